@@ -1,0 +1,56 @@
+"""Powers of two: taking a float apart into 2^k·m, and multiplying by 2^n down to the subnormals.
+
+Whole numbers stay floats; their bits are reached by adding 1.5·2^mantissa, which puts them in the low bits of the sum.
+That needs no conversion between float64 and int64 (a vector instruction only with AVX512DQ) and no arithmetic shift
+of int64 (none in AVX2), and nothing here is poison for NaN, as a conversion to int would be.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+
+from .lanes import Lanes
+
+SQRT_HALF = {False: 0x3F3504F3, True: 0x3FE6A09E667F3BCD}  # bits of the float nearest to sqrt(1/2), float32 and float64
+
+
+def low_bits(lanes: Lanes, n: ir.Value, offset: int) -> ir.Value:
+    """An integer whose low half is n + offset, n a whole number of small size; the high bits are rubbish."""
+    return lanes.as_int(lanes.add(n, lanes.const(1.5 * 2.0**lanes.mantissa + offset)))
+
+
+def power_of_two(lanes: Lanes, n: ir.Value) -> ir.Value:
+    """2^n for whole n from 1 - bias to bias."""
+    mantissa = lanes.integer(lanes.mantissa)
+    return lanes.as_float(lanes.builder.shl(low_bits(lanes, n, lanes.bias), mantissa))
+
+
+def scale(lanes: Lanes, y: ir.Value, n: ir.Value) -> ir.Value:
+    """y·2^n for whole n from -2·bias + 2 to 2·bias: by two factors, of which only the second rounds or overflows."""
+    builder, mantissa = lanes.builder, lanes.integer(lanes.mantissa)
+    whole = low_bits(lanes, n, 2 * lanes.bias)
+    half = builder.lshr(whole, lanes.integer(1))
+    for biased in (half, builder.sub(whole, half)):
+        y = lanes.mul(y, lanes.as_float(builder.shl(biased, mantissa)))
+    return y
+
+
+def split(lanes: Lanes, x: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """(k, m) with x = 2^k·m and m from sqrt(1/2) to sqrt(2), for normal x > 0: x over sqrt(1/2), as integers."""
+    builder = lanes.builder
+    root = SQRT_HALF[lanes.double]
+    ratio = builder.add(lanes.as_int(x), lanes.integer((lanes.bias << lanes.mantissa) - root))
+    fraction = builder.and_(ratio, lanes.integer((1 << lanes.mantissa) - 1))
+    exponent = builder.lshr(ratio, lanes.integer(lanes.mantissa))
+    ones = 2.0**lanes.mantissa  # a float whose low bits count ones
+    shifted = lanes.as_float(builder.or_(exponent, lanes.const(ones).bitcast(lanes.int)))
+    k = lanes.sub(shifted, lanes.const(ones + lanes.bias))
+    return k, lanes.as_float(builder.add(fraction, lanes.integer(root)))
+
+
+def split_any(lanes: Lanes, x: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """`split` for subnormal x as well."""
+    digits = lanes.mantissa + 1
+    subnormal = lanes.compare("<", x, lanes.const(2.0 ** (1 - lanes.bias)))
+    k, m = split(lanes, lanes.select(subnormal, lanes.mul(x, lanes.const(2.0**digits)), x))
+    return lanes.sub(k, lanes.select(subnormal, lanes.const(digits), lanes.const(0.0))), m

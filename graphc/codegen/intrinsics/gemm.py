@@ -1,0 +1,186 @@
+"""Matrix products: register-tiled microkernels as Numba intrinsics, on addresses and strides in bytes.
+
+A product is a loop over tiles of C; a text calls `pack` on a panel of B (or leaves B where it lies) and then `micro`
+on every tile.  Each element of C is one chain of fused multiply-adds in the order of k, so that its bits do not depend
+on where tiles begin, nor on how k is blocked (`accumulate` continues the chain).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from llvmlite import ir
+from numba.extending import intrinsic
+from numpy.typing import DTypeLike
+
+from .pack import pack
+from .target import dots_tile, host_vector_bytes, tile
+from .vectors import Values, Vectors, call_body, integer, type_name
+
+__all__ = ["dots", "dots_tile", "host_vector_bytes", "micro", "pack", "tile"]
+
+Masks = Sequence[ir.Value | None]
+Places = list[tuple[ir.Value, ir.Value | None]]  # of vectors: pointer and mask
+
+
+@cache
+def micro(dtype: DTypeLike, MR: int, NV: int) -> Any:
+    """The intrinsic for a tile of MR rows and NV vectors of columns; see `product` below for its parameters."""
+
+    def emit(lanes: Vectors, *arguments: ir.Value) -> None:
+        _emit_micro(lanes, MR, NV, *arguments)
+
+    typed = call_body(dtype, f"graphc_micro_{type_name(dtype)}_{MR}x{NV}", emit)
+
+    @intrinsic
+    def product(
+        typingctx: Any, rows: Any, cols: Any, K: Any,
+        a: Any, a_row: Any, a_col: Any, b: Any, b_row: Any, c: Any, c_row: Any, accumulate: Any,
+    ) -> Any:  # fmt: skip
+        """C[rows, cols] = (C if accumulate else 0) + A[rows, K] @ B[K, cols]; 1 <= rows <= MR, cols <= NV vectors.
+
+        A(i, k) is at a + i*a_row + k*a_col, B(k, :) is contiguous at b + k*b_row, C(i, :) at c + i*c_row.
+        """
+        return typed(rows, cols, K, a, a_row, a_col, b, b_row, c, c_row, accumulate)
+
+    return product
+
+
+def _emit_micro(lanes: Vectors, MR: int, NV: int, *arguments: ir.Value) -> None:
+    """One body for any number of columns where masks cost nothing; else one for whole vectors besides."""
+    _, cols, *_ = arguments
+    masks = [lanes.first(lanes.builder.sub(cols, integer(v * lanes.lanes))) for v in range(NV)]
+    if lanes.masks_are_free:
+        _emit_tile(lanes, MR, masks, *arguments)
+    else:
+        lanes.choose(
+            lanes.builder.icmp_signed("==", cols, integer(NV * lanes.lanes)),
+            lambda: _emit_tile(lanes, MR, [None] * NV, *arguments),
+            lambda: _emit_tile(lanes, MR, masks, *arguments),
+        )
+
+
+def _emit_tile(
+    lanes: Vectors, MR: int, masks: Masks, rows: ir.Value, cols: ir.Value, K: ir.Value,
+    a: ir.Value, a_row: ir.Value, a_col: ir.Value,
+    b: ir.Value, b_row: ir.Value, c: ir.Value, c_row: ir.Value, accumulate: ir.Value,
+) -> Values:  # fmt: skip
+    """A tile of C, kept in MR x len(masks) registers from its first load to its last store."""
+    builder, NV = lanes.builder, len(masks)
+    a_rows = _row_addresses(lanes, rows, MR, a, a_row)
+
+    def places() -> Places:
+        """Where C lies: computed anew where it is needed, since the loop has no registers to spare for it."""
+        return _places(lanes, _row_addresses(lanes, rows, MR, c, c_row), masks)
+
+    def multiply(k: ir.Value, carried: Values) -> Values:
+        a_offset, b_address, *sums = carried
+        b_vectors = [lanes.load(lanes.pointer(b_address, v * lanes.lanes), mask) for v, mask in enumerate(masks)]
+        for i in range(MR):
+            a_ik = lanes.splat(lanes.load_scalar(lanes.pointer(builder.add(a_rows[i], a_offset))))
+            for v in range(NV):
+                sums[i * NV + v] = lanes.fma(a_ik, b_vectors[v], sums[i * NV + v])
+        return [builder.add(a_offset, a_col), builder.add(b_address, b_row), *sums]
+
+    # A row repeated beyond the last one is computed and stored again: the same bits, since all loads of C come first.
+    start = lanes.choose(
+        builder.icmp_signed("!=", accumulate, integer(0)),
+        lambda: [lanes.load(*place) for place in places()],
+        lambda: [lanes.zero] * (MR * NV),
+    )
+    _, _, *sums = lanes.loop(integer(0), K, 1, [integer(0), b, *start], multiply)
+    for value, place in zip(sums, places(), strict=True):
+        lanes.store(value, *place)
+    return []
+
+
+def _row_addresses(lanes: Vectors, rows: ir.Value, MR: int, base: ir.Value, stride: ir.Value) -> Values:
+    """The addresses of MR rows; beyond the last row there is, that one again."""
+    builder, place, addresses = lanes.builder, base, [base]
+    for i in range(1, MR):
+        place = builder.add(place, stride)
+        exists = builder.icmp_signed("<", integer(i), rows)
+        # A choice of addresses, not of strides: else LLVM sees through it and gives every row an induction variable.
+        addresses.append(builder.select(exists, place, addresses[-1]))
+    return addresses
+
+
+def _places(lanes: Vectors, rows: Values, masks: Masks) -> Places:
+    """The vectors of a tile of C, row by row: each a pointer and its mask."""
+    return [(lanes.pointer(row, v * lanes.lanes), mask) for row in rows for v, mask in enumerate(masks)]
+
+
+@cache
+def dots(dtype: DTypeLike, MR: int, NR: int) -> Any:
+    """The intrinsic for a tile of MR rows and NR columns of A @ B^T, both contiguous along k: lanes run along k."""
+
+    def emit(lanes: Vectors, *arguments: ir.Value) -> None:
+        _emit_dots(lanes, MR, NR, *arguments)
+
+    typed = call_body(dtype, f"graphc_dots_{type_name(dtype)}_{MR}x{NR}", emit)
+
+    @intrinsic
+    def product(
+        typingctx: Any, rows: Any, cols: Any, K: Any,
+        a: Any, a_row: Any, b: Any, b_col: Any, c: Any, c_row: Any, accumulate: Any,
+    ) -> Any:  # fmt: skip
+        """C[rows, cols] = (C if accumulate else 0) + A[rows, K] @ B[cols, K]^T; 1 <= rows <= MR, 1 <= cols <= NR.
+
+        A(i, :) is contiguous at a + i*a_row, B(:, j) at b + j*b_col, C(i, :) at c + i*c_row.
+        """
+        return typed(rows, cols, K, a, a_row, b, b_col, c, c_row, accumulate)
+
+    return product
+
+
+def _emit_dots(
+    lanes: Vectors, MR: int, NR: int, rows: ir.Value, cols: ir.Value, K: ir.Value,
+    a: ir.Value, a_row: ir.Value, b: ir.Value, b_col: ir.Value, c: ir.Value, c_row: ir.Value, accumulate: ir.Value,
+) -> None:  # fmt: skip
+    builder = lanes.builder
+    a_rows, b_rows = _row_addresses(lanes, rows, MR, a, a_row), _row_addresses(lanes, cols, NR, b, b_col)
+
+    def step(k: ir.Value, sums: Values, mask: ir.Value | None = None) -> Values:
+        byte = builder.mul(k, integer(lanes.bytes))
+        a_vectors, b_vectors = (
+            [lanes.load(lanes.pointer(builder.add(row, byte)), mask) for row in side] for side in (a_rows, b_rows)
+        )
+        return [lanes.fma(x, y, sums[i * NR + j]) for i, x in enumerate(a_vectors) for j, y in enumerate(b_vectors)]
+
+    whole = builder.and_(K, integer(-lanes.lanes))
+    sums = lanes.loop(integer(0), whole, lanes.lanes, [lanes.zero] * (MR * NR), step)
+    mask = lanes.first(builder.sub(K, whole))
+    sums = lanes.loop(whole, K, lanes.lanes, sums, lambda k, sums: step(k, sums, mask))
+    _store_dots(lanes, sums, MR, rows, cols, c, c_row, accumulate)
+
+
+def _store_dots(
+    lanes: Vectors, sums: Values, MR: int, rows: ir.Value, cols: ir.Value,
+    c: ir.Value, c_row: ir.Value, accumulate: ir.Value,
+) -> None:  # fmt: skip
+    """Adds up the lanes of MR rows of sums and stores them in C, or adds them to it."""
+    builder, totals = lanes.builder, _row_totals(lanes, sums, MR)
+    masks = [lanes.first(builder.sub(cols, integer(v * lanes.lanes))) for v in range(len(totals) // MR)]
+    places = _places(lanes, _row_addresses(lanes, rows, MR, c, c_row), masks)
+    start = lanes.choose(
+        builder.icmp_signed("!=", accumulate, integer(0)),
+        lambda: [lanes.load(*place) for place in places],
+        lambda: [lanes.negative_zero] * len(places),
+    )
+    for total, old, place in zip(totals, start, places, strict=True):
+        lanes.store(builder.fadd(old, total), *place)
+
+
+def _row_totals(lanes: Vectors, sums: Values, MR: int) -> Values:
+    """MR rows of NR vectors to MR rows of enough vectors for NR lanes: lane j is the sum over the lanes of vector j."""
+    NR = len(sums) // MR
+    # A row takes a power of two of lanes, or whole vectors: so none straddles two vectors.
+    width = 1 << (NR - 1).bit_length() if NR <= lanes.lanes else NR + -NR % lanes.lanes
+    padding = [lanes.negative_zero] * (width - NR)
+    slots = [value for i in range(MR) for value in (*sums[i * NR : (i + 1) * NR], *padding)]
+    slots += [lanes.negative_zero] * (-len(slots) % lanes.lanes)
+    totals = [lanes.sums(slots[t : t + lanes.lanes]) for t in range(0, len(slots), lanes.lanes)]
+    firsts = [i * width + j for i in range(MR) for j in range(0, width, lanes.lanes)]
+    return [lanes.rotate(totals[first // lanes.lanes], first % lanes.lanes) for first in firsts]

@@ -1,0 +1,197 @@
+"""LLVM IR for vector math: a thin vocabulary over llvmlite's builder, the same for float32 and float64.
+
+In: Numba's IR builder inside an intrinsic.  Out: values on it.  Every function built here is straight-line code
+(selects, no branches, no memory), so that LLVM's loop vectoriser turns one lane into a full vector.
+The only fast-math flag of a compiled module is `contract`; code that compensates rounding must therefore ask for
+`fma` explicitly and never rely on `a*b` being rounded before it is added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
+
+
+class Lanes:
+    """One float type's worth of IR building.
+
+    `double` tells which of float32 and float64 the values are; `bits` is 32 or 64, `mantissa` 23 or 52.
+    """
+
+    def __init__(self, builder: ir.IRBuilder, double: bool) -> None:
+        self.builder = builder
+        self.double = double
+        self.bits = 64 if double else 32
+        self.mantissa = 52 if double else 23
+        self.bias = 1023 if double else 127
+        self.float: ir.Type = ir.DoubleType() if double else ir.FloatType()
+        self.int: ir.Type = I64 if double else I32
+
+    # constants
+    def const(self, value: float) -> ir.Constant:
+        return ir.Constant(self.float, float(value if self.double else np.float32(value)))
+
+    def integer(self, value: int) -> ir.Constant:
+        return ir.Constant(self.int, value)
+
+    def pick(self, single: Any, double: Any) -> Any:
+        """Whichever of the two belongs to this float type: a limit, a table of coefficients."""
+        return double if self.double else single
+
+    # floating arithmetic
+    def call(self, name: str, *args: ir.Value) -> ir.Value:
+        """`llvm.<name>` on floats of this type, for instance fma, rint, fabs, copysign, minnum."""
+        kind = "f64" if self.double else "f32"
+        signature = ir.FunctionType(self.float, [self.float] * len(args))
+        function = cgutils.get_or_insert_function(self.builder.module, signature, f"llvm.{name}.{kind}")
+        return self.builder.call(function, args)
+
+    def add(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        return self.builder.fadd(a, b)
+
+    def sub(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        return self.builder.fsub(a, b)
+
+    def mul(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        return self.builder.fmul(a, b)
+
+    def div(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        return self.builder.fdiv(a, b)
+
+    def neg(self, a: ir.Value) -> ir.Value:
+        return self.builder.fneg(a)
+
+    def fma(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+        return self.call("fma", a, b, c)
+
+    def abs(self, a: ir.Value) -> ir.Value:
+        return self.call("fabs", a)
+
+    def sqrt(self, a: ir.Value) -> ir.Value:
+        return self.call("sqrt", a)
+
+    def rint(self, a: ir.Value) -> ir.Value:
+        return self.call("rint", a)
+
+    def copysign(self, magnitude: ir.Value, sign: ir.Value) -> ir.Value:
+        return self.call("copysign", magnitude, sign)
+
+    def horner(self, x: ir.Value, coefficients: Sequence[float]) -> ir.Value:
+        """The polynomial with these coefficients, highest power first."""
+        p: ir.Value = self.const(coefficients[0])
+        for c in coefficients[1:]:
+            p = self.fma(p, x, self.const(c))
+        return p
+
+    # error-free transformations: pairs whose unevaluated sum is the exact result
+    def two_sum(self, a: ir.Value, b: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """a + b and its rounding error; a product among them has to be a `rounded_product`."""
+        s = self.add(a, b)
+        t = self.sub(s, a)
+        return s, self.add(self.sub(a, self.sub(s, t)), self.sub(b, t))
+
+    def fast_two_sum(self, a: ir.Value, b: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """The same in half the steps, for |a| >= |b| or a = 0."""
+        s = self.add(a, b)
+        return s, self.add(self.sub(a, s), b)
+
+    def rounded_product(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        """a * b where `contract` cannot reach it (a zero comes out as +0)."""
+        return self.fma(a, b, self.const(0.0))
+
+    def two_product(self, a: ir.Value, b: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """a * b and its rounding error."""
+        p = self.rounded_product(a, b)
+        return p, self.fma(a, b, self.neg(p))
+
+    def two_chains(self, x: ir.Value, coefficients: Sequence[float]) -> ir.Value:
+        """The same polynomial as even(x²) + x·odd(x²): one multiplication more, half the latency."""
+        square = self.mul(x, x)
+        even, odd = (self.horner(square, coefficients[last::-2][::-1]) for last in (-1, -2))
+        return self.fma(x, odd, even)
+
+    # choice
+    def compare(self, relation: str, a: ir.Value, b: ir.Value) -> ir.Value:
+        """Ordered comparison (false if an operand is NaN): relation is one of < <= == > >= !=."""
+        return self.builder.fcmp_ordered(relation, a, b)
+
+    def is_nan(self, a: ir.Value) -> ir.Value:
+        return self.builder.fcmp_unordered("uno", a, a)
+
+    def select(self, condition: ir.Value, a: ir.Value, b: ir.Value) -> ir.Value:
+        return self.builder.select(condition, a, b)
+
+    def clamp(self, x: ir.Value, low: float, high: float) -> ir.Value:
+        """x held between the two bounds; NaN stays NaN."""
+        x = self.select(self.compare(">", x, self.const(high)), self.const(high), x)
+        return self.select(self.compare("<", x, self.const(low)), self.const(low), x)
+
+    # bits
+    def as_int(self, a: ir.Value) -> ir.Value:
+        return self.builder.bitcast(a, self.int)
+
+    def as_float(self, a: ir.Value) -> ir.Value:
+        return self.builder.bitcast(a, self.float)
+
+    def sign_bit(self, a: ir.Value) -> ir.Value:
+        """The sign of `a` as an integer: all bits but the top one clear."""
+        return self.builder.and_(self.as_int(a), self.integer(1 << (self.bits - 1)))
+
+    def flip(self, a: ir.Value, sign_bit: ir.Value) -> ir.Value:
+        """-a where the sign bit is set, else a; bit for bit, zeros included."""
+        return self.as_float(self.builder.xor(self.as_int(a), sign_bit))
+
+    def to_int(self, a: ir.Value) -> ir.Value:
+        """Truncates; the value must be in range."""
+        return self.builder.fptosi(a, self.int)
+
+    def from_int(self, a: ir.Value) -> ir.Value:
+        return self.builder.sitofp(a, self.float)
+
+    def power(self, exponent: ir.Value) -> ir.Value:
+        """2^exponent for an integer in the range of the normal floats (and one below, which gives 0)."""
+        return self.as_float(self.builder.shl(self.builder.add(exponent, self.integer(self.bias)), self.integer(self.mantissa)))
+
+    # widths
+    def widen(self, a: ir.Value) -> ir.Value:
+        return self.builder.fpext(a, ir.DoubleType())
+
+    def narrow(self, a: ir.Value) -> ir.Value:
+        return self.builder.fptrunc(a, ir.FloatType())
+
+    def in_double(self) -> Lanes:
+        return self if self.double else Lanes(self.builder, True)
+
+
+Emitter = Callable[..., Any]
+
+
+def float_intrinsic(emit: Emitter) -> Any:
+    """Make a Numba intrinsic of `emit(lanes, *floats) -> float`; all operands have the one type, float32 or float64."""
+    arity = emit.__code__.co_argcount - 1
+
+    def typed(*operands: Any) -> Any:
+        x = operands[0]
+        if x not in (types.float32, types.float64) or any(o != x for o in operands):
+            return None
+
+        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Sequence[ir.Value]) -> ir.Value:
+            return emit(Lanes(builder, x == types.float64), *args)
+
+        return x(*operands), codegen
+
+    if arity == 1:
+        template = lambda typingctx, x: typed(x)  # noqa: E731
+    else:
+        template = lambda typingctx, x, y: typed(x, y)  # noqa: E731
+    template.__name__ = emit.__name__
+    template.__doc__ = emit.__doc__
+    return intrinsic(template)

@@ -1,0 +1,248 @@
+"""Access to memory by address, casts, and the accumulating instructions of reductions.
+
+In: names such as `ld_f4_3_1` (load float32, nest 3, storage 1) that the code generator prints.  Out: Numba intrinsics.
+Two accesses of one nest with different storage numbers never overlap: they carry LLVM alias scopes that belong to
+the nest, never to the function, since storage is used again by later nests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+I8, I64 = ir.IntType(8), ir.IntType(64)
+NUMBA_TYPES: dict[str, Any] = {
+    "f4": types.float32,
+    "f8": types.float64,
+    "i1": types.int8,
+    "i2": types.int16,
+    "i4": types.int32,
+    "i8": types.int64,
+    "u1": types.uint8,
+    "u2": types.uint16,
+    "u4": types.uint32,
+    "u8": types.uint64,
+    "b1": types.boolean,
+}
+
+
+def _memory_type(code: str) -> ir.Type:
+    if code == "f4":
+        return ir.FloatType()
+    return ir.DoubleType() if code == "f8" else ir.IntType(8 * int(code[1]))
+
+
+def _element(builder: ir.IRBuilder, code: str, address: ir.Value, index: ir.Value) -> ir.Value:
+    return builder.gep(builder.inttoptr(address, _memory_type(code).as_pointer()), [index])
+
+
+def _storages(module: Any, nest: int, storage: int) -> tuple[Any, Any]:
+    """Metadata (alias.scope, noalias) of one storage; every nest has as many scopes as one access names at most."""
+    domains = module.__dict__.setdefault("_graphc_scopes", {})
+    if nest not in domains:
+        domain = module.add_metadata([ir.MetaDataString(module, f"nest{nest}")])
+        scopes = [module.add_metadata([ir.MetaDataString(module, f"nest{nest}.{k}"), domain]) for k in range(MAX_STORAGES)]
+        domains[nest] = [(module.add_metadata([s]), module.add_metadata([o for o in scopes if o is not s])) for s in scopes]
+    return domains[nest][storage]  # type: ignore[no-any-return]
+
+
+MAX_STORAGES = 24  # accesses to further storages of a nest are emitted without a scope
+
+
+def _tag(instruction: Any, builder: ir.IRBuilder, code: str, nest: int, storage: int) -> None:
+    instruction.align = 1 if code == "b1" else int(code[1])
+    if 0 <= storage < MAX_STORAGES:
+        mine, others = _storages(builder.module, nest, storage)
+        instruction.set_metadata("alias.scope", mine)
+        instruction.set_metadata("noalias", others)
+
+
+@lru_cache(maxsize=None)
+def load(code: str, nest: int, storage: int) -> Any:
+    """Intrinsic (address, i) -> element i of the array of this dtype that begins at the address."""
+
+    @intrinsic
+    def load_element(typingctx: Any, address: Any, i: Any) -> Any:
+        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+            value = builder.load(_element(builder, code, *args))
+            _tag(value, builder, code, nest, storage)
+            return builder.icmp_unsigned("!=", value, I8(0)) if code == "b1" else value
+
+        return NUMBA_TYPES[code](types.int64, types.int64), codegen
+
+    return load_element
+
+
+@lru_cache(maxsize=None)
+def store(code: str, nest: int, storage: int) -> Any:
+    """Intrinsic (address, i, value): store element i."""
+
+    @intrinsic
+    def store_element(typingctx: Any, address: Any, i: Any, value: Any) -> Any:
+        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+            address, i, value = args
+            value = builder.zext(value, I8) if code == "b1" else value
+            _tag(builder.store(value, _element(builder, code, address, i)), builder, code, nest, storage)
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64, NUMBA_TYPES[code]), codegen
+
+    return store_element
+
+
+@intrinsic
+def word(typingctx: Any, frame: Any, index: Any) -> Any:
+    """int64 word `index` of the frame; words do not change while a program runs."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+        value = builder.load(_element(builder, "i8", *args))
+        value.set_metadata("invariant.load", builder.module.add_metadata([]))
+        return value
+
+    return types.int64(types.int64, types.int64), codegen
+
+
+@lru_cache(maxsize=None)
+def cast(code: str) -> Any:
+    """Intrinsic x -> x as this dtype: C's rules, integers wrap, x != 0 for bool."""
+
+    @intrinsic
+    def convert(typingctx: Any, x: Any) -> Any:
+        target = NUMBA_TYPES[code]
+        if not isinstance(x, (types.Integer, types.Float, types.Boolean)):
+            return None
+
+        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+            return _convert(builder, args[0], x, target)
+
+        return target(types.unliteral(x)), codegen
+
+    return convert
+
+
+def _convert(b: ir.IRBuilder, value: Any, source: Any, target: Any) -> Any:
+    if isinstance(target, types.Boolean):
+        if isinstance(source, types.Boolean):
+            return value
+        zero = ir.Constant(value.type, 0)
+        return b.fcmp_unordered("!=", value, zero) if isinstance(source, types.Float) else b.icmp_signed("!=", value, zero)
+    if isinstance(source, types.Float):
+        return _convert_float(b, value, source, target)
+    signed = isinstance(source, types.Integer) and source.signed
+    if isinstance(target, types.Float):
+        llvm = ir.FloatType() if target.bitwidth == 32 else ir.DoubleType()
+        return b.sitofp(value, llvm) if signed else b.uitofp(value, llvm)
+    width, have = target.bitwidth, 1 if isinstance(source, types.Boolean) else source.bitwidth
+    if width == have:
+        return value
+    if width < have:
+        return b.trunc(value, ir.IntType(width))
+    return b.sext(value, ir.IntType(width)) if signed else b.zext(value, ir.IntType(width))
+
+
+def _convert_float(b: ir.IRBuilder, value: Any, source: Any, target: Any) -> Any:
+    if isinstance(target, types.Float):
+        if source.bitwidth == target.bitwidth:
+            return value
+        return b.fpext(value, ir.DoubleType()) if target.bitwidth == 64 else b.fptrunc(value, ir.FloatType())
+    if target == types.uint64:  # as C compilers do: the upper half goes through an offset
+        half = ir.Constant(value.type, 2.0**63)
+        upper = b.fcmp_ordered(">=", value, half)
+        low = b.fptosi(b.select(upper, b.fsub(value, half), value), I64)
+        return b.xor(low, b.select(upper, I64(-(2**63)), I64(0)))
+    return b.trunc(b.fptosi(value, I64), ir.IntType(target.bitwidth)) if target.bitwidth < 64 else b.fptosi(value, I64)
+
+
+def _reassociated(operation: str) -> Any:
+    """An operation that LLVM may reorder, for the accumulating instruction of a block of a reduction."""
+
+    def template(typingctx: Any, a: Any, x: Any) -> Any:
+        if a != x or not isinstance(a, types.Float):
+            return None
+
+        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+            return getattr(builder, operation)(*args, flags=("reassoc",))
+
+        return a(a, x), codegen
+
+    template.__name__ = operation
+    return intrinsic(template)
+
+
+accumulate = _reassociated("fadd")
+accumulate_product = _reassociated("fmul")
+
+
+@intrinsic
+def lost(typingctx: Any, s: Any, x: Any) -> Any:
+    """What s + x loses to rounding (Knuth's two-sum), 0 where the sum is not finite."""
+
+    def codegen(context: Any, b: ir.IRBuilder, signature: Any, args: Any) -> Any:
+        s, x = args
+        t = b.fadd(s, x)
+        part = b.fsub(t, s)
+        error = b.fadd(b.fsub(s, b.fsub(t, part)), b.fsub(x, part))
+        return b.select(b.fcmp_ordered("==", b.fsub(t, t), ir.Constant(t.type, 0.0)), error, ir.Constant(t.type, 0.0))
+
+    return s(s, s), codegen
+
+
+@intrinsic
+def quotient(typingctx: Any, p: Any, k: Any) -> Any:
+    """p // k for p >= 0, k > 0."""
+
+    def codegen(context: Any, b: ir.IRBuilder, signature: Any, args: Any) -> Any:
+        return b.udiv(*args)
+
+    return types.int64(types.int64, types.int64), codegen
+
+
+@intrinsic
+def checked(typingctx: Any, frame: Any, failure: Any, index: Any, size: Any) -> Any:
+    """`index` from the end if negative; where it is out of range the frame's status is set and 0 comes back."""
+
+    def codegen(context: Any, b: ir.IRBuilder, signature: Any, args: Any) -> Any:
+        frame, failure, index, size = args
+        wrapped = b.select(b.icmp_signed("<", index, I64(0)), b.add(index, size), index)
+        bad = b.icmp_unsigned(">=", wrapped, size)
+        with b.if_then(bad, likely=False):
+            words = b.inttoptr(frame, I64.as_pointer())
+            with b.if_then(b.icmp_signed("==", b.load(words), I64(0))):
+                b.store(failure, words)
+                b.store(index, b.gep(words, [I64(1)]))
+                b.store(size, b.gep(words, [I64(2)]))
+        return b.select(bad, I64(0), wrapped)
+
+    return types.int64(*[types.int64] * 4), codegen
+
+
+@intrinsic
+def clear(typingctx: Any, address: Any, nbytes: Any) -> Any:
+    """Set bytes to zero."""
+
+    def codegen(context: Any, b: ir.IRBuilder, signature: Any, args: Any) -> Any:
+        cgutils.memset(b, b.inttoptr(args[0], I8.as_pointer()), args[1], 0)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), codegen
+
+
+@intrinsic
+def wide(typingctx: Any) -> Any:
+    """Ask LLVM for vectors as wide as the host has in the function that calls this (it prefers 256 bits)."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+        # llvmlite knows a fixed list of attributes, so the set is written past its check
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+FACTORIES: dict[str, Callable[..., Any]] = {"ld": load, "st": store}

@@ -1,0 +1,129 @@
+"""Packing a panel of B, of any strides, into contiguous rows of whole vectors: what `micro` reads fastest."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from llvmlite import ir
+from numba.extending import intrinsic
+from numpy.typing import DTypeLike
+
+from .vectors import Values, Vectors, call_body, integer, type_name
+
+
+@cache
+def pack(dtype: DTypeLike, NV: int) -> Any:
+    """The intrinsic that packs panels of NV vectors of columns; see `copy` below for its parameters."""
+
+    def emit(lanes: Vectors, *arguments: ir.Value) -> None:
+        _emit_pack(lanes, NV, *arguments)
+
+    typed = call_body(dtype, f"graphc_pack_{type_name(dtype)}_{NV}", emit)
+
+    @intrinsic
+    def copy(typingctx: Any, K: Any, cols: Any, b: Any, b_row: Any, b_col: Any, p: Any) -> Any:
+        """Copies B[K, cols], element (k, j) at b + k*b_row + j*b_col, to P[K, NV vectors] at p, zero beyond cols."""
+        return typed(K, cols, b, b_row, b_col, p)
+
+    return copy
+
+
+def _emit_pack(
+    lanes: Vectors, NV: int, K: ir.Value, cols: ir.Value, b: ir.Value, b_row: ir.Value, b_col: ir.Value, p: ir.Value
+) -> None:
+    """Three ways, by the strides: rows that are contiguous, columns that are, or neither."""
+    size = integer(lanes.bytes)
+
+    def along(stride: ir.Value) -> ir.Value:
+        return lanes.builder.icmp_signed("==", stride, size)
+
+    def rows() -> Values:
+        return _pack_rows(lanes, NV, K, cols, b, b_row, p)
+
+    def columns() -> Values:
+        return _pack_columns(lanes, NV, K, cols, b, b_col, p)
+
+    def elements() -> Values:
+        return _pack_elements(lanes, NV, K, cols, b, b_row, b_col, p)
+
+    lanes.choose(along(b_col), rows, lambda: lanes.choose(along(b_row), columns, elements))
+
+
+def _pack_rows(
+    lanes: Vectors, NV: int, K: ir.Value, cols: ir.Value, b: ir.Value, b_row: ir.Value, p: ir.Value
+) -> Values:
+    """Vector copies of contiguous rows."""
+    builder, panel_row = lanes.builder, integer(NV * lanes.lanes * lanes.bytes)
+    masks = [lanes.first(builder.sub(cols, integer(v * lanes.lanes))) for v in range(NV)]
+
+    def body(k: ir.Value, carried: Values) -> Values:
+        source, target = carried
+        for v, mask in enumerate(masks):
+            value = lanes.load(lanes.pointer(source, v * lanes.lanes), mask)
+            lanes.store(value, lanes.pointer(target, v * lanes.lanes))
+        return [builder.add(source, b_row), builder.add(target, panel_row)]
+
+    lanes.loop(integer(0), K, 1, [b, p], body)
+    return []
+
+
+def _pack_columns(
+    lanes: Vectors, NV: int, K: ir.Value, cols: ir.Value, b: ir.Value, b_col: ir.Value, p: ir.Value
+) -> Values:
+    """Square tiles, a vector on a side: loaded along the contiguous columns, transposed in registers, stored."""
+    builder, width, row_bytes = lanes.builder, NV * lanes.lanes, NV * lanes.lanes * lanes.bytes
+    lanes = Vectors(builder, lanes.dtype, min(8, lanes.lanes))  # 16 x 16 is little faster and twice as long to compile
+    side = lanes.lanes
+
+    def tile(k: ir.Value, j: ir.Value) -> None:
+        """Rows k.. and columns j.. of the panel, fewer than a vector's where K or cols end."""
+        within_k, last_k = lanes.first(builder.sub(K, k)), builder.sub(K, integer(1))
+        corner = builder.add(b, builder.add(builder.mul(k, integer(lanes.bytes)), builder.mul(j, b_col)))
+        square = []
+        for column in range(side):
+            exists = lanes.splat(builder.icmp_signed("<", builder.add(j, integer(column)), cols))
+            place = lanes.pointer(lanes.offset(corner, b_col, column))
+            square.append(lanes.load(place, builder.and_(within_k, exists)))
+        # Rows beyond the last are stored in its place, in falling order, so that the right one comes last.
+        target = builder.add(p, builder.mul(j, integer(lanes.bytes)))
+        for row, value in reversed(list(enumerate(lanes.transpose(square)))):
+            real = lanes.least(builder.add(k, integer(row)), last_k)
+            lanes.store(value, lanes.pointer(builder.add(target, builder.mul(real, integer(row_bytes)))))
+
+    def strip(k: ir.Value, carried: Values) -> Values:
+        def across(j: ir.Value, carried: Values) -> Values:
+            tile(k, j)
+            return []
+
+        return lanes.loop(integer(0), integer(width), side, [], across)
+
+    lanes.loop(integer(0), K, side, [], strip)
+    return []
+
+
+def _pack_elements(
+    lanes: Vectors, NV: int, K: ir.Value, cols: ir.Value, b: ir.Value, b_row: ir.Value, b_col: ir.Value, p: ir.Value
+) -> Values:
+    """One element at a time."""
+    builder, width = lanes.builder, NV * lanes.lanes
+    zero = ir.Constant(lanes.float, 0.0)
+
+    def row(k: ir.Value, carried: Values) -> Values:
+        def element(j: ir.Value, carried: Values) -> Values:
+            source, target = carried
+            lanes.store_scalar(lanes.load_scalar(lanes.pointer(source)), lanes.pointer(target))
+            return [builder.add(source, b_col), builder.add(target, integer(lanes.bytes))]
+
+        def padding(j: ir.Value, carried: Values) -> Values:
+            (target,) = carried
+            lanes.store_scalar(zero, lanes.pointer(target))
+            return [builder.add(target, integer(lanes.bytes))]
+
+        source, target = carried
+        _, end = lanes.loop(integer(0), cols, 1, [source, target], element)
+        (end,) = lanes.loop(cols, integer(width), 1, [end], padding)
+        return [builder.add(source, b_row), end]
+
+    lanes.loop(integer(0), K, 1, [b, p], row)
+    return []

@@ -1,0 +1,59 @@
+"""Unevaluated sums: a value held as high + low, with low below the last place of high, or nearly so.
+
+In: floats of one Lanes.  Out: pairs of them, good for about twice the mantissa.  No product that is taken to be rounded
+is left where LLVM's `contract` could fuse it with a sum: it is a `rounded_product`.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+
+from .lanes import Lanes
+
+Pair = tuple[ir.Value, ir.Value]
+
+# Constants as the float64 nearest and the float64 nearest to what is left of it (made with mpmath at 60 digits).
+LN2 = (0.6931471805599453, 2.3190468138462996e-17)
+LOG2_E = (1.4426950408889634, 2.0355273740931033e-17)
+LOG10_E = (0.4342944819032518, 1.098319650216765e-17)
+LOG10_2 = (0.3010299956639812, -2.8037281277851704e-18)
+
+
+def constant(lanes: Lanes, value: tuple[float, float]) -> Pair:
+    """The constant as a pair of this float type; float32 takes both its words from the first float64."""
+    if lanes.double:
+        return lanes.const(value[0]), lanes.const(value[1])
+    high = lanes.const(value[0])
+    return high, lanes.const(value[0] - high.constant)
+
+
+def ordered_fma(lanes: Lanes, a: ir.Value, b: ir.Value, c: ir.Value) -> Pair:
+    """a·b + c where |c| >= |a·b| or c is 0: the rounded value and what it lacks, itself rounded once."""
+    high = lanes.fma(a, b, c)
+    return high, lanes.fma(a, b, lanes.sub(c, high))
+
+
+def product(lanes: Lanes, a: Pair, b: Pair) -> Pair:
+    """a·b to about three units of the square of epsilon."""
+    high, low = lanes.two_product(a[0], b[0])
+    return high, lanes.fma(a[0], b[1], lanes.fma(a[1], b[0], low))
+
+
+def quotient(lanes: Lanes, a: Pair, b: Pair) -> Pair:
+    """a/b by one reciprocal: q = a·(1/b), then its remainder, exact but for the low words, times 1/b."""
+    inverse = lanes.div(lanes.const(1.0), b[0])
+    q = lanes.rounded_product(a[0], inverse)
+    minus_q = lanes.neg(q)
+    remainder = lanes.add(lanes.fma(minus_q, b[0], a[0]), lanes.fma(minus_q, b[1], a[1]))
+    return q, lanes.mul(remainder, inverse)
+
+
+def square_root(lanes: Lanes, a: Pair) -> Pair:
+    """The root of a > 0: s = sqrt(high), then its remainder over 2s."""
+    s = lanes.sqrt(a[0])
+    remainder = lanes.add(lanes.fma(lanes.neg(s), s, a[0]), a[1])
+    return s, lanes.mul(remainder, lanes.div(lanes.const(0.5), s))
+
+
+def total(lanes: Lanes, a: Pair) -> ir.Value:
+    return lanes.add(*a)

@@ -1,0 +1,62 @@
+"""What the compiler knows of the machine: the features of Numba's code generator, vectors and the register tile."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from numba.core.registry import cpu_target
+from numpy.typing import DTypeLike
+
+
+@cache
+def host_features() -> frozenset[str]:
+    """The target features that Numba compiles with (so NUMBA_CPU_FEATURES is respected), without their plus signs."""
+    features: str = cpu_target.target_context.codegen().magic_tuple()[2]
+    return frozenset(feature[1:] for feature in features.split(",") if feature.startswith("+"))
+
+
+def host_vector_bytes() -> int:
+    """The widest vector register, in bytes."""
+    if {"avx512f", "avx512vl", "avx512dq"} <= host_features():
+        return 64
+    return 32 if "avx2" in host_features() else 16
+
+
+def host_vector_registers() -> int:
+    """How many vector registers there are: 32 with AVX-512 and on AArch64 (which has neon), else 16."""
+    return 32 if host_vector_bytes() == 64 or "neon" in host_features() else 16
+
+
+def tile(dtype: DTypeLike, columns: int | None, rows: int | None = None) -> tuple[int, int]:
+    """The register tile (MR rows, NV vectors) for `micro`, for a product of this many rows and columns (None: many)."""
+    lanes = host_vector_bytes() // np.dtype(dtype).itemsize
+    vectors = _MANY if columns is None else max(1, -(-columns // lanes))
+    shapes = [(m, n) for n in (4, 3, 2, 1, 8) for m in (16, 12, 8, 6, 4, 3, 2, 1)]
+    return _cheapest(shapes, _MANY if rows is None else rows, vectors)
+
+
+def dots_tile(columns: int | None, rows: int | None = None) -> tuple[int, int]:
+    """The register tile (MR rows, NR columns) for `dots`."""
+    shapes = [(2, 8), (4, 4), (3, 4), (3, 3), (2, 4), (2, 5), (1, 4), (1, 5), (1, 8)]
+    if columns is not None and columns <= 16:  # with more columns, A comes from L2 and a wider tile reads it less often
+        shapes.append((4, 5))
+    return _cheapest(shapes, _MANY if rows is None else rows, _MANY if columns is None else columns)
+
+
+_MANY = 3 * 4 * 5 * 16 * 64  # rows or columns of a product whose tails do not matter: a multiple of every tile
+
+
+def _cheapest(shapes: list[tuple[int, int]], rows: int, columns: int) -> tuple[int, int]:
+    """The shape whose tiles cover rows x columns in the fewest cycles; the smallest and first of equals."""
+
+    def cost(shape: tuple[int, int]) -> tuple[int, int]:
+        """Half cycles for one k (the machine starts two multiply-adds and two loads in a cycle); accumulators."""
+        height, width = shape
+        # Fewer than 8 accumulators wait for one another; 1 stands for what a tile costs besides.
+        one = max(height * width, height + width, 8) + 1
+        return -(-rows // height) * -(-columns // width) * one, (height * width if rows < _MANY else 0)
+
+    # Beside the accumulators stand a row of B, unless it is used at once, and one value of A.
+    fits = [(m, n) for m, n in shapes if m * n + (n if m > 1 else 0) + 1 < host_vector_registers()]
+    return min(fits, key=cost)

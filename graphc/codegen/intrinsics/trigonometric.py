@@ -1,0 +1,256 @@
+"""sin, cos, tan and their inverses as Numba intrinsics, float32 and float64, within 2 units of the spacing.
+
+In: one or two floats of one type.  Out: a float of it; special values as C99, Annex F.  Straight-line code with one
+exception: sin, cos and tan of a float64 beyond 2^44 (`angle.py` tells why).
+
+Polynomials are minimax: Remez exchange in 60 digits on the relative error of the whole function, then each coefficient
+rounded; highest power first, `NAME[lanes.double]` chooses between float32 and float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from llvmlite import ir
+
+from .angle import HUGE, PI, Angle, parts, reduce, reduce_huge
+from .lanes import Lanes, float_intrinsic
+from .rare import unless_rare
+
+Pair = tuple[ir.Value, ir.Value]
+
+# sin x = x + x^3 p(x^2) on [0, 1.01 pi/4], relative error 2^-26.8 and 2^-56.6
+SINE = (
+    (-0.00019514527, 0.008332156, -0.16666655),
+    (
+        1.5892918315363142e-10, -2.5050691645336034e-08, 2.7557313270094677e-06, -0.00019841269828599546,
+        0.008333333333320913, -0.16666666666666627,
+    ),
+)  # fmt: skip
+
+# cos x = 1 - x^2/2 + x^4 p(x^2) on [0, 1.01 pi/4], relative error 2^-32.9 and 2^-59.3
+COSINE = (
+    (2.4432402e-05, -0.001388731, 0.041666646),
+    (
+        -1.1356275594491092e-11, 2.0875657751666314e-09, -2.755731386693045e-07, 2.4801587287788146e-05,
+        -0.0013888888888871386, 0.04166666666666658,
+    ),
+)  # fmt: skip
+
+# atan x = x + x^3 p(x^2) on [0, 1/2], relative error 2^-27.9 and 2^-56.8
+ARC_TANGENT = (
+    (0.038713753, -0.079834506, 0.109408386, -0.14272064, 0.19999489, -0.33333328),
+    (
+        -0.008347291123501232, 0.023624908017220194, -0.037096946687065875, 0.04588531064319558,
+        -0.052297645464444834, 0.05877761931407293, -0.06666217910389385, 0.07692276994337068,
+        -0.09090907665333749, 0.11111111068420837, -0.14285714284958287, 0.19999999999993243,
+        -0.33333333333333315,
+    ),
+)  # fmt: skip
+
+# asin x = x + x^3 p(x^2) on [0, 1/2], relative error 2^-27.2 and 2^-57.8
+ARC_SINE = (
+    (0.042184472, 0.024169017, 0.045472465, 0.07495281, 0.16666754),
+    (
+        0.032656790712753674, -0.0210432600335126, 0.021738092645354597, 0.003694048288883909,
+        0.010783465264340372, 0.011398349170613404, 0.013980888228603206, 0.017351606451286777,
+        0.02237221529350559, 0.030381942697021696, 0.04464285717483534, 0.07499999999970565,
+        0.1666666666666676,
+    ),
+)  # fmt: skip
+
+
+# circular functions
+def _sine_cosine(lanes: Lanes, high: ir.Value, low: ir.Value) -> tuple[Pair, Pair]:
+    """sin and cos of high + low, |high| < 0.8, each as a float and a correction not yet added to it."""
+    square = lanes.mul(high, high)
+    half = lanes.fma(square, lanes.const(-0.5), lanes.const(1.0))
+    half_error = lanes.fma(square, lanes.const(-0.5), lanes.sub(lanes.const(1.0), half))
+    sine = lanes.horner(square, SINE[lanes.double])
+    sine = lanes.fma(lanes.mul(square, high), sine, lanes.mul(low, half))
+    cosine = lanes.horner(square, COSINE[lanes.double])
+    cosine = lanes.fma(lanes.mul(square, square), cosine, lanes.fma(lanes.neg(high), low, half_error))
+    return (high, sine), (half, cosine)
+
+
+def _is_odd(lanes: Lanes, quadrant: ir.Value) -> ir.Value:
+    return lanes.builder.trunc(quadrant, ir.IntType(1))
+
+
+def _bit_as_sign(lanes: Lanes, integer: ir.Value, bit: int) -> ir.Value:
+    """The sign bit, set if that bit of the integer is."""
+    shifted = lanes.builder.shl(integer, lanes.integer(lanes.bits - 1 - bit))
+    return lanes.builder.and_(shifted, lanes.integer(1 << (lanes.bits - 1)))
+
+
+def _choose(lanes: Lanes, condition: ir.Value, a: Pair, b: Pair) -> Pair:
+    return lanes.select(condition, a[0], b[0]), lanes.select(condition, a[1], b[1])
+
+
+def _sine_of_angle(lanes: Lanes, angle: Angle) -> ir.Value:
+    high, low, quadrant = angle
+    sine, cosine = _sine_cosine(lanes, high, low)
+    value = lanes.add(*_choose(lanes, _is_odd(lanes, quadrant), cosine, sine))
+    return lanes.flip(value, _bit_as_sign(lanes, quadrant, 1))
+
+
+def _cosine_of_angle(lanes: Lanes, angle: Angle) -> ir.Value:
+    high, low, quadrant = angle
+    return _sine_of_angle(lanes, (high, low, lanes.builder.add(quadrant, lanes.integer(1))))
+
+
+def _tangent_of_angle(lanes: Lanes, angle: Angle) -> ir.Value:
+    """Numerator over denominator by one division: t = n/d, corrected by what n - t d and both low parts leave."""
+    high, low, quadrant = angle
+    sine, cosine = (lanes.fast_two_sum(*pair) for pair in _sine_cosine(lanes, high, low))
+    odd = _is_odd(lanes, quadrant)
+    numerator, numerator_low = _choose(lanes, odd, cosine, sine)
+    denominator, denominator_low = _choose(lanes, odd, sine, cosine)
+    inverse = lanes.div(lanes.const(1.0), denominator)
+    quotient = lanes.mul(numerator, inverse)
+    minus = lanes.neg(quotient)
+    rest = lanes.add(lanes.fma(minus, denominator, numerator), lanes.fma(minus, denominator_low, numerator_low))
+    return lanes.flip(lanes.fma(rest, inverse, quotient), _bit_as_sign(lanes, quadrant, 0))
+
+
+def _circular(lanes: Lanes, name: str, of_angle: Callable[[Lanes, Angle], ir.Value], x: ir.Value) -> ir.Value:
+    """of_angle(the angle of |x|), by the reduction that fits |x|."""
+    x = lanes.abs(x)
+    huge = lanes.builder.and_(
+        lanes.compare(">=", x, lanes.const(HUGE)), lanes.compare("<", x, lanes.const(float("inf")))
+    )
+
+    def of_huge(scalar: Lanes, y: ir.Value) -> ir.Value:
+        double = scalar.in_double()
+        value = of_angle(double, reduce_huge(double, y if scalar.double else scalar.widen(y)))
+        return value if scalar.double else scalar.narrow(value)
+
+    rare = lanes.select(huge, x, lanes.const(0.0))
+    return unless_rare(lanes, f"graphc_{name}_f{lanes.bits}", of_angle(lanes, reduce(lanes, x)), rare, of_huge)
+
+
+@float_intrinsic
+def sin(lanes: Lanes, x: ir.Value) -> ir.Value:
+    """Sine: sin(q pi/2 + r) is one of +-sin r, +-cos r, |r| <= pi/4."""
+    return lanes.flip(_circular(lanes, "sin", _sine_of_angle, x), lanes.sign_bit(x))
+
+
+@float_intrinsic
+def cos(lanes: Lanes, x: ir.Value) -> ir.Value:
+    """Cosine: sin((q + 1) pi/2 + r) with the reduction of sin."""
+    return _circular(lanes, "cos", _cosine_of_angle, x)
+
+
+@float_intrinsic
+def tan(lanes: Lanes, x: ir.Value) -> ir.Value:
+    """Tangent: sin r / cos r in even quadrants, -cos r / sin r in odd ones."""
+    return lanes.flip(_circular(lanes, "tan", _tangent_of_angle, x), lanes.sign_bit(x))
+
+
+# inverse functions
+def _around(lanes: Lanes, base: Pair, x: ir.Value, low: ir.Value) -> ir.Value:
+    """base + x + low, where |base| >= |x| or base = 0, rounded about once."""
+    high, error = lanes.fast_two_sum(base[0], x)
+    return lanes.add(high, lanes.add(error, lanes.add(base[1], low)))
+
+
+def _multiple(lanes: Lanes, quarters: int) -> Pair:
+    """So many times pi/4, in two constants."""
+    high, low = parts(PI * quarters / 4, 2, lanes.double)
+    return lanes.const(high), lanes.const(low)
+
+
+def _direction(lanes: Lanes, y: ir.Value, x: ir.Value, mirror: ir.Value | None = None) -> ir.Value:
+    """The angle of the point (x, y), x >= 0 and y >= 0, in [0, pi/2]; in the lanes of `mirror` that of (-x, y).
+
+    y/x is turned by 0, pi/4 or pi/2 to a slope of at most 1/2: y/x, (y - x)/(y + x) or -x/y, one division for all.
+    """
+    double_x, double_y = (lanes.mul(v, lanes.const(2.0)) for v in (x, y))
+    steep, gentle = lanes.compare(">=", y, double_x), lanes.compare("<=", double_y, x)
+
+    def pick(low: ir.Value, middle: ir.Value, high: ir.Value) -> ir.Value:
+        return lanes.select(steep, high, lanes.select(gentle, low, middle))
+
+    numerator = pick(y, lanes.sub(y, x), lanes.neg(x))
+    denominator = pick(x, lanes.add(y, x), y)
+    base = tuple(map(pick, *(_multiple(lanes, quarters) for quarters in (0, 1, 2))))
+    if mirror is not None:
+        mirrored = tuple(map(pick, *(_multiple(lanes, quarters) for quarters in (4, 3, 2))))
+        base = _choose(lanes, mirror, mirrored, base)
+        numerator = lanes.select(mirror, lanes.neg(numerator), numerator)
+    inverse = lanes.div(lanes.const(1.0), denominator)
+    slope = lanes.rounded_product(numerator, inverse)
+    slope_low = lanes.mul(lanes.fma(lanes.neg(slope), denominator, numerator), inverse)
+    square = lanes.mul(slope, slope)
+    tail = lanes.fma(lanes.mul(slope, square), lanes.horner(square, ARC_TANGENT[lanes.double]), slope_low)
+    return _around(lanes, base, slope, tail)
+
+
+@float_intrinsic
+def atan(lanes: Lanes, x: ir.Value) -> ir.Value:
+    """Arc tangent: atan a = k pi/4 + atan t, |t| <= 1/2, t = a, (a - 1)/(a + 1) or -1/a."""
+    slope, steepest = lanes.abs(x), lanes.const(2.0 ** (lanes.mantissa + 10))
+    slope = lanes.select(lanes.compare(">", slope, steepest), steepest, slope)
+    return lanes.flip(_direction(lanes, slope, lanes.const(1.0)), lanes.sign_bit(x))
+
+
+@float_intrinsic
+def atan2(lanes: Lanes, y: ir.Value, x: ir.Value) -> ir.Value:
+    """Angle of the point (x, y) in [-pi, pi], signed zeros and infinities as C99: that of (|x|, |y|), mirrored twice."""
+    builder = lanes.builder
+    mirror = builder.icmp_signed("<", lanes.as_int(x), lanes.integer(0))
+    angle = _direction(lanes, *_bounded(lanes, lanes.abs(y), lanes.abs(x)), mirror)
+    angle = lanes.flip(angle, lanes.sign_bit(y))
+    return lanes.select(builder.fcmp_unordered("uno", x, y), lanes.add(x, y), angle)
+
+
+def _bounded(lanes: Lanes, y: ir.Value, x: ir.Value) -> Pair:
+    """A point on the same ray, safe to add and divide: the larger coordinate scaled to about 2^(mantissa + 8).
+
+    So a coordinate that is rounded, being subnormal after scaling, is too small to be seen in the angle.
+    A subnormal point stays below that.  (inf, inf) is replaced by (1, 1), (inf, y) by (1, 0), (0, 0) by (1, 0).
+    """
+    builder, zero, one, infinity = lanes.builder, lanes.const(0.0), lanes.const(1.0), lanes.const(float("inf"))
+    largest = lanes.select(lanes.compare(">", y, x), y, x)
+    exponent = builder.lshr(lanes.as_int(largest), lanes.integer(lanes.mantissa))
+    exponent = builder.sub(lanes.integer(2 * lanes.bias + lanes.mantissa + 8), exponent)
+    highest = lanes.integer(2 * lanes.bias)
+    exponent = builder.select(builder.icmp_signed("<", exponent, highest), exponent, highest)
+    scale = lanes.as_float(builder.shl(exponent, lanes.integer(lanes.mantissa)))
+    infinite = lanes.compare("==", largest, infinity)
+    y, x = (lanes.select(infinite, lanes.select(lanes.compare("==", v, infinity), one, zero), v) for v in (y, x))
+    x = lanes.select(lanes.compare("==", largest, zero), one, x)
+    return lanes.mul(y, scale), lanes.mul(x, scale)
+
+
+def _half_arc(lanes: Lanes, a: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
+    """(far, s, low): asin s = s + low, where s = a, or sqrt((1 - a)/2) if a > 1/2 (then far)."""
+    far = lanes.compare(">", a, lanes.const(0.5))
+    square = lanes.select(far, lanes.fma(a, lanes.const(-0.5), lanes.const(0.5)), lanes.mul(a, a))
+    s = lanes.select(far, lanes.sqrt(square), a)
+    return far, s, lanes.mul(lanes.mul(s, square), lanes.horner(square, ARC_SINE[lanes.double]))
+
+
+def _arc_from(lanes: Lanes, base: Pair, factor: ir.Value, s: ir.Value, low: ir.Value) -> ir.Value:
+    """base + factor * asin s; the factor is 1 or 2, either sign, so its product with s is exact."""
+    return _around(lanes, base, lanes.mul(factor, s), lanes.mul(factor, low))
+
+
+@float_intrinsic
+def asin(lanes: Lanes, x: ir.Value) -> ir.Value:
+    """Arc sine: asin a = pi/2 - 2 asin sqrt((1 - a)/2) for a > 1/2."""
+    far, s, low = _half_arc(lanes, lanes.abs(x))
+    base = _choose(lanes, far, _multiple(lanes, 2), _multiple(lanes, 0))
+    factor = lanes.select(far, lanes.const(-2.0), lanes.const(1.0))
+    return lanes.flip(_arc_from(lanes, base, factor, s, low), lanes.sign_bit(x))
+
+
+@float_intrinsic
+def acos(lanes: Lanes, x: ir.Value) -> ir.Value:
+    """Arc cosine: pi/2 - asin x for |x| <= 1/2, else 2 asin sqrt((1 - |x|)/2), from pi if x is negative."""
+    far, s, low = _half_arc(lanes, lanes.abs(x))
+    negative = lanes.compare("<", x, lanes.const(0.0))
+    ends = _choose(lanes, negative, _multiple(lanes, 4), _multiple(lanes, 0))
+    base = _choose(lanes, far, ends, _multiple(lanes, 2))
+    factor = lanes.flip(lanes.select(far, lanes.const(2.0), lanes.const(-1.0)), lanes.sign_bit(x))
+    return _arc_from(lanes, base, factor, s, low)

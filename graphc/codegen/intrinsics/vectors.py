@@ -1,0 +1,213 @@
+"""LLVM IR for kernels written with explicit vectors: a thin vocabulary over llvmlite's builder, and functions of it.
+
+In: an IR builder.  Out: values on it.  Addresses, strides and counts are i64 (bytes, bytes, elements); vectors are as
+wide as the host's registers, whatever width LLVM's vectoriser would prefer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numpy.typing import DTypeLike
+
+from .target import host_vector_bytes
+
+I1, I32, I64, POINTER = ir.IntType(1), ir.IntType(32), ir.IntType(64), ir.PointerType()
+Values = list[ir.Value]
+
+
+def integer(value: int) -> ir.Constant:
+    return ir.Constant(I64, value)
+
+
+def type_name(dtype: DTypeLike) -> str:
+    """f32 or f64."""
+    return {4: "f32", 8: "f64"}[np.dtype(dtype).itemsize]
+
+
+class Vectors:
+    """Vectors of one float type: `bytes` to an element, `lanes` to a vector (as many as the host's registers hold)."""
+
+    def __init__(self, builder: ir.IRBuilder, dtype: DTypeLike, lanes: int | None = None) -> None:
+        self.builder = builder
+        self.bytes = np.dtype(dtype).itemsize
+        self.lanes = lanes or host_vector_bytes() // self.bytes
+        self.dtype, self.name = dtype, type_name(dtype)
+        self.float: ir.Type = {"f32": ir.FloatType(), "f64": ir.DoubleType()}[self.name]
+        self.type = ir.VectorType(self.float, self.lanes)
+        self.zero = ir.Constant(self.type, [0.0] * self.lanes)
+        self.negative_zero = ir.Constant(self.type, [-0.0] * self.lanes)  # what adds nothing to any number
+
+    @property
+    def masks_are_free(self) -> bool:
+        """Whether masks have registers of their own (AVX-512) and cost a load or store nothing."""
+        return self.lanes * self.bytes == 64
+
+    # integers
+    def offset(self, base: ir.Value, stride: ir.Value, count: int) -> ir.Value:
+        """base + count * stride."""
+        return self.builder.add(base, self.builder.mul(stride, integer(count))) if count else base
+
+    def least(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        return self.builder.select(self.builder.icmp_signed("<", a, b), a, b)
+
+    # memory
+    def pointer(self, address: ir.Value, elements: int = 0) -> ir.Value:
+        """The pointer this many elements beyond an address."""
+        pointer = self.builder.inttoptr(address, POINTER)
+        return self.builder.gep(pointer, [integer(elements)], source_etype=self.float) if elements else pointer
+
+    def load(self, pointer: ir.Value, mask: ir.Value | None = None) -> ir.Value:
+        """A vector; lanes that are masked out are zero and are not read."""
+        if mask is None:
+            return self.builder.load(pointer, align=self.bytes, typ=self.type)
+        parameters = [pointer, ir.Constant(I32, self.bytes), mask, self.zero]
+        return self._call("llvm.masked.load", self.type, parameters, suffix=".p0")
+
+    def store(self, value: ir.Value, pointer: ir.Value, mask: ir.Value | None = None) -> None:
+        """Stores a vector; lanes that are masked out are not written."""
+        if mask is None:
+            self.builder.store(value, pointer, align=self.bytes)
+        else:
+            self._call("llvm.masked.store", ir.VoidType(), [value, pointer, ir.Constant(I32, self.bytes), mask], ".p0")
+
+    def load_scalar(self, pointer: ir.Value) -> ir.Value:
+        return self.builder.load(pointer, align=self.bytes, typ=self.float)
+
+    def store_scalar(self, value: ir.Value, pointer: ir.Value) -> None:
+        self.builder.store(value, pointer, align=self.bytes)
+
+    # lanes
+    def splat(self, scalar: ir.Value) -> ir.Value:
+        """One scalar in every lane."""
+        vector = ir.VectorType(scalar.type, self.lanes)
+        lane0 = self.builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(I32, 0))
+        return self.shuffle(lane0, lane0, [0] * self.lanes)
+
+    def shuffle(self, a: ir.Value, b: ir.Value, lanes: Sequence[int]) -> ir.Value:
+        """The given lanes of a (0 .. lanes-1) and b (lanes ..)."""
+        return self.builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes)))
+
+    def first(self, count: ir.Value) -> ir.Value:
+        """The mask of the first `count` lanes: none if it is negative, all if it exceeds their number."""
+        count = self.builder.trunc(self.least(count, integer(self.lanes)), I32)
+        lanes = ir.Constant(ir.VectorType(I32, self.lanes), list(range(self.lanes)))
+        return self.builder.icmp_signed("<", lanes, self.splat(count))
+
+    def fma(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+        """a * b + c, rounded once wherever the host has such an instruction."""
+        return self._call("llvm.fmuladd", self.type, [a, b, c])
+
+    def rotate(self, vector: ir.Value, lane: int) -> ir.Value:
+        """The vector from this lane on, then what came before it."""
+        return self.shuffle(vector, vector, [(lane + j) % self.lanes for j in range(self.lanes)]) if lane else vector
+
+    def exchange(self, a: ir.Value, b: ir.Value, block: int) -> tuple[ir.Value, ir.Value]:
+        """The even blocks of a with those of b in the gaps, and the odd blocks of b with those of a in the gaps."""
+        even = [lane if not lane & block else self.lanes + lane - block for lane in range(self.lanes)]
+        odd = [lane + block if not lane & block else self.lanes + lane for lane in range(self.lanes)]
+        return self.shuffle(a, b, even), self.shuffle(a, b, odd)
+
+    def transpose(self, square: Values) -> Values:
+        """Transposes as many vectors as each has lanes: exchanges blocks of 1, 2, 4, ... across the diagonal."""
+        square, block = list(square), 1
+        while block < self.lanes:
+            for i in range(self.lanes):
+                if not i & block:
+                    square[i], square[i + block] = self.exchange(square[i], square[i + block], block)
+            block *= 2
+        return square
+
+    def sums(self, square: Values) -> ir.Value:
+        """The sums over the lanes of as many vectors as each has lanes: lane t is that of vector t.
+
+        Halves are added until one vector is left; the order of the additions is the same for every vector.
+        """
+        while len(square) > 1:
+            half = len(square) // 2
+            square = [
+                self.builder.fadd(*self.exchange(a, b, half)) for a, b in zip(square[:half], square[half:], strict=True)
+            ]
+        return square[0]
+
+    def _call(self, name: str, result: ir.Type, arguments: Values, suffix: str = "") -> ir.Value:
+        """Call an LLVM intrinsic that is overloaded on this vector type."""
+        signature = ir.FunctionType(result, [argument.type for argument in arguments])
+        full_name = f"{name}.v{self.lanes}{self.name}{suffix}"
+        return self.builder.call(cgutils.get_or_insert_function(self.builder.module, signature, full_name), arguments)
+
+    # control
+    def loop(
+        self, start: ir.Value, stop: ir.Value, step: int, carried: Values, body: Callable[[ir.Value, Values], Values]
+    ) -> Values:
+        """`for i in range(start, stop, step): carried = body(i, carried)`; the last carried values."""
+        builder, entry = self.builder, self.builder.block
+        repeat, done = builder.append_basic_block("loop"), builder.append_basic_block("done")
+        builder.cbranch(builder.icmp_signed("<", start, stop), repeat, done)
+        builder.position_at_end(repeat)
+        index, *old = (self._phi([(value, entry)]) for value in (start, *carried))
+        new = body(index, old)
+        following = builder.add(index, integer(step))
+        for phi, value in zip((index, *old), (following, *new), strict=True):
+            phi.add_incoming(value, builder.block)
+        latch = builder.block
+        builder.cbranch(builder.icmp_signed("<", following, stop), repeat, done)
+        builder.position_at_end(done)
+        return [self._phi([(a, entry), (b, latch)]) for a, b in zip(carried, new, strict=True)]
+
+    def choose(self, condition: ir.Value, yes: Callable[[], Values], no: Callable[[], Values]) -> Values:
+        """The values of one of two branches."""
+        builder = self.builder
+        blocks = [builder.append_basic_block(name) for name in ("yes", "no")]
+        join = builder.append_basic_block("join")
+        builder.cbranch(condition, *blocks)
+        ends: list[tuple[Values, ir.Block]] = []
+        for block, branch in zip(blocks, (yes, no), strict=True):
+            builder.position_at_end(block)
+            ends.append((branch(), builder.block))
+            builder.branch(join)
+        builder.position_at_end(join)
+        (a, from_a), (b, from_b) = ends
+        return [self._phi([(x, from_a), (y, from_b)]) for x, y in zip(a, b, strict=True)]
+
+    def _phi(self, incoming: Sequence[tuple[ir.Value, ir.Block]]) -> ir.PhiInstr:
+        phi = self.builder.phi(incoming[0][0].type)
+        for value, block in incoming:
+            phi.add_incoming(value, block)
+        return phi
+
+
+Emitter = Callable[..., None]  # (vectors, *arguments), the arguments i64
+
+
+def call_body(dtype: DTypeLike, name: str, emit: Emitter) -> Callable[..., tuple[Any, Any]]:
+    """What an intrinsic of all-int64 parameters returns to Numba: a call of one function `name` of the module.
+
+    The body is `emit(vectors, *arguments)`; every caller in the module, and in the modules linked to it, shares it.
+    """
+
+    def typed(*parameters: Any) -> tuple[Any, Any]:
+        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Values) -> ir.Value:
+            body = builder.module.globals.get(name) or _define(builder.module, dtype, name, len(arguments), emit)
+            builder.call(body, arguments)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * len(parameters)), codegen
+
+    return typed
+
+
+def _define(module: ir.Module, dtype: DTypeLike, name: str, arity: int, emit: Emitter) -> ir.Function:
+    body = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * arity), name)
+    body.linkage = "linkonce_odr"  # Numba links the module of a callee into its caller's: one copy is to survive
+    for attribute in ("noinline", "nounwind", "optsize"):  # optsize: the loops as written, not unrolled nor vectorised
+        body.attributes.add(attribute)
+    builder = ir.IRBuilder(body.append_basic_block("entry"))
+    emit(Vectors(builder, dtype), *body.args)
+    builder.ret_void()
+    return body

@@ -1,0 +1,321 @@
+"""Declaring graphs: leaves, public functions made from the op records, operators and NumPy's protocols on nodes.
+
+In: what a user writes.  Out: nodes.  FUNCTIONS holds every public function by name; BUILDER hands them to the records.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+import graphc.ops  # noqa: F401  (fills the registry)
+from graphc.dims import Poly
+from graphc.errors import DeclarationError, DTypeError, GraphcError, InputError, ShapeError
+from graphc.graph import Identity, Literal, Node, describe, make, users_line
+from graphc.op import REGISTRY, Op
+from graphc.state import State
+from graphc.types import DType, TensorType, as_dtype, as_shape, bool_, float64, float_for, int64, shape_text
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {}
+_WEAK = {bool: bool_, int: int64, float: float64}  # Python scalars never widen what they meet
+
+
+def input(name: str, shape: Any, dtype: Any = float64) -> Node:
+    """A value given at each call: an array of this shape and dtype.
+
+    A string in `shape` is a symbolic dimension: an int >= 0 that is known at the call, the same wherever it stands.
+
+    >>> input("x", ("batch", 784), "float32")
+    <input 'x': float32[batch, 784] (declared at ...)>
+    """
+    attrs = {"name": _as_name(name), "type": TensorType(as_dtype(dtype), as_shape(shape)), "identity": Identity()}
+    return make(REGISTRY["input"], (), attrs)
+
+
+def parameter(name: str, value: Any, dtype: Any = None) -> Node:
+    """State with a value: compiled functions read it, updates write it; `value` copies it out, `assign` copies in.
+
+    >>> w = parameter("w", [1.0, 2.0])
+    >>> w.assign([3.0, 4.0])
+    >>> w.value
+    array([3., 4.])
+    """
+    array = as_array(value, None if dtype is None else as_dtype(dtype))
+    state = State(_as_name(name), array)
+    return make(REGISTRY["parameter"], (), {"name": name, "type": TensorType(as_dtype(array.dtype), array.shape), "state": state})
+
+
+def constant(value: Any, dtype: Any = None) -> Node:
+    """A value that never changes; `dtype` is taken from the value where it is not given.
+
+    >>> constant([[1, 2], [3, 4]])
+    <constant(...): int64[2, 2] (declared at ...)>
+    """
+    return make(REGISTRY["constant"], (), {"value": Literal(as_array(value, None if dtype is None else as_dtype(dtype)))})
+
+
+def _as_name(name: Any) -> str:
+    if not isinstance(name, str) or not name:
+        raise DeclarationError(f"a name is a non-empty string, got {name!r}")
+    return name
+
+
+def as_array(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
+    """`value` as a native array of a supported dtype, with an error that says what is wrong with it."""
+    if isinstance(value, Node):
+        raise DeclarationError(f"a value is wanted here, not the node {describe(value)}")
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ShapeError(f"the value is not an array: its rows differ in length ({error})") from None
+    if array.dtype.kind not in "fiub":
+        raise DTypeError(f"values of dtype {array.dtype} are not supported")
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if dtype is None:
+        as_dtype(array.dtype)
+        return array
+    return array.astype(dtype.numpy)
+
+
+def convert(value: Any, weak: DType | None = None) -> Node:
+    """A node for `value`; a Python scalar takes the dtype `weak`."""
+    if isinstance(value, Node):
+        value.type  # noqa: B018  (a node with several results is refused here)
+        return value
+    if type(value) in _WEAK and weak is not None:
+        return constant(_checked(value, weak), weak)
+    return constant(value)
+
+
+def _checked(value: Any, dtype: DType) -> Any:
+    if dtype.is_integer and type(value) is int:
+        limits = np.iinfo(dtype.numpy)
+        if not limits.min <= value <= limits.max:
+            raise DTypeError(f"the Python int {value} does not fit {dtype}")
+    return value
+
+
+def _strong(values: Sequence[Any]) -> list[Any]:
+    return [v if isinstance(v, Node) or type(v) in _WEAK else constant(v) for v in values]
+
+
+def result_dtype(*values: Any) -> DType:
+    """The dtype in which nodes, arrays and Python scalars meet, as NumPy 2 has it.
+
+    >>> result_dtype(input("a", (), "float32"), 1.0)
+    graphc.float32
+    """
+    terms = [v.dtype.numpy if isinstance(v, Node) else v for v in _strong(values)]
+    scalars = [type(t)(1) for t in terms if type(t) in _WEAK]  # the value does not matter, only its type
+    return as_dtype(np.result_type(*(t for t in terms if type(t) not in _WEAK), *scalars))
+
+
+def promoted(*values: Any, dtype: DType | None = None) -> tuple[Node, ...]:
+    """Nodes of one dtype: `dtype`, or the one in which the values meet."""
+    dtype = dtype or result_dtype(*values)
+    return tuple(astype(convert(v, dtype), dtype) for v in _strong(values))
+
+
+def floating(*values: Any) -> tuple[Node, ...]:
+    """Nodes of one float dtype: the one in which the values meet, float64 for integers and bool."""
+    return promoted(*values, dtype=float_for(result_dtype(*values)))
+
+
+def astype(x: Any, dtype: Any) -> Node:
+    """The node itself if it has the dtype, else its conversion."""
+    node, dtype = convert(x), as_dtype(dtype)
+    if node.dtype == dtype:
+        return node
+    if node.op.name == "constant":
+        return constant(node.attrs["value"].array, dtype)
+    return make(REGISTRY["astype"], (node,), {"dtype": dtype})
+
+
+class Builder:
+    """What the records build expressions with: every public function by name, and the helpers below."""
+
+    convert = staticmethod(convert)
+    constant = staticmethod(constant)
+    promoted = staticmethod(promoted)
+    floating = staticmethod(floating)
+    result_dtype = staticmethod(result_dtype)
+
+    @staticmethod
+    def primitive(name: str, operands: Sequence[Node], **attrs: Any) -> Node:
+        """The node of the primitive `name` on nodes."""
+        return make(REGISTRY[name], operands, attrs)
+
+    def __getattr__(self, name: str) -> Any:
+        return FUNCTIONS[name]
+
+
+BUILDER = Builder()
+
+
+def public_function(op: Op) -> Callable[..., Any]:
+    """The function that users call: `op.define` with the builder filled in, and errors that name the operands."""
+    define = op.define
+    assert define is not None
+    parameters = list(inspect.signature(define).parameters.values())[1:]
+    signature = inspect.Signature(parameters)
+
+    def function(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return define(BUILDER, *args, **kwargs)
+        except TypeError as error:
+            if isinstance(error, GraphcError):
+                raise _with_operands(op, args, error) from None
+            raise _arity_error(op, signature, args, kwargs) or error from None
+        except GraphcError as error:
+            raise _with_operands(op, args, error) from None
+
+    function.__name__ = function.__qualname__ = op.name
+    function.__doc__ = op.doc
+    function.__module__ = "graphc"
+    function.__signature__ = signature  # type: ignore[attr-defined]
+    return function
+
+
+def _arity_error(op: Op, signature: inspect.Signature, args: Any, kwargs: Any) -> GraphcError | None:
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        return DeclarationError(f"{op.name}: {error}; its signature is {op.name}{signature}\n  at {users_line()}")
+    return None
+
+
+def _with_operands(op: Op, args: Any, error: GraphcError) -> GraphcError:
+    text = str(error)
+    if "\n  at " in text:  # the primitive has told already; say which public call it came from
+        return error if text.startswith(f"{op.name}:") or " in gc." in text else type(error)(f"{text}\n  in gc.{op.name}")
+    rows = "".join(f"\n  operand {k}: {describe(a)}" for k, a in enumerate(args) if isinstance(a, Node))
+    head = "" if text.startswith(f"{op.name}:") else f"{op.name}: "
+    return type(error)(f"{head}{text}{rows}\n  at {users_line()}")
+
+
+FUNCTIONS.update({op.name: public_function(op) for op in REGISTRY.values() if op.define is not None})
+
+_OPERATORS = {
+    "add": "add",
+    "sub": "subtract",
+    "mul": "multiply",
+    "truediv": "divide",
+    "floordiv": "floor_divide",
+    "mod": "remainder",
+    "pow": "pow",
+    "matmul": "matmul",
+    "and": "logical_and",
+    "or": "logical_or",
+    "xor": "logical_xor",
+}
+_COMPARISONS = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal", "ne": "not_equal"}
+_UNARY = {"neg": "negative", "abs": "abs", "invert": "logical_not", "pos": "positive"}
+_NUMPY_NAMES = {
+    "true_divide": "divide",
+    "power": "pow",
+    "float_power": "pow",
+    "absolute": "abs",
+    "fabs": "abs",
+    "rint": "round",
+    "invert": "logical_not",
+    "bitwise_and": "logical_and",
+    "bitwise_or": "logical_or",
+    "bitwise_xor": "logical_xor",
+    "amax": "max",
+    "amin": "min",
+    "transpose": "permute_dims",
+    "concatenate": "concat",
+    "around": "round",
+}
+
+
+def _attach_operators() -> None:
+    def binary(name: str, swapped: bool) -> Callable[[Any, Any], Any]:
+        def method(self: Any, other: Any) -> Any:
+            return FUNCTIONS[name](other, self) if swapped else FUNCTIONS[name](self, other)
+
+        return method
+
+    for short, name in (_OPERATORS | _COMPARISONS).items():
+        setattr(Node, f"__{short}__", binary(name, False))
+        if short in _OPERATORS:
+            setattr(Node, f"__r{short}__", binary(name, True))
+    for short, name in _UNARY.items():
+        setattr(Node, f"__{short}__", lambda self, name=name: FUNCTIONS[name](self))
+
+
+def _array_ufunc(self: Node, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
+    if method != "__call__" or kwargs:
+        raise DeclarationError(f"np.{ufunc.__name__}: {method} and keywords {sorted(kwargs)} do not apply to nodes")
+    return _numpy_function(ufunc.__name__)(*args)
+
+
+def _array_function(self: Node, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+    return _numpy_function(function.__name__)(*args, **kwargs)
+
+
+def _numpy_function(name: str) -> Callable[..., Any]:
+    name = _NUMPY_NAMES.get(name, name)
+    if name not in FUNCTIONS:
+        raise DeclarationError(f"np.{name} has no counterpart in graphc")
+    return FUNCTIONS[name]
+
+
+def _array(self: Node, *args: Any, **kwargs: Any) -> Any:
+    raise DeclarationError(f"{describe(self)} has no value while the graph is declared; compile it: gc.compile([...], node)")
+
+
+def _state(node: Node) -> State:
+    if node.op.name != "parameter":
+        raise DeclarationError(f"only parameters have a value; {describe(node)}")
+    state: State = node.attrs["state"]
+    return state
+
+
+def _value(self: Node) -> np.ndarray[Any, Any]:
+    state = _state(self)
+    with state.lock:
+        return state.array.copy()
+
+
+def _assign(self: Node, value: Any) -> None:
+    state, array = _state(self), as_array(value)
+    if array.shape != state.array.shape:
+        raise ShapeError(f"parameter {self.name!r} has shape {shape_text(self.shape)}; it can't be assigned {shape_text(array.shape)}")
+    if not np.can_cast(array.dtype, state.array.dtype, "safe") and not _is_weak(value, array, state.array.dtype):
+        raise DTypeError(f"parameter {self.name!r} is {self.dtype}, got {array.dtype}; write w.assign(a.astype({str(self.dtype)!r}))")
+    with state.lock:
+        state.array[...] = array
+
+
+def _is_weak(value: Any, array: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> bool:
+    """Whether `value` is made of Python scalars, which take the dtype they meet."""
+    return not isinstance(value, (np.ndarray, np.generic)) and (dtype.kind == "f" or array.dtype.kind in "iub" and dtype.kind in "iu")
+
+
+def _getitem(self: Node, key: Any) -> Node:
+    result: Node = FUNCTIONS["getitem"](self, key)
+    return result
+
+
+_attach_operators()
+for _name, _method in {
+    "__array_ufunc__": _array_ufunc,
+    "__array_function__": _array_function,
+    "__array__": _array,
+    "__array_namespace__": lambda self, *, api_version=None: importlib.import_module("graphc"),
+    "__getitem__": _getitem,
+    "value": property(_value),
+    "assign": _assign,
+    "T": property(lambda self: FUNCTIONS["permute_dims"](self)),
+    "mT": property(lambda self: FUNCTIONS["matrix_transpose"](self)),
+    "astype": lambda self, dtype: FUNCTIONS["astype"](self, dtype),
+    "reshape": lambda self, *shape: FUNCTIONS["reshape"](self, shape[0] if len(shape) == 1 else shape),
+    "sum": lambda self, axis=None, keepdims=False: FUNCTIONS["sum"](self, axis=axis, keepdims=keepdims),
+    "mean": lambda self, axis=None, keepdims=False: FUNCTIONS["mean"](self, axis=axis, keepdims=keepdims),
+}.items():
+    setattr(Node, _name, _method)

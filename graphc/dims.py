@@ -1,0 +1,307 @@
+"""Dimensions: ints, or polynomials over symbols and the atoms floor(p / k), max(p, q), min(p, q).
+
+In: ints and symbol names.  Out: values in normal form, so that equal dimensions compare equal.  The same algebra
+serves index expressions of the code generator, where loop variables are symbols.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Union
+
+Dim = Union[int, "Poly"]
+Monomial = tuple[tuple["Atom", int], ...]
+
+
+@dataclass(frozen=True)
+class Atom:
+    """A symbol (kind "symbol", one name) or a function of dimensions (kind "floor", "max" or "min", two operands)."""
+
+    kind: str
+    operands: tuple[Any, ...]
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.kind, self.operands))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __str__(self) -> str:
+        if self.kind == "symbol":
+            return str(self.operands[0])
+        first, second = (_enclosed(p) for p in self.operands)
+        return f"({first} // {second})" if self.kind == "floor" else f"{self.kind}({first}, {second})"
+
+    def evaluate(self, values: Mapping[str, int]) -> int:
+        if self.kind == "symbol":
+            return values[self.operands[0]]
+        first, second = (evaluate(p, values) for p in self.operands)
+        return first // second if self.kind == "floor" else max(first, second) if self.kind == "max" else min(first, second)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Atom, (self.kind, self.operands)
+
+
+class Poly:
+    """A polynomial with integer coefficients in normal form; made by arithmetic, never directly.
+
+    >>> n = symbol("n")
+    >>> (n + 1) * (n - 1) == n * n - 1
+    True
+    """
+
+    __slots__ = ("terms", "_hash")
+
+    def __init__(self, terms: tuple[tuple[Monomial, int], ...]) -> None:
+        self.terms = terms
+        self._hash = hash(terms)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Poly, (self.terms,)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Poly) and self.terms == other.terms
+
+    def __add__(self, other: Dim) -> Dim:
+        total = dict(self.terms)
+        for monomial, coefficient in _terms(other):
+            total[monomial] = total.get(monomial, 0) + coefficient
+        return _normal(total)
+
+    def __mul__(self, other: Dim) -> Dim:
+        total: dict[Monomial, int] = {}
+        for m1, c1 in self.terms:
+            for m2, c2 in _terms(other):
+                monomial = _times(m1, m2)
+                total[monomial] = total.get(monomial, 0) + c1 * c2
+        return _normal(total)
+
+    def __neg__(self) -> Dim:
+        return self * -1
+
+    def __sub__(self, other: Dim) -> Dim:
+        return self + (other * -1)
+
+    def __rsub__(self, other: Dim) -> Dim:
+        return (self * -1) + other
+
+    def __floordiv__(self, other: Dim) -> Dim:
+        return floor_div(self, other)
+
+    def __rfloordiv__(self, other: Dim) -> Dim:
+        return floor_div(other, self)
+
+    def __mod__(self, other: Dim) -> Dim:
+        return self - floor_div(self, other) * other
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+    def __bool__(self) -> bool:
+        return True  # the zero polynomial is the int 0
+
+    def __str__(self) -> str:
+        text = ""
+        for monomial, coefficient in self.terms:
+            factors = [str(a) for a, power in monomial for _ in range(power)]
+            if abs(coefficient) != 1 or not factors:
+                factors.insert(0, str(abs(coefficient)))
+            sign = "-" if coefficient < 0 else "+"
+            body = "*".join(factors)
+            text = f"{text} {sign} {body}" if text else (f"-{body}" if coefficient < 0 else body)
+        return text
+
+    __repr__ = __str__
+
+
+def _enclosed(p: Dim) -> str:
+    return f"({p})" if isinstance(p, Poly) and len(p.terms) > 1 else str(p)
+
+
+def _terms(p: Dim) -> Iterable[tuple[Monomial, int]]:
+    return p.terms if isinstance(p, Poly) else ((((), int(p)),) if p else ())
+
+
+def _times(m1: Monomial, m2: Monomial) -> Monomial:
+    powers = dict(m1)
+    for atom, power in m2:
+        powers[atom] = powers.get(atom, 0) + power
+    return tuple(sorted(powers.items(), key=lambda item: str(item[0])))
+
+
+def _degree(monomial: Monomial) -> int:
+    return sum(power for _, power in monomial)
+
+
+def _normal(total: Mapping[Monomial, int]) -> Dim:
+    kept = [(m, c) for m, c in total.items() if c]
+    if not kept:
+        return 0
+    if len(kept) == 1 and not kept[0][0]:
+        return kept[0][1]
+    kept.sort(key=lambda term: (-_degree(term[0]), [(str(a), p) for a, p in term[0]]))
+    return Poly(tuple(kept))
+
+
+def _atom(kind: str, *operands: Any) -> Dim:
+    return Poly((((((Atom(kind, operands)), 1),), 1),))
+
+
+def symbol(name: str) -> Dim:
+    """The dimension named `name`: an int >= 0 known at the call."""
+    return _atom("symbol", name)
+
+
+def floor_div(p: Dim, k: Dim) -> Dim:
+    """floor(p / k), taking out what k divides exactly.
+
+    >>> n = symbol("n")
+    >>> floor_div(6 * n + 3, 3), floor_div(n * n, n)
+    (2*n + 1, n)
+    """
+    if isinstance(p, int) and isinstance(k, int):
+        return p // k
+    whole: dict[Monomial, int] = {}
+    rest: dict[Monomial, int] = {}
+    for monomial, coefficient in _terms(p):
+        quotient = _divide_term(monomial, coefficient, k)
+        if quotient is None:
+            rest[monomial] = coefficient
+        else:
+            whole[quotient[0]] = whole.get(quotient[0], 0) + quotient[1]
+    remainder = _normal(rest)
+    out = _normal(whole)
+    if isinstance(remainder, int) and isinstance(k, int):
+        return out + remainder // k
+    return out if remainder == 0 else out + _atom("floor", remainder, k)
+
+
+def _divide_term(monomial: Monomial, coefficient: int, k: Dim) -> tuple[Monomial, int] | None:
+    """The term over k, where k is one term that divides it exactly; None if it is not."""
+    terms = tuple(_terms(k))
+    if len(terms) != 1 or coefficient % terms[0][1]:
+        return None
+    powers = dict(monomial)
+    for atom, power in terms[0][0]:
+        if powers.get(atom, 0) < power:
+            return None
+        powers[atom] -= power
+    return tuple((a, p) for a, p in powers.items() if p), coefficient // terms[0][1]
+
+
+def dim_max(p: Dim, q: Dim) -> Dim:
+    """max(p, q), decided where the difference has a known sign."""
+    if is_nonnegative(p - q):
+        return p
+    return q if is_nonnegative(q - p) else _atom("max", *sorted((p, q), key=str))
+
+
+def dim_min(p: Dim, q: Dim) -> Dim:
+    """min(p, q), decided where the difference has a known sign."""
+    if is_nonnegative(p - q):
+        return q
+    return p if is_nonnegative(q - p) else _atom("min", *sorted((p, q), key=str))
+
+
+def _atom_nonnegative(atom: Atom) -> bool:
+    if atom.kind == "symbol":
+        return True
+    signs = [is_nonnegative(p) for p in atom.operands]
+    return any(signs) if atom.kind == "max" else all(signs)
+
+
+def is_nonnegative(p: Dim) -> bool:
+    """True if p >= 0 whatever the symbols; False means not known."""
+    return all(c >= 0 and all(_atom_nonnegative(a) for a, _ in m) for m, c in _terms(p))
+
+
+def is_positive(p: Dim) -> bool:
+    """True if p >= 1 whatever the symbols; False means not known."""
+    return is_nonnegative(p - 1)
+
+
+def same(p: Dim, q: Dim) -> bool | None:
+    """Whether two dimensions are equal: True, False, or None where it depends on the symbols."""
+    difference = p - q
+    if isinstance(difference, int):
+        return difference == 0
+    return False if is_positive(difference) or is_positive(-difference) else None
+
+
+def evaluate(p: Dim, values: Mapping[str, int]) -> int:
+    """The value of p where the symbols have these values."""
+    if isinstance(p, int):
+        return p
+    total = 0
+    for monomial, coefficient in p.terms:
+        for atom, power in monomial:
+            coefficient *= atom.evaluate(values) ** power
+        total += coefficient
+    return total
+
+
+def symbols(p: Dim) -> set[str]:
+    """Names of the symbols in p."""
+    found: set[str] = set()
+    for monomial, _ in _terms(p):
+        for atom, _ in monomial:
+            found |= {atom.operands[0]} if atom.kind == "symbol" else symbols(atom.operands[0]) | symbols(atom.operands[1])
+    return found
+
+
+def substitute(p: Dim, values: Mapping[str, Dim]) -> Dim:
+    """p with dimensions put for symbols."""
+    if isinstance(p, int):
+        return p
+    total: Dim = 0
+    for monomial, coefficient in p.terms:
+        term: Dim = coefficient
+        for atom, power in monomial:
+            for _ in range(power):
+                term = term * _substitute_atom(atom, values)
+        total = total + term
+    return total
+
+
+def _substitute_atom(atom: Atom, values: Mapping[str, Dim]) -> Dim:
+    if atom.kind == "symbol":
+        name = atom.operands[0]
+        return values[name] if name in values else symbol(name)
+    p, q = (substitute(operand, values) for operand in atom.operands)
+    return {"floor": floor_div, "max": dim_max, "min": dim_min}[atom.kind](p, q)
+
+
+def product(dims: Iterable[Dim]) -> Dim:
+    """The product of dimensions."""
+    out: Dim = 1
+    for d in dims:
+        out = out * d
+    return out
+
+
+def to_plain(p: Dim) -> Any:
+    """p as nested lists of ints and strings, for JSON."""
+    if isinstance(p, int):
+        return p
+    return [[c, [[a.kind, *(o if a.kind == "symbol" else to_plain(o) for o in a.operands), n] for a, n in m]] for m, c in p.terms]
+
+
+def from_plain(plain: Any) -> Dim:
+    """The inverse of to_plain."""
+    if isinstance(plain, int):
+        return plain
+    total: Dim = 0
+    for coefficient, factors in plain:
+        term: Dim = coefficient
+        for kind, *operands, power in factors:
+            atom = symbol(operands[0]) if kind == "symbol" else _atom(kind, *(from_plain(o) for o in operands))
+            for _ in range(power):
+                term = term * atom
+        total = total + term
+    return total

@@ -1,0 +1,386 @@
+"""Nodes and graphs: frozen, hash-consed, with the user's line of each declaration.
+
+In: ops, operands and attributes.  Out: Node, whose types are inferred and checked, and Graph, what a tuple of nodes
+reaches.  Equal op, attributes and operands are one node; leaves that have identity are never merged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import linecache
+import sys
+import threading
+import weakref
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphc.dims import Poly
+from graphc.errors import DeclarationError, GraphcError, ShapeError
+from graphc.op import REGISTRY, Family, Op, register
+from graphc.types import Constraint, DoesNotBroadcast, DType, Shape, TensorType
+
+_PACKAGE = str(Path(__file__).parent)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the user's program."""
+
+    file: str
+    number: int
+
+    def __str__(self) -> str:
+        text = linecache.getline(self.file, self.number).strip()
+        return f"{self.file}:{self.number}" + (f": {text}" if text else "")
+
+
+def users_line() -> Line:
+    """The line that is running, outside graphc."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return Line(frame.f_code.co_filename, frame.f_lineno)
+
+
+class Identity:
+    """What makes a leaf differ from every other leaf."""
+
+    __slots__ = ("__weakref__",)
+
+
+class Literal:
+    """The value of a constant, compared by dtype, shape and bytes (so that -0.0, NaN, True and 1 differ)."""
+
+    __slots__ = ("array", "_key")
+
+    def __init__(self, value: Any) -> None:
+        array = np.array(value, order="C")
+        array.flags.writeable = False
+        self.array = array
+        self._key = (array.dtype.str, array.shape, array.tobytes())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Literal, (self.array,)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Literal) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __str__(self) -> str:
+        if self.array.size <= 4:
+            return str(self.array.tolist())
+        return f"<{hashlib.sha256(self._key[2]).hexdigest()[:16]}>"
+
+
+class Node:
+    """One operation of a graph; a symbolic array if it has one result.
+
+    Operators, NumPy's functions and the names of the array API apply to it.  `==` declares a comparison; nodes are
+    told apart by identity, and `bool(node)` raises.
+    """
+
+    __slots__ = ("op", "operands", "attrs", "types", "constraints", "line", "__weakref__")
+
+    op: Op
+    operands: tuple[Node, ...]
+    attrs: Mapping[str, Any]
+    types: tuple[TensorType, ...]
+    constraints: tuple[Constraint, ...]
+    line: Line
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    @property
+    def type(self) -> TensorType:
+        if len(self.types) != 1:
+            raise DeclarationError(f"{describe(self)} has {len(self.types)} results; select one with item(node, i)")
+        return self.types[0]
+
+    @property
+    def dtype(self) -> DType:
+        return self.type.dtype
+
+    @property
+    def shape(self) -> Shape:
+        return self.type.shape
+
+    @property
+    def ndim(self) -> int:
+        return len(self.type.shape)
+
+    @property
+    def size(self) -> Any:
+        out: Any = 1
+        for d in self.type.shape:
+            out = out * d
+        return out
+
+    @property
+    def name(self) -> str | None:
+        """The name of an input or parameter, else None."""
+        return self.attrs.get("name")
+
+    def __bool__(self) -> bool:
+        raise DeclarationError(
+            f"{describe(self)} has no value while the graph is declared, so it can't decide an `if` or `while`; "
+            "write gc.where(condition, a, b)"
+        )
+
+    def __iter__(self) -> Iterator[Node]:
+        if not self.shape or isinstance(self.shape[0], Poly):
+            raise DeclarationError(f"{describe(self)} can't be iterated: its first dimension is not a fixed number")
+        return (self[i] for i in range(int(self.shape[0])))
+
+    def __repr__(self) -> str:
+        return f"<{describe(self)}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _first_output, (Graph((self,)),)
+
+    if TYPE_CHECKING:  # the operators are attached by graphc.declare, from one table
+
+        def __getattr__(self, name: str) -> Any: ...
+        def __add__(self, other: Any) -> Node: ...
+        def __radd__(self, other: Any) -> Node: ...
+        def __sub__(self, other: Any) -> Node: ...
+        def __rsub__(self, other: Any) -> Node: ...
+        def __mul__(self, other: Any) -> Node: ...
+        def __rmul__(self, other: Any) -> Node: ...
+        def __truediv__(self, other: Any) -> Node: ...
+        def __rtruediv__(self, other: Any) -> Node: ...
+        def __floordiv__(self, other: Any) -> Node: ...
+        def __mod__(self, other: Any) -> Node: ...
+        def __pow__(self, other: Any) -> Node: ...
+        def __matmul__(self, other: Any) -> Node: ...
+        def __neg__(self) -> Node: ...
+        def __and__(self, other: Any) -> Node: ...
+        def __or__(self, other: Any) -> Node: ...
+        def __invert__(self) -> Node: ...
+        def __lt__(self, other: Any) -> Node: ...
+        def __le__(self, other: Any) -> Node: ...
+        def __gt__(self, other: Any) -> Node: ...
+        def __ge__(self, other: Any) -> Node: ...
+        def __getitem__(self, key: Any) -> Node: ...
+
+
+def describe(node: Node) -> str:
+    """A node in a few words for an error: name or op, type and line."""
+    types = ", ".join(str(t) for t in node.types)
+    kind = f"{node.op.name} {node.name!r}" if node.name else f"{node.op.name}(...)"
+    return f"{kind}: {types} (declared at {node.line})"
+
+
+_intern: weakref.WeakValueDictionary[Any, Node] = weakref.WeakValueDictionary()
+_intern_lock = threading.RLock()
+
+
+def _key(op: Op, operands: tuple[Node, ...], attrs: Mapping[str, Any]) -> tuple[Any, ...]:
+    # ids stand for operands: a node keeps them alive, and `==` on nodes would build a node
+    return op.name, tuple(map(id, operands)), tuple((k, type(v), v) for k, v in sorted(attrs.items()))
+
+
+def make(op: Op, operands: Sequence[Node], attrs: Mapping[str, Any] | None = None) -> Node:
+    """The node of `op` on these operands; types are inferred, and errors name the user's line."""
+    operands, attrs = tuple(operands), dict(attrs or {})
+    key = _key(op, operands, attrs)
+    with _intern_lock:
+        known = _intern.get(key)
+        if known is not None:
+            return known
+    found: list[Constraint] = []
+    line = users_line()
+    assert op.infer is not None, f"{op.name} is not a primitive"
+    try:
+        types = op.infer(tuple(o.type for o in operands) if op.family is not Family.ITEM else operands[0].types, attrs, found)
+    except DoesNotBroadcast:
+        raise ShapeError(_complaint(op, operands, line, "the shapes do not broadcast: dimensions must be equal or 1")) from None
+    except GraphcError as error:
+        raise type(error)(_complaint(op, operands, line, str(error))) from None
+    node = object.__new__(Node)
+    for name, value in (
+        ("op", op),
+        ("operands", operands),
+        ("attrs", MappingProxyType(attrs)),
+        ("types", tuple(types)),
+        ("constraints", tuple(found)),
+        ("line", line),
+    ):
+        object.__setattr__(node, name, value)
+    with _intern_lock:
+        return _intern.setdefault(key, node)
+
+
+def _frozen(self: Node, name: str, value: Any) -> None:
+    raise AttributeError(f"nodes are frozen: {name!r} can't be set; declare a new node instead")
+
+
+Node.__setattr__ = _frozen  # type: ignore[method-assign, assignment]
+
+
+def _complaint(op: Op, operands: Sequence[Node], line: Line, text: str) -> str:
+    rows = "".join(f"\n  operand {k}: {describe(o)}" for k, o in enumerate(operands))
+    return f"{op.name}: {text}{rows}\n  at {line}"
+
+
+def _infer_item(types: tuple[TensorType, ...], attrs: Mapping[str, Any], found: list[Constraint]) -> tuple[TensorType, ...]:
+    index = attrs["index"]
+    if not 0 <= index < len(types):
+        raise DeclarationError(f"there is no result {index} among {len(types)}")
+    return (types[index],)
+
+
+ITEM = register(
+    Op(
+        name="_item",
+        doc="One result of a node that has several.",
+        family=Family.ITEM,
+        infer=_infer_item,
+        reference=lambda *values, index: values[index],
+    )
+)
+
+
+def item(node: Node, index: int) -> Node:
+    """Result `index` of a node; the node itself if it has just one."""
+    return node if len(node.types) == 1 and index == 0 else make(ITEM, (node,), {"index": index})
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """What a tuple of outputs reaches; equal if the text form is equal and the leaves are the same."""
+
+    outputs: tuple[Node, ...]
+    inputs: tuple[Node, ...] = ()
+
+    @cached_property
+    def nodes(self) -> tuple[Node, ...]:
+        """Every reachable node, operands first; the order depends on nothing but the graph."""
+        order: dict[Node, None] = {}
+        seen: set[Node] = set()
+        for root in self.outputs:
+            stack: list[tuple[Node, int]] = [(root, 0)]
+            while stack:
+                node, k = stack.pop()
+                if k == 0 and node in seen:
+                    continue
+                seen.add(node)
+                if k < len(node.operands):
+                    stack += [(node, k + 1), (node.operands[k], 0)]
+                else:
+                    order[node] = None
+        return tuple(order)
+
+    @cached_property
+    def users(self) -> Mapping[Node, tuple[Node, ...]]:
+        """The nodes that read each node, in order, once for each operand that it is."""
+        table: dict[Node, list[Node]] = {n: [] for n in self.nodes}
+        for n in self.nodes:
+            for o in n.operands:
+                table[o].append(n)
+        return {n: tuple(u) for n, u in table.items()}
+
+    def leaves(self, name: str) -> tuple[Node, ...]:
+        """Reachable leaves of the op called `name`, in order."""
+        return tuple(n for n in self.nodes if n.op.name == name)
+
+    @cached_property
+    def text(self) -> str:
+        """One line a node: `%3 = add(%1, %2) : float32[batch, 10]`."""
+        number = {n: k for k, n in enumerate(self.nodes)}
+        lines = [f"%{number[n]} = {_row(n, number)}" for n in self.nodes]
+        takes = f"takes {', '.join(f'%{number[n]}' for n in self.inputs if n in number)}\n" if self.inputs else ""
+        return takes + "\n".join(lines) + f"\nreturn {', '.join(f'%{number[o]}' for o in self.outputs)}"
+
+    def __str__(self) -> str:
+        return self.text
+
+    @cached_property
+    def _key(self) -> tuple[Any, ...]:
+        leaves = tuple(id(v) for n in self.nodes if n.op.family is Family.LEAF for v in n.attrs.values() if _has_identity(v))
+        return self.text, leaves
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Graph) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def verify(self) -> None:
+        """Check that every node's types are what its op infers, and that its operands come before it."""
+        seen: set[Node] = set()
+        for n in self.nodes:
+            assert all(o in seen for o in n.operands), f"{describe(n)} stands before an operand"
+            seen.add(n)
+            assert n.op.infer is not None and REGISTRY.get(n.op.name) is n.op, f"{describe(n)}: not a registered primitive"
+            types = n.operands[0].types if n.op.family is Family.ITEM else tuple(o.type for o in n.operands)
+            inferred = tuple(n.op.infer(types, n.attrs, []))
+            assert inferred == n.types, f"{describe(n)}: has types {n.types}, its op infers {inferred}"
+            for value in n.attrs.values():
+                if isinstance(value, Graph):
+                    value.verify()
+
+    def to_networkx(self) -> Any:
+        """A networkx.MultiDiGraph with an edge for each operand (so `x * x` has two edges); nodes carry op and types."""
+        import networkx as nx
+
+        view = nx.MultiDiGraph()
+        number = {n: k for k, n in enumerate(self.nodes)}
+        for n, k in number.items():
+            view.add_node(k, op=n.op.name, types=tuple(map(str, n.types)), name=n.name, node=n)
+            for position, o in enumerate(n.operands):
+                view.add_edge(number[o], k, operand=position)
+        return view
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        number = {n: k for k, n in enumerate(self.nodes)}
+        rows = [(n.op.name, tuple(number[o] for o in n.operands), dict(n.attrs), n.line) for n in self.nodes]
+        inputs = tuple(number.get(n, n.attrs) for n in self.inputs)
+        return _rebuild, (rows, tuple(number[o] for o in self.outputs), inputs)
+
+
+def _has_identity(value: Any) -> bool:
+    return type(value).__hash__ is object.__hash__
+
+
+def _row(n: Node, number: Mapping[Node, int]) -> str:
+    attrs = (f"{k}={_attribute(v)}" for k, v in sorted(n.attrs.items()) if not _has_identity(v))
+    arguments = ", ".join([*(f"%{number[o]}" for o in n.operands), *attrs])
+    return f"{n.op.name}({arguments}) : {', '.join(map(str, n.types))}"
+
+
+def _attribute(value: Any) -> str:
+    if isinstance(value, Graph):
+        return "{\n    " + value.text.replace("\n", "\n    ") + "\n}"
+    return repr(value) if isinstance(value, (str, float)) else str(value)
+
+
+def _first_output(graph: Graph) -> Node:
+    return graph.outputs[0]
+
+
+def _rebuild(rows: Iterable[tuple[Any, ...]], outputs: Sequence[int], inputs: Sequence[Any]) -> Graph:
+    nodes: list[Node] = []
+    for name, operands, attrs, line in rows:
+        node = make(REGISTRY[name], [nodes[k] for k in operands], attrs)
+        if node.line.file.startswith("<") or node.line != line:
+            object.__setattr__(node, "line", line)
+        nodes.append(node)
+    listed = (nodes[k] if isinstance(k, int) else make(REGISTRY["input"], (), k) for k in inputs)
+    return Graph(tuple(nodes[k] for k in outputs), tuple(listed))
+
+
+def map_graph(graph: Graph, replace: Any) -> Graph:
+    """The graph with each node, its operands replaced already, put through `replace(old, operands) -> node`."""
+    new: dict[Node, Node] = {}
+    for n in graph.nodes:
+        new[n] = replace(n, tuple(new[o] for o in n.operands))
+    return Graph(tuple(new[o] for o in graph.outputs), graph.inputs)

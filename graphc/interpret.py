@@ -1,0 +1,60 @@
+"""The oracle: values of a graph by NumPy, node by node, from the records' references."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphc.dims import Poly, evaluate
+from graphc.errors import InputError
+from graphc.graph import Graph, Node, describe
+from graphc.op import Family
+from graphc.types import Shape
+
+
+def interpret(graph: Graph, values: Sequence[Any]) -> tuple[np.ndarray[Any, Any], ...]:
+    """Values of the graph's outputs where its inputs, in order, have these values."""
+    known: dict[Node, Any] = {n: np.asarray(v) for n, v in zip(graph.inputs, values, strict=True)}
+    sizes: dict[str, int] = {}
+    for node, value in known.items():
+        _bind(node.shape, value.shape, sizes, describe(node))
+    with np.errstate(all="ignore"):
+        for node in graph.nodes:
+            if node not in known:
+                known[node] = _value(node, [known[o] for o in node.operands], sizes)
+    return tuple(known[o] for o in graph.outputs)
+
+
+def _bind(shape: Shape, actual: tuple[int, ...], sizes: dict[str, int], what: str) -> None:
+    if len(shape) != len(actual):
+        raise InputError(f"{what}: got an array of shape {actual}")
+    for declared, size in zip(shape, actual, strict=True):
+        if isinstance(declared, Poly) and str(declared).isidentifier():
+            declared = sizes.setdefault(str(declared), size)
+        if evaluate(declared, sizes) != size:
+            raise InputError(f"{what}: got an array of shape {actual}")
+
+
+def _value(node: Node, operands: list[Any], sizes: Mapping[str, int]) -> Any:
+    if node.op.name == "parameter":
+        return node.attrs["state"].array.copy()
+    if node.op.family is Family.ITEM:
+        return operands[0][node.attrs["index"]]
+    attrs = {k: _concrete(v, sizes) for k, v in node.attrs.items()}
+    result = (node.op.evaluate or node.op.reference)(*operands, **attrs)
+    if len(node.types) > 1:
+        return tuple(_as_typed(r, t.dtype.numpy) for r, t in zip(result, node.types, strict=True))
+    return _as_typed(result, node.dtype.numpy)
+
+
+def _as_typed(value: Any, dtype: np.dtype[Any]) -> Any:
+    return np.asarray(value).astype(dtype, copy=False)
+
+
+def _concrete(value: Any, sizes: Mapping[str, int]) -> Any:
+    """Attributes with numbers for symbolic dimensions."""
+    if isinstance(value, Poly):
+        return evaluate(value, sizes)
+    return tuple(_concrete(v, sizes) for v in value) if isinstance(value, tuple) else value

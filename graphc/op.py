@@ -1,0 +1,140 @@
+"""The Op record: everything about an op in one place, and the registry of all ops.
+
+In: nothing but types.  Out: records that every later stage reads: declaration (define, infer), the interpreter
+(reference), the adjoint walk (adjoint), the scheduler (family), the code generator (body, access, combine), tests and
+docs (doc, samples, rejects, tf).  A primitive has a family, which says how its loops run; a composite has none and is
+a function over primitives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from graphc.dims import Dim
+from graphc.types import Constraint, DType, TensorType
+
+Attrs = Mapping[str, Any]
+Infer = Callable[[tuple[TensorType, ...], Attrs, list[Constraint]], tuple[TensorType, ...]]
+
+
+class Family(Enum):
+    """How an op's loops run; scheduler and code generator know families, never ops."""
+
+    LEAF = "leaf"  # no operands: input, parameter, constant
+    INDEX = "index"  # computed from the position alone: the body reads i
+    ELEMENTWISE = "elementwise"  # a scalar expression per result; operands broadcast
+    REDUCTION = "reduction"  # axes folded by `combine`
+    ARG_REDUCTION = "arg_reduction"  # position of the first extreme value along an axis, `combine` tells a better one
+    MOVEMENT = "movement"  # `access` tells where each result element is read from
+    CONTRACTION = "contraction"  # sum of products over shared labels
+    GATHER = "gather"  # reads along an axis at positions held by an operand
+    SCATTER = "scatter"  # adds along an axis at positions held by an operand
+    REGION = "region"  # holds a sub-graph, which takes its place before scheduling
+    ITEM = "item"  # selects one result of a node that has several
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Where MOVEMENT reads: element `index` of operand `operand`, if every condition holds.
+
+    `inside` holds (expression, low, high): low <= expression < high; `multiples` holds (expression, k): k divides it.
+    Expressions are dimensions in which loop variables are symbols.  Pieces are tried in order; where none applies the
+    result is the attribute `fill`.
+    """
+
+    operand: int
+    index: tuple[Dim, ...]
+    inside: tuple[tuple[Dim, Dim, Dim], ...] = ()
+    multiples: tuple[tuple[Dim, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Array:
+    """An array argument of a sample: values uniform in [low, high).
+
+    kind "same" takes the dtype under test; "index" is int64, "bool" is bool, "float" is float64.
+    `distinct` draws values that differ by at least 0.01, for ops with ties.
+    """
+
+    shape: tuple[int, ...]
+    low: float = -2.0
+    high: float = 2.0
+    kind: str = "same"
+    distinct: bool = False
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Arguments of one call of an op in the tests: Arrays (or lists of them) and plain values, then keywords."""
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A call that must fail at declaration with this error, whose text contains `says`.
+
+    An Array among the arguments is an input of its shape, with dtype float64 unless its kind tells otherwise.
+    """
+
+    args: tuple[Any, ...]
+    error: type[Exception]
+    says: str
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Op:
+    """One op.
+
+    name       public name (array API, then NumPy); names of internal primitives begin with an underscore
+    doc        what it computes: one sentence, then formula, shapes, dtypes, source
+    reference  NumPy implementation, the oracle, independent of the body: (*arrays, **attrs of the public call)
+    define     how the public call makes a node: (b, *arguments) -> node, where b has every public function and
+               b.primitive(name, operands, **attrs); its parameters are the public signature
+    family     how its loops run; None for a composite
+    infer      result types of the primitive from operand types and attributes
+    evaluate   NumPy values of the primitive, for the interpreter: (*arrays, **attrs) -> array, or tuple if it has
+               several results; None: `reference` takes the primitive's attributes as they are
+    body       ELEMENTWISE, INDEX: expression over operands x, y, z (a tuple of them for several results; a mapping
+               from dtype kind of the first operand where kinds differ); names are intrinsics
+    combine    REDUCTION: expression over accumulator a and value x; ARG_REDUCTION: whether x is better than a
+    identity   REDUCTION: value of an empty reduction, by dtype; None where it must not be empty
+    access     MOVEMENT: (index, operand shapes, attrs) -> list of Piece
+    adjoint    (b, g, y, *operands, **attrs) -> a cotangent or None for each operand; None: not differentiable
+    dtypes     dtypes that the first operand may have, for tests and docs
+    samples, rejects   test arguments
+    tf         the same in TensorFlow: (tf, *tensors, **kwargs); None where TensorFlow has none
+    """
+
+    name: str
+    doc: str
+    reference: Callable[..., Any]
+    define: Callable[..., Any] | None = None
+    family: Family | None = None
+    infer: Infer | None = None
+    evaluate: Callable[..., Any] | None = None
+    body: str | tuple[str, ...] | Mapping[str, Any] | None = None
+    combine: str | None = None
+    identity: Callable[[DType], Any] | None = None
+    access: Callable[..., Any] | None = None
+    adjoint: Callable[..., Any] | None = None
+    dtypes: tuple[DType, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    rejects: tuple[Reject, ...] = ()
+    tf: Callable[..., Any] | None = None
+
+
+REGISTRY: dict[str, Op] = {}
+
+
+def register(op: Op) -> Op:
+    """Add a record to the registry; a name is given once."""
+    if op.name in REGISTRY:
+        raise ValueError(f"op {op.name!r} is registered already")
+    REGISTRY[op.name] = op
+    return op

@@ -1,0 +1,383 @@
+"""Reductions: six primitives fold axes away, two find positions, statistics are composites over them.
+
+`axis` of a primitive is a sorted tuple of non-negative ints (one int for a position); its result drops those axes,
+and `keepdims` is a reshape that the public function adds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphc.dims import Dim, is_positive, product
+from graphc.errors import ShapeError
+from graphc.op import Array, Attrs, Family, Infer, Op, Reject, Sample, register
+from graphc.ops.rules import no_cotangents, require
+from graphc.types import (
+    FLOATS,
+    INTEGERS,
+    Constraint,
+    DType,
+    Shape,
+    TensorType,
+    bool_,
+    int64,
+    normalize_axes,
+    normalize_axis,
+    uint8,
+    uint64,
+)
+
+NUMBERS = (*FLOATS, *INTEGERS)
+
+
+# The shape rules.
+
+
+def _require_elements(shape: Shape, axes: Sequence[int], found: list[Constraint]) -> None:
+    """Every reduced axis must have an element: an extreme value of nothing does not exist."""
+    for k in axes:
+        if shape[k] == 0:
+            raise ShapeError(f"axis {k} is empty, and an extreme value of nothing does not exist")
+        if not is_positive(shape[k]):
+            found.append(Constraint(shape[k], ">=", 1, f"axis {k} must not be empty: an extreme value of nothing does not exist"))
+
+
+def _without(shape: Shape, axes: Sequence[int]) -> Shape:
+    return tuple(d for k, d in enumerate(shape) if k not in axes)
+
+
+def kept(shape: Shape, axes: Sequence[int]) -> Shape:
+    """The shape of a reduction that keeps the reduced axes with length 1."""
+    return tuple(1 if k in axes else d for k, d in enumerate(shape))
+
+
+def _folding(allowed: Sequence[DType], non_empty: bool = False) -> Infer:
+    def infer(types: tuple[TensorType, ...], attrs: Attrs, found: list[Constraint]) -> tuple[TensorType, ...]:
+        require(types, allowed)
+        if non_empty:
+            _require_elements(types[0].shape, attrs["axis"], found)
+        return (TensorType(types[0].dtype, _without(types[0].shape, attrs["axis"])),)
+
+    return infer
+
+
+def _infer_position(types: tuple[TensorType, ...], attrs: Attrs, found: list[Constraint]) -> tuple[TensorType, ...]:
+    require(types, NUMBERS)
+    _require_elements(types[0].shape, (attrs["axis"],), found)
+    return (TensorType(int64, _without(types[0].shape, (attrs["axis"],))),)
+
+
+# The public functions.
+
+
+def _fold(name: str, prepare: Callable[[Any, Any], Any], finish: Callable[[Any, Any], Any] = lambda y, x: y) -> Callable[..., Any]:
+    """The public call of a primitive: `prepare` gives the operand its dtype, `finish` the result."""
+
+    def define(b: Any, x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any:
+        source = b.convert(x)
+        node = prepare(b, source)
+        axes = normalize_axes(axis, node.ndim, name)
+        out = b.primitive(name, (node,), axis=axes) if axes else node
+        return finish(b.reshape(out, kept(node.shape, axes)) if keepdims else out, source)
+
+    return define
+
+
+def _widened(b: Any, x: Any) -> Any:
+    """Sums and products of narrow integers and bool are taken in 64 bits, as in NumPy."""
+    return x if x.dtype.is_float else b.astype(x, uint64 if x.dtype.kind == "u" else int64)
+
+
+def _ordered(b: Any, x: Any) -> Any:
+    return b.astype(x, uint8) if x.dtype == bool_ else x
+
+
+def _as_bool(b: Any, x: Any) -> Any:
+    return b.astype(x, bool_)
+
+
+def _position(name: str) -> Callable[..., Any]:
+    def define(b: Any, x: Any, /, axis: int | None = None, *, keepdims: bool = False) -> Any:
+        node = _ordered(b, b.convert(x))
+        if axis is None:
+            out, shape = b.primitive(name, (b.reshape(node, (-1,)),), axis=0), (1,) * node.ndim
+        else:
+            k = normalize_axis(axis, node.ndim, name)
+            out, shape = b.primitive(name, (node,), axis=k), kept(node.shape, (k,))
+        return b.reshape(out, shape) if keepdims else out
+
+    return define
+
+
+# The adjoints.
+
+
+def _spread(b: Any, g: Any, axis: Sequence[int], shape: Shape) -> Any:
+    """g, which lacks the axes, over the whole shape."""
+    return b.broadcast_to(b.reshape(g, kept(shape, axis)), shape)
+
+
+def _share_among_ties(b: Any, g: Any, y: Any, x: Any, *, axis: Sequence[int]) -> tuple[Any]:
+    chosen = b.equal(x, _spread(b, y, axis, x.shape))
+    ties = b.sum(b.astype(chosen, x.dtype), axis=axis)
+    return (b.where(chosen, _spread(b, g / ties, axis, x.shape), 0.0),)
+
+
+def _times_the_others(b: Any, g: Any, y: Any, x: Any, *, axis: Sequence[int]) -> tuple[Any]:
+    """Each element's cotangent is g times the product of the others, which a quotient gives only without zeros."""
+    zero = b.equal(x, 0.0)
+    zeros = _spread(b, b.sum(b.astype(zero, int64), axis=axis), axis, x.shape)
+    factors = b.where(zero, 1.0, x)
+    whole = _spread(b, b.prod(factors, axis=axis), axis, x.shape)
+    others = b.where(zero, b.where(b.equal(zeros, 1), whole, 0.0), b.where(b.equal(zeros, 0), whole / factors, 0.0))
+    return (_spread(b, g, axis, x.shape) * others,)
+
+
+# The primitives.
+
+_CUBE = Array((2, 3, 4))
+_ANY_AXIS = (
+    Sample((_CUBE,)),
+    Sample((_CUBE,), {"axis": 1}),
+    Sample((_CUBE,), {"axis": -1, "keepdims": True}),
+    Sample((_CUBE,), {"axis": (0, -1)}),
+    Sample((_CUBE,), {"axis": (-2, 0), "keepdims": True}),
+    Sample((_CUBE,), {"axis": ()}),
+    Sample((Array((5, 1)),), {"axis": 1}),
+    Sample((Array(()),)),
+    Sample((Array((0, 3)),), {"axis": 1}),
+)
+_EMPTY_AXIS = (Sample((Array((0, 3)),), {"axis": 0}), Sample((Array((2, 0)),)))
+_BAD_AXIS = (
+    Reject((_CUBE,), ShapeError, "axis 3 does not exist", {"axis": 3}),
+    Reject((_CUBE,), ShapeError, "names an axis twice", {"axis": (1, -2)}),
+    Reject((Array(()),), ShapeError, "0-d", {"axis": 0}),
+    Reject((_CUBE,), ShapeError, "an axis is an int", {"axis": 1.0}),
+)
+_NO_ELEMENT = (Reject((Array((0, 3)),), ShapeError, "is empty", {"axis": 0}),)
+
+
+def _untied(samples: Sequence[Sample]) -> tuple[Sample, ...]:
+    return tuple(Sample((Array(s.args[0].shape, distinct=True),), s.kwargs) for s in samples)
+
+
+def _tf_fold(name: str) -> Callable[..., Any]:
+    def call(tf: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+        return getattr(tf, name)(x, axis=axis, keepdims=keepdims)
+
+    return call
+
+
+register(
+    Op(
+        name="sum",
+        doc="The sum over axes; integers and bool are added in 64 bits; the sum of nothing is 0.",
+        family=Family.REDUCTION,
+        infer=_folding(NUMBERS),
+        define=_fold("sum", _widened),
+        reference=np.sum,
+        combine="add",
+        identity=lambda dtype: 0,
+        adjoint=lambda b, g, y, x, *, axis: (_spread(b, g, axis, x.shape),),
+        dtypes=(*NUMBERS, bool_),
+        samples=(*_ANY_AXIS, *_EMPTY_AXIS),
+        rejects=_BAD_AXIS,
+        tf=_tf_fold("reduce_sum"),
+    )
+)
+
+register(
+    Op(
+        name="prod",
+        doc="The product over axes; integers and bool are multiplied in 64 bits; the product of nothing is 1.\n\n"
+        "Its gradient is right where elements are zero; the gradient of that gradient, where none is.",
+        family=Family.REDUCTION,
+        infer=_folding(NUMBERS),
+        define=_fold("prod", _widened),
+        reference=np.prod,
+        combine="multiply",
+        identity=lambda dtype: 1,
+        adjoint=_times_the_others,
+        dtypes=(*NUMBERS, bool_),
+        samples=(*_ANY_AXIS, *_EMPTY_AXIS),
+        rejects=_BAD_AXIS,
+        tf=_tf_fold("reduce_prod"),
+    )
+)
+
+for _name, _word, _combine in (("max", "largest", "maximum"), ("min", "smallest", "minimum")):
+    register(
+        Op(
+            name=_name,
+            doc=f"The {_word} value over axes, NaN if there is one; the axes must not be empty.\n\n"
+            "Its gradient is shared equally by elements that tie.",
+            family=Family.REDUCTION,
+            infer=_folding(NUMBERS, non_empty=True),
+            define=_fold(_name, _ordered, lambda y, x: y.astype(x.dtype)),
+            reference=getattr(np, _name),
+            combine=_combine,
+            adjoint=_share_among_ties,
+            dtypes=(*NUMBERS, bool_),
+            samples=_untied(_ANY_AXIS),
+            rejects=(*_BAD_AXIS, *_NO_ELEMENT),
+            tf=_tf_fold(f"reduce_{_name}"),
+        )
+    )
+
+for _name, _word, _combine in (("any", "whether any element is", "or"), ("all", "whether every element is", "and")):
+    register(
+        Op(
+            name=_name,
+            doc=f"Over axes, {_word} true, which every number but 0 is, NaN too; of nothing, {_name == 'all'}.",
+            family=Family.REDUCTION,
+            infer=_folding((bool_,)),
+            define=_fold(_name, _as_bool),
+            reference=getattr(np, _name),
+            combine=_combine,
+            identity=(lambda dtype: True) if _name == "all" else (lambda dtype: False),
+            adjoint=no_cotangents,
+            dtypes=(bool_, *NUMBERS),
+            samples=(*_ANY_AXIS, *_EMPTY_AXIS),
+            rejects=_BAD_AXIS,
+            tf=lambda tf, x, axis=None, keepdims=False, f=f"reduce_{_name}": getattr(tf, f)(tf.cast(x, tf.bool), axis=axis, keepdims=keepdims),
+        )
+    )
+
+
+def _tf_position(name: str) -> Callable[..., Any]:
+    def call(tf: Any, x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+        found = getattr(tf, name)(tf.reshape(x, [-1]) if axis is None else x, axis=0 if axis is None else axis)
+        if not keepdims:
+            return found
+        return tf.reshape(found, [1] * len(x.shape)) if axis is None else tf.expand_dims(found, axis)
+
+    return call
+
+
+for _name, _word, _combine in (
+    ("argmax", "largest", "(x > a) | ((x != x) & (a == a))"),
+    ("argmin", "smallest", "(x < a) | ((x != x) & (a == a))"),
+):
+    register(
+        Op(
+            name=_name,
+            doc=f"The position of the first {_word} value along an axis, int64; the first NaN wins.\n\n"
+            "Without an axis the operand is flattened first.",
+            family=Family.ARG_REDUCTION,
+            infer=_infer_position,
+            define=_position(_name),
+            reference=getattr(np, _name),
+            combine=_combine,
+            adjoint=no_cotangents,
+            dtypes=(*NUMBERS, bool_),
+            samples=_untied([s for s in _ANY_AXIS if not isinstance(s.kwargs.get("axis"), tuple) and s.args[0].shape != (0, 3)])
+            + (Sample((Array((0, 3), distinct=True),), {"axis": 1}), Sample((Array((3, 4), kind="bool"),), {"axis": 0})),
+            rejects=(*_BAD_AXIS[:1], *_BAD_AXIS[2:], Reject((_CUBE,), ShapeError, "an axis is an int", {"axis": (0, 1)}), *_NO_ELEMENT),
+            tf=_tf_position(_name),
+        )
+    )
+
+
+# The composites.
+
+
+def extent(b: Any, size: Dim, dtype: DType) -> Any:
+    """A dimension as a 0-d node: of the positions 0 ... size the last one, which no loop has to find."""
+    return b.constant(size, dtype) if isinstance(size, int) else b.getitem(b.arange(size + 1, dtype=dtype), size)
+
+
+def _count(b: Any, x: Any, axis: Any, what: str) -> Any:
+    axes = normalize_axes(axis, x.ndim, what)
+    return extent(b, product(x.shape[k] for k in axes), x.dtype)
+
+
+def _mean(b: Any, x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any:
+    (x,) = b.floating(x)
+    return b.sum(x, axis=axis, keepdims=keepdims) / _count(b, x, axis, "mean")
+
+
+def _var(b: Any, x: Any, /, axis: Any = None, *, correction: float = 0.0, keepdims: bool = False) -> Any:
+    (x,) = b.floating(x)
+    freedom = b.maximum(_count(b, x, axis, "var") - correction, 0.0)
+    return b.sum(b.square(x - b.mean(x, axis=axis, keepdims=True)), axis=axis, keepdims=keepdims) / freedom
+
+
+def _logsumexp(b: Any, x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any:
+    (x,) = b.floating(x)
+    top = b.stop_gradient(b.max(x, axis=axis, keepdims=True))
+    top = b.where(b.isfinite(top), top, 0.0)
+    total = b.sum(b.exp(x - top), axis=axis, keepdims=True)
+    nothing = b.equal(total, 0.0)  # a row of -inf: guarded, since log'(0) * 0 would be NaN
+    out = b.where(nothing, -np.inf, b.log(b.where(nothing, 1.0, total)) + top)
+    return out if keepdims else b.squeeze(out, normalize_axes(axis, x.ndim, "logsumexp"))
+
+
+def _logsumexp_reference(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    return np.logaddexp.reduce(x.astype(np.result_type(x, np.float32) if x.dtype.kind == "f" else np.float64), axis, keepdims=keepdims)
+
+
+def _moment_reference(function: Any) -> Callable[..., Any]:
+    return lambda x, axis=None, correction=0.0, keepdims=False: function(x, axis=axis, ddof=correction, keepdims=keepdims)
+
+
+def _tf_var(tf: Any, x: Any, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Any:
+    whole = tf.reduce_sum(tf.ones_like(x), axis=axis, keepdims=keepdims)
+    return tf.math.reduce_variance(x, axis=axis, keepdims=keepdims) * whole / (whole - correction)
+
+
+register(
+    Op(
+        name="mean",
+        doc="The arithmetic mean over axes; float64 for integers and bool; NaN where there is nothing.",
+        define=_mean,
+        reference=np.mean,
+        dtypes=(*NUMBERS, bool_),
+        samples=_ANY_AXIS,
+        rejects=_BAD_AXIS,
+        tf=_tf_fold("reduce_mean"),
+    )
+)
+
+_CORRECTED = (Sample((_CUBE,), {"axis": 1, "correction": 1}), Sample((_CUBE,), {"correction": 1, "keepdims": True}))
+
+register(
+    Op(
+        name="var",
+        doc="The variance over axes, sum((x - mean(x))**2) / (n - correction).",
+        define=_var,
+        reference=_moment_reference(np.var),
+        dtypes=(*NUMBERS, bool_),
+        samples=(*(s for s in _ANY_AXIS if s.args[0].shape), *_CORRECTED),
+        rejects=_BAD_AXIS,
+        tf=_tf_var,
+    )
+)
+
+register(
+    Op(
+        name="std",
+        doc="The standard deviation over axes, sqrt(sum((x - mean(x))**2) / (n - correction)).",
+        define=lambda b, x, /, axis=None, *, correction=0.0, keepdims=False: b.sqrt(b.var(x, axis, correction=correction, keepdims=keepdims)),
+        reference=_moment_reference(np.std),
+        dtypes=(*NUMBERS, bool_),
+        samples=(*(s for s in _ANY_AXIS if s.args[0].shape in ((2, 3, 4), (0, 3)) and s.kwargs.get("axis") != ()), *_CORRECTED),
+        rejects=_BAD_AXIS,
+        tf=lambda tf, x, axis=None, correction=0.0, keepdims=False: tf.sqrt(_tf_var(tf, x, axis, correction, keepdims)),
+    )
+)
+
+register(
+    Op(
+        name="logsumexp",
+        doc="log(sum(exp(x))) over axes, without overflow; -inf where every element is -inf.",
+        define=_logsumexp,
+        reference=_logsumexp_reference,
+        dtypes=FLOATS,
+        samples=_ANY_AXIS,
+        rejects=(*_BAD_AXIS, *_NO_ELEMENT),
+        tf=_tf_fold("reduce_logsumexp"),
+    )
+)

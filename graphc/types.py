@@ -1,0 +1,195 @@
+"""Types of nodes: a dtype and a shape; promotion as in NumPy 2, broadcasting with symbolic dimensions.
+
+In: dtypes and shapes as a user writes them.  Out: TensorType values, and the constraints that a declaration could
+not decide (two symbols that must be equal) for the call to check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from graphc.dims import Dim, Poly, same, symbol
+from graphc.errors import DeclarationError, DTypeError, ShapeError
+
+Shape = tuple[Dim, ...]
+
+
+@dataclass(frozen=True)
+class DType:
+    """An element type: `name` as in NumPy, `kind` one of f i u b, `size` in bytes."""
+
+    name: str
+    kind: str
+    size: int
+
+    @property
+    def numpy(self) -> np.dtype[Any]:
+        return np.dtype(self.name)
+
+    @property
+    def is_float(self) -> bool:
+        return self.kind == "f"
+
+    @property
+    def is_integer(self) -> bool:
+        return self.kind in "iu"
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __repr__(self) -> str:
+        return f"graphc.{self.name}"
+
+
+DTYPES = {
+    d.name: d
+    for d in (
+        *(DType(f"float{8 * n}", "f", n) for n in (4, 8)),
+        *(DType(f"int{8 * n}", "i", n) for n in (1, 2, 4, 8)),
+        *(DType(f"uint{8 * n}", "u", n) for n in (1, 2, 4, 8)),
+        DType("bool", "b", 1),
+    )
+}
+float32, float64 = DTYPES["float32"], DTYPES["float64"]
+int8, int16, int32, int64 = (DTYPES[f"int{n}"] for n in (8, 16, 32, 64))
+uint8, uint16, uint32, uint64 = (DTYPES[f"uint{n}"] for n in (8, 16, 32, 64))
+bool_ = DTYPES["bool"]
+FLOATS = (float32, float64)
+SIGNED = (int8, int16, int32, int64)
+INTEGERS = (*SIGNED, uint8, uint16, uint32, uint64)
+
+
+def as_dtype(value: Any) -> DType:
+    """The DType that `value` (a DType, a NumPy dtype, a name, float, int or bool) names."""
+    if isinstance(value, DType):
+        return value
+    try:
+        name = np.dtype(value).name
+        native = np.dtype(value).isnative
+    except TypeError:
+        name, native = repr(value), True
+    if name not in DTYPES:
+        raise DTypeError(f"dtype {name} is not supported; graphc has {', '.join(DTYPES)}")
+    if not native:
+        raise DTypeError(f"dtype {np.dtype(value).str!r} is byte-swapped; write {name!r}")
+    return DTYPES[name]
+
+
+def promote(*dtypes: DType) -> DType:
+    """The dtype in which operands of these dtypes meet, as NumPy 2 has it."""
+    return as_dtype(np.result_type(*(d.numpy for d in dtypes)))
+
+
+def float_for(dtype: DType) -> DType:
+    """The float dtype in which a float function of `dtype` is computed, as NumPy has it (float64 for integers)."""
+    return dtype if dtype.is_float else float64
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """The dtype and shape of one result of a node."""
+
+    dtype: DType
+    shape: Shape
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __str__(self) -> str:
+        return f"{self.dtype}{shape_text(self.shape)}"
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """`left relation right` must hold at the call (relation "==" or ">="); `text` says why."""
+
+    left: Dim
+    relation: str
+    right: Dim
+    text: str
+
+
+def shape_text(shape: Sequence[Dim]) -> str:
+    return "[" + ", ".join(str(d) for d in shape) + "]"
+
+
+def as_dim(value: Any) -> Dim:
+    """A dimension as a user writes it: an int >= 0, the name of a symbol, or an expression of dimensions."""
+    if isinstance(value, Poly):
+        return value
+    if isinstance(value, str):
+        if not value.isidentifier():
+            raise DeclarationError(f"{value!r} can't name a dimension: write an identifier such as 'batch'")
+        return symbol(value)
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+        if value < 0:
+            raise ShapeError(f"a dimension must be >= 0, got {value}")
+        return int(value)
+    raise ShapeError(f"a dimension is an int or the name of a symbol, got {value!r}")
+
+
+def as_shape(value: Any) -> Shape:
+    """A shape as a user writes it: a dimension or a sequence of dimensions."""
+    if isinstance(value, (int, str, Poly, np.integer)):
+        value = (value,)
+    try:
+        items = tuple(value)
+    except TypeError:
+        raise ShapeError(f"a shape is a sequence of dimensions, got {value!r}") from None
+    return tuple(as_dim(d) for d in items)
+
+
+class DoesNotBroadcast(Exception):
+    """Two dimensions that can't be broadcast together, seen before the operands' names are known."""
+
+
+def broadcast_dims(p: Dim, q: Dim, found: list[Constraint]) -> Dim:
+    """The dimension that p and q broadcast to; what can't be decided is added to `found`.
+
+    Only a literal 1 broadcasts: a symbol never silently stands for 1.
+    """
+    if p == 1:
+        return q
+    if q == 1:
+        return p
+    equal = same(p, q)
+    if equal is False:
+        raise DoesNotBroadcast
+    if equal is None:
+        found.append(Constraint(p, "==", q, "dimensions that meet elementwise must be equal"))
+    return q if isinstance(q, int) else p
+
+
+def broadcast(shapes: Sequence[Shape], found: list[Constraint]) -> Shape:
+    """The shape that all shapes broadcast to, as in NumPy; undecided equalities are added to `found`."""
+    rank = max((len(s) for s in shapes), default=0)
+    out: list[Dim] = [1] * rank
+    for shape in shapes:
+        for k, d in enumerate(shape, start=rank - len(shape)):
+            out[k] = broadcast_dims(out[k], d, found)
+    return tuple(out)
+
+
+def normalize_axis(axis: Any, ndim: int, what: str) -> int:
+    """`axis` as an int in [0, ndim); `what` names the op in the error."""
+    if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
+        raise ShapeError(f"{what}: an axis is an int, got {axis!r}")
+    if not -ndim <= axis < ndim:
+        allowed = f"from {-ndim} to {ndim - 1}" if ndim else "none, since the operand is 0-d"
+        raise ShapeError(f"{what}: axis {axis} does not exist; allowed are {allowed}")
+    return int(axis) % ndim
+
+
+def normalize_axes(axis: Any, ndim: int, what: str) -> tuple[int, ...]:
+    """`axis` (None for all, an int, or ints) as sorted distinct ints in [0, ndim)."""
+    if axis is None:
+        return tuple(range(ndim))
+    axes = [normalize_axis(a, ndim, what) for a in (axis if isinstance(axis, (tuple, list)) else (axis,))]
+    if len(set(axes)) != len(axes):
+        raise ShapeError(f"{what}: axis {axis} names an axis twice")
+    return tuple(sorted(axes))
