@@ -140,6 +140,7 @@ class Builder:
 
     convert = staticmethod(convert)
     constant = staticmethod(constant)
+    astype = staticmethod(astype)
     promoted = staticmethod(promoted)
     floating = staticmethod(floating)
     result_dtype = staticmethod(result_dtype)
@@ -161,7 +162,7 @@ def public_function(op: Op) -> Callable[..., Any]:
     define = op.define
     assert define is not None
     parameters = list(inspect.signature(define).parameters.values())[1:]
-    signature = inspect.Signature(parameters)
+    signature = inspect.Signature([p.replace(annotation=inspect.Parameter.empty) for p in parameters])
 
     def function(*args: Any, **kwargs: Any) -> Any:
         try:
@@ -214,7 +215,7 @@ _OPERATORS = {
 }
 _COMPARISONS = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal", "ne": "not_equal"}
 _UNARY = {"neg": "negative", "abs": "abs", "invert": "logical_not", "pos": "positive"}
-_NUMPY_NAMES = {
+NUMPY_NAMES = {
     "true_divide": "divide",
     "power": "pow",
     "float_power": "pow",
@@ -230,6 +231,14 @@ _NUMPY_NAMES = {
     "transpose": "permute_dims",
     "concatenate": "concat",
     "around": "round",
+    "fix": "trunc",
+    "arcsin": "asin",
+    "arccos": "acos",
+    "arctan": "atan",
+    "arctan2": "atan2",
+    "arcsinh": "asinh",
+    "arccosh": "acosh",
+    "arctanh": "atanh",
 }
 
 
@@ -259,7 +268,7 @@ def _array_function(self: Node, function: Any, types: Any, args: Any, kwargs: An
 
 
 def _numpy_function(name: str) -> Callable[..., Any]:
-    name = _NUMPY_NAMES.get(name, name)
+    name = NUMPY_NAMES.get(name, name)
     if name not in FUNCTIONS:
         raise DeclarationError(f"np.{name} has no counterpart in graphc")
     return FUNCTIONS[name]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Union
 
 Dim = Union[int, "Poly"]
@@ -99,6 +99,9 @@ class Poly:
 
     def __mod__(self, other: Dim) -> Dim:
         return self - floor_div(self, other) * other
+
+    def __rmod__(self, other: Dim) -> Dim:
+        return other - floor_div(other, self) * self
 
     __radd__ = __add__
     __rmul__ = __mul__
@@ -216,9 +219,29 @@ def _atom_nonnegative(atom: Atom) -> bool:
     return any(signs) if atom.kind == "max" else all(signs)
 
 
+@lru_cache(maxsize=4096)
 def is_nonnegative(p: Dim) -> bool:
-    """True if p >= 0 whatever the symbols; False means not known."""
-    return all(c >= 0 and all(_atom_nonnegative(a) for a, _ in m) for m, c in _terms(p))
+    """True if p >= 0 whatever the symbols; False means not known.
+
+    >>> n = symbol("n")
+    >>> is_nonnegative(n - floor_div(n, 2)), is_nonnegative(n - dim_max(n - 3, 0)), is_nonnegative(n - 1)
+    (True, True, False)
+    """
+    if all(c >= 0 and all(_atom_nonnegative(a) for a, _ in m) for m, c in _terms(p)):
+        return True
+    alone = ((m[0][0], c) for m, c in _terms(p) if len(m) == 1 and m[0][1] == 1 and m[0][0].kind != "symbol")
+    return any(_bounded_nonnegative(p, atom, c) for atom, c in alone)
+
+
+def _bounded_nonnegative(p: Dim, atom: Atom, c: int) -> bool:
+    """Whether p, in which a floor, max or min stands with factor c, is >= 0 with bounds in the atom's place."""
+    rest, (first, second) = p - c * _atom(atom.kind, *atom.operands), atom.operands
+    if atom.kind != "floor":
+        one_is_enough = (c > 0) == (atom.kind == "max")  # a bound from below; else whichever of both it is
+        return (any if one_is_enough else all)(is_nonnegative(rest + c * operand) for operand in (first, second))
+    if not isinstance(second, int) or second < 1:
+        return False
+    return is_nonnegative(rest * second + c * (first if c < 0 else first - second + 1))
 
 
 def is_positive(p: Dim) -> bool:

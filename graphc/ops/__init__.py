@@ -1,5 +1,39 @@
 """The op records, a file a family."""
 
-from graphc.ops import elementwise, leaf
+from graphc.ops import (
+    activation,
+    einsum,
+    elementwise,
+    extremes,
+    index,
+    leaf,
+    linalg,
+    logic,
+    movement,
+    nn,
+    reduce,
+    shape,
+    slicing,
+    statistics,
+    subscript,
+    transcendental,
+)
 
-__all__ = ["elementwise", "leaf"]
+__all__ = [
+    "activation",
+    "einsum",
+    "elementwise",
+    "extremes",
+    "index",
+    "leaf",
+    "linalg",
+    "logic",
+    "movement",
+    "nn",
+    "reduce",
+    "shape",
+    "slicing",
+    "statistics",
+    "subscript",
+    "transcendental",
+]

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from graphc.dims import Dim, Poly, is_nonnegative, product, same
-from graphc.errors import DTypeError, ShapeError
-from graphc.op import Attrs, Family, Op, Piece, register
+from graphc.dims import Dim, Poly, floor_div, product, same
+from graphc.errors import DeclarationError, DTypeError, ShapeError
+from graphc.op import Array, Attrs, Family, Op, Piece, Reject, Sample, register
 from graphc.ops.rules import meet
-from graphc.types import Constraint, Shape, TensorType, shape_text
+from graphc.types import DTYPES, Constraint, Shape, TensorType, as_shape, normalize_axis, shape_text
 
+ALL = tuple(DTYPES.values())
 Types = tuple[TensorType, ...]
 
 
@@ -28,65 +29,96 @@ def _infer_reshape(types: Types, attrs: Attrs, found: list[Constraint]) -> Types
     before, after = product(types[0].shape), product(shape)
     equal = same(before, after)
     if equal is False:
-        raise ShapeError(f"{shape_text(types[0].shape)} has {before} elements and {shape_text(shape)} has {after}; they must be as many")
+        raise ShapeError(
+            f"{shape_text(types[0].shape)} has {before} elements and {shape_text(shape)} has {after}; they must agree"
+        )
     if equal is None:
-        found.append(Constraint(after, "==", before, f"{shape_text(types[0].shape)} must have as many elements as {shape_text(shape)}"))
+        found.append(Constraint(after, "==", before, _why_equal(types[0].shape, shape)))
     return (TensorType(types[0].dtype, shape),)
 
 
-def _prefix_products(shape: Shape) -> list[Dim]:
-    return [product(shape[:k]) for k in range(len(shape) + 1)]
+def _why_equal(before: Shape, after: Shape) -> str:
+    total = product(before)
+    for k, d in enumerate(after):
+        known = product(after[:k] + after[k + 1 :])
+        if isinstance(d, Poly) and known != 0 and d == floor_div(total, known):
+            return f"{known} must divide {total}, the number of elements of {shape_text(before)}"
+    return f"{shape_text(before)} must have as many elements as {shape_text(after)}"
 
 
-def _groups(before: Shape, after: Shape) -> list[tuple[int, int]]:
-    """Ends (in `before`, in `after`) of the shortest runs of dimensions that have equal products."""
-    left, right = _prefix_products(before), _prefix_products(after)
-    ends, p, q = [(0, 0)], 0, 0
-    for q in range(1, len(after) + 1):
-        match = next((k for k in range(ends[-1][0] + 1, len(before) + 1) if left[k] == right[q]), None)
-        if match is not None and after[q - 1] != 1:
-            ends.append((match, q))
-    p, q = ends[-1]
-    if (p, q) != (len(before), len(after)):
-        trailing = all(d == 1 for d in (*before[p:], *after[q:])) and len(ends) > 1
-        ends[-1 if trailing else len(ends) :] = [(len(before), len(after))]
-    return ends
-
-
-def _split(position: Dim, shape: Shape) -> tuple[Dim, ...]:
-    """The index into `shape` of the element at a row-major position."""
-    out: list[Dim] = [0] * len(shape)
-    real = [k for k, d in enumerate(shape) if d != 1]
-    for k in reversed(real):
-        out[k] = position if k == real[0] else position % shape[k]
-        position = position // shape[k]
-    return tuple(out)
-
-
-def _position(index: Sequence[Dim], shape: Shape) -> Dim:
-    position: Dim = 0
-    for i, d in zip(index, shape, strict=True):
-        position = position if d == 1 else position * d + i
-    return position
+def _groups(before: Shape, after: Shape) -> list[tuple[list[int], list[int]]]:
+    """Shortest runs of operand axes and result axes that hold equally many elements; axes of length 1 are left out."""
+    p, q = ([k for k, d in enumerate(shape) if d != 1] for shape in (before, after))
+    ends = {product(before[k] for k in p[:n]): n for n in range(1, len(p) + 1)}
+    out, m, start = [], 0, 0
+    for n in range(1, len(q) + 1):
+        end = ends.get(product(after[k] for k in q[:n]), 0)
+        if end > m:
+            out.append((p[m:end], q[start:n]))
+            m, start = end, n
+    return [*out, (p[m:], q[start:])]
 
 
 def _access_reshape(index: Sequence[Dim], shapes: Sequence[Shape], attrs: Attrs) -> list[Piece]:
     before, after = shapes[0], attrs["shape"]
-    ends, source = _groups(before, after), []
-    for (p0, q0), (p1, q1) in zip(ends, ends[1:], strict=False):
-        source += _split(_position(index[q0:q1], after[q0:q1]), before[p0:p1])
+    source: list[Dim] = [0] * len(before)
+    for operand_axes, result_axes in _groups(before, after):
+        position: Dim = 0
+        for k in result_axes:
+            position = position * after[k] + index[k]
+        for k in reversed(operand_axes):
+            source[k] = position if k == operand_axes[0] else position % before[k]
+            position = position // before[k] if len(operand_axes) > 1 else 0
     return [Piece(0, tuple(source))]
 
 
+def _reshape(b: Any, x: Any, /, shape: Any) -> Any:
+    node = b.convert(x)
+    wanted = list(shape) if isinstance(shape, (tuple, list)) else [shape]
+    free = [k for k, d in enumerate(wanted) if isinstance(d, (int, np.integer)) and d == -1]
+    if len(free) > 1:
+        raise ShapeError(f"only one dimension may be -1, got {tuple(wanted)}")
+    for k in free:
+        wanted[k] = 1
+        known = product(as_shape(wanted))
+        if known == 0:
+            raise ShapeError(f"-1 has no one value in {tuple(shape)}, since another dimension is 0")
+        wanted[k] = floor_div(product(node.shape), known)
+    after = as_shape(wanted)
+    return node if after == node.shape else b.primitive("reshape", (node,), shape=after)
+
+
+_X = Array((2, 3, 4))
+
 register(
     Op(
-        name="_reshape",
-        doc="The same elements, in row-major order, in another shape.",
+        name="reshape",
+        doc="The same elements, in row-major order, in another shape; a dimension of -1 takes what is left.",
         family=Family.MOVEMENT,
         infer=_infer_reshape,
+        define=_reshape,
         reference=lambda x, shape: np.reshape(x, shape),
         access=_access_reshape,
         adjoint=lambda b, g, y, x, *, shape: (b.reshape(g, x.shape),),
+        dtypes=ALL,
+        samples=(
+            Sample((_X, (6, 4))),
+            Sample((_X, (4, -1))),
+            Sample((_X, -1)),
+            Sample((Array((1, 1)), ())),
+            Sample((Array(()), (1, 1))),
+            Sample((Array((0, 3)), (-1, 3))),
+            Sample((Array((6, 1, 4)), (2, 3, 1, 2, 2))),
+        ),
+        rejects=(
+            Reject((_X, (5, 5)), ShapeError, "24 elements and [5, 5] has 25"),
+            Reject((_X, (-1, 5)), ShapeError, "elements"),
+            Reject((_X, (-1, -1)), ShapeError, "only one dimension"),
+            Reject((Array((0, 3)), (-1, 0)), ShapeError, "another dimension is 0"),
+            Reject((_X, (2, -3, 4)), ShapeError, ">= 0"),
+            Reject((_X, 2.5), ShapeError, "2.5"),
+        ),
+        tf=lambda tf, x, shape: tf.reshape(x, [shape] if isinstance(shape, int) else shape),
     )
 )
 
@@ -102,15 +134,42 @@ def _inverse(axes: Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted(range(len(axes)), key=axes.__getitem__))
 
 
+def _permute_dims(b: Any, x: Any, /, axes: Any = None) -> Any:
+    node = b.convert(x)
+    order = (
+        tuple(reversed(range(node.ndim)))
+        if axes is None
+        else tuple(normalize_axis(k, node.ndim, "permute_dims") for k in axes)
+    )
+    if sorted(order) != list(range(node.ndim)):
+        raise ShapeError(f"axes must name each of the {node.ndim} axes once, got {axes}")
+    return node if order == tuple(range(node.ndim)) else b.primitive("permute_dims", (node,), axes=order)
+
+
 register(
     Op(
-        name="_permute_dims",
-        doc="Result axis k is operand axis axes[k].",
+        name="permute_dims",
+        doc="The axes in another order, reversed where none is given: result axis k is operand axis axes[k].",
         family=Family.MOVEMENT,
         infer=_infer_permute,
-        reference=lambda x, axes: np.transpose(x, axes),
+        define=_permute_dims,
+        reference=lambda x, axes=None: np.transpose(x, axes),
         access=lambda index, shapes, attrs: [Piece(0, tuple(index[k] for k in _inverse(attrs["axes"])))],
         adjoint=lambda b, g, y, x, *, axes: (b.permute_dims(g, _inverse(axes)),),
+        dtypes=ALL,
+        samples=(
+            Sample((_X,)),
+            Sample((_X, (2, 0, 1))),
+            Sample((_X, (0, -1, 1))),
+            Sample((Array(()),)),
+            Sample((Array((0, 3)),)),
+        ),
+        rejects=(
+            Reject((_X, (0, 1)), ShapeError, "each of the 3 axes once"),
+            Reject((_X, (0, 1, 1)), ShapeError, "each of the 3 axes once"),
+            Reject((_X, (0, 1, 3)), ShapeError, "axis 3 does not exist"),
+        ),
+        tf=lambda tf, x, axes=None: tf.transpose(x, None if axes is None else [k % len(axes) for k in axes]),
     )
 )
 
@@ -122,7 +181,12 @@ def _infer_broadcast(types: Types, attrs: Attrs, found: list[Constraint]) -> Typ
         raise ShapeError(f"{shape_text(before)} has more axes than {shape_text(after)}")
     for k, d in enumerate(before):
         if d != 1:
-            meet(d, after[k + offset], found, f"{shape_text(before)} broadcasts to {shape_text(after)} only where dimensions are equal or 1")
+            meet(
+                d,
+                after[k + offset],
+                found,
+                f"{shape_text(before)} broadcasts to {shape_text(after)} only where dimensions are equal or 1",
+            )
     return (TensorType(types[0].dtype, after),)
 
 
@@ -138,100 +202,33 @@ def unbroadcast(b: Any, g: Any, shape: Shape) -> Any:
     return b.reshape(b.sum(g, axis=axes), shape)
 
 
+def _broadcast_to(b: Any, x: Any, /, shape: Any) -> Any:
+    node, after = b.convert(x), as_shape(shape)
+    return node if after == node.shape else b.primitive("broadcast_to", (node,), shape=after)
+
+
 register(
     Op(
-        name="_broadcast_to",
-        doc="The operand repeated along new leading axes and along axes of length 1.",
+        name="broadcast_to",
+        doc="The operand repeated along new leading axes and along axes of length 1; only a literal 1 is repeated.",
         family=Family.MOVEMENT,
         infer=_infer_broadcast,
+        define=_broadcast_to,
         reference=lambda x, shape: np.broadcast_to(x, shape),
         access=_access_broadcast,
         adjoint=lambda b, g, y, x, *, shape: (unbroadcast(b, g, x.shape),),
-    )
-)
-
-
-# _slice and _pad, each the other's transpose: element i of the small array is element start + i * step of the large one
-
-
-def _check_steps(small: Shape, large: Shape, start: Sequence[Dim], step: Sequence[int], found: list[Constraint]) -> None:
-    """Both ends of every axis lie inside, where that does not follow from how a symbolic length was made."""
-    for k, (count, size, first, stride) in enumerate(zip(small, large, start, step, strict=True)):
-        if not isinstance(count, int) or count == 0:
-            continue
-        for end in (first, first + (count - 1) * stride):
-            _check_inside(end, size, k, found)
-
-
-def _check_inside(position: Dim, size: Dim, axis: int, found: list[Constraint]) -> None:
-    for room, shown in ((position, position), (size - 1 - position, position)):
-        if is_nonnegative(room):
-            continue
-        text = f"index {shown} must lie on axis {axis}, which has length {size}"
-        if isinstance(room, int) or is_nonnegative(-room - 1):
-            raise ShapeError(text)
-        found.append(Constraint(room, ">=", 0, text))
-
-
-def _infer_slice(types: Types, attrs: Attrs, found: list[Constraint]) -> Types:
-    _check_steps(attrs["shape"], types[0].shape, attrs["start"], attrs["step"], found)
-    return (TensorType(types[0].dtype, attrs["shape"]),)
-
-
-def _infer_pad(types: Types, attrs: Attrs, found: list[Constraint]) -> Types:
-    _check_steps(types[0].shape, attrs["shape"], attrs["start"], attrs["step"], found)
-    if type(attrs["fill"]) is not {"f": float, "b": bool}.get(types[0].dtype.kind, int):
-        raise DTypeError(f"an array of {types[0].dtype} can't be padded with {attrs['fill']!r}")
-    return (TensorType(types[0].dtype, attrs["shape"]),)
-
-
-def _where(start: Sequence[int], step: Sequence[int], shape: Sequence[int]) -> tuple[Any, ...]:
-    return np.ix_(*(a + s * np.arange(n) for a, s, n in zip(start, step, shape, strict=True)))
-
-
-def _padded(x: Any, start: Any, step: Any, shape: Any, fill: Any) -> Any:
-    out = np.full(shape, fill, x.dtype)
-    out[_where(start, step, x.shape)] = x
-    return out
-
-
-def _access_slice(index: Sequence[Dim], shapes: Sequence[Shape], attrs: Attrs) -> list[Piece]:
-    return [Piece(0, tuple(a + i * s for i, a, s in zip(index, attrs["start"], attrs["step"], strict=True)))]
-
-
-def _access_pad(index: Sequence[Dim], shapes: Sequence[Shape], attrs: Attrs) -> list[Piece]:
-    inner, inside, multiples = [], [], []
-    for i, count, start, step, size in zip(index, shapes[0], attrs["start"], attrs["step"], attrs["shape"], strict=True):
-        offset, stride = (i - start, step) if step > 0 else (start - i, -step)
-        inner.append(offset // stride)
-        if (start, stride, count) != (0, 1, size):
-            inside.append((offset, 0, count * stride))
-        if stride != 1:
-            multiples.append((offset, stride))
-    return [Piece(0, tuple(inner), tuple(inside), tuple(multiples))]
-
-
-register(
-    Op(
-        name="_slice",
-        doc="Element i is the operand's element start + i * step, on each axis.",
-        family=Family.MOVEMENT,
-        infer=_infer_slice,
-        reference=lambda x, start, step, shape: x[_where(start, step, shape)],
-        access=_access_slice,
-        adjoint=lambda b, g, y, x, *, start, step, shape: (b.primitive("_pad", (g,), start=start, step=step, shape=x.shape, fill=0.0),),
-    )
-)
-
-register(
-    Op(
-        name="_pad",
-        doc="An array of `fill` whose element start + i * step, on each axis, is the operand's element i.",
-        family=Family.MOVEMENT,
-        infer=_infer_pad,
-        reference=_padded,
-        access=_access_pad,
-        adjoint=lambda b, g, y, x, *, start, step, shape, fill: (b.primitive("_slice", (g,), start=start, step=step, shape=x.shape),),
+        dtypes=ALL,
+        samples=(
+            Sample((Array((3, 1)), (2, 3, 4))),
+            Sample((Array(()), (2, 2))),
+            Sample((Array((1, 4)), (0, 4))),
+            Sample((_X, (2, 3, 4))),
+        ),
+        rejects=(
+            Reject((_X, (2, 3)), ShapeError, "more axes"),
+            Reject((Array((3,)), (4,)), ShapeError, "got 3 and 4"),
+        ),
+        tf=lambda tf, x, shape: tf.broadcast_to(x, shape),
     )
 )
 
@@ -249,7 +246,9 @@ def _infer_concat(types: Types, attrs: Attrs, found: list[Constraint]) -> Types:
             raise ShapeError(f"all operands need as many axes, got {shape_text(first.shape)} and {shape_text(t.shape)}")
         for k in range(first.ndim):
             if k != axis:
-                shape[k] = meet(shape[k], t.shape[k], found, f"lengths of axis {k} must be equal, since axis {axis} is joined")
+                shape[k] = meet(
+                    shape[k], t.shape[k], found, f"lengths of axis {k} must be equal, since axis {axis} is joined"
+                )
         length = length + t.shape[axis]
     shape[axis] = length
     return (TensorType(first.dtype, tuple(shape)),)
@@ -276,20 +275,56 @@ def _adjoint_concat(b: Any, g: Any, y: Any, *operands: Any, axis: int) -> list[A
     offsets = _offsets([o.shape for o in operands], axis)
     starts = [tuple(offset if k == axis else 0 for k in range(g.ndim)) for offset in offsets]
     return [
-        b.primitive("_slice", (g,), start=start, step=(1,) * g.ndim, shape=o.shape) for o, start in zip(operands, starts, strict=False)
+        b.primitive("_slice", (g,), start=start, step=(1,) * g.ndim, shape=o.shape)
+        for o, start in zip(operands, starts, strict=False)
     ]
+
+
+def _concat(b: Any, arrays: Any, /, axis: int | None = 0) -> Any:
+    nodes = b.promoted(*listed(arrays, "concat"))
+    if axis is None:
+        nodes, axis = tuple(b.reshape(n, -1) for n in nodes), 0
+    if not nodes[0].ndim:
+        raise ShapeError("0-d operands have no axis to be joined along; write gc.stack")
+    k = normalize_axis(axis, nodes[0].ndim, "concat")
+    return nodes[0] if len(nodes) == 1 else b.primitive("concat", nodes, axis=k)
+
+
+def listed(arrays: Any, what: str) -> list[Any]:
+    """The operands of an op that joins them: a non-empty list or tuple."""
+    if not isinstance(arrays, (list, tuple)) or not arrays:
+        raise DeclarationError(f"{what} takes a non-empty list or tuple of arrays, got {arrays!r}")
+    return list(arrays)
 
 
 register(
     Op(
-        name="_concat",
-        doc="The operands one after the other along an axis.",
+        name="concat",
+        doc="The operands one after the other along an axis; flattened first where axis is None.",
         family=Family.MOVEMENT,
         infer=_infer_concat,
-        reference=lambda *arrays, axis: np.concatenate(arrays, axis),
+        define=_concat,
+        reference=lambda arrays, axis=0: np.concatenate(arrays, axis),
+        evaluate=lambda *arrays, axis: np.concatenate(arrays, axis),
         access=_access_concat,
         adjoint=_adjoint_concat,
+        dtypes=ALL,
+        samples=(
+            Sample(([Array((2, 3)), Array((4, 3))],)),
+            Sample(([Array((2, 3)), Array((2, 0)), Array((2, 1))],), {"axis": -1}),
+            Sample(([Array((2, 3)), Array((4,))],), {"axis": None}),
+            Sample(([Array((3,))],)),
+        ),
+        rejects=(
+            Reject(([Array((2, 3)), Array((2, 4))],), ShapeError, "lengths of axis 1 must be equal"),
+            Reject(([Array((2, 3)), Array((3,))],), ShapeError, "as many axes"),
+            Reject(([Array((2, 3)), Array((2, 3))],), ShapeError, "axis 2 does not exist", {"axis": 2}),
+            Reject(([Array(()), Array(())],), ShapeError, "gc.stack"),
+            Reject(([],), DeclarationError, "non-empty list"),
+            Reject((Array((2, 3)),), DeclarationError, "non-empty list"),
+        ),
+        tf=lambda tf, arrays, axis=0: tf.concat(
+            [tf.reshape(a, [-1]) for a in arrays] if axis is None else arrays, axis or 0
+        ),
     )
 )
-
-_ = Poly

@@ -1,4 +1,4 @@
-"""Reductions: six primitives fold axes away, two find positions, statistics are composites over them.
+"""Reductions: six primitives fold axes away, two find positions.
 
 `axis` of a primitive is a sorted tuple of non-negative ints (one int for a position); its result drops those axes,
 and `keepdims` is a reshape that the public function adds.
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.dims import Dim, is_positive, product
+from graphc.dims import is_positive
 from graphc.errors import ShapeError
 from graphc.op import Array, Attrs, Family, Infer, Op, Reject, Sample, register
 from graphc.ops.rules import no_cotangents, require
@@ -42,7 +42,9 @@ def _require_elements(shape: Shape, axes: Sequence[int], found: list[Constraint]
         if shape[k] == 0:
             raise ShapeError(f"axis {k} is empty, and an extreme value of nothing does not exist")
         if not is_positive(shape[k]):
-            found.append(Constraint(shape[k], ">=", 1, f"axis {k} must not be empty: an extreme value of nothing does not exist"))
+            found.append(
+                Constraint(shape[k], ">=", 1, f"axis {k} must not be empty: an extreme value of nothing does not exist")
+            )
 
 
 def _without(shape: Shape, axes: Sequence[int]) -> Shape:
@@ -73,7 +75,9 @@ def _infer_position(types: tuple[TensorType, ...], attrs: Attrs, found: list[Con
 # The public functions.
 
 
-def _fold(name: str, prepare: Callable[[Any, Any], Any], finish: Callable[[Any, Any], Any] = lambda y, x: y) -> Callable[..., Any]:
+def _fold(
+    name: str, prepare: Callable[[Any, Any], Any], finish: Callable[[Any, Any], Any] = lambda y, x: y
+) -> Callable[..., Any]:
     """The public call of a primitive: `prepare` gives the operand its dtype, `finish` the result."""
 
     def define(b: Any, x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any:
@@ -138,33 +142,33 @@ def _times_the_others(b: Any, g: Any, y: Any, x: Any, *, axis: Sequence[int]) ->
 
 # The primitives.
 
-_CUBE = Array((2, 3, 4))
-_ANY_AXIS = (
-    Sample((_CUBE,)),
-    Sample((_CUBE,), {"axis": 1}),
-    Sample((_CUBE,), {"axis": -1, "keepdims": True}),
-    Sample((_CUBE,), {"axis": (0, -1)}),
-    Sample((_CUBE,), {"axis": (-2, 0), "keepdims": True}),
-    Sample((_CUBE,), {"axis": ()}),
+CUBE = Array((2, 3, 4))
+ANY_AXIS = (
+    Sample((CUBE,)),
+    Sample((CUBE,), {"axis": 1}),
+    Sample((CUBE,), {"axis": -1, "keepdims": True}),
+    Sample((CUBE,), {"axis": (0, -1)}),
+    Sample((CUBE,), {"axis": (-2, 0), "keepdims": True}),
+    Sample((CUBE,), {"axis": ()}),
     Sample((Array((5, 1)),), {"axis": 1}),
     Sample((Array(()),)),
     Sample((Array((0, 3)),), {"axis": 1}),
 )
-_EMPTY_AXIS = (Sample((Array((0, 3)),), {"axis": 0}), Sample((Array((2, 0)),)))
-_BAD_AXIS = (
-    Reject((_CUBE,), ShapeError, "axis 3 does not exist", {"axis": 3}),
-    Reject((_CUBE,), ShapeError, "names an axis twice", {"axis": (1, -2)}),
+EMPTY_AXIS = (Sample((Array((0, 3)),), {"axis": 0}), Sample((Array((2, 0)),)))
+BAD_AXIS = (
+    Reject((CUBE,), ShapeError, "axis 3 does not exist", {"axis": 3}),
+    Reject((CUBE,), ShapeError, "names an axis twice", {"axis": (1, -2)}),
     Reject((Array(()),), ShapeError, "0-d", {"axis": 0}),
-    Reject((_CUBE,), ShapeError, "an axis is an int", {"axis": 1.0}),
+    Reject((CUBE,), ShapeError, "an axis is an int", {"axis": 1.0}),
 )
-_NO_ELEMENT = (Reject((Array((0, 3)),), ShapeError, "is empty", {"axis": 0}),)
+NO_ELEMENT = (Reject((Array((0, 3)),), ShapeError, "is empty", {"axis": 0}),)
 
 
 def _untied(samples: Sequence[Sample]) -> tuple[Sample, ...]:
     return tuple(Sample((Array(s.args[0].shape, distinct=True),), s.kwargs) for s in samples)
 
 
-def _tf_fold(name: str) -> Callable[..., Any]:
+def tf_fold(name: str) -> Callable[..., Any]:
     def call(tf: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
         return getattr(tf, name)(x, axis=axis, keepdims=keepdims)
 
@@ -183,9 +187,9 @@ register(
         identity=lambda dtype: 0,
         adjoint=lambda b, g, y, x, *, axis: (_spread(b, g, axis, x.shape),),
         dtypes=(*NUMBERS, bool_),
-        samples=(*_ANY_AXIS, *_EMPTY_AXIS),
-        rejects=_BAD_AXIS,
-        tf=_tf_fold("reduce_sum"),
+        samples=(*ANY_AXIS, *EMPTY_AXIS),
+        rejects=BAD_AXIS,
+        tf=tf_fold("reduce_sum"),
     )
 )
 
@@ -202,9 +206,9 @@ register(
         identity=lambda dtype: 1,
         adjoint=_times_the_others,
         dtypes=(*NUMBERS, bool_),
-        samples=(*_ANY_AXIS, *_EMPTY_AXIS),
-        rejects=_BAD_AXIS,
-        tf=_tf_fold("reduce_prod"),
+        samples=(*ANY_AXIS, *EMPTY_AXIS),
+        rejects=BAD_AXIS,
+        tf=tf_fold("reduce_prod"),
     )
 )
 
@@ -221,9 +225,9 @@ for _name, _word, _combine in (("max", "largest", "maximum"), ("min", "smallest"
             combine=_combine,
             adjoint=_share_among_ties,
             dtypes=(*NUMBERS, bool_),
-            samples=_untied(_ANY_AXIS),
-            rejects=(*_BAD_AXIS, *_NO_ELEMENT),
-            tf=_tf_fold(f"reduce_{_name}"),
+            samples=_untied(ANY_AXIS),
+            rejects=(*BAD_AXIS, *NO_ELEMENT),
+            tf=tf_fold(f"reduce_{_name}"),
         )
     )
 
@@ -240,9 +244,11 @@ for _name, _word, _combine in (("any", "whether any element is", "or"), ("all", 
             identity=(lambda dtype: True) if _name == "all" else (lambda dtype: False),
             adjoint=no_cotangents,
             dtypes=(bool_, *NUMBERS),
-            samples=(*_ANY_AXIS, *_EMPTY_AXIS),
-            rejects=_BAD_AXIS,
-            tf=lambda tf, x, axis=None, keepdims=False, f=f"reduce_{_name}": getattr(tf, f)(tf.cast(x, tf.bool), axis=axis, keepdims=keepdims),
+            samples=(*ANY_AXIS, *EMPTY_AXIS),
+            rejects=BAD_AXIS,
+            tf=lambda tf, x, axis=None, keepdims=False, f=f"reduce_{_name}": getattr(tf, f)(
+                tf.cast(x, tf.bool), axis=axis, keepdims=keepdims
+            ),
         )
     )
 
@@ -273,111 +279,19 @@ for _name, _word, _combine in (
             combine=_combine,
             adjoint=no_cotangents,
             dtypes=(*NUMBERS, bool_),
-            samples=_untied([s for s in _ANY_AXIS if not isinstance(s.kwargs.get("axis"), tuple) and s.args[0].shape != (0, 3)])
-            + (Sample((Array((0, 3), distinct=True),), {"axis": 1}), Sample((Array((3, 4), kind="bool"),), {"axis": 0})),
-            rejects=(*_BAD_AXIS[:1], *_BAD_AXIS[2:], Reject((_CUBE,), ShapeError, "an axis is an int", {"axis": (0, 1)}), *_NO_ELEMENT),
+            samples=_untied(
+                [s for s in ANY_AXIS if not isinstance(s.kwargs.get("axis"), tuple) and s.args[0].shape != (0, 3)]
+            )
+            + (
+                Sample((Array((0, 3), distinct=True),), {"axis": 1}),
+                Sample((Array((3, 4), kind="bool"),), {"axis": 0}),
+            ),
+            rejects=(
+                *BAD_AXIS[:1],
+                *BAD_AXIS[2:],
+                Reject((CUBE,), ShapeError, "an axis is an int", {"axis": (0, 1)}),
+                *NO_ELEMENT,
+            ),
             tf=_tf_position(_name),
         )
     )
-
-
-# The composites.
-
-
-def extent(b: Any, size: Dim, dtype: DType) -> Any:
-    """A dimension as a 0-d node: of the positions 0 ... size the last one, which no loop has to find."""
-    return b.constant(size, dtype) if isinstance(size, int) else b.getitem(b.arange(size + 1, dtype=dtype), size)
-
-
-def _count(b: Any, x: Any, axis: Any, what: str) -> Any:
-    axes = normalize_axes(axis, x.ndim, what)
-    return extent(b, product(x.shape[k] for k in axes), x.dtype)
-
-
-def _mean(b: Any, x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any:
-    (x,) = b.floating(x)
-    return b.sum(x, axis=axis, keepdims=keepdims) / _count(b, x, axis, "mean")
-
-
-def _var(b: Any, x: Any, /, axis: Any = None, *, correction: float = 0.0, keepdims: bool = False) -> Any:
-    (x,) = b.floating(x)
-    freedom = b.maximum(_count(b, x, axis, "var") - correction, 0.0)
-    return b.sum(b.square(x - b.mean(x, axis=axis, keepdims=True)), axis=axis, keepdims=keepdims) / freedom
-
-
-def _logsumexp(b: Any, x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any:
-    (x,) = b.floating(x)
-    top = b.stop_gradient(b.max(x, axis=axis, keepdims=True))
-    top = b.where(b.isfinite(top), top, 0.0)
-    total = b.sum(b.exp(x - top), axis=axis, keepdims=True)
-    nothing = b.equal(total, 0.0)  # a row of -inf: guarded, since log'(0) * 0 would be NaN
-    out = b.where(nothing, -np.inf, b.log(b.where(nothing, 1.0, total)) + top)
-    return out if keepdims else b.squeeze(out, normalize_axes(axis, x.ndim, "logsumexp"))
-
-
-def _logsumexp_reference(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    return np.logaddexp.reduce(x.astype(np.result_type(x, np.float32) if x.dtype.kind == "f" else np.float64), axis, keepdims=keepdims)
-
-
-def _moment_reference(function: Any) -> Callable[..., Any]:
-    return lambda x, axis=None, correction=0.0, keepdims=False: function(x, axis=axis, ddof=correction, keepdims=keepdims)
-
-
-def _tf_var(tf: Any, x: Any, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Any:
-    whole = tf.reduce_sum(tf.ones_like(x), axis=axis, keepdims=keepdims)
-    return tf.math.reduce_variance(x, axis=axis, keepdims=keepdims) * whole / (whole - correction)
-
-
-register(
-    Op(
-        name="mean",
-        doc="The arithmetic mean over axes; float64 for integers and bool; NaN where there is nothing.",
-        define=_mean,
-        reference=np.mean,
-        dtypes=(*NUMBERS, bool_),
-        samples=_ANY_AXIS,
-        rejects=_BAD_AXIS,
-        tf=_tf_fold("reduce_mean"),
-    )
-)
-
-_CORRECTED = (Sample((_CUBE,), {"axis": 1, "correction": 1}), Sample((_CUBE,), {"correction": 1, "keepdims": True}))
-
-register(
-    Op(
-        name="var",
-        doc="The variance over axes, sum((x - mean(x))**2) / (n - correction).",
-        define=_var,
-        reference=_moment_reference(np.var),
-        dtypes=(*NUMBERS, bool_),
-        samples=(*(s for s in _ANY_AXIS if s.args[0].shape), *_CORRECTED),
-        rejects=_BAD_AXIS,
-        tf=_tf_var,
-    )
-)
-
-register(
-    Op(
-        name="std",
-        doc="The standard deviation over axes, sqrt(sum((x - mean(x))**2) / (n - correction)).",
-        define=lambda b, x, /, axis=None, *, correction=0.0, keepdims=False: b.sqrt(b.var(x, axis, correction=correction, keepdims=keepdims)),
-        reference=_moment_reference(np.std),
-        dtypes=(*NUMBERS, bool_),
-        samples=(*(s for s in _ANY_AXIS if s.args[0].shape in ((2, 3, 4), (0, 3)) and s.kwargs.get("axis") != ()), *_CORRECTED),
-        rejects=_BAD_AXIS,
-        tf=lambda tf, x, axis=None, correction=0.0, keepdims=False: tf.sqrt(_tf_var(tf, x, axis, correction, keepdims)),
-    )
-)
-
-register(
-    Op(
-        name="logsumexp",
-        doc="log(sum(exp(x))) over axes, without overflow; -inf where every element is -inf.",
-        define=_logsumexp,
-        reference=_logsumexp_reference,
-        dtypes=FLOATS,
-        samples=_ANY_AXIS,
-        rejects=(*_BAD_AXIS, *_NO_ELEMENT),
-        tf=_tf_fold("reduce_logsumexp"),
-    )
-)

@@ -2,7 +2,9 @@
 
 All of them reduce x = n·ln2 + r with n whole and |r| <= ln2/2, and take e^r = 1 + r + tail with r and the tail apart,
 so that a sum with 2^n, or of e^x with 1, rounds once.
-Polynomials: weighted least squares on Chebyshev points with mpmath (tools/minimax.py), highest power first.
+Polynomials: weighted least squares on Chebyshev points with mpmath (tests/minimax.py), highest power first.
+Errors: the two numbers after a docstring's formula are the largest measured, float32 and float64, in units of the
+spacing at the exact value.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ EXP_TAIL = (
      0.00019841269886514685, 0.0013888888932357046, 0.008333333333321454, 0.04166666666657367,
      0.16666666666666677, 0.5000000000000006),
 )
-# (sinh r - r)/r³ and (cosh r - 1)/r² in r²
+# (sinh r - r)/r³ and (cosh r - 1)/r² in r²; relative to sinh and cosh the errors are 2^-34.1, 2^-61.7 and 2^-33, 2^-58
 SINH_TAIL = (
     (0.00019959327, 0.008333191, 0.16666667),
     (2.5109145832168022e-08, 2.7557243862350308e-06, 0.00019841269886514685, 0.008333333333321454,
@@ -33,7 +35,7 @@ COSH_TAIL = (
     (2.7631517209714487e-07, 2.4801489193658203e-05, 0.0013888888947850466, 0.04166666666651161,
      0.5000000000000013),
 )
-# Where e^x has rounded to 0 and has overflowed
+# Where e^x has rounded to 0 and where it has overflowed
 EXP_RANGE = ((-104.0, 89.0), (-746.0, 710.0))
 
 
@@ -51,7 +53,7 @@ def reduce(lanes: Lanes, high: ir.Value, low: ir.Value | None = None) -> Reduced
     minus_n = lanes.neg(n)
     ln2 = constant(lanes, LN2)
     exact = lanes.fma(minus_n, ln2[0], high)
-    rest = lanes.mul(minus_n, ln2[1]) if low is None else lanes.fma(minus_n, ln2[1], low)
+    rest = lanes.mul(minus_n, ln2[1]) if low is None else lanes.fma(minus_n, ln2[1], low)  # may be fused with the sum
     return Reduced(n, *lanes.fast_two_sum(exact, rest))
 
 
@@ -73,13 +75,13 @@ def exp_reduced(lanes: Lanes, n: ir.Value, r: ir.Value) -> ir.Value:
 
 @float_intrinsic
 def exp(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """e^x = 2^n·e^r; error below 1 ULP."""
+    """e^x = 2^n·e^r; 1.04 and 1.06."""
     return exp_of(lanes, lanes.clamp(x, *lanes.pick(*EXP_RANGE)))
 
 
 @float_intrinsic
 def exp2(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """2^x = 2^n·e^((x - n)·ln2), n the whole number nearest to x."""
+    """2^x = 2^n·e^((x - n)·ln2), n the whole number nearest to x; 1.05 and 1.11."""
     x = lanes.clamp(x, *lanes.pick((-151.0, 129.0), (-1077.0, 1025.0)))
     n = lanes.rint(x)
     return exp_reduced(lanes, n, lanes.mul(lanes.sub(x, n), lanes.const(LN2[0])))
@@ -93,7 +95,7 @@ def expm1_of(lanes: Lanes, x: Reduced, power: ir.Value, one: float) -> Pair:
 
 @float_intrinsic
 def expm1(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """e^x - 1 = 2·(2^(n-1)·e^r - 1/2), halved so that 2^n does not overflow before the result."""
+    """e^x - 1 = 2·(2^(n-1)·e^r - 1/2), halved so that 2^n does not overflow before the result; 1.36 and 1.52."""
     lowest, highest = lanes.pick((-20.0, 89.0), (-40.0, 710.0))
     reduced = reduce(lanes, lanes.clamp(x, lowest, highest))
     power = power_of_two(lanes, lanes.sub(reduced.n, lanes.const(1.0)))
@@ -104,7 +106,7 @@ def expm1(lanes: Lanes, x: ir.Value) -> ir.Value:
 
 @float_intrinsic
 def tanh(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """tanh|x| = -t/(2 + t) with t = e^(-2|x|) - 1 as a pair."""
+    """tanh|x| = -t/(2 + t) with t = e^(-2|x|) - 1 as a pair; 1.42 and 1.42."""
     twice = lanes.mul(lanes.abs(x), lanes.const(-2.0))
     reduced = reduce(lanes, lanes.clamp(twice, lanes.pick(-20.0, -44.0), 0.0))
     high, low = lanes.fast_two_sum(*expm1_of(lanes, reduced, power_of_two(lanes, reduced.n), 1.0))
@@ -115,7 +117,10 @@ def tanh(lanes: Lanes, x: ir.Value) -> ir.Value:
 
 @float_intrinsic
 def sigmoid(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """1/(1 + e^-x) = 2^p·a/(1 + 2^n·e^r), -|x| = n·ln2 + r: a = 1 and p = 0 for x >= 0, a = e^r and p = n below."""
+    """1/(1 + e^-x) = 2^p·a/(1 + 2^n·e^r) for -|x| = n·ln2 + r; 0.91 and 0.91.
+
+    a = 1 and p = 0 for x >= 0, a = e^r and p = n below.
+    """
     lowest, _ = lanes.pick(*EXP_RANGE)
     reduced = reduce(lanes, lanes.clamp(lanes.neg(lanes.abs(x)), lowest, 0.0))
     one, zero = lanes.const(1.0), lanes.const(0.0)
@@ -158,7 +163,7 @@ def halves(lanes: Lanes, x: ir.Value) -> Halves:
 
 @float_intrinsic
 def sinh(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """sinh(n·ln2 + r) = (2^n - 2^-n)/2·cosh r + (2^n + 2^-n)/2·sinh r."""
+    """sinh(n·ln2 + r) = (2^n - 2^-n)/2·cosh r + (2^n + 2^-n)/2·sinh r; 0.91 and 1.28."""
     h = halves(lanes, x)
     high, low = ordered_fma(lanes, h.even, h.r, h.odd)
     half = lanes.add(high, lanes.fma(h.even, h.sinh_tail, lanes.fma(h.odd, h.cosh_tail, low)))
@@ -168,7 +173,7 @@ def sinh(lanes: Lanes, x: ir.Value) -> ir.Value:
 
 @float_intrinsic
 def cosh(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """cosh(n·ln2 + r) = (2^n + 2^-n)/2·cosh r + (2^n - 2^-n)/2·sinh r."""
+    """cosh(n·ln2 + r) = (2^n + 2^-n)/2·cosh r + (2^n - 2^-n)/2·sinh r; 0.69 and 0.77."""
     h = halves(lanes, x)
     high, low = ordered_fma(lanes, h.odd, h.r, h.even)
     low = lanes.fma(h.odd, h.sinh_tail, lanes.add(low, h.even_low))

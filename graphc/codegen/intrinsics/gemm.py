@@ -19,7 +19,7 @@ from .pack import pack
 from .target import dots_tile, host_vector_bytes, tile
 from .vectors import Values, Vectors, call_body, integer, type_name
 
-__all__ = ["dots", "dots_tile", "host_vector_bytes", "micro", "pack", "tile"]
+__all__ = ["dots", "dots_tile", "host_vector_bytes", "micro", "micro_transposed", "pack", "tile"]
 
 Masks = Sequence[ir.Value | None]
 Places = list[tuple[ir.Value, ir.Value | None]]  # of vectors: pointer and mask
@@ -68,32 +68,89 @@ def _emit_tile(
     b: ir.Value, b_row: ir.Value, c: ir.Value, c_row: ir.Value, accumulate: ir.Value,
 ) -> Values:  # fmt: skip
     """A tile of C, kept in MR x len(masks) registers from its first load to its last store."""
-    builder, NV = lanes.builder, len(masks)
-    a_rows = _row_addresses(lanes, rows, MR, a, a_row)
+    builder = lanes.builder
 
     def places() -> Places:
         """Where C lies: computed anew where it is needed, since the loop has no registers to spare for it."""
         return _places(lanes, _row_addresses(lanes, rows, MR, c, c_row), masks)
 
-    def multiply(k: ir.Value, carried: Values) -> Values:
-        a_offset, b_address, *sums = carried
-        b_vectors = [lanes.load(lanes.pointer(b_address, v * lanes.lanes), mask) for v, mask in enumerate(masks)]
-        for i in range(MR):
-            a_ik = lanes.splat(lanes.load_scalar(lanes.pointer(builder.add(a_rows[i], a_offset))))
-            for v in range(NV):
-                sums[i * NV + v] = lanes.fma(a_ik, b_vectors[v], sums[i * NV + v])
-        return [builder.add(a_offset, a_col), builder.add(b_address, b_row), *sums]
-
     # A row repeated beyond the last one is computed and stored again: the same bits, since all loads of C come first.
     start = lanes.choose(
         builder.icmp_signed("!=", accumulate, integer(0)),
         lambda: [lanes.load(*place) for place in places()],
-        lambda: [lanes.zero] * (MR * NV),
+        lambda: [lanes.zero] * (MR * len(masks)),
     )
-    _, _, *sums = lanes.loop(integer(0), K, 1, [integer(0), b, *start], multiply)
+    sums = _multiply(lanes, masks, K, _row_addresses(lanes, rows, MR, a, a_row), a_col, b, b_row, start)
     for value, place in zip(sums, places(), strict=True):
         lanes.store(value, *place)
     return []
+
+
+def _multiply(
+    lanes: Vectors, masks: Masks, K: ir.Value, a_rows: Values, a_col: ir.Value, b: ir.Value, b_row: ir.Value,
+    start: Values,
+) -> Values:  # fmt: skip
+    """The loop over k: start + A @ B, a vector for every row of A and every mask (of the vectors of B)."""
+    builder = lanes.builder
+
+    def step(k: ir.Value, carried: Values) -> Values:
+        a_offset, b_address, *sums = carried
+        b_vectors = [lanes.load(lanes.pointer(b_address, v * lanes.lanes), mask) for v, mask in enumerate(masks)]
+        new = []
+        for i, row in enumerate(a_rows):
+            a_ik = lanes.splat(lanes.load_scalar(lanes.pointer(builder.add(row, a_offset))))
+            new += [lanes.fma(a_ik, vector, sums[i * len(masks) + v]) for v, vector in enumerate(b_vectors)]
+        return [builder.add(a_offset, a_col), builder.add(b_address, b_row), *new]
+
+    _, _, *sums = lanes.loop(integer(0), K, 1, [integer(0), b, *start], step)
+    return sums
+
+
+@cache
+def micro_transposed(dtype: DTypeLike, MR: int, NV: int) -> Any:
+    """The intrinsic for such a tile whose columns, not rows, are contiguous in C.
+
+    With A and B exchanged, it is for a C with few columns: lanes run along its rows, where an A of transposed layout
+    is contiguous.
+    """
+
+    def emit(lanes: Vectors, *arguments: ir.Value) -> None:
+        _emit_transposed(lanes, MR, NV, *arguments)
+
+    typed = call_body(dtype, f"graphc_micro_transposed_{type_name(dtype)}_{MR}x{NV}", emit)
+
+    @intrinsic
+    def product(
+        typingctx: Any, rows: Any, cols: Any, K: Any,
+        a: Any, a_row: Any, a_col: Any, b: Any, b_row: Any, c: Any, c_col: Any,
+    ) -> Any:  # fmt: skip
+        """C[rows, cols] = A[rows, K] @ B[K, cols], with the bits of `micro`; 1 <= rows <= MR, 1 <= cols <= NV vectors.
+
+        A(i, k) is at a + i*a_row + k*a_col, B(k, :) is contiguous at b + k*b_row, C(:, j) at c + j*c_col.
+        """
+        return typed(rows, cols, K, a, a_row, a_col, b, b_row, c, c_col)
+
+    return product
+
+
+def _emit_transposed(
+    lanes: Vectors, MR: int, NV: int, rows: ir.Value, cols: ir.Value, K: ir.Value,
+    a: ir.Value, a_row: ir.Value, a_col: ir.Value, b: ir.Value, b_row: ir.Value, c: ir.Value, c_col: ir.Value,
+) -> None:  # fmt: skip
+    """The loop over k of `micro`, then squares of the tile transposed in registers."""
+    builder, side = lanes.builder, lanes.lanes
+    masks = [lanes.first(builder.sub(cols, integer(v * side))) for v in range(NV)]
+    a_rows = _row_addresses(lanes, rows, MR, a, a_row)
+    sums = _multiply(lanes, masks, K, a_rows, a_col, b, b_row, [lanes.zero] * (MR * NV))
+    columns = _row_addresses(lanes, cols, NV * side, c, c_col)
+    for top in range(0, MR, side):
+        mask = lanes.first(builder.sub(rows, integer(top)))
+        # Columns beyond the last are stored in its place, in falling order, so that the right one comes last.
+        for v in reversed(range(NV)):
+            square = sums[top * NV + v : (top + side) * NV : NV]
+            square += [lanes.zero] * (side - len(square))
+            for lane, value in reversed(list(enumerate(lanes.transpose(square)))):
+                lanes.store(value, lanes.pointer(columns[v * side + lane], top), mask)
 
 
 def _row_addresses(lanes: Vectors, rows: ir.Value, MR: int, base: ir.Value, stride: ir.Value) -> Values:
@@ -177,7 +234,7 @@ def _row_totals(lanes: Vectors, sums: Values, MR: int) -> Values:
     """MR rows of NR vectors to MR rows of enough vectors for NR lanes: lane j is the sum over the lanes of vector j."""
     NR = len(sums) // MR
     # A row takes a power of two of lanes, or whole vectors: so none straddles two vectors.
-    width = 1 << (NR - 1).bit_length() if NR <= lanes.lanes else NR + -NR % lanes.lanes
+    width = 1 << (NR - 1).bit_length() if lanes.lanes >= NR else NR + -NR % lanes.lanes
     padding = [lanes.negative_zero] * (width - NR)
     slots = [value for i in range(MR) for value in (*sums[i * NR : (i + 1) * NR], *padding)]
     slots += [lanes.negative_zero] * (-len(slots) % lanes.lanes)

@@ -156,10 +156,6 @@ class Lanes:
     def from_int(self, a: ir.Value) -> ir.Value:
         return self.builder.sitofp(a, self.float)
 
-    def power(self, exponent: ir.Value) -> ir.Value:
-        """2^exponent for an integer in the range of the normal floats (and one below, which gives 0)."""
-        return self.as_float(self.builder.shl(self.builder.add(exponent, self.integer(self.bias)), self.integer(self.mantissa)))
-
     # widths
     def widen(self, a: ir.Value) -> ir.Value:
         return self.builder.fpext(a, ir.DoubleType())

@@ -204,6 +204,16 @@ def quotient(typingctx: Any, p: Any, k: Any) -> Any:
 
 
 @intrinsic
+def multiple(typingctx: Any, p: Any, k: Any) -> Any:
+    """Whether k > 0 divides p >= 0."""
+
+    def codegen(context: Any, b: ir.IRBuilder, signature: Any, args: Any) -> Any:
+        return b.icmp_unsigned("==", b.urem(*args), I64(0))
+
+    return types.boolean(types.int64, types.int64), codegen
+
+
+@intrinsic
 def checked(typingctx: Any, frame: Any, failure: Any, index: Any, size: Any) -> Any:
     """`index` from the end if negative; where it is out of range the frame's status is set and 0 comes back."""
 

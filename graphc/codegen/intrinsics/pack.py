@@ -72,9 +72,8 @@ def _pack_columns(
     lanes: Vectors, NV: int, K: ir.Value, cols: ir.Value, b: ir.Value, b_col: ir.Value, p: ir.Value
 ) -> Values:
     """Square tiles, a vector on a side: loaded along the contiguous columns, transposed in registers, stored."""
-    builder, width, row_bytes = lanes.builder, NV * lanes.lanes, NV * lanes.lanes * lanes.bytes
-    lanes = Vectors(builder, lanes.dtype, min(8, lanes.lanes))  # 16 x 16 is little faster and twice as long to compile
-    side = lanes.lanes
+    builder, side = lanes.builder, lanes.lanes
+    row_bytes = NV * side * lanes.bytes
 
     def tile(k: ir.Value, j: ir.Value) -> None:
         """Rows k.. and columns j.. of the panel, fewer than a vector's where K or cols end."""
@@ -96,7 +95,7 @@ def _pack_columns(
             tile(k, j)
             return []
 
-        return lanes.loop(integer(0), integer(width), side, [], across)
+        return lanes.loop(integer(0), integer(NV * side), side, [], across)
 
     lanes.loop(integer(0), K, side, [], strip)
     return []

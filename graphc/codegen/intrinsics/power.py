@@ -1,6 +1,8 @@
 """Powers and roots as intrinsics: sqrt rsqrt cbrt hypot pow, float32 and float64.
 
-Polynomials: weighted least squares on Chebyshev points with mpmath (tools/minimax.py), highest power first.
+Polynomials: weighted least squares on Chebyshev points with mpmath (tests/minimax.py), highest power first.
+Errors: the two numbers after a docstring's formula are the largest measured, float32 and float64, in units of the
+spacing at the exact value.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from .logarithmic import one_plus_half
 from .pairs import LN2, Pair, constant, product, quotient
 
 # (1 + f)^(-1/3) for 1 + f from sqrt(1/2) to sqrt(2), to 2^-14.5
-INVERSE_CUBE_ROOT = (0.12545522, -0.1881415, 0.22465008, -0.33294795, 0.9999726)
+INVERSE_CUBE_ROOT = (0.12545086, -0.18814111, 0.22465084, -0.33294797, 0.9999726)
 # ((2·atanh(t/2) - t)/t³ - 1/12)/t² in t² up to 0.1178; the error relative to log is 2^-43.6 and 2^-73.2
 POW_TAIL = (
     (9.535045e-05, 0.00043322388, 0.0022321842, 0.012499999),
@@ -28,25 +30,25 @@ TWELFTH = (0.08333333333333333, 4.625929269271485e-18)
 
 @float_intrinsic
 def sqrt(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """The machine's square root, rounded once."""
+    """The machine's square root, rounded once; 0.5 and 0.5."""
     return lanes.sqrt(x)
 
 
 @float_intrinsic
 def rsqrt(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """1/sqrt(x), rounded twice."""
+    """1/sqrt(x), rounded twice; 1.5 and 1.5."""
     return lanes.div(lanes.const(1.0), lanes.sqrt(x))
 
 
 @float_intrinsic
 def hypot(lanes: Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
-    """sqrt(x² + y²)·2^-s, both operands first multiplied by 2^s where their squares would overflow or underflow."""
+    """sqrt(x² + y²), both operands multiplied by 2^s first where squares would overflow or underflow; 1.19 and 1.18."""
     x, y = lanes.abs(x), lanes.abs(y)
     reach = lanes.bias // 2 - 3
-    shift = 5 * lanes.bias // 8  # brings any operand whose square matters to where squares are normal
+    shift = 3 * lanes.bias // 4  # brings any operand whose square matters to where squares are normal
     top = lanes.select(lanes.compare(">", x, y), x, y)
     large = lanes.compare(">", top, lanes.const(2.0**reach))
-    small = lanes.compare("<", top, lanes.const(2.0**-(reach - lanes.mantissa)))
+    small = lanes.compare("<", top, lanes.const(2.0 ** -(reach - lanes.mantissa)))
     one = lanes.const(1.0)
     up, down = lanes.const(2.0**shift), lanes.const(2.0**-shift)
     before = lanes.select(large, down, lanes.select(small, up, one))
@@ -59,7 +61,7 @@ def hypot(lanes: Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
 
 @float_intrinsic
 def cbrt(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """cbrt(2^3q·m) = 2^q·m·v² with v near m^(-1/3): a polynomial, a step of third order, and one by the remainder."""
+    """cbrt(2^3q·m) = 2^q·m·v², v near m^(-1/3) by a polynomial and a step; then one by the remainder; 0.74 and 0.74."""
     size = lanes.abs(x)
     k, fraction = split_any(lanes, size)
     third = lanes.const(1 / 3)
@@ -115,7 +117,7 @@ def pair_sum(lanes: Lanes, a: Pair, b: Pair) -> Pair:
 
 @float_intrinsic
 def pow(lanes: Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
-    """|x|^y = e^(y·log|x|), the exponent as a pair; sign and special values by C99."""
+    """|x|^y = e^(y·log|x|), the exponent as a pair; sign and special values by C99; 1.06 and 1.26."""
     size, infinity = lanes.abs(x), lanes.const(math.inf)
     log, log_low = log_pair(lanes, size)
     log = lanes.select(lanes.compare("<", size, infinity), log, size)

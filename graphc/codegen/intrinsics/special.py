@@ -2,23 +2,26 @@
 
 In: one float.  Out: a float of its type; special values as C99, Annex F.  Straight-line code.
 
-    erfc x = exp(-x^2) p(q) / (1 + 2x),  q = (x - k)/(x + k),  x >= 0
+    erfc x = exp(-x²)·P / (1 + 2x),  x >= 0
 
-after Shepherd and Laframboise 1981 (Math. Comp. 36, 249): (1 + 2x) exp(x^2) erfc x runs from 1 over 1.27 to 1.13, so
-that one polynomial serves all x up to where erfc is zero.  The three factors are carried in two floats each.
-Polynomials are minimax: Remez exchange in 60 digits on the relative error, then each coefficient rounded; highest power
-first, `NAME[lanes.double]` chooses between float32 and float64.
+after Shepherd and Laframboise (Mathematics of Computation 36, 1981): P = (1 + 2x)·exp(x²)·erfc x runs from 1 over 1.27
+to 1.13, so that one polynomial in (x - k)/(x + k) serves all x up to where erfc is zero.
+Polynomials are minimax: Remez exchange with mpmath in 60 digits on the relative error, then each coefficient rounded;
+highest power first, float32 and float64.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from llvmlite import ir
 
+from . import exponential
+from .exponents import power_of_two, scale
 from .lanes import Lanes, float_intrinsic
+from .pairs import Pair, product
 
-Pair = tuple[ir.Value, ir.Value]
-
-# erf x = x + x p(x^2) on [0, 1], relative error 2^-29.2 and 2^-55.1
+# erf x = x + x·p(x²) on [0, 1], relative error 2^-29.2 and 2^-55.1
 ERF = (
     (7.854072e-05, -0.00080102636, 0.0051883366, -0.026853818, 0.112835854, -0.37612626, 0.12837917),
     (
@@ -28,120 +31,95 @@ ERF = (
     ),
 )  # fmt: skip
 
-# (1 + 2x) exp(x^2) erfc x = c + q p(q), q = (x - k)/(x + k), on [0, LAST], relative error 2^-28.8 and 2^-56.3
+# P = 1 + t·p(t - 1), t = 2x/(x + k), on [0, ZERO_FROM], relative error 2^-25.5 and 2^-55.5
 CENTRE = (3.0, 4.0)  # k
 SCALED_ERFC = (
     (
-        -0.00026436493, -0.00076788646, 0.0020076905, 0.0025639595,
-        -0.02380151, 0.06829577, -0.11927025, 0.12964648,
-        -0.047562443, -0.13562115,
+        -0.00026547117, -0.0005043076, 0.002512118, 5.3275824e-05, -0.023854539,
+        0.09214993, -0.21142024, 0.34106678, -0.3886292, 0.25300807,
     ),
     (
-        -1.717517074522439e-09, -1.3386015830541108e-08, -7.779069664178292e-09, 1.1456056213431133e-07,
-        6.238904171146565e-08, -8.342394587922107e-07, 3.019567582083474e-07, 5.717294599062838e-06,
-        -1.1225283399818988e-05, -2.44029412440077e-05, 0.0001506224717490655, -0.00019925556132899505,
-        -0.000757773404909498, 0.005031969763579507, -0.016197734048417647, 0.03716751556185137,
-        -0.06633036581256431, 0.09373283499682393, -0.10103906603630115, 0.0680970542547366,
-        0.015379652102619764, -0.1396211168405629,
+        -1.741936585900455e-09, -1.1699183164662262e-08, 3.961733145384907e-09, 1.1076383470813709e-07,
+        -4.837578325702686e-08, -7.860768286688996e-07, 1.087984268448924e-06, 4.6294658675393925e-06,
+        -1.5854697471477682e-05, -8.548314238028478e-06, 0.00015917075979894618, -0.00035842630063678284,
+        -0.00039934709669538687, 0.005431316856463754, -0.02162905090616508, 0.05879656646845257,
+        -0.12512693228089514, 0.21885976727769094, -0.3198988333139978, 0.38799588756873526,
+        -0.3726162354661154, 0.2329951186255525,
     ),
 )  # fmt: skip
-SCALED_ERFC_CONSTANT = ((1.253008, 5.1505392e-08), (1.2329951186255526, -4.547869890185556e-17))  # c, in two floats
-LAST = (10.5, 28.0)  # from here on erfc is less than half the smallest float
-ONE_FROM = (4.0, 6.0)  # from here on erf rounds to 1
 
-# exp r = 1 + r + r^2 p(r) on [-ln2/2, ln2/2], absolute error 2^-26.9 and 2^-56.1
-EXP = (
-    (0.0013941468, 0.008363237, 0.041666374, 0.16666576, 0.5),
-    (
-        2.5110154397352388e-08, 2.7620203756934503e-07, 2.7557242178667157e-06, 2.4801521057594578e-05,
-        0.0001984126988654893, 0.0013888888917362072, 0.008333333333322325, 0.04166666666662385,
-        0.16666666666666674, 0.5000000000000001,
-    ),
-)  # fmt: skip
-# ln2 in two parts, the first short enough for an exact product with any exponent
-LN2 = ((0.693145751953125, 1.4286068e-06), (0.6931471805598903, 5.497923018708371e-14))
+ZERO_FROM = (10.5, 28.0)  # where erfc is less than half the smallest float
+ONE_FROM = (4.0, 6.0)  # where erf rounds to 1
 
 
-def _exp_minus_square(lanes: Lanes, x: ir.Value) -> tuple[Pair, ir.Value]:
-    """exp(-x^2) as (high + low) 2^n, |high + low - 1| < 0.42, n a float."""
+class Factors(NamedTuple):
+    """erfc x = 2^n·exponential·scaled / divisor, for x >= 0; inverse is 1/divisor within two units of the spacing."""
+
+    n: ir.Value
+    exponential: Pair
+    scaled: Pair
+    divisor: Pair
+    inverse: ir.Value
+
+
+def _factors(lanes: Lanes, x: ir.Value) -> Factors:
+    """For 0 <= x <= ZERO_FROM.  Both divisions share one: 1/a = b·(1/ab), 1/b = a·(1/ab)."""
+    twice = lanes.add(x, x)
+    divisor = lanes.two_sum(twice, lanes.const(1.0))
+    shifted = lanes.add(x, lanes.const(lanes.pick(*CENTRE)))
+    both = lanes.div(lanes.const(1.0), lanes.mul(shifted, divisor[0]))
+    scaled = _scaled(lanes, x, twice, lanes.mul(divisor[0], both))
+    return Factors(*_exp_minus_square(lanes, x), scaled, divisor, lanes.mul(shifted, both))
+
+
+def _scaled(lanes: Lanes, x: ir.Value, twice: ir.Value, inverse: ir.Value) -> Pair:
+    """P, given 2x and about 1/(x + k).
+
+    t is corrected: its relative error counts a quarter, that of t - 1 hardly.  One chain for the polynomial: even and
+    odd powers apart cancel for large x, which cost a unit of the spacing.
+    """
+    t = lanes.mul(twice, inverse)
+    minus_t = lanes.neg(t)
+    rest = lanes.fma(minus_t, lanes.const(lanes.pick(*CENTRE)), lanes.fma(minus_t, x, twice))
+    t = lanes.fma(rest, inverse, t)
+    slope = lanes.horner(lanes.sub(t, lanes.const(1.0)), lanes.pick(*SCALED_ERFC))
+    return lanes.fast_two_sum(lanes.const(1.0), lanes.rounded_product(t, slope))
+
+
+def _exp_minus_square(lanes: Lanes, x: ir.Value) -> tuple[ir.Value, Pair]:
+    """exp(-x²) as n and a pair, to be multiplied by 2^n."""
     square, square_low = lanes.two_product(x, x)
-    n = lanes.rint(lanes.mul(square, lanes.const(-1.4426950408889634)))
-    ln2, ln2_low = map(lanes.const, LN2[lanes.double])
-    minus_n = lanes.neg(n)
-    high = lanes.fma(minus_n, ln2, lanes.neg(square))
-    r, low = lanes.fast_two_sum(high, lanes.fma(minus_n, ln2_low, lanes.neg(square_low)))
-    power = lanes.fma(lanes.mul(r, r), lanes.two_chains(r, EXP[lanes.double]), lanes.fma(low, r, low))
-    high, low = lanes.fast_two_sum(lanes.const(1.0), r)
-    return lanes.fast_two_sum(high, lanes.add(low, power)), n
+    reduced = exponential.reduce(lanes, lanes.neg(square), lanes.neg(square_low))
+    one_and_r, error = lanes.fast_two_sum(lanes.const(1.0), reduced.r)
+    low = lanes.fma(reduced.low, one_and_r, lanes.add(error, exponential.tail(lanes, reduced.r)))
+    return reduced.n, lanes.fast_two_sum(one_and_r, low)
 
 
-def _scaled_erfc(lanes: Lanes, x: ir.Value, inverse: ir.Value) -> Pair:
-    """(1 + 2x) exp(x^2) erfc x in two floats, given about 1/(x + k): q is corrected, its error counts near x = 0."""
-    k = lanes.const(CENTRE[lanes.double])
-    q = lanes.mul(lanes.sub(x, k), inverse)
-    rest = lanes.fma(lanes.add(q, lanes.const(1.0)), lanes.neg(k), x)
-    q = lanes.fma(lanes.fma(lanes.neg(q), x, rest), inverse, q)
-    constant, constant_low = map(lanes.const, SCALED_ERFC_CONSTANT[lanes.double])
-    slope = lanes.two_chains(q, SCALED_ERFC[lanes.double])
-    high, low = lanes.fast_two_sum(constant, lanes.rounded_product(q, slope))
-    return high, lanes.add(low, constant_low)
-
-
-def _quotient(lanes: Lanes, a: Pair, b: Pair, divisor: Pair, inverse: ir.Value) -> ir.Value:
-    """a b / divisor, each high + low, rounded about once, given about 1/divisor."""
-    product, error = lanes.two_product(a[0], b[0])
-    low = lanes.fma(a[0], b[1], lanes.fma(a[1], b[0], error))
-    quotient = lanes.mul(product, inverse)
+def _quotient(lanes: Lanes, factors: Factors) -> ir.Value:
+    """exponential·scaled / divisor, rounded about once: the quotient of the high parts and what it leaves over."""
+    high, low = product(lanes, factors.exponential, factors.scaled)
+    quotient = lanes.mul(high, factors.inverse)
     minus = lanes.neg(quotient)
-    rest = lanes.add(lanes.fma(minus, divisor[0], product), lanes.fma(minus, divisor[1], low))
-    return lanes.fma(rest, inverse, quotient)
-
-
-def _powers(lanes: Lanes, n: ir.Value) -> Pair:
-    """Two floats whose product is 2^n, n integral, twice the lowest exponent < n <= 0; the first is 1 or less."""
-    builder = lanes.builder
-    shift = lanes.const(1.5 * 2.0**lanes.mantissa)
-    whole = builder.sub(lanes.as_int(lanes.add(n, shift)), lanes.as_int(shift))
-    half = builder.ashr(whole, lanes.integer(1))
-    return lanes.power(half), lanes.power(builder.sub(whole, half))
-
-
-def _inverses(lanes: Lanes, a: ir.Value, b: ir.Value) -> Pair:
-    """About 1/a and 1/b (two units of the spacing), by one division."""
-    inverse = lanes.div(lanes.const(1.0), lanes.mul(a, b))
-    return lanes.mul(b, inverse), lanes.mul(a, inverse)
-
-
-def _factors(lanes: Lanes, x: ir.Value) -> tuple[Pair, Pair, Pair, ir.Value, Pair]:
-    """exp(-x^2) 2^-n, the polynomial, 1 + 2x, about 1/(1 + 2x), and 2^n in two powers; for 0 <= x <= LAST."""
-    divisor = lanes.two_sum(lanes.add(x, x), lanes.const(1.0))
-    inverse, inverse_divisor = _inverses(lanes, lanes.add(x, lanes.const(CENTRE[lanes.double])), divisor[0])
-    exponential, n = _exp_minus_square(lanes, x)
-    return exponential, _scaled_erfc(lanes, x, inverse), divisor, inverse_divisor, _powers(lanes, n)
-
-
-def _clamp(lanes: Lanes, x: ir.Value, last: float) -> ir.Value:
-    """The lesser of x and last; NaN stays."""
-    return lanes.select(lanes.compare(">", x, lanes.const(last)), lanes.const(last), x)
+    rest = lanes.add(lanes.fma(minus, factors.divisor[0], high), lanes.fma(minus, factors.divisor[1], low))
+    return lanes.fma(rest, factors.inverse, quotient)
 
 
 @float_intrinsic
 def erfc(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """Complementary error function: exp(-x^2) p(q)/(1 + 2x), and erfc x = 2 - erfc(-x) for x < 0."""
-    exponential, scaled, divisor, inverse, powers = _factors(lanes, _clamp(lanes, lanes.abs(x), LAST[lanes.double]))
-    positive = _quotient(lanes, exponential, scaled, divisor, inverse)
-    for power in powers:  # one after the other, so that only the second product rounds
-        positive = lanes.mul(positive, power)
+    """Complementary error function: exp(-x²)·P/(1 + 2x), and erfc x = 2 - erfc(-x) for x < 0; error below 1.4 ULP."""
+    factors = _factors(lanes, lanes.clamp(lanes.abs(x), 0.0, lanes.pick(*ZERO_FROM)))
+    positive = scale(lanes, _quotient(lanes, factors), factors.n)
     negative = lanes.compare("<", x, lanes.const(0.0))
     return lanes.select(negative, lanes.sub(lanes.const(2.0), positive), positive)
 
 
 @float_intrinsic
 def erf(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """Error function: x + x p(x^2) for |x| < 1, else 1 - erfc |x|, for which the low parts are not needed."""
+    """Error function: x + x·p(x²) for |x| < 1, else 1 - erfc |x|, factors plainly multiplied; error below 1.4 ULP."""
     size = lanes.abs(x)
-    near = lanes.fma(size, lanes.two_chains(lanes.mul(size, size), ERF[lanes.double]), size)
-    exponential, scaled, _, inverse, powers = _factors(lanes, _clamp(lanes, size, ONE_FROM[lanes.double]))
-    complement = lanes.mul(lanes.mul(exponential[0], scaled[0]), lanes.mul(inverse, lanes.mul(*powers)))
+    near = lanes.fma(size, lanes.two_chains(lanes.mul(size, size), lanes.pick(*ERF)), size)
+    factors = _factors(lanes, lanes.clamp(size, 0.0, lanes.pick(*ONE_FROM)))
+    power = power_of_two(lanes, factors.n)
+    complement = lanes.mul(lanes.mul(factors.exponential[0], factors.scaled[0]), lanes.mul(factors.inverse, power))
     value = lanes.select(lanes.compare("<", size, lanes.const(1.0)), near, lanes.sub(lanes.const(1.0), complement))
     return lanes.flip(value, lanes.sign_bit(x))

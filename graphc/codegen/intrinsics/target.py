@@ -32,7 +32,8 @@ def tile(dtype: DTypeLike, columns: int | None, rows: int | None = None) -> tupl
     """The register tile (MR rows, NV vectors) for `micro`, for a product of this many rows and columns (None: many)."""
     lanes = host_vector_bytes() // np.dtype(dtype).itemsize
     vectors = _MANY if columns is None else max(1, -(-columns // lanes))
-    shapes = [(m, n) for n in (4, 3, 2, 1, 8) for m in (16, 12, 8, 6, 4, 3, 2, 1)]
+    heights = {16, 12, 8, 6, 4, 3, 2, 1} | ({rows} if rows is not None and 1 <= rows <= 16 else set())
+    shapes = [(m, n) for n in (4, 3, 2, 1, 8) for m in sorted(heights, reverse=True)]
     return _cheapest(shapes, _MANY if rows is None else rows, vectors)
 
 
@@ -53,8 +54,8 @@ def _cheapest(shapes: list[tuple[int, int]], rows: int, columns: int) -> tuple[i
     def cost(shape: tuple[int, int]) -> tuple[int, int]:
         """Half cycles for one k (the machine starts two multiply-adds and two loads in a cycle); accumulators."""
         height, width = shape
-        # Fewer than 8 accumulators wait for one another; 1 stands for what a tile costs besides.
-        one = max(height * width, height + width, 8) + 1
+        # Fewer than 8 accumulators wait for one another; 2 stands for what a tile costs besides.
+        one = max(height * width, height + width, 8) + 2
         return -(-rows // height) * -(-columns // width) * one, (height * width if rows < _MANY else 0)
 
     # Beside the accumulators stand a row of B, unless it is used at once, and one value of A.

@@ -31,13 +31,13 @@ def type_name(dtype: DTypeLike) -> str:
 
 
 class Vectors:
-    """Vectors of one float type: `bytes` to an element, `lanes` to a vector (as many as the host's registers hold)."""
+    """Vectors of one float type: `bytes` to an element, `lanes` to a vector."""
 
-    def __init__(self, builder: ir.IRBuilder, dtype: DTypeLike, lanes: int | None = None) -> None:
+    def __init__(self, builder: ir.IRBuilder, dtype: DTypeLike) -> None:
         self.builder = builder
         self.bytes = np.dtype(dtype).itemsize
-        self.lanes = lanes or host_vector_bytes() // self.bytes
-        self.dtype, self.name = dtype, type_name(dtype)
+        self.lanes = host_vector_bytes() // self.bytes
+        self.name = type_name(dtype)
         self.float: ir.Type = {"f32": ir.FloatType(), "f64": ir.DoubleType()}[self.name]
         self.type = ir.VectorType(self.float, self.lanes)
         self.zero = ir.Constant(self.type, [0.0] * self.lanes)

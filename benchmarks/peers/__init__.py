@@ -1,0 +1,116 @@
+"""What a peer is: a package that may be installed, and a module here that writes the programs with it.
+
+A peer's module has
+
+    configure(threads)                      called once, before anything else of the package is used
+    training(arrays, variant) -> Program    see Program; the batch is a third of the rows
+    call(arrays, variant) -> Program
+    fit(arrays, variant) -> Fit             only where the peer has such a method
+
+and imports its package at the top: importing it is what `import` costs.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.reference import Arrays
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program declared but not compiled.
+
+    compile   gives the function that is timed; what it returns is ready when it returns
+    batches   arguments of successive calls, already where and as the peer likes them
+    state     reads the parameters back as NumPy arrays by name, without changing them
+    reset     puts the state back to what it was before the first call
+    """
+
+    compile: Callable[[], Callable[..., Any]]
+    batches: Sequence[tuple[Any, ...]]
+    state: Callable[[], Arrays]
+    reset: Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A model declared but not compiled; `fit(epochs, shuffle)` trains it and returns the history.
+
+    The history has `loss`, `validation_loss` and `accuracy` (of the validation rows), one value an epoch.
+    """
+
+    fit: Callable[[int, bool], Arrays]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A row of PEERS.  `variants` names the ways to write each builder's program, each measured; "" where there is one."""
+
+    name: str
+    module: str
+    package: str
+    distributions: tuple[str, ...]
+    variants: Mapping[str, tuple[str, ...]]
+
+    @property
+    def installed(self) -> bool:
+        return importlib.util.find_spec(self.package) is not None
+
+    def versions(self) -> dict[str, str]:
+        found = {}
+        for name in self.distributions:
+            try:
+                found[name] = importlib.metadata.version(name)
+            except importlib.metadata.PackageNotFoundError:
+                found[name] = "not a distribution"
+        return found
+
+
+PEERS = (
+    Peer(
+        name="graphc",
+        module="benchmarks.peers.graphc_",
+        package="graphc",
+        distributions=("graphc", "numpy", "numba", "llvmlite"),
+        variants={"training": ("",), "call": ("",), "fit": ("",)},
+    ),
+    Peer(
+        name="tensorflow",
+        module="benchmarks.peers.tensorflow_",
+        package="tensorflow",
+        distributions=("tensorflow", "keras"),
+        variants={"training": ("listing", "function", "jit_compile"), "call": ("function", "jit_compile"), "fit": ("keras",)},
+    ),
+    Peer(
+        name="jax",
+        module="benchmarks.peers.jax_",
+        package="jax",
+        distributions=("jax", "jaxlib"),
+        variants={"training": ("",), "call": ("",)},
+    ),
+    Peer(
+        name="torch",
+        module="benchmarks.peers.torch_",
+        package="torch",
+        distributions=("torch",),
+        variants={"training": ("eager", "compile"), "call": ("eager", "compile")},
+    ),
+    Peer(
+        name="pytensor",
+        module="benchmarks.peers.pytensor_",
+        package="pytensor",
+        distributions=("pytensor", "numba"),
+        variants={"training": ("",), "call": ("",)},
+    ),
+)
+
+
+def batches_of(arrays: Arrays) -> list[tuple[Any, Any]]:
+    """The three batches (x, t) of a training workload."""
+    size = len(arrays["x"]) // 3
+    return [(arrays["x"][i : i + size], arrays["t"][i : i + size]) for i in range(0, 3 * size, size)]

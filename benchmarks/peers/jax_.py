@@ -1,0 +1,75 @@
+"""The programs in JAX: one jax.jit around value_and_grad and Adam, its state donated; every output is waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.peers import Program, batches_of
+from benchmarks.reference import BETA1, BETA2, EPSILON, RATE, Arrays, weights_of
+
+
+def configure(threads: int) -> None:
+    """Nothing to set: XLA_FLAGS and NPROC are in the environment."""
+
+
+def loss_of(params: Arrays, x: Any, t: Any) -> Any:
+    layers = len(params) // 2
+    h = x
+    for i in range(1, layers):
+        h = jax.nn.relu(h @ params[f"W{i}"] + params[f"b{i}"])
+    logits = h @ params[f"W{layers}"] + params[f"b{layers}"]
+    return -jnp.mean(jnp.sum(t * jax.nn.log_softmax(logits), axis=1))
+
+
+def step(state: tuple[Arrays, Arrays, Arrays, Any], x: Any, t: Any) -> tuple[Any, Any]:
+    params, m, v, count = state
+    loss, grads = jax.value_and_grad(loss_of)(params, x, t)
+    count = count + 1
+    rate = RATE * jnp.sqrt(-jnp.expm1(count * np.log(BETA2))) / -jnp.expm1(count * np.log(BETA1))
+    m = jax.tree.map(lambda m, g: m + (1 - BETA1) * (g - m), m, grads)
+    v = jax.tree.map(lambda v, g: v + (1 - BETA2) * (g * g - v), v, grads)
+    params = jax.tree.map(lambda p, m, v: p - rate * m / (jnp.sqrt(v) + EPSILON), params, m, v)
+    return (params, m, v, count), loss
+
+
+def training(arrays: Arrays, variant: str) -> Program:
+    state: Any = None
+
+    def reset() -> None:
+        nonlocal state
+        params = {name: jnp.array(value) for name, value in weights_of(arrays).items()}
+        m, v = ({name: jnp.zeros_like(p) for name, p in params.items()} for _ in range(2))
+        state = jax.block_until_ready((params, m, v, jnp.zeros((), jnp.float32)))
+
+    def compiled() -> Callable[[Any, Any], Any]:
+        function = jax.jit(step, donate_argnums=0)
+
+        def run(x: Any, t: Any) -> Any:
+            nonlocal state
+            state, loss = jax.block_until_ready(function(state, x, t))
+            return loss
+
+        return run
+
+    reset()
+    return Program(
+        compile=compiled,
+        batches=[jax.block_until_ready(tuple(map(jnp.array, batch))) for batch in batches_of(arrays)],
+        state=lambda: {name: np.array(value) for name, value in state[0].items()},
+        reset=reset,
+    )
+
+
+def call(arrays: Arrays, variant: str) -> Program:
+    jax.config.update("jax_enable_x64", True)
+
+    def compiled() -> Callable[[Any], Any]:
+        function = jax.jit(lambda x: jnp.sum(jnp.tanh(x) ** 2))
+        return lambda x: np.asarray(function(x))
+
+    return Program(compile=compiled, batches=[(arrays["x"],)], state=dict, reset=lambda: None)

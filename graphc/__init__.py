@@ -1,0 +1,123 @@
+"""graphc compiles a computation graph and its adjoint into a few SIMD kernels for the CPU at hand.
+
+>>> import graphc as gc
+>>> x = gc.input("x", ("n",))
+>>> y = gc.sum(gc.tanh(x) ** 2)
+>>> f = gc.compile([x], {"y": y, "dx": gc.grad(y, x)})
+>>> f([0.0, 1.0])["y"]
+array(0.58002566)
+
+Names are those of the Python array API standard, then NumPy's.  Numba is imported by the first compilation.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from math import e, inf, nan, pi
+from types import ModuleType
+from typing import Any
+
+from graphc.adjoint import grad, value_and_grad, vjp
+from graphc.declare import FUNCTIONS, NUMPY_NAMES, constant, input, parameter, result_dtype
+from graphc.errors import (
+    CacheError,
+    DeclarationError,
+    DTypeError,
+    GradientError,
+    GraphcError,
+    InputError,
+    ShapeError,
+)
+from graphc.graph import Graph, Node, item
+from graphc.types import (
+    bool_,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
+
+newaxis = None
+bool = bool_
+_ARC_NAMES = {name: FUNCTIONS[standard] for name, standard in NUMPY_NAMES.items() if name.startswith("arc")}
+globals().update(FUNCTIONS | _ARC_NAMES)
+
+# What is imported when it is first asked for: the module that holds the name, or the module itself.
+_LATER = {
+    "compile": "graphc.compile",
+    "Options": "graphc.compile",
+    "CompiledFunction": "graphc.runtime",
+    "losses": "graphc.losses",
+    "nn": "graphc.nn",
+    "optim": "graphc.optim",
+}
+
+__all__ = [
+    "CacheError",
+    "DTypeError",
+    "DeclarationError",
+    "GradientError",
+    "Graph",
+    "GraphcError",
+    "InputError",
+    "Node",
+    "ShapeError",
+    "bool",
+    "bool_",
+    "constant",
+    "e",
+    "float32",
+    "float64",
+    "grad",
+    "inf",
+    "input",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "item",
+    "nan",
+    "newaxis",
+    "parameter",
+    "pi",
+    "result_dtype",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "value_and_grad",
+    "vjp",
+]
+__all__ += [*sorted(FUNCTIONS), *_ARC_NAMES, *_LATER]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'graphc' has no attribute {name!r}")
+    module = importlib.import_module(_LATER[name])
+    value = module if module.__name__ == f"graphc.{name}" and name != "compile" else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """This package: importing the file compile.py must not put the module where the function `compile` stands."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "compile" and isinstance(value, ModuleType):
+            value = value.compile
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

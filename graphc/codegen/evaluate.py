@@ -1,0 +1,194 @@
+"""Values inside a loop nest: the text that computes an element of a node, placed in the outermost scope that may hold it.
+
+In: a node, the index of an element, the scope that wants it.  Out: the name of a scalar.  Movement ops change the index
+and compute nothing; equal elements are computed once a scope.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from graphc.codegen.text import Scope, Text, code_of
+from graphc.dims import Dim, symbol
+from graphc.graph import Node, describe
+from graphc.op import Family, Piece
+from graphc.schedule.access import Index, aligned, loop_axes, offset, pieces, strided
+from graphc.schedule.storage import Place
+from graphc.types import DType, int64
+
+_WORD = re.compile(r"\b[a-z_][a-z_0-9]*\b")
+_NUMBERS = {"zero": 0, "one": 1, "half": 0.5, "two": 2}
+_EXACT = ("f4", "f8", "i8", "u8", "b1")  # dtypes in which Numba's arithmetic stays
+
+
+class Evaluator:
+    """Evaluates nodes for one nest; `stored(node)` is the place to load it from, or None if the nest computes it."""
+
+    def __init__(self, text: Text, stored: Callable[[Node], tuple[Place, Index | None] | None]) -> None:
+        self.text = text
+        self.stored = stored
+        self.homes: dict[str, Scope] = {}
+
+    def define(self, scope: Scope, node: Node, index: Index, name: str) -> None:
+        """Say that `name`, made in `scope`, holds the element."""
+        scope.memo[node, index] = name
+        self.homes[name] = scope
+
+    def value(self, node: Node, index: Index, scope: Scope) -> str:
+        """The name of the element of `node` at `index`, in the scope or around it."""
+        known = scope.find((node, index))
+        if known is not None:
+            return known
+        place = self.stored(node)
+        if place is not None:
+            return self._load(node, place[0], place[1] or index, index, scope)
+        family = node.op.family
+        if family is Family.LEAF:
+            return self.text.constant(node.attrs["value"].array, node.dtype)
+        if family is Family.MOVEMENT:
+            return self._moved(node, index, scope)
+        if family is Family.ITEM:
+            source = node.operands[0]
+            return self._expression(source, index, scope, int(node.attrs["index"]))
+        if family is Family.ELEMENTWISE:
+            return self._expression(node, index, scope, 0)
+        if family is Family.INDEX:
+            return self._emit(node, index, scope, f"to_{code_of(node.dtype)}({self.text.dim(index[0])})", loop_axes(index[0]), ())
+        if family is Family.GATHER:
+            return self._gathered(node, index, scope)
+        raise AssertionError(f"{describe(node)} is read where it is not at hand")
+
+    def _emit(self, node: Node, index: Index, scope: Scope, expression: str, axes: set[str], names: tuple[str, ...]) -> str:
+        """Print `t = expression` in the outermost scope where its loop variables and operands exist."""
+        home = scope
+        while home.parent is not None and not home.guard and not axes & home.variables and not any(self.homes.get(n) is home for n in names):
+            home = home.parent
+        name = self.text.fresh()
+        home.lines.append(f"{name} = {expression}")
+        self.define(home, node, index, name)
+        return name
+
+    def _load(self, node: Node, place: Place, at: Index, index: Index, scope: Scope) -> str:
+        shape = node.shape if len(at) == len(node.shape) else self.text.schedule.buffers[place.number][1]
+        position = offset(at, shape)
+        axes = set().union(*(loop_axes(i) for i in at))
+        text = self.text.load(place, node.dtype, self.text.dim(position))
+        return self._emit(node, index, scope, text, axes, tuple(f"i{a[1:]}" for a in axes))
+
+    def _expression(self, node: Node, index: Index, scope: Scope, result: int) -> str:
+        operands = tuple(self.value(o, aligned(index, o.shape), scope) for o in node.operands)
+        body: Any = node.op.body
+        if isinstance(body, tuple):
+            body = body[result]
+        if not isinstance(body, str):
+            body = body[node.operands[0].dtype.kind]
+        dtype = node.types[result].dtype
+        text = self.fill(body, dict(zip("xyz", operands, strict=False)), node.operands[0].dtype if node.operands else dtype)
+        convert = code_of(dtype) not in _EXACT or (node.operands and node.operands[0].dtype != dtype and "to_" not in text)
+        if convert and dtype.kind != "b" or (dtype.kind == "b" and body == "x"):
+            text = f"to_{code_of(dtype)}({text})"
+        key = node if len(node.types) == 1 else _Result(node, result)
+        known = scope.find((key, index))
+        return known if known is not None else self._emit(key, index, scope, text, set(), operands)  # type: ignore[arg-type]
+
+    def fill(self, body: str, names: dict[str, str], dtype: DType) -> str:
+        """A body with names for its operands and typed constants for its numbers."""
+
+        def word(match: re.Match[str]) -> str:
+            w = match[0]
+            return names[w] if w in names else self.text.constant(_NUMBERS[w], dtype) if w in _NUMBERS else w
+
+        return _WORD.sub(word, body)
+
+    # movement
+
+    def _moved(self, node: Node, index: Index, scope: Scope) -> str:
+        found = pieces(node, index)
+        if len(found) == 1 and not found[0].inside and not found[0].multiples:
+            return self.value(node.operands[found[0].operand], found[0].index, scope)
+        name = self.text.fresh()
+        axes = set().union(*(loop_axes(i) for i in index))
+        home = scope
+        while home.parent is not None and not home.guard and not axes & home.variables:
+            home = home.parent
+        fill = self.text.constant(node.attrs.get("fill", 0), node.dtype)
+        self._choose(node, found, name, fill, home)
+        self.define(home, node, index, name)
+        return name
+
+    def _choose(self, node: Node, found: list[Piece], name: str, fill: str, scope: Scope) -> None:
+        """`name = ` the first piece whose conditions hold, else the fill."""
+        for n, piece in enumerate(found):
+            condition = self._condition(piece)
+            if condition is None:
+                if n == 0:
+                    scope.lines.append(f"{name} = {self.value(node.operands[piece.operand], piece.index, scope)}")
+                    return
+                self._branch(node, piece, name, "else:", scope)
+                return
+            self._branch(node, piece, name, f"{'if' if n == 0 else 'elif'} {condition}:", scope)
+        scope.lines += ["else:", f"    {name} = {fill}"]
+
+    def _branch(self, node: Node, piece: Piece, name: str, header: str, scope: Scope) -> None:
+        branch = Scope(scope, header, guard=True)
+        value = self.value(node.operands[piece.operand], piece.index, branch)
+        branch.lines.append(f"{name} = {value}")
+        branch.close()
+
+    def _condition(self, piece: Piece) -> str | None:
+        tests = []
+        for expression, low, high in piece.inside:
+            e = self.text.dim(expression)
+            tests += [f"{e} >= {self.text.dim(low)}", f"{e} < {self.text.dim(high)}"]
+        for expression, k in piece.multiples:
+            e = self.text.dim(expression)
+            tests.append(f"multiple({e}, {k})")
+        return " and ".join(tests) or None
+
+    # reads at positions
+
+    def _gathered(self, node: Node, index: Index, scope: Scope) -> str:
+        source, positions = node.operands
+        axis = node.attrs["axis"]
+        at = self.position(node, positions, source.shape[axis], index, scope)
+        where = list(aligned(index, source.shape))
+        where[axis] = symbol(f"%{at}")
+        view = strided(source)
+        base, position = (source, offset(tuple(where), source.shape)) if view is None else (view.base, _of_view(view, where))
+        place = self.stored(base)
+        assert place is not None
+        axes = set().union(*(loop_axes(i) for i in where)) - {f"%{at}"}
+        return self._emit(node, index, scope, self.text.load(place[0], node.dtype, self.text.dim(position)), axes, (at,))
+
+    def position(self, node: Node, positions: Node, size: Dim, index: Index, scope: Scope) -> str:
+        """The checked position that an index operand holds, as int64."""
+        raw = self.value(positions, aligned(index, positions.shape), scope)
+        if positions.dtype != int64:
+            raw = f"to_i8({raw})"
+        status = self.text.failure(f"{node.op.name}: position {{0}} is out of range for an axis of size {{1}}", str(node.line))
+        name = self.text.fresh()
+        scope.lines.append(f"{name} = checked(T, {status}, {raw}, {self.text.dim(size)})")
+        self.homes[name] = scope
+        return name
+
+
+class _Result:
+    """Key of one result of a node that has several."""
+
+    def __init__(self, node: Node, result: int) -> None:
+        self.key = (node, result)
+
+    def __hash__(self) -> int:
+        return hash((id(self.key[0]), self.key[1]))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Result) and self.key[0] is other.key[0] and self.key[1] == other.key[1]
+
+
+def _of_view(view: Any, where: list[Dim]) -> Dim:
+    total: Dim = view.offset
+    for i, step in zip(where, view.steps, strict=True):
+        total = total + i * step
+    return total

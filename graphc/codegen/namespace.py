@@ -1,0 +1,51 @@
+"""The names of emitted text: intrinsics by name, made as they are asked for."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+_NAME = re.compile(r"\b([A-Za-z_]\w*)\b")
+_MODULES = ("pointwise", "exponential", "logarithmic", "power", "trigonometric", "special", "memory")
+_SCALARS = {t: np.dtype(t).type for t in ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")}
+
+
+def namespace(text: str) -> dict[str, Any]:
+    """What the names that `text` uses stand for."""
+    known = _plain_names()
+    found: dict[str, Any] = {}
+    for name in set(_NAME.findall(text)):
+        value = known.get(name)
+        if value is None:
+            value = _made(name)
+        if value is not None:
+            found[name] = value
+    return found
+
+
+def _plain_names() -> dict[str, Any]:
+    import importlib
+
+    known: dict[str, Any] = dict(_SCALARS)
+    for module in _MODULES:
+        content = vars(importlib.import_module(f"graphc.codegen.intrinsics.{module}"))
+        known.update({k: v for k, v in content.items() if type(v).__name__ == "_Intrinsic"})
+    return known
+
+
+def _made(name: str) -> Any:
+    """Intrinsics that come in families: ld_f4_2_0, st_..., to_f4, micro_f4_6x4, pack_f4_4."""
+    from graphc.codegen.intrinsics import gemm, memory
+
+    head, _, rest = name.partition("_")
+    if head in memory.FACTORIES and (match := re.fullmatch(r"([a-z]\d)_(\d+)_(\d+)", rest)):
+        return memory.FACTORIES[head](match[1], int(match[2]), int(match[3]))
+    if head == "to" and rest in memory.NUMBA_TYPES:
+        return memory.cast(rest)
+    if head == "micro" and (match := re.fullmatch(r"(f\d)_(\d+)x(\d+)", rest)):
+        return gemm.micro(match[1], int(match[2]), int(match[3]))
+    if head == "pack" and (match := re.fullmatch(r"(f\d)_(\d+)", rest)):
+        return gemm.pack(match[1], int(match[2]))
+    return None

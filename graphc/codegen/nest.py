@@ -1,0 +1,358 @@
+"""Loop nests: the text of one group of elementwise ops, reductions and what lies between.
+
+In: a group and its stores.  Out: one phase, and a second that combines the chunks' partial results where there are any.
+
+    for rows (cut into chunks):         a value is computed at the outermost level at which its index is known
+        sweep 0 over the inner axes     row reductions accumulate; a later sweep of the row may use them
+        sweep 1 ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from graphc.codegen.evaluate import Evaluator
+from graphc.codegen.reduction import Columns, Fold, combine
+from graphc.codegen.text import Scope, Text
+from graphc.dims import Dim, dim_max, floor_div, product, symbol
+from graphc.graph import Node
+from graphc.op import Family
+from graphc.schedule.access import Index, canonical, loop_symbol, offset
+from graphc.schedule.fuse import REDUCTIONS, domain_of, is_expensive, member_index, reduced, row_index
+from graphc.schedule.shape import is_flat
+from graphc.schedule.storage import Place, Step
+
+CHUNK = 16_384  # elements of a chunk, some 10 us of work
+BLOCK = 1_024  # elements that a reduction may add in any order
+FLAT = symbol("%i")
+
+
+def emit_nest(text: Text, step: Step) -> None:
+    """Print the phases of a group of kind nest or commit."""
+    _Nest(text, step).emit()
+
+
+class _Nest:
+    def __init__(self, text: Text, step: Step) -> None:
+        self.text, self.step, self.group = text, step, step.group
+        self.domain = self.group.domain
+        self.copied = self.group.members[0] if self.group.kind == "commit" or self.group.members[0] in self.group.reads else None
+        self.made = set() if self.copied else set(self.group.members)
+        self.flat = is_flat(self.group, lambda n: n not in self.made and n in text.schedule.place)
+        rank = len(self.domain)
+        split = self.group.inner if self.group.inner is not None else (rank - 1,) if rank > 1 and not self.flat else ()
+        self.inner: tuple[int, ...] = split
+        self.rows = tuple(k for k in range(rank) if k not in self.inner)
+        self.reductions = [m for m in self.group.members if m.op.family in REDUCTIONS and self.copied is None]
+        self.row_set = {r for r in self.reductions if self._is_full(r) and self.group.inner is not None and reduced(r) == self.group.inner}
+        self.totals = [r for r in self.reductions if r not in self.row_set]
+        self.total_set = set(self.totals)
+        self.sweep_of: dict[Node, int] = {}
+        for member in self.group.members:
+            self._sweep(member)
+        self.sweep = 0
+        self.kept = self._kept()
+        self.evaluator = Evaluator(text, self._stored)
+
+    # where things are
+
+    def _stored(self, node: Node) -> tuple[Place, Index | None] | None:
+        """Where to load a node from: values of other groups, and values of this row that an earlier sweep has stored."""
+        if node is self.copied and self.group.kind == "commit":
+            return self.step.stores[0][1], None
+        if node not in self.made:
+            place = self.text.schedule.place.get(node)
+            return (place, None) if place is not None else None
+        if node in self.kept and self.sweep_of[node] < self.sweep:
+            place, scratch = self.kept[node]
+            return place, self._scratch_index() if scratch else None
+        return None
+
+    def _is_full(self, node: Node) -> bool:
+        """Whether the node's loops run over the whole domain, rather than once a row."""
+        return domain_of(node) == self.domain
+
+    def _index(self, node: Node) -> Index:
+        """The index at which the loops compute a member, or store it."""
+        if self._is_merged() and node.shape == self.domain and node.op.family not in REDUCTIONS:
+            last = max((k for k, d in enumerate(self.domain) if d != 1), default=0)
+            return tuple(FLAT if k == last else 0 for k in range(len(self.domain)))
+        if self.group.inner is None and node.op.family not in REDUCTIONS:
+            return canonical(node.shape)
+        return member_index(self.group, node)
+
+    def _is_merged(self) -> bool:
+        """Whether one loop stands for several axes."""
+        return self.flat and len(self.domain) > 1
+
+    def _operand_index(self, reduction: Node) -> Index:
+        """The index at which a reduction reads its operand."""
+        operand = reduction.operands[0]
+        if self._is_merged():
+            return self._index(operand) if operand.shape == self.domain else canonical(operand.shape)
+        return canonical(operand.shape) if self._is_full(reduction) else row_index(self.group, operand.shape)
+
+    # sweeps
+
+    def _sweep(self, root: Node) -> None:
+        """Find the sweep in which a node is known; a row reduction is known one sweep after its operand."""
+        stack = [root]
+        while stack:
+            node = stack[-1]
+            operands = node.operands if node in self.made or node not in self.text.schedule.place else ()
+            missing = [o for o in operands if o not in self.sweep_of]
+            if missing and node not in self.sweep_of:
+                stack += missing
+                continue
+            stack.pop()
+            latest = max((self.sweep_of[o] for o in operands), default=0)
+            self.sweep_of[node] = latest + (node in self.row_set)
+
+    def _computed_in(self, node: Node) -> int:
+        return self.sweep_of[node] - (node in self.row_set)
+
+    def _kept(self) -> dict[Node, tuple[Place, bool]]:
+        """Expensive values that a later sweep wants again: where they are stored, in scratch if nowhere else."""
+        found: dict[Node, tuple[Place, bool]] = {}
+        placed = {n: p for n, p in reversed(self.step.stores)}
+        for root in self.group.members:
+            for node in self._inside(root):
+                if self._is_full(node) and node.op.family not in REDUCTIONS and self.sweep_of[node] < self._computed_in(root) and is_expensive(node):
+                    found.setdefault(node, (placed[node], False) if node in placed else (self._scratch(node), True))
+        return found
+
+    def _inside(self, root: Node) -> Iterator[Node]:
+        """The members that computing `root` evaluates, down to the first that are expensive."""
+        stack, seen = list(root.operands), set()
+        while stack:
+            n = stack.pop()
+            if n in seen or (n not in self.made and n in self.text.schedule.place):
+                continue
+            seen.add(n)
+            if n in self.made:
+                yield n
+            if n.op.family not in REDUCTIONS and not (n in self.made and is_expensive(n) and self.sweep_of[n] < self._computed_in(root)):
+                stack += n.operands
+
+    def _scratch(self, node: Node) -> Place:
+        chunks = self._chunks()[2]
+        return self.text.scratch(node.dtype, (chunks, *(self.domain[k] for k in self.inner)))
+
+    def _scratch_index(self) -> Index:
+        return (symbol("%chunk"), *(loop_symbol(k) if self.domain[k] != 1 else 0 for k in self.inner))
+
+    # chunks
+
+    def _chunks(self) -> tuple[Dim, Dim, Dim]:
+        """Length of the axis that is cut, elements of it in a chunk, number of chunks."""
+        if not self.rows:
+            return 1, 1, 1
+        if not self.inner:
+            length, size = product(self.domain), CHUNK
+        else:
+            length = self.domain[self.rows[0]]
+            row = product(d for k, d in enumerate(self.domain) if k != self.rows[0])
+            if not isinstance(row, int):
+                size_: Dim = dim_max(1, floor_div(CHUNK, dim_max(row, 1)))
+                return length, size_, dim_max(1, floor_div(length + size_ - 1, size_))
+            size = max(1, CHUNK // max(row, 1))
+            if self.totals and not self._by_batch():
+                size = min(size, BLOCK)
+        chunks = -(-length // size) if isinstance(length, int) else floor_div(length + size - 1, size)
+        return length, size, dim_max(1, chunks)
+
+    def _by_batch(self) -> bool:
+        """Whether column sums run over some of the row axes only, for each batch on its own."""
+        return self.group.inner is not None and self.group.outer not in (None, self.rows) and bool(self.totals)
+
+    # the phases
+
+    def emit(self) -> None:
+        length, size, chunks = self._chunks()
+        work = product(self.domain)
+        nbytes = sum(n.dtype.size for n in self.group.reads) + sum(n.dtype.size for n, _ in self.step.stores)
+        title = ", ".join(dict.fromkeys(m.op.name for m in self.group.members))
+        partial = self._partial_places(chunks)
+        with self.text.phase(title, chunks, work * len(self.group.members), work * nbytes) as top:
+            self.text.new_nest()
+            if self.rows:
+                top.lines += [f"lo = chunk * {self._factor(size)}", f"hi = min(lo + {self.text.dim(size)}, {self.text.dim(length)})"]
+            self._loops(top, partial)
+        waiting = [(n, p, self._destinations(n)) for n, (p, _) in partial.items() if p not in self._destinations(n)]
+        if waiting:
+            combine(self.text, waiting, chunks)
+
+    def _factor(self, size: Dim) -> str:
+        text = self.text.dim(size)
+        return f"({text})" if " " in text else text
+
+    def _destinations(self, node: Node) -> list[Place]:
+        return [p for n, p in self.step.stores if n is node]
+
+    def _partial_places(self, chunks: Dim) -> dict[Node, tuple[Place, Dim]]:
+        """Where each total of a chunk goes, and at which element its row begins."""
+        found: dict[Node, tuple[Place, Dim]] = {}
+        for node in self.totals:
+            places = self._destinations(node)
+            if self._by_batch() or (chunks == 1 and len(places) == 1):
+                found[node] = places[0], 0
+            else:
+                found[node] = self.text.scratch(node.dtype, (chunks, *node.shape)), symbol("%chunk") * product(node.shape)
+        return found
+
+    def _loops(self, top: Scope, partial: dict[Node, tuple[Place, Dim]]) -> None:
+        columns = {n: Columns(self.text, n, place, n.shape, base) for n, (place, base) in partial.items() if self._is_column(n)}
+        folds = {n: Fold(self.text, n) for n in self.totals if n not in columns}
+        for fold in folds.values():
+            fold.begin(top)
+            fold.begin_blocks(top)
+        if self._by_batch():
+            columns = {n: Columns(self.text, n, *self._batch_row(n)) for n in columns}
+        else:
+            for column in columns.values():
+                column.begin(top)
+        if not self.inner:
+            self._one_loop(top, folds)
+        else:
+            self._nested_loops(top, folds, columns)
+        for node, fold in folds.items():
+            fold.end_blocks(top)
+            place, base = partial[node]
+            top.lines.append(self.text.store(place, node.dtype, self.text.dim(base), fold.name))
+
+    def _is_column(self, node: Node) -> bool:
+        return self._is_full(node) and self.group.inner is not None and reduced(node) == self.group.outer and bool(self.inner)
+
+    def _one_loop(self, top: Scope, folds: dict[Node, Fold]) -> None:
+        """One loop over all elements, in blocks if a float sum is taken; no loop for 0-d values."""
+        if not self.domain:
+            self._body(top, 0, folds, {}, False)
+            return
+        name, variable = ("i", "%i") if self._is_merged() else ("i0", "%0")
+        if not any(f.compensated for f in folds.values()):
+            body = Scope(top, f"for {name} in range(lo, hi):", [variable])
+            self._body(body, 0, folds, {}, False)
+            body.close()
+            return
+        blocks = Scope(top, f"for j in range(lo, hi, {BLOCK}):")
+        for fold in folds.values():
+            fold.begin_block(blocks)
+        body = Scope(blocks, f"for {name} in range(j, min(j + {BLOCK}, hi)):", [variable])
+        self._body(body, 0, folds, {}, True)
+        body.close()
+        for fold in folds.values():
+            fold.end_block(blocks)
+        blocks.close()
+
+    def _batch_axes(self) -> list[int]:
+        return [k for k in self.rows if k not in (self.group.outer or ())]
+
+    def _batch_row(self, node: Node) -> tuple[Place, tuple[Dim, ...], Dim]:
+        """The row of column sums of one batch: its place, shape and first element."""
+        batch = self._batch_axes()
+        index = (*(loop_symbol(k) if self.domain[k] != 1 else 0 for k in batch), *([0] * (node.ndim - len(batch))))
+        return self._destinations(node)[0], node.shape[len(batch) :], offset(index, node.shape)
+
+    def _nested_loops(self, top: Scope, folds: dict[Node, Fold], columns: dict[Node, Columns]) -> None:
+        batch = self._batch_axes() if self._by_batch() else []
+        scopes = [top]
+        for n, axis in enumerate((*batch, *(k for k in self.rows if k not in batch))):
+            if batch and n == len(batch):
+                for column in columns.values():
+                    column.begin(scopes[-1])
+            bounds = "lo, hi" if axis == self.rows[0] else self.text.dim(self.domain[axis])
+            scopes.append(Scope(scopes[-1], f"for i{axis} in range({bounds}):", [f"%{axis}"]))
+        row = scopes[-1]
+        for self.sweep in range(max((self._computed_in(m) for m in self.group.members), default=0) + 1):
+            self._row_sweep(row, folds, columns)
+        self.sweep += 1
+        self._end_row(row, folds)
+        for scope in reversed(scopes[1:]):
+            scope.close()
+
+    def _row_sweep(self, row: Scope, folds: dict[Node, Fold], columns: dict[Node, Columns]) -> None:
+        """One sweep over the inner axes of a row."""
+        here = [r for r in self.reductions if self._is_full(r) and self._computed_in(r) == self.sweep]
+        local = {r: Fold(self.text, r) for r in here if r not in columns}
+        if not here and not self._stores_in(self.sweep):
+            return
+        *outer_axes, last = self.inner
+        length = self.domain[last]
+        short = isinstance(length, int) and length <= BLOCK and not outer_axes
+        blocked = any(f.compensated for f in local.values()) and not short
+        for fold in local.values():
+            fold.begin(row)
+            if blocked:
+                fold.begin_blocks(row)
+        scopes = [row]
+        for axis in outer_axes:
+            scopes.append(Scope(scopes[-1], f"for i{axis} in range({self.text.dim(self.domain[axis])}):", [f"%{axis}"]))
+        size = self.text.dim(length)
+        header = f"for i{last} in range({size}):"
+        if blocked:
+            scopes.append(Scope(scopes[-1], f"for j in range(0, {size}, {BLOCK}):"))
+            header = f"for i{last} in range(j, min(j + {BLOCK}, {size})):"
+            for fold in local.values():
+                fold.begin_block(scopes[-1])
+        body = Scope(scopes[-1], header, [f"%{last}"])
+        self._body(body, self.sweep, local, {r: c for r, c in columns.items() if self._computed_in(r) == self.sweep}, blocked)
+        body.close()
+        if blocked:
+            for fold in local.values():
+                fold.end_block(scopes[-1])
+        for scope in reversed(scopes[1:]):
+            scope.close()
+        for r, fold in local.items():
+            if blocked:
+                fold.end_blocks(row)
+            if r in folds:
+                folds[r].add_exactly(row, fold.name)
+            else:
+                self.evaluator.define(row, r, member_index(self.group, r), fold.name)
+
+    def _stores_in(self, sweep: int) -> list[tuple[Node, Place, bool]]:
+        """Stores of whole arrays in a sweep, and of values that a later sweep will want."""
+        wanted = [(n, p, False) for n, p in self.step.stores if n not in self.total_set and self._is_stored_whole(n)]
+        if self.group.kind == "commit":
+            wanted = wanted[1:]
+        wanted += [(n, p, True) for n, (p, scratch) in self.kept.items() if scratch]
+        return [w for w in wanted if self.sweep_of[w[0]] == sweep]
+
+    def _is_stored_whole(self, node: Node) -> bool:
+        return node.op.family not in REDUCTIONS and node.shape == self.domain or node is self.copied
+
+    def _body(self, scope: Scope, sweep: int, folds: dict[Node, Fold], columns: dict[Node, Columns], blocked: bool) -> None:
+        """What is done for each element in a sweep: everything is computed before anything is stored."""
+        stores = []
+        for node, place, scratch in self._stores_in(sweep):
+            index = self._index(node)
+            value = self.evaluator.value(node, index, scope)
+            if scratch:
+                at = self.text.dim(offset(self._scratch_index(), self.text.schedule.buffers[place.number][1]))
+            else:
+                at = self.text.dim(offset(index, node.shape))
+            stores.append(self.text.store(place, node.dtype, at, value))
+        for node, fold in folds.items():
+            value = self.evaluator.value(node.operands[0], self._operand_index(node), scope)
+            fold.add(scope, value, blocked, self._position(node))
+        for node, column in columns.items():
+            value = self.evaluator.value(node.operands[0], self._operand_index(node), scope)
+            column.add(scope, value, offset(self._inner_index(), tuple(self.domain[k] for k in self.inner)))
+        scope.lines += stores
+
+    def _inner_index(self) -> Index:
+        return tuple(loop_symbol(k) if self.domain[k] != 1 else 0 for k in self.inner)
+
+    def _position(self, node: Node) -> str:
+        return f"i{reduced(node)[0]}" if node.op.family is Family.ARG_REDUCTION else ""
+
+    def _end_row(self, row: Scope, folds: dict[Node, Fold]) -> None:
+        """Stores of per-row values, and their totals."""
+        for node, place in self.step.stores:
+            if node not in self.total_set and not self._is_stored_whole(node):
+                index = member_index(self.group, node)
+                value = self.evaluator.value(node, index, row)
+                row.lines.append(self.text.store(place, node.dtype, self.text.dim(offset(index, node.shape)), value))
+        for node, fold in folds.items():
+            if not self._is_full(node):
+                fold.add_exactly(row, self.evaluator.value(node.operands[0], self._operand_index(node), row))

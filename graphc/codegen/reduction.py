@@ -1,0 +1,155 @@
+"""Accumulators of reductions, and the combination of what chunks have accumulated.
+
+A float sum may be reassociated within a block of 1,024 elements; blocks are added with the rounding error kept
+(Knuth's two-sum), so that a sum is as exact as NumPy's pairwise one.  Chunks are combined in their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from graphc.codegen.evaluate import Evaluator
+from graphc.codegen.text import Scope, Text, code_of
+from graphc.dims import Dim, product, symbol
+from graphc.graph import Node
+from graphc.op import Family
+from graphc.schedule.storage import Place
+from graphc.types import Shape
+
+_COMBINE = {
+    "add": {"f": "accumulate(a, x)", "i": "a + x", "u": "a + x"},
+    "multiply": {"f": "accumulate_product(a, x)", "i": "a * x", "u": "a * x"},
+    "maximum": {"f": "fmax(a, x)", "i": "fmax(a, x)", "u": "fmax(a, x)", "b": "a | x"},
+    "minimum": {"f": "fmin(a, x)", "i": "fmin(a, x)", "u": "fmin(a, x)", "b": "a & x"},
+    "or": {"b": "a | x"},
+    "and": {"b": "a & x"},
+}
+
+
+def identity(node: Node) -> object:
+    """Where a reduction begins; the extreme value of the dtype if the op has none."""
+    operand = node.operands[0].dtype
+    if node.op.identity is not None:
+        return node.op.identity(node.dtype)
+    low = node.op.combine == "maximum"
+    if operand.is_float:
+        return float("-inf") if low else float("inf")
+    if operand.kind == "b":
+        return not low
+    limits = np.iinfo(operand.numpy)
+    return limits.min if low else limits.max
+
+
+def folded(text: Text, node: Node, a: str, x: str) -> str:
+    """The text of one step of a fold."""
+    body = _COMBINE[str(node.op.combine)][node.dtype.kind]
+    filled = Evaluator(text, lambda n: None).fill(body, {"a": a, "x": x}, node.dtype)
+    return f"to_{code_of(node.dtype)}({filled})" if node.dtype.kind in "iu" and node.dtype.size < 8 else filled
+
+
+class Fold:
+    """A scalar that a loop folds values into, in the scope where `begin` prints it."""
+
+    def __init__(self, text: Text, node: Node) -> None:
+        self.text, self.node = text, node
+        self.name = text.fresh("a")
+        self.block = f"{self.name}_block"
+        self.is_position = node.op.family is Family.ARG_REDUCTION
+        self.compensated = node.op.combine == "add" and node.dtype.is_float and not self.is_position
+
+    def begin(self, scope: Scope) -> None:
+        if self.is_position:
+            first = self.text.constant(0, self.node.operands[0].dtype)
+            scope.lines += [f"{self.name} = -1", f"{self.block} = {first}"]
+            return
+        scope.lines.append(f"{self.name} = {self.text.constant(identity(self.node), self.node.dtype)}")
+
+    def begin_blocks(self, scope: Scope) -> None:
+        if self.compensated:
+            scope.lines.append(f"{self.name}_lost = {self.text.constant(0, self.node.dtype)}")
+
+    def begin_block(self, scope: Scope) -> None:
+        if self.compensated:
+            scope.lines.append(f"{self.block} = {self.text.constant(0, self.node.dtype)}")
+
+    def add(self, scope: Scope, value: str, blocked: bool, position: str = "") -> None:
+        """Fold one value in; within a block if the loop is blocked."""
+        if self.is_position:
+            self._better(scope, value, position)
+            return
+        name = self.block if blocked and self.compensated else self.name
+        scope.lines.append(f"{name} = {folded(self.text, self.node, name, value)}")
+
+    def _better(self, scope: Scope, value: str, position: str) -> None:
+        evaluator = Evaluator(self.text, lambda n: None)
+        test = evaluator.fill(str(self.node.op.combine), {"a": self.block, "x": value}, self.node.operands[0].dtype)
+        scope.lines += [
+            f"if {self.name} < 0 or {test}:",
+            f"    {self.name} = {position}",
+            f"    {self.block} = {value}",
+        ]
+
+    def end_block(self, scope: Scope) -> None:
+        if self.compensated:
+            self.add_exactly(scope, self.block)
+
+    def add_exactly(self, scope: Scope, value: str) -> None:
+        """Add a partial result, keeping what rounding loses."""
+        if not self.compensated:
+            self.add(scope, value, False)
+            return
+        scope.lines += [
+            f"{self.name}_lost = {self.name}_lost + lost({self.name}, {value})",
+            f"{self.name} = {self.name} + {value}",
+        ]
+
+    def end_blocks(self, scope: Scope) -> None:
+        if self.compensated:
+            scope.lines.append(f"{self.name} = {self.name} + {self.name}_lost")
+
+
+class Columns:
+    """A row of sums down the columns: each row of the domain is folded into it, element by element."""
+
+    def __init__(self, text: Text, node: Node, place: Place, shape: Shape, base: Dim) -> None:
+        self.text, self.node, self.place, self.base = text, node, place, base
+        self.size = product(shape)
+
+    def begin(self, scope: Scope) -> None:
+        start = self.text.constant(identity(self.node), self.node.dtype)
+        loop = Scope(scope, f"for i in range({self.text.dim(self.size)}):")
+        loop.lines.append(self.text.store(self.place, self.node.dtype, self.text.dim(self.base + symbol("%i")), start))
+        loop.close()
+
+    def add(self, scope: Scope, value: str, position: Dim) -> None:
+        at = self.text.dim(self.base + position)
+        name = self.text.fresh()
+        scope.lines += [
+            f"{name} = {self.text.load(self.place, self.node.dtype, at)}",
+            self.text.store(self.place, self.node.dtype, at, folded(self.text, self.node, name, value)),
+        ]
+
+
+def combine(text: Text, parts: Sequence[tuple[Node, Place, Sequence[Place]]], chunks: Dim) -> None:
+    """A phase that folds the chunks' partial results, in their order, into the places where the results belong."""
+    with text.phase("combine " + ", ".join(dict.fromkeys(n.op.name for n, _, _ in parts)), 1) as top:
+        for node, partial, destinations in parts:
+            text.new_nest()
+            width = product(node.shape)
+            fold = Fold(text, node)
+            column = top if width == 1 else Scope(top, f"for i in range({text.dim(width)}):")
+            at = 0 if width == 1 else symbol("%i")
+            fold.begin(column)
+            fold.begin_blocks(column)
+            loop = Scope(column, f"for j in range({text.dim(chunks)}):")
+            value = text.fresh()
+            loop.lines.append(f"{value} = {text.load(partial, node.dtype, text.dim(symbol('%j') * width + at))}")
+            fold.add_exactly(loop, value)
+            loop.close()
+            fold.end_blocks(column)
+            for place in destinations:
+                column.lines.append(text.store(place, node.dtype, text.dim(at), fold.name))
+            if column is not top:
+                column.close()

@@ -1,0 +1,53 @@
+"""Adding at positions: the text of one SCATTER node, a loop over the values in their order."""
+
+from __future__ import annotations
+
+from graphc.codegen.evaluate import Evaluator
+from graphc.codegen.text import Scope, Text
+from graphc.dims import product, symbol
+from graphc.graph import Node
+from graphc.schedule.access import aligned, canonical, offset
+from graphc.schedule.storage import Step
+from graphc.types import broadcast
+
+
+def emit_scatter(text: Text, step: Step) -> None:
+    """Print the phase of a scatter: zeros, then every value added where it belongs."""
+    node = step.group.members[0]
+    indices, values = node.operands
+    domain = broadcast([indices.shape, values.shape], [])
+    target = step.stores[0][1]
+    with text.phase(node.op.name.strip("_"), 1, product(domain), product(domain) * values.dtype.size) as top:
+        text.new_nest()
+        top.lines.append(f"clear({text.address(target)}, {text.dim(product(node.shape) * node.dtype.size)})")
+        scopes = [top]
+        for axis, size in enumerate(domain):
+            if size != 1:
+                scopes.append(Scope(scopes[-1], f"for i{axis} in range({text.dim(size)}):", [f"%{axis}"]))
+        _add(text, node, step, scopes[-1], domain)
+        for scope in reversed(scopes[1:]):
+            scope.close()
+        for _, other in step.stores[1:]:
+            _copy(text, node, step, other, top)
+
+
+def _add(text: Text, node: Node, step: Step, scope: Scope, domain: tuple[object, ...]) -> None:
+    indices, values = node.operands
+    evaluator = Evaluator(text, lambda n: (text.schedule.place[n], None) if n in text.schedule.place else None)
+    index = canonical(domain)  # type: ignore[arg-type]
+    at = evaluator.position(node, indices, node.attrs["size"], index, scope)
+    value = evaluator.value(values, aligned(index, values.shape), scope)
+    where = list(index)
+    where[node.attrs["axis"]] = symbol(f"%{at}")
+    position = text.dim(offset(tuple(where), node.shape))
+    name, target = text.fresh(), step.stores[0][1]
+    scope.lines += [
+        f"{name} = {text.load(target, node.dtype, position)}",
+        text.store(target, node.dtype, position, f"{name} + {value}"),
+    ]
+
+
+def _copy(text: Text, node: Node, step: Step, other: object, top: Scope) -> None:
+    loop = Scope(top, f"for i in range({text.dim(product(node.shape))}):")
+    loop.lines.append(text.store(other, node.dtype, "i", text.load(step.stores[0][1], node.dtype, "i")))  # type: ignore[arg-type]
+    loop.close()

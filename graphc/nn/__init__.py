@@ -1,0 +1,7 @@
+"""Models and layers with Keras's names, arguments and defaults."""
+
+from graphc.nn.layers import Activation, Dense, Flatten, Layer
+from graphc.nn.model import History, Model
+from graphc.nn.sequential import Sequential
+
+__all__ = ["Activation", "Dense", "Flatten", "History", "Layer", "Model", "Sequential"]

@@ -1,0 +1,143 @@
+"""Layers: functions of a node that own parameters, with Keras's names, arguments and defaults.
+
+In: a node whose first dimension is the batch.  Out: a node.  Parameters are made at the first call, when the shape of
+the input is known: float64 if the input is float64, else float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from graphc import dims
+from graphc.declare import BUILDER as ops
+from graphc.declare import parameter
+from graphc.errors import DeclarationError, ShapeError
+from graphc.graph import Node, describe, users_line
+from graphc.nn.initializers import initial
+from graphc.types import float32, float64
+
+_ACTIVATIONS = {
+    **{name: name for name in ("relu", "sigmoid", "tanh", "softmax", "log_softmax", "softplus", "gelu", "silu")},
+    "linear": "positive",
+    "exponential": "exp",
+    "swish": "silu",
+}
+
+
+def activation_function(activation: Any) -> Callable[[Node], Node]:
+    """The function that `activation` (a name, a function of a node, or None for none) stands for.
+
+    >>> activation_function("swish").__name__
+    'silu'
+    """
+    if activation is None:
+        return lambda x: x
+    if isinstance(activation, str) and activation in _ACTIVATIONS:
+        return getattr(ops, _ACTIVATIONS[activation])  # type: ignore[no-any-return]
+    if not callable(activation) or isinstance(activation, type):
+        raise DeclarationError(f"an activation is one of {', '.join(_ACTIVATIONS)}, or a function, got {activation!r}")
+    return activation  # type: ignore[no-any-return]
+
+
+class Layer:
+    """Base of the layers: `build` makes the parameters for an input, `apply` declares the result."""
+
+    def __init__(self, name: str | None = None) -> None:
+        if name is not None and (not isinstance(name, str) or not name):
+            raise DeclarationError(f"the name of a layer is a non-empty string, got {name!r}")
+        self.name = name
+        self.weights: dict[str, Node] | None = None
+
+    @property
+    def kind(self) -> str:
+        """The class's name in lower case, from which a layer without a name gets one."""
+        return type(self).__name__.lower()
+
+    def build(self, x: Node, rng: np.random.Generator) -> dict[str, Node]:
+        """The parameters, by name, for inputs such as `x`."""
+        return {}
+
+    def apply(self, x: Node) -> Node:
+        """The result for `x`, once the parameters exist."""
+        raise NotImplementedError
+
+    def __call__(self, x: Node, rng: np.random.Generator | None = None) -> Node:
+        """The layer's result; the first call draws the parameters from `rng`."""
+        if not isinstance(x, Node):
+            raise DeclarationError(f"a layer takes a node, got {type(x).__name__}; for values use model.predict(x)")
+        if self.weights is None:
+            self.weights = self.build(x, np.random.default_rng() if rng is None else rng)
+        return self.apply(x)
+
+    def parameters(self) -> list[Node]:
+        """The parameters; DeclarationError before the first call."""
+        if self.weights is None:
+            raise DeclarationError(f"the layer {self.name or self.kind!r} has no parameters yet; call it on a node")
+        return list(self.weights.values())
+
+
+class Dense(Layer):
+    """activation(x @ kernel + bias): x [*batch, inputs] to [*batch, units].
+
+    kernel [inputs, units] and bias [units] are initialised by names, arrays, or functions of (shape, dtype).
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name)
+        if isinstance(units, bool) or not isinstance(units, (int, np.integer)) or units < 1:
+            raise DeclarationError(f"units is an int of at least 1, got {units!r}")
+        activation_function(activation)  # a wrong one is refused here, where it is written
+        self.units, self.activation, self.use_bias = int(units), activation, use_bias
+        self.kernel_initializer, self.bias_initializer = kernel_initializer, bias_initializer
+
+    def build(self, x: Node, rng: np.random.Generator) -> dict[str, Node]:
+        if x.ndim < 2 or not isinstance(x.shape[-1], int):
+            raise ShapeError(
+                f"Dense takes [*batch, inputs] with a fixed number of inputs\n  x: {describe(x)}\n  at {users_line()}"
+            )
+        dtype = float64 if x.dtype == float64 else float32
+        wanted: dict[str, tuple[tuple[int, ...], Any]]
+        wanted = {"kernel": ((x.shape[-1], self.units), self.kernel_initializer)}
+        if self.use_bias:
+            wanted["bias"] = ((self.units,), self.bias_initializer)
+        values = {key: initial(how, shape, dtype, rng) for key, (shape, how) in wanted.items()}
+        return {key: parameter(f"{self.name or self.kind}/{key}", value) for key, value in values.items()}
+
+    def apply(self, x: Node) -> Node:
+        assert self.weights is not None
+        kernel = self.weights["kernel"]
+        y = ops.matmul(x if x.dtype.is_float else ops.astype(x, kernel.dtype), kernel)
+        return activation_function(self.activation)(y + self.weights["bias"] if self.use_bias else y)
+
+
+class Activation(Layer):
+    """A function of the input by name (relu, sigmoid, tanh, softmax ...) or any function of a node."""
+
+    def __init__(self, activation: Any, name: str | None = None) -> None:
+        super().__init__(name)
+        activation_function(activation)
+        self.activation = activation
+
+    def apply(self, x: Node) -> Node:
+        return activation_function(self.activation)(x)
+
+
+class Flatten(Layer):
+    """x [batch, ...] as [batch, number of values of a sample]."""
+
+    def apply(self, x: Node) -> Node:
+        if x.ndim < 1:
+            raise ShapeError(f"Flatten takes [batch, ...]\n  x: {describe(x)}\n  at {users_line()}")
+        flat: Node = ops.reshape(x, (x.shape[0], dims.product(x.shape[1:])))
+        return flat

@@ -1,0 +1,247 @@
+"""Training in Keras's manner: compile, fit, evaluate, predict, and saving of what was learned.
+
+In: arrays whose first dimension counts the samples.  Out: arrays, and floats that are means over the samples.  An epoch
+is one call into compiled code; a function is compiled once for each dtype and shape of a sample that is met.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from graphc import losses, optim
+from graphc.compile import compile as compile_graph
+from graphc.declare import as_array
+from graphc.declare import input as declare_input
+from graphc.errors import DeclarationError, DTypeError, InputError
+from graphc.graph import Node
+from graphc.nn import metrics as metric_names
+from graphc.nn import weights
+from graphc.nn.progress import Report, report
+
+Array = np.ndarray[Any, Any]
+Values = dict[str, float]
+
+_BATCH = 2048  # samples that evaluate and predict take at once where the caller does not say
+
+
+@dataclass
+class History:
+    """Epochs that a fit finished, and the values of each: loss, metrics, and val_loss and so on."""
+
+    epoch: list[int] = field(default_factory=list)
+    history: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, epoch: int, values: Mapping[str, float]) -> None:
+        self.epoch.append(epoch)
+        for name, value in values.items():
+            self.history.setdefault(name, []).append(value)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What `Model.compile` was told."""
+
+    optimizer: optim.Optimizer
+    loss: losses.Loss
+    metrics: dict[str, metric_names.Metric]
+
+
+class Model:
+    """Base of the models: a child gives `__call__`, a node for a node, and `parameters`."""
+
+    def __init__(self, seed: Any = None) -> None:
+        self._shuffle = np.random.default_rng(seed)
+        self._plan: _Plan | None = None
+        self._functions: dict[Any, Any] = {}
+        self.history: History | None = None
+
+    def __call__(self, x: Node) -> Node:
+        raise NotImplementedError
+
+    def parameters(self) -> list[Node]:
+        raise NotImplementedError
+
+    def compile(self, optimizer: Any = "adam", loss: Any = None, metrics: Any = None) -> None:
+        """Say how to learn: an optimiser and a loss by name or as objects, and a list of metrics.
+
+        Raises DeclarationError for a name that does not exist.
+        """
+        self._plan = _Plan(optim.get(optimizer), losses.get(loss), metric_names.get(metrics))
+        self._functions.clear()
+
+    @property
+    def optimizer(self) -> optim.Optimizer:
+        """The optimiser that `compile` was given or made."""
+        return self._compiled().optimizer
+
+    def fit(
+        self,
+        x: Any,
+        y: Any,
+        batch_size: int = 32,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        validation_data: tuple[Any, Any] | None = None,
+        shuffle: bool = True,
+    ) -> History:
+        """Learn from samples x [n, ...] and targets y [n, ...]; `verbose` is 0, 1 (a bar), 2 (lines) or "auto".
+
+        The order is drawn anew for each epoch from the model's seed.  An interrupt (KeyboardInterrupt) passes through:
+        the model keeps the steps that it took, and `model.history` the epochs that it finished.
+        Raises InputError where x and y do not have the same number of samples, or none.
+        """
+        x, y = _samples(x, y)
+        batch_size, epochs = _count("batch_size", batch_size), _count("epochs", epochs)
+        validation = None if validation_data is None else _samples(*_pair(validation_data))
+        step = self._function("fit", x, y)
+        if validation is not None:
+            self._function("evaluate", *validation)  # what is wrong with it shows before the first step
+        self.history = History()
+        with report(verbose, epochs, len(x)) as shown:
+            for epoch in range(epochs):
+                shown.begin_epoch(epoch)
+                order = self._shuffle.permutation(len(x)) if shuffle else None
+                values = _epoch(step, x, y, batch_size, order, shown)
+                if validation is not None:
+                    values |= {f"val_{name}": v for name, v in self._evaluate(*validation, _BATCH).items()}
+                self.history.add(epoch, values)
+                shown.end_epoch(epoch, values)
+        return self.history
+
+    def evaluate(
+        self, x: Any, y: Any, batch_size: int | None = None, verbose: Any = "auto", return_dict: bool = False
+    ) -> Any:
+        """The loss and metrics on samples x and targets y: a float if there are no metrics, a list, or a dict.
+
+        `batch_size` bounds the memory that it takes; the values do not depend on it but for rounding.
+        """
+        x, y = _samples(x, y)
+        batch_size = _count("batch_size", _BATCH if batch_size is None else batch_size)
+        with report(verbose, 1, len(x)) as shown:
+            shown.begin_epoch(0)
+            values = self._evaluate(x, y, batch_size)
+            shown.advance(len(x))
+            shown.end_epoch(0, values)
+        if return_dict:
+            return values
+        return list(values.values()) if len(values) > 1 else values["loss"]
+
+    def predict(self, x: Any, batch_size: int | None = None) -> Array:
+        """The model's results for samples x [n, ...], in one array [n, ...]."""
+        x = _as_samples("x", x)
+        batch_size = _count("batch_size", _BATCH if batch_size is None else batch_size)
+        function = self._function("predict", x)
+        parts = [function(x[k : k + batch_size]) for k in range(0, len(x), batch_size)]
+        return np.concatenate(parts) if len(parts) > 1 else parts[0]
+
+    def save_weights(self, path: str | os.PathLike[str]) -> None:
+        """Write the parameters' values to a .npz file; it holds arrays by name and no code."""
+        weights.save(path, self.parameters())
+
+    def load_weights(self, path: str | os.PathLike[str]) -> None:
+        """Set the parameters to the values in a file that `save_weights` wrote.
+
+        Raises InputError, with nothing changed, if a name is missing or too many, or a shape or dtype differs.
+        """
+        weights.load(path, self.parameters())
+
+    def _compiled(self) -> _Plan:
+        if self._plan is None:
+            raise DeclarationError('the model has no loss yet; write model.compile("adam", "categorical_crossentropy")')
+        return self._plan
+
+    def _evaluate(self, x: Array, y: Array, batch_size: int) -> Values:
+        batch_size = min(batch_size, len(x))
+        values = self._function("evaluate", x, y).run(x=x, t=y, batch_size=batch_size)
+        return _means(values, len(x), batch_size)
+
+    def _function(self, kind: str, *arrays: Array) -> Any:
+        """The compiled function of this kind for samples of these dtypes and shapes."""
+        key = (kind, *((a.dtype.str, a.shape[1:]) for a in arrays))
+        if key not in self._functions:
+            self._functions[key] = self._declare(kind, *arrays)
+        return self._functions[key]
+
+    def _declare(self, kind: str, *arrays: Array) -> Any:
+        """Declare and compile the function: `predict` takes x, `evaluate` and `fit` take x and t."""
+        plan = self._compiled() if kind != "predict" else None
+        nodes = [declare_input(n, ("batch", *a.shape[1:]), a.dtype) for n, a in zip("xt", arrays, strict=False)]
+        y = self(nodes[0])
+        self._check_dtype(nodes[0])
+        if plan is None:
+            return compile_graph(nodes, y, name=kind)
+        outputs = {"loss": plan.loss(nodes[1], y)}
+        outputs |= {name: metric(nodes[1], y) for name, metric in plan.metrics.items()}
+        updates = plan.optimizer.updates(outputs["loss"], self.parameters()) if kind == "fit" else None
+        return compile_graph(nodes, outputs, updates=updates, name=kind)
+
+    def _check_dtype(self, x: Node) -> None:
+        """Refuse float64 samples for float32 parameters: all would be computed in float64, and in silence."""
+        wider = [w for w in self.parameters() if x.dtype.is_float and x.dtype.size > w.dtype.size]
+        if wider:
+            dtype = str(wider[0].dtype)
+            raise DTypeError(f"the model's parameters are {dtype}, x is {x.dtype}; write x.astype({dtype!r})")
+
+
+def _epoch(step: Any, x: Array, y: Array, batch_size: int, order: Array | None, shown: Report) -> Values:
+    """One pass over the samples, whole or in pieces that are short enough to tell about progress."""
+    if shown.interval is None:
+        values = step.run(x=x, t=y, batch_size=batch_size, order=order)
+        shown.advance(len(x))
+        return _means(values, len(x), batch_size)
+    order = np.arange(len(x)) if order is None else order
+    parts = []
+    for piece in _pieces(order, batch_size, shown.interval):
+        parts.append(step.run(x=x, t=y, batch_size=batch_size, order=piece))
+        shown.advance(len(piece))
+    return _means({name: np.concatenate([p[name] for p in parts]) for name in parts[0]}, len(x), batch_size)
+
+
+def _pieces(order: Array, batch_size: int, interval: float) -> Iterator[Array]:
+    """Whole batches of the order, as many at a time as took about `interval` seconds so far."""
+    done, steps = 0, 1
+    while done < len(order):
+        start = time.perf_counter()
+        yield order[done : done + steps * batch_size]
+        done += steps * batch_size
+        steps = min(2 * steps, max(1, int(steps * interval / (time.perf_counter() - start))))
+
+
+def _means(values: Mapping[str, Array], samples: int, batch_size: int) -> Values:
+    """Means over the samples of values that are means over batches, of which the last may be smaller."""
+    sizes = np.minimum(batch_size, samples - np.arange(0, samples, batch_size))
+    return {name: float(np.dot(np.asarray(v, np.float64), sizes) / samples) for name, v in values.items()}
+
+
+def _samples(x: Any, y: Any) -> tuple[Array, Array]:
+    x, y = _as_samples("x", x), _as_samples("y", y)
+    if len(x) != len(y):
+        raise InputError(f"x has {len(x)} samples and y has {len(y)}; a sample has one target")
+    return x, y
+
+
+def _as_samples(name: str, value: Any) -> Array:
+    if value is None:
+        raise InputError(f"{name} is missing: an array is wanted whose first dimension counts the samples")
+    array = as_array(value)
+    if array.ndim == 0 or len(array) == 0:
+        raise InputError(f"{name} holds no samples: its shape is {array.shape}, and the first dimension counts them")
+    return array
+
+
+def _pair(validation_data: Any) -> tuple[Any, Any]:
+    if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
+        raise InputError("validation_data is a pair (x, y)")
+    return validation_data[0], validation_data[1]
+
+
+def _count(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise InputError(f"{name} is an int of at least 1, got {value!r}")
+    return int(value)

@@ -1,0 +1,83 @@
+"""A model that is a stack of layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from graphc.declare import input as declare_input
+from graphc.errors import DeclarationError, GraphcError
+from graphc.graph import Node
+from graphc.nn.layers import Layer
+from graphc.nn.model import Model
+from graphc.types import float32, shape_text
+
+
+class Sequential(Model):
+    """Layers one after the other; the first call makes their parameters.
+
+    `seed` decides the initial values and the order of samples in `fit`; each layer draws from a generator of its own.
+
+    >>> import graphc as gc
+    >>> model = gc.nn.Sequential([gc.nn.Dense(3, activation="relu"), gc.nn.Dense(2)], seed=0)
+    >>> model(gc.input("x", ("batch", 4), "float32")).shape
+    (batch, 2)
+    >>> [w.name for w in model.parameters()]
+    ['dense/kernel', 'dense/bias', 'dense_1/kernel', 'dense_1/bias']
+    """
+
+    def __init__(self, layers: Sequence[Layer], seed: int | None = None) -> None:
+        self.layers = list(layers)
+        for layer in self.layers:
+            if not isinstance(layer, Layer):
+                raise DeclarationError(f"Sequential takes a list of layers, got {layer!r} in it")
+        if not self.layers:
+            raise DeclarationError("Sequential takes at least one layer")
+        _name(self.layers)
+        shuffle, *self._seeds = np.random.SeedSequence(seed).spawn(1 + len(self.layers))
+        super().__init__(shuffle)
+
+    def __call__(self, x: Node) -> Node:
+        fresh = [layer for layer in self.layers if layer.weights is None]
+        try:
+            for layer, seed in zip(self.layers, self._seeds, strict=True):
+                x = layer(x, np.random.default_rng(seed))
+        except GraphcError:
+            for layer in fresh:  # an input that does not fit leaves the model as it was
+                layer.weights = None
+            raise
+        return x
+
+    def build(self, shape: Sequence[int | None], dtype: Any = float32) -> None:
+        """Make the parameters for inputs of this shape; the first dimension, the batch, may be None."""
+        self(declare_input("x", ("batch", *tuple(shape)[1:]), dtype))
+
+    def parameters(self) -> list[Node]:
+        """The layers' parameters in order, each once; DeclarationError before the first call."""
+        return list(dict.fromkeys(w for layer in self.layers for w in layer.parameters()))
+
+    def summary(self) -> None:
+        """Print the layers, the shapes of their parameters, and how many values they hold."""
+        rows = [(str(layer.name), type(layer).__name__, layer.parameters()) for layer in self.layers]
+        for name, kind, parameters in rows:
+            shapes = ", ".join(f"{str(w.name).split('/')[-1]} {shape_text(w.shape)}" for w in parameters)
+            print(f"{name:<20} {kind:<12} {sum(w.size for w in parameters):>10,}  {shapes}".rstrip())
+        print(f"{'total':<33} {sum(w.size for w in self.parameters()):>10,}")
+
+
+def _name(layers: Sequence[Layer]) -> None:
+    """Give a name to each layer that has none, by kind and number as Keras does; refuse a name given twice."""
+    named = [layer for layer in dict.fromkeys(layers) if layer.name is not None]
+    taken = {str(layer.name) for layer in named}
+    if len(taken) < len(named):
+        raise DeclarationError(f"two layers have the same name among {', '.join(str(layer.name) for layer in named)}")
+    for layer in layers:
+        k = 0
+        while layer.name is None:
+            name = f"{layer.kind}_{k}" if k else layer.kind
+            if name not in taken:
+                layer.name = name
+                taken.add(name)
+            k += 1

@@ -1,0 +1,125 @@
+"""Statistics: composites over the reductions, float64 for integers and bool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from graphc.dims import Dim, product
+from graphc.op import Op, Sample, register
+from graphc.ops.reduce import ANY_AXIS, BAD_AXIS, CUBE, NO_ELEMENT, NUMBERS, tf_fold
+from graphc.types import FLOATS, DType, bool_, normalize_axes
+
+
+def extent(b: Any, size: Dim, dtype: DType) -> Any:
+    """A dimension as a 0-d node: of the positions 0 ... size the last one, which no loop has to find."""
+    if isinstance(size, int):
+        return b.constant(size, dtype)
+    last = b.primitive("_slice", (b.arange(size + 1, dtype=dtype),), start=(size,), step=(1,), shape=(1,))
+    return b.reshape(last, ())
+
+
+def _count(b: Any, x: Any, axis: Any, what: str) -> Any:
+    axes = normalize_axes(axis, x.ndim, what)
+    return extent(b, product(x.shape[k] for k in axes), x.dtype)
+
+
+def _mean(b: Any, x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any:
+    (x,) = b.floating(x)
+    return b.sum(x, axis=axis, keepdims=keepdims) / _count(b, x, axis, "mean")
+
+
+def _var(b: Any, x: Any, /, axis: Any = None, *, correction: float = 0.0, keepdims: bool = False) -> Any:
+    (x,) = b.floating(x)
+    freedom = b.maximum(_count(b, x, axis, "var") - correction, 0.0)
+    return b.sum(b.square(x - b.mean(x, axis=axis, keepdims=True)), axis=axis, keepdims=keepdims) / freedom
+
+
+def _logsumexp(b: Any, x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any:
+    (x,) = b.floating(x)
+    top = b.stop_gradient(b.max(x, axis=axis, keepdims=True))
+    top = b.where(b.isfinite(top), top, 0.0)
+    total = b.sum(b.exp(x - top), axis=axis, keepdims=True)
+    nothing = b.equal(total, 0.0)  # a row of -inf: guarded, since log'(0) * 0 would be NaN
+    out = b.where(nothing, -np.inf, b.log(b.where(nothing, 1.0, total)) + top)
+    return out if keepdims else b.squeeze(out, normalize_axes(axis, x.ndim, "logsumexp"))
+
+
+def _logsumexp_reference(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    axes = normalize_axes(axis, x.ndim, "logsumexp")
+    for k in reversed(axes):
+        x = np.logaddexp.reduce(x, axis=k)
+    return np.expand_dims(x, axes) if keepdims else x
+
+
+def _moment_reference(function: Any) -> Callable[..., Any]:
+    return lambda x, axis=None, correction=0.0, keepdims=False: function(
+        x, axis=axis, ddof=correction, keepdims=keepdims
+    )
+
+
+def _tf_var(tf: Any, x: Any, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Any:
+    whole = tf.reduce_sum(tf.ones_like(x), axis=axis, keepdims=keepdims)
+    return tf.math.reduce_variance(x, axis=axis, keepdims=keepdims) * whole / (whole - correction)
+
+
+register(
+    Op(
+        name="mean",
+        doc="The arithmetic mean over axes; float64 for integers and bool; NaN where there is nothing.",
+        define=_mean,
+        reference=np.mean,
+        dtypes=(*NUMBERS, bool_),
+        samples=ANY_AXIS,
+        rejects=BAD_AXIS,
+        tf=tf_fold("reduce_mean"),
+    )
+)
+
+_CORRECTED = (Sample((CUBE,), {"axis": 1, "correction": 1}), Sample((CUBE,), {"correction": 1, "keepdims": True}))
+
+register(
+    Op(
+        name="var",
+        doc="The variance over axes, sum((x - mean(x))**2) / (n - correction).",
+        define=_var,
+        reference=_moment_reference(np.var),
+        dtypes=(*NUMBERS, bool_),
+        samples=(*(s for s in ANY_AXIS if s.args[0].shape), *_CORRECTED),
+        rejects=BAD_AXIS,
+        tf=_tf_var,
+    )
+)
+
+register(
+    Op(
+        name="std",
+        doc="The standard deviation over axes, sqrt(sum((x - mean(x))**2) / (n - correction)).",
+        define=lambda b, x, /, axis=None, *, correction=0.0, keepdims=False: b.sqrt(
+            b.var(x, axis, correction=correction, keepdims=keepdims)
+        ),
+        reference=_moment_reference(np.std),
+        dtypes=(*NUMBERS, bool_),
+        samples=(
+            *(s for s in ANY_AXIS if s.args[0].shape in ((2, 3, 4), (0, 3)) and s.kwargs.get("axis") != ()),
+            *_CORRECTED,
+        ),
+        rejects=BAD_AXIS,
+        tf=lambda tf, x, axis=None, correction=0.0, keepdims=False: tf.sqrt(_tf_var(tf, x, axis, correction, keepdims)),
+    )
+)
+
+register(
+    Op(
+        name="logsumexp",
+        doc="log(sum(exp(x))) over axes, without overflow; -inf where every element is -inf.",
+        define=_logsumexp,
+        reference=_logsumexp_reference,
+        dtypes=FLOATS,
+        samples=ANY_AXIS,
+        rejects=(*BAD_AXIS, *NO_ELEMENT),
+        tf=tf_fold("reduce_logsumexp"),
+    )
+)

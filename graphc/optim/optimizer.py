@@ -1,0 +1,93 @@
+"""What optimisers share: the updates of a step, and state that belongs to the optimiser.
+
+In: a scalar loss and parameters.  Out: a mapping from each parameter that a step changes, the optimiser's own included,
+to the node of its new value; `compile(..., updates=...)` applies all of them at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from graphc.adjoint import grad
+from graphc.declare import BUILDER as ops
+from graphc.declare import parameter
+from graphc.errors import DeclarationError
+from graphc.graph import Node, describe
+
+Updates = dict[Node, Node]
+
+
+class Optimizer:
+    """Base of the optimisers: a learning rate, a count of steps, and slots kept for each parameter.
+
+    The learning rate is a parameter node: functions that are compiled already follow `opt.learning_rate = 0.01`.
+    """
+
+    def __init__(self, learning_rate: float) -> None:
+        self._learning_rate = parameter("learning_rate", finite("learning_rate", learning_rate))
+        self.iterations = parameter("iterations", np.int64(0))
+        self._slots: dict[tuple[Node, str], Node] = {}
+
+    @property
+    def learning_rate(self) -> Node:
+        return self._learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        self._learning_rate.assign(finite("learning_rate", value))
+
+    def updates(self, loss: Node, parameters: Sequence[Node]) -> Updates:
+        """New values of the parameters, their slots and the step count after a step down the gradient of `loss`.
+
+        Raises DeclarationError if there are no parameters, or one of them is not a parameter or stands twice;
+        GradientError if `loss` is not a float scalar or a parameter is not float.
+        """
+        parameters = list(parameters)
+        _check(parameters)
+        new = {self.iterations: self.iterations + 1}
+        for w, gradient in zip(parameters, grad(loss, parameters), strict=True):
+            new |= self.update(w, gradient)
+        return new
+
+    def update(self, w: Node, gradient: Node) -> Updates:
+        """New values of one parameter and of its slots, given its gradient."""
+        raise NotImplementedError
+
+    def slot(self, w: Node, name: str) -> Node:
+        """The state called `name` that this optimiser keeps for `w`; it begins with zeros."""
+        key = (w, name)
+        if key not in self._slots:
+            self._slots[key] = parameter(f"{w.name}/{name}", np.zeros(w.shape, w.dtype.numpy))
+        return self._slots[key]
+
+    def rate(self, w: Node) -> Node:
+        """The learning rate in the dtype of `w`."""
+        rate: Node = ops.astype(self._learning_rate, w.dtype)
+        return rate
+
+
+def _check(parameters: Sequence[Any]) -> None:
+    if not parameters:
+        raise DeclarationError("there are no parameters to update; a model has them once it was called: model(x)")
+    for w in parameters:
+        if not isinstance(w, Node) or w.op.name != "parameter":
+            got = describe(w) if isinstance(w, Node) else repr(w)
+            raise DeclarationError(f"only parameters can be updated, got {got}")
+    if len(set(parameters)) != len(parameters):
+        raise DeclarationError(f"a parameter stands twice among {', '.join(str(w.name) for w in parameters)}")
+
+
+def finite(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not np.isfinite(value):
+        raise DeclarationError(f"{name} is a finite number, got {value!r}")
+    return float(value)
+
+
+def fraction(name: str, value: Any) -> float:
+    """`value` as a float in [0, 1), for rates of decay."""
+    if not 0.0 <= finite(name, value) < 1.0:
+        raise DeclarationError(f"{name} lies in [0, 1), got {value!r}")
+    return float(value)

@@ -1,0 +1,28 @@
+"""Gradient descent, with momentum if asked."""
+
+from __future__ import annotations
+
+from graphc.graph import Node
+from graphc.optim.optimizer import Optimizer, Updates, fraction
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent: w - lr g; with momentum, v = momentum v - lr g and w + v.
+
+    Nesterov's form takes the step from where the momentum leads: w + momentum v - lr g, with the new v.
+    Source: Sutskever, Martens, Dahl, Hinton, "On the importance of initialization and momentum in deep learning", 2013,
+    equations 1 to 4, in the form of Keras, which keeps the shifted weights.
+    """
+
+    def __init__(self, learning_rate: float = 0.01, momentum: float = 0.0, nesterov: bool = False) -> None:
+        super().__init__(learning_rate)
+        self.momentum = fraction("momentum", momentum)
+        self.nesterov = nesterov
+
+    def update(self, w: Node, gradient: Node) -> Updates:
+        step = self.rate(w) * gradient
+        if not self.momentum:
+            return {w: w - step}
+        velocity = self.slot(w, "velocity")
+        new = self.momentum * velocity - step
+        return {velocity: new, w: w + self.momentum * new - step if self.nesterov else w + new}

@@ -1,0 +1,119 @@
+"""The compiled way in: builtins made of the driver's machine code, and the C functions that it calls.
+
+In: descriptors (see graphc.runtime.layout).  Out: CPython builtins that take arrays and return arrays.  `supported()`
+tells whether this interpreter and this NumPy are laid out as the driver assumes; if not, Python takes its place.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+import sys
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from graphc.runtime import cache
+from graphc.runtime import layout as at
+from graphc.runtime.native import Native, compile_module
+from graphc.runtime.workspace import Words, address
+
+_FUNCTIONS = ("entry", "execute", "steps", "give", "take", "remember")
+_FASTCALL = 0x0080  # METH_FASTCALL
+_PYARRAY_TYPE, _PYARRAY_NEWCOPY, _PYARRAY_NEW = 2, 85, 93  # places in NumPy's table of C functions
+_INT64 = ctypes.c_int64
+
+
+class _Method(ctypes.Structure):  # PyMethodDef
+    _fields_ = [("name", ctypes.c_char_p), ("function", ctypes.c_void_p), ("flags", ctypes.c_int), ("doc", ctypes.c_char_p)]
+
+
+@lru_cache(maxsize=1)
+def driver() -> Native:
+    """The driver in memory, from the cache or compiled."""
+    key = cache.make_key("driver")
+    entry = cache.load(key)
+    if entry is None:
+        from graphc.runtime import driver as module
+
+        entry = cache.Entry("", compile_module(module))
+        cache.store(key, entry)
+    return Native(entry.code, _FUNCTIONS)
+
+
+@lru_cache(maxsize=None)
+def native_function(name: str, *, holds_gil: bool) -> Callable[[int, int, int], int]:
+    """A function of the driver that Python can call."""
+    kind = (ctypes.PYFUNCTYPE if holds_gil else ctypes.CFUNCTYPE)(_INT64, _INT64, _INT64, _INT64)
+    return kind(driver()[name])
+
+
+def make_builtin(descriptor: Words) -> Callable[..., Any]:
+    """The builtin that runs the driver's `entry` for a descriptor, which it keeps alive."""
+    new = ctypes.pythonapi.PyCFunction_NewEx
+    new.argtypes, new.restype = (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p), ctypes.py_object
+    builtin: Callable[..., Any] = new(ctypes.addressof(_method()), descriptor, None)
+    return builtin
+
+
+@lru_cache(maxsize=1)
+def _method() -> _Method:
+    return _Method(b"graphc", driver()["entry"], _FASTCALL, None)
+
+
+@lru_cache(maxsize=1)
+def api_table() -> Words:
+    """The addresses of the C functions and objects that the driver uses."""
+    numpy = _numpy_table()
+    python = ctypes.pythonapi
+    table = np.zeros(at.API_WORDS, np.int64)
+    table[at.NDARRAY] = id(np.ndarray)
+    table[at.NEW_ARRAY] = numpy[_PYARRAY_NEW]
+    table[at.NEW_COPY] = numpy[_PYARRAY_NEWCOPY]
+    table[at.REFUSAL] = id(NotImplemented)
+    for word, function in (
+        (at.INCREF, python.Py_IncRef),
+        (at.DECREF, python.Py_DecRef),
+        (at.NEW_TUPLE, python.PyTuple_New),
+        (at.SET_ITEM, python.PyTuple_SetItem),
+        (at.NEW_INT, python.PyLong_FromLongLong),
+        (at.SAVE_THREAD, python.PyEval_SaveThread),
+        (at.RESTORE_THREAD, python.PyEval_RestoreThread),
+    ):
+        table[word] = ctypes.cast(function, ctypes.c_void_p).value
+    return table
+
+
+def _numpy_table() -> Any:
+    pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer.argtypes, pointer.restype = (ctypes.py_object, ctypes.c_char_p), ctypes.c_void_p
+    capsule = np._core._multiarray_umath._ARRAY_API  # type: ignore[attr-defined]
+    return ctypes.cast(pointer(capsule, None), ctypes.POINTER(ctypes.c_void_p))
+
+
+@lru_cache(maxsize=1)
+def supported() -> bool:
+    """Whether CPython's and NumPy's objects look as the driver assumes, and a GIL guards its words."""
+    if sys.implementation.name != "cpython" or struct.calcsize("P") != 8 or sys.byteorder != "little":
+        return False
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        return False
+    probe = np.zeros((5, 7), np.float32)[:, 1:3]
+    return probe_fields(probe) == expected_fields(probe)
+
+
+def probe_fields(array: np.ndarray[Any, Any]) -> tuple[int, ...]:
+    """What the driver would read of an array."""
+    start = id(array)
+    word, dims = (ctypes.c_int64.from_address(start + k).value for k in (at.ARRAY_DATA, at.ARRAY_DIMS))
+    sizes = tuple((ctypes.c_int64 * 2).from_address(dims))
+    ndim, flags = (ctypes.c_int32.from_address(start + k).value for k in (at.ARRAY_NDIM, at.ARRAY_FLAGS))
+    kind, dtype = (ctypes.c_int64.from_address(start + k).value for k in (at.OBJECT_TYPE, at.ARRAY_DTYPE))
+    return word, ndim, *sizes, flags & (at.IN_PLACE | at.WRITEABLE), kind, dtype, _numpy_table()[_PYARRAY_TYPE]
+
+
+def expected_fields(array: np.ndarray[Any, Any]) -> tuple[int, ...]:
+    flags = at.ALIGNED | at.WRITEABLE
+    return address(array), array.ndim, *array.shape, flags, id(np.ndarray), id(array.dtype), id(np.ndarray)

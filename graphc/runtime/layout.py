@@ -1,0 +1,47 @@
+"""Where things stand in the blocks of int64 words that Python and the compiled driver share."""
+
+from __future__ import annotations
+
+# The frame: words that belong to the runtime (see graphc.codegen.program for the others).
+STATUS, POSITION, VALUE = 0, 1, 2
+LOADED, CAPACITY = 4, 5  # identity of the shape whose values the frame holds; size of the workspace in bytes
+
+# The descriptor of a compiled function.
+(
+    API,  # address of the table of C functions below
+    PROGRAM,  # address of program(T, phase, chunk)
+    INPUTS,  # how many there are
+    OUTPUTS,
+    PARAMETERS,
+    PHASES,
+    SINGLE,  # 1: the result is the one output, 0: a tuple
+    GIVEN,  # 1: arrays for the outputs follow the inputs
+    POOL,  # address of the pool of free workspaces: how many, then their addresses
+    SHAPES,  # address of the known shapes: how many, then their addresses, the last used first
+    KEY_DIMS,  # how many dimensions all inputs have together
+    PREPARED_AT,  # the frame's first word that depends on the shape
+    PREPARED,  # how many such words there are
+    CHUNKS_AT,  # the frame's first word that holds a number of chunks
+    TABLE,  # rows of the inputs, then of the outputs, then of the parameters
+) = range(15)
+ROW = 3
+DTYPE, NDIM, TYPENUM = range(ROW)  # of inputs and outputs: address of the NumPy dtype, rank, NumPy's number of the dtype
+GUARD, WRITES = range(2)  # of parameters: address of the guard's words, 1 if a call changes it
+
+# A guard: how many calls read the parameter (-1: one writes it), and whether Python wants it for itself.
+HOLDERS, WANTED = range(2)
+
+# A known shape.  After the head: dimensions of inputs, dimensions of outputs, prepared words.
+IDENTITY, NBYTES, RELEASES, HEAD = range(4)  # RELEASES: 1 if the call is long enough to let other threads run
+
+# C functions and objects.
+NDARRAY, NEW_ARRAY, NEW_COPY, INCREF, DECREF, NEW_TUPLE, SET_ITEM, NEW_INT, SAVE_THREAD, RESTORE_THREAD, REFUSAL, API_WORDS = range(12)
+
+# A run of many steps.  After the head: rows of the sliced inputs, then of the outputs.
+DESCRIPTOR, FULL, TAIL, TAIL_STEP, BATCH, REST, ORDER, SLICED, STEP, END, RUN_HEAD = range(11)
+WORD, BASE, STRIDE, GATHERED, RUN_ROW = range(5)  # frame word, address, bytes a row, address of gathered rows
+
+# Bytes in CPython's and NumPy's objects on 64-bit machines; graphc.runtime.entry checks them.
+OBJECT_TYPE, ARRAY_DATA, ARRAY_NDIM, ARRAY_DIMS, ARRAY_DTYPE, ARRAY_FLAGS = 8, 16, 24, 32, 56, 64
+C_CONTIGUOUS, ALIGNED, WRITEABLE = 0x1, 0x100, 0x400
+IN_PLACE = C_CONTIGUOUS | ALIGNED

@@ -1,0 +1,134 @@
+"""Frames and the memory behind them: the plan of the buffers, what a shape fixes, and the pool of workspaces.
+
+In: a Program and the shapes of a call's inputs.  Out: blocks of words that the compiled driver reads.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from graphc.codegen.program import HEADER_WORDS, Program
+from graphc.dims import evaluate
+from graphc.errors import InputError
+from graphc.runtime import layout as at
+from graphc.state import ALIGNMENT, aligned
+
+Words = np.ndarray[Any, np.dtype[np.int64]]
+Dims = tuple[int, ...]
+
+_RELEASE_WORK = 200_000  # operations and bytes, some 20 microseconds: what is shorter keeps the GIL
+_identities = itertools.count(1)
+
+
+def address(block: np.ndarray[Any, Any]) -> int:
+    return int(block.ctypes.data)
+
+
+def plan(sizes: Sequence[int], lifetimes: Sequence[tuple[int, int]]) -> tuple[list[int], int]:
+    """Offsets for buffers of these sizes that live from phase to phase (both included), and the bytes they need.
+
+    The largest is placed first, each into the smallest gap that it fits between those alive at the same time.
+    """
+    offsets = [0] * len(sizes)
+    placed: list[int] = []
+    total = 0
+    for k in sorted(range(len(sizes)), key=lambda k: (-sizes[k], k)):
+        first, last = lifetimes[k]
+        taken = sorted(
+            (offsets[j], offsets[j] + _rounded(sizes[j])) for j in placed if lifetimes[j][0] <= last and first <= lifetimes[j][1]
+        )
+        offsets[k] = _best_gap(taken, _rounded(sizes[k]))
+        total = max(total, offsets[k] + _rounded(sizes[k]))
+        placed.append(k)
+    return offsets, total
+
+
+def _best_gap(taken: Sequence[tuple[int, int]], size: int) -> int:
+    end, best, least = 0, -1, 0
+    for start, stop in taken:
+        gap = start - end
+        if gap >= size and (best < 0 or gap < least):
+            best, least = end, gap
+        end = max(end, stop)
+    return end if best < 0 else best
+
+
+def _rounded(nbytes: int) -> int:
+    return -(-nbytes // ALIGNMENT) * ALIGNMENT
+
+
+@dataclass(frozen=True)
+class Shape:
+    """All that the shapes of the inputs fix; `words` is what the driver reads."""
+
+    sizes: Mapping[str, int]
+    outputs: tuple[Dims, ...]
+    nbytes: int
+    flops: int
+    moved: int
+    words: Words
+
+    @property
+    def address(self) -> int:
+        return address(self.words)
+
+
+def make_shape(program: Program, inputs: Sequence[Dims], sizes: Mapping[str, int]) -> Shape:
+    """The shape of a call whose symbols have these sizes.  Raises InputError where a constraint does not hold."""
+    check_constraints(program, sizes)
+    frame = _rounded(8 * program.words)
+    offsets, buffers = plan(
+        [evaluate(b.nbytes, sizes) for b in program.buffers], [(b.first, b.last) for b in program.buffers]
+    )
+    outputs = tuple(tuple(evaluate(d, sizes) for d in slot.shape) for slot in program.outputs)
+    flops = sum(evaluate(p.flops, sizes) for p in program.phases)
+    moved = sum(evaluate(p.nbytes, sizes) for p in program.phases)
+    prepared = [
+        *(evaluate(v, sizes) for v in program.values),
+        *(frame + offset for offset in offsets),
+        *(evaluate(p.chunks, sizes) for p in program.phases),
+    ]
+    head = [next(_identities), frame + buffers, int(flops + moved > _RELEASE_WORK)]
+    words = np.array([*head, *itertools.chain(*inputs, *outputs), *prepared], np.int64)
+    return Shape(dict(sizes), outputs, frame + buffers, flops, moved, words)
+
+
+def check_constraints(program: Program, sizes: Mapping[str, int]) -> None:
+    for constraint, line in program.constraints:
+        left, right = evaluate(constraint.left, sizes), evaluate(constraint.right, sizes)
+        if not (left == right if constraint.relation == "==" else left >= right):
+            known = ", ".join(f"{k} = {v}" for k, v in sorted(sizes.items()))
+            raise InputError(
+                f"{program.name}: {constraint.text}: {constraint.left} {constraint.relation} {constraint.right} must hold, "
+                f"but with {known} they are {left} and {right}\n  declared at {line}"
+            )
+
+
+def make_workspace(program: Program, nbytes: int, fixed: Sequence[int]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Memory for a frame and its buffers; `fixed` are the addresses of parameters and constants."""
+    memory = aligned(nbytes)
+    words = frame_words(program, memory)
+    words[at.CAPACITY] = nbytes
+    first = program.word("parameter", 0)
+    words[first : first + len(fixed)] = fixed
+    return memory
+
+
+def frame_words(program: Program, memory: np.ndarray[Any, Any]) -> Words:
+    """The words of the frame at the start of a workspace."""
+    return memory[: 8 * program.words].view(np.int64)
+
+
+def prepared_range(program: Program) -> tuple[int, int]:
+    """First word that depends on the shape, and how many do."""
+    first = program.word("value", 0)
+    return first, program.words - first
+
+
+def first_output(program: Program) -> int:
+    return HEADER_WORDS + len(program.inputs)

@@ -1,0 +1,130 @@
+"""Where values are read from: index expressions carried through movement ops.
+
+In: a node and the index at which an element of it is wanted (dimensions in which loop variables are symbols).
+Out: the non-movement nodes that hold the element, each with its own index.
+Loop variables are the symbols `%0`, `%1`, ...; no user can name a dimension so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from graphc.dims import Atom, Dim, Poly, product, symbol, symbols
+from graphc.graph import Node
+from graphc.op import Family, Piece
+from graphc.types import Shape
+
+Index = tuple[Dim, ...]
+
+
+def loop_symbol(axis: int) -> Dim:
+    return symbol(f"%{axis}")
+
+
+def canonical(shape: Shape) -> Index:
+    """The index of the element that loops over `shape` are at; axes of size 1 are at 0."""
+    return tuple(0 if d == 1 else loop_symbol(k) for k, d in enumerate(shape))
+
+
+def aligned(index: Index, shape: Shape) -> Index:
+    """The index into an operand of this shape that is broadcast to where `index` points."""
+    tail = index[len(index) - len(shape) :]
+    return tuple(0 if d == 1 else i for d, i in zip(shape, tail, strict=True))
+
+
+def pieces(node: Node, index: Index) -> list[Piece]:
+    """The access map of a movement node at an index."""
+    assert node.op.access is not None
+    found: list[Piece] = node.op.access(index, [o.shape for o in node.operands], node.attrs)
+    return found
+
+
+def operand_indices(node: Node, index: Index) -> list[Index]:
+    """The index of each operand of an elementwise node."""
+    return [aligned(index, o.shape) for o in node.operands]
+
+
+@dataclass(frozen=True)
+class Read:
+    """One element wanted of a node; `guarded` if it is read only under a condition."""
+
+    node: Node
+    index: Index
+    guarded: bool = False
+
+
+def through_movement(node: Node, index: Index, guarded: bool = False) -> Iterator[Read]:
+    """The reads of non-movement nodes that an element of `node` comes from."""
+    stack = [Read(node, index, guarded)]
+    while stack:
+        read = stack.pop()
+        if read.node.op.family is not Family.MOVEMENT:
+            yield read
+            continue
+        for piece in pieces(read.node, read.index):
+            conditional = read.guarded or bool(piece.inside or piece.multiples)
+            stack.append(Read(read.node.operands[piece.operand], piece.index, conditional))
+
+
+def strides(shape: Shape) -> tuple[Dim, ...]:
+    """Row-major strides in elements."""
+    return tuple(product(shape[k + 1 :]) for k in range(len(shape)))
+
+
+def offset(index: Index, shape: Shape) -> Dim:
+    """The position of an element in a row-major array."""
+    total: Dim = 0
+    for i, s in zip(index, strides(shape), strict=True):
+        total = total + i * s
+    return total
+
+
+def loop_axes(expression: Dim) -> set[str]:
+    """The loop variables in an expression."""
+    return {s for s in symbols(expression) if s.startswith("%")}
+
+
+def linear(expression: Dim) -> dict[str, Dim] | None:
+    """Coefficients of the loop variables in an expression, the rest under ""; None if it is not linear in them."""
+    found: dict[str, Dim] = {"": 0}
+    terms = expression.terms if isinstance(expression, Poly) else (((), expression),)
+    for monomial, coefficient in terms:
+        rest: Dim = coefficient
+        name = ""
+        for atom, power in monomial:
+            if atom.kind == "symbol" and atom.operands[0].startswith("%") and power == 1 and not name:
+                name = atom.operands[0]
+                continue
+            factor = as_dim(atom)
+            if loop_axes(factor):
+                return None
+            for _ in range(power):
+                rest = rest * factor
+        found[name] = found.get(name, 0) + rest
+    return found
+
+
+def as_dim(atom: Atom) -> Dim:
+    return Poly(((((atom, 1),), 1),))
+
+
+@dataclass(frozen=True)
+class Strided:
+    """An operand that is a view of stored values: element `index` is at offset + sum(index * steps), in elements."""
+
+    base: Node
+    steps: tuple[Dim, ...]
+    offset: Dim
+
+
+def strided(node: Node) -> Strided | None:
+    """`node` as a strided view of the node that holds its values, or None if it is not one."""
+    reads = list(through_movement(node, tuple(loop_symbol(k) for k in range(node.ndim))))
+    if len(reads) != 1 or reads[0].guarded:
+        return None
+    base = reads[0].node
+    steps = linear(offset(reads[0].index, base.shape))
+    if steps is None:
+        return None
+    return Strided(base, tuple(steps.get(f"%{k}", 0) for k in range(node.ndim)), steps[""])

@@ -1,0 +1,117 @@
+"""Make a graph ready for scheduling: sub-graphs take the place of the nodes that hold them, and contractions that no
+matrix kernel fits become products and sums.
+
+In: an optimised graph.  Out: a graph without REGION nodes, in which every contraction has a row label group M (may be
+empty), a column group N and a summed group K, with N last in the result and a float dtype.
+"""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from typing import Any
+
+from graphc.declare import BUILDER
+from graphc.graph import Graph, Node, make, map_graph
+from graphc.op import Family
+from graphc.schedule.access import strided
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels of a contraction by their part: in both operands and the result, rows, columns, summed."""
+
+    batch: str
+    rows: str
+    columns: str
+    summed: str
+
+
+def labels_of(node: Node) -> Labels:
+    a, b, out = (node.attrs[k] for k in ("a_labels", "b_labels", "out_labels"))
+    return Labels(
+        batch="".join(c for c in out if c in a and c in b),
+        rows="".join(c for c in out if c not in b),
+        columns="".join(c for c in out if c not in a),
+        summed="".join(c for c in a if c in b and c not in out),
+    )
+
+
+def lower(graph: Graph) -> Graph:
+    """The graph with sub-graphs put in place and contractions in the form that the matrix kernels take."""
+    graph = _settled(graph, _lower_region)
+    return _settled(graph, _lower_contraction)
+
+
+def _settled(graph: Graph, rule: Any) -> Graph:
+    return map_graph(graph, lambda old, operands: rule(_same(old, operands)))
+
+
+def _same(old: Node, operands: tuple[Node, ...]) -> Node:
+    return old if all(map(operator.is_, operands, old.operands)) else make(old.op, operands, old.attrs)
+
+
+def _lower_region(node: Node) -> Node:
+    if node.op.family is Family.ITEM and node.operands[0].op.family is Family.REGION:
+        return _inline(node.operands[0])[node.attrs["index"]]
+    if node.op.family is Family.REGION and len(node.types) == 1:
+        return _inline(node)[0]
+    return node
+
+
+def _inline(node: Node) -> tuple[Node, ...]:
+    """The outputs of a region's sub-graph on its operands; a region inside it is put in place as well."""
+    assert node.op.define is not None
+    outputs: tuple[Node, ...] = tuple(node.op.define(BUILDER, node))
+    return lower(Graph(outputs)).outputs
+
+
+def _lower_contraction(node: Node) -> Node:
+    if node.op.family is not Family.CONTRACTION:
+        return node
+    a, b = node.operands
+    parts = labels_of(node)
+    if not parts.summed or not (parts.rows or parts.columns) or not node.dtype.is_float:
+        return _product_and_sum(node, parts)
+    out = node.attrs["out_labels"]
+    if not parts.columns or (parts.rows and out[-1] in parts.rows):
+        return _lower_contraction(_contract(node, b, a, node.attrs["b_labels"], node.attrs["a_labels"], out))
+    if not parts.rows and _summed_contiguously(b, node.attrs["b_labels"], parts.summed):
+        return _product_and_sum(node, parts)
+    wanted = parts.batch + parts.rows + parts.columns
+    if out[-1] in parts.batch:
+        moved = _contract(node, a, b, node.attrs["a_labels"], node.attrs["b_labels"], wanted)
+        return BUILDER.permute_dims(moved, tuple(wanted.index(c) for c in out))  # type: ignore[no-any-return]
+    return node
+
+
+def _contract(node: Node, a: Node, b: Node, a_labels: str, b_labels: str, out_labels: str) -> Node:
+    return make(node.op, (a, b), {"a_labels": a_labels, "b_labels": b_labels, "out_labels": out_labels})
+
+
+def _summed_contiguously(operand: Node, labels: str, summed: str) -> bool:
+    """Whether the operand's elements lie side by side along the last summed label: a matrix-vector product by rows."""
+    view = strided(operand)
+    steps = operand.shape if view is None else view.steps
+    return steps[labels.index(summed[-1])] == 1 if view is not None else labels[-1] in summed
+
+
+def _product_and_sum(node: Node, parts: Labels) -> Node:
+    """The contraction as an elementwise product, summed over the trailing axes."""
+    wanted = node.attrs["out_labels"] + parts.summed
+    a, b = (
+        _spread(operand, node.attrs[labels], wanted)
+        for operand, labels in zip(node.operands, ("a_labels", "b_labels"), strict=True)
+    )
+    product = a * b
+    axes = tuple(range(len(wanted) - len(parts.summed), len(wanted)))
+    total: Node = BUILDER.sum(product, axis=axes) if axes else product
+    return BUILDER.astype(total, node.dtype)  # type: ignore[no-any-return]
+
+
+def _spread(operand: Node, labels: str, wanted: str) -> Node:
+    """The operand with its axes in the order of `wanted` and axes of size 1 for labels that it lacks."""
+    present = [c for c in wanted if c in labels]
+    moved = BUILDER.permute_dims(operand, tuple(labels.index(c) for c in present))
+    sizes = dict(zip(labels, operand.shape, strict=True))
+    return BUILDER.reshape(moved, tuple(sizes.get(c, 1) for c in wanted))  # type: ignore[no-any-return]

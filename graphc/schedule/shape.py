@@ -1,0 +1,49 @@
+"""The form of a group's loops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from graphc.graph import Node
+from graphc.op import Family
+from graphc.schedule.access import Read, aligned, canonical, loop_axes, through_movement
+from graphc.schedule.fuse import REDUCTIONS, Group, domain_of, reads_of
+
+
+def is_flat(group: Group, loaded: Callable[[Node], bool]) -> bool:
+    """Whether one loop over all elements does for all axes: every array is swept contiguously, or is a single value.
+
+    `loaded` tells which nodes the group loads rather than computes.
+    """
+    if group.inner is not None or not group.domain:
+        return False
+    if len(group.domain) == 1:
+        return True
+    return all(domain_of(m) == group.domain and all(_sweeps(r, group) for r in _loads(m, loaded)) for m in group.members)
+
+
+def _sweeps(read: Read, group: Group) -> bool:
+    if read.guarded or read.node.op.family in (Family.INDEX, Family.GATHER):
+        return False
+    whole = read.node.shape == group.domain and read.index == canonical(group.domain)
+    return whole or not any(loop_axes(i) for i in read.index)
+
+
+def _loads(member: Node, loaded: Callable[[Node], bool]) -> Iterator[Read]:
+    """The reads at which evaluating a member ends; those of other members are judged on their own."""
+    if loaded(member):
+        yield Read(member, canonical(member.shape))
+        return
+    stack, seen = list(reads_of(member)), set()
+    while stack:
+        read = stack.pop()
+        if (read.node, read.index) in seen:
+            continue
+        seen.add((read.node, read.index))
+        family = read.node.op.family
+        if loaded(read.node) or family in (Family.LEAF, Family.INDEX, Family.GATHER, *REDUCTIONS):
+            yield read
+            continue
+        for operand in read.node.operands:
+            at = read.index if family is Family.ITEM else aligned(read.index, operand.shape)
+            stack += through_movement(operand, at, read.guarded)

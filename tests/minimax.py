@@ -1,0 +1,101 @@
+"""How the polynomials of graphc's vector math are made.  Run it to print the tables.
+
+A fit is weighted least squares on Chebyshev points, which is within a small factor of the best possible.  Coefficients
+are rounded to the float type one by one, lowest power first, and the rest fitted again after each, so that the small
+ones make good the rounding of the large.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import mpmath
+import numpy as np
+from mpmath import mpf
+
+DIGITS = 60
+
+Real = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A polynomial for `function` between two bounds: how many coefficients for float32 and float64, and the weight
+    that makes an error of the polynomial one of the result (where the two are not wanted, 0)."""
+
+    name: str
+    function: Real
+    weight: Real
+    bounds: Callable[[], tuple[Any, Any]]
+    counts: tuple[int, int]
+
+
+def log_tail(square: Any) -> Any:
+    """(2·atanh(t/2) - t)/t³ for t² given."""
+    t = mpmath.sqrt(square)
+    return (2 * mpmath.atanh(t / 2) - t) / t**3
+
+
+def half_ln2() -> Any:
+    return mpmath.log(2) / 2
+
+
+def log_bounds() -> tuple[Any, Any]:
+    root = mpmath.sqrt(2)
+    return mpf(0), (2 * (root - 1) / (root + 1)) ** 2
+
+
+def cbrt_bounds() -> tuple[Any, Any]:
+    return mpmath.sqrt(mpf(1) / 2) - 1, mpmath.sqrt(2) - 1
+
+
+FITS = (
+    Fit("EXP_TAIL", lambda r: (mpmath.expm1(r) - r) / r**2, lambda r: r, lambda: (-half_ln2(), half_ln2()), (5, 10)),
+    Fit("SINH_TAIL", lambda z: (mpmath.sinh(mpmath.sqrt(z)) / mpmath.sqrt(z) - 1) / z, lambda z: z,
+        lambda: (mpf(0), half_ln2() ** 2), (3, 5)),
+    Fit("COSH_TAIL", lambda z: (mpmath.cosh(mpmath.sqrt(z)) - 1) / z, lambda z: z,
+        lambda: (mpf(0), half_ln2() ** 2), (3, 5)),
+    Fit("LOG_TAIL", log_tail, lambda z: z, log_bounds, (3, 7)),
+    Fit("POW_TAIL", lambda z: (log_tail(z) - mpf(1) / 12) / z, lambda z: z**2, log_bounds, (4, 8)),
+    Fit("INVERSE_CUBE_ROOT", lambda f: 1 / mpmath.cbrt(1 + f), lambda f: mpmath.cbrt(1 + f), cbrt_bounds, (5, 0)),
+)  # fmt: skip
+
+
+def chebyshev(low: Any, high: Any, count: int) -> list[Any]:
+    angles = (mpmath.pi * (2 * i + 1) / (2 * count) for i in range(count))
+    return [(low + high) / 2 + (high - low) / 2 * mpmath.cos(angle) for angle in angles]
+
+
+def coefficients(fit: Fit, double: bool) -> tuple[float, ...]:
+    """Highest power first, as the intrinsics have them."""
+    with mpmath.workdps(DIGITS):
+        count = fit.counts[double]
+        points = chebyshev(*fit.bounds(), 5 * count)
+        weights, rest = [fit.weight(x) for x in points], [fit.function(x) for x in points]
+        found: list[float] = []
+        for power in range(count):
+            rows = [[w * x**j for j in range(power, count)] for w, x in zip(weights, points, strict=True)]
+            values = [w * y for w, y in zip(weights, rest, strict=True)]
+            lowest = float(mpmath.qr_solve(mpmath.matrix(rows), mpmath.matrix(values))[0][0])
+            found.append(lowest if double else float(np.float32(lowest)))
+            rest = [y - mpf(found[-1]) * x**power for x, y in zip(points, rest, strict=True)]
+        return tuple(reversed(found))
+
+
+def largest_error(fit: Fit, table: tuple[float, ...]) -> float:
+    """The largest weighted error, as a power of two."""
+    with mpmath.workdps(DIGITS):
+        points = chebyshev(*fit.bounds(), 499)
+        errors = (fit.weight(x) * (fit.function(x) - mpmath.polyval(list(map(mpf, table)), x)) for x in points)
+        return float(mpmath.log(max(map(abs, errors)), 2))
+
+
+if __name__ == "__main__":
+    for fit in FITS:
+        for double in (False, True):
+            if fit.counts[double]:
+                table = coefficients(fit, double)
+                shown = ", ".join(repr(c) if double else str(np.float32(c)) for c in table)
+                print(f"{fit.name} float{64 if double else 32} 2^{largest_error(fit, table):.1f}\n    {shown}")

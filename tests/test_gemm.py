@@ -1,0 +1,296 @@
+"""Matrix products against NumPy in float64: any shape, strides and tile, between pages that may not be touched."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from numba import njit, types
+from numpy.typing import NDArray
+
+from graphc.codegen.intrinsics.gemm import dots, dots_tile, host_vector_bytes, micro, micro_transposed, pack, tile
+from graphc.codegen.intrinsics.target import host_vector_registers
+
+Array = NDArray[Any]
+DTYPES = ("float32", "float64")
+TILES = ((6, 4), (16, 1), (3, 3), (1, 8))
+EXCHANGED = ((10, 2), (3, 1))
+DOTS = ((4, 5), (2, 8), (1, 1))
+
+
+def fenced(size: int, at_end: bool) -> Array:
+    """Bytes that begin or end at a page whose touching is fatal."""
+    page = mmap.PAGESIZE
+    pages = max(1, -(-size // page))
+    memory = mmap.mmap(-1, (pages + 2) * page)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    for fence in (address, address + (pages + 1) * page):
+        assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(fence), ctypes.c_size_t(page), 0) == 0
+    start = page + (pages * page - size if at_end else 0)
+    return np.frombuffer(memory, np.uint8, size, start)
+
+
+def placed(values: Array, strides: tuple[int, ...], at_end: bool) -> Array:
+    """A copy of the values with these strides, in fenced memory; the bytes between them are 0xFF (a NaN)."""
+    spans = [(n - 1) * stride for n, stride in zip(values.shape, strides, strict=True)]
+    low, high = sum(min(0, span) for span in spans), sum(max(0, span) for span in spans) + values.itemsize
+    memory = fenced(high - low, at_end)
+    memory[:] = 0xFF
+    array: Array = np.ndarray(values.shape, values.dtype, memory, -low, strides)
+    array[...] = values
+    return array
+
+
+@cache
+def product(dtype: str, MR: int, NV: int) -> Callable[..., None]:
+    """The loops that a text has around `micro`: K in blocks of KC; B packed, or read in place if panel is 0."""
+    size = np.dtype(dtype).itemsize
+    NR = NV * host_vector_bytes() // size
+    multiply, copy = micro(dtype, MR, NV), pack(dtype, NV)
+
+    @njit([types.void(*[types.int64] * 14)])
+    def run(
+        M: int, N: int, K: int, a: int, a_row: int, a_col: int, b: int, b_row: int, b_col: int,
+        c: int, c_row: int, panel: int, KC: int, accumulate: int,
+    ) -> None:  # fmt: skip
+        for k in range(0, K, KC):
+            depth = min(KC, K - k)
+            for j in range(0, N, NR):
+                cols, p, p_row = min(NR, N - j), b + k * b_row + j * b_col, b_row
+                if panel:
+                    copy(depth, cols, p, b_row, b_col, panel)
+                    p, p_row = panel, NR * size
+                for i in range(0, M, MR):
+                    a_ik, c_ij = a + i * a_row + k * a_col, c + i * c_row + j * size
+                    multiply(min(MR, M - i), cols, depth, a_ik, a_row, a_col, p, p_row, c_ij, c_row, accumulate + k)
+
+    return run
+
+
+@cache
+def exchanged_product(dtype: str, MR: int, NV: int) -> Callable[..., None]:
+    """The loops around `micro_transposed`, for an A whose columns are contiguous."""
+    size = np.dtype(dtype).itemsize
+    NR = NV * host_vector_bytes() // size
+    multiply = micro_transposed(dtype, MR, NV)
+
+    @njit([types.void(*[types.int64] * 10)])
+    def run(M: int, N: int, K: int, a: int, a_col: int, b: int, b_row: int, b_col: int, c: int, c_row: int) -> None:
+        for i in range(0, M, NR):
+            for j in range(0, N, MR):
+                rows, cols, c_ij = min(MR, N - j), min(NR, M - i), c + i * c_row + j * size
+                multiply(rows, cols, K, b + j * b_col, b_col, b_row, a + i * size, a_col, c_ij, c_row)
+
+    return run
+
+
+@cache
+def transposed_product(dtype: str, MR: int, NR: int) -> Callable[..., None]:
+    """The loops around `dots`."""
+    size, multiply = np.dtype(dtype).itemsize, dots(dtype, MR, NR)
+
+    @njit([types.void(*[types.int64] * 10)])
+    def run(
+        M: int, N: int, K: int, a: int, a_row: int, b: int, b_col: int, c: int, c_row: int, accumulate: int
+    ) -> None:
+        for j in range(0, N, NR):
+            for i in range(0, M, MR):
+                rows, cols, c_ij = min(MR, M - i), min(NR, N - j), c + i * c_row + j * size
+                multiply(rows, cols, K, a + i * a_row, a_row, b + j * b_col, b_col, c_ij, c_row, accumulate)
+
+    return run
+
+
+@cache
+def packing(dtype: str, NV: int) -> Callable[..., None]:
+    copy = pack(dtype, NV)
+
+    @njit([types.void(*[types.int64] * 6)])
+    def run(K: int, cols: int, b: int, b_row: int, b_col: int, p: int) -> None:
+        copy(K, cols, b, b_row, b_col, p)
+
+    return run
+
+
+def layouts(rows: int, cols: int, size: int) -> list[tuple[int, int]]:
+    """Strides of a matrix: by rows, by columns, each with gaps, neither contiguous, and backwards."""
+    return [
+        (cols * size, size), (size, rows * size), ((cols + 3) * size, size), (size, (rows + 5) * size),
+        (2 * cols * size, 2 * size), (-cols * size, size), (size, -rows * size), (cols * size, -size),
+    ]  # fmt: skip
+
+
+def assert_product(c: Array, before: Array, a: Array, b: Array, accumulate: int) -> None:
+    """Within the rounding of a chain of K multiply-adds, and the bytes between the rows of C as they were."""
+    wide_a, wide_b = a.astype(float), b.astype(float)
+    expected, size = wide_a @ wide_b, np.abs(wide_a) @ np.abs(wide_b)
+    if accumulate:
+        expected, size = expected + before, size + np.abs(before)
+    bound = (a.shape[1] + 2) * np.finfo(c.dtype).eps * size
+    assert (np.abs(c - expected) <= bound).all()
+    assert c.base is not None
+    gaps = np.ones(c.base.size, bool)
+    for i in range(c.shape[0]):
+        gaps[i * c.strides[0] : i * c.strides[0] + c.shape[1] * c.itemsize] = False
+    assert (c.base[gaps] == 0xFF).all()
+
+
+def operands(rng: np.random.Generator, dtype: str, M: int, N: int, K: int) -> tuple[Array, Array, Array]:
+    """A [M, K], B [K, N] and C [M, N] of random layouts, C with gaps between its rows."""
+    size, at_end = np.dtype(dtype).itemsize, bool(rng.integers(2))
+    a, b = (
+        placed(rng.standard_normal(shape).astype(dtype), layouts(*shape, size)[rng.integers(8)], at_end)
+        for shape in ((M, K), (K, N))
+    )
+    c = placed(rng.standard_normal((M, N)).astype(dtype), ((N + int(rng.integers(4))) * size, size), at_end)
+    return a, b, c
+
+
+def multiply(dtype: str, shape: tuple[int, int], a: Array, b: Array, c: Array, KC: int, accumulate: int) -> None:
+    """C = A @ B by tiles of this shape; B is packed unless its rows are contiguous and K is even (to try both ways)."""
+    (M, K), N = a.shape, b.shape[1]
+    width = shape[1] * host_vector_bytes()
+    in_place = b.strides[1] == b.itemsize and K % 2 == 0
+    panel = fenced(min(K, KC) * width, True)
+    where = (a.ctypes.data, *a.strides, b.ctypes.data, *b.strides, c.ctypes.data, c.strides[0])
+    product(dtype, *shape)(M, N, K, *where, 0 if in_place else panel.ctypes.data, KC, accumulate)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("large", [False, True])
+def test_products(dtype: str, large: bool) -> None:
+    """Every tile shape and every blocking of K computes the same bits."""
+    rng = np.random.default_rng(large)
+    for _ in range(6 if large else 120):
+        M, N, K = (int(n) for n in rng.integers(1, 200 if large else 41, 3))
+        a, b, c = operands(rng, dtype, M, N, K)
+        before, accumulate, first = c.copy(), int(rng.integers(2)), None
+        for shape in TILES:
+            c[...] = before
+            multiply(dtype, shape, a, b, c, int(rng.choice([K, 1 + K // 3])), accumulate)
+            assert_product(c, before, a, b, accumulate)
+            first = c.copy() if first is None else first
+            np.testing.assert_array_equal(c, first)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_exchanged_products(dtype: str) -> None:
+    """`micro_transposed` computes the bits of `micro`."""
+    rng, size = np.random.default_rng(4), np.dtype(dtype).itemsize
+    for _ in range(80):
+        M, N, K = (int(n) for n in rng.integers(1, 41, 3))
+        _, b, c = operands(rng, dtype, M, N, K)
+        gap, at_end = int(rng.integers(4)) * size, bool(rng.integers(2))
+        a = placed(rng.standard_normal((M, K)).astype(dtype), (size, M * size + gap), at_end)
+        multiply(dtype, TILES[0], a, b, c, K, 0)
+        expected = c.copy()
+        for shape in EXCHANGED:
+            c[...] = np.nan
+            where = (a.ctypes.data, a.strides[1], b.ctypes.data, *b.strides, c.ctypes.data, c.strides[0])
+            exchanged_product(dtype, *shape)(M, N, K, *where)
+            assert_product(c, c, a, b, 0)
+            np.testing.assert_array_equal(c, expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_transposed_products(dtype: str) -> None:
+    """`dots`: the bits of an element do not depend on the tile."""
+    rng, size = np.random.default_rng(2), np.dtype(dtype).itemsize
+    for case in range(100):
+        M, N, K = (int(n) for n in rng.integers(1, 41 if case < 90 else 200, 3))
+        _, _, c = operands(rng, dtype, M, N, K)
+        gap, at_end = int(rng.integers(4)) * size, bool(rng.integers(2))
+        a = placed(rng.standard_normal((M, K)).astype(dtype), (K * size + gap, size), at_end)
+        b = placed(rng.standard_normal((K, N)).astype(dtype), (size, K * size + gap), at_end)
+        before, accumulate, first = c.copy(), int(rng.integers(2)), None
+        for shape in DOTS:
+            c[...] = before
+            where = (a.ctypes.data, a.strides[0], b.ctypes.data, b.strides[1], c.ctypes.data, c.strides[0])
+            transposed_product(dtype, *shape)(M, N, K, *where, accumulate)
+            assert_product(c, before, a, b, accumulate)
+            first = c.copy() if first is None else first
+            np.testing.assert_array_equal(c, first)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("NV", [1, 3, 4])
+def test_panels(dtype: str, NV: int) -> None:
+    """A panel holds B and zeros beyond it, for every layout and every number of columns."""
+    rng, size = np.random.default_rng(3), np.dtype(dtype).itemsize
+    width = NV * host_vector_bytes() // size
+    for cols in range(1, width + 1, max(1, width // 16)):
+        K = int(rng.integers(1, 41))
+        values = rng.standard_normal((K, cols)).astype(dtype)
+        for strides in layouts(K, cols, size):
+            b = placed(values, strides, bool(rng.integers(2)))
+            panel = placed(np.full((K, width), np.nan, dtype), (width * size, size), bool(rng.integers(2)))
+            packing(dtype, NV)(K, cols, b.ctypes.data, *b.strides, panel.ctypes.data)
+            np.testing.assert_array_equal(panel, np.pad(values, ((0, 0), (0, width - cols))))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_no_terms(dtype: str) -> None:
+    """With K = 0 the product is zero, or C as it was."""
+    size = np.dtype(dtype).itemsize
+    single = np.ones((1, 1), dtype)
+    multiply_tile, dot_tile = micro(dtype, 6, 4), dots(dtype, 4, 5)
+
+    @njit([types.void(types.int64, types.int64, types.int64, types.int64)])
+    def run(a: int, c: int, c_row: int, accumulate: int) -> None:
+        multiply_tile(3, 5, 0, a, 0, 0, a, 0, c, c_row, accumulate)
+        dot_tile(3, 5, 0, a, 0, a, 0, c, c_row, accumulate)
+
+    for accumulate in (1, 0):
+        c = placed(np.ones((3, 5), dtype), (5 * size, size), True)
+        run(single.ctypes.data, c.ctypes.data, c.strides[0], accumulate)
+        np.testing.assert_array_equal(c, np.full((3, 5), accumulate, dtype))
+
+
+def test_one_body() -> None:
+    """Calls of one intrinsic share one function of the module, also across njit functions that call each other."""
+    multiply_tile = micro("float32", 2, 1)
+
+    @njit([types.void(types.int64)])
+    def inner(a: int) -> None:
+        multiply_tile(1, 1, 1, a, 4, 4, a, 4, a, 4, 0)
+
+    @njit([types.void(types.int64)])
+    def outer(a: int) -> None:
+        inner(a)
+        multiply_tile(1, 1, 1, a, 4, 4, a, 4, a, 4, 0)
+        multiply_tile(1, 1, 1, a, 4, 4, a, 4, a, 4, 1)
+
+    (text,) = outer.inspect_llvm().values()
+    bodies = [line for line in text.splitlines() if line.startswith("define") and "@graphc_micro_f32_2x1" in line]
+    assert len(bodies) == 1
+    one = np.full(1, 3, np.float32)
+    inner(one.ctypes.data)
+    assert one[0] == 9
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_tiles_fit(dtype: str) -> None:
+    """A tile fits the registers and is not much taller than the product."""
+    for rows in (None, 1, 2, 3, 10, 32, 128, 784):
+        for columns in (None, 1, 10, 16, 17, 48, 80, 512):
+            for height, width in (tile(dtype, columns, rows), dots_tile(columns, rows)):
+                assert height * width + 2 < host_vector_registers()
+                assert rows is None or height < 2 * rows
+
+
+@pytest.mark.parametrize("features", ["+avx,+avx2,+fma", ""])
+def test_narrower_vectors(features: str) -> None:
+    """The same tests on a machine without AVX-512, and without AVX."""
+    if os.environ.get("NUMBA_CPU_NAME") or host_vector_bytes() < 64:
+        pytest.skip("already narrow")
+    environment = os.environ | {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": features}
+    command = [sys.executable, "-m", "pytest", "-q", "-x", __file__, "-k", "float32 and (products or panels)"]
+    assert subprocess.run(command, env=environment, check=False).returncode == 0
