@@ -63,10 +63,10 @@ class Workload:
         return self.expect(arrays, **self.sizes[size])
 
     def disagreement(self, got: Arrays, rights: Iterator[Arrays]) -> str:
-        """"" if every result is within its tolerance of one of the right ones, otherwise what is how far off."""
-        first, others = next(rights), itertools.islice(rights, CHOICES)
-        off = self._off(got, first)
-        return "" if any(not self._off(got, right) for right in others if off) else off
+        """Empty if all results are within tolerance of one of the right ones; otherwise what is off, and how far."""
+        off = self._off(got, next(rights))
+        others = itertools.islice(rights, CHOICES)
+        return "" if not off or any(not self._off(got, right) for right in others) else off
 
     def _off(self, got: Arrays, want: Arrays) -> str:
         if missing := want.keys() - got.keys():

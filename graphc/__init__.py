@@ -49,15 +49,9 @@ bool = bool_
 _ARC_NAMES = {name: FUNCTIONS[standard] for name, standard in NUMPY_NAMES.items() if name.startswith("arc")}
 globals().update(FUNCTIONS | _ARC_NAMES)
 
-# What is imported when it is first asked for: the module that holds the name, or the module itself.
-_LATER = {
-    "compile": "graphc.compile",
-    "Options": "graphc.compile",
-    "CompiledFunction": "graphc.runtime",
-    "losses": "graphc.losses",
-    "nn": "graphc.nn",
-    "optim": "graphc.optim",
-}
+# Imported when they are first asked for.
+_LATER_MODULES = ("losses", "nn", "optim")
+_LATER_NAMES = {"compile": "graphc.compile", "Options": "graphc.compile"}
 
 __all__ = [
     "CacheError",
@@ -95,15 +89,15 @@ __all__ = [
     "value_and_grad",
     "vjp",
 ]
-__all__ += [*sorted(FUNCTIONS), *_ARC_NAMES, *_LATER]
+__all__ += [*sorted(FUNCTIONS), *_ARC_NAMES, *_LATER_MODULES, *_LATER_NAMES]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
+    if name in _LATER_MODULES:
+        return importlib.import_module(f"graphc.{name}")
+    if name not in _LATER_NAMES:
         raise AttributeError(f"module 'graphc' has no attribute {name!r}")
-    module = importlib.import_module(_LATER[name])
-    value = module if module.__name__ == f"graphc.{name}" and name != "compile" else getattr(module, name)
-    globals()[name] = value
+    globals()[name] = value = getattr(importlib.import_module(_LATER_NAMES[name]), name)
     return value
 
 

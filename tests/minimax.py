@@ -51,6 +51,26 @@ def cbrt_bounds() -> tuple[Any, Any]:
     return mpmath.sqrt(mpf(1) / 2) - 1, mpmath.sqrt(2) - 1
 
 
+def angle_bounds() -> tuple[Any, Any]:
+    """Squares of what the reduction leaves of an angle: a quarter of pi, and a little where turns are rounded."""
+    return mpf(0), (mpf("1.004") * mpmath.pi / 4) ** 2
+
+
+def half_bounds() -> tuple[Any, Any]:
+    return mpf(0), mpf(1) / 4
+
+
+def odd_tail(function: Real) -> Real:
+    """(f x - x)/x³ of an odd function for x² given."""
+    return lambda z: (function(mpmath.sqrt(z)) / mpmath.sqrt(z) - 1) / z
+
+
+def scaled_erfc(q: Any) -> Any:
+    """(P - 1)/(1 + q) with P = (1 + 2x)·exp(x²)·erfc x and q = (x - 3.5)/(x + 3.5)."""
+    x = mpf(3.5) * (1 + q) / (1 - q)
+    return ((1 + 2 * x) * mpmath.exp(x * x) * mpmath.erfc(x) - 1) / (1 + q)
+
+
 FITS = (
     Fit("EXP_TAIL", lambda r: (mpmath.expm1(r) - r) / r**2, lambda r: r, lambda: (-half_ln2(), half_ln2()), (5, 10)),
     Fit("SINH_TAIL", lambda z: (mpmath.sinh(mpmath.sqrt(z)) / mpmath.sqrt(z) - 1) / z, lambda z: z,
@@ -60,6 +80,13 @@ FITS = (
     Fit("LOG_TAIL", log_tail, lambda z: z, log_bounds, (3, 7)),
     Fit("POW_TAIL", lambda z: (log_tail(z) - mpf(1) / 12) / z, lambda z: z**2, log_bounds, (4, 8)),
     Fit("INVERSE_CUBE_ROOT", lambda f: 1 / mpmath.cbrt(1 + f), lambda f: mpmath.cbrt(1 + f), cbrt_bounds, (5, 0)),
+    Fit("SINE", odd_tail(mpmath.sin), lambda z: z, angle_bounds, (3, 6)),
+    Fit("COSINE", lambda z: (mpmath.cos(mpmath.sqrt(z)) - 1 + z / 2) / z**2, lambda z: z**2, angle_bounds, (3, 6)),
+    Fit("ARC_TANGENT", odd_tail(mpmath.atan), lambda z: z, half_bounds, (5, 12)),
+    Fit("ARC_SINE", odd_tail(mpmath.asin), lambda z: z, half_bounds, (5, 13)),
+    Fit("ERF", lambda z: mpmath.erf(mpmath.sqrt(z)) / mpmath.sqrt(z) - 1, lambda z: mpf(1),
+        lambda: (mpf(0), mpf(1)), (7, 12)),
+    Fit("SCALED_ERFC", scaled_erfc, lambda q: 1 + q, lambda: (mpf(-1), mpf(7) / 9), (10, 22)),
 )  # fmt: skip
 
 

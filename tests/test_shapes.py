@@ -24,7 +24,7 @@ ALIKE: dict[str, Callable[[Any, Any, Any], Any]] = {
     "split off": lambda lib, x, y: lib.reshape(x, (-1, 2)),
     "unit axes": lambda lib, x, y: lib.reshape(x, (1, -1, 1, 4)),
     "expand_dims": lambda lib, x, y: lib.expand_dims(x, (0, -1)),
-    "squeeze": lambda lib, x, y: lib.squeeze(lib.expand_dims(x, 1)),
+    "squeeze": lambda lib, x, y: lib.squeeze(lib.expand_dims(x, 1), axis=1),
     "permute_dims": lambda lib, x, y: lib.permute_dims(x),
     "matrix_transpose": lambda lib, x, y: lib.matrix_transpose(x),
     "moveaxis": lambda lib, x, y: lib.moveaxis(x, 0, -1),
@@ -171,12 +171,12 @@ def test_constraints_refuse_exactly_the_sizes_that_numpy_refuses() -> None:
         declare, _ = CHECKED[name]
         (found,) = constraints(declare(*inputs(), gc.input("q", ("m",))))
         for n in range(9):
-            rows = {"last": n >= 1, "thirds": n % 3 == 0, "largest": n >= 1, "position": n >= 1}
-            assert holds(found, n=n) == rows.get(name, n >= 4), f"{name} at {n}"
+            allowed = {"last": n >= 1, "thirds": n % 3 == 0, "largest": n >= 1, "position": n >= 1}
+            assert holds(found, n=n) == allowed.get(name, n >= 4), f"{name} at {n}"
 
 
 def test_symbols_never_stand_for_one() -> None:
-    x, y = inputs()
+    x, _ = inputs()
     with pytest.raises(gc.ShapeError, match="axis 0 has length n; only an axis of length 1 can be dropped"):
         gc.squeeze(x, 0)
     assert gc.squeeze(x).shape == x.shape
@@ -186,7 +186,7 @@ def test_symbols_never_stand_for_one() -> None:
 
 def test_errors_with_symbols_name_them() -> None:
     x, y = inputs()
-    n = symbol("n")
+    n: Any = symbol("n")
     with pytest.raises(gc.DeclarationError, match="n - 2 may be negative or not"):
         y[n - 2 :]
     with pytest.raises(gc.ShapeError, match="index n does not lie on axis 0, which has length n"):

@@ -7,7 +7,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from graphc.codegen.intrinsics import exponential, logarithmic, pairs, power
+from graphc.codegen.intrinsics import exponential, logarithmic, pairs, power, special, trigonometric
 
 PAIRS = (
     (pairs.LN2, lambda: mpmath.log(2)),
@@ -23,6 +23,12 @@ TABLES = {
     "LOG_TAIL": logarithmic.LOG_TAIL,
     "POW_TAIL": power.POW_TAIL,
     "INVERSE_CUBE_ROOT": (power.INVERSE_CUBE_ROOT,),
+    "SINE": trigonometric.SINE,
+    "COSINE": trigonometric.COSINE,
+    "ARC_TANGENT": trigonometric.ARC_TANGENT,
+    "ARC_SINE": trigonometric.ARC_SINE,
+    "ERF": special.ERF,
+    "SCALED_ERFC": special.SCALED_ERFC,
 }
 
 

@@ -102,10 +102,7 @@ class Dense(Layer):
         self.kernel_initializer, self.bias_initializer = kernel_initializer, bias_initializer
 
     def build(self, x: Node, rng: np.random.Generator) -> dict[str, Node]:
-        if x.ndim < 2 or not isinstance(x.shape[-1], int):
-            raise ShapeError(
-                f"Dense takes [*batch, inputs] with a fixed number of inputs\n  x: {describe(x)}\n  at {users_line()}"
-            )
+        _require(x.ndim >= 2 and isinstance(x.shape[-1], int), "Dense takes [*batch, inputs] with inputs a number", x)
         dtype = float64 if x.dtype == float64 else float32
         wanted: dict[str, tuple[tuple[int, ...], Any]]
         wanted = {"kernel": ((x.shape[-1], self.units), self.kernel_initializer)}
@@ -116,6 +113,7 @@ class Dense(Layer):
 
     def apply(self, x: Node) -> Node:
         assert self.weights is not None
+        _require(x.ndim >= 2, "Dense takes [*batch, inputs]", x)
         kernel = self.weights["kernel"]
         y = ops.matmul(x if x.dtype.is_float else ops.astype(x, kernel.dtype), kernel)
         return activation_function(self.activation)(y + self.weights["bias"] if self.use_bias else y)
@@ -137,7 +135,11 @@ class Flatten(Layer):
     """x [batch, ...] as [batch, number of values of a sample]."""
 
     def apply(self, x: Node) -> Node:
-        if x.ndim < 1:
-            raise ShapeError(f"Flatten takes [batch, ...]\n  x: {describe(x)}\n  at {users_line()}")
+        _require(x.ndim >= 1, "Flatten takes [batch, ...]", x)
         flat: Node = ops.reshape(x, (x.shape[0], dims.product(x.shape[1:])))
         return flat
+
+
+def _require(fits: bool, wanted: str, x: Node) -> None:
+    if not fits:
+        raise ShapeError(f"{wanted}\n  x: {describe(x)}\n  at {users_line()}")

@@ -67,6 +67,9 @@ class Model:
     def parameters(self) -> list[Node]:
         raise NotImplementedError
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_functions": {}}  # compiled again where they are wanted
+
     def compile(self, optimizer: Any = "adam", loss: Any = None, metrics: Any = None) -> None:
         """Say how to learn: an optimiser and a loss by name or as objects, and a list of metrics.
 

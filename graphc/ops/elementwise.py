@@ -199,13 +199,14 @@ def _pow(b: Any, x: Any, y: Any, /) -> Any:
 
 
 def _pow_adjoint(b: Any, g: Any, out: Any, x: Any, y: Any) -> tuple[Any, Any]:
-    # Where y = 0 the slope along x is 0, though x**(y - 1) may be infinite: there x**0 stands for it.
-    vanishes = b.logical_and(y == 0, b.isinf(1 / x))
-    along_x = g * (y * x ** (b.where(vanishes, 1, y) - 1))
+    exponent = y
+    if not (y.op.name == "constant" and y.attrs["value"].array.all()):
+        # Where y = 0 the slope along x is 0, though x**(y - 1) may be infinite: there x**0 stands for it.
+        exponent = b.where(b.logical_and(y == 0, b.isinf(1 / x)), 1, y)
     # Where x <= 0 no slope along y exists: it is 0, as in TensorFlow.
     undefined = x <= 0
-    along_y = g * (b.where(undefined, 0, out) * b.log(b.where(undefined, 1, x)))
-    return along_x, along_y
+    along_y = b.where(undefined, 0, out) * b.log(b.where(undefined, 1, x))
+    return g * (y * x ** (exponent - 1)), g * along_y
 
 
 def _pow_reference(x: Any, y: Any) -> Any:

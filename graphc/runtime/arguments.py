@@ -1,0 +1,116 @@
+"""The arguments of a call, looked at with care: by position or name, converted where that is safe, shapes checked.
+
+In: what the user passed.  Out: arrays of exactly the declared dtypes, and the sizes of the symbols; or an error that
+names the input, what was declared and what came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphc.codegen.program import Slot
+from graphc.dims import Poly, evaluate, symbols
+from graphc.errors import DTypeError, InputError
+from graphc.types import shape_text
+
+Array = np.ndarray[Any, Any]
+
+
+def describe(slot: Slot) -> str:
+    return f"input {slot.name!r}: {slot.dtype}{shape_text(slot.shape)}"
+
+
+def signature(slots: Sequence[Slot]) -> str:
+    return ", ".join(f"{s.name}: {s.dtype}{shape_text(s.shape)}" for s in slots) or "no inputs"
+
+
+def bind(function: str, slots: Sequence[Slot], args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
+    """The values of the inputs in order, from positions and names."""
+    takes = f"{function} takes ({signature(slots)})"
+    if len(args) > len(slots):
+        raise InputError(f"{takes}: {len(slots)} inputs, got {len(args)} by position")
+    values = dict(zip((s.name for s in slots), args, strict=False))
+    for name, value in kwargs.items():
+        if all(s.name != name for s in slots):
+            raise InputError(f"{takes}; there is no input {name!r}")
+        if name in values:
+            raise InputError(f"{takes}; input {name!r} is given twice, by position and by name")
+        values[name] = value
+    missing = [s.name for s in slots if s.name not in values]
+    if missing:
+        raise InputError(f"{takes}; missing: {', '.join(missing)}")
+    return [values[s.name] for s in slots]
+
+
+def convert(function: str, slot: Slot, value: Any) -> Array:
+    """`value` as an array of exactly the slot's dtype, if NumPy calls the cast safe; Python scalars are weak."""
+    dtype = slot.dtype.numpy
+    array = _as_array(function, slot, value)
+    if array.dtype is dtype and type(array) is np.ndarray:
+        return array
+    if not np.can_cast(array.dtype, dtype, "safe"):
+        array = _weak(function, slot, value, array)
+    array = np.asarray(array).astype(dtype, copy=False)
+    return array if array.dtype is dtype else array.view(dtype)  # an alias of the dtype, such as longlong
+
+
+def _as_array(function: str, slot: Slot, value: Any) -> Array:
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise InputError(f"{function}: {describe(slot)}: the value is not an array ({error})") from None
+    if array.dtype.kind not in "fiub":
+        raise DTypeError(f"{function}: {describe(slot)}: got values of dtype {array.dtype} ({type(value).__name__})")
+    return array
+
+
+def _weak(function: str, slot: Slot, value: Any, array: Array) -> Array:
+    """Python scalars in the dtype of what they meet; everything else that needs an unsafe cast is an error."""
+    kind = slot.dtype.kind
+    if not _made_of_scalars(value) or not (array.dtype.kind in "iub" and kind in "iuf" or array.dtype.kind == kind == "f"):
+        raise DTypeError(
+            f"{function}: {describe(slot)}: got {array.dtype}{list(array.shape)}, and that cast may change values; "
+            f"write np.asarray({slot.name}).astype({slot.dtype.name!r}) if that is meant"
+        )
+    try:
+        return np.array(value, slot.dtype.numpy)
+    except OverflowError as error:
+        raise DTypeError(f"{function}: {describe(slot)}: {error}") from None
+
+
+def _made_of_scalars(value: Any) -> bool:
+    if isinstance(value, (tuple, list)):
+        return all(map(_made_of_scalars, value))
+    return type(value) in (bool, int, float)
+
+
+def symbol_sizes(function: str, slots: Sequence[Slot], shapes: Sequence[tuple[int, ...]]) -> dict[str, int]:
+    """The size of each symbol, found where it stands alone as a dimension of an input; every dimension is checked."""
+    sizes: dict[str, int] = {}
+    fixed_by: dict[str, str] = {}
+    for slot, shape in zip(slots, shapes, strict=True):
+        if len(shape) != len(slot.shape):
+            raise InputError(f"{function}: {describe(slot)} has {len(slot.shape)} dimensions, got shape {list(shape)}")
+        for declared, size in zip(slot.shape, shape, strict=True):
+            name = str(declared)
+            if isinstance(declared, Poly) and name.isidentifier() and name not in sizes:
+                sizes[name], fixed_by[name] = size, slot.name
+    for slot, shape in zip(slots, shapes, strict=True):
+        _check_dims(function, slot, shape, sizes, fixed_by)
+    return sizes
+
+
+def _check_dims(
+    function: str, slot: Slot, shape: tuple[int, ...], sizes: Mapping[str, int], fixed_by: Mapping[str, str]
+) -> None:
+    for declared, size in zip(slot.shape, shape, strict=True):
+        unknown = sorted(symbols(declared) - set(sizes))
+        if unknown:
+            raise InputError(f"{function}: the size of {', '.join(unknown)} is not a dimension of any input")
+        expected = evaluate(declared, sizes)
+        if expected != size:
+            why = "".join(f"; {s} = {sizes[s]} by input {fixed_by[s]!r}" for s in sorted(symbols(declared)))
+            raise InputError(f"{function}: {describe(slot)}: got shape {list(shape)}, where {expected} was expected for {size}{why}")

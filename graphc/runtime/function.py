@@ -1,0 +1,192 @@
+"""CompiledFunction: what gc.compile returns.
+
+In: a Program, its code, the parameters and the structure of the outputs.  Out: a callable.  The fast way is one
+builtin; whatever it refuses comes to the slow way here, which converts, waits or explains.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphc.codegen.program import Program
+from graphc.errors import InputError
+from graphc.runtime.arguments import Array, bind, convert, signature
+from graphc.runtime.machine import Machine
+from graphc.runtime.native import Native
+from graphc.runtime.structure import Skeleton, flatten, unflatten
+from graphc.state import State
+from graphc.types import shape_text
+
+
+class CompiledFunction:
+    """A compiled graph, called by position or by input name.
+
+    `out=` writes into arrays that the caller owns.  A scalar result is a 0-d array.  A pickle holds what
+    `rebuild` is called with, never code.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        native: Native,
+        states: Sequence[State],
+        structure: Skeleton,
+        *,
+        rebuild: tuple[Callable[..., Any], tuple[Any, ...]],
+        stats: Mapping[str, Any],
+    ) -> None:
+        self._program, self._structure, self._rebuild, self._stats = program, structure, rebuild, dict(stats)
+        self._machine = Machine(program, native, states)
+        self._enter = self._machine.enter_new
+        self._kind = np.ndarray if self._machine.single else tuple
+        self._as_it_is = structure == (0 if self._machine.single else tuple(range(len(program.outputs))))
+        _living.add(self)
+
+    def __call__(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
+        if out is None and not kwargs:
+            result = self._enter(*args)
+            if type(result) is self._kind:
+                return result if self._as_it_is else self._structured(result)
+            if type(result) is int:
+                raise self._machine.failure(result)
+        inputs = self._inputs(args, kwargs)
+        return self._structured(self._machine.enter(inputs)) if out is None else self._into(out, inputs)
+
+    def _inputs(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Array]:
+        slots = self._program.inputs
+        return [convert(self.name, slot, v) for slot, v in zip(slots, bind(self.name, slots, args, kwargs), strict=True)]
+
+    def _structured(self, result: Any) -> Any:
+        return unflatten(self._structure, (result,) if self._machine.single else result)
+
+    def _into(self, out: Any, inputs: Sequence[Array]) -> Any:
+        """Write the outputs into `out`, by way of fresh arrays where it is not safe to write at once."""
+        arrays, skeleton = flatten(out)
+        if not _same_structure(skeleton, self._structure):
+            raise InputError(f"{self.name}: out= has another structure than the outputs; wanted {self._outputs_text()}")
+        shapes = self._machine.shape(tuple(a.shape for a in inputs)).outputs
+        for k, (array, shape) in enumerate(zip(arrays, shapes, strict=True)):
+            self._check_out(k, array, shape)
+        if _written_at_once(arrays, inputs):
+            self._machine.enter(inputs, arrays)
+        else:
+            result = self._machine.enter(inputs)
+            for array, value in zip(arrays, (result,) if self._machine.single else result, strict=True):
+                np.copyto(array, value)
+        return out
+
+    def _check_out(self, k: int, array: Any, shape: tuple[int, ...]) -> None:
+        dtype = self._program.outputs[k].dtype
+        wanted = f"{self.name}: out= for output {k} must be a writable array {dtype}{list(shape)}"
+        if not isinstance(array, np.ndarray):
+            raise InputError(f"{wanted}, got {type(array).__name__}")
+        if array.dtype != dtype.numpy or array.shape != shape:
+            raise InputError(f"{wanted}, got {array.dtype}{list(array.shape)}")
+        if not array.flags.writeable:
+            raise InputError(f"{wanted}, got one that is read-only")
+
+    def _outputs_text(self) -> str:
+        leaves = [f"{s.dtype}{shape_text(s.shape)}" for s in self._program.outputs]
+        return str(unflatten(self._structure, leaves))
+
+    def run(self, *, batch_size: int = 32, order: Any = None, **arrays: Any) -> Any:
+        """Many steps in one call, over slices of the inputs that begin with the one leading symbol.
+
+        Step k sees rows k * batch_size and following of those inputs, or the rows that the int array `order` names
+        there; the last step may see fewer.  The others are passed whole.  Every output is a scalar; it comes back as
+        an array of one value a step, as if the function had been called step by step.
+
+        Raises InputError if an input does not fit (before the first step), or if a step fails: the steps before it
+        are done, and the error says how many.
+        """
+        from graphc.runtime.steps import run
+
+        return unflatten(self._structure, run(self._machine, self._inputs((), arrays), batch_size, order))
+
+    @property
+    def name(self) -> str:
+        return self._program.name
+
+    @property
+    def source(self) -> str:
+        """The text that runs."""
+        return self._program.text
+
+    @property
+    def program(self) -> Program:
+        """The program as data."""
+        return self._program
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """Times of compiling, bytes of the workspaces; flops and bytes moved by the last call (None before it)."""
+        shape = self._machine.last_shape
+        return {
+            **self._stats,
+            "flops": shape and shape.flops,
+            "bytes": shape and shape.moved,
+            "workspace": self._machine.nbytes,
+        }
+
+    def explain(self) -> str:
+        """What each pass and the scheduler did."""
+        return "\n".join(f"{title}\n{_indented(rows)}" for title, rows in self._program.records.items())
+
+    def release(self) -> None:
+        """Free the workspaces; the next call makes one."""
+        self._machine.release()
+
+    def __repr__(self) -> str:
+        return f"<compiled {self.name}({signature(self._program.inputs)}) -> {self._outputs_text()}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._rebuild
+
+    def _forked(self) -> None:
+        self._machine.forget_others()
+
+
+_living: weakref.WeakSet[CompiledFunction] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for function in list(_living):
+        function._forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
+def _same_structure(a: Skeleton, b: Skeleton) -> bool:
+    """Whether the skeletons are equal, where a list may stand for a tuple."""
+    if isinstance(a, (tuple, list)) and isinstance(b, (tuple, list)):
+        return len(a) == len(b) and all(map(_same_structure, a, b))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return list(a) == list(b) and all(_same_structure(a[k], b[k]) for k in a)
+    return type(a) is type(b) is int
+
+
+def _written_at_once(arrays: Sequence[Array], inputs: Sequence[Array]) -> bool:
+    """Whether the outputs lie in place and overlap neither an input nor one another."""
+    for k, array in enumerate(arrays):
+        if type(array) is not np.ndarray or not array.flags.c_contiguous or not array.flags.aligned:
+            return False
+        if array.dtype is not np.dtype(array.dtype.name):
+            return False
+        if any(np.may_share_memory(array, other) for other in (*inputs, *arrays[:k])):
+            return False
+    return True
+
+
+def _indented(rows: Any) -> str:
+    if isinstance(rows, Mapping):
+        rows = [f"{k}: {v}" for k, v in rows.items()]
+    elif not isinstance(rows, (tuple, list)):
+        rows = [rows]
+    return "\n".join(f"  {row}" for row in rows)
