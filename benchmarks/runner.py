@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,6 +112,7 @@ class Runner:
         self, peers: Sequence[Peer], threads: Sequence[int], effort: Effort, report: Callable[[str], None]
     ) -> None:
         self.peers, self.threads, self.effort, self.report = peers, threads, effort, report
+        self.workers: dict[tuple[str, int], Process] = {}
         self.scratch = tempfile.TemporaryDirectory(prefix="benchmarks-")
         self.folders = (Path(self.scratch.name) / str(i) for i in itertools.count())
 
@@ -121,6 +122,8 @@ class Runner:
         return measure[workload.measured](workload, size)
 
     def close(self) -> None:
+        for worker in self.workers.values():
+            worker.stop()
         self.scratch.cleanup()
 
     def _check_reference(self, workload: Workload, size: str) -> None:
@@ -135,29 +138,35 @@ class Runner:
                 for variant in peer.variants.get(workload.builder, ()):
                     yield peer, variant, threads
 
+    def _worker(self, peer: Peer, threads: int) -> Process:
+        """The process that is kept for a peer and thread count; a new one if the last has ended."""
+        worker = self.workers.get((peer.name, threads))
+        if worker is None or worker.popen.poll() is not None:
+            worker = self.workers[peer.name, threads] = Process(peer, threads, next(self.folders))
+        return worker
+
     def _steady(self, workload: Workload, size: str) -> list[Row]:
-        rows = []
-        with ExitStack() as stack:
-            turns: list[tuple[Process, Row]] = []
-            for peer, variant, threads in self._entrants(workload):
-                self.report(f"{peer.name} {variant} compiles, threads {threads}")
-                first = Row(workload.name, size, "first call", peer.name, variant, threads)
-                steady = Row(workload.name, size, "call", peer.name, variant, threads)
-                rows += [first, steady]
-                worker = stack.enter_context(process(peer, threads, next(self.folders)))
-                try:
-                    reply = _checked(worker.ask("start", workload=workload.name, size=size, variant=variant))
-                    worker.ask("calibrate")
-                except PeerError as error:
-                    first.problem = steady.problem = str(error)
+        rows = self._rows(workload, size, ("first call", "call"))
+        for first, steady, peer in rows:
+            self.report(f"{peer.name} {first.variant} compiles, threads {first.threads}")
+            worker = self._worker(peer, first.threads)
+            request = {"workload": workload.name, "size": size, "variant": first.variant}
+            reply = self._guard((first, steady), lambda w=worker, r=request: w.ask("start", **r))
+            first.samples += [reply["seconds"]] if reply else []
+        for turn in range(self.effort.turns):
+            for first, steady, peer in rows:
+                if steady.problem:
                     continue
-                first.samples.append(reply["seconds"])
-                turns.append((worker, steady))
-            for turn in range(self.effort.turns):
-                for worker, row in turns:
-                    self.report(f"turn {turn + 1} of {self.effort.turns}: {row.peer} {row.variant}, threads {row.threads}")
-                    row.samples += worker.ask("turn", seconds=self.effort.seconds)["samples"]
-        return rows
+                self.report(f"turn {turn + 1}: {peer.name} {steady.variant}, threads {steady.threads}")
+                worker, seconds = self._worker(peer, steady.threads), self.effort.seconds
+                reply = self._guard(
+                    (first, steady), lambda w=worker, r=steady, s=seconds: w.ask("turn", variant=r.variant, seconds=s)
+                )
+                steady.samples += reply.get("samples", [])
+        for worker in self.workers.values():
+            if worker.popen.poll() is None:
+                worker.ask("forget")
+        return [row for first, steady, _ in rows for row in (first, steady)]
 
     def _fit(self, workload: Workload, size: str) -> list[Row]:
         ask = {"workload": workload.name, "size": size}

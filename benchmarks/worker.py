@@ -14,67 +14,72 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from benchmarks.peers import Program
-from benchmarks.reference import Arrays
-from benchmarks.workloads import WORKLOADS, Workload
+from benchmarks.workloads import WORKLOADS
 
 SAMPLE_SECONDS = 0.02
 LONGEST = 300  # steps after which a sample starts from the first weights: training on would measure denormal numbers
 
 
-class Worker:
-    """A peer's module, and the program that is being measured."""
+@dataclass
+class Running:
+    """A compiled program and the number of steps of a sample."""
 
-    def __init__(self, module: Any) -> None:
-        self.module = module
-        self.program: Program | None = None
-        self.run: Callable[..., Any] = lambda: None
-        self.steps = 1
+    program: Program
+    run: Callable[..., Any]
+    steps: int = 3
 
-    def start(self, workload: str, size: str, variant: str) -> dict[str, Any]:
-        """Compile a program and check its results.  Out: `seconds` from compile to the first result, `disagreement`."""
-        record = WORKLOADS[workload]
-        arrays = record.inputs(size)
-        self.program = getattr(self.module, record.builder)(arrays, variant)
-        begin = time.perf_counter()
-        self.run = self.program.compile()
-        first = self.run(*self.program.batches[0])
-        seconds = time.perf_counter() - begin
-        results = [first, *(self.run(*batch) for batch in self.program.batches[1:])]
-        return {"seconds": seconds, "disagreement": self._disagreement(record, size, arrays, results)}
-
-    def _disagreement(self, record: Workload, size: str, arrays: Arrays, results: list[Any]) -> str:
-        assert self.program is not None
-        values = [_as_float(result) for result in results]
-        got = {"losses": values, **self.program.state()} if record.builder == "training" else {"y": values[0]}
-        return record.disagreement(got, record.expected(size, arrays))
-
-    def calibrate(self) -> dict[str, Any]:
-        """Choose the number of steps of a sample.  Out: `steps`."""
-        self.steps = 3
-        estimate = min(self._sample() for _ in range(3))
-        self.steps = int(np.clip(SAMPLE_SECONDS / estimate, 3, LONGEST))
-        return {"steps": self.steps}
-
-    def turn(self, seconds: float) -> dict[str, Any]:
-        """Time samples until `seconds` have passed.  Out: `samples`, seconds a step."""
-        samples, end = [], time.perf_counter() + seconds
-        while time.perf_counter() < end:
-            samples.append(self._sample())
-        return {"samples": samples}
-
-    def _sample(self) -> float:
-        assert self.program is not None
+    def sample(self) -> float:
+        """Seconds a step, over `steps` steps from the first state."""
         self.program.reset()
         run, plan = self.run, list(itertools.islice(itertools.cycle(self.program.batches), self.steps))
         begin = time.perf_counter()
         for arguments in plan:
             run(*arguments)
         return (time.perf_counter() - begin) / self.steps
+
+
+class Worker:
+    """A peer's module, and the programs of the workload that is being measured, by variant."""
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
+        self.programs: dict[str, Running] = {}
+
+    def start(self, workload: str, size: str, variant: str) -> dict[str, Any]:
+        """Compile a program and check its results.  Out: `seconds` from compile to the first result, `disagreement`."""
+        record = WORKLOADS[workload]
+        arrays = record.inputs(size)
+        program: Program = getattr(self.module, record.builder)(arrays, variant)
+        begin = time.perf_counter()
+        run = program.compile()
+        first = run(*program.batches[0])
+        seconds = time.perf_counter() - begin
+        values = [_as_float(first), *(_as_float(run(*batch)) for batch in program.batches[1:])]
+        got = {"losses": values, **program.state()} if record.builder == "training" else {"y": values[0]}
+        self.programs[variant] = Running(program, run)
+        return {"seconds": seconds, "disagreement": record.disagreement(got, record.expected(size, arrays))}
+
+    def turn(self, variant: str, seconds: float) -> dict[str, Any]:
+        """Time samples until `seconds` have passed.  Out: `samples`, seconds a step."""
+        running, samples = self.programs[variant], []
+        end = time.perf_counter() + seconds
+        if running.steps == 3:
+            estimate = min(running.sample() for _ in range(3))
+            running.steps = int(np.clip(SAMPLE_SECONDS / estimate, 3, LONGEST))
+        while not samples or time.perf_counter() < end:
+            samples.append(running.sample())
+        return {"samples": samples}
+
+    def forget(self) -> dict[str, Any]:
+        """Drop all programs."""
+        self.programs.clear()
+        return {}
 
     def check_fit(self, workload: str, size: str, variant: str) -> dict[str, Any]:
         """Two epochs in the order of the rows.  Out: `disagreement`."""

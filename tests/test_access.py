@@ -140,18 +140,21 @@ def index_of(node: Node) -> tuple[Dim, ...]:
     return piece.index
 
 
-def test_reshape_divides_only_where_an_axis_is_split() -> None:
-    x = gc.input("x", ("n", 3, "m", 4))
-    for after, expected in {
-        ("n", 3, "m", 2, 2): "i0, i1, i2, 2*i3 + i4",
-        ("n", "m", 3, 4): "i0, ((3*i1 + i2) // m)",
-        (1, "n", 1, 3, "m", 4): "i1, i3, i4, i5",
-        (-1,): None,
-    }.items():
-        shown = ", ".join(map(str, index_of(gc.reshape(x, after))))
-        assert expected is None or shown.startswith(expected), f"{after}: {shown}"
-    merged = index_of(gc.reshape(x, ("n", 3, 4 * symbol("m"))))
-    assert list(map(str, merged)) == ["i0", "i1", "(i2 // 4)", "i2 - 4*(i2 // 4)"]
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [
+        (("n", 3, "m", 2, 2), ["i0", "i1", "i2", "2*i3 + i4"]),
+        ((1, "n", 1, 3, "m", 4), ["i1", "i3", "i4", "i5"]),
+        (("n", 3, 4 * symbol("m")), ["i0", "i1", "(i2 // 4)", "-4*(i2 // 4) + i2"]),
+        ((3 * symbol("n"), "m", 4), ["(i0 // 3)", "-3*(i0 // 3) + i0", "i1", "i2"]),
+        (("n", "m", 3, 4), ["i0", "(3*i1 + i2) // m", "3*i1 + i2 - m*((3*i1 + i2) // m)", "i3"]),
+    ],
+)
+def test_reshape_divides_only_where_an_axis_is_split(after: Any, expected: list[str]) -> None:
+    shown = index_of(gc.reshape(gc.input("x", ("n", 3, "m", 4)), after))
+    scope = {"n": 5, "m": 7, "i0": 2, "i1": 1, "i2": 2, "i3": 1, "i4": 1, "i5": 1}
+    assert [size_of(e, scope) for e in shown] == [eval(text, dict(scope)) for text in expected]
+    assert [str(e).count("//") for e in shown] == [text.count("//") for text in expected]
 
 
 def test_pads_ask_only_what_is_not_known() -> None:
@@ -179,3 +182,13 @@ def test_adjoint_is_the_transpose(name: str) -> None:
     backward = sum(np.sum(c * x) for c, x in zip(cotangents, arrays[len(sized) : -1], strict=True))
     np.testing.assert_allclose(forward, backward, rtol=1e-12, atol=1e-12)
     assert all(c.shape == x.shape for c, x in zip(cotangents, arrays[len(sized) : -1], strict=True))
+
+
+def test_slices_and_pads_outside_are_refused() -> None:
+    for end, attrs in ((4, {"start": (2,), "shape": (3,)}), (-1, {"start": (-1,), "shape": (3,)})):
+        with pytest.raises(gc.ShapeError, match=f"index {end} must lie on axis 0, which has length 4"):
+            primitive("_slice", gc.input("x", (4,)), step=(1,), **attrs)
+        with pytest.raises(gc.ShapeError, match=f"index {end} must lie on axis 0, which has length 4"):
+            primitive("_pad", gc.input("x", attrs["shape"]), step=(1,), fill=0.0, start=attrs["start"], shape=(4,))
+    with pytest.raises(gc.DTypeError, match="can't be padded with 0"):
+        primitive("_pad", A, start=(0, 0, 0), step=(1, 1, 1), shape=(2, 3, 5), fill=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -30,7 +31,7 @@ def step(state: tuple[Arrays, Arrays, Arrays, Any], x: Any, t: Any) -> tuple[Any
     params, m, v, count = state
     loss, grads = jax.value_and_grad(loss_of)(params, x, t)
     count = count + 1
-    rate = RATE * jnp.sqrt(-jnp.expm1(count * np.log(BETA2))) / -jnp.expm1(count * np.log(BETA1))
+    rate = RATE * jnp.sqrt(-jnp.expm1(count * math.log(BETA2))) / -jnp.expm1(count * math.log(BETA1))
     m = jax.tree.map(lambda m, g: m + (1 - BETA1) * (g - m), m, grads)
     v = jax.tree.map(lambda v, g: v + (1 - BETA2) * (g * g - v), v, grads)
     params = jax.tree.map(lambda p, m, v: p - rate * m / (jnp.sqrt(v) + EPSILON), params, m, v)

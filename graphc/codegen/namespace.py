@@ -36,7 +36,7 @@ def _plain_names() -> dict[str, Any]:
 
 
 def _made(name: str) -> Any:
-    """Intrinsics that come in families: ld_f4_2_0, st_..., to_f4, micro_f4_6x4, pack_f4_4."""
+    """Intrinsics that come in families: ld_f4_2_0, st_..., to_f4, micro_f4_6x4, micro_transposed_..., dots_..., pack_f4_4."""
     from graphc.codegen.intrinsics import gemm, memory
 
     head, _, rest = name.partition("_")
@@ -44,6 +44,10 @@ def _made(name: str) -> Any:
         return memory.FACTORIES[head](match[1], int(match[2]), int(match[3]))
     if head == "to" and rest in memory.NUMBA_TYPES:
         return memory.cast(rest)
+    if match := re.fullmatch(r"micro_transposed_(f\d)_(\d+)x(\d+)", name):
+        return gemm.micro_transposed(match[1], int(match[2]), int(match[3]))
+    if head == "dots" and (match := re.fullmatch(r"(f\d)_(\d+)x(\d+)", rest)):
+        return gemm.dots(match[1], int(match[2]), int(match[3]))
     if head == "micro" and (match := re.fullmatch(r"(f\d)_(\d+)x(\d+)", rest)):
         return gemm.micro(match[1], int(match[2]), int(match[3]))
     if head == "pack" and (match := re.fullmatch(r"(f\d)_(\d+)", rest)):

@@ -62,28 +62,28 @@ def _infer_scatter(types: Types, attrs: Attrs, found: list[Constraint]) -> Types
     return (TensorType(types[1].dtype, _at(others, axis, attrs["size"])),)
 
 
-def _wrapped(indices: Any, size: int, axis: int) -> Any:
-    """Positions from the start; InputError names the first that does not lie on the axis."""
+def _on_axis(indices: Any, size: int, axis: int) -> Any:
+    """The positions as NumPy takes them; InputError names the first that does not lie on the axis."""
     outside = (indices < -size) | (indices >= size)
     if np.any(outside):
         raise InputError(f"position {indices[outside][0]} does not lie on axis {axis}, which has length {size}")
-    return np.where(indices < 0, indices.astype(np.int64) + size, indices.astype(np.int64))
+    return indices.astype(np.int64)
 
 
 def _gather(x: Any, indices: Any, axis: int) -> Any:
-    wrapped = _wrapped(indices, x.shape[axis], axis)
+    positions = _on_axis(indices, x.shape[axis], axis)
     others = np.broadcast_shapes(_others(x.shape, axis), _others(indices.shape, axis))
-    x, wrapped = (np.broadcast_to(a, _at(others, axis, a.shape[axis])) for a in (x, wrapped))
-    return np.take_along_axis(x, wrapped, axis)
+    x, positions = (np.broadcast_to(a, _at(others, axis, a.shape[axis])) for a in (x, positions))
+    return np.take_along_axis(x, positions, axis)
 
 
 def _scatter(indices: Any, values: Any, axis: int, size: int) -> Any:
-    wrapped, values = np.broadcast_arrays(_wrapped(indices, size, axis), values)
+    positions, values = np.broadcast_arrays(_on_axis(indices, size, axis), values)
     out = np.zeros(_at(_others(values.shape, axis), axis, size), values.dtype)
     at = [
         np.expand_dims(np.arange(n), tuple(j for j in range(values.ndim) if j != k)) for k, n in enumerate(values.shape)
     ]
-    at[axis] = wrapped
+    at[axis] = positions
     np.add.at(out, tuple(at), values)
     return out
 
@@ -92,7 +92,7 @@ def _refuse_constants_outside(indices: Any, size: Dim, axis: int) -> None:
     """Positions that are known already must lie on an axis whose length is."""
     if indices.op.name == "constant" and indices.dtype.is_integer and isinstance(size, int):
         try:
-            _wrapped(indices.attrs["value"].array, size, axis)
+            _on_axis(indices.attrs["value"].array, size, axis)
         except InputError as error:
             raise ShapeError(str(error)) from None
 

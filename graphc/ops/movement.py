@@ -52,8 +52,8 @@ def _groups(before: Shape, after: Shape) -> list[tuple[list[int], list[int]]]:
     ends = {product(before[k] for k in p[:n]): n for n in range(1, len(p) + 1)}
     out, m, start = [], 0, 0
     for n in range(1, len(q) + 1):
-        end = ends.get(product(after[k] for k in q[:n]), 0)
-        if end > m:
+        end = ends.get(product(after[k] for k in q[:n]))
+        if end is not None:
             out.append((p[m:end], q[start:n]))
             m, start = end, n
     return [*out, (p[m:], q[start:])]

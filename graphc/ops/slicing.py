@@ -31,10 +31,10 @@ def _check_steps(
 
 
 def _check_inside(position: Dim, size: Dim, axis: int, found: list[Constraint]) -> None:
-    for room, shown in ((position, position), (size - 1 - position, position)):
+    text = f"index {position} must lie on axis {axis}, which has length {size}"
+    for room in (position, size - 1 - position):
         if is_nonnegative(room):
             continue
-        text = f"index {shown} must lie on axis {axis}, which has length {size}"
         if isinstance(room, int) or is_nonnegative(-room - 1):
             raise ShapeError(text)
         found.append(Constraint(room, ">=", 0, text))

@@ -154,21 +154,6 @@ def compile_module(module: ModuleType) -> bytes:
     """The object file that holds every function of a module written in graphc.runtime.words."""
     from graphc.runtime.words import compile_words
 
-    return _machine_code(llvm.parse_assembly(compile_words(module, _PREFIX)), *host())
-
-
-def host() -> tuple[str, str, str]:
-    """The triple, the name and the features of the processor, as Numba's code generator has them."""
-    from numba.core.registry import cpu_target
-
-    triple, cpu, features = cpu_target.target_context.codegen().magic_tuple()
-    return triple, cpu, features
-
-
-def compile_module(module: ModuleType) -> bytes:
-    """The object file that holds every function of a module written in graphc.runtime.words."""
-    from graphc.runtime.words import compile_words
-
     code = llvm.parse_assembly(compile_words(module, _PREFIX))
     machine = _target_machine(code)
     # Variables into registers and little more: the full set of passes takes ten times as long and saves nothing here.

@@ -184,10 +184,7 @@ def float_intrinsic(emit: Emitter) -> Any:
 
         return x(*operands), codegen
 
-    if arity == 1:
-        template = lambda typingctx, x: typed(x)  # noqa: E731
-    else:
-        template = lambda typingctx, x, y: typed(x, y)  # noqa: E731
+    template: Any = (lambda typingctx, x: typed(x)) if arity == 1 else (lambda typingctx, x, y: typed(x, y))
     template.__name__ = emit.__name__
     template.__doc__ = emit.__doc__
     return intrinsic(template)

@@ -1,0 +1,82 @@
+"""`python -m benchmarks`: measure, show a table, write a JSON file; `--markdown FILE.json` prints README's table."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from benchmarks import machine, report
+from benchmarks.peers import PEERS, Peer
+from benchmarks.runner import FULL, QUICK, Row, Runner, select, select_peers
+from benchmarks.workloads import WORKLOADS, Workload
+
+
+def arguments(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Speed of graphc beside its peers.")
+    parser.add_argument("--only", nargs="+", default=[], metavar="WORKLOAD[/SIZE]", help=", ".join(WORKLOADS))
+    parser.add_argument("--peers", nargs="+", default=[], metavar="PEER", help=", ".join(peer.name for peer in PEERS))
+    parser.add_argument("--threads", nargs="+", type=int, default=[1], metavar="N", help="each is measured")
+    parser.add_argument("--quick", action="store_true", help="few and short samples")
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="default: benchmarks/results/TIME.json")
+    parser.add_argument("--markdown", type=Path, metavar="FILE.json", help="print README's table of a run and stop")
+    parser.add_argument("--into", type=Path, metavar="README.md", help="with --markdown: replace the table of this file")
+    return parser.parse_args(argv)
+
+
+def measure(runner: Runner, chosen: list[tuple[Workload, str]], console: Console, progress: Progress) -> list[Row]:
+    """Rows of all workloads; what was measured before an interrupt is kept."""
+    rows: list[Row] = []
+    task = progress.add_task("", total=len(chosen))
+    try:
+        for workload, size in chosen:
+            runner.report = lambda text, head=f"{workload.name}/{size}": progress.update(task, description=f"{head}: {text}")
+            rows += runner.measure(workload, size)
+            progress.advance(task)
+    except KeyboardInterrupt:
+        console.print("interrupted; what was finished is shown")
+    finally:
+        runner.close()
+    return rows
+
+
+def versions(peers: Sequence[Peer]) -> dict[str, str]:
+    return {name: version for peer in peers if peer.installed for name, version in peer.versions().items()}
+
+
+def main(argv: Sequence[str], peers: Sequence[Peer] = PEERS) -> int:
+    options, console = arguments(argv), Console(stderr=True)
+    if options.markdown:
+        block = report.markdown(*report.load(options.markdown))
+        if options.into:
+            options.into.write_text(report.replace_between_markers(options.into.read_text(), block))
+        else:
+            print(block)
+        return 0
+    try:
+        chosen, peers = select(options.only), select_peers(options.peers, peers)
+    except LookupError as error:
+        console.print(f"[red]error:[/red] {error.args[0]}", soft_wrap=True)
+        return 2
+    if missing := [peer.name for peer in peers if not peer.installed]:
+        console.print(f"not installed: {', '.join(missing)}")
+    now = datetime.datetime.now().astimezone()
+    about = {"time": now.isoformat(timespec="seconds"), "machine": machine.describe(), "versions": versions(peers)}
+    runner = Runner(peers, sorted(set(options.threads)), QUICK if options.quick else FULL, report=console.print)
+    columns = (BarColumn(20), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        rows = measure(runner, chosen, console, progress)
+    Console().print(report.table(rows))
+    out = options.out or Path(__file__).parent / "results" / f"{now:%Y-%m-%d_%H%M%S}.json"
+    report.save(out, rows, {**about, "not installed": missing})
+    console.print(f"written: {out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

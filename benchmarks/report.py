@@ -1,0 +1,146 @@
+"""What is shown of the rows: a table on the terminal, a JSON file, and the table between README's two markers.
+
+A ratio is a peer's median by graphc's, graphc on the fewest threads of the run, the peer on its best number of
+threads.  Below 1 the peer is faster, and the ratio stands out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from benchmarks.runner import Row
+
+BEGIN, END = "<!-- speed: begin -->", "<!-- speed: end -->"
+OURS = "graphc"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row with the best thread count of its peer: median and interquartile range in seconds, ratio to graphc."""
+
+    row: Row
+    median: float
+    spread: float
+    ratio: float | None
+
+    @property
+    def name(self) -> str:
+        return f"{self.row.peer} {self.row.variant}".strip()
+
+    @property
+    def slower_than_peer(self) -> bool:
+        return self.ratio is not None and self.ratio < 1
+
+
+def lines(rows: Sequence[Row]) -> list[Line]:
+    """One line a peer and variant for each measurement, rows with a problem last."""
+    found = []
+    for key in dict.fromkeys((row.workload, row.size, row.measure) for row in rows):
+        group = [row for row in rows if (row.workload, row.size, row.measure) == key]
+        best = [_best([r for r in group if (r.peer, r.variant) == who]) for who in _unique((r.peer, r.variant) for r in group)]
+        ours = next((_median(row) for row in best if row.peer == OURS and row.samples), None)
+        found += [_line(row, ours) for row in sorted(best, key=lambda row: not row.samples)]
+    return found
+
+
+def _unique(items: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    return list(dict.fromkeys(items))
+
+
+def _best(rows: Sequence[Row]) -> Row:
+    """Of one peer's rows the fastest; of graphc's the one on the fewest threads."""
+    timed = [row for row in rows if row.samples] or list(rows)
+    return min(timed, key=lambda row: row.threads if row.peer == OURS or not row.samples else _median(row))
+
+
+def _median(row: Row) -> float:
+    return float(np.median(row.samples))
+
+
+def _line(row: Row, ours: float | None) -> Line:
+    if not row.samples:
+        return Line(row, np.nan, np.nan, None)
+    low, high = np.percentile(row.samples, (25, 75))
+    return Line(row, _median(row), float(high - low), None if ours is None or row.peer == OURS else _median(row) / ours)
+
+
+def seconds(value: float) -> str:
+    """Three digits and a unit.
+
+    >>> seconds(0.0000192), seconds(0.46), seconds(14.2)
+    ('19.2 µs', '460 ms', '14.2 s')
+    """
+    unit, scale = next((u, s) for u, s in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9)) if value >= s or s == 1e-9)
+    return f"{value / scale:.3g} {unit}" if value / scale < 999.5 else f"{value / scale:.0f} {unit}"
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """The table for the terminal."""
+    shown = Table("workload", "measure", "peer", "threads", "median", "spread", "n", "× graphc")
+    last = None
+    for line in lines(rows):
+        row, here = line.row, (line.row.workload, line.row.size, line.row.measure)
+        if last not in (None, here):
+            shown.add_section()
+        title = ("", "") if last == here else (f"{row.workload}/{row.size}", row.measure)
+        last = here
+        if row.problem:
+            shown.add_row(*title, line.name, str(row.threads), f"[red]{row.problem}[/red]", "", "", "")
+            continue
+        ratio = "" if line.ratio is None else f"{line.ratio:.3g}"
+        ratio = f"[bold red]{ratio}[/bold red]" if line.slower_than_peer else ratio
+        numbers = (seconds(line.median), seconds(line.spread), str(len(row.samples)), ratio)
+        shown.add_row(*title, line.name, str(row.threads), *numbers)
+    return shown
+
+
+def save(path: Path, rows: Sequence[Row], about: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**about, "rows": [asdict(row) for row in rows]}, indent=1) + "\n")
+
+
+def load(path: Path) -> tuple[list[Row], dict[str, Any]]:
+    about = json.loads(path.read_text())
+    return [Row(**row) for row in about.pop("rows")], about
+
+
+def markdown(rows: Sequence[Row], about: dict[str, Any]) -> str:
+    """README's table, markers included: a line a measurement, a column a peer, times with ratios to graphc."""
+    found = [line for line in lines(rows) if line.row.measure != "first call"]
+    names = [OURS, *dict.fromkeys(line.name for line in found if line.name != OURS)]
+    text = [f"| | {' | '.join(names)} |", f"|---|{'---:|' * len(names)}"]
+    for key in dict.fromkeys((line.row.workload, line.row.size, line.row.measure) for line in found):
+        cells = {line.name: _cell(line) for line in found if (line.row.workload, line.row.size, line.row.measure) == key}
+        workload, size, measure = key
+        title = f"{workload} {size}" + ("" if measure in ("call", "import") else f", {measure}")
+        text.append(f"| {title} | {' | '.join(cells.get(name, '') for name in names)} |")
+    machine, versions = about["machine"], about["versions"]
+    programs = ", ".join(f"{name} {version}" for name, version in versions.items())
+    text += ["", f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}; {programs}."]
+    text += ["Medians of one run; graphc on its fewest threads, peers on their best; bold: the peer is faster."]
+    return "\n".join([BEGIN, *text, END])
+
+
+def _cell(line: Line) -> str:
+    if line.row.problem:
+        return "disagrees" if line.row.problem.startswith("disagrees") else "fails"
+    if line.ratio is None:
+        return seconds(line.median)
+    ratio = f"{line.ratio:.3g}×" if line.ratio < 999.5 else f"{line.ratio:.0f}×"
+    return f"{seconds(line.median)} ({f'**{ratio}**' if line.slower_than_peer else ratio})"
+
+
+def replace_between_markers(text: str, block: str) -> str:
+    """`text` with its marked part replaced by `block`, which brings its own markers."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the text has no part between {BEGIN} and {END}")
+    return before + block + after

@@ -1,0 +1,190 @@
+"""The whole pipeline on one screen: declared graph -> passes -> schedule -> text -> machine code -> function."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from graphc.dims import symbols
+from graphc.errors import DeclarationError, DTypeError, ShapeError
+from graphc.graph import Graph, Node, describe, users_line
+from graphc.passes import run_pipeline
+from graphc.runtime import cache
+from graphc.runtime.function import CompiledFunction
+from graphc.runtime.native import Native
+from graphc.runtime.structure import Skeleton, flatten
+from graphc.types import Constraint, shape_text
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to compile: `cache` keeps machine code on disk for the next process."""
+
+    cache: bool = True
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """What is compiled: a graph whose outputs are results, then new values of parameters."""
+
+    name: str
+    graph: Graph
+    structure: Skeleton
+    updated: tuple[Node, ...]
+    options: Options
+
+    @property
+    def results(self) -> int:
+        return len(self.graph.outputs) - len(self.updated)
+
+    @property
+    def parameters(self) -> tuple[Node, ...]:
+        """Every parameter that the unit reads or writes, in an order that the graph alone decides."""
+        return tuple(dict.fromkeys((*self.graph.leaves("parameter"), *self.updated)))
+
+    @property
+    def text(self) -> str:
+        """What the machine code depends on: the graph, its inputs, and which parameters the last outputs go to."""
+        order = {p: k for k, p in enumerate(self.parameters)}
+        names = [str(n.name) for n in (*self.graph.inputs, *self.parameters)]
+        unreached = [str(n.type) for n in self.graph.inputs]
+        return f"{self.name}\n{self.graph.text}\n{[order[p] for p in self.updated]}\n{names}\n{unreached}"
+
+
+def compile(
+    inputs: Sequence[Node],
+    outputs: Any,
+    *,
+    updates: Mapping[Node, Any] | None = None,
+    options: Options | None = None,
+    name: str | None = None,
+) -> CompiledFunction:
+    """Compile a graph to a function of `inputs` that returns `outputs`, and sets parameters to their new values.
+
+    `outputs` is a node or a tuple, list or dict of nodes, and the function returns the same structure.  `updates` maps
+    parameters to nodes; all updates of a call are simultaneous, and every output sees the values at entry.
+
+    Raises DeclarationError if a graph needs an input that is not listed, ShapeError or DTypeError if an update does not
+    fit its parameter.
+
+    >>> import graphc as gc
+    >>> x = gc.input("x", ("n",))
+    >>> gc.compile([x], gc.sum(x * x))([3.0, 4.0])
+    array(25.)
+    """
+    leaves, structure = flatten(outputs)
+    for leaf in leaves:
+        if not isinstance(leaf, Node):
+            raise DeclarationError(f"an output is a node, got {leaf!r}")
+    listed = _checked_inputs(inputs)
+    new_values = [_new_value(p, v) for p, v in (updates or {}).items()]
+    graph = Graph((*leaves, *new_values), listed)
+    _check_reached(graph)
+    unit = _Unit(name or "function", graph, structure, tuple(updates or {}), options or Options())
+    return _compile(unit)
+
+
+def _compile(unit: _Unit) -> CompiledFunction:
+    start = time.perf_counter()
+    key = cache.make_key(unit.text, repr(unit.options))
+    entry = cache.load(key) if unit.options.cache else None
+    hit = entry is not None
+    if entry is None:
+        entry = _translate(unit, key)
+        if unit.options.cache:
+            cache.store(key, entry)
+    from graphc.codegen.program import Program
+
+    program = Program.from_json(entry.program)
+    return CompiledFunction(
+        program,
+        Native(entry.code),
+        [p.attrs["state"] for p in unit.parameters],
+        unit.structure,
+        rebuild=(_rebuild, _plain(unit)),
+        stats={"compile_seconds": time.perf_counter() - start, "from_cache": hit},
+    )
+
+
+def _translate(unit: _Unit, key: str) -> cache.Entry:
+    """From a declared graph to machine code.  Numba is imported here, so that a warm start never does."""
+    from graphc.codegen.emit import emit
+    from graphc.codegen.namespace import namespace
+    from graphc.runtime.native import compile_text
+    from graphc.schedule.lower import lower
+    from graphc.schedule.storage import schedule
+
+    unit.graph.verify()
+    graph, records = run_pipeline(unit.graph)
+    graph = lower(graph)
+    results, values = graph.outputs[: unit.results], graph.outputs[unit.results :]
+    plan = schedule(graph, results, list(zip(unit.updated, values, strict=True)), unit.parameters)
+    program = emit(
+        plan,
+        name=unit.name,
+        symbols=_symbols(unit.graph),
+        inputs=unit.graph.inputs,
+        outputs=results,
+        parameters=unit.parameters,
+        written=unit.updated,
+        constraints=_constraints(unit.graph),
+        records={"passes": records},
+    )
+    return cache.Entry(program.to_json(), compile_text(program.text, namespace(program.text), f"<graphc {unit.name} {key[:8]}>"))
+
+
+def _checked_inputs(inputs: Sequence[Node]) -> tuple[Node, ...]:
+    if isinstance(inputs, Node):
+        raise DeclarationError("inputs are a list: gc.compile([x], ...)")
+    seen: dict[str, Node] = {}
+    for node in inputs:
+        if not isinstance(node, Node) or node.op.name != "input":
+            what = describe(node) if isinstance(node, Node) else repr(node)
+            raise DeclarationError(f"{what} is listed as an input, but inputs are made by gc.input")
+        if str(node.name) in seen:
+            raise DeclarationError(f"two inputs are called {node.name!r}: {describe(seen[str(node.name)])} and {describe(node)}")
+        seen[str(node.name)] = node
+    return tuple(inputs)
+
+
+def _new_value(parameter: Any, value: Any) -> Node:
+    if not isinstance(parameter, Node) or parameter.op.name != "parameter":
+        what = describe(parameter) if isinstance(parameter, Node) else repr(parameter)
+        raise DeclarationError(f"updates are for parameters, made by gc.parameter; got {what}")
+    if not isinstance(value, Node):
+        raise DeclarationError(f"the new value of {parameter.name!r} is a node, got {value!r}")
+    if value.dtype != parameter.dtype:
+        raise DTypeError(f"the new value of {describe(parameter)} is {value.dtype}; write gc.astype(value, {str(parameter.dtype)!r})")
+    if value.shape != parameter.shape:
+        raise ShapeError(f"the new value of {describe(parameter)} has shape {shape_text(value.shape)}:\n  {describe(value)}")
+    return value
+
+
+def _check_reached(graph: Graph) -> None:
+    listed = set(graph.inputs)
+    for node in graph.leaves("input"):
+        if node not in listed:
+            raise DeclarationError(f"the outputs need {describe(node)}, which is not listed among the inputs\n  at {users_line()}")
+
+
+def _symbols(graph: Graph) -> list[str]:
+    """Names of the dimensions that a call decides, in order of appearance."""
+    return list(dict.fromkeys(s for node in graph.inputs for d in node.shape for s in sorted(symbols(d))))
+
+
+def _constraints(graph: Graph) -> list[tuple[Constraint, str]]:
+    return list({c: (c, str(n.line)) for n in reversed(graph.nodes) for c in n.constraints}.values())
+
+
+def _plain(unit: _Unit) -> tuple[Any, ...]:
+    """What a pickle holds: one graph with the updated parameters among its outputs, so that all leaves stay shared."""
+    whole = Graph((*unit.graph.outputs, *unit.updated), unit.graph.inputs)
+    return unit.name, whole, unit.structure, len(unit.updated), unit.options
+
+
+def _rebuild(name: str, whole: Graph, structure: Skeleton, updates: int, options: Options) -> CompiledFunction:
+    end = len(whole.outputs) - updates
+    graph = Graph(whole.outputs[:end], whole.inputs)
+    return _compile(_Unit(name, graph, structure, whole.outputs[end:], options))

@@ -1,0 +1,153 @@
+"""Many steps in one call: a compiled loop over minibatches, which comes back at least every 0.2 s to honour signals.
+
+In: a machine, whole arrays, the batch size and perhaps an order of rows.  Out: every output, stacked over the steps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphc.codegen.program import HEADER_WORDS, Program
+from graphc.dims import Poly
+from graphc.errors import InputError
+from graphc.runtime import entry
+from graphc.runtime import layout as at
+from graphc.runtime.arguments import Array, describe
+from graphc.runtime.machine import Machine
+from graphc.runtime.workspace import Words, address, first_output
+
+_SECONDS = 0.1  # how long the compiled loop is meant to run at a time
+
+
+def run(machine: Machine, inputs: Sequence[Array], batch_size: Any, order: Any) -> tuple[Array, ...]:
+    """The outputs of each step.  Raises InputError before the first step if anything does not fit."""
+    program = machine.program
+    batch = _batch_size(program, batch_size)
+    sliced = _sliced(program)
+    whole = [np.ascontiguousarray(a) if a.ndim else a.copy() for a in inputs]
+    rows = _rows(program, whole, sliced)
+    chosen = _order(program, order, rows)
+    count = rows if chosen is None else len(chosen)
+    steps, rest = -(-count // batch), count % batch
+    results = tuple(np.empty(steps, s.dtype.numpy) for s in program.outputs)
+    if steps:
+        with contextlib.ExitStack() as stack:
+            full, tail = (_frame(machine, stack, whole, sliced, n) for n in (min(batch, count), rest or min(batch, count)))
+            gathered = [np.empty((min(batch, count), *whole[k].shape[1:]), whole[k].dtype) for k in sliced]
+            block = _block(machine, whole, sliced, results, gathered)
+            head = {at.FULL: address(full), at.TAIL: address(tail), at.TAIL_STEP: steps - 1, at.BATCH: batch}
+            head |= {at.REST: rest or min(batch, count), at.ORDER: 0 if chosen is None else address(chosen)}
+            for word, value in head.items():
+                block[word] = value
+            _drive(machine, block, steps, (full, tail))
+    return results
+
+
+def _batch_size(program: Program, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise InputError(f"{program.name}.run: batch_size must be an int >= 1, got {value!r}")
+    return int(value)
+
+
+def _sliced(program: Program) -> list[int]:
+    """The inputs that begin with the one leading symbol."""
+    for slot in program.outputs:
+        if slot.shape:
+            raise InputError(f"{program.name}.run: every output must be a scalar, but one is {slot.dtype}{list(slot.shape)}")
+    found = {k: str(s.shape[0]) for k, s in enumerate(program.inputs) if s.shape and _is_symbol(s.shape[0])}
+    names = sorted(set(found.values()))
+    if len(names) != 1:
+        what = f"several do: {', '.join(names)}" if names else "none does"
+        raise InputError(f"{program.name}.run: the inputs to be sliced begin with one symbolic dimension; here {what}")
+    return list(found)
+
+
+def _is_symbol(dim: Any) -> bool:
+    return isinstance(dim, Poly) and str(dim).isidentifier()
+
+
+def _rows(program: Program, whole: Sequence[Array], sliced: Sequence[int]) -> int:
+    """How many rows the sliced inputs have, all the same."""
+    counts: dict[int, str] = {}
+    for k in sliced:
+        slot, array = program.inputs[k], whole[k]
+        if array.ndim != len(slot.shape):
+            raise InputError(f"{program.name}.run: {describe(slot)} has {len(slot.shape)} dimensions, got shape {list(array.shape)}")
+        counts.setdefault(len(array), slot.name)
+    if len(counts) > 1:
+        text = ", ".join(f"{name!r} has {n}" for n, name in counts.items())
+        raise InputError(f"{program.name}.run: the sliced inputs must have the same number of rows, but input {text}")
+    return next(iter(counts))
+
+
+def _order(program: Program, order: Any, rows: int) -> Array | None:
+    """`order` as int64 positions that exist."""
+    if order is None:
+        return None
+    array = np.asarray(order)
+    if array.ndim != 1 or array.dtype.kind not in "iu" and array.size:
+        raise InputError(f"{program.name}.run: order must be a 1-d array of ints, got {array.dtype}{list(array.shape)}")
+    wrong = np.flatnonzero((array < 0) | (array >= rows)) if array.size else array
+    if len(wrong):
+        raise InputError(f"{program.name}.run: order[{wrong[0]}] is {array[wrong[0]]}, but there are rows 0 to {rows - 1}")
+    return np.ascontiguousarray(array, np.int64)
+
+
+def _frame(machine: Machine, stack: contextlib.ExitStack, whole: Sequence[Array], sliced: Sequence[int], rows: int) -> Words:
+    """A frame for steps that see so many rows, with the addresses of the inputs that are passed whole."""
+    key = tuple((rows, *a.shape[1:]) if k in sliced else a.shape for k, a in enumerate(whole))
+    words: Words = stack.enter_context(machine.workspace(machine.shape(key)))
+    words[HEADER_WORDS : HEADER_WORDS + len(whole)] = [address(a) for a in whole]
+    return words
+
+
+def _block(
+    machine: Machine, whole: Sequence[Array], sliced: Sequence[int], results: Sequence[Array], gathered: Sequence[Array]
+) -> Words:
+    """The words that describe the run to the compiled loop."""
+    rows = [
+        [HEADER_WORDS + k, address(whole[k]), whole[k].strides[0] if len(whole[k]) > 1 else whole[k].nbytes, address(g)]
+        for k, g in zip(sliced, gathered, strict=True)
+    ]
+    rows += [[first_output(machine.program) + k, address(r), r.itemsize, 0] for k, r in enumerate(results)]
+    block = np.array([0] * at.RUN_HEAD + sum(rows, []), np.int64)
+    block[at.DESCRIPTOR], block[at.SLICED] = address(machine.descriptor), len(sliced)
+    return block
+
+
+def _drive(machine: Machine, block: Words, steps: int, frames: tuple[Words, Words]) -> None:
+    """Run the compiled loop a tenth of a second at a time, alone with the parameters meanwhile."""
+    loop = entry.native_function("steps", holds_gil=False)
+    budget = 1
+    try:
+        while block[at.STEP] < steps:
+            done = int(block[at.STEP])
+            block[at.END] = min(done + budget, steps)
+            start = time.perf_counter()
+            with _alone(machine):
+                status = loop(address(block), 0, 0)
+            if status:
+                raise _failed(machine, frames, int(block[at.STEP]), steps)
+            seconds = max(time.perf_counter() - start, 1e-9)
+            budget = max(1, min(8 * budget, int(budget * _SECONDS / seconds)))
+    except KeyboardInterrupt:
+        done = int(block[at.STEP])
+        raise KeyboardInterrupt(f"{machine.program.name}.run: interrupted after {done} of {steps} steps, whose updates are kept") from None
+
+
+@contextlib.contextmanager
+def _alone(machine: Machine) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        for state in sorted(set(machine.states), key=id):  # one order for all, so that no two wait for each other
+            stack.enter_context(state.lock)
+        yield
+
+
+def _failed(machine: Machine, frames: Sequence[Words], done: int, steps: int) -> InputError:
+    words = next(f for f in frames if f[at.STATUS])
+    return InputError(f"{machine.explain(words)}\n  in step {done} of a run of {steps}; the updates of the {done} steps before it are kept")

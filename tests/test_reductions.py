@@ -1,0 +1,118 @@
+"""Reductions where it is easy to be wrong: ties, zeros, NaN, infinities, no elements."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from support import evaluate, seeded
+
+import graphc as gc
+from graphc.graph import Graph
+from graphc.op import REGISTRY
+
+INF, NAN = np.inf, np.nan
+
+
+def gradient(declare: Any, values: Any) -> Any:
+    """The gradient of sum(g * declare(x)) with a random g that is given back too."""
+    x = gc.input("x", np.shape(values))
+    y = declare(x)
+    weights = seeded("weights").uniform(1, 2, tuple(map(int, y.shape)))
+    return evaluate([gc.grad(gc.sum(y * weights), x)], [x], [np.array(values, float)])[0], weights
+
+
+@pytest.mark.parametrize("name", ["max", "min"])
+def test_extremes_share_their_cotangent_among_ties(name: str) -> None:
+    sign = 1 if name == "max" else -1
+    rows = sign * np.array([[1.0, 3.0, 3.0], [2.0, 2.0, 2.0], [0.0, -1.0, -2.0]])
+    found, g = gradient(lambda x: getattr(gc, name)(x, axis=1), rows)
+    shares = np.array([[0, 1 / 2, 1 / 2], [1 / 3, 1 / 3, 1 / 3], [1, 0, 0]])
+    np.testing.assert_allclose(found, g[:, None] * shares, rtol=1e-15)
+
+
+@pytest.mark.parametrize("name", ["max", "min"])
+def test_nan_travels_through_extremes(name: str) -> None:
+    x = gc.input("x", (3, 3))
+    a = np.array([[1, NAN, 2], [INF, -INF, 0], [NAN, NAN, NAN]])
+    (found,) = evaluate([getattr(gc, name)(x, axis=1)], [x], [a])
+    np.testing.assert_array_equal(found, getattr(np, name)(a, axis=1))
+
+
+def test_product_has_a_gradient_at_zeros() -> None:
+    rows = np.array([[2.0, 3.0, 4.0], [2.0, 0.0, 4.0], [0.0, 3.0, 0.0], [-0.0, 5.0, 1.0]])
+    found, g = gradient(lambda x: gc.prod(x, axis=1), rows)
+    others = np.array([[12.0, 8.0, 6.0], [0.0, 8.0, 0.0], [0.0, 0.0, 0.0], [5.0, 0.0, 0.0]])
+    np.testing.assert_allclose(found, g[:, None] * others, rtol=1e-15)
+
+
+@pytest.mark.parametrize("name", ["argmax", "argmin"])
+def test_positions_are_the_first_and_nan_wins(name: str) -> None:
+    rows = np.array([[1.0, 3, 3], [-1, -3, -3], [0, NAN, NAN], [INF, -INF, INF], [-0.0, 0.0, -0.0]])
+    x = gc.input("x", rows.shape)
+    (found,) = evaluate([getattr(gc, name)(x, axis=1)], [x], [rows])
+    np.testing.assert_array_equal(found, getattr(np, name)(rows, axis=1))
+
+
+@pytest.mark.parametrize("name", ["argmax", "argmin"])
+def test_positions_scan_as_combine_tells(name: str) -> None:
+    """`combine` alone, folded from the first element on, finds NumPy's position."""
+    better = compile(str(REGISTRY[name].combine), name, "eval")
+    rng = seeded("scan", name)
+    for _ in range(100):
+        row = rng.choice([0.0, 1.0, 2.0, NAN, INF, -INF], 5)
+        best = 0
+        for k in range(1, 5):
+            best = k if eval(better, {"x": row[k], "a": row[best]}) else best
+        assert best == getattr(np, name)(row), str(row)
+
+
+def test_logsumexp_of_infinities() -> None:
+    rows = np.array(
+        [[-INF, -INF, -INF], [0.0, -INF, 1.0], [INF, 0.0, -INF], [1000.0, 1000.0, -1000.0], [NAN, 0.0, 0.0]]
+    )
+    x = gc.input("x", rows.shape)
+    (found,) = evaluate([gc.logsumexp(x, axis=1)], [x], [rows])
+    np.testing.assert_allclose(found, [-INF, np.log1p(np.e), INF, 1000 + np.log(2), NAN], rtol=1e-15)
+    slopes, g = gradient(lambda x: gc.logsumexp(x, axis=1), rows[[0, 1, 3]])
+    p = 1 / (1 + np.e)
+    np.testing.assert_allclose(slopes, g[:, None] * np.array([[0, 0, 0], [p, 0, 1 - p], [0.5, 0.5, 0]]), rtol=1e-14)
+
+
+def test_softmax_of_large_logits() -> None:
+    rows = np.array([[1e4, 0.0, -1e4], [-INF, 0.0, 0.0], [-1e308, -1e308, -1e308]])
+    x = gc.input("x", rows.shape)
+    soft, log = evaluate([gc.softmax(x), gc.log_softmax(x)], [x], [rows])
+    np.testing.assert_allclose(soft, [[1, 0, 0], [0, 0.5, 0.5], [1 / 3, 1 / 3, 1 / 3]], rtol=1e-15)
+    np.testing.assert_allclose(log, [[0.0, -1e4, -2e4], [-INF, -np.log(2), -np.log(2)], [-np.log(3)] * 3], rtol=1e-15)
+
+
+def test_reductions_of_nothing() -> None:
+    x = gc.input("x", ("n", 2))
+    nodes = [getattr(gc, name)(x, axis=0) for name in ("sum", "prod", "any", "all", "mean", "var")]
+    found = evaluate(nodes, [x], [np.zeros((0, 2))])
+    for value, expected in zip(found, (0.0, 1.0, False, True, NAN, NAN), strict=True):
+        np.testing.assert_array_equal(value, np.full(2, expected))
+
+
+def test_means_count_symbolic_axes_without_a_loop() -> None:
+    x = gc.input("x", ("n", "m", 3))
+    a = seeded("mean").normal(size=(4, 5, 3))
+    node = gc.mean(x, axis=(0, 1))
+    np.testing.assert_allclose(evaluate([node], [x], [a])[0], a.mean(axis=(0, 1)), rtol=1e-14)
+    assert sum(n.op.name == "sum" for n in Graph((node,)).nodes) == 1
+    (slope,) = evaluate([gc.grad(gc.sum(node), x)], [x], [a])
+    np.testing.assert_allclose(slope, np.full(a.shape, 1 / 20), rtol=1e-15)
+
+
+@pytest.mark.parametrize("name", ["sum", "prod"])
+@pytest.mark.parametrize(
+    ("dtype", "wide"), [("int8", "int64"), ("uint8", "uint64"), ("bool", "int64"), ("float32", "float32")]
+)
+def test_narrow_integers_are_folded_in_64_bits(name: str, dtype: str, wide: str) -> None:
+    x = gc.input("x", (40,), dtype)
+    a = np.full(40, 1 if dtype == "bool" else 3).astype(dtype)
+    node = getattr(gc, name)(x)
+    assert str(node.dtype) == wide
+    np.testing.assert_allclose(evaluate([node], [x], [a])[0], getattr(np, name)(a), rtol=1e-6)
