@@ -6,10 +6,11 @@ import argparse
 import datetime
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from benchmarks import machine, report
 from benchmarks.peers import PEERS, Peer
@@ -25,7 +26,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="few and short samples")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="default: benchmarks/results/TIME.json")
     parser.add_argument("--markdown", type=Path, metavar="FILE.json", help="print README's table of a run and stop")
-    parser.add_argument("--into", type=Path, metavar="README.md", help="with --markdown: replace the table of this file")
+    parser.add_argument("--into", type=Path, metavar="README.md", help="with --markdown: replace the table in it")
     return parser.parse_args(argv)
 
 
@@ -35,7 +36,7 @@ def measure(runner: Runner, chosen: list[tuple[Workload, str]], console: Console
     task = progress.add_task("", total=len(chosen))
     try:
         for workload, size in chosen:
-            runner.report = lambda text, head=f"{workload.name}/{size}": progress.update(task, description=f"{head}: {text}")
+            runner.report = partial(_describe, progress, task, f"{workload.name}/{size}")
             rows += runner.measure(workload, size)
             progress.advance(task)
     except KeyboardInterrupt:
@@ -43,6 +44,10 @@ def measure(runner: Runner, chosen: list[tuple[Workload, str]], console: Console
     finally:
         runner.close()
     return rows
+
+
+def _describe(progress: Progress, task: TaskID, head: str, text: str) -> None:
+    progress.update(task, description=f"{head}: {text}")
 
 
 def versions(peers: Sequence[Peer]) -> dict[str, str]:
@@ -71,7 +76,7 @@ def main(argv: Sequence[str], peers: Sequence[Peer] = PEERS) -> int:
     columns = (BarColumn(20), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         rows = measure(runner, chosen, console, progress)
-    Console().print(report.table(rows))
+    Console(width=None if sys.stdout.isatty() else 140).print(report.table(rows))
     out = options.out or Path(__file__).parent / "results" / f"{now:%Y-%m-%d_%H%M%S}.json"
     report.save(out, rows, {**about, "not installed": missing})
     console.print(f"written: {out}")

@@ -86,7 +86,7 @@ def _continue(adam: Adam, batches: list[tuple[Any, Any]], losses: list[float]) -
         return
     (x, t), *rest = batches
     _, sums = forward(adam.params, x)
-    doubtful = [(i + 1, *map(int, where)) for i, z in enumerate(sums[:-1]) for where in np.argwhere(np.abs(z) < DOUBT)]
+    doubtful = [(i, r, u) for i, z in enumerate(sums[:-1], start=1) for r, u in np.argwhere(np.abs(z) < DOUBT)]
     for count in range(len(doubtful) + 1):
         for flips in itertools.combinations(doubtful, count):
             branch = copy.deepcopy(adam)

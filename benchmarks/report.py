@@ -6,19 +6,24 @@ threads.  Below 1 the peer is faster, and the ratio stands out.
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.runner import Row
 
 BEGIN, END = "<!-- speed: begin -->", "<!-- speed: end -->"
 OURS = "graphc"
+UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9))
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -42,16 +47,19 @@ class Line:
 def lines(rows: Sequence[Row]) -> list[Line]:
     """One line a peer and variant for each measurement, rows with a problem last."""
     found = []
-    for key in dict.fromkeys((row.workload, row.size, row.measure) for row in rows):
-        group = [row for row in rows if (row.workload, row.size, row.measure) == key]
-        best = [_best([r for r in group if (r.peer, r.variant) == who]) for who in _unique((r.peer, r.variant) for r in group)]
+    for group in _grouped(rows, lambda row: (row.workload, row.size, row.measure)):
+        best = [_best(mine) for mine in _grouped(group, lambda row: (row.peer, row.variant))]
         ours = next((_median(row) for row in best if row.peer == OURS and row.samples), None)
         found += [_line(row, ours) for row in sorted(best, key=lambda row: not row.samples)]
     return found
 
 
-def _unique(items: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    return list(dict.fromkeys(items))
+def _grouped(rows: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
+    """Lists of rows with equal keys, in the order in which the keys come first."""
+    groups: dict[Hashable, list[T]] = {}
+    for row in rows:
+        groups.setdefault(key(row), []).append(row)
+    return list(groups.values())
 
 
 def _best(rows: Sequence[Row]) -> Row:
@@ -77,28 +85,28 @@ def seconds(value: float) -> str:
     >>> seconds(0.0000192), seconds(0.46), seconds(14.2)
     ('19.2 µs', '460 ms', '14.2 s')
     """
-    unit, scale = next((u, s) for u, s in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9)) if value >= s or s == 1e-9)
+    unit, scale = next(((u, s) for u, s in UNITS if value >= 0.9995 * s), UNITS[-1])
     return f"{value / scale:.3g} {unit}" if value / scale < 999.5 else f"{value / scale:.0f} {unit}"
 
 
 def table(rows: Sequence[Row]) -> Table:
     """The table for the terminal."""
-    shown = Table("workload", "measure", "peer", "threads", "median", "spread", "n", "× graphc")
-    last = None
-    for line in lines(rows):
-        row, here = line.row, (line.row.workload, line.row.size, line.row.measure)
-        if last not in (None, here):
-            shown.add_section()
-        title = ("", "") if last == here else (f"{row.workload}/{row.size}", row.measure)
-        last = here
-        if row.problem:
-            shown.add_row(*title, line.name, str(row.threads), f"[red]{row.problem}[/red]", "", "", "")
-            continue
-        ratio = "" if line.ratio is None else f"{line.ratio:.3g}"
-        ratio = f"[bold red]{ratio}[/bold red]" if line.slower_than_peer else ratio
-        numbers = (seconds(line.median), seconds(line.spread), str(len(row.samples)), ratio)
-        shown.add_row(*title, line.name, str(row.threads), *numbers)
+    shown = Table("workload", "peer", "threads", "median", "spread", "n", "× graphc")
+    for group in _grouped(lines(rows), lambda line: (line.row.workload, line.row.size, line.row.measure)):
+        row = group[0].row
+        titles = itertools.chain([f"{row.workload}/{row.size}", row.measure], itertools.repeat(""))
+        for line, title in zip(group, titles, strict=False):
+            shown.add_row(title, line.name, str(line.row.threads), *_numbers(line))
+        shown.add_section()
     return shown
+
+
+def _numbers(line: Line) -> tuple[str, ...]:
+    if line.row.problem:
+        return (f"[red]{escape(line.row.problem)}[/red]",)
+    ratio = "" if line.ratio is None else f"{line.ratio:.3g}"
+    ratio = f"[bold red]{ratio}[/bold red]" if line.slower_than_peer else ratio
+    return seconds(line.median), seconds(line.spread), str(len(line.row.samples)), ratio
 
 
 def save(path: Path, rows: Sequence[Row], about: dict[str, Any]) -> None:
@@ -116,10 +124,9 @@ def markdown(rows: Sequence[Row], about: dict[str, Any]) -> str:
     found = [line for line in lines(rows) if line.row.measure != "first call"]
     names = [OURS, *dict.fromkeys(line.name for line in found if line.name != OURS)]
     text = [f"| | {' | '.join(names)} |", f"|---|{'---:|' * len(names)}"]
-    for key in dict.fromkeys((line.row.workload, line.row.size, line.row.measure) for line in found):
-        cells = {line.name: _cell(line) for line in found if (line.row.workload, line.row.size, line.row.measure) == key}
-        workload, size, measure = key
-        title = f"{workload} {size}" + ("" if measure in ("call", "import") else f", {measure}")
+    for group in _grouped(found, lambda line: (line.row.workload, line.row.size, line.row.measure)):
+        cells, row = {line.name: _cell(line) for line in group}, group[0].row
+        title = f"{row.workload} {row.size}" + ("" if row.measure in ("call", "import") else f", {row.measure}")
         text.append(f"| {title} | {' | '.join(cells.get(name, '') for name in names)} |")
     machine, versions = about["machine"], about["versions"]
     programs = ", ".join(f"{name} {version}" for name, version in versions.items())

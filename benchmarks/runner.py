@@ -26,14 +26,16 @@ ROOT = Path(__file__).parent.parent
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to measure: turns of each peer and their length, and fresh processes where a sample needs one."""
+    """How long to measure: turns of each peer and their length; fresh processes where a sample needs one."""
 
     turns: int
     seconds: float
     processes: int
+    imports: int
 
 
-FULL, QUICK = Effort(turns=5, seconds=0.3, processes=5), Effort(turns=3, seconds=0.05, processes=1)
+FULL = Effort(turns=5, seconds=0.3, processes=3, imports=5)
+QUICK = Effort(turns=3, seconds=0.05, processes=1, imports=1)
 
 
 @dataclass
@@ -71,7 +73,8 @@ class Process:
 
     def ask(self, do: str, **arguments: Any) -> Any:
         """The answer to one request; PeerError if there is none or it says that the peer failed."""
-        assert self.popen.stdin is not None and self.popen.stdout is not None
+        assert self.popen.stdin is not None
+        assert self.popen.stdout is not None
         try:
             self.popen.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
             self.popen.stdin.flush()
@@ -90,9 +93,17 @@ class Process:
         self.log.seek(0)
         return next((line.strip() for line in reversed(self.log.readlines()) if line.strip()), "it said nothing")
 
+    @property
+    def alive(self) -> bool:
+        return self.popen.poll() is None
+
     def stop(self) -> None:
-        self.popen.kill()
-        self.popen.communicate()
+        """End the process: it ends by itself when its stdin does, and is killed if it does not."""
+        try:
+            self.popen.communicate(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            self.popen.communicate()
         self.log.close()
 
 
@@ -111,7 +122,8 @@ class Runner:
     def __init__(
         self, peers: Sequence[Peer], threads: Sequence[int], effort: Effort, report: Callable[[str], None]
     ) -> None:
-        self.peers, self.threads, self.effort, self.report = peers, threads, effort, report
+        self.threads, self.effort, self.report = threads, effort, report
+        self.peers = [peer for peer in peers if peer.installed]
         self.workers: dict[tuple[str, int], Process] = {}
         self.scratch = tempfile.TemporaryDirectory(prefix="benchmarks-")
         self.folders = (Path(self.scratch.name) / str(i) for i in itertools.count())
@@ -131,103 +143,81 @@ class Runner:
         if wrong := reference.disagreements(workload.name, size, arrays, next(workload.expected(size, arrays))):
             raise RuntimeError(f"{workload.name}/{size}: not as stored, nothing is measured: {', '.join(wrong)}")
 
-    def _entrants(self, workload: Workload) -> Iterator[tuple[Peer, str, int]]:
-        """Every peer, variant and thread count; peers that lack the program or are not installed take no part."""
-        for threads, peer in itertools.product(self.threads, self.peers):
-            if peer.installed:
-                for variant in peer.variants.get(workload.builder, ()):
-                    yield peer, variant, threads
-
     def _worker(self, peer: Peer, threads: int) -> Process:
         """The process that is kept for a peer and thread count; a new one if the last has ended."""
         worker = self.workers.get((peer.name, threads))
-        if worker is None or worker.popen.poll() is not None:
+        if worker is None or not worker.alive:
             worker = self.workers[peer.name, threads] = Process(peer, threads, next(self.folders))
         return worker
 
     def _steady(self, workload: Workload, size: str) -> list[Row]:
-        rows = self._rows(workload, size, ("first call", "call"))
-        for first, steady, peer in rows:
+        pairs = self._pairs(workload, size, ("first call", "call"))
+        for first, steady, peer in pairs:
             self.report(f"{peer.name} {first.variant} compiles, threads {first.threads}")
             worker = self._worker(peer, first.threads)
-            request = {"workload": workload.name, "size": size, "variant": first.variant}
-            reply = self._guard((first, steady), lambda w=worker, r=request: w.ask("start", **r))
-            first.samples += [reply["seconds"]] if reply else []
+            reply = _ask((first, steady), worker, "start", workload=workload.name, size=size, variant=first.variant)
+            first.samples += reply.get("seconds", [])
         for turn in range(self.effort.turns):
-            for first, steady, peer in rows:
-                if steady.problem:
-                    continue
-                self.report(f"turn {turn + 1}: {peer.name} {steady.variant}, threads {steady.threads}")
-                worker, seconds = self._worker(peer, steady.threads), self.effort.seconds
-                reply = self._guard(
-                    (first, steady), lambda w=worker, r=steady, s=seconds: w.ask("turn", variant=r.variant, seconds=s)
-                )
-                steady.samples += reply.get("samples", [])
+            for first, steady, peer in pairs:
+                if not steady.problem:
+                    self.report(f"turn {turn + 1}: {peer.name} {steady.variant}, threads {steady.threads}")
+                    worker, seconds = self._worker(peer, steady.threads), self.effort.seconds
+                    reply = _ask((first, steady), worker, "turn", variant=steady.variant, seconds=seconds)
+                    steady.samples += reply.get("seconds", [])
         for worker in self.workers.values():
-            if worker.popen.poll() is None:
+            if worker.alive:
                 worker.ask("forget")
-        return [row for first, steady, _ in rows for row in (first, steady)]
+        return _flat(pairs)
 
     def _fit(self, workload: Workload, size: str) -> list[Row]:
-        ask = {"workload": workload.name, "size": size}
-        rows = self._rows(workload, size, ("first", "second"))
-        for first, second, peer in rows:
-            self.report(f"{peer.name} {first.variant} is checked, threads {first.threads}")
-            with process(peer, first.threads, next(self.folders)) as worker:
-                self._guard((first, second), lambda w=worker, r=first: w.ask("check_fit", variant=r.variant, **ask))
-        for sample in range(self.effort.processes):
-            for first, second, peer in rows:
+        pairs = self._pairs(workload, size, ("first", "second"))
+        for sample in range(self.effort.processes + 1):
+            for first, second, peer in pairs:
                 if first.problem:
                     continue
-                self.report(f"fit {sample + 1}: {peer.name} {first.variant}, threads {first.threads}")
+                self.report(f"fit {sample}: {peer.name} {first.variant}, threads {first.threads}")
+                do = "fit" if sample else "check_fit"
+                request = {"workload": workload.name, "size": size, "variant": first.variant}
                 with process(peer, first.threads, next(self.folders)) as worker:
-                    reply = self._guard((first, second), lambda w=worker, r=first: w.ask("fit", variant=r.variant, **ask))
+                    reply = _ask((first, second), worker, do, **request)
                 for row, seconds in zip((first, second), reply.get("seconds", ()), strict=False):
                     row.samples.append(seconds)
-        return [row for first, second, _ in rows for row in (first, second)]
+        return _flat(pairs)
 
     def _start(self, workload: Workload, size: str) -> list[Row]:
-        rows = self._rows(workload, size, ("cold", "warm"))
+        pairs = self._pairs(workload, size, ("cold", "warm"), self.threads[:1])
         for sample in range(self.effort.processes):
-            for cold, warm, peer in rows:
+            for *both, peer in pairs:
                 cache = next(self.folders)
-                for row in (cold, warm):
+                for row in both:
                     if row.problem:
                         continue
-                    self.report(f"{row.measure} start {sample + 1}: {peer.name} {row.variant}, threads {row.threads}")
+                    self.report(f"{row.measure} start {sample + 1}: {peer.name} {row.variant}")
+                    request = {"workload": workload.name, "size": size, "variant": row.variant}
                     with process(peer, row.threads, cache) as worker:
-                        request = {"workload": workload.name, "size": size, "variant": row.variant}
-                        reply = self._guard((cold, warm), lambda w=worker, r=request: w.ask("start", **r))
-                    row.samples += [reply["seconds"]] if reply else []
-        return [row for cold, warm, _ in rows for row in (cold, warm)]
+                        row.samples += _ask(both, worker, "start", **request).get("seconds", [])
+        return _flat(pairs)
 
-    def _rows(self, workload: Workload, size: str, measures: tuple[str, str]) -> list[tuple[Row, Row, Peer]]:
+    def _pairs(
+        self, workload: Workload, size: str, measures: tuple[str, str], threads: Sequence[int] = ()
+    ) -> list[tuple[Row, Row, Peer]]:
+        """Two empty rows for every peer, variant and thread count; a peer without this program has none."""
         one, two = measures
         return [
             (
-                Row(workload.name, size, one, peer.name, variant, threads),
-                Row(workload.name, size, two, peer.name, variant, threads),
+                Row(workload.name, size, one, peer.name, variant, count),
+                Row(workload.name, size, two, peer.name, variant, count),
                 peer,
             )
-            for peer, variant, threads in self._entrants(workload)
+            for count, peer in itertools.product(threads or self.threads, self.peers)
+            for variant in peer.variants.get(workload.builder, ())
         ]
 
-    def _guard(self, rows: Sequence[Row], ask: Callable[[], Any]) -> Any:
-        """The answer; a failure or a disagreement is written into the rows, and the answer is then empty."""
-        try:
-            return _checked(ask())
-        except PeerError as error:
-            for row in rows:
-                row.problem = str(error)
-                row.samples.clear()
-            return {}
-
     def _import(self, workload: Workload, size: str) -> list[Row]:
-        peers = [peer for peer in self.peers if peer.installed]
-        rows = [Row(workload.name, size, "import", peer.name, "", self.threads[0]) for peer in peers]
+        rows = [Row(workload.name, size, "import", peer.name, "", self.threads[0]) for peer in self.peers]
         cache = next(self.folders)
-        for sample in range(self.effort.processes + 1):
-            for peer, row in zip(peers, rows, strict=True):
+        for sample in range(self.effort.imports + 1):
+            for peer, row in zip(self.peers, rows, strict=True):
                 self.report(f"import {peer.package}")
                 code = f"import time; t = time.perf_counter(); import {peer.package}; print(time.perf_counter() - t)"
                 ran = subprocess.run(
@@ -245,10 +235,22 @@ class Runner:
         return rows
 
 
-def _checked(reply: dict[str, Any]) -> dict[str, Any]:
-    if reply.get("disagreement"):
-        raise PeerError(f"disagrees, not timed: {reply['disagreement']}")
-    return reply
+def _ask(rows: Sequence[Row], worker: Process, do: str, **arguments: Any) -> dict[str, Any]:
+    """The answer; a failure or a disagreement is written into the rows instead, and their samples are dropped."""
+    try:
+        reply: dict[str, Any] = worker.ask(do, **arguments)
+        if not reply.get("disagreement"):
+            return reply
+        problem = f"disagrees, not timed: {reply['disagreement']}"
+    except PeerError as error:
+        problem = str(error)
+    for row in rows:
+        row.problem, row.samples = problem, []
+    return {}
+
+
+def _flat(pairs: Sequence[tuple[Row, Row, Peer]]) -> list[Row]:
+    return [row for one, two, _ in pairs for row in (one, two)]
 
 
 def select(only: Sequence[str]) -> list[tuple[Workload, str]]:

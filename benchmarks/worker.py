@@ -52,7 +52,7 @@ class Worker:
         self.programs: dict[str, Running] = {}
 
     def start(self, workload: str, size: str, variant: str) -> dict[str, Any]:
-        """Compile a program and check its results.  Out: `seconds` from compile to the first result, `disagreement`."""
+        """Compile a program and check its results.  Out: `seconds` to the first result, `disagreement`."""
         record = WORKLOADS[workload]
         arrays = record.inputs(size)
         program: Program = getattr(self.module, record.builder)(arrays, variant)
@@ -63,18 +63,18 @@ class Worker:
         values = [_as_float(first), *(_as_float(run(*batch)) for batch in program.batches[1:])]
         got = {"losses": values, **program.state()} if record.builder == "training" else {"y": values[0]}
         self.programs[variant] = Running(program, run)
-        return {"seconds": seconds, "disagreement": record.disagreement(got, record.expected(size, arrays))}
+        return {"seconds": [seconds], "disagreement": record.disagreement(got, record.expected(size, arrays))}
 
     def turn(self, variant: str, seconds: float) -> dict[str, Any]:
-        """Time samples until `seconds` have passed.  Out: `samples`, seconds a step."""
-        running, samples = self.programs[variant], []
+        """Time samples until `seconds` have passed.  Out: `seconds` a step, one a sample."""
+        running, samples = self.programs[variant], list[float]()
         end = time.perf_counter() + seconds
         if running.steps == 3:
             estimate = min(running.sample() for _ in range(3))
             running.steps = int(np.clip(SAMPLE_SECONDS / estimate, 3, LONGEST))
         while not samples or time.perf_counter() < end:
             samples.append(running.sample())
-        return {"samples": samples}
+        return {"seconds": samples}
 
     def forget(self) -> dict[str, Any]:
         """Drop all programs."""
@@ -89,16 +89,15 @@ class Worker:
         return {"disagreement": record.disagreement(got, record.expected(size, arrays))}
 
     def fit(self, workload: str, size: str, variant: str) -> dict[str, Any]:
-        """Two fits of one model, one after the other.  Out: `seconds` of each, `accuracy` after the first."""
+        """Two fits of one model, one after the other.  Out: `seconds` of each."""
         record = WORKLOADS[workload]
         model = getattr(self.module, record.builder)(record.inputs(size), variant)
-        seconds, accuracies = [], []
+        seconds = []
         for _ in range(2):
             begin = time.perf_counter()
-            history = model.fit(record.sizes[size]["epochs"], True)
+            model.fit(record.sizes[size]["epochs"], True)
             seconds.append(time.perf_counter() - begin)
-            accuracies.append(float(history["accuracy"][-1]))
-        return {"seconds": seconds, "accuracy": accuracies[0]}
+        return {"seconds": seconds}
 
 
 def _as_float(result: Any) -> float:
@@ -108,7 +107,8 @@ def _as_float(result: Any) -> float:
 
 def answer(worker: Worker, request: dict[str, Any]) -> dict[str, Any]:
     try:
-        return getattr(worker, request.pop("do"))(**request)
+        reply: dict[str, Any] = getattr(worker, request.pop("do"))(**request)
+        return reply
     except Exception as error:
         traceback.print_exc()
         return {"error": f"{type(error).__name__}: {error}".splitlines()[0]}

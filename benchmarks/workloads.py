@@ -34,7 +34,8 @@ class Tolerance:
         if got.shape != want.shape:
             return np.inf
         error = np.max(np.abs(got - want), initial=0.0)
-        return float(np.nan_to_num(error / (self.absolute + self.relative * np.max(np.abs(want), initial=0.0)), nan=np.inf))
+        allowed = self.absolute + self.relative * np.max(np.abs(want), initial=0.0)
+        return float(np.nan_to_num(error / allowed, nan=np.inf))
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Workload:
         return self.draw(**self.sizes[size])
 
     def expected(self, size: str, arrays: Arrays) -> Iterator[Arrays]:
-        """The right results, in float64 from the inputs as they were rounded; the most exact first, mostly the only one."""
+        """The right results, in float64 from the inputs as rounded; the most exact first, mostly the only one."""
         return self.expect(arrays, **self.sizes[size])
 
     def disagreement(self, got: Arrays, rights: Iterator[Arrays]) -> str:
@@ -80,7 +81,7 @@ def draw_mlp(widths: tuple[int, ...], batch: int) -> Arrays:
     rng = np.random.default_rng(0)
     drawn = {"x": rng.random((3 * batch, widths[0]))}
     drawn["t"] = np.eye(widths[-1])[rng.integers(widths[-1], size=3 * batch)]
-    for i, (fan_in, fan_out) in enumerate(zip(widths[:-1], widths[1:], strict=True), start=1):
+    for i, (fan_in, fan_out) in enumerate(itertools.pairwise(widths), start=1):
         limit = np.sqrt(6.0 / (fan_in + fan_out))
         drawn[f"W{i}"] = rng.uniform(-limit, limit, (fan_in, fan_out))
         drawn[f"b{i}"] = 0.1 * rng.normal(size=fan_out)

@@ -110,9 +110,9 @@ def _pull_back(node: Node, parts: list[Any]) -> Sequence[Any]:
 
 
 def _unbroadcast(g: Node, shape: Shape) -> Node:
-    """The sum of g over the axes along which an operand of this shape was broadcast."""
+    """The sum of g over the axes along which an operand of this shape was broadcast; equal symbols take its names."""
     if g.shape == shape:
         return g
     g_shape, extra = g.shape, g.ndim - len(shape)
     axes = tuple(range(extra)) + tuple(k + extra for k, d in enumerate(shape) if d == 1 and g_shape[k + extra] != 1)
-    return FUNCTIONS["reshape"](FUNCTIONS["sum"](g, axis=axes), shape) if axes else g
+    return FUNCTIONS["reshape"](FUNCTIONS["sum"](g, axis=axes) if axes else g, shape)

@@ -39,7 +39,9 @@ class Atom:
         if self.kind == "symbol":
             return values[self.operands[0]]
         first, second = (evaluate(p, values) for p in self.operands)
-        return first // second if self.kind == "floor" else max(first, second) if self.kind == "max" else min(first, second)
+        if self.kind == "floor":
+            return first // second if second else 0  # a constraint then says that the sizes do not fit
+        return max(first, second) if self.kind == "max" else min(first, second)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Atom, (self.kind, self.operands)

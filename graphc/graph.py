@@ -184,8 +184,8 @@ _intern_lock = threading.RLock()
 
 
 def _key(op: Op, operands: tuple[Node, ...], attrs: Mapping[str, Any]) -> tuple[Any, ...]:
-    # ids stand for operands: a node keeps them alive, and `==` on nodes would build a node
-    return op.name, tuple(map(id, operands)), tuple((k, type(v), v) for k, v in sorted(attrs.items()))
+    # ids stand for operands: a node keeps them alive, and `==` on nodes would build a node; -0.0 is not 0.0
+    return op.name, tuple(map(id, operands)), tuple((k, type(v), repr(v) if type(v) is float else v) for k, v in sorted(attrs.items()))
 
 
 def make(op: Op, operands: Sequence[Node], attrs: Mapping[str, Any] | None = None) -> Node:

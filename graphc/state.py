@@ -6,6 +6,7 @@ import os
 import threading
 import time
 import weakref
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -20,49 +21,79 @@ def aligned(nbytes: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return raw[start : start + max(nbytes, 1)]
 
 
+_locks: weakref.WeakSet[Lock] = weakref.WeakSet()
+
+
 class Lock:
     """Who may use a parameter: Python alone (`with lock`), one call that writes it, or any number that read it.
 
     Compiled calls look at two words while they hold the GIL: the first counts the calls that read (-1: one writes),
     the second is 1 while Python wants the parameter.  Python sets the second, then waits for the first to be 0.
+    Threads that wait get the lock in the order in which they came; the one that has it may take it again.
     """
-
-    _all: weakref.WeakSet[Lock] = weakref.WeakSet()
 
     def __init__(self) -> None:
         self.words = np.zeros(2, np.int64)
+        self.reset()
+        _locks.add(self)
+
+    def reset(self) -> None:
+        """Free the lock, whoever holds it: in a forked child the other threads are gone."""
+        self.words[:] = 0
+        self._mutex = threading.Lock()
+        self._owner: int | None = None
         self._depth = 0
-        self._threads = threading.RLock()
-        self._all.add(self)
+        self._waiting: deque[tuple[int, threading.Lock]] = deque()
 
     def __enter__(self) -> None:
-        self._threads.acquire()
+        me = threading.get_ident()
+        if self._owner != me:
+            turn = threading.Lock()
+            turn.acquire()
+            with self._mutex:
+                self._waiting.append((me, turn))
+                if self._owner is None:
+                    self._pass_on()
+            self._await(turn, me)
         self._depth += 1
-        self.words[1] = 1
+
+    def _await(self, turn: threading.Lock, me: int) -> None:
         try:
+            turn.acquire()
+            self.words[1] = 1
             while self.words[0]:
                 time.sleep(20e-6)
         except BaseException:
-            self.__exit__()
+            with self._mutex:
+                if self._owner == me:
+                    self._pass_on()
+                else:
+                    self._waiting.remove((me, turn))
             raise
 
     def __exit__(self, *error: Any) -> None:
         self._depth -= 1
         if not self._depth:
-            self.words[1] = 0
-        self._threads.release()
+            with self._mutex:
+                self._pass_on()
 
-    @classmethod
-    def _forked(cls) -> None:
-        """In a forked child no other thread lives, whatever the words say."""
-        for lock in cls._all:
-            lock.words[:] = 0
-            lock._depth = 0
-            lock._threads = threading.RLock()
+    def _pass_on(self) -> None:
+        """Give the lock to the first that waits, if there is one."""
+        if self._waiting:
+            self._owner, turn = self._waiting.popleft()
+            turn.release()
+        else:
+            self._owner = None
+            self.words[1] = 0
+
+
+def _reset_all() -> None:
+    for lock in list(_locks):
+        lock.reset()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=Lock._forked)
+    os.register_at_fork(after_in_child=_reset_all)
 
 
 class State:

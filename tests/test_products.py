@@ -137,3 +137,17 @@ def test_errors_tell_operands_and_shapes() -> None:
     assert "operand 0: input 'x': float64[n, 3]" in text
     assert "operand 1: input 'y': float64[4, m]" in text
     assert "test_products.py" in text
+
+
+def test_symbols_never_stand_for_one() -> None:
+    x, y = gc.input("x", (2, "n")), gc.input("y", (1, 3))
+    (found,) = (c for node in Graph((x @ y,)).nodes for c in node.constraints)
+    assert (str(found.left), found.relation, found.right) == ("n", "==", 1)
+    with pytest.raises(gc.ShapeError, match="labelled 'n' must be equal, got n and 1"):
+        gc.einsum("mn,nk->mnk", x, y)
+
+
+def test_gradients_have_the_shapes_of_what_they_belong_to() -> None:
+    x, w = gc.input("x", ("b", "n")), gc.input("w", (4, 3))
+    slopes = gc.grad(gc.sum(x @ w), [x, w])
+    assert [g.shape for g in slopes] == [x.shape, w.shape]

@@ -49,7 +49,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class Peer:
-    """A row of PEERS.  `variants` names the ways to write each builder's program, each measured; "" where there is one."""
+    """A row of PEERS.  `variants` names the ways to write each builder's program, "" where there is one."""
 
     name: str
     module: str
@@ -84,7 +84,11 @@ PEERS = (
         module="benchmarks.peers.tensorflow_",
         package="tensorflow",
         distributions=("tensorflow", "keras"),
-        variants={"training": ("listing", "function", "jit_compile"), "call": ("function", "jit_compile"), "fit": ("keras",)},
+        variants={
+            "training": ("listing", "function", "jit_compile"),
+            "call": ("function", "jit_compile"),
+            "fit": ("keras",),
+        },
     ),
     Peer(
         name="jax",

@@ -21,10 +21,11 @@ def configure(threads: int) -> None:
 def training(arrays: Arrays, variant: str) -> Program:
     weights = weights_of(arrays)
     params = {name: pytensor.shared(value.copy(), name=name) for name, value in weights.items()}
-    m, v = ([pytensor.shared(np.zeros_like(value)) for value in weights.values()] for _ in range(2))
+    zeros = [np.zeros_like(value) for value in weights.values()]
+    m, v = ([pytensor.shared(value.copy()) for value in zeros] for _ in range(2))
     count = pytensor.shared(np.float32(0))
     start = {**{params[name]: value for name, value in weights.items()}, count: np.float32(0)}
-    start |= {slot: np.zeros_like(value) for slots in (m, v) for slot, value in zip(slots, weights.values(), strict=True)}
+    start |= dict(zip(m + v, zeros + zeros, strict=True))
 
     x, t = pt.matrix("x", dtype="float32"), pt.matrix("t", dtype="float32")
     layers, h = len(params) // 2, x

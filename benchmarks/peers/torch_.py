@@ -1,6 +1,6 @@
 """The programs in PyTorch: `eager` with autograd and the fused Adam, `compile` with one torch.compile over the step.
 
-torch.optim.Adam adds epsilon after the bias correction of v; an epsilon scaled by that correction gives Keras's formula.
+torch.optim.Adam adds epsilon after the bias correction of v: an epsilon scaled by that correction gives Keras's.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class _Nest:
         self.text, self.step, self.group = text, step, step.group
         self.domain = self.group.domain
         self.copied = self.group.members[0] if self.group.kind == "commit" or self.group.members[0] in self.group.reads else None
-        self.made = set() if self.copied else set(self.group.members)
+        self.made = set() if self.copied is not None else set(self.group.members)
         self.flat = is_flat(self.group, lambda n: n not in self.made and n in text.schedule.place)
         rank = len(self.domain)
         split = self.group.inner if self.group.inner is not None else (rank - 1,) if rank > 1 and not self.flat else ()

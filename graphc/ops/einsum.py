@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from graphc.dims import Dim
+from graphc.dims import Dim, same
 from graphc.errors import DeclarationError, ShapeError
 from graphc.op import Array, Op, Reject, Sample, register
-from graphc.ops.linalg import NUMBERS, contract, must_be_equal, summed
+from graphc.ops.linalg import NUMBERS, contract, summed
 from graphc.types import Shape
 
 
@@ -56,17 +56,17 @@ def _check_result(right: str, left: str, hidden: str, subscripts: str) -> None:
 
 
 def _check_lengths(terms: Sequence[str], shapes: Sequence[Shape], named: Collection[str]) -> None:
+    """A named label has one length, in which 1 is like any other; under '...' a literal 1 broadcasts."""
     lengths: dict[str, Dim] = {}
-    for term, shape in zip(terms, shapes, strict=True):
-        for label, d in zip(term, shape, strict=True):
-            if label not in named and (d == 1 or lengths.get(label) == 1):
-                lengths[label] = d if d != 1 else lengths.get(label, 1)
-                continue
-            must_be_equal(
-                lengths.setdefault(label, d),
-                d,
-                f"dimensions labelled {label!r}" if label in named else "dimensions under '...'",
-            )
+    for label, d in (
+        (c, d) for term, shape in zip(terms, shapes, strict=True) for c, d in zip(term, shape, strict=True)
+    ):
+        known = lengths.setdefault(label, d)
+        if label not in named and 1 in (d, known):
+            lengths[label] = d if known == 1 else known
+        elif (d == 1) != (known == 1) or same(d, known) is False:
+            what = f"labelled {label!r}" if label in named else "under '...'"
+            raise ShapeError(f"dimensions {what} must be equal, got {known} and {d}")
 
 
 def _diagonal(b: Any, x: Any, labels: str) -> tuple[Any, str]:

@@ -39,8 +39,8 @@ def _adjoint(
     b: Any, g: Any, y: Any, u: Any, v: Any, *, a_labels: str, b_labels: str, out_labels: str
 ) -> tuple[Any, Any]:
     return (
-        contract(b, g, out_labels, v, b_labels, a_labels),
-        contract(b, u, a_labels, g, out_labels, b_labels),
+        b.reshape(contract(b, g, out_labels, v, b_labels, a_labels), u.shape),
+        b.reshape(contract(b, u, a_labels, g, out_labels, b_labels), v.shape),
     )
 
 
@@ -59,14 +59,14 @@ register(
 
 
 def contract(b: Any, u: Any, u_labels: str, v: Any, v_labels: str, out: str) -> Any:
-    """The sum of products as nodes: what only one operand has is summed first, axes of length 1 broadcast.
+    """The sum of products as nodes: what only one operand has is summed first, axes of the result broadcast.
 
     Where nothing is left to be summed over, it is an elementwise product.
     """
     u, u_labels = summed(b, u, u_labels, v_labels + out)
     v, v_labels = summed(b, v, v_labels, u_labels + out)
-    u, u_labels = _without_ones(b, u, u_labels, dict(zip(v_labels, v.shape, strict=True)))
-    v, v_labels = _without_ones(b, v, v_labels, dict(zip(u_labels, u.shape, strict=True)))
+    u, u_labels = _without_ones(b, u, u_labels, {c: d for c, d in zip(v_labels, v.shape, strict=True) if c in out})
+    v, v_labels = _without_ones(b, v, v_labels, {c: d for c, d in zip(u_labels, u.shape, strict=True) if c in out})
     if set(u_labels + v_labels) <= set(out):
         return _aligned(b, u, u_labels, out) * _aligned(b, v, v_labels, out)
     return b.primitive("_contract", (u, v), a_labels=u_labels, b_labels=v_labels, out_labels=out)
@@ -94,7 +94,7 @@ def _aligned(b: Any, x: Any, labels: str, out: str) -> Any:
 # matmul, tensordot, vecdot, outer
 
 
-def must_be_equal(p: Dim, q: Dim, what: str) -> None:
+def _must_be_equal(p: Dim, q: Dim, what: str) -> None:
     if same(p, q) is False:
         raise ShapeError(f"{what} must be equal, got {p} and {q}")
 
@@ -111,7 +111,7 @@ def _matmul(b: Any, x: Any, y: Any, /) -> Any:
     u, v = b.promoted(x, y)
     if not u.ndim or not v.ndim:
         raise ShapeError("a matrix product needs operands of at least one axis; multiply by a scalar with *")
-    must_be_equal(
+    _must_be_equal(
         u.shape[-1], v.shape[-2:][0], "the last dimension of the first operand and the last but one of the second"
     )
     _must_broadcast(u.shape[:-2], v.shape[:-2])
@@ -132,7 +132,7 @@ def _tensordot(b: Any, x: Any, y: Any, /, axes: Any = 2) -> Any:
     u, v = b.promoted(x, y)
     first, second = _paired_axes(axes, u.ndim, v.ndim)
     for i, j in zip(first, second, strict=True):
-        must_be_equal(u.shape[i], v.shape[j], f"axis {i} of the first operand and axis {j} of the second")
+        _must_be_equal(u.shape[i], v.shape[j], f"axis {i} of the first operand and axis {j} of the second")
     labels = ascii_letters[: u.ndim]
     fresh = iter(ascii_letters[u.ndim :])
     shared = dict(zip(second, first, strict=True))
@@ -162,7 +162,7 @@ def _vecdot(b: Any, x: Any, y: Any, /, *, axis: int = -1) -> Any:
     for node in (u, v):
         normalize_axis(axis, node.ndim, "vecdot")
     u, v = (b.moveaxis(node, axis, -1) for node in (u, v))
-    must_be_equal(u.shape[-1], v.shape[-1], "the lengths of the axis")
+    _must_be_equal(u.shape[-1], v.shape[-1], "the lengths of the axis")
     _must_broadcast(u.shape[:-1], v.shape[:-1])
     batch = [_leading(n.ndim - 1) for n in (u, v)]
     return contract(b, u, batch[0] + "k", v, batch[1] + "k", max(batch, key=len))

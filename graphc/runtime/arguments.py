@@ -70,7 +70,8 @@ def _as_array(function: str, slot: Slot, value: Any) -> Array:
 def _weak(function: str, slot: Slot, value: Any, array: Array) -> Array:
     """Python scalars in the dtype of what they meet; everything else that needs an unsafe cast is an error."""
     kind = slot.dtype.kind
-    if not _made_of_scalars(value) or not (array.dtype.kind in "iub" and kind in "iuf" or array.dtype.kind == kind == "f"):
+    takes = "iubf" if kind == "f" else "iub" if kind in "iu" else "b"
+    if not _made_of_scalars(value) or array.dtype.kind not in takes:
         raise DTypeError(
             f"{function}: {describe(slot)}: got {array.dtype}{list(array.shape)}, and that cast may change values; "
             f"write np.asarray({slot.name}).astype({slot.dtype.name!r}) if that is meant"
@@ -106,11 +107,14 @@ def symbol_sizes(function: str, slots: Sequence[Slot], shapes: Sequence[tuple[in
 def _check_dims(
     function: str, slot: Slot, shape: tuple[int, ...], sizes: Mapping[str, int], fixed_by: Mapping[str, str]
 ) -> None:
-    for declared, size in zip(slot.shape, shape, strict=True):
-        unknown = sorted(symbols(declared) - set(sizes))
+    for axis, (declared, size) in enumerate(zip(slot.shape, shape, strict=True)):
+        names = sorted(symbols(declared))
+        unknown = [s for s in names if s not in sizes]
         if unknown:
             raise InputError(f"{function}: the size of {', '.join(unknown)} is not a dimension of any input")
         expected = evaluate(declared, sizes)
         if expected != size:
-            why = "".join(f"; {s} = {sizes[s]} by input {fixed_by[s]!r}" for s in sorted(symbols(declared)))
-            raise InputError(f"{function}: {describe(slot)}: got shape {list(shape)}, where {expected} was expected for {size}{why}")
+            why = "".join(f"; {s} is {sizes[s]} by input {fixed_by[s]!r}" for s in names)
+            raise InputError(
+                f"{function}: {describe(slot)}: got shape {list(shape)}, where dimension {axis} must be {expected}{why}"
+            )

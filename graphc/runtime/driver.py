@@ -140,7 +140,7 @@ def available(D: int, shape: int, c: int) -> int:
     if load(frame, at.CAPACITY) < load(shape, at.NBYTES):
         return 0
     row = at.TABLE + at.ROW * (load(D, at.INPUTS) + load(D, at.OUTPUTS))
-    for k in range(load(D, at.PARAMETERS)):
+    for _ in range(load(D, at.PARAMETERS)):
         guard = load(D, row + at.GUARD)
         holders = load(guard, at.HOLDERS)
         if load(guard, at.WANTED) or holders < 0 or (holders > 0 and load(D, row + at.WRITES)):
@@ -170,7 +170,8 @@ def create(D: int, shape: int, results: int) -> int:
     row = at.TABLE + at.ROW * load(D, at.INPUTS)
     for k in range(load(D, at.OUTPUTS)):
         ndim = load(D, row + at.NDIM)
-        array = call(load(api, at.NEW_ARRAY), load(api, at.NDARRAY), ndim, dims, load(D, row + at.TYPENUM), 0, 0, 0, 0, 0)
+        typenum = load(D, row + at.TYPENUM)
+        array = call(load(api, at.NEW_ARRAY), load(api, at.NDARRAY), ndim, dims, typenum, 0, 0, 0, 0, 0)
         if array == 0:
             drop(D, results, k)
             return 0
@@ -191,7 +192,7 @@ def load_shape(D: int, frame: int, shape: int) -> int:
     if load(frame, at.LOADED) != load(shape, at.IDENTITY):
         words = shape + 8 * (at.HEAD + load(D, at.KEY_DIMS))
         row = at.TABLE + at.ROW * load(D, at.INPUTS)
-        for k in range(load(D, at.OUTPUTS)):
+        for _ in range(load(D, at.OUTPUTS)):
             words += 8 * load(D, row + at.NDIM)
             row += at.ROW
         copy(frame + 8 * load(D, at.PREPARED_AT), words, 8 * load(D, at.PREPARED))
@@ -215,7 +216,7 @@ def run(D: int, frame: int, releases: int) -> int:
 def hold(D: int, sign: int, c: int) -> int:
     """Take (1) or leave (-1) the guards: a reader adds 1, a writer takes 1 away."""
     row = at.TABLE + at.ROW * (load(D, at.INPUTS) + load(D, at.OUTPUTS))
-    for k in range(load(D, at.PARAMETERS)):
+    for _ in range(load(D, at.PARAMETERS)):
         guard = load(D, row + at.GUARD)
         store(guard, at.HOLDERS, load(guard, at.HOLDERS) + sign * (1 - 2 * load(D, row + at.WRITES)))
         row += at.ROW
@@ -306,14 +307,14 @@ def place(R: int, frame: int, rows: int) -> int:
     first = load(R, at.STEP) * load(R, at.BATCH)
     order = load(R, at.ORDER)
     row = R + 8 * at.RUN_HEAD
-    for k in range(load(R, at.SLICED)):
+    for _ in range(load(R, at.SLICED)):
         address = load(row, at.BASE) + first * load(row, at.STRIDE)
         if order:
             address = load(row, at.GATHERED)
             gather(row, order + 8 * first, rows)
         store(frame, load(row, at.WORD), address)
         row += 8 * at.RUN_ROW
-    for k in range(load(load(R, at.DESCRIPTOR), at.OUTPUTS)):
+    for _ in range(load(load(R, at.DESCRIPTOR), at.OUTPUTS)):
         store(frame, load(row, at.WORD), load(row, at.BASE) + load(R, at.STEP) * load(row, at.STRIDE))
         row += 8 * at.RUN_ROW
     return 0

@@ -10,6 +10,7 @@ import ctypes
 import struct
 import sys
 from collections.abc import Callable
+from functools import cache as cache_forever
 from functools import lru_cache
 from typing import Any
 
@@ -27,7 +28,12 @@ _INT64 = ctypes.c_int64
 
 
 class _Method(ctypes.Structure):  # PyMethodDef
-    _fields_ = [("name", ctypes.c_char_p), ("function", ctypes.c_void_p), ("flags", ctypes.c_int), ("doc", ctypes.c_char_p)]
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("function", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("doc", ctypes.c_char_p),
+    )
 
 
 @lru_cache(maxsize=1)
@@ -43,7 +49,7 @@ def driver() -> Native:
     return Native(entry.code, _FUNCTIONS)
 
 
-@lru_cache(maxsize=None)
+@cache_forever
 def native_function(name: str, *, holds_gil: bool) -> Callable[[int, int, int], int]:
     """A function of the driver that Python can call."""
     kind = (ctypes.PYFUNCTYPE if holds_gil else ctypes.CFUNCTYPE)(_INT64, _INT64, _INT64, _INT64)
@@ -82,7 +88,7 @@ def api_table() -> Words:
         (at.SAVE_THREAD, python.PyEval_SaveThread),
         (at.RESTORE_THREAD, python.PyEval_RestoreThread),
     ):
-        table[word] = ctypes.cast(function, ctypes.c_void_p).value
+        table[word] = ctypes.cast(function, ctypes.c_void_p).value or 0
     return table
 
 
@@ -101,19 +107,17 @@ def supported() -> bool:
     if not getattr(sys, "_is_gil_enabled", lambda: True)():
         return False
     probe = np.zeros((5, 7), np.float32)[:, 1:3]
-    return probe_fields(probe) == expected_fields(probe)
+    return (
+        _field(probe, at.ARRAY_DATA) == address(probe)
+        and _field(probe, at.ARRAY_NDIM, ctypes.c_int32) == 2
+        and tuple((_INT64 * 2).from_address(_field(probe, at.ARRAY_DIMS))) == probe.shape
+        and _field(probe, at.ARRAY_DTYPE) == id(probe.dtype)
+        and _field(probe, at.ARRAY_FLAGS, ctypes.c_int32) & (at.IN_PLACE | at.WRITEABLE) == at.ALIGNED | at.WRITEABLE
+        and _field(probe, at.OBJECT_TYPE) == id(np.ndarray) == _numpy_table()[_PYARRAY_TYPE]
+    )
 
 
-def probe_fields(array: np.ndarray[Any, Any]) -> tuple[int, ...]:
+def _field(array: np.ndarray[Any, Any], offset: int, kind: Any = _INT64) -> int:
     """What the driver would read of an array."""
-    start = id(array)
-    word, dims = (ctypes.c_int64.from_address(start + k).value for k in (at.ARRAY_DATA, at.ARRAY_DIMS))
-    sizes = tuple((ctypes.c_int64 * 2).from_address(dims))
-    ndim, flags = (ctypes.c_int32.from_address(start + k).value for k in (at.ARRAY_NDIM, at.ARRAY_FLAGS))
-    kind, dtype = (ctypes.c_int64.from_address(start + k).value for k in (at.OBJECT_TYPE, at.ARRAY_DTYPE))
-    return word, ndim, *sizes, flags & (at.IN_PLACE | at.WRITEABLE), kind, dtype, _numpy_table()[_PYARRAY_TYPE]
-
-
-def expected_fields(array: np.ndarray[Any, Any]) -> tuple[int, ...]:
-    flags = at.ALIGNED | at.WRITEABLE
-    return address(array), array.ndim, *array.shape, flags, id(np.ndarray), id(array.dtype), id(np.ndarray)
+    value: int = kind.from_address(id(array) + offset).value
+    return value

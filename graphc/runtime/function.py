@@ -18,7 +18,7 @@ from graphc.errors import InputError
 from graphc.runtime.arguments import Array, bind, convert, signature
 from graphc.runtime.machine import Machine
 from graphc.runtime.native import Native
-from graphc.runtime.structure import Skeleton, flatten, unflatten
+from graphc.runtime.structure import Skeleton, leaves_like, unflatten
 from graphc.state import State
 from graphc.types import shape_text
 
@@ -59,16 +59,17 @@ class CompiledFunction:
 
     def _inputs(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Array]:
         slots = self._program.inputs
-        return [convert(self.name, slot, v) for slot, v in zip(slots, bind(self.name, slots, args, kwargs), strict=True)]
+        values = bind(self.name, slots, args, kwargs)
+        return [convert(self.name, slot, value) for slot, value in zip(slots, values, strict=True)]
 
     def _structured(self, result: Any) -> Any:
         return unflatten(self._structure, (result,) if self._machine.single else result)
 
     def _into(self, out: Any, inputs: Sequence[Array]) -> Any:
         """Write the outputs into `out`, by way of fresh arrays where it is not safe to write at once."""
-        arrays, skeleton = flatten(out)
-        if not _same_structure(skeleton, self._structure):
-            raise InputError(f"{self.name}: out= has another structure than the outputs; wanted {self._outputs_text()}")
+        arrays = leaves_like(self._structure, out)
+        if arrays is None:
+            raise InputError(f"{self.name}: out= must have the structure of the outputs, {self._outputs_text()}")
         shapes = self._machine.shape(tuple(a.shape for a in inputs)).outputs
         for k, (array, shape) in enumerate(zip(arrays, shapes, strict=True)):
             self._check_out(k, array, shape)
@@ -161,15 +162,6 @@ def _forked() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
-
-
-def _same_structure(a: Skeleton, b: Skeleton) -> bool:
-    """Whether the skeletons are equal, where a list may stand for a tuple."""
-    if isinstance(a, (tuple, list)) and isinstance(b, (tuple, list)):
-        return len(a) == len(b) and all(map(_same_structure, a, b))
-    if isinstance(a, dict) and isinstance(b, dict):
-        return list(a) == list(b) and all(_same_structure(a[k], b[k]) for k in a)
-    return type(a) is type(b) is int
 
 
 def _written_at_once(arrays: Sequence[Array], inputs: Sequence[Array]) -> bool:

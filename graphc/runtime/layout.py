@@ -25,7 +25,9 @@ LOADED, CAPACITY = 4, 5  # identity of the shape whose values the frame holds; s
     TABLE,  # rows of the inputs, then of the outputs, then of the parameters
 ) = range(15)
 ROW = 3
-DTYPE, NDIM, TYPENUM = range(ROW)  # of inputs and outputs: address of the NumPy dtype, rank, NumPy's number of the dtype
+DTYPE, NDIM, TYPENUM = range(
+    ROW
+)  # of inputs and outputs: address of the NumPy dtype, rank, NumPy's number of the dtype
 GUARD, WRITES = range(2)  # of parameters: address of the guard's words, 1 if a call changes it
 
 # A guard: how many calls read the parameter (-1: one writes it), and whether Python wants it for itself.
@@ -35,7 +37,20 @@ HOLDERS, WANTED = range(2)
 IDENTITY, NBYTES, RELEASES, HEAD = range(4)  # RELEASES: 1 if the call is long enough to let other threads run
 
 # C functions and objects.
-NDARRAY, NEW_ARRAY, NEW_COPY, INCREF, DECREF, NEW_TUPLE, SET_ITEM, NEW_INT, SAVE_THREAD, RESTORE_THREAD, REFUSAL, API_WORDS = range(12)
+(
+    NDARRAY,
+    NEW_ARRAY,
+    NEW_COPY,
+    INCREF,
+    DECREF,
+    NEW_TUPLE,
+    SET_ITEM,
+    NEW_INT,
+    SAVE_THREAD,
+    RESTORE_THREAD,
+    REFUSAL,
+    API_WORDS,
+) = range(12)
 
 # A run of many steps.  After the head: rows of the sliced inputs, then of the outputs.
 DESCRIPTOR, FULL, TAIL, TAIL_STEP, BATCH, REST, ORDER, SLICED, STEP, END, RUN_HEAD = range(11)

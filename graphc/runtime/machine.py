@@ -7,14 +7,14 @@ exactly the declared dtypes; shapes are checked here when they are seen first.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from graphc.codegen.program import HEADER_WORDS, Program
+from graphc.codegen.program import HEADER_WORDS, Program, Slot
 from graphc.errors import InputError
 from graphc.runtime import entry
 from graphc.runtime import layout as at
@@ -35,7 +35,6 @@ from graphc.state import State
 
 _MOST_SHAPES = 64
 _MOST_WORKSPACES = 64
-_PATIENCE = 20e-6  # seconds between two looks at a parameter or a pool that other calls hold
 
 
 class Machine:
@@ -80,16 +79,15 @@ class Machine:
         }
         arrays = [[id(s.dtype.numpy), len(s.shape), s.dtype.numpy.num] for s in (*p.inputs, *p.outputs)]
         guards = [[address(s.lock.words), int(k in p.writes), 0] for k, s in enumerate(self.states)]
-        rows: list[int] = sum(arrays + guards, [])
-        return np.array([head[k] for k in range(at.TABLE)] + rows, np.int64)
+        return np.array([*(head[k] for k in range(at.TABLE)), *itertools.chain(*arrays, *guards)], np.int64)
 
     def enter(self, inputs: Sequence[Array], given: Sequence[Array] = ()) -> Any:
         """The outputs for these inputs: one array or a tuple; written into `given` if there are any."""
         way = self.enter_given if given else self.enter_new
         self.make_ready(inputs)
-        while (result := way(*inputs, *given)) is NotImplemented:
-            time.sleep(_PATIENCE)
-            self.make_ready(inputs)
+        result = way(*inputs, *given)
+        if result is NotImplemented:  # other calls hold a parameter or the workspace: wait for our turn
+            result = self._enter_plainly(*inputs, *given)
         if type(result) is int:
             raise self.failure(result)
         return result
@@ -98,11 +96,7 @@ class Machine:
         """Know the shape of the inputs, and have a free workspace for it."""
         shape = self.shape(tuple(a.shape for a in inputs))
         with self._lock:
-            frame = self._take()
-            while frame and self._memory[frame].nbytes < shape.nbytes:
-                del self._memory[frame]
-                frame = self._take()
-            frame = frame or self._make(shape)
+            frame = self._roomy(shape)
             if frame:
                 self._give(frame)
 
@@ -112,26 +106,38 @@ class Machine:
             found = self._known.get(key)
             if found is None:
                 found = make_shape(self.program, key, symbol_sizes(self.program.name, self.program.inputs, key))
-                gone = entry.native_function("remember", holds_gil=True)(address(self._shapes), found.address, _MOST_SHAPES)
+                remember = entry.native_function("remember", holds_gil=True)
+                gone = remember(address(self._shapes), found.address, _MOST_SHAPES)
                 self._known = {k: s for k, s in self._known.items() if s.address != gone}
                 self._known[key] = found
-                self._most = max(self._most, found.nbytes)
             return found
 
     @contextlib.contextmanager
-    def workspace(self, shape: Shape) -> Any:
+    def workspace(self, shape: Shape) -> Iterator[Words]:
         """The words of a frame for this shape that nobody else uses meanwhile."""
         with self._lock:
-            memory = make_workspace(self.program, shape.nbytes, self._fixed)
+            frame = self._roomy(shape)
+            memory = self._memory[frame] if frame else make_workspace(self.program, shape.nbytes, self._fixed)
         words = frame_words(self.program, memory)
         first, count = prepared_range(self.program)
         words[first:] = shape.words[len(shape.words) - count :]
-        yield words
+        words[at.LOADED] = shape.words[at.IDENTITY]
+        try:
+            yield words
+        finally:
+            if frame:
+                self._give(frame)
 
-    def _make(self, shape: Shape) -> int:
-        if len(self._memory) == _MOST_WORKSPACES:
-            return 0
+    def _roomy(self, shape: Shape) -> int:
+        """A workspace from the pool that is large enough, or a new one; 0 if there are too many already."""
+        frame = self._take()
+        while frame and self._memory[frame].nbytes < shape.nbytes:
+            del self._memory[frame]
+            frame = self._take()
+        if frame or len(self._memory) == _MOST_WORKSPACES:
+            return frame
         memory = make_workspace(self.program, max(self._most, shape.nbytes), self._fixed)
+        self._most = memory.nbytes
         self._memory[address(memory)] = memory
         return address(memory)
 
@@ -178,21 +184,31 @@ class Machine:
         latest = int(self._shapes[1])
         return next((s for s in list(self._known.values()) if s.address == latest), None)
 
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody else uses the parameters meanwhile."""
+        with contextlib.ExitStack() as stack:
+            for state in sorted(set(self.states), key=id):  # one order for all, so that no two wait for each other
+                stack.enter_context(state.lock)
+            yield
+
     def _enter_plainly(self, *arrays: Array) -> Any:
-        """What the driver's `entry` does, for an interpreter or a NumPy that it does not know."""
+        """What the driver's `entry` does, but waiting for its turn, and for objects that the driver does not know."""
         p = self.program
-        if not all(type(a) is np.ndarray and a.dtype is s.dtype.numpy for a, s in zip(arrays, (*p.inputs, *p.outputs), strict=False)):
-            return NotImplemented
-        inputs, given = [np.ascontiguousarray(a) for a in arrays[: len(p.inputs)]], arrays[len(p.inputs) :]
-        if len(inputs) < len(p.inputs) or len(given) not in (0, len(p.outputs)):
+        slots = (*p.inputs, *p.outputs)[: len(arrays)]
+        if len(arrays) not in (len(p.inputs), len(p.inputs) + len(p.outputs)) or not all(map(_is_exact, arrays, slots)):
             return NotImplemented
         shape = self.shape(tuple(a.shape for a in arrays[: len(p.inputs)]))
-        outputs = given or tuple(np.empty(d, s.dtype.numpy) for d, s in zip(shape.outputs, p.outputs, strict=True))
-        with contextlib.ExitStack() as stack, self.workspace(shape) as words:
-            for state in sorted(set(self.states), key=id):
-                stack.enter_context(state.lock)
-            words[HEADER_WORDS : first_output(p)] = [address(a) for a in inputs]
-            words[first_output(p) : first_output(p) + len(outputs)] = [address(a) for a in outputs]
+        inputs = [np.require(a, requirements=("C", "A")) for a in arrays[: len(p.inputs)]]
+        outputs = arrays[len(p.inputs) :] or tuple(
+            np.empty(dims, s.dtype.numpy) for dims, s in zip(shape.outputs, p.outputs, strict=True)
+        )
+        with self.workspace(shape) as words, self.alone():
+            words[HEADER_WORDS : first_output(p) + len(outputs)] = [address(a) for a in (*inputs, *outputs)]
             if entry.native_function("execute", holds_gil=False)(address(self.descriptor), address(words), 0):
                 raise self.explain(words)
         return outputs[0] if self.single else outputs
+
+
+def _is_exact(array: Any, slot: Slot) -> bool:
+    return type(array) is np.ndarray and array.dtype is slot.dtype.numpy and array.ndim == len(slot.shape)

@@ -83,7 +83,7 @@ def _caller(name: str) -> Any:
     from numba.core import cgutils, types
     from numba.extending import intrinsic
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def call(context: Any, a: Any, b: Any, c: Any) -> Any:
         def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             kind = ir.FunctionType(ir.IntType(64), [ir.IntType(64)] * 3)
@@ -99,7 +99,7 @@ def _lower_into(module: Any, name: str, function: FunctionType) -> None:
     from numba.core import compiler, types
     from numba.core.registry import cpu_target
 
-    flags = compiler.Flags()
+    flags: Any = compiler.Flags()
     flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
     flags.fastmath = {"contract"}
     flags.error_model = "numpy"
@@ -139,7 +139,7 @@ def _lean_pipeline() -> Any:
         typed_passes.NoPythonBackend,
     )
 
-    class LeanPipeline(compiler.CompilerBase):  # type: ignore[misc]
+    class LeanPipeline(compiler.CompilerBase):
         def define_pipelines(self) -> list[Any]:
             manager = PassManager("graphc")
             for stage in stages:
@@ -167,8 +167,7 @@ def compile_module(module: ModuleType) -> bytes:
 
 def _optimised(code: Any) -> bytes:
     """The module, optimised once, as an object file."""
-    from numba.core import config
-
+    config = _numba_config()
     machine = _target_machine(code)
     tuning = llvm.create_pipeline_tuning_options(speed_level=int(config.OPT))
     tuning.loop_vectorization = bool(config.LOOP_VECTORIZE)
@@ -180,14 +179,13 @@ def _optimised(code: Any) -> bytes:
 
 def _target_machine(code: Any) -> Any:
     """The machine that Numba compiles for, set up as Numba does; the module is made ready for it."""
-    from numba.core import config
     from numba.core.registry import cpu_target
 
     triple, cpu, features = cpu_target.target_context.codegen().magic_tuple()
     machine = llvm.Target.from_triple(triple).create_target_machine(
         cpu=cpu,
         features=features,
-        opt=int(config.OPT),
+        opt=int(_numba_config().OPT),
         reloc="static" if triple.startswith("x86") else "default",
         codemodel="jitdefault",
         jit=True,
@@ -195,6 +193,12 @@ def _target_machine(code: Any) -> Any:
     code.triple, code.data_layout = triple, str(machine.target_data)
     code.verify()
     return machine
+
+
+def _numba_config() -> Any:
+    from numba.core import config
+
+    return config
 
 
 @lru_cache(maxsize=1)

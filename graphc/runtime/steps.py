@@ -6,6 +6,7 @@ In: a machine, whole arrays, the batch size and perhaps an order of rows.  Out: 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -29,22 +30,24 @@ def run(machine: Machine, inputs: Sequence[Array], batch_size: Any, order: Any) 
     program = machine.program
     batch = _batch_size(program, batch_size)
     sliced = _sliced(program)
-    whole = [np.ascontiguousarray(a) if a.ndim else a.copy() for a in inputs]
+    whole = [np.ascontiguousarray(a).reshape(a.shape) for a in inputs]
     rows = _rows(program, whole, sliced)
     chosen = _order(program, order, rows)
     count = rows if chosen is None else len(chosen)
-    steps, rest = -(-count // batch), count % batch
+    steps = -(-count // batch)
     results = tuple(np.empty(steps, s.dtype.numpy) for s in program.outputs)
-    if steps:
-        with contextlib.ExitStack() as stack:
-            full, tail = (_frame(machine, stack, whole, sliced, n) for n in (min(batch, count), rest or min(batch, count)))
-            gathered = [np.empty((min(batch, count), *whole[k].shape[1:]), whole[k].dtype) for k in sliced]
-            block = _block(machine, whole, sliced, results, gathered)
-            head = {at.FULL: address(full), at.TAIL: address(tail), at.TAIL_STEP: steps - 1, at.BATCH: batch}
-            head |= {at.REST: rest or min(batch, count), at.ORDER: 0 if chosen is None else address(chosen)}
-            for word, value in head.items():
-                block[word] = value
-            _drive(machine, block, steps, (full, tail))
+    if not steps:
+        return results
+    full = min(batch, count)
+    rest = count - (steps - 1) * batch
+    gathered = [np.empty((full, *whole[k].shape[1:]), whole[k].dtype) for k in sliced]
+    with contextlib.ExitStack() as stack:
+        frames = [stack.enter_context(_frame(machine, whole, sliced, n)) for n in (full, rest)]
+        block = _block(machine, whole, sliced, results, gathered)
+        block[at.FULL], block[at.TAIL] = map(address, frames)
+        block[at.BATCH], block[at.REST], block[at.TAIL_STEP] = batch, rest, steps - 1
+        block[at.ORDER] = 0 if chosen is None else address(chosen)
+        _drive(machine, block, steps, frames)
     return results
 
 
@@ -58,7 +61,9 @@ def _sliced(program: Program) -> list[int]:
     """The inputs that begin with the one leading symbol."""
     for slot in program.outputs:
         if slot.shape:
-            raise InputError(f"{program.name}.run: every output must be a scalar, but one is {slot.dtype}{list(slot.shape)}")
+            raise InputError(
+                f"{program.name}.run: every output must be a scalar, but one is {slot.dtype}{list(slot.shape)}"
+            )
     found = {k: str(s.shape[0]) for k, s in enumerate(program.inputs) if s.shape and _is_symbol(s.shape[0])}
     names = sorted(set(found.values()))
     if len(names) != 1:
@@ -77,7 +82,9 @@ def _rows(program: Program, whole: Sequence[Array], sliced: Sequence[int]) -> in
     for k in sliced:
         slot, array = program.inputs[k], whole[k]
         if array.ndim != len(slot.shape):
-            raise InputError(f"{program.name}.run: {describe(slot)} has {len(slot.shape)} dimensions, got shape {list(array.shape)}")
+            raise InputError(
+                f"{program.name}.run: {describe(slot)} has {len(slot.shape)} dimensions, got shape {list(array.shape)}"
+            )
         counts.setdefault(len(array), slot.name)
     if len(counts) > 1:
         text = ", ".join(f"{name!r} has {n}" for n, name in counts.items())
@@ -90,20 +97,23 @@ def _order(program: Program, order: Any, rows: int) -> Array | None:
     if order is None:
         return None
     array = np.asarray(order)
-    if array.ndim != 1 or array.dtype.kind not in "iu" and array.size:
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise InputError(f"{program.name}.run: order must be a 1-d array of ints, got {array.dtype}{list(array.shape)}")
     wrong = np.flatnonzero((array < 0) | (array >= rows)) if array.size else array
     if len(wrong):
-        raise InputError(f"{program.name}.run: order[{wrong[0]}] is {array[wrong[0]]}, but there are rows 0 to {rows - 1}")
+        raise InputError(
+            f"{program.name}.run: order[{wrong[0]}] is {array[wrong[0]]}, but there are rows 0 to {rows - 1}"
+        )
     return np.ascontiguousarray(array, np.int64)
 
 
-def _frame(machine: Machine, stack: contextlib.ExitStack, whole: Sequence[Array], sliced: Sequence[int], rows: int) -> Words:
+@contextlib.contextmanager
+def _frame(machine: Machine, whole: Sequence[Array], sliced: Sequence[int], rows: int) -> Iterator[Words]:
     """A frame for steps that see so many rows, with the addresses of the inputs that are passed whole."""
     key = tuple((rows, *a.shape[1:]) if k in sliced else a.shape for k, a in enumerate(whole))
-    words: Words = stack.enter_context(machine.workspace(machine.shape(key)))
-    words[HEADER_WORDS : HEADER_WORDS + len(whole)] = [address(a) for a in whole]
-    return words
+    with machine.workspace(machine.shape(key)) as words:
+        words[HEADER_WORDS : HEADER_WORDS + len(whole)] = [address(a) for a in whole]
+        yield words
 
 
 def _block(
@@ -115,39 +125,31 @@ def _block(
         for k, g in zip(sliced, gathered, strict=True)
     ]
     rows += [[first_output(machine.program) + k, address(r), r.itemsize, 0] for k, r in enumerate(results)]
-    block = np.array([0] * at.RUN_HEAD + sum(rows, []), np.int64)
+    block = np.array([*[0] * at.RUN_HEAD, *itertools.chain(*rows)], np.int64)
     block[at.DESCRIPTOR], block[at.SLICED] = address(machine.descriptor), len(sliced)
     return block
 
 
-def _drive(machine: Machine, block: Words, steps: int, frames: tuple[Words, Words]) -> None:
+def _drive(machine: Machine, block: Words, steps: int, frames: Sequence[Words]) -> None:
     """Run the compiled loop a tenth of a second at a time, alone with the parameters meanwhile."""
     loop = entry.native_function("steps", holds_gil=False)
     budget = 1
     try:
         while block[at.STEP] < steps:
-            done = int(block[at.STEP])
-            block[at.END] = min(done + budget, steps)
+            block[at.END] = min(block[at.STEP] + budget, steps)
             start = time.perf_counter()
-            with _alone(machine):
+            with machine.alone():
                 status = loop(address(block), 0, 0)
             if status:
                 raise _failed(machine, frames, int(block[at.STEP]), steps)
             seconds = max(time.perf_counter() - start, 1e-9)
             budget = max(1, min(8 * budget, int(budget * _SECONDS / seconds)))
     except KeyboardInterrupt:
-        done = int(block[at.STEP])
-        raise KeyboardInterrupt(f"{machine.program.name}.run: interrupted after {done} of {steps} steps, whose updates are kept") from None
-
-
-@contextlib.contextmanager
-def _alone(machine: Machine) -> Iterator[None]:
-    with contextlib.ExitStack() as stack:
-        for state in sorted(set(machine.states), key=id):  # one order for all, so that no two wait for each other
-            stack.enter_context(state.lock)
-        yield
+        raise KeyboardInterrupt(
+            f"{machine.program.name}.run: interrupted after {int(block[at.STEP])} of {steps} steps, which are kept"
+        ) from None
 
 
 def _failed(machine: Machine, frames: Sequence[Words], done: int, steps: int) -> InputError:
-    words = next(f for f in frames if f[at.STATUS])
-    return InputError(f"{machine.explain(words)}\n  in step {done} of a run of {steps}; the updates of the {done} steps before it are kept")
+    error = machine.explain(next(f for f in frames if f[at.STATUS]))
+    return InputError(f"{error}\n  in step {done} of {steps}; the {done} steps before it are kept")

@@ -30,6 +30,20 @@ def _skeleton(value: Any, leaves: list[Any]) -> Skeleton:
     return len(leaves) - 1
 
 
+def leaves_like(skeleton: Skeleton, value: Any) -> list[Any] | None:
+    """The leaves, in order, of a value of this structure (a list may stand for a tuple); None if it has another."""
+    if isinstance(skeleton, dict):
+        same = isinstance(value, dict) and value.keys() == skeleton.keys()
+        parts = [(v, value[k]) for k, v in skeleton.items()] if same else None
+    elif isinstance(skeleton, (tuple, list)):
+        same = isinstance(value, (tuple, list)) and len(value) == len(skeleton)
+        parts = list(zip(skeleton, value, strict=True)) if same else None
+    else:
+        return None if isinstance(value, (dict, tuple, list)) else [value]
+    found = [leaves_like(s, v) for s, v in parts or ()]
+    return None if parts is None or None in found else [leaf for leaves in found for leaf in leaves or ()]
+
+
 def unflatten(skeleton: Skeleton, leaves: Sequence[Any]) -> Any:
     """The structure with these leaves."""
     if isinstance(skeleton, dict):

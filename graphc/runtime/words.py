@@ -83,7 +83,8 @@ def compile_words(module: ModuleType, prefix: str) -> str:
     target = ir.Module(module.__name__)
     definitions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
     functions = {
-        d.name: ir.Function(target, ir.FunctionType(_I64, [_I64] * len(d.args.args)), prefix + d.name) for d in definitions
+        d.name: ir.Function(target, ir.FunctionType(_I64, [_I64] * len(d.args.args)), prefix + d.name)
+        for d in definitions
     }
     for d in definitions:
         _Body(functions[d.name], functions, vars(module)).function(d)
@@ -134,7 +135,9 @@ class _Body:
                 self.branch(test, body, orelse)
             case ast.While(test=test, body=body, orelse=[]):
                 self.loop(lambda: self.truth(test), body, lambda: None)
-            case ast.For(target=ast.Name(id=name), iter=ast.Call(func=ast.Name(id="range"), args=bounds), body=body, orelse=[]):
+            case ast.For(
+                target=ast.Name(id=name), iter=ast.Call(func=ast.Name(id="range"), args=bounds), body=body, orelse=[]
+            ):
                 self.count(name, bounds, body)
             case _:
                 raise NotImplementedError(f"line {s.lineno}: {ast.unparse(s)}")
@@ -148,7 +151,11 @@ class _Body:
             if not self.b.block.is_terminated:
                 self.b.branch(after)
         self.b.position_at_end(after)
-        if not any(block.is_terminated and after in block.terminator.operands for block in self.target.blocks if block is not after):
+        if not any(
+            block.is_terminated and after in block.terminator.operands
+            for block in self.target.blocks
+            if block is not after
+        ):
             self.b.unreachable()
 
     def loop(self, condition: Callable[[], Any], body: list[ast.stmt], step: Callable[[], None]) -> None:
@@ -219,6 +226,10 @@ class _Body:
                 return self.b.zext(self.truth(e), _I64)
             case ast.Call(func=ast.Name(id=name), args=arguments):
                 args = [self.value(a) for a in arguments]
-                return self.b.call(self.functions[name], args) if name in self.functions else self.scope[name].emit(self.b, *args)
+                return (
+                    self.b.call(self.functions[name], args)
+                    if name in self.functions
+                    else self.scope[name].emit(self.b, *args)
+                )
             case _:
                 raise NotImplementedError(f"line {e.lineno}: {ast.unparse(e)}")

@@ -39,9 +39,8 @@ def plan(sizes: Sequence[int], lifetimes: Sequence[tuple[int, int]]) -> tuple[li
     total = 0
     for k in sorted(range(len(sizes)), key=lambda k: (-sizes[k], k)):
         first, last = lifetimes[k]
-        taken = sorted(
-            (offsets[j], offsets[j] + _rounded(sizes[j])) for j in placed if lifetimes[j][0] <= last and first <= lifetimes[j][1]
-        )
+        alive = (j for j in placed if lifetimes[j][0] <= last and first <= lifetimes[j][1])
+        taken = sorted((offsets[j], offsets[j] + _rounded(sizes[j])) for j in alive)
         offsets[k] = _best_gap(taken, _rounded(sizes[k]))
         total = max(total, offsets[k] + _rounded(sizes[k]))
         placed.append(k)
@@ -104,8 +103,8 @@ def check_constraints(program: Program, sizes: Mapping[str, int]) -> None:
         if not (left == right if constraint.relation == "==" else left >= right):
             known = ", ".join(f"{k} = {v}" for k, v in sorted(sizes.items()))
             raise InputError(
-                f"{program.name}: {constraint.text}: {constraint.left} {constraint.relation} {constraint.right} must hold, "
-                f"but with {known} they are {left} and {right}\n  declared at {line}"
+                f"{program.name}: {constraint.text}: {constraint.left} {constraint.relation} {constraint.right} must "
+                f"hold, but with {known} that is {left} {constraint.relation} {right}\n  declared at {line}"
             )
 
 

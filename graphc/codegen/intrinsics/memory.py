@@ -195,10 +195,12 @@ def lost(typingctx: Any, s: Any, x: Any) -> Any:
 
 @intrinsic
 def quotient(typingctx: Any, p: Any, k: Any) -> Any:
-    """p // k for p >= 0, k > 0."""
+    """floor(p / k) for k > 0."""
 
     def codegen(context: Any, b: ir.IRBuilder, signature: Any, args: Any) -> Any:
-        return b.udiv(*args)
+        p, k = args
+        toward_zero = b.sdiv(p, k)
+        return b.select(b.icmp_signed("<", b.sub(p, b.mul(toward_zero, k)), I64(0)), b.sub(toward_zero, I64(1)), toward_zero)
 
     return types.int64(types.int64, types.int64), codegen
 

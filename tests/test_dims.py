@@ -1,0 +1,62 @@
+"""What the algebra of dimensions claims for every size holds at every small size."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from support import seeded
+
+from graphc.dims import Dim, dim_max, dim_min, evaluate, floor_div, is_nonnegative, same, symbol
+
+POINTS = [{"n": n, "m": m} for n, m in itertools.product((0, 1, 2, 3, 5, 8, 30), repeat=2)]
+
+
+def random_dim(rng: np.random.Generator, depth: int) -> Dim:
+    if depth == 0:
+        return [symbol("n"), symbol("m"), int(rng.integers(-4, 5))][rng.integers(0, 3)]
+    p, q = (random_dim(rng, depth - 1) for _ in range(2))
+    kind = rng.integers(0, 6)
+    if kind == 5:
+        return floor_div(p, int(rng.integers(1, 4)))
+    return [p + q, p - q, p * q, dim_max(p, q), dim_min(p, q)][kind]
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_signs_and_equalities_hold(depth: int) -> None:
+    rng = seeded("dims", depth)
+    proven = 0
+    for _ in range(400):
+        p, q = random_dim(rng, depth), random_dim(rng, depth)
+        values = [evaluate(p, at) for at in POINTS]
+        if is_nonnegative(p):
+            proven += 1
+            assert min(values) >= 0, str(p)
+        if same(p, q) is not None:
+            others = [evaluate(q, at) for at in POINTS]
+            assert all((a == b) == same(p, q) for a, b in zip(values, others, strict=True)), f"{p} and {q}"
+    assert proven > 40
+
+
+def test_bounds_of_floor_max_and_min_are_used() -> None:
+    n, m = symbol("n"), symbol("m")
+    half = floor_div(n, 2)
+    for p in (
+        n - half,
+        2 * n - 3 * half,
+        n - dim_max(n - 3, 0),
+        dim_max(n, 3) - 3,
+        n - dim_min(n, m),
+        half * 2 - n + 1,
+    ):
+        assert is_nonnegative(p), str(p)
+    for p in (n - 1, half - 1, n - dim_max(n, m), dim_min(n, 3) - 1, half * 2 - n, n - floor_div(n, m)):
+        assert not is_nonnegative(p), str(p)
+
+
+def test_remainders_of_ints_and_dimensions() -> None:
+    n = symbol("n")
+    for size, value in itertools.product((1, 2, 5), (0, 3, 7)):
+        assert evaluate(value % n, {"n": size}) == value % size
+        assert evaluate(n % (value + 1), {"n": size}) == size % (value + 1)
