@@ -91,12 +91,12 @@ def seconds(value: float) -> str:
 
 def table(rows: Sequence[Row]) -> Table:
     """The table for the terminal."""
-    shown = Table("workload", "peer", "threads", "median", "spread", "n", "× graphc")
+    shown = Table("workload", "measure", "peer", "threads", "median", "spread", "n", "× graphc")
     for group in _grouped(lines(rows), lambda line: (line.row.workload, line.row.size, line.row.measure)):
         row = group[0].row
-        titles = itertools.chain([f"{row.workload}/{row.size}", row.measure], itertools.repeat(""))
+        titles = itertools.chain([(f"{row.workload}/{row.size}", row.measure)], itertools.repeat(("", "")))
         for line, title in zip(group, titles, strict=False):
-            shown.add_row(title, line.name, str(line.row.threads), *_numbers(line))
+            shown.add_row(*title, line.name, str(line.row.threads), *_numbers(line))
         shown.add_section()
     return shown
 
@@ -121,12 +121,12 @@ def load(path: Path) -> tuple[list[Row], dict[str, Any]]:
 
 def markdown(rows: Sequence[Row], about: dict[str, Any]) -> str:
     """README's table, markers included: a line a measurement, a column a peer, times with ratios to graphc."""
-    found = [line for line in lines(rows) if line.row.measure != "first call"]
+    found = [line for line in lines(rows) if line.row.measure not in ("first call", "import")]
     names = [OURS, *dict.fromkeys(line.name for line in found if line.name != OURS)]
     text = [f"| | {' | '.join(names)} |", f"|---|{'---:|' * len(names)}"]
     for group in _grouped(found, lambda line: (line.row.workload, line.row.size, line.row.measure)):
         cells, row = {line.name: _cell(line) for line in group}, group[0].row
-        title = f"{row.workload} {row.size}" + ("" if row.measure in ("call", "import") else f", {row.measure}")
+        title = f"{row.workload} {row.size}" + ("" if row.measure == "call" else f", {row.measure}")
         text.append(f"| {title} | {' | '.join(cells.get(name, '') for name in names)} |")
     machine, versions = about["machine"], about["versions"]
     programs = ", ".join(f"{name} {version}" for name, version in versions.items())

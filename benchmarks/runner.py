@@ -125,6 +125,7 @@ class Runner:
         self.threads, self.effort, self.report = threads, effort, report
         self.peers = [peer for peer in peers if peer.installed]
         self.workers: dict[tuple[str, int], Process] = {}
+        self.processes: list[Process] = []
         self.scratch = tempfile.TemporaryDirectory(prefix="benchmarks-")
         self.folders = (Path(self.scratch.name) / str(i) for i in itertools.count())
 
@@ -134,7 +135,7 @@ class Runner:
         return measure[workload.measured](workload, size)
 
     def close(self) -> None:
-        for worker in self.workers.values():
+        for worker in self.processes:
             worker.stop()
         self.scratch.cleanup()
 
@@ -148,21 +149,24 @@ class Runner:
         worker = self.workers.get((peer.name, threads))
         if worker is None or not worker.alive:
             worker = self.workers[peer.name, threads] = Process(peer, threads, next(self.folders))
+            self.processes.append(worker)
         return worker
 
     def _steady(self, workload: Workload, size: str) -> list[Row]:
         pairs = self._pairs(workload, size, ("first call", "call"))
+        workers = []
         for first, steady, peer in pairs:
             self.report(f"{peer.name} {first.variant} compiles, threads {first.threads}")
             worker = self._worker(peer, first.threads)
+            workers.append(worker)
             reply = _ask((first, steady), worker, "start", workload=workload.name, size=size, variant=first.variant)
             first.samples += reply.get("seconds", [])
         for turn in range(self.effort.turns):
-            for first, steady, peer in pairs:
+            for (first, steady, peer), worker in zip(pairs, workers, strict=True):
                 if not steady.problem:
                     self.report(f"turn {turn + 1}: {peer.name} {steady.variant}, threads {steady.threads}")
-                    worker, seconds = self._worker(peer, steady.threads), self.effort.seconds
-                    reply = _ask((first, steady), worker, "turn", variant=steady.variant, seconds=seconds)
+                    request = {"variant": steady.variant, "seconds": self.effort.seconds}
+                    reply = _ask((first, steady), worker, "turn", **request)
                     steady.samples += reply.get("seconds", [])
         for worker in self.workers.values():
             if worker.alive:

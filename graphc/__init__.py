@@ -51,7 +51,11 @@ globals().update(FUNCTIONS | _ARC_NAMES)
 
 # Imported when they are first asked for.
 _LATER_MODULES = ("losses", "nn", "optim")
-_LATER_NAMES = {"compile": "graphc.compile", "Options": "graphc.compile"}
+_LATER_NAMES = {
+    "CompiledFunction": "graphc.runtime.function",
+    "Options": "graphc.compile",
+    "compile": "graphc.compile",
+}
 
 __all__ = [
     "CacheError",

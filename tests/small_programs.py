@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import numpy as np
@@ -185,3 +186,9 @@ def program(T, phase, chunk):
 
 def weights(size: int = 4) -> State:
     return State("w", np.zeros(size))
+
+
+def call(native: Native, *args: int, name: str = "program") -> int:
+    """Call a function of three int64 values."""
+    kind = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 3)
+    return int(kind(native[name])(*args))

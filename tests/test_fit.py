@@ -46,7 +46,7 @@ def trainable(loss: Any = "mse", seed: int = 0, metrics: Any = None) -> tuple[nn
     rng = np.random.default_rng(0)
     x = rng.normal(size=(50, 4)).astype(np.float32)
     model = nn.Sequential([nn.Dense(8, activation="tanh"), nn.Dense(2)], seed=seed)
-    model.compile(gc.optim.Adam(0.01), loss, metrics)
+    model.compile(gc.optim.Adam(0.01), loss, metrics=metrics)
     return model, x, np.stack([x.sum(1), x[:, 0]], axis=1)
 
 
@@ -174,6 +174,15 @@ def test_what_is_shown_does_not_change_what_is_learned(verbose: Any, capsys: pyt
         assert "val_loss" in shown
 
 
+def test_evaluate_and_predict_show_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    model, x, y = trainable()
+    model.predict(x, verbose=2)
+    loss = model.evaluate(x, y, verbose=2)
+    predict, evaluate = capsys.readouterr().out.splitlines()
+    assert predict.startswith("Predict - ")
+    assert evaluate.endswith(f"loss: {loss:.4f}")
+
+
 def test_without_rich_a_bar_becomes_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     model, x, y = trainable()
@@ -254,7 +263,7 @@ def test_losses_and_metrics_may_be_functions() -> None:
 def test_evaluate_and_predict_do_not_depend_on_the_batch(batch_size: int | None) -> None:
     model, x, y = trainable()
     model.build((None, 4))
-    found = model.predict(x, batch_size=batch_size)
+    found = model.predict(x, batch_size=batch_size, verbose=0)
     assert found.shape == (50, 2)
     assert model.evaluate(x, y, batch_size=batch_size, verbose=0) == pytest.approx(((found - y) ** 2).mean(), rel=1e-5)
 
@@ -306,9 +315,9 @@ def test_a_trained_model_survives_pickle() -> None:
         (lambda m, x, y: m.compile("adamw", "mse"), gc.DeclarationError, "an optimiser is one of"),
         (lambda m, x, y: m.compile("adam", "msee"), gc.DeclarationError, "a loss is one of"),
         (lambda m, x, y: m.compile("adam"), gc.DeclarationError, "a loss is one of"),
-        (lambda m, x, y: m.compile("adam", "mse", "accuracy"), gc.DeclarationError, "metrics is a list"),
-        (lambda m, x, y: m.compile("adam", "mse", ["auc"]), gc.DeclarationError, "a metric is one of accuracy"),
-        (lambda m, x, y: m.compile("adam", "mse", ["mse", "mse"]), gc.DeclarationError, "two values"),
+        (lambda m, x, y: m.compile("adam", "mse", metrics="accuracy"), gc.DeclarationError, "metrics is a list"),
+        (lambda m, x, y: m.compile("adam", "mse", metrics=["auc"]), gc.DeclarationError, "a metric is one of accuracy"),
+        (lambda m, x, y: m.compile("adam", "mse", metrics=["mse", "mse"]), gc.DeclarationError, "two values"),
     ],
 )
 def test_refused_with_nothing_changed(call: Any, error: type[Exception], says: str) -> None:
@@ -319,6 +328,15 @@ def test_refused_with_nothing_changed(call: Any, error: type[Exception], says: s
         call(model, x, y)
     assert_equal(values(model), before)
     assert model.optimizer.iterations.value == count
+
+
+def test_a_first_fit_that_is_refused_leaves_the_model_unbuilt() -> None:
+    model, x, y = trainable()
+    with pytest.raises(gc.ShapeError, match="y_true has y_pred's shape"):
+        model.fit(x[:, :3], y[:, :1], verbose=0)
+    with pytest.raises(gc.DeclarationError, match="no parameters yet"):
+        model.parameters()
+    assert model.fit(x, y, verbose=0).epoch == [0]
 
 
 def test_a_model_that_was_not_compiled_predicts_and_no_more() -> None:

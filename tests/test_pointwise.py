@@ -81,7 +81,7 @@ def _same(actual: Any, expected: Any, x: Any, y: Any, what: str) -> None:
     assert not bad.size, f"{what}: {[(x[k], y[k], actual[k], expected[k]) for k in bad]}"
 
 
-@pytest.mark.parametrize("dtype", (*FLOATS, *INTEGERS), ids=str)
+@pytest.mark.parametrize("dtype", [*FLOATS, *INTEGERS], ids=str)
 def test_common(dtype: DType) -> None:
     x, y = _pairs(dtype)
     got = _run(_common, x, y, 10)

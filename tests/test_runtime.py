@@ -1,4 +1,4 @@
-"""The runtime on programs written by hand: the way in, workspaces, parameters, threads, processes, runs of many steps."""
+"""The runtime on programs written by hand: the way in, workspaces, parameters, threads, processes, many steps."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ PEERS = (
         variants={
             "training": ("listing", "function", "jit_compile"),
             "call": ("function", "jit_compile"),
-            "fit": ("keras",),
+            "fit": ("listing",),
         },
     ),
     Peer(

@@ -9,9 +9,10 @@ from graphc.codegen.nest import emit_nest
 from graphc.codegen.product import emit_product
 from graphc.codegen.program import Buffer, Failure, Phase, Program, Slot
 from graphc.codegen.scatter import emit_scatter
-from graphc.codegen.text import Text, Use
+from graphc.codegen.text import Text, Use, numbered
 from graphc.dims import symbol
 from graphc.graph import Node
+from graphc.schedule.fuse import Group
 from graphc.schedule.storage import Schedule
 from graphc.types import Constraint
 
@@ -32,8 +33,12 @@ def emit(
 ) -> Program:
     """Print the schedule and gather all that the runtime needs."""
     text = Text(schedule, list(symbols), values=[symbol(s) for s in symbols])
+    together: list[Group] = []
     for step in schedule.steps:
+        text.may_join = bool(together) and not any(step.group.reaches(g) for g in together)
         _EMITTERS[step.group.kind](text, step)
+        together = [*together, step.group] if text.joined else [step.group]
+    text.finish()
     uses = [text.uses.get(k, Use(0, 0)) for k in range(len(schedule.buffers))]
     counts = {
         "input": len(inputs),
@@ -54,9 +59,9 @@ def emit(
         writes=tuple(k for k, n in enumerate(parameters) if any(n is w for w in written)),
         constants=tuple(n.attrs["value"].array for n in schedule.constants),
         constraints=tuple(constraints),
-        values=tuple(text.values),
+        values=tuple(int(numbered(v, counts)) if isinstance(v, str) else v for v in text.values),
         buffers=tuple(Buffer(schedule.buffer_bytes(k), use.first, use.last) for k, use in enumerate(uses)),
-        phases=tuple(Phase(p.title, p.chunks, p.flops, p.nbytes) for p in text.phases),
+        phases=tuple(Phase(p.title, p.total("chunks"), p.total("flops"), p.total("nbytes")) for p in text.phases),
         failures=tuple(Failure(*f) for f in text.failures),
         records=records,
     )

@@ -74,21 +74,17 @@ class _Nest:
 
     def _index(self, node: Node) -> Index:
         """The index at which the loops compute a member, or store it."""
-        if self._is_merged() and node.shape == self.domain and node.op.family not in REDUCTIONS:
+        if self.flat and node.shape == self.domain and node.op.family not in REDUCTIONS:
             last = max((k for k, d in enumerate(self.domain) if d != 1), default=0)
             return tuple(FLAT if k == last else 0 for k in range(len(self.domain)))
         if self.group.inner is None and node.op.family not in REDUCTIONS:
             return canonical(node.shape)
         return member_index(self.group, node)
 
-    def _is_merged(self) -> bool:
-        """Whether one loop stands for several axes."""
-        return self.flat and len(self.domain) > 1
-
     def _operand_index(self, reduction: Node) -> Index:
         """The index at which a reduction reads its operand."""
         operand = reduction.operands[0]
-        if self._is_merged():
+        if self.flat:
             return self._index(operand) if operand.shape == self.domain else canonical(operand.shape)
         return canonical(operand.shape) if self._is_full(reduction) else row_index(self.group, operand.shape)
 
@@ -176,7 +172,8 @@ class _Nest:
         with self.text.phase(title, chunks, work * len(self.group.members), work * nbytes) as top:
             self.text.new_nest()
             if self.rows:
-                top.lines += [f"lo = chunk * {self._factor(size)}", f"hi = min(lo + {self.text.dim(size)}, {self.text.dim(length)})"]
+                end = self.text.value(length) if isinstance(length, int) and not self.inner else self.text.dim(length)
+                top.lines += [f"lo = chunk * {self._factor(size)}", f"hi = min(lo + {self.text.dim(size)}, {end})"]
             self._loops(top, partial)
         waiting = [(n, p, self._destinations(n)) for n, (p, _) in partial.items() if p not in self._destinations(n)]
         if waiting:
@@ -228,16 +225,15 @@ class _Nest:
         if not self.domain:
             self._body(top, 0, folds, {}, False)
             return
-        name, variable = ("i", "%i") if self._is_merged() else ("i0", "%0")
         if not any(f.compensated for f in folds.values()):
-            body = Scope(top, f"for {name} in range(lo, hi):", [variable])
+            body = Scope(top, "for i in range(lo, hi):", ["%i"])
             self._body(body, 0, folds, {}, False)
             body.close()
             return
         blocks = Scope(top, f"for j in range(lo, hi, {BLOCK}):")
         for fold in folds.values():
             fold.begin_block(blocks)
-        body = Scope(blocks, f"for {name} in range(j, min(j + {BLOCK}, hi)):", [variable])
+        body = Scope(blocks, f"for i in range(j, min(j + {BLOCK}, hi)):", ["%i"])
         self._body(body, 0, folds, {}, True)
         body.close()
         for fold in folds.values():

@@ -55,11 +55,46 @@ class Scope:
 
 @dataclass
 class PhaseText:
+    """A phase; `segments` are further phases that run the same code on other words of the frame."""
+
     title: str
     chunks: Dim
     flops: Dim
     nbytes: Dim
     lines: list[str]
+    segments: list[PhaseText] = field(default_factory=list)
+
+    def alike(self, other: PhaseText) -> bool:
+        return _anonymous(self.lines) == _anonymous(other.lines)
+
+    def total(self, what: str) -> Dim:
+        total: Dim = 0
+        for phase in (self, *self.segments):
+            total = total + getattr(phase, what)
+        return total
+
+    @property
+    def words(self) -> list[str]:
+        """The words of the frame that the code loads, in order."""
+        return [w for line in self.lines for w in _PLACEHOLDER.findall(line)]
+
+
+_PLACEHOLDER = re.compile(r"@[a-z]+\d+@")
+_NAME = re.compile(r"\b([tabcdnpqxyk])(\d+)(?=\b|_(?:lost|block)\b)|\b(ld|st)(_[a-z]\d)_\d+_")
+
+
+def _anonymous(lines: Sequence[str]) -> str:
+    """The text with its words and names, but for constants, numbered from 0."""
+    known: dict[str, str] = {}
+
+    def rename(match: re.Match[str]) -> str:
+        if match[3]:
+            return f"{match[3]}{match[4]}_"
+        if match[1] == "c":
+            return match[0]
+        return known.setdefault(match[0], f"{match[1]}{len(known)}")
+
+    return _NAME.sub(rename, _PLACEHOLDER.sub("@", "\n".join(lines)))
 
 
 @dataclass
@@ -80,8 +115,10 @@ class Text:
     constants: dict[tuple[str, bytes], str] = field(default_factory=dict)
     failures: list[tuple[str, str]] = field(default_factory=list)
     uses: dict[int, Use] = field(default_factory=dict)
-    values: list[Dim] = field(default_factory=list)
+    values: list[Dim | str] = field(default_factory=list)  # a str is a placeholder for the number of a word
     nests: int = 0
+    may_join: bool = False  # whether the next phase may run at the same time as the one before it
+    joined: bool = False  # whether the last phase became a segment of the one before it
     _names: int = 0
     _prologue: dict[str, str] = field(default_factory=dict)
     _storages: dict[Place, int] = field(default_factory=dict)
@@ -92,12 +129,27 @@ class Text:
 
     @contextmanager
     def phase(self, title: str, chunks: Dim, flops: Dim = 0, nbytes: Dim = 0) -> Iterator[Scope]:
-        """A phase whose lines are written into the scope that is given out."""
+        """A phase whose lines are written into the scope that is given out.
+
+        Where it reads like the phase before it but for the words that it loads, and may join it, it becomes another
+        segment of that phase: the code is compiled once.
+        """
         self._prologue, self._storages = {}, {}
         scope = Scope(None)
         yield scope
         lines = [f"{name} = {value}" for name, value in self._prologue.items()] + scope.lines
-        self.phases.append(PhaseText(title, chunks, flops, nbytes, lines or ["pass"]))
+        phase = PhaseText(title, chunks, flops, nbytes, lines or ["pass"])
+        self.joined = self.may_join and self.phases[-1].alike(phase)
+        if self.joined:
+            self.phases[-1].segments.append(phase)
+            self._move_uses(len(self.phases), len(self.phases) - 1)
+        else:
+            self.phases.append(phase)
+
+    def _move_uses(self, now: int, actual: int) -> None:
+        for use in self.uses.values():
+            use.first = actual if use.first == now else use.first
+            use.last = actual if use.last == now else use.last
 
     def scratch(self, dtype: DType, shape: Shape) -> Place:
         """A buffer of the emitters' own."""
@@ -165,12 +217,37 @@ class Text:
             return str(bool(scalar))
         return self.constants.setdefault((dtype.name, scalar.tobytes()), f"c{len(self.constants)}")
 
+    def value(self, p: Dim) -> str:
+        """The variable that holds a dimension kept in the frame, so that code does not depend on it."""
+        self.values.append(p)
+        number = len(self.values) - 1
+        self._prologue[f"n{number}"] = f"word(T, @value{number}@)"
+        return f"n{number}"
+
     def failure(self, text: str, line: str) -> int:
         """The status that tells of this failure."""
         self.failures.append((text, line))
         return len(self.failures)
 
     # the finished text
+
+    def finish(self) -> None:
+        """Lay out the tables of the phases that have segments: the words of each, then its number of chunks."""
+        for phase in self.phases:
+            if not phase.segments:
+                continue
+            first, width = len(self.values), len(phase.words)
+            for segment in (phase, *phase.segments):
+                self.values += [*segment.words, segment.chunks]
+            numbers = iter(range(width))
+            lines = [_PLACEHOLDER.sub(lambda m: f"word(s, {next(numbers)})", line) for line in phase.lines]  # noqa: B023
+            phase.lines = [
+                f"s = T + 8 * @value{first}@",
+                f"while chunk >= word(s, {width}):",
+                f"{INDENT}chunk = chunk - word(s, {width})",
+                f"{INDENT}s = s + {8 * (width + 1)}",
+                *lines,
+            ]
 
     def render(self, counts: dict[str, int]) -> str:
         """The module's text; `counts` has the number of words in each section of the frame."""
@@ -180,10 +257,15 @@ class Text:
             lines.append(f"{name} = {dtype}({_literal(value)})")
         lines += ["", "", "def program(T, phase, chunk):", INDENT + "wide()"]
         for k, phase in enumerate(self.phases):
-            lines.append(f"{INDENT}{'if' if k == 0 else 'elif'} phase == {k}:  # {phase.title}")
+            copies = f" ({1 + len(phase.segments)} times)" if phase.segments else ""
+            lines.append(f"{INDENT}{'if' if k == 0 else 'elif'} phase == {k}:  # {phase.title}{copies}")
             lines += [2 * INDENT + line for line in phase.lines]
-        text = "\n".join(lines) + "\n"
-        return re.sub(r"@([a-z]+)(\d+)@", lambda m: str(word(counts, m[1], int(m[2]))), text)
+        return numbered("\n".join(lines) + "\n", counts)
+
+
+def numbered(text: str, counts: dict[str, int]) -> str:
+    """Text with the number of the word for each placeholder."""
+    return _PLACEHOLDER.sub(lambda m: str(word(counts, m[0].strip("@").rstrip("0123456789"), int(re.sub(r"\D", "", m[0])))), text)
 
 
 def _literal(value: Any) -> str:

@@ -45,7 +45,7 @@ def activation_function(activation: Any) -> Callable[[Node], Node]:
 class Layer:
     """Base of the layers: `build` makes the parameters for an input, `apply` declares the result."""
 
-    def __init__(self, name: str | None = None) -> None:
+    def __init__(self, *, name: str | None = None) -> None:
         if name is not None and (not isinstance(name, str) or not name):
             raise DeclarationError(f"the name of a layer is a non-empty string, got {name!r}")
         self.name = name
@@ -92,9 +92,10 @@ class Dense(Layer):
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
+        *,
         name: str | None = None,
     ) -> None:
-        super().__init__(name)
+        super().__init__(name=name)
         if isinstance(units, bool) or not isinstance(units, (int, np.integer)) or units < 1:
             raise DeclarationError(f"units is an int of at least 1, got {units!r}")
         activation_function(activation)  # a wrong one is refused here, where it is written
@@ -102,10 +103,12 @@ class Dense(Layer):
         self.kernel_initializer, self.bias_initializer = kernel_initializer, bias_initializer
 
     def build(self, x: Node, rng: np.random.Generator) -> dict[str, Node]:
-        _require(x.ndim >= 2 and isinstance(x.shape[-1], int), "Dense takes [*batch, inputs] with inputs a number", x)
+        inputs = x.shape[-1] if x.ndim >= 2 else None
+        if not isinstance(inputs, int):
+            raise _misfit("Dense takes [*batch, inputs] with inputs a number", x)
         dtype = float64 if x.dtype == float64 else float32
         wanted: dict[str, tuple[tuple[int, ...], Any]]
-        wanted = {"kernel": ((x.shape[-1], self.units), self.kernel_initializer)}
+        wanted = {"kernel": ((inputs, self.units), self.kernel_initializer)}
         if self.use_bias:
             wanted["bias"] = ((self.units,), self.bias_initializer)
         values = {key: initial(how, shape, dtype, rng) for key, (shape, how) in wanted.items()}
@@ -113,7 +116,8 @@ class Dense(Layer):
 
     def apply(self, x: Node) -> Node:
         assert self.weights is not None
-        _require(x.ndim >= 2, "Dense takes [*batch, inputs]", x)
+        if x.ndim < 2:
+            raise _misfit("Dense takes [*batch, inputs]", x)
         kernel = self.weights["kernel"]
         y = ops.matmul(x if x.dtype.is_float else ops.astype(x, kernel.dtype), kernel)
         return activation_function(self.activation)(y + self.weights["bias"] if self.use_bias else y)
@@ -122,8 +126,8 @@ class Dense(Layer):
 class Activation(Layer):
     """A function of the input by name (relu, sigmoid, tanh, softmax ...) or any function of a node."""
 
-    def __init__(self, activation: Any, name: str | None = None) -> None:
-        super().__init__(name)
+    def __init__(self, activation: Any, *, name: str | None = None) -> None:
+        super().__init__(name=name)
         activation_function(activation)
         self.activation = activation
 
@@ -135,11 +139,11 @@ class Flatten(Layer):
     """x [batch, ...] as [batch, number of values of a sample]."""
 
     def apply(self, x: Node) -> Node:
-        _require(x.ndim >= 1, "Flatten takes [batch, ...]", x)
+        if x.ndim < 1:
+            raise _misfit("Flatten takes [batch, ...]", x)
         flat: Node = ops.reshape(x, (x.shape[0], dims.product(x.shape[1:])))
         return flat
 
 
-def _require(fits: bool, wanted: str, x: Node) -> None:
-    if not fits:
-        raise ShapeError(f"{wanted}\n  x: {describe(x)}\n  at {users_line()}")
+def _misfit(wanted: str, x: Node) -> ShapeError:
+    return ShapeError(f"{wanted}\n  x: {describe(x)}\n  at {users_line()}")

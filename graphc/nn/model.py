@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,11 +56,13 @@ class _Plan:
 class Model:
     """Base of the models: a child gives `__call__`, a node for a node, and `parameters`."""
 
+    history: History | None = None  # of the last fit, up to an interrupt if there was one
+    train_function: Any = None  # the compiled step of the last fit: its source, explain() and stats
+
     def __init__(self, seed: Any = None) -> None:
         self._shuffle = np.random.default_rng(seed)
         self._plan: _Plan | None = None
         self._functions: dict[Any, Any] = {}
-        self.history: History | None = None
 
     def __call__(self, x: Node) -> Node:
         raise NotImplementedError
@@ -68,9 +71,10 @@ class Model:
         raise NotImplementedError
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_functions": {}}  # compiled again where they are wanted
+        """Without compiled functions: they are compiled again where they are wanted."""
+        return {**self.__dict__, "_functions": {}, "train_function": None}
 
-    def compile(self, optimizer: Any = "adam", loss: Any = None, metrics: Any = None) -> None:
+    def compile(self, optimizer: Any = "adam", loss: Any = None, *, metrics: Any = None) -> None:
         """Say how to learn: an optimiser and a loss by name or as objects, and a list of metrics.
 
         Raises DeclarationError for a name that does not exist.
@@ -90,6 +94,7 @@ class Model:
         batch_size: int = 32,
         epochs: int = 1,
         verbose: Any = "auto",
+        *,
         validation_data: tuple[Any, Any] | None = None,
         shuffle: bool = True,
     ) -> History:
@@ -105,20 +110,20 @@ class Model:
         step = self._function("fit", x, y)
         if validation is not None:
             self._function("evaluate", *validation)  # what is wrong with it shows before the first step
-        self.history = History()
-        with report(verbose, epochs, len(x)) as shown:
+        self.train_function, self.history = step, History()
+        with report(verbose, epochs * len(x)) as shown:
             for epoch in range(epochs):
-                shown.begin_epoch(epoch)
+                shown.begin(f"Epoch {epoch + 1}/{epochs}")
                 order = self._shuffle.permutation(len(x)) if shuffle else None
                 values = _epoch(step, x, y, batch_size, order, shown)
                 if validation is not None:
                     values |= {f"val_{name}": v for name, v in self._evaluate(*validation, _BATCH).items()}
                 self.history.add(epoch, values)
-                shown.end_epoch(epoch, values)
+                shown.end(values)
         return self.history
 
     def evaluate(
-        self, x: Any, y: Any, batch_size: int | None = None, verbose: Any = "auto", return_dict: bool = False
+        self, x: Any, y: Any, batch_size: int | None = None, verbose: Any = "auto", *, return_dict: bool = False
     ) -> Any:
         """The loss and metrics on samples x and targets y: a float if there are no metrics, a list, or a dict.
 
@@ -126,21 +131,27 @@ class Model:
         """
         x, y = _samples(x, y)
         batch_size = _count("batch_size", _BATCH if batch_size is None else batch_size)
-        with report(verbose, 1, len(x)) as shown:
-            shown.begin_epoch(0)
+        with report(verbose, len(x)) as shown:
+            shown.begin("Evaluate")
             values = self._evaluate(x, y, batch_size)
             shown.advance(len(x))
-            shown.end_epoch(0, values)
+            shown.end(values)
         if return_dict:
             return values
         return list(values.values()) if len(values) > 1 else values["loss"]
 
-    def predict(self, x: Any, batch_size: int | None = None) -> Array:
+    def predict(self, x: Any, batch_size: int | None = None, verbose: Any = "auto") -> Array:
         """The model's results for samples x [n, ...], in one array [n, ...]."""
         x = _as_samples("x", x)
         batch_size = _count("batch_size", _BATCH if batch_size is None else batch_size)
         function = self._function("predict", x)
-        parts = [function(x[k : k + batch_size]) for k in range(0, len(x), batch_size)]
+        parts = []
+        with report(verbose, len(x)) as shown:
+            shown.begin("Predict")
+            for k in range(0, len(x), batch_size):
+                parts.append(function(x[k : k + batch_size]))
+                shown.advance(len(parts[-1]))
+            shown.end({})
         return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
     def save_weights(self, path: str | os.PathLike[str]) -> None:
@@ -168,8 +179,13 @@ class Model:
         """The compiled function of this kind for samples of these dtypes and shapes."""
         key = (kind, *((a.dtype.str, a.shape[1:]) for a in arrays))
         if key not in self._functions:
-            self._functions[key] = self._declare(kind, *arrays)
+            with self._all_or_nothing():
+                self._functions[key] = self._declare(kind, *arrays)
         return self._functions[key]
+
+    def _all_or_nothing(self) -> AbstractContextManager[None]:
+        """A child that makes parameters at its first call takes them back here if a declaration fails."""
+        return nullcontext()
 
     def _declare(self, kind: str, *arrays: Array) -> Any:
         """Declare and compile the function: `predict` takes x, `evaluate` and `fit` take x and t."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from graphc.declare import input as declare_input
-from graphc.errors import DeclarationError, GraphcError
+from graphc.errors import DeclarationError
 from graphc.graph import Node
 from graphc.nn.layers import Layer
 from graphc.nn.model import Model
@@ -40,15 +41,20 @@ class Sequential(Model):
         super().__init__(shuffle)
 
     def __call__(self, x: Node) -> Node:
-        fresh = [layer for layer in self.layers if layer.weights is None]
-        try:
+        with self._all_or_nothing():
             for layer, seed in zip(self.layers, self._seeds, strict=True):
                 x = layer(x, np.random.default_rng(seed))
-        except GraphcError:
-            for layer in fresh:  # an input that does not fit leaves the model as it was
+        return x
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        fresh = [layer for layer in self.layers if layer.weights is None]
+        try:
+            yield
+        except BaseException:
+            for layer in fresh:
                 layer.weights = None
             raise
-        return x
 
     def build(self, shape: Sequence[int | None], dtype: Any = float32) -> None:
         """Make the parameters for inputs of this shape; the first dimension, the batch, may be None."""

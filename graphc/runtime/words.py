@@ -220,7 +220,7 @@ class _Body:
                 return ir.Constant(_I64, getattr(self.scope[name], attribute))
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 return self.b.neg(self.value(operand))
-            case ast.BinOp(left=left, op=op, right=right):
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
                 return getattr(self.b, _ARITHMETIC[type(op)])(self.value(left), self.value(right))
             case ast.Compare() | ast.BoolOp():
                 return self.b.zext(self.truth(e), _I64)

@@ -44,6 +44,18 @@ class Group:
         """The axes that are not inner."""
         return tuple(k for k in range(len(self.domain)) if k not in (self.inner or ()))
 
+    def reaches(self, target: Group) -> bool:
+        """Whether this group needs `target`, at once or through others."""
+        stack, seen = [self], set()
+        while stack:
+            group = stack.pop()
+            if group is target:
+                return True
+            if group not in seen:
+                seen.add(group)
+                stack += group.needs
+        return False
+
     def is_outer_reduction(self, node: Node) -> bool:
         """Whether a member is known only after all rows."""
         return node.op.family in REDUCTIONS and (reduced(node) != self.inner or domain_of(node) != self.domain)
@@ -183,7 +195,7 @@ class Fusion:
         return latest + siblings
 
     def _joins(self, group: Group, node: Node, sources: list[Read], producers: set[Group]) -> bool:
-        if group.kind != "nest" or any(_reaches(p, group) for p in producers if p is not group):
+        if group.kind != "nest" or any(p.reaches(group) for p in producers if p is not group):
             return False
         full = domain_of(node) == group.domain
         if not full and not (group.inner and _is_row_shape(domain_of(node), group)):
@@ -206,19 +218,6 @@ class Fusion:
 
 def _operand_reads(node: Node, index: Index) -> list[Index]:
     return [index] if node.op.family is Family.ITEM else operand_indices(node, index)
-
-
-def _reaches(group: Group, target: Group) -> bool:
-    """Whether `group` needs `target`, at once or through others."""
-    stack, seen = [group], set()
-    while stack:
-        g = stack.pop()
-        if g is target:
-            return True
-        if g not in seen:
-            seen.add(g)
-            stack += g.needs
-    return False
 
 
 def _is_row_shape(shape: Shape, group: Group) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from graphc.dims import Dim, product
 from graphc.graph import Graph, Node
 from graphc.op import Family
-from graphc.schedule.fuse import Fusion, Group, _reaches, member_index
+from graphc.schedule.fuse import Fusion, Group, member_index
 from graphc.types import DType, Shape
 
 
@@ -153,7 +153,7 @@ class _Placing:
             for read in self.fusion.sources(member):
                 if read.node is parameter and (read.guarded or read.index != member_index(group, parameter)):
                     return False
-        return not any(_reaches(g, group) for g in self._before_write(group, parameter))
+        return not any(g.reaches(group) for g in self._before_write(group, parameter))
 
     def _may_fail(self, group: Group) -> bool:
         """Whether the group checks positions that it is given."""

@@ -1,0 +1,301 @@
+"""The cache on disk: what it keeps, what it refuses, and that nothing that goes wrong there reaches the user."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+import shutil
+import stat
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import small_programs as small
+
+import graphc
+from graphc.errors import CacheError
+from graphc.runtime import cache, entry
+from graphc.runtime.native import Native, compile_text
+
+ENTRY = cache.Entry('{"name": "é"}', bytes(range(256)))
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "graphc"
+
+
+@pytest.fixture
+def key():
+    return cache.make_key("a graph", "options")
+
+
+def refused(key):
+    """Whether the entry is refused, with one warning at the first look alone."""
+    with pytest.warns(RuntimeWarning, match="compiled anew"):
+        assert cache.load(key) is None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return cache.load(key) is None
+
+
+def test_what_is_stored_comes_back(place, key):
+    assert cache.load(key) is None
+    cache.store(key, ENTRY)
+    assert cache.load(key) == ENTRY
+    assert [p.name for p in place.iterdir()] == [key]
+    if os.name == "posix":
+        assert stat.S_IMODE(place.stat().st_mode) == 0o700
+        assert stat.S_IMODE((place / key).stat().st_mode) == 0o600
+
+
+def test_the_folder_follows_the_rule(monkeypatch, place):
+    assert cache.folder() == place
+    for value in ("", "relative/path"):
+        monkeypatch.setenv("XDG_CACHE_HOME", value)
+        assert cache.folder() == Path.home() / ".cache" / "graphc"
+
+
+def damage_byte(content):
+    middle = len(content) - 10
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        damage_byte,
+        lambda c: c[:-1],
+        lambda c: c + b"x",
+        lambda c: b"",
+        lambda c: c[:20],
+        lambda c: b"\xff\xfe" + c,
+        lambda c: b"[]\n" + c,
+        lambda c: b"{}\n" + c.split(b"\n", 1)[1],
+        lambda c: c.replace(b'"program": 14', b'"program": 13').replace(b'"code": 256', b'"code": 257'),
+        lambda c: c.replace(b'"program": 14', b'"program": -1'),
+    ],
+    ids=["bit", "short", "long", "empty", "header", "no text", "no dict", "no fields", "split", "negative"],
+)
+def test_a_damaged_entry_is_refused(place, key, damage):
+    cache.store(key, ENTRY)
+    path = place / key
+    before = path.read_bytes()
+    path.write_bytes(damage(before))
+    assert path.read_bytes() != before
+    assert refused(key)
+    cache.store(key, ENTRY)
+    assert cache.load(key) == ENTRY
+
+
+def test_an_entry_under_another_key_is_refused(place, key):
+    cache.store(key, ENTRY)
+    other = cache.make_key("another graph")
+    shutil.copy(place / key, place / other)
+    assert refused(other)
+
+
+class Trap:
+    sprung = False
+
+    def __reduce__(self):
+        return setattr, (Trap, "sprung", True)
+
+
+def test_nothing_is_unpickled(place, key):
+    place.mkdir(mode=0o700)
+    (place / key).write_bytes(pickle.dumps(Trap()))
+    assert refused(key)
+    assert not Trap.sprung
+    for module in ("cache", "native", "entry", "machine"):
+        assert "pickle" not in (Path(cache.__file__).parent / f"{module}.py").read_text().replace("unpickled", "")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="owners and modes")
+def test_a_foreign_entry_or_folder_is_refused(monkeypatch, place, key):
+    cache.store(key, ENTRY)
+    mine = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: mine + 1)
+    assert refused(key)
+    with pytest.raises(CacheError, match=f"belongs to user {mine}, not to you"):
+        cache.open_folder()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="owners and modes")
+def test_what_others_may_write_is_refused(place, key):
+    cache.store(key, ENTRY)
+    (place / key).chmod(0o666)
+    assert refused(key)
+    place.chmod(0o777)
+    with pytest.raises(CacheError, match="chmod go-w"):
+        cache.open_folder()
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_full_or_read_only_folder_is_one_warning(monkeypatch, place, key, code):
+    def fail(*args, **kwargs):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.warns(RuntimeWarning, match="can't be written"):
+        cache.store(key, ENTRY)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        cache.store(key, ENTRY)
+    assert list(place.iterdir()) == []
+
+
+def test_a_folder_that_can_not_be_made_is_one_warning(place, key):
+    place.write_text("a file stands where the folder should")
+    with pytest.warns(RuntimeWarning, match=r"can't be (written|used)"):
+        cache.store(key, ENTRY)
+    assert cache.load(key) is None
+
+
+def test_the_driver_is_compiled_in_memory_if_its_entry_is_damaged(place):
+    entry.driver.cache_clear()
+    try:
+        entry.driver()
+        (path,) = place.iterdir()
+        path.write_bytes(path.read_bytes()[:-1])
+        entry.driver.cache_clear()
+        with pytest.warns(RuntimeWarning, match="compiled anew"):
+            assert entry.driver()["entry"]
+    finally:
+        entry.driver.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "variable", ["NUMBA_OPT", "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_LOOP_VECTORIZE", "NUMBA_SLP_VECTORIZE"]
+)
+def test_settings_that_change_code_change_the_key(monkeypatch, key, variable):
+    monkeypatch.setenv(variable, "1")
+    assert cache.make_key("a graph", "options") != key
+
+
+def test_the_number_of_threads_does_not_change_the_key(monkeypatch, key):
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "1")
+    assert cache.make_key("a graph", "options") == key
+
+
+def test_parts_of_a_key_do_not_run_together():
+    assert cache.make_key("ab", "c") != cache.make_key("a", "bc")
+
+
+def test_a_setting_from_numbas_file_changes_the_key(monkeypatch, tmp_path, key):
+    monkeypatch.chdir(tmp_path)
+    Path(".numba_config.yaml").write_text("opt: 0")
+    assert cache.make_key("a graph", "options") != key
+
+
+@pytest.fixture
+def copy_of_sources(monkeypatch, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(Path(graphc.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(cache, "_PACKAGE", copy)
+    cache._surroundings.cache_clear()
+    yield copy
+    cache._surroundings.cache_clear()
+
+
+def test_an_edited_source_changes_the_key_and_a_new_date_does_not(copy_of_sources, key):
+    def anew():
+        cache._surroundings.cache_clear()
+        return cache.make_key("a graph", "options")
+
+    assert anew() == key
+    (copy_of_sources / "op.py").touch()
+    assert anew() == key
+    path = copy_of_sources / "codegen" / "intrinsics" / "exponential.py"
+    content, status = path.read_bytes(), path.stat()
+    path.write_bytes(content.replace(b"e", b"f", 1))  # same size
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # same date
+    assert anew() != key
+
+
+def test_the_sources_are_read_quickly():
+    def seconds():
+        start = time.perf_counter()
+        cache._sources()
+        return time.perf_counter() - start
+
+    assert min(seconds() for _ in range(10)) < 0.01
+
+
+def test_writers_that_race_leave_one_whole_entry(place, key):
+    def work():
+        for _ in range(50):
+            cache.store(key, ENTRY)
+            seen.add(cache.load(key))
+
+    seen: set[cache.Entry | None] = set()
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert seen == {ENTRY}
+    assert [p.name for p in place.iterdir()] == [key]
+
+
+def test_clear(place, key):
+    cache.store(key, ENTRY)
+    cache.clear()
+    assert list(place.iterdir()) == []
+
+
+WARM = """
+import sys
+import numpy as np
+from graphc.codegen.program import Program
+from graphc.runtime import cache
+from graphc.runtime.function import CompiledFunction
+from graphc.runtime.native import Native
+entry = cache.load(cache.make_key("total"))
+total = CompiledFunction(Program.from_json(entry.program), Native(entry.code), (), 0, rebuild=(), stats={})
+print(total(np.arange(4.0)), "numba" in sys.modules)
+"""
+
+
+def test_a_warm_process_runs_the_kept_code_without_numba():
+    p = small.total().program
+    cache.store(cache.make_key("total"), cache.Entry(p.to_json(), compile_text(p.text, small.NAMES, "<total>")))
+    entry.driver.cache_clear()
+    entry.driver()  # keeps the driver in this folder too
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
+    done = subprocess.run([sys.executable, "-c", WARM], capture_output=True, text=True, env=environment, check=False)
+    assert done.stdout == "6.0 False\n", done.stderr
+
+
+def test_functions_of_a_text_call_one_another():
+    text = """
+def helper(a, b, c):
+    return a + b * c
+
+def program(T, phase, chunk):
+    set_word(T, 0, helper(T, 0, 0))
+"""
+    code = compile_text(text, small.NAMES, "<text>")
+    frame = np.zeros(1, np.int64)
+    assert small.call(Native(code), frame.ctypes.data, 0, 0) == 0
+    assert frame[0] == frame.ctypes.data
+
+
+def test_an_error_in_a_text_shows_its_line():
+    with pytest.raises(Exception, match=r'"<wrong text>", line 2:\n(.|\n)*return T\.missing'):
+        compile_text("def program(T, phase, chunk):\n    return T.missing\n", {}, "<wrong text>")
+
+
+def test_code_that_needs_what_is_nowhere_can_not_be_linked():
+    text = "def program(T, phase, chunk):\n    return missing(T, phase, chunk)\n"
+    from graphc.runtime.native import _caller
+
+    with pytest.raises(RuntimeError, match="symbols"):
+        Native(compile_text(text, {"missing": _caller("missing")}, "<text>"))
