@@ -15,7 +15,7 @@ from graphc.declare import BUILDER as ops
 from graphc.dims import same
 from graphc.errors import DeclarationError, DTypeError, ShapeError
 from graphc.graph import Node, describe, users_line
-from graphc.types import normalize_axis
+from graphc.types import int32, normalize_axis
 
 Loss = Callable[..., Node]
 
@@ -87,6 +87,7 @@ def sparse_categorical_crossentropy(y_true: Any, y_pred: Node, from_logits: bool
     else:
         y = ops.clip(y, _EPSILON, 1.0 - _EPSILON)
         log_y = ops.log(y / ops.sum(y, axis=-1, keepdims=True))
+    label = ops.astype(label, label.dtype if label.dtype.size >= 4 else int32)  # 8 bits do not count 300 classes
     chosen = ops.expand_dims(label, axis=-1) == ops.arange(y.shape[-1], dtype=label.dtype)
     known = ops.any(chosen, axis=-1)
     loss = -ops.sum(ops.where(chosen, log_y, 0.0), axis=-1)

@@ -225,6 +225,16 @@ def test_epochs_reuse_what_was_compiled(monkeypatch: pytest.MonkeyPatch) -> None
         model.evaluate(x[:13], y[:13], batch_size=batch_size, verbose=0)
 
 
+def test_compile_again_replaces_the_loss_and_the_optimiser() -> None:
+    model, x, y = trainable()
+    model.fit(x, y, verbose=0)
+    first = model.optimizer
+    model.compile("sgd", lambda t, p: gc.mean(gc.abs(t - p)))
+    assert model.evaluate(x, y, verbose=0) == pytest.approx(np.abs(model.predict(x, verbose=0) - y).mean(), rel=1e-5)
+    model.fit(x, y, verbose=0)
+    assert (first.iterations.value, model.optimizer.iterations.value) == (2, 2)
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "int32", "float64"])
 def test_samples_of_other_dtypes(dtype: str) -> None:
     model, x, y = trainable()

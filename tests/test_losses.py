@@ -168,6 +168,14 @@ def test_labels_of_any_integer_dtype_and_with_a_last_dimension(dtype: str) -> No
         np.testing.assert_allclose(of_graphc(loss, target, y_pred)[0], expected)
 
 
+def test_small_labels_of_many_classes() -> None:
+    y_true, y_pred = np.array([0, 44, 255], np.uint8), np.random.default_rng(0).normal(size=(3, 600))
+    value, gradient = of_graphc(gc.losses.SparseCategoricalCrossentropy(from_logits=True), y_true, y_pred)
+    expected, slope = of_keras("sparse_categorical_crossentropy", y_true.astype("int64"), y_pred, from_logits=True)
+    np.testing.assert_allclose(value, expected, rtol=1e-12)
+    np.testing.assert_allclose(gradient, slope, rtol=1e-11, atol=1e-15)
+
+
 @pytest.mark.parametrize("wrong", [-1, 4])
 def test_a_label_that_is_no_class_makes_the_loss_nan_and_leaves_the_gradient(wrong: int) -> None:
     y_true, y_pred = np.array([1, wrong, 2]), np.random.default_rng(0).normal(size=(3, 4))

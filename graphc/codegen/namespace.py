@@ -37,11 +37,15 @@ def _plain_names() -> dict[str, Any]:
 
 def _made(name: str) -> Any:
     """Intrinsics that come in families: ld_f4_2_0, st_..., to_f4, micro_f4_6x4, micro_transposed_..., dots_..., pack_f4_4."""
-    from graphc.codegen.intrinsics import gemm, memory
+    from graphc.codegen.intrinsics import gemm, memory, total
 
     head, _, rest = name.partition("_")
     if head in memory.FACTORIES and (match := re.fullmatch(r"([a-z]\d)_(\d+)_(\d+)", rest)):
         return memory.FACTORIES[head](match[1], int(match[2]), int(match[3]))
+    if head in ("sum", "product") and rest in ("f4", "f8"):
+        return total.total(head, rest)
+    if head == "stack" and rest.isdigit():
+        return total.stack(int(rest))
     if head == "to" and rest in memory.NUMBA_TYPES:
         return memory.cast(rest)
     if match := re.fullmatch(r"micro_transposed_(f\d)_(\d+)x(\d+)", name):

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from graphc.codegen.evaluate import Evaluator
+from graphc.codegen.intrinsics.total import BLOCK
 from graphc.codegen.reduction import Columns, Fold, combine
 from graphc.codegen.text import Scope, Text
 from graphc.dims import Dim, dim_max, floor_div, product, symbol
@@ -23,7 +24,6 @@ from graphc.schedule.shape import is_flat
 from graphc.schedule.storage import Place, Step
 
 CHUNK = 16_384  # elements of a chunk, some 10 us of work
-BLOCK = 1_024  # elements that a reduction may add in any order
 FLAT = symbol("%i")
 
 
@@ -199,7 +199,7 @@ class _Nest:
 
     def _loops(self, top: Scope, partial: dict[Node, tuple[Place, Dim]]) -> None:
         columns = {n: Columns(self.text, n, place, n.shape, base) for n, (place, base) in partial.items() if self._is_column(n)}
-        folds = {n: Fold(self.text, n) for n in self.totals if n not in columns}
+        folds = {n: Fold(self.text, n, k) for k, n in enumerate(self.totals) if n not in columns}
         for fold in folds.values():
             fold.begin(top)
             fold.begin_blocks(top)
@@ -223,22 +223,19 @@ class _Nest:
     def _one_loop(self, top: Scope, folds: dict[Node, Fold]) -> None:
         """One loop over all elements, in blocks if a float sum is taken; no loop for 0-d values."""
         if not self.domain:
-            self._body(top, 0, folds, {}, False)
+            self._body(top, folds, {}, "0")
+            for fold in folds.values():
+                fold.end_block(top, "1")
             return
-        if not any(f.compensated for f in folds.values()):
-            body = Scope(top, "for i in range(lo, hi):", ["%i"])
-            self._body(body, 0, folds, {}, False)
-            body.close()
-            return
-        blocks = Scope(top, f"for j in range(lo, hi, {BLOCK}):")
-        for fold in folds.values():
-            fold.begin_block(blocks)
-        body = Scope(blocks, f"for i in range(j, min(j + {BLOCK}, hi)):", ["%i"])
-        self._body(body, 0, folds, {}, True)
+        blocked = any(f.collects for f in folds.values())
+        outer = Scope(top, f"for j in range(lo, hi, {BLOCK}):") if blocked else top
+        body = Scope(outer, f"for i in range(j, min(j + {BLOCK}, hi)):" if blocked else "for i in range(lo, hi):", ["%i"])
+        self._body(body, folds, {}, "i - j")
         body.close()
         for fold in folds.values():
-            fold.end_block(blocks)
-        blocks.close()
+            fold.end_block(outer, f"min({BLOCK}, hi - j)")
+        if blocked:
+            outer.close()
 
     def _batch_axes(self) -> list[int]:
         return [k for k in self.rows if k not in (self.group.outer or ())]
@@ -269,37 +266,35 @@ class _Nest:
     def _row_sweep(self, row: Scope, folds: dict[Node, Fold], columns: dict[Node, Columns]) -> None:
         """One sweep over the inner axes of a row."""
         here = [r for r in self.reductions if self._is_full(r) and self._computed_in(r) == self.sweep]
-        local = {r: Fold(self.text, r) for r in here if r not in columns}
+        local = {r: Fold(self.text, r, k) for k, r in enumerate(here) if r not in columns}
         if not here and not self._stores_in(self.sweep):
             return
         *outer_axes, last = self.inner
         length = self.domain[last]
-        short = isinstance(length, int) and length <= BLOCK and not outer_axes
-        blocked = any(f.compensated for f in local.values()) and not short
+        collects = any(f.collects for f in local.values())
+        blocked = collects and not (isinstance(length, int) and length <= BLOCK)
+        keeps = collects and (blocked or bool(outer_axes))
         for fold in local.values():
-            fold.begin(row)
-            if blocked:
+            if keeps or not fold.collects:
+                fold.begin(row)
                 fold.begin_blocks(row)
         scopes = [row]
         for axis in outer_axes:
             scopes.append(Scope(scopes[-1], f"for i{axis} in range({self.text.dim(self.domain[axis])}):", [f"%{axis}"]))
         size = self.text.dim(length)
-        header = f"for i{last} in range({size}):"
+        header, count, position = f"for i{last} in range({size}):", size, f"i{last}"
         if blocked:
             scopes.append(Scope(scopes[-1], f"for j in range(0, {size}, {BLOCK}):"))
-            header = f"for i{last} in range(j, min(j + {BLOCK}, {size})):"
-            for fold in local.values():
-                fold.begin_block(scopes[-1])
+            header, count, position = f"for i{last} in range(j, min(j + {BLOCK}, {size})):", f"min({BLOCK}, {size} - j)", f"i{last} - j"
         body = Scope(scopes[-1], header, [f"%{last}"])
-        self._body(body, self.sweep, local, {r: c for r, c in columns.items() if self._computed_in(r) == self.sweep}, blocked)
+        self._body(body, local, {r: c for r, c in columns.items() if self._computed_in(r) == self.sweep}, position)
         body.close()
-        if blocked:
-            for fold in local.values():
-                fold.end_block(scopes[-1])
+        for fold in local.values():
+            fold.end_block(scopes[-1], count, only=not keeps)
         for scope in reversed(scopes[1:]):
             scope.close()
         for r, fold in local.items():
-            if blocked:
+            if keeps:
                 fold.end_blocks(row)
             if r in folds:
                 folds[r].add_exactly(row, fold.name)
@@ -317,10 +312,13 @@ class _Nest:
     def _is_stored_whole(self, node: Node) -> bool:
         return node.op.family not in REDUCTIONS and node.shape == self.domain or node is self.copied
 
-    def _body(self, scope: Scope, sweep: int, folds: dict[Node, Fold], columns: dict[Node, Columns], blocked: bool) -> None:
-        """What is done for each element in a sweep: everything is computed before anything is stored."""
+    def _body(self, scope: Scope, folds: dict[Node, Fold], columns: dict[Node, Columns], position: str) -> None:
+        """What is done for each element in a sweep: everything is computed before anything is stored.
+
+        `position` is the element's place in its block.
+        """
         stores = []
-        for node, place, scratch in self._stores_in(sweep):
+        for node, place, scratch in self._stores_in(self.sweep):
             index = self._index(node)
             value = self.evaluator.value(node, index, scope)
             if scratch:
@@ -330,7 +328,7 @@ class _Nest:
             stores.append(self.text.store(place, node.dtype, at, value))
         for node, fold in folds.items():
             value = self.evaluator.value(node.operands[0], self._operand_index(node), scope)
-            fold.add(scope, value, blocked, self._position(node))
+            fold.add(scope, value, f"i{reduced(node)[0]}" if fold.is_position else position)
         for node, column in columns.items():
             value = self.evaluator.value(node.operands[0], self._operand_index(node), scope)
             column.add(scope, value, offset(self._inner_index(), tuple(self.domain[k] for k in self.inner)))
@@ -338,9 +336,6 @@ class _Nest:
 
     def _inner_index(self) -> Index:
         return tuple(loop_symbol(k) if self.domain[k] != 1 else 0 for k in self.inner)
-
-    def _position(self, node: Node) -> str:
-        return f"i{reduced(node)[0]}" if node.op.family is Family.ARG_REDUCTION else ""
 
     def _end_row(self, row: Scope, folds: dict[Node, Fold]) -> None:
         """Stores of per-row values, and their totals."""

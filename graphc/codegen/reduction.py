@@ -1,7 +1,8 @@
 """Accumulators of reductions, and the combination of what chunks have accumulated.
 
-A float sum may be reassociated within a block of 1,024 elements; blocks are added with the rounding error kept
-(Knuth's two-sum), so that a sum is as exact as NumPy's pairwise one.  Chunks are combined in their order.
+The values of a float sum or product wait in a block of at most 1,024 on the stack, which one call folds in a fixed
+order, vector by vector; blocks of a sum are added with the rounding error kept (Knuth's two-sum), so that a sum is as
+exact as NumPy's pairwise one.  Chunks are combined in their order.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from graphc.schedule.storage import Place
 from graphc.types import Shape
 
 _COMBINE = {
-    "add": {"f": "accumulate(a, x)", "i": "a + x", "u": "a + x"},
-    "multiply": {"f": "accumulate_product(a, x)", "i": "a * x", "u": "a * x"},
+    "add": {"f": "a + x", "i": "a + x", "u": "a + x"},
+    "multiply": {"f": "a * x", "i": "a * x", "u": "a * x"},
     "maximum": {"f": "fmax(a, x)", "i": "fmax(a, x)", "u": "fmax(a, x)", "b": "a | x"},
     "minimum": {"f": "fmin(a, x)", "i": "fmin(a, x)", "u": "fmin(a, x)", "b": "a & x"},
     "or": {"b": "a | x"},
@@ -50,63 +51,69 @@ def folded(text: Text, node: Node, a: str, x: str) -> str:
 
 
 class Fold:
-    """A scalar that a loop folds values into, in the scope where `begin` prints it."""
+    """A scalar that a loop folds values into, in the scope where `begin` prints it.
 
-    def __init__(self, text: Text, node: Node) -> None:
+    `number` tells the folds of one loop apart, for their blocks on the stack.
+    """
+
+    def __init__(self, text: Text, node: Node, number: int = 0) -> None:
         self.text, self.node = text, node
         self.name = text.fresh("a")
-        self.block = f"{self.name}_block"
+        self.best = f"{self.name}_best"
         self.is_position = node.op.family is Family.ARG_REDUCTION
-        self.compensated = node.op.combine == "add" and node.dtype.is_float and not self.is_position
+        self.collects = node.op.combine in ("add", "multiply") and node.dtype.is_float and not self.is_position
+        self.keeps_lost = self.collects and node.op.combine == "add"
+        self.block = Place("stack", number)
 
     def begin(self, scope: Scope) -> None:
         if self.is_position:
             first = self.text.constant(0, self.node.operands[0].dtype)
-            scope.lines += [f"{self.name} = -1", f"{self.block} = {first}"]
+            scope.lines += [f"{self.name} = -1", f"{self.best} = {first}"]
             return
         scope.lines.append(f"{self.name} = {self.text.constant(identity(self.node), self.node.dtype)}")
 
     def begin_blocks(self, scope: Scope) -> None:
-        if self.compensated:
+        if self.keeps_lost:
             scope.lines.append(f"{self.name}_lost = {self.text.constant(0, self.node.dtype)}")
 
-    def begin_block(self, scope: Scope) -> None:
-        if self.compensated:
-            scope.lines.append(f"{self.block} = {self.text.constant(0, self.node.dtype)}")
-
-    def add(self, scope: Scope, value: str, blocked: bool, position: str = "") -> None:
-        """Fold one value in; within a block if the loop is blocked."""
+    def add(self, scope: Scope, value: str, position: str) -> None:
+        """Fold one value in; `position` is its place in the block, or along the axis that is searched."""
         if self.is_position:
             self._better(scope, value, position)
-            return
-        name = self.block if blocked and self.compensated else self.name
-        scope.lines.append(f"{name} = {folded(self.text, self.node, name, value)}")
+        elif self.collects:
+            scope.lines.append(self.text.store(self.block, self.node.dtype, position, value))
+        else:
+            scope.lines.append(f"{self.name} = {folded(self.text, self.node, self.name, value)}")
 
     def _better(self, scope: Scope, value: str, position: str) -> None:
         evaluator = Evaluator(self.text, lambda n: None)
-        test = evaluator.fill(str(self.node.op.combine), {"a": self.block, "x": value}, self.node.operands[0].dtype)
+        test = evaluator.fill(str(self.node.op.combine), {"a": self.best, "x": value}, self.node.operands[0].dtype)
         scope.lines += [
             f"if {self.name} < 0 or {test}:",
             f"    {self.name} = {position}",
-            f"    {self.block} = {value}",
+            f"    {self.best} = {value}",
         ]
 
-    def end_block(self, scope: Scope) -> None:
-        if self.compensated:
-            self.add_exactly(scope, self.block)
+    def end_block(self, scope: Scope, length: str, only: bool = False) -> None:
+        """Fold the block that the loop has filled into the scalar; the `only` block is the scalar."""
+        if not self.collects:
+            return
+        fold = f"{'sum' if self.keeps_lost else 'product'}_{code_of(self.node.dtype)}({self.text.address(self.block)}, {length})"
+        if only:
+            scope.lines.append(f"{self.name} = {fold}")
+            return
+        name = self.text.fresh()
+        scope.lines.append(f"{name} = {fold}")
+        self.add_exactly(scope, name)
 
     def add_exactly(self, scope: Scope, value: str) -> None:
-        """Add a partial result, keeping what rounding loses."""
-        if not self.compensated:
-            self.add(scope, value, False)
-            return
-        scope.lines += [
-            f"{self.name}_lost = {self.name}_lost + lost({self.name}, {value})",
-            f"{self.name} = {self.name} + {value}",
-        ]
+        """Fold a partial result in; a sum keeps what rounding loses."""
+        if self.keeps_lost:
+            scope.lines.append(f"{self.name}_lost = {self.name}_lost + lost({self.name}, {value})")
+        scope.lines.append(f"{self.name} = {folded(self.text, self.node, self.name, value)}")
 
     def end_blocks(self, scope: Scope) -> None:
-        if self.compensated:
+        if self.keeps_lost:
             scope.lines.append(f"{self.name} = {self.name} + {self.name}_lost")
 
 

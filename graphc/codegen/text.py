@@ -160,8 +160,11 @@ class Text:
 
     def address(self, place: Place) -> str:
         """The variable that holds the address of `place` in this phase."""
-        letter = {"input": "x", "output": "y", "parameter": "p", "constant": "k", "buffer": "b"}[place.kind]
+        letter = {"input": "x", "output": "y", "parameter": "p", "constant": "k", "buffer": "b", "stack": "r"}[place.kind]
         name = f"{letter}{place.number}"
+        if place.kind == "stack":
+            self._prologue.setdefault(name, f"stack_{place.number}()")
+            return name
         if place.kind == "buffer":
             now = len(self.phases)
             use = self.uses.setdefault(place.number, Use(now, now))

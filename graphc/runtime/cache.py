@@ -143,14 +143,13 @@ def _warn(text: str) -> None:
 @lru_cache(maxsize=1)
 def _surroundings() -> tuple[str, ...]:
     """Sources, versions and the machine: what does not change while the process lives."""
-    numba = sys.modules.get("numba")
     llvm.initialize_native_target()
     return (
         _sources(),
         platform.python_implementation(),
         sys.version,
         np.__version__,
-        metadata.version("numba") if numba is None else numba.__version__,
+        metadata.version("numba"),  # without importing it
         llvmlite.__version__,
         llvm.get_process_triple(),
         llvm.get_host_cpu_name(),

@@ -47,7 +47,7 @@ class CompiledFunction:
         self._as_it_is = structure == (0 if self._machine.single else tuple(range(len(program.outputs))))
         _living.add(self)
 
-    def __call__(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         if out is None and not kwargs:
             result = self._enter(*args)
             if type(result) is self._kind:
@@ -95,7 +95,7 @@ class CompiledFunction:
         leaves = [f"{s.dtype}{shape_text(s.shape)}" for s in self._program.outputs]
         return str(unflatten(self._structure, leaves))
 
-    def run(self, *, batch_size: int = 32, order: Any = None, **arrays: Any) -> Any:
+    def run(self, /, *, batch_size: int = 32, order: Any = None, **arrays: Any) -> Any:
         """Many steps in one call, over slices of the inputs that begin with the one leading symbol.
 
         Step k sees rows k * batch_size and following of those inputs, or the rows that the int array `order` names

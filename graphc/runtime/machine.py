@@ -125,8 +125,9 @@ class Machine:
         try:
             yield words
         finally:
-            if frame:
-                self._give(frame)
+            with self._lock:
+                if frame:
+                    self._give(frame)
 
     def _roomy(self, shape: Shape) -> int:
         """A workspace from the pool that is large enough, or a new one; 0 if there are too many already."""

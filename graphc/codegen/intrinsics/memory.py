@@ -1,4 +1,4 @@
-"""Access to memory by address, casts, and the accumulating instructions of reductions.
+"""Access to memory by address, and casts.
 
 In: names such as `ld_f4_3_1` (load float32, nest 3, storage 1) that the code generator prints.  Out: Numba intrinsics.
 Two accesses of one nest with different storage numbers never overlap: they carry LLVM alias scopes that belong to
@@ -157,26 +157,6 @@ def _convert_float(b: ir.IRBuilder, value: Any, source: Any, target: Any) -> Any
         low = b.fptosi(b.select(upper, b.fsub(value, half), value), I64)
         return b.xor(low, b.select(upper, I64(-(2**63)), I64(0)))
     return b.trunc(b.fptosi(value, I64), ir.IntType(target.bitwidth)) if target.bitwidth < 64 else b.fptosi(value, I64)
-
-
-def _reassociated(operation: str) -> Any:
-    """An operation that LLVM may reorder, for the accumulating instruction of a block of a reduction."""
-
-    def template(typingctx: Any, a: Any, x: Any) -> Any:
-        if a != x or not isinstance(a, types.Float):
-            return None
-
-        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
-            return getattr(builder, operation)(*args, flags=("reassoc",))
-
-        return a(a, x), codegen
-
-    template.__name__ = operation
-    return intrinsic(template)
-
-
-accumulate = _reassociated("fadd")
-accumulate_product = _reassociated("fmul")
 
 
 @intrinsic

@@ -1,0 +1,103 @@
+"""Small programs that between them use every form of kernel; each gives inputs, outputs, updates and values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+import graphc as gc
+from graphc import Node
+
+PROGRAMS: dict[str, Callable[[], Golden]] = {}
+
+
+@dataclass
+class Golden:
+    inputs: list[Node]
+    outputs: Any
+    values: list[np.ndarray[Any, Any]]
+    updates: dict[Node, Node] = field(default_factory=dict)
+
+    def compile(self, **options: Any) -> Any:
+        return gc.compile(self.inputs, self.outputs, updates=self.updates, options=gc.Options(**options))
+
+
+def program(build: Callable[[], Golden]) -> Callable[[], Golden]:
+    PROGRAMS[build.__name__] = build
+    return build
+
+
+def _values(*shapes: tuple[int, ...], dtype: str = "float64") -> list[np.ndarray[Any, Any]]:
+    rng = np.random.default_rng(0)
+    return [rng.normal(size=s).astype(dtype) for s in shapes]
+
+
+@program
+def elementwise_and_gradient() -> Golden:
+    x = gc.input("x", ("n",))
+    y = gc.sum(gc.tanh(x) ** 2)
+    return Golden([x], (y, gc.grad(y, x)), _values((37,)))
+
+
+@program
+def softmax_of_rows() -> Golden:
+    x = gc.input("x", ("n", 13), gc.float32)
+    return Golden([x], gc.softmax(x), _values((9, 13), dtype="float32"))
+
+
+@program
+def layer_norm_and_gradient() -> Golden:
+    x, scale, shift = gc.input("x", ("b", "s", 24)), gc.input("scale", (24,)), gc.input("shift", (24,))
+    centred = x - gc.mean(x, axis=-1, keepdims=True)
+    y = centred * gc.rsqrt(gc.mean(centred * centred, axis=-1, keepdims=True) + 1e-5) * scale + shift
+    gradients = gc.grad(gc.sum(gc.sin(y)), [x, scale, shift])
+    return Golden([x, scale, shift], (y, *gradients), _values((3, 5, 24), (24,), (24,)))
+
+
+@program
+def sums_along_every_axis() -> Golden:
+    x = gc.input("x", (4, "n", 6))
+    outputs = tuple(gc.sum(x, axis=a) for a in (0, 1, 2, (0, 1), (0, 2), (1, 2), None))
+    return Golden([x], outputs, _values((4, 7, 6)))
+
+
+@program
+def moved_and_guarded() -> Golden:
+    x = gc.input("x", ("n", 6))
+    y = gc.concat([x[::-1, 1:], gc.pad(gc.exp(x)[:, :3], ((0, 0), (1, 1)))], axis=1)
+    return Golden([x], (y, gc.grad(gc.sum(y * y), x)), _values((5, 6)))
+
+
+@program
+def embedding_and_its_gradient() -> Golden:
+    table, rows = gc.input("table", (11, 4)), gc.input("rows", ("n",), gc.int64)
+    y = gc.sum(gc.take(table, rows, axis=0) ** 2)
+    return Golden([table, rows], (y, gc.grad(y, table)), [*_values((11, 4)), np.array([3, -1, 3, 0])])
+
+
+@program
+def batched_products() -> Golden:
+    a, b = gc.input("a", ("batch", 7, 5)), gc.input("b", ("batch", 5, 9))
+    y = gc.matmul(a, b)
+    return Golden([a, b], (y, *gc.grad(gc.sum(y * y), [a, b])), _values((3, 7, 5), (3, 5, 9)))
+
+
+@program
+def in_place_updates() -> Golden:
+    """Simultaneous: each parameter gets the other's old value; the third waits for its readers."""
+    p, q = gc.parameter("p", np.arange(6.0).reshape(2, 3)), gc.parameter("q", np.ones((2, 3)))
+    r = gc.parameter("r", np.arange(4.0))
+    updates = {p: q, q: p, r: r + r[::-1]}
+    return Golden([], (gc.sum(p), gc.sum(r)), [], updates)
+
+
+@program
+def training_step() -> Golden:
+    x, t = gc.input("x", ("batch", 20), gc.float32), gc.input("t", ("batch", 10), gc.float32)
+    model = gc.nn.Sequential([gc.nn.Dense(10, activation="relu"), gc.nn.Dense(10, activation="softmax")], seed=0)
+    loss = gc.losses.categorical_crossentropy(t, model(x))
+    updates = gc.optim.Adam(1e-3).updates(loss, model.parameters())
+    return Golden([x, t], loss, [*_values((32, 20), dtype="float32"), np.eye(10, dtype="float32")[np.arange(32) % 10]], updates)

@@ -1,0 +1,56 @@
+"""The text of the kernels, as it is kept in tests/golden; and that alias scopes never change a bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from golden_programs import PROGRAMS
+
+from graphc.codegen.intrinsics import memory
+from graphc.graph import Graph
+from graphc.interpret import interpret
+from graphc.runtime.structure import flatten
+
+FOLDER = Path(__file__).parent / "golden"
+over_programs = pytest.mark.parametrize("name", PROGRAMS)
+
+
+@over_programs
+def test_text_is_the_golden_one(name: str, update_golden: bool) -> None:
+    text = PROGRAMS[name]().compile().source
+    path = FOLDER / f"{name}.py.txt"
+    if update_golden:
+        path.write_text(text)
+    assert text == path.read_text(), "the text of a kernel has changed; look at the difference, then pytest --update-golden"
+
+
+def _run(name: str, **options: Any) -> list[Any]:
+    """Results of three calls, and the parameters after them."""
+    golden = PROGRAMS[name]()
+    function = golden.compile(**options)
+    results = [flatten(function(*golden.values))[0] for _ in range(3)]
+    return [*(r for result in results for r in result), *(p.value for p in golden.updates)]
+
+
+@over_programs
+def test_same_bits_without_alias_scopes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    scoped = _run(name, cache=False)
+    monkeypatch.setattr(memory, "MAX_STORAGES", 0)
+    plain = _run(name, cache=False)
+    for a, b in zip(scoped, plain, strict=True):
+        assert a.tobytes() == b.tobytes()
+
+
+@over_programs
+def test_agrees_with_the_interpreter(name: str) -> None:
+    golden = PROGRAMS[name]()
+    outputs, _ = flatten(golden.outputs)
+    wanted = interpret(Graph((*outputs, *golden.updates.values()), tuple(golden.inputs)), golden.values)
+    results, _ = flatten(golden.compile()(*golden.values))
+    for actual, expected in zip([*results, *(p.value for p in golden.updates)], wanted, strict=True):
+        tolerance = 1e-5 if expected.dtype == np.float32 else 1e-12
+        assert actual.dtype == expected.dtype and actual.shape == expected.shape
+        assert np.max(np.abs(actual - expected), initial=0) <= tolerance * np.max(np.abs(expected), initial=1e-30)
