@@ -1,18 +1,24 @@
 """The adjoint graph by the chain rule: one reverse walk over the records' rules.
 
 In: a scalar node and the nodes to differentiate with respect to.  Out: nodes in the same language, which can be
-differentiated again.  Un-broadcasting happens here, once, for every elementwise op.
+differentiated again.  The walk differentiates the stabilised form of the scalar, so that the adjoint is stable too.
+Un-broadcasting happens here, once, for every elementwise op, and so does guarding: where the cotangent of an
+elementwise op is `where(c, g, 0)`, its operands' cotangents are `where(c, rule(g), 0)`, and a slope that is infinite
+or NaN where c is false is never multiplied by 0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from graphc.declare import BUILDER, FUNCTIONS, astype, constant
 from graphc.errors import GradientError
 from graphc.graph import Graph, Node, describe, item
 from graphc.op import Family
+from graphc.rewrite import filled
+from graphc.stabilise import stabilise
 from graphc.types import Shape
 
 
@@ -45,7 +51,8 @@ def vjp(y: Node, wrt: Any, cotangent: Any) -> Any:
         if not node.dtype.is_float:
             raise GradientError(f"{describe(node)} is not float, so it has no gradient")
     seed = FUNCTIONS["broadcast_to"](astype(cotangent, y.dtype), y.shape)
-    found = _walk(y, targets, seed)
+    graph, _ = stabilise(Graph((y,)), keep=targets)
+    found = _walk(graph.outputs[0], targets, seed)
     out = [found[n] if n in found else FUNCTIONS["zeros"](n.shape, dtype=n.dtype) for n in targets]
     return out[0] if single else type(wrt)(out) if isinstance(wrt, (list, tuple)) else out
 
@@ -83,11 +90,54 @@ def _walk(y: Node, targets: Sequence[Node], seed: Node) -> dict[Node, Node]:
     return totals
 
 
-def _sum(parts: Sequence[Any]) -> Any:
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
-    return total
+def _sum(parts: Sequence[Node]) -> Node:
+    """The sum of cotangents; guards that all of them share stay outside."""
+    guards, terms = _share_guards(parts)
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return _guarded(total, guards)
+
+
+@dataclass(frozen=True)
+class _Guard:
+    """Where a cotangent may be other than 0: where `condition` is `truth`."""
+
+    condition: Node
+    truth: bool
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Guard) and self.condition is other.condition and self.truth is other.truth
+
+
+def _peel(g: Node) -> tuple[tuple[_Guard, ...], Node]:
+    """The guards around a cotangent, outermost first, and what they guard."""
+    guards: list[_Guard] = []
+    while g.op.name == "where":
+        condition, first, second = g.operands
+        if filled(second) == 0:
+            guards.append(_Guard(condition, True))
+            g = first
+        elif filled(first) == 0:
+            guards.append(_Guard(condition, False))
+            g = second
+        else:
+            break
+    return tuple(guards), g
+
+
+def _share_guards(cotangents: Sequence[Node]) -> tuple[Sequence[_Guard], Sequence[Node]]:
+    """The guards around all of the cotangents, and what they guard; none if the cotangents are guarded differently."""
+    peeled = [_peel(g) for g in cotangents]
+    if any(guards != peeled[0][0] for guards, _ in peeled):
+        return (), cotangents
+    return peeled[0][0], [inner for _, inner in peeled]
+
+
+def _guarded(g: Node, guards: Sequence[_Guard]) -> Node:
+    for guard in reversed(guards):
+        g = FUNCTIONS["where"](guard.condition, *((g, 0) if guard.truth else (0, g)))
+    return g
 
 
 def _pull_back(node: Node, parts: list[Any]) -> Sequence[Any]:
@@ -98,15 +148,31 @@ def _pull_back(node: Node, parts: list[Any]) -> Sequence[Any]:
         return (None,) * len(node.operands)
     if node.op.adjoint is None:
         raise GradientError(f"{describe(node)} can't be differentiated; gc.stop_gradient on its operand ends the walk there")
-    if len(node.types) == 1:
-        g, y = _sum(parts), node
-    else:
-        g = tuple(_sum(same) if (same := [p for k, p in parts if k == i]) else None for i in range(len(node.types)))
-        y = tuple(item(node, i) for i in range(len(node.types)))
-    rule = node.op.adjoint(BUILDER, g, y, *node.operands, **node.attrs)
     if node.op.family is not Family.ELEMENTWISE:
-        return tuple(rule)
-    return tuple(None if p is None else _unbroadcast(p, o.shape) for p, o in zip(rule, node.operands, strict=True))
+        return _rule(node, _by_result(node, parts))
+    results = _by_result(node, parts)
+    guards, inner = _share_guards([g for g in results if g is not None])
+    left = iter(inner)
+    rule = _rule(node, [None if g is None else next(left) for g in results])
+    return [
+        None if p is None else _unbroadcast(_guarded(p, guards), o.shape) for p, o in zip(rule, node.operands, strict=True)
+    ]
+
+
+def _by_result(node: Node, parts: list[Any]) -> list[Node | None]:
+    """The cotangent of each result; None where nothing depends on it."""
+    if len(node.types) == 1:
+        return [_sum(parts)]
+    return [_sum(same) if (same := [p for k, p in parts if k == i]) else None for i in range(len(node.types))]
+
+
+def _rule(node: Node, cotangents: list[Node | None]) -> Sequence[Node | None]:
+    """What the op's record makes of the cotangents: one for each operand."""
+    assert node.op.adjoint is not None
+    if len(node.types) == 1:
+        return tuple(node.op.adjoint(BUILDER, cotangents[0], node, *node.operands, **node.attrs))
+    results = tuple(item(node, i) for i in range(len(node.types)))
+    return tuple(node.op.adjoint(BUILDER, tuple(cotangents), results, *node.operands, **node.attrs))
 
 
 def _unbroadcast(g: Node, shape: Shape) -> Node:

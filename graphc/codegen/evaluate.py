@@ -23,6 +23,11 @@ _NUMBERS = {"zero": 0, "one": 1, "half": 0.5, "two": 2}
 _EXACT = ("f4", "f8", "i8", "u8", "b1")  # dtypes in which Numba's arithmetic stays
 
 
+def loaded_from(text: Text, node: Node) -> Place | None:
+    """The place of a node that kernels load; movement is looked through even if its result is stored for others."""
+    return None if node.op.family is Family.MOVEMENT else text.schedule.place.get(node)
+
+
 class Evaluator:
     """Evaluates nodes for one nest; `stored(node)` is the place to load it from, or None if the nest computes it."""
 
@@ -157,10 +162,8 @@ class Evaluator:
         where[axis] = symbol(f"%{at}")
         view = strided(source)
         base, position = (source, offset(tuple(where), source.shape)) if view is None else (view.base, _of_view(view, where))
-        place = self.stored(base)
-        assert place is not None
         axes = set().union(*(loop_axes(i) for i in where)) - {f"%{at}"}
-        return self._emit(node, index, scope, self.text.load(place[0], node.dtype, self.text.dim(position)), axes, (at,))
+        return self._emit(node, index, scope, self.text.load(self.text.schedule.place[base], node.dtype, self.text.dim(position)), axes, (at,))
 
     def position(self, node: Node, positions: Node, size: Dim, index: Index, scope: Scope) -> str:
         """The checked position that an index operand holds, as int64."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from graphc.codegen.evaluate import Evaluator
+from graphc.codegen.evaluate import Evaluator, loaded_from
 from graphc.codegen.intrinsics.total import BLOCK
 from graphc.codegen.reduction import Columns, Fold, combine
 from graphc.codegen.text import Scope, Text
@@ -38,7 +38,7 @@ class _Nest:
         self.domain = self.group.domain
         self.copied = self.group.members[0] if self.group.kind == "commit" or self.group.members[0] in self.group.reads else None
         self.made = set() if self.copied is not None else set(self.group.members)
-        self.flat = is_flat(self.group, lambda n: n not in self.made and n in text.schedule.place)
+        self.flat = is_flat(self.group, self._is_loaded)
         rank = len(self.domain)
         split = self.group.inner if self.group.inner is not None else (rank - 1,) if rank > 1 and not self.flat else ()
         self.inner: tuple[int, ...] = split
@@ -56,12 +56,15 @@ class _Nest:
 
     # where things are
 
+    def _is_loaded(self, node: Node) -> bool:
+        return node not in self.made and (node is self.copied or loaded_from(self.text, node) is not None)
+
     def _stored(self, node: Node) -> tuple[Place, Index | None] | None:
         """Where to load a node from: values of other groups, and values of this row that an earlier sweep has stored."""
         if node is self.copied and self.group.kind == "commit":
             return self.step.stores[0][1], None
         if node not in self.made:
-            place = self.text.schedule.place.get(node)
+            place = loaded_from(self.text, node)
             return (place, None) if place is not None else None
         if node in self.kept and self.sweep_of[node] < self.sweep:
             place, scratch = self.kept[node]
@@ -95,7 +98,7 @@ class _Nest:
         stack = [root]
         while stack:
             node = stack[-1]
-            operands = node.operands if node in self.made or node not in self.text.schedule.place else ()
+            operands = () if self._is_loaded(node) else node.operands
             missing = [o for o in operands if o not in self.sweep_of]
             if missing and node not in self.sweep_of:
                 stack += missing
@@ -122,7 +125,7 @@ class _Nest:
         stack, seen = list(root.operands), set()
         while stack:
             n = stack.pop()
-            if n in seen or (n not in self.made and n in self.text.schedule.place):
+            if n in seen or self._is_loaded(n):
                 continue
             seen.add(n)
             if n in self.made:

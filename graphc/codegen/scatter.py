@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphc.codegen.evaluate import Evaluator
+from graphc.codegen.evaluate import Evaluator, loaded_from
 from graphc.codegen.text import Scope, Text
 from graphc.dims import product, symbol
 from graphc.graph import Node
@@ -33,7 +33,7 @@ def emit_scatter(text: Text, step: Step) -> None:
 
 def _add(text: Text, node: Node, step: Step, scope: Scope, domain: tuple[object, ...]) -> None:
     indices, values = node.operands
-    evaluator = Evaluator(text, lambda n: (text.schedule.place[n], None) if n in text.schedule.place else None)
+    evaluator = Evaluator(text, lambda n: (place, None) if (place := loaded_from(text, n)) is not None else None)
     index = canonical(domain)  # type: ignore[arg-type]
     at = evaluator.position(node, indices, node.attrs["size"], index, scope)
     value = evaluator.value(values, aligned(index, values.shape), scope)

@@ -80,7 +80,7 @@ class Model:
         Raises DeclarationError for a name that does not exist.
         """
         self._plan = _Plan(optim.get(optimizer), losses.get(loss), metric_names.get(metrics))
-        pass
+        self._functions.clear()
 
     @property
     def optimizer(self) -> optim.Optimizer:

@@ -1,0 +1,159 @@
+"""The rewrite engine: a table of rules, and one walk that applies them until none fires.
+
+In: a graph and rules.  Out: the graph in its normal form, and how often each rule fired.  A rule looks at a node and at
+what is below it, never at its users, so a node whose operands are settled has to be settled once only.  Nodes are
+hash-consed: rebuilding on equal operands gives the same node, and common subexpressions are merged by construction.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from graphc.declare import BUILDER, Builder
+from graphc.graph import Graph, Identity, Node, make, map_graph
+from graphc.op import REGISTRY
+
+ANY = "*"  # the op of a rule that looks at every node
+_STEPS_PER_NODE = 1000  # far more than any terminating table takes
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`apply(b, node)` gives what stands for a node of the op, or None where the rule does not fit; `says` is why."""
+
+    name: str
+    op: str
+    apply: Callable[[Builder, Node], Node | None]
+    says: str
+
+
+def rewrite(graph: Graph, rules: Sequence[Rule], keep: Collection[Node] = ()) -> tuple[Graph, Counter[str]]:
+    """The graph in which no rule fires any more, and the number of times that each rule fired, by name.
+
+    Nodes in `keep` stay as they are, with what is below them: no rule looks through them.
+    """
+    hidden = {n: _stand_in(n) for n in keep if n.operands or n.op.name == "constant"}
+    walk = _Walk(rules)
+    settled = tuple(walk.settle(o) for o in _replaced(graph, hidden).outputs)
+    shown = {stand_in: n for n, stand_in in hidden.items()}
+    return _replaced(Graph(settled, graph.inputs), shown), walk.fired
+
+
+def _stand_in(node: Node) -> Node:
+    """A leaf of the node's type, which no rule can look into."""
+    return make(REGISTRY["input"], (), {"name": "kept", "type": node.type, "identity": Identity()})
+
+
+def _replaced(graph: Graph, instead: dict[Node, Node]) -> Graph:
+    """The graph with other nodes for some, whose operands are then not looked at."""
+    if not instead:
+        return graph
+    return map_graph(graph, lambda old, operands: instead[old] if old in instead else rebuilt(old, operands))
+
+
+def rebuilt(node: Node, operands: Sequence[Node]) -> Node:
+    """The node on other operands; the node itself if they are its own."""
+    return node if all(map(operator.is_, operands, node.operands)) else make(node.op, operands, node.attrs)
+
+
+class _Walk:
+    """One rewriting: the normal forms found so far, and for open nodes what they were rewritten to."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self.rules = rules
+        self.by_op: dict[str, list[Rule]] = {}
+        for rule in rules:
+            self.by_op.setdefault(rule.op, []).append(rule)
+        self.general = self.by_op.get(ANY, [])
+        self.settled: dict[Node, Node] = {}
+        self.became: dict[Node, Node] = {}
+        self.fired: Counter[str] = Counter()
+
+    def settle(self, root: Node) -> Node:
+        """The normal form of a node.  The stack is a list: a graph may be deeper than Python's."""
+        stack, steps, bound = [root], 0, _STEPS_PER_NODE * len(Graph((root,)).nodes)
+        while stack:
+            steps += 1
+            assert steps <= bound, f"rewriting does not end; rules that fired: {self.fired.most_common(4)}"
+            node = stack[-1]
+            waiting = self._advance(node)
+            if node in self.settled:
+                stack.pop()
+            stack += waiting
+        return self.settled[root]
+
+    def _advance(self, node: Node) -> list[Node]:
+        """Settle the node, or tell which nodes have to be settled before it can be."""
+        if node in self.settled:
+            return []
+        if node not in self.became:
+            waiting = [o for o in node.operands if o not in self.settled]
+            if waiting:
+                return waiting
+            self.became[node] = self._step(node)
+        after = self.became[node]
+        if after is node:
+            self.settled[node] = node
+        elif after in self.settled:
+            self.settled[node] = self.settled[after]
+        else:
+            return [after]
+        return []
+
+    def _step(self, node: Node) -> Node:
+        """The node on settled operands, else what the first rule that fits makes of it, else the node itself."""
+        after = rebuilt(node, [self.settled[o] for o in node.operands])
+        if after is not node:
+            return after
+        for rule in (*self.by_op.get(node.op.name, ()), *self.general):
+            result = rule.apply(BUILDER, node)
+            if result is not None and result is not node:
+                assert result.types == node.types, f"rule {rule.name!r} made {result.types} of {node.types}"
+                self.fired[rule.name] += 1
+                return result
+        return self._with_settled_graphs(node)
+
+    def _with_settled_graphs(self, node: Node) -> Node:
+        """The node with the graphs that it holds rewritten as well; their inputs stay."""
+        held = {k: v for k, v in node.attrs.items() if isinstance(v, Graph)}
+        if not held:
+            return node
+        inner = {k: rewrite(v, self.rules) for k, v in held.items()}
+        for _, fired in inner.values():
+            self.fired += fired
+        return make(node.op, node.operands, {**node.attrs, **{k: graph for k, (graph, _) in inner.items()}})
+
+
+# What rules look for.
+
+
+def argument(node: Node, name: str) -> Node | None:
+    """The operand of a node of the unary op `name`, else None."""
+    return node.operands[0] if node.op.name == name else None
+
+
+def below(node: Node, names: Iterable[str]) -> Node:
+    """What is below a chain of unary nodes of these ops."""
+    while node.op.name in names:
+        node = node.operands[0]
+    return node
+
+
+def filled(node: Node) -> Any:
+    """The one value that every element of a node has, as a Python number; None where that is not known."""
+    source = below(node, ("broadcast_to", "reshape"))
+    if source.op.name != "constant":
+        return None
+    array = source.attrs["value"].array
+    return array.item() if array.size == 1 else None
+
+
+def is_filled(node: Node, value: float) -> bool:
+    """Whether every element of a node is known to be `value`; zeros must agree in their sign."""
+    found = filled(node)
+    return found is not None and found == value and math.copysign(1, found) == math.copysign(1, value)
