@@ -38,9 +38,9 @@ def rewrite(graph: Graph, rules: Sequence[Rule], keep: Collection[Node] = ()) ->
     Nodes in `keep` stay as they are, with what is below them: no rule looks through them.
     """
     hidden = {n: _stand_in(n) for n in keep if n.operands or n.op.name == "constant"}
-    walk = _Walk(rules)
-    settled = tuple(walk.settle(o) for o in _replaced(graph, hidden).outputs)
     shown = {stand_in: n for n, stand_in in hidden.items()}
+    walk = _Walk(rules, bound=_STEPS_PER_NODE * len(graph.nodes))
+    settled = tuple(walk.settle(o) for o in _replaced(graph, hidden).outputs)
     return _replaced(Graph(settled, graph.inputs), shown), walk.fired
 
 
@@ -64,8 +64,8 @@ def rebuilt(node: Node, operands: Sequence[Node]) -> Node:
 class _Walk:
     """One rewriting: the normal forms found so far, and for open nodes what they were rewritten to."""
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
-        self.rules = rules
+    def __init__(self, rules: Sequence[Rule], bound: int) -> None:
+        self.rules, self.bound, self.steps = rules, bound, 0
         self.by_op: dict[str, list[Rule]] = {}
         for rule in rules:
             self.by_op.setdefault(rule.op, []).append(rule)
@@ -76,10 +76,10 @@ class _Walk:
 
     def settle(self, root: Node) -> Node:
         """The normal form of a node.  The stack is a list: a graph may be deeper than Python's."""
-        stack, steps, bound = [root], 0, _STEPS_PER_NODE * len(Graph((root,)).nodes)
+        stack = [root]
         while stack:
-            steps += 1
-            assert steps <= bound, f"rewriting does not end; rules that fired: {self.fired.most_common(4)}"
+            self.steps += 1
+            assert self.steps <= self.bound, f"rewriting does not end; rules that fired: {self.fired.most_common(4)}"
             node = stack[-1]
             waiting = self._advance(node)
             if node in self.settled:

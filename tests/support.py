@@ -20,7 +20,7 @@ Values = np.ndarray[Any, Any]
 
 def public_ops() -> list[Op]:
     """The records that users call, by name."""
-    return sorted((op for op in REGISTRY.values() if op.define is not None), key=lambda op: op.name)
+    return sorted((op for op in REGISTRY.values() if op.define is not None and not op.name.startswith("_")), key=lambda op: op.name)
 
 
 def seeded(*key: Any) -> np.random.Generator:

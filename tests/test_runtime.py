@@ -311,6 +311,22 @@ def test_stats_and_text(doubled):
     assert repr(doubled) == "<compiled doubled(x: float64[n, 3]) -> {'twice': 'float64[n, 3]', 'rest': ('float64[]',)}>"
 
 
+def test_explain_shows_the_records():
+    records = {
+        "passes": [{"pass": "merge", "rules": {"power": 2}}, {"pass": "fold", "rules": {}}],
+        "loops": {"nests": 3},
+    }
+    p = small.program("empty", "def program(T, phase, chunk):\n    pass\n", [], [], records=records)
+    empty = small.function(p, ())
+    assert empty() == ()
+    assert empty.explain() == "passes\n  pass: merge, rules (power: 2)\n  pass: fold, rules ()\nloops\n  nests: 3"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_nan_and_infinity_go_through(total, value):
+    assert np.array_equal(total([1.0, value]), value, equal_nan=True)
+
+
 def test_too_large_a_workspace_is_a_memory_error_and_no_lasting_harm():
     p = small.program(
         "vast",

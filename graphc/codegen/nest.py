@@ -78,17 +78,21 @@ class _Nest:
     def _index(self, node: Node) -> Index:
         """The index at which the loops compute a member, or store it."""
         if self.flat and node.shape == self.domain and node.op.family not in REDUCTIONS:
-            last = max((k for k, d in enumerate(self.domain) if d != 1), default=0)
-            return tuple(FLAT if k == last else 0 for k in range(len(self.domain)))
+            return self._flat_index()
         if self.group.inner is None and node.op.family not in REDUCTIONS:
             return canonical(node.shape)
         return member_index(self.group, node)
+
+    def _flat_index(self) -> Index:
+        """The index whose position in an array of the domain's shape is the one loop variable."""
+        last = max((k for k, d in enumerate(self.domain) if d != 1), default=0)
+        return tuple(FLAT if k == last else 0 for k in range(len(self.domain)))
 
     def _operand_index(self, reduction: Node) -> Index:
         """The index at which a reduction reads its operand."""
         operand = reduction.operands[0]
         if self.flat:
-            return self._index(operand) if operand.shape == self.domain else canonical(operand.shape)
+            return self._flat_index() if operand.shape == self.domain else canonical(operand.shape)
         return canonical(operand.shape) if self._is_full(reduction) else row_index(self.group, operand.shape)
 
     # sweeps

@@ -4,6 +4,7 @@ The text defines `program(T, phase, chunk)`, where T is the address of a frame: 
 
     word 0            status: 0, or 1 + the index of the failure in `failures`
     words 1 to 3      where it failed: position, and the offending value
+    words 4 to 7      the runtime's own
     words 8 ...       addresses of inputs, outputs, parameters, constants, in this order
     then              `values`, evaluated for the symbols of the call
     then              offsets of the buffers from T, in bytes

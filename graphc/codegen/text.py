@@ -20,6 +20,7 @@ from graphc.schedule.storage import Place, Schedule
 from graphc.types import DType, Shape
 
 INDENT = "    "
+PHASES = 24  # of one function: past some 30 the front end grows faster than linearly
 
 
 def code_of(dtype: DType) -> str:
@@ -258,11 +259,21 @@ class Text:
         for (dtype, raw), name in self.constants.items():
             value = np.frombuffer(raw, dtype)[0]
             lines.append(f"{name} = {dtype}({_literal(value)})")
-        lines += ["", "", "def program(T, phase, chunk):", INDENT + "wide()"]
-        for k, phase in enumerate(self.phases):
-            copies = f" ({1 + len(phase.segments)} times)" if phase.segments else ""
-            lines.append(f"{INDENT}{'if' if k == 0 else 'elif'} phase == {k}:  # {phase.title}{copies}")
-            lines += [2 * INDENT + line for line in phase.lines]
+        blocks = [self.phases[k : k + PHASES] for k in range(0, len(self.phases), PHASES)]
+        for n, block in enumerate(blocks):
+            name = "program" if len(blocks) == 1 else f"program_{n}"
+            lines += ["", "", f"def {name}(T, phase, chunk):", INDENT + "wide()"]
+            for k, phase in enumerate(block):
+                copies = f" ({1 + len(phase.segments)} times)" if phase.segments else ""
+                lines.append(f"{INDENT}{'if' if k == 0 else 'elif'} phase == {n * PHASES + k}:  # {phase.title}{copies}")
+                lines += [2 * INDENT + line for line in phase.lines]
+        if len(blocks) != 1:
+            lines += ["", "", "def program(T, phase, chunk):"]
+            for n in range(len(blocks)):
+                last = n == len(blocks) - 1
+                header = f"if phase < {(n + 1) * PHASES}:" if n == 0 else "else:" if last else f"elif phase < {(n + 1) * PHASES}:"
+                lines += [INDENT + header, f"{2 * INDENT}program_{n}(T, phase, chunk)"]
+            lines += [] if blocks else [INDENT + "pass"]
         return numbered("\n".join(lines) + "\n", counts)
 
 

@@ -1,5 +1,65 @@
-"""The passes."""
+"""The passes: pure functions from graphs to graphs, in an order that is written here and nowhere else.
+
+In: a declared graph, adjoints and all.  Out: a graph of the same values with less to do, and records of what was done.
+Dead code needs no pass: a graph is what its outputs reach.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
+
 from graphc.graph import Graph
-def run_pipeline(graph: Graph) -> tuple[Graph, Any]:
-    return graph, []
+from graphc.passes.fold import FOLDING
+from graphc.passes.merge import merge
+from graphc.passes.move import MOVING
+from graphc.passes.simplify import SIMPLIFYING
+from graphc.rewrite import rewrite
+from graphc.stabilise import STABILISING, stabilise
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One step: `function` gives the new graph and how often each rule fired; `says` tells why it stands where it does."""
+
+    name: str
+    function: Callable[[Graph], tuple[Graph, Counter[str]]]
+    says: str
+
+
+def simplify(graph: Graph) -> tuple[Graph, Counter[str]]:
+    """The graph in which no rule fires any more, and the rules that did."""
+    return rewrite(graph, (*FOLDING, *SIMPLIFYING, *MOVING, *STABILISING))
+
+
+PIPELINE: tuple[Pass, ...] = (
+    Pass("stabilise", stabilise, "First, as the adjoint walk did: what both made of one declaration is one node again."),
+    Pass("simplify", simplify, "Once adjoints are derived; it stabilises as well, since simpler forms may be unstable ones."),
+    Pass("merge", merge, "Last, when operands are in their final form."),
+)
+RULES = {rule.name: rule for rule in (*FOLDING, *SIMPLIFYING, *MOVING, *STABILISING)}
+
+Check = Callable[[Pass, Graph, Graph], None]
+
+
+def run_pipeline(graph: Graph, check: Check | None = None) -> tuple[Graph, list[dict[str, Any]]]:
+    """The optimised graph, verified after each pass, and one record a pass, in plain data.
+
+    `check(step, before, after)` is called after each pass; a test interprets both there and compares.
+    """
+    records = []
+    for step in PIPELINE:
+        before = graph
+        graph, fired = step.function(before)
+        graph.verify()
+        if check is not None:
+            check(step, before, graph)
+        records.append(_record(step, fired, before, graph))
+    return graph, records
+
+
+def _record(step: Pass, fired: Counter[str], before: Graph, after: Graph) -> dict[str, Any]:
+    nodes = {"nodes_before": len(before.nodes), "nodes_after": len(after.nodes)}
+    return {"pass": step.name, "says": step.says, "rules": dict(sorted(fired.items())), **nodes}

@@ -177,8 +177,13 @@ def _written_at_once(arrays: Sequence[Array], inputs: Sequence[Array]) -> bool:
 
 
 def _indented(rows: Any) -> str:
+    """A record as lines: a mapping by its keys, a sequence row by row."""
     if isinstance(rows, Mapping):
-        rows = [f"{k}: {v}" for k, v in rows.items()]
-    elif not isinstance(rows, (tuple, list)):
-        rows = [rows]
-    return "\n".join(f"  {row}" for row in rows)
+        return "\n".join(f"  {k}: {_brief(v)}" for k, v in rows.items())
+    return "\n".join(f"  {_brief(row)}" for row in (rows if isinstance(rows, (tuple, list)) else [rows]))
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} ({_brief(v)})" if isinstance(v, Mapping) else f"{k}: {v}" for k, v in value.items())
+    return str(value)

@@ -106,10 +106,10 @@ class Machine:
             found = self._known.get(key)
             if found is None:
                 found = make_shape(self.program, key, symbol_sizes(self.program.name, self.program.inputs, key))
+                self._known[key] = found  # first, so that nothing can leave the driver with a shape that is gone
                 remember = entry.native_function("remember", holds_gil=True)
                 gone = remember(address(self._shapes), found.address, _MOST_SHAPES)
                 self._known = {k: s for k, s in self._known.items() if s.address != gone}
-                self._known[key] = found
             return found
 
     @contextlib.contextmanager
@@ -120,6 +120,7 @@ class Machine:
             memory = self._memory[frame] if frame else make_workspace(self.program, shape.nbytes, self._fixed)
         words = frame_words(self.program, memory)
         first, count = prepared_range(self.program)
+        words[at.LOADED] = 0  # no shape, until all words are there
         words[first:] = shape.words[len(shape.words) - count :]
         words[at.LOADED] = shape.words[at.IDENTITY]
         try:

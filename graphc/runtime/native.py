@@ -8,7 +8,6 @@ which finds its program in the cache never imports Numba.
 from __future__ import annotations
 
 import contextlib
-import functools
 import gc
 import itertools
 import linecache
@@ -47,6 +46,7 @@ def compile_text(text: str, namespace: Mapping[str, Any], filename: str) -> byte
     """
     # Only those who compile pay for importing Numba.
     from numba.core.compiler_lock import global_compiler_lock
+    from numba.core.registry import cpu_target
 
     linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
     scope = dict(namespace, __name__="graphc.program")
@@ -54,7 +54,8 @@ def compile_text(text: str, namespace: Mapping[str, Any], filename: str) -> byte
     functions = {k: f for k, f in scope.items() if isinstance(f, FunctionType) and f.__code__.co_filename == filename}
     scope.update({name: _caller(name) for name in functions})
     with global_compiler_lock, _no_garbage_collection():
-        _target().refresh()
+        cpu_target.typing_context.refresh()
+        cpu_target.target_context.refresh()
         module = llvm.parse_assembly("")
         for name, function in functions.items():
             _lower_into(module, name, function)
@@ -96,14 +97,15 @@ def _caller(name: str) -> Any:
 def _lower_into(module: Any, name: str, function: FunctionType) -> None:
     """Add the C function `name` to an LLVM module."""
     from numba.core import compiler, types
+    from numba.core.registry import cpu_target
 
     flags: Any = compiler.Flags()
     flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
     flags.fastmath = {"contract"}
     flags.error_model = "numpy"
     result = compiler.compile_extra(
-        _target().typing_context,
-        _target(),
+        cpu_target.typing_context,
+        cpu_target.target_context,
         function,
         (types.int64,) * 3,
         None,
@@ -117,39 +119,6 @@ def _lower_into(module: Any, name: str, function: FunctionType) -> None:
         module.link_in(needed._get_module_for_linking(), preserve=True)
     module.link_in(llvm.parse_assembly(_WRAPPER.format(symbol=_PREFIX + name, inner=inner)))
     module.get_function(inner).linkage = "internal"
-
-
-@lru_cache(maxsize=1)
-def _target() -> Any:
-    """Numba's target with scalars and ranges alone: arrays, lists, strings and BLAS take 0.25 s to import.
-
-    It is registered under a name of its own, so that intrinsics find it and Numba's own target stays as it is.
-    """
-    import numba
-    from numba.core import cpu, registry, target_extension, typing
-
-    class ScalarTarget(cpu.CPUContext):
-        def load_additional_registries(self) -> None:
-            from numba.cpython import builtins, iterators, mathimpl, numbers, rangeobj, tupleobj  # noqa: F401
-
-            self.install_registry(mathimpl.registry)
-
-    class ScalarCPU(target_extension.CPU):
-        pass
-
-    target_extension.target_registry["graphc"] = ScalarCPU
-    context = ScalarTarget(typing.Context(), "graphc")
-
-    class Descriptor(registry.CPUTarget):
-        target_context = context
-        typing_context = context.typing_context
-
-    class Dispatcher(registry.CPUDispatcher):
-        targetdescr = Descriptor("graphc")
-
-    target_extension.dispatcher_registry[ScalarCPU] = Dispatcher
-    target_extension.jit_registry[ScalarCPU] = functools.partial(numba.jit, _target="graphc")
-    return context
 
 
 @lru_cache(maxsize=1)
@@ -210,7 +179,9 @@ def _optimised(code: Any) -> bytes:
 
 def _target_machine(code: Any) -> Any:
     """The machine that Numba compiles for, set up as Numba does; the module is made ready for it."""
-    triple, cpu, features = _target().codegen().magic_tuple()
+    from numba.core.registry import cpu_target
+
+    triple, cpu, features = cpu_target.target_context.codegen().magic_tuple()
     machine = llvm.Target.from_triple(triple).create_target_machine(
         cpu=cpu,
         features=features,

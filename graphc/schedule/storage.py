@@ -69,6 +69,7 @@ class _Placing:
         self.buffers: list[tuple[DType, Shape]] = []
         self.constants = [n for n in graph.nodes if n.op.name == "constant" and n.ndim]
         self.commits: list[Group] = []
+        self.copies: set[Group] = set()
         self._place_leaves(parameters)
         stored = self._stored_nodes()
         self._place_outputs(outputs)
@@ -77,7 +78,9 @@ class _Placing:
         for node in stored:
             if node not in self.place:
                 self._store(node, self._new_buffer(node))
-        self.schedule = Schedule([Step(g, self.stores[g]) for g in self._order()], self.place, self.buffers, self.constants)
+        order = self._order()
+        self._reuse(order)
+        self.schedule = Schedule([Step(g, self.stores[g]) for g in order], self.place, self.buffers, self.constants)
 
     def _place_leaves(self, parameters: Sequence[Node]) -> None:
         for kind, nodes in (("input", self.graph.inputs), ("parameter", parameters), ("constant", self.constants)):
@@ -108,6 +111,7 @@ class _Placing:
         """A group that copies a stored node."""
         group = Group("nest", node.shape, [node], needs=set(needs), reads={node})
         self.groups.append(group)
+        self.copies.add(group)
         self.stores[group] = [(node, place)]
         return group
 
@@ -170,6 +174,39 @@ class _Placing:
                     seen.add(operand)
                     stack.append(operand)
         return False
+
+    def _reuse(self, order: Sequence[Group]) -> None:
+        """Have a group write over a buffer that it is the last to read, element by element."""
+        last = {n: k for k, g in enumerate(order) for n in g.reads}
+        for k, group in enumerate(order):
+            if not self._is_single_sweep(group):
+                continue
+            dying = [n for n in group.reads if last[n] == k and self._is_swept(group, n)]
+            for node, place in list(self.stores[group]):
+                if place.kind != "buffer" or self.place[node] != place or node.shape != group.domain:
+                    continue
+                old = next((n for n in dying if n.dtype.size == node.dtype.size), None)
+                if old is not None and node.op.family is not Family.REDUCTION:
+                    dying = [n for n in dying if n is not old]
+                    self._replace(group, node, place, self.place[old])
+
+    def _is_single_sweep(self, group: Group) -> bool:
+        """Whether each element is read and written once, at the same time."""
+        return group.kind == "nest" and group not in self.copies and all(m.op.family not in (Family.REDUCTION, Family.ARG_REDUCTION) for m in group.members)
+
+    def _is_swept(self, group: Group, node: Node) -> bool:
+        """Whether the group reads a buffer of its domain's shape at the element that it computes, and nowhere else."""
+        place = self.place.get(node)
+        if place is None or place.kind != "buffer" or node.shape != group.domain or node.op.family is Family.MOVEMENT:
+            return False
+        if sum(p == place for stores in self.stores.values() for _, p in stores) != 1:
+            return False
+        reads = [r for m in group.members for r in self.fusion.sources(m) if r.node is node]
+        return all(not r.guarded and r.index == member_index(group, node) for r in reads)
+
+    def _replace(self, group: Group, node: Node, place: Place, other: Place) -> None:
+        self.place[node] = other
+        self.stores[group] = [(n, other if n is node and p == place else p) for n, p in self.stores[group]]
 
     def _order(self) -> list[Group]:
         """Groups after what they need; those that write parameters as late as may be, so that they stand together."""

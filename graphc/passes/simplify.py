@@ -1,0 +1,225 @@
+"""Simplify arithmetic, logic and choices: rules that leave every bit of a result as it is.
+
+In: any graph, after the adjoint was derived.  Out: fewer nodes.  The rules hold for NaN, infinities and signed zeros, so
+`x + 0.0` stays (it turns -0.0 into 0.0) and `x * 0.0` stays (it may be NaN); NaN is NaN, whatever its sign and payload.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from graphc.declare import Builder
+from graphc.graph import Node
+from graphc.rewrite import Rule, argument, filled, is_filled
+
+Apply = Callable[[Builder, Node], Node | None]
+
+
+def _spread(b: Builder, x: Any, node: Node) -> Node:
+    """x, which stands for the node, over the node's shape."""
+    out: Node = b.broadcast_to(x, node.shape)
+    return out
+
+
+def _both_ways(node: Node) -> Iterator[tuple[Node, Node]]:
+    """The operands in either order."""
+    first, second = node.operands
+    yield first, second
+    yield second, first
+
+
+def _itself(b: Builder, node: Node) -> Node:
+    return node.operands[0]
+
+
+# Neutral elements.
+
+
+def _times_one(b: Builder, node: Node) -> Node | None:
+    for x, one in _both_ways(node):
+        if is_filled(one, 1):
+            return _spread(b, x, node)
+    return None
+
+
+def _times_minus_one(b: Builder, node: Node) -> Node | None:
+    for x, minus_one in _both_ways(node):
+        if is_filled(minus_one, -1):
+            return _spread(b, -x, node)
+    return None
+
+
+def _over_one(b: Builder, node: Node) -> Node | None:
+    x, one = node.operands
+    return _spread(b, x, node) if is_filled(one, 1) else None
+
+
+def _over_power_of_two(b: Builder, node: Node) -> Node | None:
+    x, divisor = node.operands
+    value = filled(divisor)
+    if value is None or not math.isfinite(value) or abs(math.frexp(value)[0]) != 0.5:
+        return None
+    limits = np.finfo(node.dtype.numpy)
+    if not all(limits.smallest_normal <= abs(v) <= limits.max for v in (value, 1 / value)):
+        return None
+    return _spread(b, x * b.constant(1 / value, node.dtype), node)
+
+
+def _plus_nothing(b: Builder, node: Node) -> Node | None:
+    """The neutral element of a float sum is -0.0: 0.0 would change the sign of a zero."""
+    nothing = -0.0 if node.dtype.is_float else 0
+    for x, other in _both_ways(node):
+        if is_filled(other, nothing):
+            return _spread(b, x, node)
+    return None
+
+
+def _minus_nothing(b: Builder, node: Node) -> Node | None:
+    x, other = node.operands
+    return _spread(b, x, node) if is_filled(other, 0) else None
+
+
+# Signs.
+
+
+def _negative_of_negative(b: Builder, node: Node) -> Node | None:
+    return argument(node.operands[0], "negative")
+
+
+def _plus_negative(b: Builder, node: Node) -> Node | None:
+    for x, other in _both_ways(node):
+        y = argument(other, "negative")
+        if y is not None:
+            return x - y
+    return None
+
+
+def _minus_negative(b: Builder, node: Node) -> Node | None:
+    x, other = node.operands
+    y = argument(other, "negative")
+    return None if y is None else x + y
+
+
+def _sign_of_factors(name: str) -> Apply:
+    """Signs of factors go into a constant or to the front, where the next sum takes them up."""
+
+    def apply(b: Builder, node: Node) -> Node | None:
+        x, y = node.operands
+        u, v = argument(x, "negative"), argument(y, "negative")
+        combine = getattr(b, name)
+        if u is not None and v is not None:
+            return combine(u, v)  # type: ignore[no-any-return]
+        if u is not None:
+            c = filled(y)
+            return -combine(u, y) if c is None else _spread(b, combine(u, b.constant(_negated(c, node), node.dtype)), node)
+        if v is not None:
+            c = filled(x)
+            return -combine(x, v) if c is None else _spread(b, combine(b.constant(_negated(c, node), node.dtype), v), node)
+        return None
+
+    return apply
+
+
+def _negated(value: Any, node: Node) -> Any:
+    """-value in the dtype of the node, where integers wrap."""
+    return np.negative(np.asarray(value, node.dtype.numpy))
+
+
+def _negative_of_scaled(b: Builder, node: Node) -> Node | None:
+    """-(x * c), -(c * x) and -(x / c): the constant takes the sign."""
+    inner = node.operands[0]
+    if inner.op.name not in ("multiply", "divide"):
+        return None
+    x, y = inner.operands
+    for k, c in enumerate((filled(x), filled(y))):
+        if c is not None:
+            factors = [x, y]
+            factors[k] = b.constant(_negated(c, node), node.dtype)
+            return _spread(b, getattr(b, inner.op.name)(*factors), node)
+    return None
+
+
+def _abs_of_sign(b: Builder, node: Node) -> Node | None:
+    x = argument(node.operands[0], "negative")
+    return b.abs(x) if x is not None else node.operands[0] if node.operands[0].op.name == "abs" else None
+
+
+# Conversions.
+
+
+def _astype_of_astype(b: Builder, node: Node) -> Node | None:
+    """A conversion by way of a dtype that holds every value of the first exactly."""
+    middle = node.operands[0]
+    x = argument(middle, "astype")
+    if x is None or not np.can_cast(x.dtype.numpy, middle.dtype.numpy, "safe"):
+        return None
+    if middle.dtype.is_float and x.dtype.is_integer and (x.dtype.size >= middle.dtype.size or node.dtype.is_integer):
+        return None  # NumPy calls int64 to float64 safe; and a float out of range has no integer, where integers wrap
+    return b.astype(x, node.dtype)  # type: ignore[no-any-return]
+
+
+# Choices.
+
+
+def _known_condition(b: Builder, node: Node) -> Node | None:
+    condition, x, y = node.operands
+    known = filled(condition)
+    return None if known is None else _spread(b, x if known else y, node)
+
+
+def _same_choices(b: Builder, node: Node) -> Node | None:
+    _, x, y = node.operands
+    return _spread(b, x, node) if x is y else None
+
+
+def _negated_condition(b: Builder, node: Node) -> Node | None:
+    condition, x, y = node.operands
+    positive = argument(condition, "logical_not")
+    return None if positive is None else b.where(positive, y, x)
+
+
+def _choice_of_choice(b: Builder, node: Node) -> Node | None:
+    """where(c, where(c, a, b), d) and where(c, a, where(c, b, d))."""
+    condition, x, y = node.operands
+    if x.op.name == "where" and x.operands[0] is condition:
+        return _spread(b, b.where(condition, x.operands[1], y), node)
+    if y.op.name == "where" and y.operands[0] is condition:
+        return _spread(b, b.where(condition, x, y.operands[2]), node)
+    return None
+
+
+def _of_twice_the_same(b: Builder, node: Node) -> Node | None:
+    x, y = node.operands
+    return x if x is y else None
+
+
+SIMPLIFYING: tuple[Rule, ...] = (
+    Rule("x * 1", "multiply", _times_one, "1 is neutral"),
+    Rule("x * -1", "multiply", _times_minus_one, "a sign is cheaper than a product"),
+    Rule("x / 1", "divide", _over_one, "1 is neutral"),
+    Rule("x / 2**k", "divide", _over_power_of_two, "the inverse of a power of two is exact, and products are fast"),
+    Rule("x + nothing", "add", _plus_nothing, "-0.0 is neutral for floats, 0 for integers"),
+    Rule("x - 0", "subtract", _minus_nothing, "0 is neutral"),
+    Rule("-(-x)", "negative", _negative_of_negative, "two signs cancel"),
+    Rule("x + -y", "add", _plus_negative, "a sum with a negative is a difference"),
+    Rule("x - -y", "subtract", _minus_negative, "a difference with a negative is a sum"),
+    Rule("-x * y", "multiply", _sign_of_factors("multiply"), "the sign goes to the front, or into a constant"),
+    Rule("-x / y", "divide", _sign_of_factors("divide"), "the sign goes to the front, or into a constant"),
+    Rule("-(x * c)", "negative", _negative_of_scaled, "the sign goes into the constant"),
+    Rule("abs of sign", "abs", _abs_of_sign, "abs drops the sign itself"),
+    Rule("stop_gradient", "stop_gradient", _itself, "adjoints are derived already, so it does nothing"),
+    Rule("astype of astype", "astype", _astype_of_astype, "the dtype between holds every value exactly"),
+    Rule("where known", "where", _known_condition, "the condition is a constant"),
+    Rule("where(c, x, x)", "where", _same_choices, "both choices are the same"),
+    Rule("where not", "where", _negated_condition, "the choices change places instead"),
+    Rule("where of where", "where", _choice_of_choice, "the inner choice was made outside"),
+    Rule("not not", "logical_not", lambda b, n: argument(n.operands[0], "logical_not"), "two negations cancel"),
+    *(
+        Rule(f"{name}(x, x)", name, _of_twice_the_same, "x itself")
+        for name in ("maximum", "minimum", "logical_and", "logical_or")
+    ),
+)
