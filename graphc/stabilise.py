@@ -159,7 +159,7 @@ def _is_at_most_zero(x: Node) -> bool:
     condition, first, second = size.operands
     if condition.op.name != "greater" or condition.operands[0] is not first or filled(condition.operands[1]) != 0:
         return False
-    return argument(second, "negative") is first
+    return argument(second, "negative") is first or argument(first, "negative") is second
 
 
 def _one_plus(node: Node) -> Node | None:

@@ -104,14 +104,14 @@ class Kernel(ABC):
         rows = self.text.dim(self.rows.size)
         if chunk == "0" or self.chunks() == 1:
             return Scope(scope, f"for i in range(0, {rows}, {step}):")
-        return Scope(scope, f"for i in range({chunk} * {self.block}, min({chunk} * {self.block} + {self.block}, {rows}), {step}):")
+        return Scope(scope, f"for i in range({chunk} * {self.block}, least({chunk} * {self.block} + {self.block}, {rows}), {step}):")
 
     def columns_loop(self, scope: Scope, step: int) -> Scope:
         return Scope(scope, f"for j in range(0, {self.text.dim(self.columns.size)}, {step}):")
 
     def up_to(self, limit: int, size: Dim, variable: str) -> str:
         """How much of a tile lies inside."""
-        return f"min({limit}, {self.text.dim(size)} - {variable})"
+        return f"least({limit}, {self.text.dim(size)} - {variable})"
 
     def addresses(self, k: str = "0") -> tuple[str, str, str]:
         """Addresses of A(i, k), B(k, j) and C(i, j)."""
@@ -162,8 +162,8 @@ class Packed(InPlace):
         panel.lines.append(f"cols = {self.up_to(self.NR, self.columns.size, 'j')}")
         depth, inner, k = dim(self.summed.size), panel, "0"
         if depth_limit != self.summed.size:  # an empty sum still has one block, which writes zeros
-            inner = Scope(panel, f"for k in range(0, max({depth}, 1), {PANEL_DEPTH}):")
-            inner.lines.append(f"depth = min({PANEL_DEPTH}, {depth} - k)")
+            inner = Scope(panel, f"for k in range(0, most({depth}, 1), {PANEL_DEPTH}):")
+            inner.lines.append(f"depth = least({PANEL_DEPTH}, {depth} - k)")
             depth, k, more = "depth", "k", "k" if more == "0" else f"{more} + k"
         a, b, c = self.addresses(k)
         inner.lines.append(f"pack_{self.code}_{self.vectors}({depth}, cols, {b}, {dim(self.summed.b)}, {dim(self.columns.b)}, panel)")

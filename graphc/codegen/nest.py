@@ -180,7 +180,7 @@ class _Nest:
             self.text.new_nest()
             if self.rows:
                 end = self.text.value(length) if isinstance(length, int) and not self.inner else self.text.dim(length)
-                top.lines += [f"lo = chunk * {self._factor(size)}", f"hi = min(lo + {self.text.dim(size)}, {end})"]
+                top.lines += [f"lo = chunk * {self._factor(size)}", f"hi = least(lo + {self.text.dim(size)}, {end})"]
             self._loops(top, partial)
         waiting = [(n, p, self._destinations(n)) for n, (p, _) in partial.items() if p not in self._destinations(n)]
         if waiting:
@@ -236,11 +236,11 @@ class _Nest:
             return
         blocked = any(f.collects for f in folds.values())
         outer = Scope(top, f"for j in range(lo, hi, {BLOCK}):") if blocked else top
-        body = Scope(outer, f"for i in range(j, min(j + {BLOCK}, hi)):" if blocked else "for i in range(lo, hi):", ["%i"])
+        body = Scope(outer, f"for i in range(j, least(j + {BLOCK}, hi)):" if blocked else "for i in range(lo, hi):", ["%i"])
         self._body(body, folds, {}, "i - j")
         body.close()
         for fold in folds.values():
-            fold.end_block(outer, f"min({BLOCK}, hi - j)")
+            fold.end_block(outer, f"least({BLOCK}, hi - j)")
         if blocked:
             outer.close()
 
@@ -292,7 +292,7 @@ class _Nest:
         header, count, position = f"for i{last} in range({size}):", size, f"i{last}"
         if blocked:
             scopes.append(Scope(scopes[-1], f"for j in range(0, {size}, {BLOCK}):"))
-            header, count, position = f"for i{last} in range(j, min(j + {BLOCK}, {size})):", f"min({BLOCK}, {size} - j)", f"i{last} - j"
+            header, count, position = f"for i{last} in range(j, least(j + {BLOCK}, {size})):", f"least({BLOCK}, {size} - j)", f"i{last} - j"
         body = Scope(scopes[-1], header, [f"%{last}"])
         self._body(body, local, {r: c for r, c in columns.items() if self._computed_in(r) == self.sweep}, position)
         body.close()

@@ -80,6 +80,7 @@ class PhaseText:
         return [w for line in self.lines for w in _PLACEHOLDER.findall(line)]
 
 
+_FUNCTIONS = {"floor": "quotient", "max": "most", "min": "least"}
 _PLACEHOLDER = re.compile(r"@[a-z]+\d+@")
 _NAME = re.compile(r"\b([tabcdnpqxyk])(\d+)(?=\b|_(?:lost|block)\b)|\b(ld|st)(_[a-z]\d)_\d+_")
 
@@ -206,7 +207,7 @@ class Text:
     def _atom(self, atom: Atom) -> str:
         if atom.kind != "symbol":
             p, q = (self.dim(o) for o in atom.operands)
-            return f"{'quotient' if atom.kind == 'floor' else atom.kind}({p}, {q})"
+            return f"{_FUNCTIONS[atom.kind]}({p}, {q})"
         name = str(atom.operands[0])
         if name.startswith("%"):
             return f"i{name[1:]}" if name[1:].isdigit() else name[1:]

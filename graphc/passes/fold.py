@@ -6,7 +6,10 @@ memory; a constant that is broadcast stays small and is broadcast where it is re
 
 from __future__ import annotations
 
+from typing import Any
+
 from graphc.declare import Builder
+from graphc.dims import Poly
 from graphc.errors import InputError
 from graphc.graph import Graph, Node
 from graphc.interpret import interpret
@@ -31,10 +34,15 @@ def _fold(b: Builder, node: Node) -> Node | None:
 
 
 def _is_small(node: Node) -> bool:
-    if not isinstance(node.size, int):
+    if not _is_concrete((node.shape, *node.attrs.values())):
         return False
     most = max(o.size for o in node.operands)
     return bool(node.size <= most) or (node.size <= _MOST_ELEMENTS and node.op.name != "broadcast_to")
+
+
+def _is_concrete(value: Any) -> bool:
+    """Whether no symbolic dimension stands in the value."""
+    return all(map(_is_concrete, value)) if isinstance(value, tuple) else not isinstance(value, Poly)
 
 
 FOLDING: tuple[Rule, ...] = (Rule("fold", ANY, _fold, "what depends on constants alone is computed here"),)
