@@ -50,7 +50,7 @@ _ARC_NAMES = {name: FUNCTIONS[standard] for name, standard in NUMPY_NAMES.items(
 globals().update(FUNCTIONS | _ARC_NAMES)
 
 # Imported when they are first asked for.
-_LATER_MODULES = ("losses", "nn", "optim")
+_LATER_MODULES = ("inspect", "losses", "nn", "optim")
 _LATER_NAMES = {
     "CompiledFunction": "graphc.runtime.function",
     "Options": "graphc.compile",

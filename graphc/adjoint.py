@@ -9,7 +9,7 @@ or NaN where c is false is never multiplied by 0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +36,8 @@ def grad(y: Node, wrt: Any) -> Any:
     """
     _check_output(y)
     if y.shape != ():
-        raise GradientError(f"grad needs a scalar, but {describe(y)} is not one; for a weighted sum of its elements write gc.vjp(y, wrt, weights)")
+        advice = "for a weighted sum of its elements write gc.vjp(y, wrt, weights)"
+        raise GradientError(f"grad needs a scalar, but {describe(y)} is not one; {advice}")
     return vjp(y, wrt, constant(1, y.dtype))
 
 
@@ -44,7 +45,7 @@ def vjp(y: Node, wrt: Any, cotangent: Any) -> Any:
     """The vector-Jacobian product: gradients of sum(cotangent * y) with respect to `wrt`."""
     _check_output(y)
     single = isinstance(wrt, Node)
-    targets: tuple[Node, ...] = (wrt,) if single else tuple(wrt)
+    targets: tuple[Node, ...] = tuple(wrt) if isinstance(wrt, Iterable) and not single else (wrt,)
     for node in targets:
         if not isinstance(node, Node):
             raise GradientError(f"a gradient is taken with respect to nodes, got {node!r}")
@@ -147,16 +148,16 @@ def _pull_back(node: Node, parts: list[Any]) -> Sequence[Any]:
     if not any(t.dtype.is_float for t in node.types):
         return (None,) * len(node.operands)
     if node.op.adjoint is None:
-        raise GradientError(f"{describe(node)} can't be differentiated; gc.stop_gradient on its operand ends the walk there")
+        advice = "gc.stop_gradient on its operand ends the walk there"
+        raise GradientError(f"{describe(node)} can't be differentiated; {advice}")
     if node.op.family is not Family.ELEMENTWISE:
         return _rule(node, _by_result(node, parts))
     results = _by_result(node, parts)
     guards, inner = _share_guards([g for g in results if g is not None])
     left = iter(inner)
     rule = _rule(node, [None if g is None else next(left) for g in results])
-    return [
-        None if p is None else _unbroadcast(_guarded(p, guards), o.shape) for p, o in zip(rule, node.operands, strict=True)
-    ]
+    pairs = zip(rule, node.operands, strict=True)
+    return [None if p is None else _unbroadcast(_guarded(p, guards), o.shape) for p, o in pairs]
 
 
 def _by_result(node: Node, parts: list[Any]) -> list[Node | None]:
@@ -181,4 +182,5 @@ def _unbroadcast(g: Node, shape: Shape) -> Node:
         return g
     g_shape, extra = g.shape, g.ndim - len(shape)
     axes = tuple(range(extra)) + tuple(k + extra for k, d in enumerate(shape) if d == 1 and g_shape[k + extra] != 1)
-    return FUNCTIONS["reshape"](FUNCTIONS["sum"](g, axis=axes) if axes else g, shape)
+    out: Node = FUNCTIONS["reshape"](FUNCTIONS["sum"](g, axis=axes) if axes else g, shape)
+    return out

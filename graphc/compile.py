@@ -79,10 +79,11 @@ def compile(
         if not isinstance(leaf, Node):
             raise DeclarationError(f"an output is a node, got {leaf!r}")
     listed = _checked_inputs(inputs)
-    new_values = [_new_value(p, v) for p, v in (updates or {}).items()]
+    updates = _checked_updates(updates)
+    new_values = [_new_value(p, v) for p, v in updates.items()]
     graph = Graph((*leaves, *new_values), listed)
     _check_reached(graph)
-    unit = _Unit(name or "function", graph, structure, tuple(updates or {}), options or Options())
+    unit = _Unit(name or "function", graph, structure, tuple(updates), options or Options())
     return _compile(unit)
 
 
@@ -147,6 +148,12 @@ def _checked_inputs(inputs: Sequence[Node]) -> tuple[Node, ...]:
             raise DeclarationError(f"two inputs are called {node.name!r}: {describe(seen[str(node.name)])} and {describe(node)}")
         seen[str(node.name)] = node
     return tuple(inputs)
+
+
+def _checked_updates(updates: Mapping[Node, Any] | None) -> Mapping[Node, Any]:
+    if not isinstance(updates, Mapping | None):
+        raise DeclarationError(f"updates map parameters to their new values: {{w: w - 0.1 * g}}; got {updates!r}")
+    return updates or {}
 
 
 def _new_value(parameter: Any, value: Any) -> Node:

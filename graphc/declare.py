@@ -70,6 +70,8 @@ def as_array(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
         raise DeclarationError(f"a value is wanted here, not the node {describe(value)}")
     try:
         array = np.asarray(value)
+    except GraphcError:  # there is a node among the values, and it said so
+        raise
     except ValueError as error:
         raise ShapeError(f"the value is not an array: its rows differ in length ({error})") from None
     if array.dtype.kind not in "fiub":
@@ -151,6 +153,8 @@ class Builder:
         return make(REGISTRY[name], operands, attrs)
 
     def __getattr__(self, name: str) -> Any:
+        if name not in FUNCTIONS:
+            raise AttributeError(f"no op is called {name!r}")
         return FUNCTIONS[name]
 
 

@@ -219,11 +219,11 @@ def make(op: Op, operands: Sequence[Node], attrs: Mapping[str, Any] | None = Non
         return _intern.setdefault(key, node)
 
 
-def _frozen(self: Node, name: str, value: Any) -> None:
-    raise AttributeError(f"nodes are frozen: {name!r} can't be set; declare a new node instead")
+def _frozen(self: Node, name: str, value: Any = None) -> None:
+    raise AttributeError(f"nodes are frozen: {name!r} can't be changed; declare a new node instead")
 
 
-Node.__setattr__ = _frozen  # type: ignore[method-assign, assignment]
+Node.__setattr__ = Node.__delattr__ = _frozen  # type: ignore[method-assign, assignment]
 
 
 def _complaint(op: Op, operands: Sequence[Node], line: Line, text: str) -> str:

@@ -102,7 +102,7 @@ class Op:
                several results; None: `reference` takes the primitive's attributes as they are
     body       ELEMENTWISE, INDEX: expression over operands x, y, z (a tuple of them for several results; a mapping
                from dtype kind of the first operand where kinds differ); names are intrinsics
-    combine    REDUCTION: expression over accumulator a and value x; ARG_REDUCTION: whether x is better than a
+    combine    REDUCTION: add, multiply, maximum, minimum, or, and; ARG_REDUCTION: the extreme that is looked for
     identity   REDUCTION: value of an empty reduction, by dtype; None where it must not be empty
     access     MOVEMENT: (index, operand shapes, attrs) -> list of Piece
     adjoint    (b, g, y, *operands, **attrs) -> a cotangent or None for each operand; None: not differentiable

@@ -112,7 +112,7 @@ class _Walk:
             return after
         for rule in (*self.by_op.get(node.op.name, ()), *self.general):
             result = rule.apply(BUILDER, node)
-            if result is not None and result is not node:
+            if isinstance(result, Node) and result is not node:
                 assert result.types == node.types, f"rule {rule.name!r} made {result.types} of {node.types}"
                 self.fired[rule.name] += 1
                 return result

@@ -173,7 +173,8 @@ def _one_plus(node: Node) -> Node | None:
 
 def _sigmoid(b: Builder, node: Node) -> Node | None:
     """1 / (1 + exp(-x)) and exp(x) / (1 + exp(x))."""
-    numerator, denominator = (None, *node.operands) if node.op.name == "reciprocal" else node.operands
+    numerator = node.operands[0] if node.op.name == "divide" else None
+    denominator = node.operands[-1]
     terms = _one_plus(denominator)
     x = None if terms is None else argument(terms, "exp")
     if x is None or terms is None or _is_at_most_zero(x) or x.shape != node.shape:
@@ -215,11 +216,13 @@ def _log1p(b: Builder, node: Node) -> Node | None:
 
 def _expm1(b: Builder, node: Node) -> Node | None:
     """exp(x) - 1 and 1 - exp(x)."""
-    for terms, one, sign in ((*node.operands, 1), (*node.operands[::-1], -1)):
-        x = argument(terms, "exp")
-        if x is not None and is_filled(one, 1) and terms.shape == node.shape:
-            return b.expm1(x) if sign == 1 else -b.expm1(x)
-    return None
+    first, second = node.operands
+    one, terms = (first, second) if is_filled(first, 1) else (second, first)
+    x = argument(terms, "exp")
+    if x is None or not is_filled(one, 1) or terms.shape != node.shape:
+        return None
+    y: Node = b.expm1(x)
+    return -y if one is first else y
 
 
 def _exp(b: Builder, node: Node) -> Node | None:

@@ -20,7 +20,7 @@ from graphc.errors import GraphcError
 from graphc.graph import Graph, Node
 from graphc.interpret import interpret
 from graphc.op import REGISTRY, Array, Family, Op
-from graphc.types import float32, float64, int64
+from graphc.types import DType, float32, float64, int64
 
 SIZES = {"n": 3, "m": 2}
 _SHAPES: tuple[tuple[Any, ...], ...] = (
@@ -71,7 +71,7 @@ def _is_elementwise(op: Op) -> bool:
 
 
 class _Grower:
-    def __init__(self, rng: np.random.Generator, dtype: gc.Node) -> None:
+    def __init__(self, rng: np.random.Generator, dtype: DType) -> None:
         self.rng, self.dtype = rng, dtype
         self.elementwise = _plain_elementwise()
         self.pool: list[Node] = []
@@ -94,7 +94,7 @@ class _Grower:
         self.known[node] = np.asarray(draw(sizes)).astype(dtype.numpy)
 
     def program(self, length: int) -> Program:
-        steps = (self.elementwise_step, self.elementwise_step, self.elementwise_step, self.reduction, self.movement, self.product)
+        steps = (*[self.elementwise_step] * 3, self.reduction, self.movement, self.product)
         grown = 0
         for _ in range(20 * length):
             try:
@@ -149,7 +149,9 @@ class _Grower:
         return middle + half * gc.tanh(node)
 
     def reduction(self) -> Node:
-        name = self.choose(("sum", "prod", "max", "min", "mean", "var", "logsumexp", "softmax", "log_softmax", "argmax"))
+        name = self.choose(
+            ("sum", "prod", "max", "min", "mean", "var", "logsumexp", "softmax", "log_softmax", "argmax")
+        )
         x = self.operand("f" if name != "sum" else "fib")
         if name in ("softmax", "log_softmax", "argmax"):
             return FUNCTIONS[name](x, axis=int(self.rng.integers(max(x.ndim, 1))))  # type: ignore[no-any-return]

@@ -20,7 +20,8 @@ Values = np.ndarray[Any, Any]
 
 def public_ops() -> list[Op]:
     """The records that users call, by name."""
-    return sorted((op for op in REGISTRY.values() if op.define is not None and not op.name.startswith("_")), key=lambda op: op.name)
+    found = [op for op in REGISTRY.values() if op.define is not None and not op.name.startswith("_")]
+    return sorted(found, key=lambda op: op.name)
 
 
 def seeded(*key: Any) -> np.random.Generator:

@@ -79,11 +79,14 @@ CALL = register(
         doc="The outputs of a sub-graph on the operands.",
         family=Family.REGION,
         infer=_infer_call,
-        reference=lambda *values, body: interpret(body, values) if len(body.outputs) > 1 else interpret(body, values)[0],
+        reference=lambda *values, body: (
+            interpret(body, values) if len(body.outputs) > 1 else interpret(body, values)[0]
+        ),
         define=lambda b, node: inline(node.attrs["body"], node.operands),
         adjoint=_call_adjoint,
     )
 )
+
 
 def call(body: Graph, *operands: Node) -> Node:
     """The node that holds `body`; select results of several with `item`."""

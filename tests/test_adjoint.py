@@ -118,7 +118,7 @@ def test_what_has_no_gradient_is_refused() -> None:
     x, k = gc.input("x", (3,)), gc.input("k", (3,), "int64")
     with pytest.raises(GradientError, match=r"gc\.vjp"):
         gc.grad(x * x, x)
-    with pytest.raises(GradientError, match="'k'.* is not float"):
+    with pytest.raises(GradientError, match=r"'k'.* is not float"):
         gc.grad(gc.sum(x * k), k)
     with pytest.raises(GradientError, match="is not float"):
         gc.grad(gc.sum(k), x)
@@ -153,9 +153,18 @@ def test_an_op_without_an_adjoint_names_the_way_out() -> None:
 GUARDED = {
     "log": (lambda x: gc.where(x > 0, gc.log(x), 0.0), lambda x: np.where(x > 0, 1 / x, 0.0)),
     "the other side": (lambda x: gc.where(x <= 0, 0.0, gc.log(x)), lambda x: np.where(x > 0, 1 / x, 0.0)),
-    "quotient": (lambda x: gc.where(x != 0, gc.sin(x) / x, 1.0), lambda x: np.where(x != 0, np.cos(x) / x - np.sin(x) / x**2, 0.0)),
-    "chain": (lambda x: gc.where(x > 0, gc.sqrt(gc.log(x * x) * 0 + x), 0.0), lambda x: np.where(x > 0, 0.5 / np.sqrt(x), 0.0)),
-    "product with itself": (lambda x: gc.where(x > 0, gc.log(x) * gc.log(x), 0.0), lambda x: np.where(x > 0, 2 * np.log(x) / x, 0)),
+    "quotient": (
+        lambda x: gc.where(x != 0, gc.sin(x) / x, 1.0),
+        lambda x: np.where(x != 0, np.cos(x) / x - np.sin(x) / x**2, 0.0),
+    ),
+    "chain": (
+        lambda x: gc.where(x > 0, gc.sqrt(gc.log(x * x) * 0 + x), 0.0),
+        lambda x: np.where(x > 0, 0.5 / np.sqrt(x), 0.0),
+    ),
+    "product with itself": (
+        lambda x: gc.where(x > 0, gc.log(x) * gc.log(x), 0.0),
+        lambda x: np.where(x > 0, 2 * np.log(x) / x, 0),
+    ),
     "two guards": (
         lambda x: gc.where(x > -5, gc.where(x > 0, gc.log(x), 0.0), 0.0),
         lambda x: np.where(x > 0, 1 / x, 0.0),

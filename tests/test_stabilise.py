@@ -109,7 +109,14 @@ def test_value_and_derivatives_are_exact_at_extremes(name: str, dtype: DType) ->
             assert error <= bound, f"derivative {order} of {name} at {point}: {value} instead of {float(expected)}"
 
 
-ROWS = ([0.0, 0.0, 0.0], [1e4, 0.0, -1e4], [-1e4, -1e4, -9999.0], [800.0, 799.0, 1.0], [-89.0, 88.0, 87.5], [3.0, 1e4, 1e4])
+ROWS = (
+    [0.0, 0.0, 0.0],
+    [1e4, 0.0, -1e4],
+    [-1e4, -1e4, -9999.0],
+    [800.0, 799.0, 1.0],
+    [-89.0, 88.0, 87.5],
+    [3.0, 1e4, 1e4],
+)
 
 
 def _exact_softmax(row: Any) -> list[Any]:
@@ -135,8 +142,10 @@ SOFTMAXES: dict[str, Callable[[Node], Node]] = {
     "keepdims": lambda x: gc.exp(x) / gc.sum(gc.exp(x), axis=-1, keepdims=True),
     "reshaped": lambda x: gc.exp(x) / gc.reshape(gc.sum(gc.exp(x), axis=1), (x.shape[0], 1)),
     "broadcast": lambda x: gc.exp(x) / gc.broadcast_to(gc.sum(gc.exp(x), axis=1, keepdims=True), x.shape),
-    "shifted by hand": lambda x: gc.exp(x - gc.max(x, axis=1, keepdims=True))
-    / gc.sum(gc.exp(x - gc.max(x, axis=1, keepdims=True)), axis=1, keepdims=True),
+    "shifted by hand": lambda x: (
+        gc.exp(x - gc.max(x, axis=1, keepdims=True))
+        / gc.sum(gc.exp(x - gc.max(x, axis=1, keepdims=True)), axis=1, keepdims=True)
+    ),
 }
 
 
@@ -230,7 +239,11 @@ def test_what_is_stable_or_something_else_is_left_alone(name: str) -> None:
 
 def test_stabilising_twice_changes_nothing() -> None:
     x = gc.input("x", ("n", "m"))
-    nodes = [gc.log(gc.sum(gc.exp(x), axis=1)), *(gc.log(f(x)) for f in SOFTMAXES.values()), *(f(x) for f, _, _ in FORMS.values())]
+    nodes = [
+        gc.log(gc.sum(gc.exp(x), axis=1)),
+        *(gc.log(f(x)) for f in SOFTMAXES.values()),
+        *(f(x) for f, _, _ in FORMS.values()),
+    ]
     once, fired = stabilise(Graph(tuple(nodes)))
     assert fired
     twice, again = stabilise(once)

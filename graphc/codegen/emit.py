@@ -8,6 +8,7 @@ from typing import Any
 from graphc.codegen.nest import emit_nest
 from graphc.codegen.product import emit_product
 from graphc.codegen.program import Buffer, Failure, Phase, Program, Slot
+from graphc.codegen.record import record_program
 from graphc.codegen.scatter import emit_scatter
 from graphc.codegen.text import Text, Use, numbered
 from graphc.dims import symbol
@@ -35,9 +36,11 @@ def emit(
     text = Text(schedule, list(symbols), values=[symbol(s) for s in symbols])
     together: list[Group] = []
     for step in schedule.steps:
+        text.step = step
         text.may_join = bool(together) and not any(step.group.reaches(g) for g in together)
         _EMITTERS[step.group.kind](text, step)
         together = [*together, step.group] if text.joined else [step.group]
+    recorded = record_program(text, outputs, parameters)
     text.finish()
     uses = [text.uses.get(k, Use(0, 0)) for k in range(len(schedule.buffers))]
     counts = {
@@ -63,5 +66,5 @@ def emit(
         buffers=tuple(Buffer(schedule.buffer_bytes(k), use.first, use.last) for k, use in enumerate(uses)),
         phases=tuple(Phase(p.title, p.total("chunks"), p.total("flops"), p.total("nbytes")) for p in text.phases),
         failures=tuple(Failure(*f) for f in text.failures),
-        records=records,
+        records={**records, **recorded},
     )

@@ -170,7 +170,9 @@ class Evaluator:
         raw = self.value(positions, aligned(index, positions.shape), scope)
         if positions.dtype != int64:
             raw = f"to_i8({raw})"
-        status = self.text.failure(f"{node.op.name}: position {{0}} is out of range for an axis of size {{1}}", str(node.line))
+        axis = node.attrs["axis"]
+        text = f"{node.op.name}: position {{position}} does not lie on axis {axis}, which has length {{value}}"
+        status = self.text.failure(text, str(node.line))
         name = self.text.fresh()
         scope.lines.append(f"{name} = checked(T, {status}, {raw}, {self.text.dim(size)})")
         self.homes[name] = scope

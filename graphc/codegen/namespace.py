@@ -42,8 +42,10 @@ def _made(name: str) -> Any:
     head, _, rest = name.partition("_")
     if head in memory.FACTORIES and (match := re.fullmatch(r"([a-z]\d)_(\d+)_(\d+)", rest)):
         return memory.FACTORIES[head](match[1], int(match[2]), int(match[3]))
-    if head in ("sum", "product") and rest in ("f4", "f8"):
+    if head in ("sum", "product", "max", "min") and rest in ("f4", "f8"):
         return total.total(head, rest)
+    if match := re.fullmatch(r"first_of_(f\d)", name):
+        return total.first_of(match[1])
     if head == "stack" and rest.isdigit():
         return total.stack(int(rest))
     if head == "to" and rest in memory.NUMBA_TYPES:

@@ -232,7 +232,7 @@ class _Nest:
         if not self.domain:
             self._body(top, folds, {}, "0")
             for fold in folds.values():
-                fold.end_block(top, "1")
+                fold.end_block(top, "0", "1")
             return
         blocked = any(f.collects for f in folds.values())
         outer = Scope(top, f"for j in range(lo, hi, {BLOCK}):") if blocked else top
@@ -240,7 +240,7 @@ class _Nest:
         self._body(body, folds, {}, "i - j")
         body.close()
         for fold in folds.values():
-            fold.end_block(outer, f"least({BLOCK}, hi - j)")
+            fold.end_block(outer, "j", f"least({BLOCK}, hi - j)")
         if blocked:
             outer.close()
 
@@ -282,7 +282,7 @@ class _Nest:
         blocked = collects and not (isinstance(length, int) and length <= BLOCK)
         keeps = collects and (blocked or bool(outer_axes))
         for fold in local.values():
-            if keeps or not fold.collects:
+            if keeps or not fold.collects or fold.is_position:
                 fold.begin(row)
                 fold.begin_blocks(row)
         scopes = [row]
@@ -297,7 +297,7 @@ class _Nest:
         self._body(body, local, {r: c for r, c in columns.items() if self._computed_in(r) == self.sweep}, position)
         body.close()
         for fold in local.values():
-            fold.end_block(scopes[-1], count, only=not keeps)
+            fold.end_block(scopes[-1], "j" if blocked else "0", count, only=not keeps)
         for scope in reversed(scopes[1:]):
             scope.close()
         for r, fold in local.items():
@@ -335,7 +335,7 @@ class _Nest:
             stores.append(self.text.store(place, node.dtype, at, value))
         for node, fold in folds.items():
             value = self.evaluator.value(node.operands[0], self._operand_index(node), scope)
-            fold.add(scope, value, f"i{reduced(node)[0]}" if fold.is_position else position)
+            fold.add(scope, value, position if fold.collects else f"i{reduced(node)[-1]}")
         for node, column in columns.items():
             value = self.evaluator.value(node.operands[0], self._operand_index(node), scope)
             column.add(scope, value, offset(self._inner_index(), tuple(self.domain[k] for k in self.inner)))

@@ -1,7 +1,6 @@
 """Accumulators of reductions, and the combination of what chunks have accumulated.
 
-The values of a float sum or product wait in a block of at most 1,024 on the stack, which one call folds in a fixed
-order, vector by vector; blocks of a sum are added with the rounding error kept (Knuth's two-sum), so that a sum is as
+Float values wait in a block of at most 1,024 on the stack, which one call folds in a fixed order, vector by vector; blocks of a sum are added with the rounding error kept (Knuth's two-sum), so that a sum is as
 exact as NumPy's pairwise one.  Chunks are combined in their order.
 """
 
@@ -27,6 +26,8 @@ _COMBINE = {
     "or": {"b": "a | x"},
     "and": {"b": "a & x"},
 }
+_BLOCKS = {"add": "sum", "multiply": "product", "maximum": "max", "minimum": "min"}
+_BETTER = {"maximum": "(x > a) | ((x != x) & (a == a))", "minimum": "(x < a) | ((x != x) & (a == a))"}
 
 
 def identity(node: Node) -> object:
@@ -61,13 +62,14 @@ class Fold:
         self.name = text.fresh("a")
         self.best = f"{self.name}_best"
         self.is_position = node.op.family is Family.ARG_REDUCTION
-        self.collects = node.op.combine in ("add", "multiply") and node.dtype.is_float and not self.is_position
+        self.dtype = node.operands[0].dtype if self.is_position else node.dtype
+        self.collects = self.dtype.is_float and node.op.combine in _BLOCKS
         self.keeps_lost = self.collects and node.op.combine == "add"
         self.block = Place("stack", number)
 
     def begin(self, scope: Scope) -> None:
         if self.is_position:
-            first = self.text.constant(0, self.node.operands[0].dtype)
+            first = self.text.constant(0, self.dtype)
             scope.lines += [f"{self.name} = -1", f"{self.best} = {first}"]
             return
         scope.lines.append(f"{self.name} = {self.text.constant(identity(self.node), self.node.dtype)}")
@@ -78,33 +80,37 @@ class Fold:
 
     def add(self, scope: Scope, value: str, position: str) -> None:
         """Fold one value in; `position` is its place in the block, or along the axis that is searched."""
-        if self.is_position:
+        if self.collects:
+            scope.lines.append(self.text.store(self.block, self.dtype, position, value))
+        elif self.is_position:
             self._better(scope, value, position)
-        elif self.collects:
-            scope.lines.append(self.text.store(self.block, self.node.dtype, position, value))
         else:
             scope.lines.append(f"{self.name} = {folded(self.text, self.node, self.name, value)}")
 
     def _better(self, scope: Scope, value: str, position: str) -> None:
-        evaluator = Evaluator(self.text, lambda n: None)
-        test = evaluator.fill(str(self.node.op.combine), {"a": self.best, "x": value}, self.node.operands[0].dtype)
+        test = Evaluator(self.text, lambda n: None).fill(_BETTER[str(self.node.op.combine)], {"a": self.best, "x": value}, self.dtype)
         scope.lines += [
             f"if {self.name} < 0 or {test}:",
             f"    {self.name} = {position}",
             f"    {self.best} = {value}",
         ]
 
-    def end_block(self, scope: Scope, length: str, only: bool = False) -> None:
+    def end_block(self, scope: Scope, start: str, length: str, only: bool = False) -> None:
         """Fold the block that the loop has filled into the scalar; the `only` block is the scalar."""
         if not self.collects:
             return
-        fold = f"{'sum' if self.keeps_lost else 'product'}_{code_of(self.node.dtype)}({self.text.address(self.block)}, {length})"
-        if only:
+        code, block = code_of(self.dtype), self.text.address(self.block)
+        fold = f"{_BLOCKS[str(self.node.op.combine)]}_{code}({block}, {length})"
+        if only and not self.is_position:
             scope.lines.append(f"{self.name} = {fold}")
             return
         name = self.text.fresh()
         scope.lines.append(f"{name} = {fold}")
-        self.add_exactly(scope, name)
+        if self.is_position:
+            here = f"first_of_{code}({block}, {length}, {name})"
+            self._better(scope, name, here if start == "0" else f"{start} + {here}")
+        else:
+            self.add_exactly(scope, name)
 
     def add_exactly(self, scope: Scope, value: str) -> None:
         """Fold a partial result in; a sum keeps what rounding loses."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from graphc.codegen.program import SECTIONS, word
 from graphc.dims import Atom, Dim, Poly
-from graphc.schedule.storage import Place, Schedule
+from graphc.schedule.storage import Place, Schedule, Step
 from graphc.types import DType, Shape
 
 INDENT = "    "
@@ -63,6 +63,7 @@ class PhaseText:
     flops: Dim
     nbytes: Dim
     lines: list[str]
+    step: Step | None = None  # whose work it does
     segments: list[PhaseText] = field(default_factory=list)
 
     def alike(self, other: PhaseText) -> bool:
@@ -119,6 +120,7 @@ class Text:
     uses: dict[int, Use] = field(default_factory=dict)
     values: list[Dim | str] = field(default_factory=list)  # a str is a placeholder for the number of a word
     nests: int = 0
+    step: Step | None = None  # whose phases are being printed
     may_join: bool = False  # whether the next phase may run at the same time as the one before it
     joined: bool = False  # whether the last phase became a segment of the one before it
     _names: int = 0
@@ -140,7 +142,7 @@ class Text:
         scope = Scope(None)
         yield scope
         lines = [f"{name} = {value}" for name, value in self._prologue.items()] + scope.lines
-        phase = PhaseText(title, chunks, flops, nbytes, lines or ["pass"])
+        phase = PhaseText(title, chunks, flops, nbytes, lines or ["pass"], self.step)
         self.joined = self.may_join and self.phases[-1].alike(phase)
         if self.joined:
             self.phases[-1].segments.append(phase)

@@ -264,8 +264,8 @@ def _tf_position(name: str) -> Callable[..., Any]:
 
 
 for _name, _word, _combine in (
-    ("argmax", "largest", "(x > a) | ((x != x) & (a == a))"),
-    ("argmin", "smallest", "(x < a) | ((x != x) & (a == a))"),
+    ("argmax", "largest", "maximum"),
+    ("argmin", "smallest", "minimum"),
 ):
     register(
         Op(

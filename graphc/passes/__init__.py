@@ -22,7 +22,7 @@ from graphc.stabilise import STABILISING, stabilise
 
 @dataclass(frozen=True)
 class Pass:
-    """One step: `function` gives the new graph and how often each rule fired; `says` tells why it stands where it does."""
+    """One step: `function` gives the new graph and how often each rule fired; `says` tells why it stands there."""
 
     name: str
     function: Callable[[Graph], tuple[Graph, Counter[str]]]
@@ -35,8 +35,8 @@ def simplify(graph: Graph) -> tuple[Graph, Counter[str]]:
 
 
 PIPELINE: tuple[Pass, ...] = (
-    Pass("stabilise", stabilise, "First, as the adjoint walk did: what both made of one declaration is one node again."),
-    Pass("simplify", simplify, "Once adjoints are derived; it stabilises as well, since simpler forms may be unstable ones."),
+    Pass("stabilise", stabilise, "First, as the adjoint walk did, so that both make the same of one declaration."),
+    Pass("simplify", simplify, "Adjoints are derived by now.  It stabilises too: simpler forms may be unstable."),
     Pass("merge", merge, "Last, when operands are in their final form."),
 )
 RULES = {rule.name: rule for rule in (*FOLDING, *SIMPLIFYING, *MOVING, *STABILISING)}

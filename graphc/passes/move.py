@@ -1,7 +1,7 @@
 """Simplify movement: chains of reshapes, permutations, broadcasts and slices, and reductions and products of them.
 
-In: any graph.  Out: the same values, moved less.  Two rules round otherwise than what they replace, and more exactly: a
-sum over an axis that was broadcast is a product, and a sum of one element is that element (so that -0.0 keeps its sign).
+In: any graph.  Out: the same values, moved less.  Two rules give other bits than what they replace: a sum over an axis
+that was broadcast is a product, rounded once, and a sum of one element is that element, whose -0.0 keeps its sign.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def _over_one_element(b: Builder, node: Node) -> Node | None:
 
 
 def _of_broadcast(b: Builder, node: Node) -> Node | None:
-    """A reduction over an axis along which all elements are equal; its length must be known, since 0 is another case."""
+    """A reduction over an axis along which all elements are equal; of length 0 it might be, so it must be known."""
     spread, axes = node.operands[0], node.attrs["axis"]
     x = argument(spread, "broadcast_to")
     if x is None:
@@ -206,7 +206,7 @@ MOVING: tuple[Rule, ...] = (
     Rule("elementwise of broadcast", ANY, _elementwise_of_broadcast, "operands broadcast by themselves"),
     *(Rule(f"{name} over length 1", name, _over_one_element, "one element is its reduction") for name in _FOLDING),
     *(Rule(f"{name} of reshape", name, _of_reshape, "axes of length 1 do not matter") for name in _FOLDING),
-    *(Rule(f"{name} of broadcast", name, _of_broadcast, "the elements are all equal") for name in (*_IDEMPOTENT, "sum")),
+    *(Rule(f"{name} of broadcast", name, _of_broadcast, "all elements are equal") for name in (*_IDEMPOTENT, "sum")),
     *(Rule(f"{name} of permutation", name, _of_permutation, "the axes are those of the operand") for name in _FOLDING),
     Rule("product of permutation", "_contract", _contract_of_permutation, "the labels are permuted instead"),
 )

@@ -1,13 +1,13 @@
 """Simplify arithmetic, logic and choices: rules that leave every bit of a result as it is.
 
-In: any graph, after the adjoint was derived.  Out: fewer nodes.  The rules hold for NaN, infinities and signed zeros, so
-`x + 0.0` stays (it turns -0.0 into 0.0) and `x * 0.0` stays (it may be NaN); NaN is NaN, whatever its sign and payload.
+In: any graph, after the adjoint was derived.  Out: fewer nodes.  The rules hold for NaN, infinities and signed zeros:
+`x + 0.0` stays (it turns -0.0 into 0.0) and `x * 0.0` stays (it may be NaN).  A NaN's sign and payload do not count.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,6 @@ import numpy as np
 from graphc.declare import Builder
 from graphc.graph import Node
 from graphc.rewrite import Rule, argument, filled, is_filled
-
-Apply = Callable[[Builder, Node], Node | None]
 
 
 def _spread(b: Builder, x: Any, node: Node) -> Node:
@@ -104,29 +102,28 @@ def _minus_negative(b: Builder, node: Node) -> Node | None:
     return None if y is None else x + y
 
 
-def _sign_of_factors(name: str) -> Apply:
+def _sign_of_factors(b: Builder, node: Node) -> Node | None:
     """Signs of factors go into a constant or to the front, where the next sum takes them up."""
-
-    def apply(b: Builder, node: Node) -> Node | None:
-        x, y = node.operands
-        u, v = argument(x, "negative"), argument(y, "negative")
-        combine = getattr(b, name)
-        if u is not None and v is not None:
-            return combine(u, v)  # type: ignore[no-any-return]
-        if u is not None:
-            c = filled(y)
-            return -combine(u, y) if c is None else _spread(b, combine(u, b.constant(_negated(c, node), node.dtype)), node)
-        if v is not None:
-            c = filled(x)
-            return -combine(x, v) if c is None else _spread(b, combine(b.constant(_negated(c, node), node.dtype), v), node)
+    x, y = node.operands
+    u, v = argument(x, "negative"), argument(y, "negative")
+    combine = getattr(b, node.op.name)
+    if u is not None and v is not None:
+        out = combine(u, v)
+    elif u is not None:
+        c = _negated_constant(b, y)
+        out = -combine(u, y) if c is None else combine(u, c)
+    elif v is not None:
+        c = _negated_constant(b, x)
+        out = -combine(x, v) if c is None else combine(c, v)
+    else:
         return None
+    return _spread(b, out, node)
 
-    return apply
 
-
-def _negated(value: Any, node: Node) -> Any:
-    """-value in the dtype of the node, where integers wrap."""
-    return np.negative(np.asarray(value, node.dtype.numpy))
+def _negated_constant(b: Builder, x: Node) -> Node | None:
+    """-x where x is one value, else None; integers wrap."""
+    value = filled(x)
+    return None if value is None else b.constant(np.negative(np.asarray(value, x.dtype.numpy)))
 
 
 def _negative_of_scaled(b: Builder, node: Node) -> Node | None:
@@ -134,13 +131,12 @@ def _negative_of_scaled(b: Builder, node: Node) -> Node | None:
     inner = node.operands[0]
     if inner.op.name not in ("multiply", "divide"):
         return None
+    combine = getattr(b, inner.op.name)
     x, y = inner.operands
-    for k, c in enumerate((filled(x), filled(y))):
-        if c is not None:
-            factors = [x, y]
-            factors[k] = b.constant(_negated(c, node), node.dtype)
-            return _spread(b, getattr(b, inner.op.name)(*factors), node)
-    return None
+    c, d = _negated_constant(b, x), _negated_constant(b, y)
+    if c is None and d is None:
+        return None
+    return _spread(b, combine(x, d) if c is None else combine(c, y), node)
 
 
 def _abs_of_sign(b: Builder, node: Node) -> Node | None:
@@ -159,7 +155,7 @@ def _astype_of_astype(b: Builder, node: Node) -> Node | None:
         return None
     if middle.dtype.is_float and x.dtype.is_integer and (x.dtype.size >= middle.dtype.size or node.dtype.is_integer):
         return None  # NumPy calls int64 to float64 safe; and a float out of range has no integer, where integers wrap
-    return b.astype(x, node.dtype)  # type: ignore[no-any-return]
+    return b.astype(x, node.dtype)
 
 
 # Choices.
@@ -207,8 +203,8 @@ SIMPLIFYING: tuple[Rule, ...] = (
     Rule("-(-x)", "negative", _negative_of_negative, "two signs cancel"),
     Rule("x + -y", "add", _plus_negative, "a sum with a negative is a difference"),
     Rule("x - -y", "subtract", _minus_negative, "a difference with a negative is a sum"),
-    Rule("-x * y", "multiply", _sign_of_factors("multiply"), "the sign goes to the front, or into a constant"),
-    Rule("-x / y", "divide", _sign_of_factors("divide"), "the sign goes to the front, or into a constant"),
+    Rule("-x * y", "multiply", _sign_of_factors, "the sign goes to the front, or into a constant"),
+    Rule("-x / y", "divide", _sign_of_factors, "the sign goes to the front, or into a constant"),
     Rule("-(x * c)", "negative", _negative_of_scaled, "the sign goes into the constant"),
     Rule("abs of sign", "abs", _abs_of_sign, "abs drops the sign itself"),
     Rule("stop_gradient", "stop_gradient", _itself, "adjoints are derived already, so it does nothing"),

@@ -13,7 +13,7 @@ import numpy as np
 
 from graphc.codegen.program import Slot
 from graphc.dims import Poly, evaluate, symbols
-from graphc.errors import DTypeError, InputError
+from graphc.errors import DTypeError, GraphcError, InputError
 from graphc.types import shape_text
 
 Array = np.ndarray[Any, Any]
@@ -60,8 +60,11 @@ def convert(function: str, slot: Slot, value: Any) -> Array:
 def _as_array(function: str, slot: Slot, value: Any) -> Array:
     try:
         array = np.asarray(value)
+    except GraphcError as error:  # a node
+        raise InputError(f"{function}: {describe(slot)}: a value is wanted here: {error}") from None
     except ValueError as error:
-        raise InputError(f"{function}: {describe(slot)}: the value is not an array ({error})") from None
+        text = f"the value is not an array: its rows differ in length ({error})"
+        raise InputError(f"{function}: {describe(slot)}: {text}") from None
     if array.dtype.kind not in "fiub":
         raise DTypeError(f"{function}: {describe(slot)}: got values of dtype {array.dtype} ({type(value).__name__})")
     return array

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from graphc.runtime.native import Native
 from graphc.runtime.structure import Skeleton, leaves_like, unflatten
 from graphc.state import State
 from graphc.types import shape_text
+
+if TYPE_CHECKING:
+    from graphc.inspect.profile import Profile
 
 
 class CompiledFunction:
@@ -135,8 +138,25 @@ class CompiledFunction:
         }
 
     def explain(self) -> str:
-        """What each pass and the scheduler did."""
-        return "\n".join(f"{title}\n{_indented(rows)}" for title, rows in self._program.records.items())
+        """What each pass and the scheduler did, and where the program's data lie."""
+        from graphc.inspect.explain import explain
+
+        return explain(self._program)
+
+    def profile(self, /, *args: Any, repeat: int = 100, **kwargs: Any) -> Profile:
+        """Time each kernel over `repeat` runs on these inputs; no parameter changes.
+
+        The result is a sequence of records, and a table when printed.
+        """
+        from graphc.inspect.profile import profile
+
+        return profile(self._machine, self._inputs(args, kwargs), repeat)
+
+    def draw(self, path: str | os.PathLike[str]) -> None:
+        """Write a drawing of the graph and its phases: SVG, or Graphviz's text if the path ends in .dot."""
+        from graphc.inspect.draw import draw
+
+        draw(self, path)
 
     def release(self) -> None:
         """Free the workspaces; the next call makes one."""
@@ -174,16 +194,3 @@ def _written_at_once(arrays: Sequence[Array], inputs: Sequence[Array]) -> bool:
         if any(np.may_share_memory(array, other) for other in (*inputs, *arrays[:k])):
             return False
     return True
-
-
-def _indented(rows: Any) -> str:
-    """A record as lines: a mapping by its keys, a sequence row by row."""
-    if isinstance(rows, Mapping):
-        return "\n".join(f"  {k}: {_brief(v)}" for k, v in rows.items())
-    return "\n".join(f"  {_brief(row)}" for row in (rows if isinstance(rows, (tuple, list)) else [rows]))
-
-
-def _brief(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{k} ({_brief(v)})" if isinstance(v, Mapping) else f"{k}: {v}" for k, v in value.items())
-    return str(value)

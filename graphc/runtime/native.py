@@ -169,7 +169,7 @@ def _optimised(code: Any) -> bytes:
     """The module, optimised once, as an object file."""
     config = _numba_config()
     machine = _target_machine(code)
-    tuning = llvm.create_pipeline_tuning_options(speed_level=int(config.OPT))
+    tuning = llvm.create_pipeline_tuning_options(speed_level=_level())
     tuning.loop_vectorization = bool(config.LOOP_VECTORIZE)
     tuning.slp_vectorization = bool(config.SLP_VECTORIZE)
     builder = llvm.create_pass_builder(machine, tuning)
@@ -185,7 +185,7 @@ def _target_machine(code: Any) -> Any:
     machine = llvm.Target.from_triple(triple).create_target_machine(
         cpu=cpu,
         features=features,
-        opt=int(_numba_config().OPT),
+        opt=_level(),
         reloc="static" if triple.startswith("x86") else "default",
         codemodel="jitdefault",
         jit=True,
@@ -193,6 +193,11 @@ def _target_machine(code: Any) -> Any:
     code.triple, code.data_layout = triple, str(machine.target_data)
     code.verify()
     return machine
+
+
+def _level() -> int:
+    """LLVM's level of optimisation: Numba's setting, but not 3, which takes a third longer and gains nothing here."""
+    return min(int(_numba_config().OPT), 2)
 
 
 def _numba_config() -> Any:

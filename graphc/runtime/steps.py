@@ -96,7 +96,10 @@ def _order(program: Program, order: Any, rows: int) -> Array | None:
     """`order` as int64 positions that exist."""
     if order is None:
         return None
-    array = np.asarray(order)
+    try:
+        array = np.asarray(order)
+    except ValueError as error:
+        raise InputError(f"{program.name}.run: order must be a 1-d array of ints ({error})") from None
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise InputError(f"{program.name}.run: order must be a 1-d array of ints, got {array.dtype}{list(array.shape)}")
     wrong = np.flatnonzero((array < 0) | (array >= rows)) if array.size else array

@@ -1,6 +1,6 @@
-"""Sums and products of a block of values, in an order that no optimiser changes.
+"""Sums, products and extremes of a block of values, in an order that no optimiser changes.
 
-In: the address of contiguous floats and their number.  Out: their sum or product.  Four vectors accumulate in turn and
+In: the address of contiguous floats and their number.  Out: what they come to, or where a value stands.  Four vectors accumulate in turn and
 are combined as a tree, then its halves: the same bits wherever and however the call is compiled, on one machine.
 """
 
@@ -22,36 +22,55 @@ _CHAINS = 4  # accumulators, which hide the latency of an addition
 
 @cache
 def total(operation: str, code: str) -> Any:
-    """Intrinsic (address, n) -> the sum ("sum") or product ("product") of n floats, f4 or f8."""
-    result = NUMBA_TYPES[code]
-    name = f"graphc_{operation}_{code}"
+    """Intrinsic (address, n) -> the sum, product, max or min (NaN if there is one) of n floats, f4 or f8."""
+    scalar: ir.Type = ir.FloatType() if code == "f4" else ir.DoubleType()
+    emit = lambda lanes, address, n: _fold(lanes, operation, address, n)  # noqa: E731
+    return _function(f"graphc_{operation}_{code}", code, NUMBA_TYPES[code], scalar, emit)
 
-    @intrinsic
-    def fold(typingctx: Any, address: Any, n: Any) -> Any:
+
+@cache
+def first_of(code: str) -> Any:
+    """Intrinsic (address, n, value) -> the first position of a value among n floats; of the first NaN if it is NaN."""
+    return _function(f"graphc_first_of_{code}", code, types.int64, I64, _first_of, NUMBA_TYPES[code])
+
+
+def _function(name: str, code: str, result: Any, llvm_result: ir.Type, emit: Any, *more: Any) -> Any:
+    """An intrinsic (address, n, *more) that calls one function of the module, whose body `emit` builds."""
+
+    def typed(*operands: Any) -> Any:
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
-            body = builder.module.globals.get(name) or _define(builder.module, operation, code, name)
+            body = builder.module.globals.get(name) or _define(builder.module, code, name, llvm_result, args, emit)
             return builder.call(body, args)
 
-        return result(types.int64, types.int64), codegen
+        return result(types.int64, types.int64, *more), codegen
 
-    return fold
+    if more:
+        return intrinsic(lambda typingctx, address, n, value: typed(address, n, value))
+    return intrinsic(lambda typingctx, address, n: typed(address, n))
 
 
-def _define(module: ir.Module, operation: str, code: str, name: str) -> ir.Function:
-    scalar: ir.Type = ir.FloatType() if code == "f4" else ir.DoubleType()
-    body = ir.Function(module, ir.FunctionType(scalar, [I64, I64]), name)
+def _define(module: ir.Module, code: str, name: str, result: ir.Type, args: Any, emit: Any) -> ir.Function:
+    body = ir.Function(module, ir.FunctionType(result, [a.type for a in args]), name)
     body.linkage = "linkonce_odr"
     for attribute in ("noinline", "nounwind", "optsize"):
         body.attributes.add(attribute)
     builder = ir.IRBuilder(body.append_basic_block("entry"))
-    builder.ret(_fold(Vectors(builder, code), operation, *body.args))
+    builder.ret(emit(Vectors(builder, code), *body.args))
     return body
+
+
+_NEUTRAL = {"sum": -0.0, "product": 1.0, "max": float("-inf"), "min": float("inf")}
 
 
 def _fold(lanes: Vectors, operation: str, address: ir.Value, n: ir.Value) -> ir.Value:
     builder = lanes.builder
-    combine = builder.fadd if operation == "sum" else builder.fmul
-    neutral = lanes.negative_zero if operation == "sum" else ir.Constant(lanes.type, [1.0] * lanes.lanes)
+    combine = {
+        "sum": builder.fadd,
+        "product": builder.fmul,
+        "max": lambda a, b: lanes.call("llvm.maximum", a, b),
+        "min": lambda a, b: lanes.call("llvm.minimum", a, b),
+    }[operation]
+    neutral = ir.Constant(lanes.type, [_NEUTRAL[operation]] * lanes.lanes)
     stride = _CHAINS * lanes.lanes
 
     def at(i: ir.Value, chain: int) -> ir.Value:
@@ -76,6 +95,30 @@ def _fold(lanes: Vectors, operation: str, address: ir.Value, n: ir.Value) -> ir.
         width //= 2
         vector = combine(vector, lanes.rotate(vector, width))
     return builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
+
+
+def _first_of(lanes: Vectors, address: ir.Value, n: ir.Value, value: ir.Value) -> ir.Value:
+    builder, I32 = lanes.builder, ir.IntType(32)
+    kind = ir.VectorType(I32, lanes.lanes)
+    steps = ir.Constant(kind, list(range(lanes.lanes)))
+    wanted, far = lanes.splat(value), ir.Constant(kind, [BLOCK] * lanes.lanes)
+
+    def nearer(a: ir.Value, b: ir.Value) -> ir.Value:
+        return builder.select(builder.icmp_signed("<", a, b), a, b)
+
+    def look(i: ir.Value, nearest: Values) -> Values:
+        mask = lanes.first(builder.sub(n, i))
+        here = lanes.load(lanes.pointer(builder.add(address, builder.mul(i, integer(lanes.bytes)))), mask)
+        found = builder.and_(mask, builder.fcmp_unordered("==", here, wanted))
+        positions = builder.add(lanes.splat(builder.trunc(i, I32)), steps)
+        return [nearer(builder.select(found, positions, far), nearest[0])]
+
+    (nearest,) = lanes.loop(integer(0), n, lanes.lanes, [far], look)
+    width = lanes.lanes
+    while width > 1:
+        width //= 2
+        nearest = nearer(nearest, lanes.rotate(nearest, width))
+    return builder.sext(builder.extract_element(nearest, ir.Constant(I32, 0)), I64)
 
 
 @cache

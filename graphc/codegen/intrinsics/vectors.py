@@ -103,6 +103,10 @@ class Vectors:
         """a * b + c, rounded once wherever the host has such an instruction."""
         return self._call("llvm.fmuladd", self.type, [a, b, c])
 
+    def call(self, name: str, *vectors: ir.Value) -> ir.Value:
+        """An LLVM intrinsic on vectors of this type."""
+        return self._call(name, self.type, list(vectors))
+
     def rotate(self, vector: ir.Value, lane: int) -> ir.Value:
         """The vector from this lane on, then what came before it."""
         return self.shuffle(vector, vector, [(lane + j) % self.lanes for j in range(self.lanes)]) if lane else vector

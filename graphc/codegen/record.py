@@ -1,0 +1,109 @@
+"""What was decided, as plain data for explain and drawing: the work of every phase, the buffers, the graph.
+
+In: the program under construction.  Out: JSON values, which become part of Program.records.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from graphc.codegen.text import PhaseText, Text
+from graphc.graph import Graph, Identity, Literal, Node
+from graphc.op import Family
+from graphc.schedule.storage import Place, Step
+from graphc.types import shape_text
+
+_PLACE = re.compile(r"@(input|output|parameter|constant|buffer)(\d+)@")
+
+
+def record_program(text: Text, outputs: Sequence[Node], parameters: Sequence[Node]) -> dict[str, Any]:
+    """The records "schedule" and "graph" of a program whose phases are printed, but not finished."""
+    schedule = {
+        "phases": [[_segment(text, s) for s in (phase, *phase.segments)] for phase in text.phases],
+        "buffers": [f"{dtype}{shape_text(shape)}" for dtype, shape in text.schedule.buffers],
+    }
+    gives: dict[Node, list[str]] = {}
+    for k, node in enumerate(outputs):
+        gives.setdefault(node, []).append(f"output {k}")
+    for step in text.schedule.steps:
+        for node, place in step.stores:
+            if place.kind == "parameter":
+                gives.setdefault(node, []).append(str(parameters[place.number].name))
+    graph = Graph(tuple(gives))
+    return {"schedule": schedule, "graph": record_graph(graph, gives, _phases(text, graph))}
+
+
+def _segment(text: Text, segment: PhaseText) -> dict[str, Any]:
+    """What a segment reads and writes; scratch is what the emitters asked for beside that."""
+    assert segment.step is not None
+    touched = dict.fromkeys(Place(kind, int(number)) for kind, number in _PLACE.findall(" ".join(segment.words)))
+    loaded, stored = _loaded(text, segment.step), _stored(segment.step)
+    return {
+        "kind": segment.step.group.kind,
+        "reads": [_plain(p) for p in touched if p in loaded],
+        "writes": [_plain(p) for p in touched if p in stored],
+        "scratch": [_plain(p) for p in touched if p not in loaded and p not in stored],
+    }
+
+
+def _plain(place: Place) -> list[Any]:
+    return [place.kind, place.number]
+
+
+def _loaded(text: Text, step: Step) -> set[Place]:
+    if step.group.kind == "commit":
+        return {step.stores[0][1]}
+    return {text.schedule.place[n] for n in step.group.reads if n in text.schedule.place}
+
+
+def _stored(step: Step) -> set[Place]:
+    return {place for _, place in (step.stores[1:] if step.group.kind == "commit" else step.stores)}
+
+
+def _phases(text: Text, graph: Graph) -> dict[Node, list[int]]:
+    """The phase that computes a node; several for one that is computed again wherever it is read."""
+    found: dict[Node, list[int]] = {}
+    for k, phase in enumerate(text.phases):
+        for segment in (phase, *phase.segments):
+            assert segment.step is not None
+            for member in segment.step.group.members:
+                if member.op.family is not Family.LEAF:
+                    found.setdefault(member, [k])
+    for node in reversed(graph.nodes):
+        if node.op.family is not Family.LEAF and node not in found:
+            found[node] = sorted({k for user in graph.users[node] for k in found[user]})
+    return found
+
+
+def record_graph(
+    graph: Graph, gives: Mapping[Node, Sequence[str]], phases: Mapping[Node, Sequence[int]]
+) -> list[dict[str, Any]]:
+    """A row for each node, operands first; `gives` tells which results a node is."""
+    number = {n: k for k, n in enumerate(graph.nodes)}
+    return [
+        {
+            "op": n.op.name.lstrip("_"),
+            "says": n.name or _attributes(n),
+            "type": ", ".join(map(str, n.types)),
+            "operands": [number[o] for o in n.operands],
+            "gives": list(gives.get(n, ())),
+            "phases": list(phases.get(n, ())),
+        }
+        for n in graph.nodes
+    ]
+
+
+def _attributes(node: Node) -> str:
+    """The attributes in a few words, without what the type says as well."""
+    hidden = ("shape", "dtype", "type")
+    return ", ".join(_brief(k, v) for k, v in sorted(node.attrs.items()) if k not in hidden and not isinstance(v, Identity))
+
+
+def _brief(name: str, value: Any) -> str:
+    if isinstance(value, Literal):
+        return str(value.array) if value.array.ndim == 0 else "..."
+    if isinstance(value, str):
+        return value
+    return f"{name}={'{...}' if isinstance(value, Graph) else value}"

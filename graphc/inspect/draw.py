@@ -1,0 +1,183 @@
+"""Drawings of graphs, made without any program beside Python.
+
+In: a compiled function, a Graph or a node.  Out: a file of SVG, or of Graphviz's text.  Of a compiled function the
+graph that runs is drawn, each node in the colour of the phase that computes it; white ones are computed again wherever
+they are read.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import json
+import os
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+from graphc.codegen.program import Program
+from graphc.codegen.record import record_graph
+from graphc.errors import DeclarationError
+from graphc.graph import Graph, Node
+from graphc.inspect.layout import Layout, Point, layout
+from graphc.inspect.scene import Box, Scene, make_scene
+
+_CHARACTER, _LINE, _MARGIN = 6.7, 14.0, 24.0  # of the text at 11 pixels
+_LEAVES = {"input": ("#1d4ed8", "#1e3a8a"), "parameter": ("#475569", "#1e293b"), "constant": ("#f8fafc", "#64748b")}
+_PLAIN = ("#ffffff", "#94a3b8")
+_STYLE = """
+text { font: 11px monospace; fill: #0f172a; }
+.edge { fill: none; stroke: #94a3b8; stroke-width: 1.1; }
+.title { font-weight: 600; } .type { fill: #475569; } .gives { font-weight: 600; fill: #b91c1c; }
+.number { font-size: 8px; fill: #64748b; }
+.input text, .parameter text, .input .type, .parameter .type { fill: #ffffff; }
+"""
+
+
+def draw(what: Any, path: str | os.PathLike[str]) -> None:
+    """Draw a compiled function, a Graph or a node: SVG, or Graphviz's text if `path` ends in .dot.
+
+    Raises DeclarationError if `what` is something else, or a function made of a program without its graph.
+    """
+    scene = _scene(what)
+    text = to_dot(scene) if Path(path).suffix == ".dot" else to_svg(scene)
+    Path(path).write_text(text, encoding="utf-8")
+
+
+def _scene(what: Any) -> Scene:
+    graph = Graph((what,)) if isinstance(what, Node) else what
+    if isinstance(graph, Graph):
+        gives: dict[Node, list[str]] = {}
+        for k, node in enumerate(graph.outputs):
+            gives.setdefault(node, []).append(f"output {k}")
+        return make_scene(record_graph(graph, gives, {}), [])
+    program = getattr(what, "program", what)
+    if not isinstance(program, Program) or "graph" not in program.records:
+        raise DeclarationError(f"drawings are made of compiled functions, graphs and nodes; got {what!r}")
+    return make_scene(program.records["graph"], [p.title for p in program.phases])
+
+
+def _colours(box: Box) -> tuple[str, str]:
+    """Fill and outline."""
+    if box.kind != "node":
+        return _LEAVES[box.kind]
+    return _PLAIN if box.phase is None else _phase_colours(box.phase)
+
+
+def _phase_colours(phase: int) -> tuple[str, str]:
+    """Colours that differ much between phases that follow one another."""
+    hue = phase * 0.381966 % 1
+    return _hex(colorsys.hls_to_rgb(hue, 0.87, 0.75)), _hex(colorsys.hls_to_rgb(hue, 0.42, 0.55))
+
+
+def _hex(rgb: tuple[float, float, float]) -> str:
+    return "#" + "".join(f"{round(255 * c):02x}" for c in rgb)
+
+
+# SVG
+
+
+def to_svg(scene: Scene) -> str:
+    """The drawing as the text of an SVG file."""
+    placed = layout([_size(b) for b in scene.boxes], scene.edges)
+    legend = list(_legend(scene))
+    left = _MARGIN + (_legend_width(scene) + 2 * _MARGIN if legend else 0)
+    width = left + placed.width + _MARGIN
+    height = max(placed.height, _LINE * 1.6 * len(legend)) + 2 * _MARGIN
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
+            f'viewBox="0 0 {width:.0f} {height:.0f}">',
+            f"<style>{_STYLE}</style>",
+            '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+            '<path d="M0 0.8 L8 4 L0 7.2 z" fill="#64748b"/></marker></defs>',
+            '<rect width="100%" height="100%" fill="#ffffff"/>',
+            *legend,
+            f'<g transform="translate({left:.1f} {_MARGIN:.1f})">',
+            *(f'<path class="edge" marker-end="url(#tip)" d="{_curve(route)}"/>' for route in placed.routes),
+            *_drawn_boxes(scene, placed),
+            "</g>",
+            "</svg>\n",
+        ]
+    )
+
+
+def _text_lines(box: Box) -> list[tuple[str, str]]:
+    """Class and text of each line."""
+    title, *details = box.lines
+    return [("title", title), *(("type", line) for line in details), *(("gives", f"→ {name}") for name in box.gives)]
+
+
+def _size(box: Box) -> Point:
+    lines = _text_lines(box)
+    return max(len(line) for _, line in lines) * _CHARACTER + 22, len(lines) * _LINE + 8
+
+
+def _curve(route: Sequence[Point]) -> str:
+    """A smooth path that leaves and arrives straight down, and passes each point in the direction of its neighbours."""
+    slopes = [0.0, *((c[0] - a[0]) / (c[1] - a[1]) for a, c in zip(route, route[2:], strict=False)), 0.0]
+    text = f"M{route[0][0]:.1f} {route[0][1]:.1f}"
+    for k, ((x0, y0), (x1, y1)) in enumerate(pairwise(route)):
+        third = (y1 - y0) / (2 if len(route) == 2 else 3)
+        text += f" C{x0 + third * slopes[k]:.1f} {y0 + third:.1f} {x1 - third * slopes[k + 1]:.1f} {y1 - third:.1f} {x1:.1f} {y1:.1f}"
+    return text
+
+
+def _drawn_boxes(scene: Scene, placed: Layout) -> Iterator[str]:
+    for box, (x, y) in zip(scene.boxes, placed.centres, strict=True):
+        width, height = _size(box)
+        fill, outline = _colours(box)
+        radius = 5 if box.kind == "node" else height / 2
+        yield f'<g class="{box.kind}">'
+        yield _rectangle(x - width / 2, y - height / 2, width, height, radius, fill, outline, 2.2 if box.gives else 1.1)
+        for k, (kind, line) in enumerate(_text_lines(box)):
+            baseline = y - height / 2 + 4 + _LINE * (k + 0.8)
+            yield f'<text class="{kind}" x="{x:.1f}" y="{baseline:.1f}" text-anchor="middle">{escape(line)}</text>'
+        if box.phase is not None:
+            yield f'<text class="number" x="{x - width / 2 + 4:.1f}" y="{y - height / 2 + 9:.1f}">{box.phase}</text>'
+        yield "</g>"
+
+
+def _rectangle(x: float, y: float, width: float, height: float, radius: float, fill: str, outline: str, line: float) -> str:
+    place = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="{radius:.1f}"'
+    return f'<rect {place} fill="{fill}" stroke="{outline}" stroke-width="{line}"/>'
+
+
+def _legend(scene: Scene) -> Iterator[str]:
+    for k, title in enumerate(scene.phases):
+        y = _MARGIN + 1.6 * _LINE * k
+        yield _rectangle(_MARGIN, y, 26, 16, 4, *_phase_colours(k), 1.1)
+        yield f'<text x="{_MARGIN + 13:.1f}" y="{y + 12:.1f}" text-anchor="middle">{k}</text>'
+        yield f'<text x="{_MARGIN + 34:.1f}" y="{y + 12:.1f}">{escape(title)}</text>'
+
+
+def _legend_width(scene: Scene) -> float:
+    return 34 + max(map(len, scene.phases)) * _CHARACTER
+
+
+# Graphviz
+
+
+def to_dot(scene: Scene) -> str:
+    """The drawing as Graphviz's text, the nodes of a phase in a cluster."""
+    lines = ["digraph graph_ {", '  node [shape=box, style="filled,rounded", fontname=monospace, fontsize=10];']
+    lines += [f"  {_dot_node(k, box)}" for k, box in enumerate(scene.boxes) if box.phase is None]
+    for phase, title in enumerate(scene.phases):
+        members = [f"    {_dot_node(k, box)}" for k, box in enumerate(scene.boxes) if box.phase == phase]
+        if members:
+            lines += [f"  subgraph cluster_{phase} {{", f"    label={_quoted(f'{phase}: {title}')};", *members, "  }"]
+    lines += [f"  n{source} -> n{target};" for source, target in scene.edges]
+    return "\n".join([*lines, "}\n"])
+
+
+def _dot_node(number: int, box: Box) -> str:
+    fill, outline = _colours(box)
+    ink = "#ffffff" if box.kind in ("input", "parameter") else "#0f172a"
+    label = _quoted("\n".join(line for _, line in _text_lines(box)))
+    return f'n{number} [label={label}, fillcolor="{fill}", color="{outline}", fontcolor="{ink}"];'
+
+
+def _quoted(text: str) -> str:
+    """A string of the DOT language, which escapes quotes, backslashes and line ends as JSON does."""
+    return json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,152 @@
+"""How long each kernel takes.
+
+In: a compiled program's machine and arrays that fit it.  Out: a Profile, one row a phase.  The phases run one by one
+in the program's order, on a frame and on copies of the parameters that nobody else sees.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from graphc.codegen.program import HEADER_WORDS
+from graphc.dims import evaluate
+from graphc.errors import InputError
+from graphc.runtime import entry
+from graphc.runtime.arguments import Array
+from graphc.runtime.machine import Machine
+from graphc.runtime.workspace import Shape, Words, address
+from graphc.state import State
+
+_HEADINGS = ("phase", "µs", "share", "chunks", "flops", "bytes", "GFLOP/s", "GB/s")
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One phase: the median of its times, and the work that it is reckoned to do."""
+
+    phase: int
+    title: str
+    chunks: int
+    microseconds: float
+    flops: int
+    nbytes: int
+
+    @property
+    def gflops(self) -> float:
+        """Billions of operations a second; 0 for a phase too short to be timed."""
+        return self.flops / self.microseconds / 1e3 if self.microseconds else 0.0
+
+    @property
+    def gigabytes(self) -> float:
+        """Billions of bytes a second; 0 for a phase too short to be timed."""
+        return self.nbytes / self.microseconds / 1e3 if self.microseconds else 0.0
+
+
+class Profile(tuple[Kernel, ...]):
+    """The kernels of a program in the order in which they run; as text a table."""
+
+    @property
+    def microseconds(self) -> float:
+        """The time of all kernels together."""
+        return sum(k.microseconds for k in self)
+
+    def __str__(self) -> str:
+        whole = self.microseconds or 1.0
+        rows = [
+            (
+                str(k.phase),
+                f"{k.microseconds:.2f}",
+                f"{k.microseconds / whole:.0%}",
+                str(k.chunks),
+                f"{k.flops:,}",
+                f"{k.nbytes:,}",
+                f"{k.gflops:.2f}",
+                f"{k.gigabytes:.2f}",
+            )
+            for k in self
+        ]
+        total = ("all", f"{self.microseconds:.2f}", *[""] * (len(_HEADINGS) - 2))
+        table = [_HEADINGS, *rows, total]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        titles = ["kernel", *(k.title for k in self), ""]
+        lines = (
+            "  ".join([*(cell.rjust(w) for cell, w in zip(row, widths, strict=True)), title]).rstrip()
+            for row, title in zip(table, titles, strict=True)
+        )
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+def profile(machine: Machine, inputs: Sequence[Array], repeat: int = 100) -> Profile:
+    """Median times of the phases over `repeat` runs of the program; parameters keep their values.
+
+    Raises InputError if `repeat` is no int >= 1, or where a call with these inputs would.
+    """
+    program = machine.program
+    if isinstance(repeat, bool) or not isinstance(repeat, int) or repeat < 1:
+        raise InputError(f"{program.name}.profile: repeat must be an int >= 1, got {repeat!r}")
+    with machine.alone():
+        values = [s.array.copy() for s in machine.states]
+    twin = Machine(program, machine.native, [State(s.name, v) for s, v in zip(machine.states, values, strict=True)])
+    shape = twin.shape(tuple(a.shape for a in inputs))
+    arrays = [np.require(a, requirements=("C", "A")) for a in inputs]
+    arrays += [np.empty(dims, slot.dtype.numpy) for dims, slot in zip(shape.outputs, program.outputs, strict=True)]
+
+    def restore() -> None:
+        for state, value in zip(twin.states, values, strict=True):
+            state.array[...] = value
+
+    with twin.workspace(shape) as words:
+        words[HEADER_WORDS : HEADER_WORDS + len(arrays)] = [address(a) for a in arrays]
+        return _measured(twin, shape, words, restore, repeat)
+
+
+def _measured(machine: Machine, shape: Shape, words: Words, restore: Callable[[], None], repeat: int) -> Profile:
+    """Run the program `1 + repeat` times, the first to warm up.
+
+    The driver runs each phase while the frame says that the others have no chunks; the time of a run in which none
+    has any, right before, is taken off.
+    """
+    program = machine.program
+    section = words[program.word("phase", 0) :]
+    chunks = section.tolist()
+    execute = entry.native_function("execute", holds_gil=False)
+    descriptor, frame = address(machine.descriptor), address(words)
+
+    def timed() -> int:
+        start = time.perf_counter_ns()
+        status = execute(descriptor, frame, 0)
+        took = time.perf_counter_ns() - start
+        if status:
+            raise machine.explain(words)
+        return took
+
+    section[:] = 0
+    runs: list[list[int]] = []
+    for _ in range(1 + repeat):
+        restore()
+        times = []
+        for k, count in enumerate(chunks):
+            _, entering = timed(), timed()  # the first is slower, as it follows something else
+            section[k] = count
+            times.append(max(timed() - entering, 0))
+            section[k] = 0
+        runs.append(times)
+    medians = [statistics.median(times) for times in zip(*runs[1:], strict=True)]
+    return Profile(
+        Kernel(
+            k,
+            phase.title,
+            chunks[k],
+            median / 1e3,
+            evaluate(phase.flops, shape.sizes),
+            evaluate(phase.nbytes, shape.sizes),
+        )
+        for k, (phase, median) in enumerate(zip(program.phases, medians, strict=True))
+    )

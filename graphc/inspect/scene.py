@@ -1,0 +1,83 @@
+"""What a drawing shows: boxes with their text, the edges between them, and the phases.
+
+In: rows of a recorded graph.  Out: a Scene, which draw writes as SVG or as Graphviz's text.  A scalar constant stands
+in the text of its reader; another leaf is drawn once for every phase that reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Row = Mapping[str, Any]
+_LEAVES = ("input", "parameter", "constant")
+_LONGEST = 36  # characters in a line of a box
+
+
+@dataclass(frozen=True)
+class Box:
+    """A node as drawn; `kind` is input, parameter, constant or node, and `phase` the one that computes it, if one does."""
+
+    kind: str
+    lines: tuple[str, ...]
+    gives: tuple[str, ...]  # the results that it is
+    phase: int | None = None
+
+
+@dataclass
+class Scene:
+    """Boxes in an order in which every edge, a pair of numbers of boxes, leads from a lower to a higher number."""
+
+    boxes: list[Box] = field(default_factory=list)
+    edges: list[tuple[int, int]] = field(default_factory=list)
+    phases: list[str] = field(default_factory=list)
+
+
+def make_scene(rows: Sequence[Row], phases: Sequence[str]) -> Scene:
+    """The scene of a recorded graph; `phases` are the titles."""
+    scene = Scene(phases=list(phases))
+    drawn: dict[tuple[int, Any], int] = {}
+
+    def box(k: int, reader: Any) -> int:
+        """The box of node k as this reader sees it."""
+        key = (k, tuple(reader["phases"]) if reader is not None and _kind(rows[k]) != "node" else None)
+        if key not in drawn:
+            drawn[key] = len(scene.boxes)
+            scene.boxes.append(_box(rows, k, reader is None))
+        return drawn[key]
+
+    for k, row in enumerate(rows):
+        if _kind(row) == "node":
+            sources = [box(o, row) for o in row["operands"] if not _is_in_text(rows[o])]
+            target = box(k, None)
+            scene.edges += [(source, target) for source in sources]
+        elif row["gives"]:
+            box(k, None)
+    return scene
+
+
+def _kind(row: Row) -> str:
+    return row["op"] if row["op"] in _LEAVES else "node"
+
+
+def _is_in_text(row: Row) -> bool:
+    return bool(_kind(row) == "constant" and row["type"].endswith("[]"))
+
+
+def _box(rows: Sequence[Row], k: int, with_results: bool) -> Box:
+    row, kind = rows[k], _kind(rows[k])
+    phase = row["phases"][0] if len(row["phases"]) == 1 else None
+    lines = [row["says"] or row["op"]] if kind != "node" else [_call(rows, row), row["says"]]
+    lines = [_shortened(line) for line in (*lines, row["type"]) if line]
+    return Box(kind, tuple(lines), tuple(row["gives"]) if with_results else (), phase)
+
+
+def _call(rows: Sequence[Row], row: Row) -> str:
+    """The op, with its scalar constants where it has any."""
+    operands = [rows[o]["says"] if _is_in_text(rows[o]) else "·" for o in row["operands"]]
+    return f"{row['op']}({', '.join(operands)})" if set(operands) - {"·"} else str(row["op"])
+
+
+def _shortened(line: str) -> str:
+    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"

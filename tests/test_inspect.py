@@ -1,0 +1,328 @@
+"""explain says what was recorded, profile measures without a trace, drawings show the graph."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import time
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from golden_programs import PROGRAMS
+
+import graphc as gc
+from graphc.codegen.program import Program
+from graphc.inspect.layout import BETWEEN, layout
+from graphc.inspect.profile import Kernel, Profile
+
+over_programs = pytest.mark.parametrize("name", PROGRAMS)
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture(scope="module")
+def training() -> Any:
+    """The golden training step and its values."""
+    golden = PROGRAMS["training_step"]()
+    return golden.compile(), golden
+
+
+def section(text: str, title: str) -> list[str]:
+    """The lines of one section, without their indentation."""
+    blocks = {block.split("\n")[0]: block.split("\n")[1:] for block in text.split("\n\n")}
+    return [line.strip() for line in blocks.get(title, [])]
+
+
+# explain
+
+
+def test_passes_are_told_with_what_fired_and_the_nodes_before_and_after() -> None:
+    records = {
+        "passes": [
+            {"pass": "simplify", "says": "", "rules": {"x * 1": 3, "fold": 12}, "nodes_before": 20, "nodes_after": 5},
+            {"pass": "merge", "says": "", "rules": {}, "nodes_before": 5, "nodes_after": 5},
+        ]
+    }
+    program = Program("empty", "", *((),) * 10, (), records=records)
+    assert gc.inspect.explain(program) == (
+        "passes\n  simplify: 20 -> 5 nodes\n     3 x x * 1\n    12 x fold\n  merge: 5 -> 5 nodes"
+    )
+
+
+@over_programs
+def test_every_phase_of_the_source_is_told_with_its_chunks(name: str) -> None:
+    function = PROGRAMS[name]().compile()
+    lines = section(function.explain(), "phases")
+    for k, phase in enumerate(function.program.phases):
+        at = lines.index(f"{k} {phase.title}")
+        assert lines[at + 1].startswith(f"{phase.chunks} chunk")
+
+
+@over_programs
+def test_what_phases_read_and_write_is_what_their_text_loads_and_stores(name: str) -> None:
+    """The text of nests names each load and store; products and scatters go by their three addresses."""
+    function = PROGRAMS[name]().compile()
+    texts = re.split(r"\n    (?:el)?if phase == \d+:.*\n", function.source)[1:]
+    letters = {"input": "x", "output": "y", "parameter": "p", "constant": "k", "buffer": "b"}
+    for text, segments in zip(texts, function.program.records["schedule"]["phases"], strict=True):
+        first = segments[0]
+        named = {role: {f"{letters[k]}{n}" for k, n in first[role]} for role in ("reads", "writes", "scratch")}
+        assert named["reads"] | named["writes"] | named["scratch"] == set(re.findall(r"\b[xypkb]\d+\b", text))
+        if first["kind"] == "nest":
+            assert named["writes"] <= set(re.findall(r"\bst_\w+\(([xypkb]\d+),", text)) <= named["writes"] | named["scratch"]
+            assert named["reads"] <= set(re.findall(r"\bld_\w+\(([xypkb]\d+),", text))
+
+
+def test_places_go_by_the_users_names(training: Any) -> None:
+    function, _ = training
+    lines = section(function.explain(), "phases")
+    assert lines[2].startswith("reads x, dense/kernel; writes b")
+    assert sum("segments" in line for line in lines) == 1
+    update = next(k for k, line in enumerate(lines) if "in 4 segments" in line)
+    assert [re.findall(r"; writes .*, (dense\S*)$", line) for line in lines[update + 1 : update + 5]] == [
+        ["dense/kernel"],
+        ["dense/bias"],
+        ["dense_1/kernel"],
+        ["dense_1/bias"],
+    ]
+
+
+def test_updates_in_place_and_at_the_end_are_told_apart() -> None:
+    golden = PROGRAMS["in_place_updates"]()
+    lines = section(golden.compile().explain(), "updates")
+    how = {line.split(":")[0]: line.split(": ")[1].split(",")[0] for line in lines}
+    assert set(how) == {"p", "q", "r"}
+    assert how["r"] == "at the end"  # it is read at other elements than it is written
+    safe = gc.parameter("safe", np.zeros(3))
+    alone = gc.compile([], gc.sum(safe), updates={safe: safe + 1.0})
+    assert section(alone.explain(), "updates") == [f"safe: in place, in phase {len(alone.program.phases) - 1}"]
+
+
+def test_buffers_are_told_with_size_and_life(training: Any) -> None:
+    function, _ = training
+    program = function.program
+    found = {}
+    for line in section(function.explain(), "buffers"):
+        match = re.fullmatch(r"b(\d+) (\S.*\]): (.*) bytes, phases (\d+) to (\d+)(; written over in phase [\d, ]+)?", line)
+        assert match is not None, line
+        found[int(match[1])] = match
+    assert found
+    for number, match in found.items():
+        buffer = program.buffers[number]
+        assert match[3] == str(buffer.nbytes)
+        assert (int(match[4]), int(match[5])) == (buffer.first, buffer.last)
+    assert {int(b) for b in re.findall(r"\bb(\d+) = T", function.source)} <= set(found)
+
+
+def test_a_program_from_the_cache_explains_the_same() -> None:
+    x = gc.input("x", ("n",))
+    build = [lambda: gc.compile([x], gc.sum(gc.cosh(x) * 3.25))] * 2
+    cold, warm = (b() for b in build)
+    assert (cold.stats["from_cache"], warm.stats["from_cache"]) == (False, True)
+    assert cold.explain() == warm.explain()
+
+
+def test_a_program_without_records_still_says_its_phases() -> None:
+    x = gc.input("x", ("n",))
+    program = gc.compile([x], x * 2.0).program
+    bare = Program(**{**vars(program), "records": {}})
+    assert section(gc.inspect.explain(bare), "phases")[0] == f"0 {program.phases[0].title}"
+
+
+# profile
+
+
+def test_a_profile_has_a_row_a_phase_with_its_work(training: Any) -> None:
+    function, golden = training
+    function(*golden.values)
+    profile = function.profile(*golden.values, repeat=3)
+    assert [k.title for k in profile] == [p.title for p in function.program.phases]
+    assert [k.phase for k in profile] == list(range(len(profile)))
+    assert sum(k.flops for k in profile) == function.stats["flops"]
+    assert sum(k.nbytes for k in profile) == function.stats["bytes"]
+    assert all(k.chunks >= 1 and k.microseconds >= 0 for k in profile)
+
+
+def test_a_profile_changes_neither_parameters_nor_results(training: Any) -> None:
+    function, golden = training
+    parameters = list(golden.updates)
+    before = [p.value for p in parameters]
+    function.profile(*golden.values, repeat=5)
+    assert all(a.tobytes() == p.value.tobytes() for a, p in zip(before, parameters, strict=True))
+    first = function(*golden.values)
+    kept = first.copy()
+    after = [p.value for p in parameters]
+    for p, value in zip(parameters, before, strict=True):
+        p.assign(value)
+    function.profile(*golden.values, repeat=5)
+    assert function(*golden.values).tobytes() == kept.tobytes() == first.tobytes()
+    assert all(a.tobytes() == p.value.tobytes() for a, p in zip(after, parameters, strict=True))
+
+
+def test_every_run_of_a_profile_starts_from_the_same_values() -> None:
+    """An update that would overflow the positions it is read at, were it made twice."""
+    at = gc.parameter("at", np.array([0]))
+    table = gc.input("table", (2,))
+    f = gc.compile([table], gc.sum(gc.take(table, at, axis=0)), updates={at: at + 1})
+    assert len(f.profile(np.zeros(2), repeat=10)) == len(f.program.phases)
+    assert at.value == [0]
+
+
+def test_times_follow_the_work() -> None:
+    x = gc.input("x", ("n",))
+    f = gc.compile([x], gc.tanh(x))
+    times = [f.profile(np.ones(n), repeat=20).microseconds for n in (10_000, 1_000_000)]
+    assert 10 < times[1] / times[0] < 1000
+    values = np.ones(1_000_000)
+    start = time.perf_counter()
+    for _ in range(20):
+        f(values)
+    assert times[1] < (time.perf_counter() - start) / 20 * 1e6 * 3
+
+
+def test_a_profile_is_an_aligned_table() -> None:
+    profile = Profile([Kernel(0, "add", 1, 2.0, 4_000, 8_000), Kernel(1, "sum, exp", 12, 0.0, 10, 20)])
+    lines = str(profile).split("\n")
+    assert lines[0].split() == ["phase", "µs", "share", "chunks", "flops", "bytes", "GFLOP/s", "GB/s", "kernel"]
+    assert lines[1].split() == ["0", "2.00", "100%", "1", "4,000", "8,000", "2.00", "4.00", "add"]
+    assert lines[2].split() == ["1", "0.00", "0%", "12", "10", "20", "0.00", "0.00", "sum,", "exp"]
+    assert lines[3].split() == ["all", "2.00"]
+    for heading, cell in zip(re.finditer(r"\S+", lines[0]), re.finditer(r"\S+", lines[1]), strict=True):
+        assert heading.end() == cell.end() or heading.start() == cell.start()
+
+
+@pytest.mark.parametrize("repeat", [0, -1, 2.0, True, None])
+def test_repeat_must_be_a_count(training: Any, repeat: Any) -> None:
+    function, golden = training
+    with pytest.raises(gc.InputError, match="repeat must be an int >= 1"):
+        function.profile(*golden.values, repeat=repeat)
+
+
+def test_a_profile_refuses_what_a_call_refuses() -> None:
+    table, at = gc.input("table", (3,)), gc.input("at", ("n",), gc.int64)
+    f = gc.compile([table, at], gc.take(table, at, axis=0))
+    with pytest.raises(gc.InputError):
+        f.profile(np.zeros(4), np.zeros(2, np.int64))
+    with pytest.raises(gc.InputError, match="7"):
+        f.profile(np.zeros(3), np.array([0, 7]))
+    assert np.array_equal(f(table=np.arange(3.0), at=[2, 0]), [2.0, 0.0])
+    assert len(f.profile(at=[0, 1], table=np.zeros(6)[::2], repeat=1)) == len(f.program.phases)
+
+
+# drawing
+
+
+def boxes(path: Path) -> list[list[str]]:
+    """The texts of each box of an SVG file."""
+    root = ET.parse(path).getroot()
+    groups = [g for g in root.iter(f"{SVG}g") if g.get("class")]
+    return [[t.text or "" for t in g.iter(f"{SVG}text")] for g in groups]
+
+
+@over_programs
+def test_a_drawing_of_a_function_shows_every_node(name: str, tmp_path: Path) -> None:
+    function = PROGRAMS[name]().compile()
+    function.draw(tmp_path / "graph.svg")
+    drawn = [text for box in boxes(tmp_path / "graph.svg") for text in box]
+    rows = function.program.records["graph"]
+    inner = [r for r in rows if r["op"] not in ("input", "parameter", "constant")]
+    for op in {r["op"] for r in inner}:
+        assert sum(text == op or text.startswith(f"{op}(") for text in drawn) == sum(r["op"] == op for r in inner)
+    for k in range(len(function.program.outputs)):
+        assert f"→ output {k}" in drawn
+    for slot in function.program.parameters:
+        assert slot.name in drawn or f"→ {slot.name}" in drawn
+
+
+@over_programs
+def test_a_node_has_the_phase_whose_text_computes_it(name: str) -> None:
+    program = PROGRAMS[name]().compile().program
+    for row in program.records["graph"]:
+        if row["gives"]:
+            (phase,) = row["phases"] or (None,)
+            if phase is not None and not program.phases[phase].title.startswith("product"):
+                assert row["op"] in program.phases[phase].title
+
+
+def test_a_graph_a_node_and_a_program_can_be_drawn(tmp_path: Path) -> None:
+    x = gc.input("x", ("n",))
+    y = gc.sum(gc.tanh(x) * 2.5)
+    f = gc.compile([x], y)
+    for k, what in enumerate((y, gc.Graph((y,), (x,)), f.program, f)):
+        gc.inspect.draw(what, str(tmp_path / f"{k}.svg"))
+        drawn = boxes(tmp_path / f"{k}.svg")
+        assert any("tanh" in box for box in drawn)
+        assert any("→ output 0" in box for box in drawn)
+        assert any("multiply(·, 2.5)" in box or "multiply(2.5, ·)" in box for box in drawn)
+    assert (tmp_path / "0.svg").read_text() == (tmp_path / "1.svg").read_text()
+
+
+def test_names_cannot_break_out_of_a_drawing(tmp_path: Path) -> None:
+    name = '</text><script>"&\\'
+    x = gc.input(name, ())
+    gc.inspect.draw(gc.sin(x), tmp_path / "graph.svg")
+    assert any(name in box for box in boxes(tmp_path / "graph.svg"))
+    gc.inspect.draw(gc.sin(x), tmp_path / "graph.dot")
+    assert '</text><script>\\"&\\\\' in (tmp_path / "graph.dot").read_text()
+
+
+def test_dot_has_a_cluster_for_each_phase_with_nodes(training: Any, tmp_path: Path) -> None:
+    function, _ = training
+    function.draw(tmp_path / "graph.dot")
+    text = (tmp_path / "graph.dot").read_text()
+    phases = {r["phases"][0] for r in function.program.records["graph"] if len(r["phases"]) == 1}
+    assert {int(k) for k in re.findall(r"subgraph cluster_(\d+)", text)} == phases
+    assert text.count("{") == text.count("}")
+    names = re.findall(r"(n\d+) \[label", text)
+    assert len(names) == len(set(names))
+    assert {n for edge in re.findall(r"(n\d+) -> (n\d+);", text) for n in edge} <= set(names)
+
+
+def test_drawing_is_the_same_every_time(training: Any, tmp_path: Path) -> None:
+    function, _ = training
+    for k in range(2):
+        function.draw(tmp_path / f"{k}.svg")
+    assert (tmp_path / "0.svg").read_bytes() == (tmp_path / "1.svg").read_bytes()
+
+
+@pytest.mark.parametrize("what", [3, "graph", None])
+def test_other_things_are_not_drawn(what: Any, tmp_path: Path) -> None:
+    with pytest.raises(gc.DeclarationError, match="drawings are made of"):
+        gc.inspect.draw(what, tmp_path / "graph.svg")
+    assert not list(tmp_path.iterdir())
+
+
+# layout
+
+
+def test_layout_leads_edges_down_and_keeps_boxes_apart() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        edges = sorted({(int(a), int(b)) for a, b in rng.integers(0, 40, (70, 2)) if a < b})
+        sizes = [(float(w), float(h)) for w, h in rng.integers(20, 120, (40, 2))]
+        placed = layout(sizes, edges)
+        for (source, target), route in zip(edges, placed.routes, strict=True):
+            assert route[0] == (placed.centres[source][0], placed.centres[source][1] + sizes[source][1] / 2)
+            assert route[-1] == (placed.centres[target][0], placed.centres[target][1] - sizes[target][1] / 2)
+            assert all(upper[1] < lower[1] for upper, lower in itertools.pairwise(route))
+        for a, b in itertools.combinations(range(40), 2):
+            (xa, ya), (xb, yb) = placed.centres[a], placed.centres[b]
+            beside = abs(xa - xb) >= (sizes[a][0] + sizes[b][0]) / 2 + BETWEEN - 1e-6
+            assert beside or abs(ya - yb) >= (sizes[a][1] + sizes[b][1]) / 2
+        assert all(w / 2 - 1e-6 <= x <= placed.width - w / 2 + 1e-6 for (x, _), (w, _) in zip(placed.centres, sizes, strict=True))
+
+
+def test_layout_of_a_chain_is_straight_and_of_nothing_is_empty() -> None:
+    placed = layout([(50.0, 20.0)] * 5, [(k, k + 1) for k in range(4)])
+    assert len({round(x, 6) for x, _ in placed.centres}) == 1
+    empty = layout([], [])
+    assert (empty.centres, empty.routes, empty.width, empty.height) == ([], [], 0.0, 0.0)
+
+
+def test_layout_uncrosses_what_can_be_uncrossed() -> None:
+    """Two chains side by side, declared in an order that would cross them."""
+    placed = layout([(30.0, 10.0)] * 6, [(0, 3), (1, 2), (2, 5), (3, 4)])
+    x = [c[0] for c in placed.centres]
+    assert (x[0] < x[1]) == (x[3] < x[2]) == (x[4] < x[5])
