@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,7 +74,10 @@ def compile(
     >>> gc.compile([x], gc.sum(x * x))([3.0, 4.0])
     array(25.)
     """
-    leaves, structure = flatten(outputs)
+    try:
+        leaves, structure = flatten(outputs)
+    except RecursionError:
+        raise DeclarationError("the outputs hold themselves; give a node, or a tuple, list or dict of nodes") from None
     for leaf in leaves:
         if not isinstance(leaf, Node):
             raise DeclarationError(f"an output is a node, got {leaf!r}")
@@ -137,8 +140,8 @@ def _translate(unit: _Unit, key: str) -> cache.Entry:
 
 
 def _checked_inputs(inputs: Sequence[Node]) -> tuple[Node, ...]:
-    if isinstance(inputs, Node):
-        raise DeclarationError("inputs are a list: gc.compile([x], ...)")
+    if isinstance(inputs, Node) or not isinstance(inputs, Iterable):
+        raise DeclarationError(f"inputs are a list, gc.compile([x], ...); got {inputs!r}")
     seen: dict[str, Node] = {}
     for node in inputs:
         if not isinstance(node, Node) or node.op.name != "input":

@@ -71,8 +71,9 @@ def test_what_phases_read_and_write_is_what_their_text_loads_and_stores(name: st
         named = {role: {f"{letters[k]}{n}" for k, n in first[role]} for role in ("reads", "writes", "scratch")}
         assert named["reads"] | named["writes"] | named["scratch"] == set(re.findall(r"\b[xypkb]\d+\b", text))
         if first["kind"] == "nest":
-            assert named["writes"] <= set(re.findall(r"\bst_\w+\(([xypkb]\d+),", text)) <= named["writes"] | named["scratch"]
-            assert named["reads"] <= set(re.findall(r"\bld_\w+\(([xypkb]\d+),", text))
+            loaded, stored = (set(re.findall(rf"\b{what}_\w+\(([xypkb]\d+),", text)) for what in ("ld", "st"))
+            assert named["reads"] <= loaded
+            assert named["writes"] <= stored <= named["writes"] | named["scratch"]
 
 
 def test_places_go_by_the_users_names(training: Any) -> None:
@@ -95,9 +96,10 @@ def test_updates_in_place_and_at_the_end_are_told_apart() -> None:
     how = {line.split(":")[0]: line.split(": ")[1].split(",")[0] for line in lines}
     assert set(how) == {"p", "q", "r"}
     assert how["r"] == "at the end"  # it is read at other elements than it is written
+    assert any(re.fullmatch(r"r: at the end, from b\d+, in phase \d+", line) for line in lines)
     safe = gc.parameter("safe", np.zeros(3))
-    alone = gc.compile([], gc.sum(safe), updates={safe: safe + 1.0})
-    assert section(alone.explain(), "updates") == [f"safe: in place, in phase {len(alone.program.phases) - 1}"]
+    alone = gc.compile([], (), updates={safe: safe + 1.0})
+    assert section(alone.explain(), "updates") == ["safe: in place, in phase 0"]
 
 
 def test_buffers_are_told_with_size_and_life(training: Any) -> None:
@@ -105,7 +107,7 @@ def test_buffers_are_told_with_size_and_life(training: Any) -> None:
     program = function.program
     found = {}
     for line in section(function.explain(), "buffers"):
-        match = re.fullmatch(r"b(\d+) (\S.*\]): (.*) bytes, phases (\d+) to (\d+)(; written over in phase [\d, ]+)?", line)
+        match = re.match(r"b(\d+) (\S.*\]): (.*) bytes, phases (\d+) to (\d+)", line)
         assert match is not None, line
         found[int(match[1])] = match
     assert found
@@ -118,8 +120,7 @@ def test_buffers_are_told_with_size_and_life(training: Any) -> None:
 
 def test_a_program_from_the_cache_explains_the_same() -> None:
     x = gc.input("x", ("n",))
-    build = [lambda: gc.compile([x], gc.sum(gc.cosh(x) * 3.25))] * 2
-    cold, warm = (b() for b in build)
+    cold, warm = (gc.compile([x], gc.sum(gc.cosh(x) * 3.25)) for _ in range(2))
     assert (cold.stats["from_cache"], warm.stats["from_cache"]) == (False, True)
     assert cold.explain() == warm.explain()
 
@@ -256,6 +257,7 @@ def test_a_graph_a_node_and_a_program_can_be_drawn(tmp_path: Path) -> None:
         assert any("tanh" in box for box in drawn)
         assert any("→ output 0" in box for box in drawn)
         assert any("multiply(·, 2.5)" in box or "multiply(2.5, ·)" in box for box in drawn)
+        assert len(drawn) == 4
     assert (tmp_path / "0.svg").read_text() == (tmp_path / "1.svg").read_text()
 
 
@@ -311,7 +313,8 @@ def test_layout_leads_edges_down_and_keeps_boxes_apart() -> None:
             (xa, ya), (xb, yb) = placed.centres[a], placed.centres[b]
             beside = abs(xa - xb) >= (sizes[a][0] + sizes[b][0]) / 2 + BETWEEN - 1e-6
             assert beside or abs(ya - yb) >= (sizes[a][1] + sizes[b][1]) / 2
-        assert all(w / 2 - 1e-6 <= x <= placed.width - w / 2 + 1e-6 for (x, _), (w, _) in zip(placed.centres, sizes, strict=True))
+        for (x, _), (width, _) in zip(placed.centres, sizes, strict=True):
+            assert width / 2 - 1e-6 <= x <= placed.width - width / 2 + 1e-6
 
 
 def test_layout_of_a_chain_is_straight_and_of_nothing_is_empty() -> None:
@@ -322,7 +325,16 @@ def test_layout_of_a_chain_is_straight_and_of_nothing_is_empty() -> None:
 
 
 def test_layout_uncrosses_what_can_be_uncrossed() -> None:
-    """Two chains side by side, declared in an order that would cross them."""
-    placed = layout([(30.0, 10.0)] * 6, [(0, 3), (1, 2), (2, 5), (3, 4)])
+    """A tree whose leaves are numbered in turn, one of the first branch and one of the second."""
+    placed = layout([(30.0, 10.0)] * 7, [(0, 1), (0, 2), (1, 4), (1, 6), (2, 3), (2, 5)])
     x = [c[0] for c in placed.centres]
-    assert (x[0] < x[1]) == (x[3] < x[2]) == (x[4] < x[5])
+    first, second = (x[1], x[4], x[6]), (x[2], x[3], x[5])
+    assert max(first) < min(second) or max(second) < min(first)
+
+
+def test_a_leaf_that_is_a_result_has_one_box(tmp_path: Path) -> None:
+    x = gc.input("x", ("n",))
+    gc.inspect.draw(gc.Graph((gc.sin(x), x), (x,)), tmp_path / "graph.svg")
+    drawn = boxes(tmp_path / "graph.svg")
+    assert sorted(box[0] for box in drawn) == ["sin", "x"]
+    assert sorted(box[-1] for box in drawn) == ["→ output 0", "→ output 1"]

@@ -312,14 +312,12 @@ def test_stats_and_text(doubled):
 
 
 def test_explain_shows_the_records():
-    records = {
-        "passes": [{"pass": "merge", "rules": {"power": 2}}, {"pass": "fold", "rules": {}}],
-        "loops": {"nests": 3},
-    }
+    merge = {"pass": "merge", "says": "", "rules": {"power": 2}, "nodes_before": 5, "nodes_after": 4}
+    records = {"passes": [merge]}
     p = small.program("empty", "def program(T, phase, chunk):\n    pass\n", [], [], records=records)
     empty = small.function(p, ())
     assert empty() == ()
-    assert empty.explain() == "passes\n  pass: merge, rules (power: 2)\n  pass: fold, rules ()\nloops\n  nests: 3"
+    assert empty.explain().startswith("passes\n  merge: 5 -> 4 nodes\n    2 x power\n\nphases\n")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -98,7 +98,9 @@ def record_graph(
 def _attributes(node: Node) -> str:
     """The attributes in a few words, without what the type says as well."""
     hidden = ("shape", "dtype", "type")
-    return ", ".join(_brief(k, v) for k, v in sorted(node.attrs.items()) if k not in hidden and not isinstance(v, Identity))
+    return ", ".join(
+        _brief(k, v) for k, v in sorted(node.attrs.items()) if k not in hidden and not isinstance(v, Identity)
+    )
 
 
 def _brief(name: str, value: Any) -> str:

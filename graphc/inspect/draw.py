@@ -118,19 +118,20 @@ def _curve(route: Sequence[Point]) -> str:
     """A smooth path that leaves and arrives straight down, and passes each point in the direction of its neighbours."""
     slopes = [0.0, *((c[0] - a[0]) / (c[1] - a[1]) for a, c in zip(route, route[2:], strict=False)), 0.0]
     text = f"M{route[0][0]:.1f} {route[0][1]:.1f}"
-    for k, ((x0, y0), (x1, y1)) in enumerate(pairwise(route)):
-        third = (y1 - y0) / (2 if len(route) == 2 else 3)
-        text += f" C{x0 + third * slopes[k]:.1f} {y0 + third:.1f} {x1 - third * slopes[k + 1]:.1f} {y1 - third:.1f} {x1:.1f} {y1:.1f}"
+    for ((x0, y0), (x1, y1)), (leaving, arriving) in zip(pairwise(route), pairwise(slopes), strict=True):
+        reach = (y1 - y0) / (2 if len(route) == 2 else 3)
+        points = (x0 + reach * leaving, y0 + reach, x1 - reach * arriving, y1 - reach, x1, y1)
+        text += f" C{' '.join(f'{p:.1f}' for p in points)}"
     return text
 
 
 def _drawn_boxes(scene: Scene, placed: Layout) -> Iterator[str]:
     for box, (x, y) in zip(scene.boxes, placed.centres, strict=True):
         width, height = _size(box)
-        fill, outline = _colours(box)
         radius = 5 if box.kind == "node" else height / 2
         yield f'<g class="{box.kind}">'
-        yield _rectangle(x - width / 2, y - height / 2, width, height, radius, fill, outline, 2.2 if box.gives else 1.1)
+        stroke = 2.2 if box.gives else 1.1
+        yield _rectangle((x - width / 2, y - height / 2), (width, height), radius, _colours(box), stroke)
         for k, (kind, line) in enumerate(_text_lines(box)):
             baseline = y - height / 2 + 4 + _LINE * (k + 0.8)
             yield f'<text class="{kind}" x="{x:.1f}" y="{baseline:.1f}" text-anchor="middle">{escape(line)}</text>'
@@ -139,15 +140,15 @@ def _drawn_boxes(scene: Scene, placed: Layout) -> Iterator[str]:
         yield "</g>"
 
 
-def _rectangle(x: float, y: float, width: float, height: float, radius: float, fill: str, outline: str, line: float) -> str:
-    place = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="{radius:.1f}"'
-    return f'<rect {place} fill="{fill}" stroke="{outline}" stroke-width="{line}"/>'
+def _rectangle(corner: Point, size: Point, radius: float, colours: tuple[str, str], line: float) -> str:
+    place = f'x="{corner[0]:.1f}" y="{corner[1]:.1f}" width="{size[0]:.1f}" height="{size[1]:.1f}" rx="{radius:.1f}"'
+    return f'<rect {place} fill="{colours[0]}" stroke="{colours[1]}" stroke-width="{line}"/>'
 
 
 def _legend(scene: Scene) -> Iterator[str]:
     for k, title in enumerate(scene.phases):
         y = _MARGIN + 1.6 * _LINE * k
-        yield _rectangle(_MARGIN, y, 26, 16, 4, *_phase_colours(k), 1.1)
+        yield _rectangle((_MARGIN, y), (26, 16), 4, _phase_colours(k), 1.1)
         yield f'<text x="{_MARGIN + 13:.1f}" y="{y + 12:.1f}" text-anchor="middle">{k}</text>'
         yield f'<text x="{_MARGIN + 34:.1f}" y="{y + 12:.1f}">{escape(title)}</text>'
 

@@ -88,12 +88,11 @@ class _Layers:
     def placed(self) -> Layout:
         self._sort_rows()
         x = self._columns()
-        tops, bottoms = self._heights()
-        middle = [(top + bottom) / 2 for top, bottom in zip(tops, bottoms, strict=True)]
+        middle, height = self._lines()
         centres = [(x[v], middle[self.layer[v]]) for v in range(len(self.sizes))]
-        routes = [self._route(way, x, tops, bottoms) for way in self.ways]
+        routes = [self._route(way, x, middle) for way in self.ways]
         width = max((c + w / 2 for c, w in zip(x, self.widths, strict=True)), default=0.0)
-        return Layout(centres, routes, width, bottoms[-1] if bottoms else 0.0)
+        return Layout(centres, routes, width, height)
 
     def _sort_rows(self) -> None:
         """Order each row by the mean place of its neighbours in the row before, sweeping down and up in turn."""
@@ -102,7 +101,7 @@ class _Layers:
             neighbours = self.above if down else self.below
             for row in self.rows if down else reversed(self.rows):
                 place = self._places()
-                row.sort(key=lambda v: fmean(place[u] for u in neighbours[v]) if neighbours[v] else place[v])  # noqa: B023
+                row.sort(key=lambda v: fmean(place[u] for u in neighbours[v]) if neighbours[v] else place[v])
 
     def _places(self) -> dict[int, float]:
         return {v: (k + 0.5) / len(row) for row in self.rows for k, v in enumerate(row)}
@@ -140,18 +139,19 @@ class _Layers:
         centres: Values = np.cumsum(widths) - widths / 2
         return centres
 
-    def _heights(self) -> tuple[list[float], list[float]]:
-        """Top and bottom of each layer."""
-        tops, bottoms, y = [], [], 0.0
+    def _lines(self) -> tuple[list[float], float]:
+        """The middle of each layer, as high as its highest box, and the height of all."""
+        middle: list[float] = []
+        y = 0.0
         for row in self.rows:
-            height = max(self.sizes[v][1] for v in row if v < len(self.sizes))
-            tops.append(y)
-            bottoms.append(y + height)
+            height = max((self.sizes[v][1] for v in row if v < len(self.sizes)), default=0.0)
+            middle.append(y + height / 2)
             y += height + BELOW
-        return tops, bottoms
+        return middle, max(y - BELOW, 0.0)
 
-    def _route(self, way: Sequence[int], x: Sequence[float], tops: Sequence[float], bottoms: Sequence[float]) -> list[Point]:
-        points = [(x[v], (tops[self.layer[v]] + bottoms[self.layer[v]]) / 2) for v in way]
+    def _route(self, way: Sequence[int], x: Sequence[float], middle: Sequence[float]) -> list[Point]:
+        """From the lower side of the source through the bends to the upper side of the target."""
+        points = [(x[v], middle[self.layer[v]]) for v in way]
         (x0, y0), (x1, y1) = points[0], points[-1]
         points[0] = x0, y0 + self.sizes[way[0]][1] / 2
         points[-1] = x1, y1 - self.sizes[way[-1]][1] / 2

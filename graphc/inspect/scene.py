@@ -17,7 +17,7 @@ _LONGEST = 36  # characters in a line of a box
 
 @dataclass(frozen=True)
 class Box:
-    """A node as drawn; `kind` is input, parameter, constant or node, and `phase` the one that computes it, if one does."""
+    """A node as drawn; `kind` is input, parameter, constant or node, `phase` the only one that computes it."""
 
     kind: str
     lines: tuple[str, ...]
@@ -37,23 +37,23 @@ class Scene:
 def make_scene(rows: Sequence[Row], phases: Sequence[str]) -> Scene:
     """The scene of a recorded graph; `phases` are the titles."""
     scene = Scene(phases=list(phases))
-    drawn: dict[tuple[int, Any], int] = {}
+    drawn: dict[tuple[int, tuple[int, ...]], int] = {}
 
-    def box(k: int, reader: Any) -> int:
-        """The box of node k as this reader sees it."""
-        key = (k, tuple(reader["phases"]) if reader is not None and _kind(rows[k]) != "node" else None)
+    def box(k: int, readers: Sequence[int] = ()) -> int:
+        """The box of node k, for a leaf the one that these phases read."""
+        key = (k, tuple(readers) if _kind(rows[k]) != "node" else ())
         if key not in drawn:
             drawn[key] = len(scene.boxes)
-            scene.boxes.append(_box(rows, k, reader is None))
+            scene.boxes.append(_box(rows, k, with_results=not key[1]))
         return drawn[key]
 
     for k, row in enumerate(rows):
         if _kind(row) == "node":
-            sources = [box(o, row) for o in row["operands"] if not _is_in_text(rows[o])]
-            target = box(k, None)
+            sources = [box(o, row["phases"]) for o in row["operands"] if not _is_in_text(rows[o])]
+            target = box(k)
             scene.edges += [(source, target) for source in sources]
         elif row["gives"]:
-            box(k, None)
+            box(k)
     return scene
 
 
