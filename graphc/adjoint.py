@@ -42,7 +42,13 @@ def grad(y: Node, wrt: Any) -> Any:
 
 
 def vjp(y: Node, wrt: Any, cotangent: Any) -> Any:
-    """The vector-Jacobian product: gradients of sum(cotangent * y) with respect to `wrt`."""
+    """The vector-Jacobian product: gradients of sum(cotangent * y) with respect to `wrt`.
+
+    >>> import graphc as gc
+    >>> x = gc.input("x", ("n",))
+    >>> gc.compile([x], gc.vjp(x * x, x, [1.0, 10.0]))([1.0, 2.0])
+    array([ 2., 40.])
+    """
     _check_output(y)
     single = isinstance(wrt, Node)
     targets: tuple[Node, ...] = tuple(wrt) if isinstance(wrt, Iterable) and not single else (wrt,)
@@ -59,7 +65,13 @@ def vjp(y: Node, wrt: Any, cotangent: Any) -> Any:
 
 
 def value_and_grad(y: Node, wrt: Any) -> tuple[Node, Any]:
-    """`y` and its gradients: `(y, grad(y, wrt))`."""
+    """`y` and its gradients: `(y, grad(y, wrt))`.
+
+    >>> import graphc as gc
+    >>> x = gc.input("x", ())
+    >>> gc.compile([x], gc.value_and_grad(x * x, x))(3.0)
+    (array(9.), array(6.))
+    """
     return y, grad(y, wrt)
 
 

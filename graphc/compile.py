@@ -20,7 +20,13 @@ from graphc.types import Constraint, shape_text
 
 @dataclass(frozen=True)
 class Options:
-    """How to compile: `cache` keeps machine code on disk for the next process."""
+    """How to compile: `cache` keeps machine code on disk for the next process.
+
+    >>> import graphc as gc
+    >>> x = gc.input("x", ())
+    >>> gc.compile([x], x + 1.0, options=gc.Options(cache=False)).stats["from_cache"]
+    False
+    """
 
     cache: bool = True
 

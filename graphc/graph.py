@@ -85,6 +85,13 @@ class Node:
 
     Operators, NumPy's functions and the names of the array API apply to it.  `==` declares a comparison; nodes are
     told apart by identity, and `bool(node)` raises.
+
+    >>> import numpy as np
+    >>> import graphc as gc
+    >>> x = gc.input("x", ("n", 3))
+    >>> y = np.tanh(x) @ [1.0, 2.0, 3.0]
+    >>> y.shape, y.dtype
+    ((n,), graphc.float64)
     """
 
     __slots__ = ("op", "operands", "attrs", "types", "constraints", "line", "__weakref__")
@@ -250,13 +257,27 @@ ITEM = register(
 
 
 def item(node: Node, index: int) -> Node:
-    """Result `index` of a node; the node itself if it has just one."""
+    """Result `index` of a node; the node itself if it has just one.
+
+    >>> import graphc as gc
+    >>> x = gc.input("x", ())
+    >>> gc.item(x, 0) is x
+    True
+    """
     return node if len(node.types) == 1 and index == 0 else make(ITEM, (node,), {"index": index})
 
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """What a tuple of outputs reaches; equal if the text form is equal and the leaves are the same."""
+    """What a tuple of outputs reaches; equal if the text form is equal and the leaves are the same.
+
+    >>> import graphc as gc
+    >>> print(gc.Graph((gc.input("x", ("n",)) + 1.0,)))
+    %0 = input(name='x', type=float64[n]) : float64[n]
+    %1 = constant(value=...) : float64[]
+    %2 = add(%0, %1) : float64[n]
+    return %2
+    """
 
     outputs: tuple[Node, ...]
     inputs: tuple[Node, ...] = ()

@@ -27,6 +27,11 @@ def mean_squared_error(y_true: Any, y_pred: Node) -> Node:
     """mean((y_true - y_pred)**2) over all elements.
 
     Raises ShapeError if the shapes differ, save for a last dimension of 1 that one of them lacks.
+
+    >>> import graphc as gc
+    >>> y = gc.input("y", (2,))
+    >>> gc.compile([y], gc.losses.mean_squared_error([1.0, 2.0], y))([1.0, 4.0])
+    array(2.)
     """
     target, y = _alike("mean_squared_error", y_true, y_pred)
     return _node(ops.mean(ops.square(target - y)))
@@ -37,6 +42,11 @@ def binary_crossentropy(y_true: Any, y_pred: Node, from_logits: bool = False, la
 
     With `from_logits`, or where y_pred is a sigmoid, it is computed from the logits, without clipping; elsewhere y_pred
     is clipped to [1e-7, 1 - 1e-7].  `label_smoothing` moves the targets towards 1/2.
+
+    >>> import graphc as gc
+    >>> x = gc.input("x", (2,))
+    >>> gc.compile([x], gc.losses.binary_crossentropy([1.0, 0.0], gc.sigmoid(x)))([0.0, -1000.0])
+    array(0.34657359)
     """
     target, y = _alike("binary_crossentropy", y_true, y_pred)
     target = _smoothed(target, label_smoothing, 2)
@@ -55,6 +65,11 @@ def categorical_crossentropy(
     With `from_logits`, or where y_pred is a softmax along `axis`, it is computed from the logits, without clipping;
     elsewhere y_pred is divided by its sum and clipped to [1e-7, 1 - 1e-7].  `label_smoothing` moves the targets
     towards 1 / classes.
+
+    >>> import graphc as gc
+    >>> x = gc.input("x", (1, 2))
+    >>> gc.compile([x], gc.losses.categorical_crossentropy([[0.0, 1.0]], gc.softmax(x)))([[0.0, 0.0]])
+    array(0.69314718)
     """
     target, y = _alike("categorical_crossentropy", y_true, y_pred)
     axis = normalize_axis(axis, y.ndim, "categorical_crossentropy")
@@ -72,6 +87,11 @@ def sparse_categorical_crossentropy(y_true: Any, y_pred: Node, from_logits: bool
     y_true has y_pred's shape without the last dimension, or with 1 in its place.  Logits as in
     `categorical_crossentropy`; elsewhere y_pred is clipped to [1e-7, 1 - 1e-7], then divided by its sum.  A label that
     is not a class makes the loss NaN and adds nothing to the gradient.
+
+    >>> import graphc as gc
+    >>> x = gc.input("x", (1, 2))
+    >>> gc.compile([x], gc.losses.sparse_categorical_crossentropy([1], gc.softmax(x)))([[0.0, 0.0]])
+    array(0.69314718)
     """
     name = "sparse_categorical_crossentropy"
     label, y = ops.convert(y_true), _floating(name, y_pred)
@@ -95,7 +115,13 @@ def sparse_categorical_crossentropy(y_true: Any, y_pred: Node, from_logits: bool
 
 
 def kl_divergence(y_true: Any, y_pred: Node) -> Node:
-    """mean(sum(y_true log(y_true / y_pred), -1)), with both clipped to [1e-7, 1]."""
+    """mean(sum(y_true log(y_true / y_pred), -1)), with both clipped to [1e-7, 1].
+
+    >>> import graphc as gc
+    >>> y = gc.input("y", (1, 2))
+    >>> gc.compile([y], gc.losses.kl_divergence([[0.5, 0.5]], y))([[0.5, 0.5]])
+    array(0.)
+    """
     target, y = _alike("kl_divergence", y_true, y_pred)
     target, y = (ops.clip(p, _EPSILON, 1.0) for p in (target, y))
     return _node(ops.mean(ops.sum(target * ops.log(target / y), axis=-1)))
@@ -103,7 +129,11 @@ def kl_divergence(y_true: Any, y_pred: Node) -> Node:
 
 @dataclass(frozen=True)
 class MeanSquaredError:
-    """`mean_squared_error` as an object."""
+    """`mean_squared_error` as an object.
+
+    >>> MeanSquaredError()
+    MeanSquaredError()
+    """
 
     def __call__(self, y_true: Any, y_pred: Node) -> Node:
         return mean_squared_error(y_true, y_pred)
@@ -111,7 +141,11 @@ class MeanSquaredError:
 
 @dataclass(frozen=True)
 class BinaryCrossentropy:
-    """`binary_crossentropy` with options."""
+    """`binary_crossentropy` with options.
+
+    >>> BinaryCrossentropy(label_smoothing=0.1)
+    BinaryCrossentropy(from_logits=False, label_smoothing=0.1)
+    """
 
     from_logits: bool = False
     label_smoothing: float = 0.0
@@ -122,7 +156,11 @@ class BinaryCrossentropy:
 
 @dataclass(frozen=True)
 class CategoricalCrossentropy:
-    """`categorical_crossentropy` with options."""
+    """`categorical_crossentropy` with options.
+
+    >>> CategoricalCrossentropy(from_logits=True)
+    CategoricalCrossentropy(from_logits=True, label_smoothing=0.0, axis=-1)
+    """
 
     from_logits: bool = False
     label_smoothing: float = 0.0
@@ -134,7 +172,11 @@ class CategoricalCrossentropy:
 
 @dataclass(frozen=True)
 class SparseCategoricalCrossentropy:
-    """`sparse_categorical_crossentropy` with options."""
+    """`sparse_categorical_crossentropy` with options.
+
+    >>> SparseCategoricalCrossentropy(from_logits=True)
+    SparseCategoricalCrossentropy(from_logits=True)
+    """
 
     from_logits: bool = False
 
@@ -144,7 +186,11 @@ class SparseCategoricalCrossentropy:
 
 @dataclass(frozen=True)
 class KLDivergence:
-    """`kl_divergence` as an object."""
+    """`kl_divergence` as an object.
+
+    >>> KLDivergence()
+    KLDivergence()
+    """
 
     def __call__(self, y_true: Any, y_pred: Node) -> Node:
         return kl_divergence(y_true, y_pred)

@@ -245,9 +245,9 @@ REFUSED: dict[str, tuple[Callable[[World], Any], type[Exception], list[str]]] = 
         ["position 3 does not lie on axis 0, which has length 3", "parameter 'w': float32[3]", "gc.take(w.w, [0, 3])"],
     ),
     "shapes that do not fit": (
-        lambda w: w.x + gc.input("b", ("batch", 4)),
+        lambda w: w.x + gc.input("b", ("batch", 4), "float32"),
         gc.ShapeError,
-        ["add: the shapes do not broadcast", "operand 0: input 'x': float32[batch, 3]", "operand 1: input 'b': float64"],
+        ["add: the shapes do not broadcast", "operand 0: input 'x': float32[batch, 3]", "operand 1: input 'b'"],
     ),
 }
 
@@ -378,7 +378,11 @@ def test_a_folder_that_can_not_be_written_means_one_warning(
     assert not again.stats["from_cache"]
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b[:-9] + b"\0" + b[-8:], lambda b: b""])
+@pytest.mark.parametrize(
+    "damage",
+    [lambda b: b[: len(b) // 2], lambda b: b[:-9] + bytes([b[-9] ^ 1]) + b[-8:], lambda b: b""],
+    ids=["truncated", "one bit", "empty"],
+)
 def test_a_damaged_entry_is_compiled_anew_and_replaced(folder: Path, damage: Callable[[bytes], bytes]) -> None:
     assert right(compiled())
     for path in folder.iterdir():
@@ -411,18 +415,21 @@ def ctrl_c() -> Iterator[Callable[[float], None]]:
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_an_interrupted_run_has_done_the_steps_that_it_names(ctrl_c: Callable[[float], None]) -> None:
-    world, other = World(), World()
-    order = np.arange(5_000_000) % 8
+    xs, steps = np.linspace(-1.0, 1.0, 10), 10**6
+    x, w = gc.input("x", ("n",)), gc.parameter("w", np.ones(100_000))
+    step = gc.compile([x], gc.sum(x), updates={w: w * 0.999 + gc.sum(x)})
+    order = np.arange(steps) % 10
     ctrl_c(0.3)
     start = time.perf_counter()
-    with pytest.raises(KeyboardInterrupt, match=r"interrupted after \d+ of 1666667 steps, which are kept") as caught:
-        world.step.run(x=world.xs, t=world.ts, batch_size=3, order=order)
+    with pytest.raises(KeyboardInterrupt, match=r"interrupted after \d+ of 1000000 steps, which are kept") as caught:
+        step.run(x=xs, batch_size=1, order=order)
     assert time.perf_counter() - start < 2
-    steps = int(str(caught.value).split("after ")[1].split()[0])
-    assert steps > 0
-    assert world.adam.iterations.value == steps
-    other.step.run(x=other.xs, t=other.ts, batch_size=3, order=order[: 3 * steps])
-    assert world.bits() == other.bits()
+    done = int(str(caught.value).split("after ")[1].split()[0])
+    assert done > 0
+    interrupted = w.value
+    w.assign(np.ones(100_000))
+    step.run(x=xs, batch_size=1, order=order[:done])
+    assert w.value.tobytes() == interrupted.tobytes()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")

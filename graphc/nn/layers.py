@@ -43,7 +43,17 @@ def activation_function(activation: Any) -> Callable[[Node], Node]:
 
 
 class Layer:
-    """Base of the layers: `build` makes the parameters for an input, `apply` declares the result."""
+    """Base of the layers: `build` makes the parameters for an input, `apply` declares the result.
+
+    >>> import graphc as gc
+    >>> class Scale(gc.nn.Layer):
+    ...     def build(self, x, rng):
+    ...         return {"factor": gc.parameter("factor", rng.uniform(size=x.shape[-1]))}
+    ...     def apply(self, x):
+    ...         return x * self.weights["factor"]
+    >>> Scale()(gc.input("x", ("batch", 3))).shape
+    (batch, 3)
+    """
 
     def __init__(self, *, name: str | None = None) -> None:
         if name is not None and (not isinstance(name, str) or not name):
@@ -83,6 +93,12 @@ class Dense(Layer):
     """activation(x @ kernel + bias): x [*batch, inputs] to [*batch, units].
 
     kernel [inputs, units] and bias [units] are initialised by names, arrays, or functions of (shape, dtype).
+
+    >>> import graphc as gc
+    >>> layer = gc.nn.Dense(2, activation="relu", kernel_initializer=[[1.0, -1.0]])
+    >>> x = gc.input("x", ("batch", 1), "float32")
+    >>> gc.compile([x], layer(x))([[3.0]])
+    array([[3., 0.]], dtype=float32)
     """
 
     def __init__(
@@ -124,7 +140,13 @@ class Dense(Layer):
 
 
 class Activation(Layer):
-    """A function of the input by name (relu, sigmoid, tanh, softmax ...) or any function of a node."""
+    """A function of the input by name (relu, sigmoid, tanh, softmax ...) or any function of a node.
+
+    >>> import graphc as gc
+    >>> x = gc.input("x", ("batch", 2))
+    >>> gc.compile([x], gc.nn.Activation("relu")(x))([[-1.0, 1.0]])
+    array([[0., 1.]])
+    """
 
     def __init__(self, activation: Any, *, name: str | None = None) -> None:
         super().__init__(name=name)
@@ -136,7 +158,12 @@ class Activation(Layer):
 
 
 class Flatten(Layer):
-    """x [batch, ...] as [batch, number of values of a sample]."""
+    """x [batch, ...] as [batch, number of values of a sample].
+
+    >>> import graphc as gc
+    >>> gc.nn.Flatten()(gc.input("x", ("batch", 28, 28))).shape
+    (batch, 784)
+    """
 
     def apply(self, x: Node) -> Node:
         if x.ndim < 1:

@@ -33,7 +33,13 @@ _BATCH = 2048  # samples that evaluate and predict take at once where the caller
 
 @dataclass
 class History:
-    """Epochs that a fit finished, and the values of each: loss, metrics, and val_loss and so on."""
+    """Epochs that a fit finished, and the values of each: loss, metrics, and val_loss and so on.
+
+    >>> history = History()
+    >>> history.add(0, {"loss": 0.5})
+    >>> history.history
+    {'loss': [0.5]}
+    """
 
     epoch: list[int] = field(default_factory=list)
     history: dict[str, list[float]] = field(default_factory=dict)
@@ -54,7 +60,17 @@ class _Plan:
 
 
 class Model:
-    """Base of the models: a child gives `__call__`, a node for a node, and `parameters`."""
+    """Base of the models: a child gives `__call__`, a node for a node, and `parameters`.
+
+    >>> import numpy as np
+    >>> import graphc as gc
+    >>> model = gc.nn.Sequential([gc.nn.Dense(1)], seed=0)
+    >>> model.compile(gc.optim.SGD(0.1), "mse")
+    >>> x = np.linspace(-1.0, 1.0, 64, dtype=np.float32)[:, None]
+    >>> history = model.fit(x, 2.0 * x + 1.0, epochs=60, verbose=0)
+    >>> model.predict(x[-1:], verbose=0).round(2)
+    array([[3.]], dtype=float32)
+    """
 
     history: History | None = None  # of the last fit, up to an interrupt if there was one
     train_function: Any = None  # the compiled step of the last fit: its source, explain() and stats

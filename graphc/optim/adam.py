@@ -16,6 +16,12 @@ class Adam(Optimizer):
 
     Source: Kingma, Ba, "Adam: a method for stochastic optimization", 2015, end of section 2 (epsilon is their "hat"
     epsilon).  The scalar factor is computed in float64 and rounded once.
+
+    >>> import graphc as gc
+    >>> w = gc.parameter("w", 1.0)
+    >>> step = gc.compile([], w * w, updates=gc.optim.Adam(0.5).updates(w * w, [w]))
+    >>> step(), f"{w.value:.6f}"
+    (array(1.), '0.500000')
     """
 
     def __init__(

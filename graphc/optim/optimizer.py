@@ -24,6 +24,16 @@ class Optimizer:
     """Base of the optimisers: a learning rate, a count of steps, and slots kept for each parameter.
 
     The learning rate is a parameter node: functions that are compiled already follow `opt.learning_rate = 0.01`.
+
+    >>> import graphc as gc
+    >>> class SignDescent(gc.optim.Optimizer):
+    ...     def update(self, w, gradient):
+    ...         return {w: w - self.rate(w) * gc.sign(gradient)}
+    >>> w = gc.parameter("w", [1.0, -2.0])
+    >>> loss = gc.sum(w * w)
+    >>> step = gc.compile([], loss, updates=SignDescent(0.5).updates(loss, [w]))
+    >>> step(), w.value
+    (array(5.), array([ 0.5, -1.5]))
     """
 
     def __init__(self, learning_rate: float) -> None:

@@ -12,6 +12,12 @@ class SGD(Optimizer):
     Nesterov's form takes the step from where the momentum leads: w + momentum v - lr g, with the new v.
     Source: Sutskever, Martens, Dahl, Hinton, "On the importance of initialization and momentum in deep learning", 2013,
     equations 1 to 4, in the form of Keras, which keeps the shifted weights.
+
+    >>> import graphc as gc
+    >>> w = gc.parameter("w", 1.0)
+    >>> step = gc.compile([], w * w, updates=gc.optim.SGD(0.25).updates(w * w, [w]))
+    >>> step(), w.value
+    (array(1.), array(0.5))
     """
 
     def __init__(self, learning_rate: float = 0.01, momentum: float = 0.0, nesterov: bool = False) -> None:

@@ -31,6 +31,14 @@ class CompiledFunction:
 
     `out=` writes into arrays that the caller owns.  A scalar result is a 0-d array.  A pickle holds what
     `rebuild` is called with, never code.
+
+    >>> import graphc as gc
+    >>> x = gc.input("x", ("n",))
+    >>> f = gc.compile([x], {"double": 2.0 * x, "total": gc.sum(x)})
+    >>> f([1.0, 2.0])
+    {'double': array([2., 4.]), 'total': array(3.)}
+    >>> f(x=[1.0])["total"]
+    array(1.)
     """
 
     def __init__(

@@ -131,7 +131,6 @@ def _lean_pipeline() -> Any:
         untyped_passes.TranslateByteCode,
         untyped_passes.FixupArgs,
         untyped_passes.IRProcessing,
-        untyped_passes.ReconstructSSA,  # a name that is used anew may take another type
         typed_passes.NopythonTypeInference,
         typed_passes.PreLowerStripPhis,
         typed_passes.IRLegalization,
