@@ -2,7 +2,7 @@
 
     python docs/make.py
 
-In: the records, and the example in README.  Out: the two files; tests/test_docs.py compares them with what is made anew.
+In: the records, and the example in README.  Out: the two files; tests/test_docs.py holds them to what is made anew.
 """
 
 from __future__ import annotations

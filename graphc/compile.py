@@ -9,13 +9,16 @@ from typing import Any
 
 from graphc.dims import symbols
 from graphc.errors import DeclarationError, DTypeError, ShapeError
-from graphc.graph import Graph, Node, describe, users_line
+from graphc.graph import Graph, Node, describe
+from graphc.line import users_line
 from graphc.passes import run_pipeline
 from graphc.runtime import cache
 from graphc.runtime.function import CompiledFunction
 from graphc.runtime.native import Native
 from graphc.runtime.structure import Skeleton, flatten
 from graphc.types import Constraint, shape_text
+
+KEYWORDS = ("out", "batch_size", "order")  # of a call and of `run`, which take inputs by name beside them
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,8 @@ def _translate(unit: _Unit, key: str) -> cache.Entry:
         constraints=_constraints(unit.graph),
         records={"passes": records},
     )
-    return cache.Entry(program.to_json(), compile_text(program.text, namespace(program.text), f"<graphc {unit.name} {key[:8]}>"))
+    code = compile_text(program.text, namespace(program.text), f"<graphc {unit.name} {key[:8]}>")
+    return cache.Entry(program.to_json(), code)
 
 
 def _checked_inputs(inputs: Sequence[Node]) -> tuple[Node, ...]:
@@ -153,9 +157,12 @@ def _checked_inputs(inputs: Sequence[Node]) -> tuple[Node, ...]:
         if not isinstance(node, Node) or node.op.name != "input":
             what = describe(node) if isinstance(node, Node) else repr(node)
             raise DeclarationError(f"{what} is listed as an input, but inputs are made by gc.input")
-        if str(node.name) in seen:
-            raise DeclarationError(f"two inputs are called {node.name!r}: {describe(seen[str(node.name)])} and {describe(node)}")
-        seen[str(node.name)] = node
+        name = str(node.name)
+        if name in KEYWORDS:
+            raise DeclarationError(f"an input can't be called {name!r}, a keyword of the call; rename {describe(node)}")
+        if name in seen:
+            raise DeclarationError(f"two inputs are called {name!r}: {describe(seen[name])} and {describe(node)}")
+        seen[name] = node
     return tuple(inputs)
 
 
@@ -172,9 +179,11 @@ def _new_value(parameter: Any, value: Any) -> Node:
     if not isinstance(value, Node):
         raise DeclarationError(f"the new value of {parameter.name!r} is a node, got {value!r}")
     if value.dtype != parameter.dtype:
-        raise DTypeError(f"the new value of {describe(parameter)} is {value.dtype}; write gc.astype(value, {str(parameter.dtype)!r})")
+        wanted = f"gc.astype(value, {str(parameter.dtype)!r})"
+        raise DTypeError(f"the new value of {describe(parameter)} is {value.dtype}; write {wanted}")
     if value.shape != parameter.shape:
-        raise ShapeError(f"the new value of {describe(parameter)} has shape {shape_text(value.shape)}:\n  {describe(value)}")
+        has = f"has shape {shape_text(value.shape)}"
+        raise ShapeError(f"the new value of {describe(parameter)} {has}:\n  {describe(value)}")
     return value
 
 
@@ -182,7 +191,8 @@ def _check_reached(graph: Graph) -> None:
     listed = set(graph.inputs)
     for node in graph.leaves("input"):
         if node not in listed:
-            raise DeclarationError(f"the outputs need {describe(node)}, which is not listed among the inputs\n  at {users_line()}")
+            missing = f"{describe(node)}, which is not listed among the inputs"
+            raise DeclarationError(f"the outputs need {missing}\n  at {users_line()}")
 
 
 def _symbols(graph: Graph) -> list[str]:

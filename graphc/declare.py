@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 import graphc.ops  # noqa: F401  (fills the registry)
-from graphc.dims import Poly
-from graphc.errors import DeclarationError, DTypeError, GraphcError, InputError, ShapeError
-from graphc.graph import Identity, Literal, Node, describe, make, users_line
+from graphc.errors import DeclarationError, DTypeError, GraphcError, ShapeError
+from graphc.graph import Identity, Literal, Node, describe, make
+from graphc.line import users_line
 from graphc.op import REGISTRY, Op
 from graphc.state import State
 from graphc.types import DType, TensorType, as_dtype, as_shape, bool_, float64, float_for, int64, shape_text
@@ -46,7 +46,8 @@ def parameter(name: str, value: Any, dtype: Any = None) -> Node:
     """
     array = as_array(value, None if dtype is None else as_dtype(dtype))
     state = State(_as_name(name), array)
-    return make(REGISTRY["parameter"], (), {"name": name, "type": TensorType(as_dtype(array.dtype), array.shape), "state": state})
+    attrs = {"name": name, "type": TensorType(as_dtype(array.dtype), array.shape), "state": state}
+    return make(REGISTRY["parameter"], (), attrs)
 
 
 def constant(value: Any, dtype: Any = None) -> Node:
@@ -55,7 +56,8 @@ def constant(value: Any, dtype: Any = None) -> Node:
     >>> constant([[1, 2], [3, 4]])
     <constant(...): int64[2, 2] (declared at ...)>
     """
-    return make(REGISTRY["constant"], (), {"value": Literal(as_array(value, None if dtype is None else as_dtype(dtype)))})
+    array = as_array(value, None if dtype is None else as_dtype(dtype))
+    return make(REGISTRY["constant"], (), {"value": Literal(array)})
 
 
 def _as_name(name: Any) -> str:
@@ -111,7 +113,7 @@ def result_dtype(*values: Any) -> DType:
     >>> result_dtype(input("a", (), "float32"), 1.0)
     graphc.float32
     """
-    terms = [v.dtype.numpy if isinstance(v, Node) else v for v in _strong(values)]
+    terms: list[Any] = [v.dtype.numpy if isinstance(v, Node) else v for v in _strong(values)]
     scalars = [type(t)(1) for t in terms if type(t) in _WEAK]  # the value does not matter, only its type
     return as_dtype(np.result_type(*(t for t in terms if type(t) not in _WEAK), *scalars))
 
@@ -196,7 +198,8 @@ def _arity_error(op: Op, signature: inspect.Signature, args: Any, kwargs: Any) -
 def _with_operands(op: Op, args: Any, error: GraphcError) -> GraphcError:
     text = str(error)
     if "\n  at " in text:  # the primitive has told already; say which public call it came from
-        return error if text.startswith(f"{op.name}:") or " in gc." in text else type(error)(f"{text}\n  in gc.{op.name}")
+        told = text.startswith(f"{op.name}:") or " in gc." in text
+        return error if told else type(error)(f"{text}\n  in gc.{op.name}")
     rows = "".join(f"\n  operand {k}: {describe(a)}" for k, a in enumerate(args) if isinstance(a, Node))
     head = "" if text.startswith(f"{op.name}:") else f"{op.name}: "
     return type(error)(f"{head}{text}{rows}\n  at {users_line()}")
@@ -217,7 +220,14 @@ _OPERATORS = {
     "or": "logical_or",
     "xor": "logical_xor",
 }
-_COMPARISONS = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal", "ne": "not_equal"}
+_COMPARISONS = {
+    "lt": "less",
+    "le": "less_equal",
+    "gt": "greater",
+    "ge": "greater_equal",
+    "eq": "equal",
+    "ne": "not_equal",
+}
 _UNARY = {"neg": "negative", "abs": "abs", "invert": "logical_not", "pos": "positive"}
 NUMPY_NAMES = {
     "true_divide": "divide",
@@ -279,7 +289,9 @@ def _numpy_function(name: str) -> Callable[..., Any]:
 
 
 def _array(self: Node, *args: Any, **kwargs: Any) -> Any:
-    raise DeclarationError(f"{describe(self)} has no value while the graph is declared; compile it: gc.compile([...], node)")
+    raise DeclarationError(
+        f"{describe(self)} has no value while the graph is declared; compile it: gc.compile([...], node)"
+    )
 
 
 def _state(node: Node) -> State:
@@ -296,18 +308,19 @@ def _value(self: Node) -> np.ndarray[Any, Any]:
 
 
 def _assign(self: Node, value: Any) -> None:
-    state, array = _state(self), as_array(value)
+    state, array, name = _state(self), as_array(value), f"parameter {self.name!r}"
     if array.shape != state.array.shape:
-        raise ShapeError(f"parameter {self.name!r} has shape {shape_text(self.shape)}; it can't be assigned {shape_text(array.shape)}")
+        raise ShapeError(f"{name} has shape {shape_text(self.shape)}; it can't be assigned {shape_text(array.shape)}")
     if not np.can_cast(array.dtype, state.array.dtype, "safe") and not _is_weak(value, array, state.array.dtype):
-        raise DTypeError(f"parameter {self.name!r} is {self.dtype}, got {array.dtype}; write w.assign(a.astype({str(self.dtype)!r}))")
+        raise DTypeError(f"{name} is {self.dtype}, got {array.dtype}; write w.assign(a.astype({str(self.dtype)!r}))")
     with state.lock:
         state.array[...] = array
 
 
 def _is_weak(value: Any, array: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> bool:
     """Whether `value` is made of Python scalars, which take the dtype they meet."""
-    return not isinstance(value, (np.ndarray, np.generic)) and (dtype.kind == "f" or array.dtype.kind in "iub" and dtype.kind in "iu")
+    fits = dtype.kind == "f" or (dtype.kind in "iu" and array.dtype.kind in "iub")
+    return fits and not isinstance(value, (np.ndarray, np.generic))
 
 
 def _getitem(self: Node, key: Any) -> Node:

@@ -276,7 +276,7 @@ def symbols(p: Dim) -> set[str]:
     found: set[str] = set()
     for monomial, _ in _terms(p):
         for atom, _ in monomial:
-            found |= {atom.operands[0]} if atom.kind == "symbol" else symbols(atom.operands[0]) | symbols(atom.operands[1])
+            found |= {atom.operands[0]} if atom.kind == "symbol" else set().union(*map(symbols, atom.operands))
     return found
 
 
@@ -314,7 +314,12 @@ def to_plain(p: Dim) -> Any:
     """p as nested lists of ints and strings, for JSON."""
     if isinstance(p, int):
         return p
-    return [[c, [[a.kind, *(o if a.kind == "symbol" else to_plain(o) for o in a.operands), n] for a, n in m]] for m, c in p.terms]
+    return [[coefficient, [_plain_power(*power) for power in monomial]] for monomial, coefficient in p.terms]
+
+
+def _plain_power(atom: Atom, power: int) -> list[Any]:
+    operands = atom.operands if atom.kind == "symbol" else map(to_plain, atom.operands)
+    return [atom.kind, *operands, power]
 
 
 def from_plain(plain: Any) -> Dim:

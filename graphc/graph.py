@@ -7,14 +7,11 @@ reaches.  Equal op, attributes and operands are one node; leaves that have ident
 from __future__ import annotations
 
 import hashlib
-import linecache
-import sys
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -22,30 +19,9 @@ import numpy as np
 
 from graphc.dims import Poly
 from graphc.errors import DeclarationError, GraphcError, ShapeError
-from graphc.op import REGISTRY, Family, Op, register
+from graphc.line import Line, users_line
+from graphc.op import REGISTRY, Attrs, Family, Op, register
 from graphc.types import Constraint, DoesNotBroadcast, DType, Shape, TensorType
-
-_PACKAGE = str(Path(__file__).parent)
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line of the user's program."""
-
-    file: str
-    number: int
-
-    def __str__(self) -> str:
-        text = linecache.getline(self.file, self.number).strip()
-        return f"{self.file}:{self.number}" + (f": {text}" if text else "")
-
-
-def users_line() -> Line:
-    """The line that is running, outside graphc."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
-    return Line(frame.f_code.co_filename, frame.f_lineno)
 
 
 class Identity:
@@ -83,15 +59,11 @@ class Literal:
 class Node:
     """One operation of a graph; a symbolic array if it has one result.
 
-    Operators, NumPy's functions and the names of the array API apply to it.  `==` declares a comparison; nodes are
-    told apart by identity, and `bool(node)` raises.
+    Operators, NumPy's functions and array-API names apply to it; `==` declares, `bool` raises, identity tells apart.
 
-    >>> import numpy as np
     >>> import graphc as gc
-    >>> x = gc.input("x", ("n", 3))
-    >>> y = np.tanh(x) @ [1.0, 2.0, 3.0]
-    >>> y.shape, y.dtype
-    ((n,), graphc.float64)
+    >>> (gc.input("x", ("n", 3)) @ [1.0, 2.0, 3.0]).shape
+    (n,)
     """
 
     __slots__ = ("op", "operands", "attrs", "types", "constraints", "line", "__weakref__")
@@ -192,7 +164,13 @@ _intern_lock = threading.RLock()
 
 def _key(op: Op, operands: tuple[Node, ...], attrs: Mapping[str, Any]) -> tuple[Any, ...]:
     # ids stand for operands: a node keeps them alive, and `==` on nodes would build a node; -0.0 is not 0.0
-    return op.name, tuple(map(id, operands)), tuple((k, type(v), repr(v) if type(v) is float else v) for k, v in sorted(attrs.items()))
+    values = tuple((k, type(v), repr(v) if type(v) is float else v) for k, v in sorted(attrs.items()))
+    return op.name, tuple(map(id, operands)), values
+
+
+def _taken(op: Op, operands: tuple[Node, ...]) -> tuple[TensorType, ...]:
+    """The types that an op infers from: one an operand, or all that ITEM selects from."""
+    return operands[0].types if op.family is Family.ITEM else tuple(o.type for o in operands)
 
 
 def make(op: Op, operands: Sequence[Node], attrs: Mapping[str, Any] | None = None) -> Node:
@@ -207,9 +185,10 @@ def make(op: Op, operands: Sequence[Node], attrs: Mapping[str, Any] | None = Non
     line = users_line()
     assert op.infer is not None, f"{op.name} is not a primitive"
     try:
-        types = op.infer(tuple(o.type for o in operands) if op.family is not Family.ITEM else operands[0].types, attrs, found)
+        types = op.infer(_taken(op, operands), attrs, found)
     except DoesNotBroadcast:
-        raise ShapeError(_complaint(op, operands, line, "the shapes do not broadcast: dimensions must be equal or 1")) from None
+        complaint = "the shapes do not broadcast: dimensions must be equal or 1"
+        raise ShapeError(_complaint(op, operands, line, complaint)) from None
     except GraphcError as error:
         raise type(error)(_complaint(op, operands, line, str(error))) from None
     node = object.__new__(Node)
@@ -238,7 +217,7 @@ def _complaint(op: Op, operands: Sequence[Node], line: Line, text: str) -> str:
     return f"{op.name}: {text}{rows}\n  at {line}"
 
 
-def _infer_item(types: tuple[TensorType, ...], attrs: Mapping[str, Any], found: list[Constraint]) -> tuple[TensorType, ...]:
+def _infer_item(types: tuple[TensorType, ...], attrs: Attrs, found: list[Constraint]) -> tuple[TensorType, ...]:
     index = attrs["index"]
     if not 0 <= index < len(types):
         raise DeclarationError(f"there is no result {index} among {len(types)}")
@@ -260,8 +239,7 @@ def item(node: Node, index: int) -> Node:
     """Result `index` of a node; the node itself if it has just one.
 
     >>> import graphc as gc
-    >>> x = gc.input("x", ())
-    >>> gc.item(x, 0) is x
+    >>> item(x := gc.input("x", ()), 0) is x
     True
     """
     return node if len(node.types) == 1 and index == 0 else make(ITEM, (node,), {"index": index})
@@ -272,11 +250,8 @@ class Graph:
     """What a tuple of outputs reaches; equal if the text form is equal and the leaves are the same.
 
     >>> import graphc as gc
-    >>> print(gc.Graph((gc.input("x", ("n",)) + 1.0,)))
-    %0 = input(name='x', type=float64[n]) : float64[n]
-    %1 = constant(value=...) : float64[]
-    %2 = add(%0, %1) : float64[n]
-    return %2
+    >>> [node.op.name for node in Graph((gc.input("x", ()) + 1.0,)).nodes]
+    ['input', 'constant', 'add']
     """
 
     outputs: tuple[Node, ...]
@@ -318,16 +293,16 @@ class Graph:
         """One line a node: `%3 = add(%1, %2) : float32[batch, 10]`."""
         number = {n: k for k, n in enumerate(self.nodes)}
         lines = [f"%{number[n]} = {_row(n, number)}" for n in self.nodes]
-        takes = f"takes {', '.join(f'%{number[n]}' for n in self.inputs if n in number)}\n" if self.inputs else ""
-        return takes + "\n".join(lines) + f"\nreturn {', '.join(f'%{number[o]}' for o in self.outputs)}"
+        takes = f"takes {_listed(self.inputs, number)}\n" if self.inputs else ""
+        return takes + "\n".join(lines) + f"\nreturn {_listed(self.outputs, number)}"
 
     def __str__(self) -> str:
         return self.text
 
     @cached_property
     def _key(self) -> tuple[Any, ...]:
-        leaves = tuple(id(v) for n in self.nodes if n.op.family is Family.LEAF for v in n.attrs.values() if _has_identity(v))
-        return self.text, leaves
+        leaves = (n for n in self.nodes if n.op.family is Family.LEAF)
+        return self.text, tuple(id(v) for n in leaves for v in n.attrs.values() if _has_identity(v))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Graph) and self._key == other._key
@@ -341,16 +316,16 @@ class Graph:
         for n in self.nodes:
             assert all(o in seen for o in n.operands), f"{describe(n)} stands before an operand"
             seen.add(n)
-            assert n.op.infer is not None and REGISTRY.get(n.op.name) is n.op, f"{describe(n)}: not a registered primitive"
-            types = n.operands[0].types if n.op.family is Family.ITEM else tuple(o.type for o in n.operands)
-            inferred = tuple(n.op.infer(types, n.attrs, []))
+            assert REGISTRY.get(n.op.name) is n.op, f"{describe(n)}: its op is not registered"
+            assert n.op.infer is not None, f"{describe(n)}: its op is not a primitive"
+            inferred = tuple(n.op.infer(_taken(n.op, n.operands), n.attrs, []))
             assert inferred == n.types, f"{describe(n)}: has types {n.types}, its op infers {inferred}"
             for value in n.attrs.values():
                 if isinstance(value, Graph):
                     value.verify()
 
     def to_networkx(self) -> Any:
-        """A networkx.MultiDiGraph with an edge for each operand (so `x * x` has two edges); nodes carry op and types."""
+        """A networkx.MultiDiGraph with an edge an operand (`x * x` has two edges); its nodes carry op and types."""
         import networkx as nx
 
         view = nx.MultiDiGraph()
@@ -368,8 +343,15 @@ class Graph:
         return _rebuild, (rows, tuple(number[o] for o in self.outputs), inputs)
 
 
+_BY_IDENTITY: object = object.__hash__
+
+
 def _has_identity(value: Any) -> bool:
-    return type(value).__hash__ is object.__hash__
+    return type(value).__hash__ is _BY_IDENTITY
+
+
+def _listed(nodes: Sequence[Node], number: Mapping[Node, int]) -> str:
+    return ", ".join(f"%{number[n]}" for n in nodes if n in number)
 
 
 def _row(n: Node, number: Mapping[Node, int]) -> str:

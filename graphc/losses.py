@@ -14,7 +14,8 @@ from typing import Any
 from graphc.declare import BUILDER as ops
 from graphc.dims import same
 from graphc.errors import DeclarationError, DTypeError, ShapeError
-from graphc.graph import Node, describe, users_line
+from graphc.graph import Node, describe
+from graphc.line import users_line
 from graphc.types import int32, normalize_axis
 
 Loss = Callable[..., Node]

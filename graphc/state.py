@@ -101,7 +101,7 @@ class State:
 
     def __init__(self, name: str, value: np.ndarray[Any, Any]) -> None:
         self.name = name
-        self.array = aligned(value.nbytes)[: value.nbytes].view(value.dtype).reshape(value.shape)
+        self.array: np.ndarray[Any, Any] = aligned(value.nbytes)[: value.nbytes].view(value.dtype).reshape(value.shape)
         self.array[...] = value
         self.lock = Lock()
 

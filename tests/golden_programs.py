@@ -100,4 +100,5 @@ def training_step() -> Golden:
     model = gc.nn.Sequential([gc.nn.Dense(10, activation="relu"), gc.nn.Dense(10, activation="softmax")], seed=0)
     loss = gc.losses.categorical_crossentropy(t, model(x))
     updates = gc.optim.Adam(1e-3).updates(loss, model.parameters())
-    return Golden([x, t], loss, [*_values((32, 20), dtype="float32"), np.eye(10, dtype="float32")[np.arange(32) % 10]], updates)
+    labels = np.eye(10, dtype="float32")[np.arange(32) % 10]
+    return Golden([x, t], loss, [*_values((32, 20), dtype="float32"), labels], updates)

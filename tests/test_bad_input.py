@@ -159,6 +159,21 @@ REFUSED: dict[str, tuple[Callable[[World], Any], type[Exception], list[str]]] = 
         gc.DeclarationError,
         ["two inputs are called 'x'", "float32[batch, 3]", "float64[]"],
     ),
+    "an input called out": (
+        lambda w: gc.compile([out := gc.input("out", ("n",))], out),
+        gc.DeclarationError,
+        ["an input can't be called 'out', a keyword of the call; rename input 'out': float64[n]"],
+    ),
+    "an input called batch_size": (
+        lambda w: gc.compile([gc.input("batch_size", (), "int64")], w.w),
+        gc.DeclarationError,
+        ["an input can't be called 'batch_size', a keyword of the call"],
+    ),
+    "an input called order": (
+        lambda w: gc.compile([w.x, gc.input("order", ("n",), "int64")], w.x),
+        gc.DeclarationError,
+        ["an input can't be called 'order', a keyword of the call"],
+    ),
     "a parameter as an input": (lambda w: gc.compile([w.w], w.w), gc.DeclarationError, ["inputs are made by gc.input"]),
     "inputs that are no list": (lambda w: gc.compile(None, w.w), gc.DeclarationError, ["inputs are a list", "None"]),
     "an output that is no node": (lambda w: gc.compile([], 3.0), gc.DeclarationError, ["an output is a node, got 3.0"]),

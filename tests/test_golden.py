@@ -24,7 +24,7 @@ def test_text_is_the_golden_one(name: str, update_golden: bool) -> None:
     path = FOLDER / f"{name}.py.txt"
     if update_golden:
         path.write_text(text)
-    assert text == path.read_text(), "the text of a kernel has changed; look at the difference, then pytest --update-golden"
+    assert text == path.read_text(), "a kernel's text has changed; look at the difference, then pytest --update-golden"
 
 
 def _run(name: str, **options: Any) -> list[Any]:
@@ -52,5 +52,5 @@ def test_agrees_with_the_interpreter(name: str) -> None:
     results, _ = flatten(golden.compile()(*golden.values))
     for actual, expected in zip([*results, *(p.value for p in golden.updates)], wanted, strict=True):
         tolerance = 1e-5 if expected.dtype == np.float32 else 1e-12
-        assert actual.dtype == expected.dtype and actual.shape == expected.shape
+        assert (actual.dtype, actual.shape) == (expected.dtype, expected.shape)
         assert np.max(np.abs(actual - expected), initial=0) <= tolerance * np.max(np.abs(expected), initial=1e-30)

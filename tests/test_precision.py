@@ -1,4 +1,4 @@
-"""Sums as exact as NumPy's pairwise ones, means and variances too; special values travel; the bits are always the same."""
+"""Sums, means and variances as exact as NumPy's pairwise ones; special values travel; the bits are always the same."""
 
 from __future__ import annotations
 

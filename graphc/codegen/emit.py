@@ -5,17 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from graphc.codegen.nest import emit_nest
+from graphc.codegen.nest import emit_nest, emit_with_product
 from graphc.codegen.product import emit_product
 from graphc.codegen.program import Buffer, Failure, Phase, Program, Slot
 from graphc.codegen.record import record_program
 from graphc.codegen.scatter import emit_scatter
-from graphc.codegen.text import Text, Use, numbered
+from graphc.codegen.text import Text, numbered
 from graphc.dims import symbol
 from graphc.graph import Node
 from graphc.schedule.fuse import Group
-from graphc.schedule.storage import Schedule
+from graphc.schedule.storage import Schedule, Step
 from graphc.types import Constraint
+
+def _follows(text: Text, first: Step, second: Step) -> bool:
+    """Print a product and the nest that reads it as one phase, if they fit."""
+    if first.group not in second.group.needs:
+        return False
+    text.steps, text.may_join = (first, second), False
+    return emit_with_product(text, first, second)
+
 
 _EMITTERS = {"nest": emit_nest, "commit": emit_nest, "product": emit_product, "scatter": emit_scatter}
 
@@ -34,15 +42,20 @@ def emit(
 ) -> Program:
     """Print the schedule and gather all that the runtime needs."""
     text = Text(schedule, list(symbols), values=[symbol(s) for s in symbols])
-    together: list[Group] = []
-    for step in schedule.steps:
-        text.step = step
+    together: list[Group] = []  # what the last phase does
+    steps = list(schedule.steps)
+    while steps:
+        step = steps.pop(0)
         text.may_join = bool(together) and not any(step.group.reaches(g) for g in together)
+        if step.group.kind == "product" and steps and _follows(text, step, steps[0]):
+            together = [step.group, steps.pop(0).group]
+            continue
+        text.steps = (step,)
         _EMITTERS[step.group.kind](text, step)
         together = [*together, step.group] if text.joined else [step.group]
     recorded = record_program(text, outputs, parameters)
     text.finish()
-    uses = [text.uses.get(k, Use(0, 0)) for k in range(len(schedule.buffers))]
+    uses = [text.uses.get(k) for k in range(len(schedule.buffers))]
     counts = {
         "input": len(inputs),
         "output": len(outputs),
@@ -63,7 +76,7 @@ def emit(
         constants=tuple(n.attrs["value"].array for n in schedule.constants),
         constraints=tuple(constraints),
         values=tuple(int(numbered(v, counts)) if isinstance(v, str) else v for v in text.values),
-        buffers=tuple(Buffer(schedule.buffer_bytes(k), use.first, use.last) for k, use in enumerate(uses)),
+        buffers=tuple(Buffer(schedule.buffer_bytes(k), u.first, u.last) if u else Buffer(0, 0, 0) for k, u in enumerate(uses)),
         phases=tuple(Phase(p.title, p.total("chunks"), p.total("flops"), p.total("nbytes")) for p in text.phases),
         failures=tuple(Failure(*f) for f in text.failures),
         records={**records, **recorded},

@@ -1,4 +1,4 @@
-"""Values inside a loop nest: the text that computes an element of a node, placed in the outermost scope that may hold it.
+"""Values inside a loop nest: the text that computes an element of a node, in the outermost scope that may hold it.
 
 In: a node, the index of an element, the scope that wants it.  Out: the name of a scalar.  Movement ops change the index
 and compute nothing; equal elements are computed once a scope.
@@ -14,13 +14,29 @@ from graphc.codegen.text import Scope, Text, code_of
 from graphc.dims import Dim, symbol
 from graphc.graph import Node, describe
 from graphc.op import Family, Piece
-from graphc.schedule.access import Index, aligned, loop_axes, offset, pieces, strided
+from graphc.schedule.access import Index, Strided, aligned, loop_axes, offset, pieces, strided
 from graphc.schedule.storage import Place
 from graphc.types import DType, int64
 
 _WORD = re.compile(r"\b[a-z_][a-z_0-9]*\b")
 _NUMBERS = {"zero": 0, "one": 1, "half": 0.5, "two": 2}
 _EXACT = ("f4", "f8", "i8", "u8", "b1")  # dtypes in which Numba's arithmetic stays
+
+
+class _Result:
+    """Key of one result of a node that has several; not a tuple, since `==` of nodes builds a node."""
+
+    def __init__(self, node: Node, result: int) -> None:
+        self.node, self.result = node, result
+
+    def __hash__(self) -> int:
+        return hash((id(self.node), self.result))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Result) and self.node is other.node and self.result == other.result
+
+
+Key = Node | _Result  # what an element belongs to
 
 
 def loaded_from(text: Text, node: Node) -> Place | None:
@@ -36,9 +52,9 @@ class Evaluator:
         self.stored = stored
         self.homes: dict[str, Scope] = {}
 
-    def define(self, scope: Scope, node: Node, index: Index, name: str) -> None:
+    def define(self, scope: Scope, key: Key, index: Index, name: str) -> None:
         """Say that `name`, made in `scope`, holds the element."""
-        scope.memo[node, index] = name
+        scope.memo[key, index] = name
         self.homes[name] = scope
 
     def value(self, node: Node, index: Index, scope: Scope) -> str:
@@ -60,20 +76,30 @@ class Evaluator:
         if family is Family.ELEMENTWISE:
             return self._expression(node, index, scope, 0)
         if family is Family.INDEX:
-            return self._emit(node, index, scope, f"to_{code_of(node.dtype)}({self.text.dim(index[0])})", loop_axes(index[0]), ())
+            position = f"to_{code_of(node.dtype)}({self.text.dim(index[0])})"
+            return self._emit(node, index, scope, position, loop_axes(index[0]), ())
         if family is Family.GATHER:
             return self._gathered(node, index, scope)
         raise AssertionError(f"{describe(node)} is read where it is not at hand")
 
-    def _emit(self, node: Node, index: Index, scope: Scope, expression: str, axes: set[str], names: tuple[str, ...]) -> str:
+    def _emit(
+        self, key: Key, index: Index, scope: Scope, expression: str, axes: set[str], names: tuple[str, ...]
+    ) -> str:
         """Print `t = expression` in the outermost scope where its loop variables and operands exist."""
-        home = scope
-        while home.parent is not None and not home.guard and not axes & home.variables and not any(self.homes.get(n) is home for n in names):
-            home = home.parent
+        home = self._home(scope, axes, names)
         name = self.text.fresh()
         home.lines.append(f"{name} = {expression}")
-        self.define(home, node, index, name)
+        self.define(home, key, index, name)
         return name
+
+    def _home(self, scope: Scope, axes: set[str], names: tuple[str, ...] = ()) -> Scope:
+        """The outermost scope, from `scope` to the next guard, where these loop variables and names exist."""
+        home = scope
+        while home.parent is not None and not home.guard:
+            if axes & home.variables or any(self.homes.get(n) is home for n in names):
+                break
+            home = home.parent
+        return home
 
     def _load(self, node: Node, place: Place, at: Index, index: Index, scope: Scope) -> str:
         shape = node.shape if len(at) == len(node.shape) else self.text.schedule.buffers[place.number][1]
@@ -90,13 +116,17 @@ class Evaluator:
         if not isinstance(body, str):
             body = body[node.operands[0].dtype.kind]
         dtype = node.types[result].dtype
-        text = self.fill(body, dict(zip("xyz", operands, strict=False)), node.operands[0].dtype if node.operands else dtype)
-        convert = code_of(dtype) not in _EXACT or (node.operands and node.operands[0].dtype != dtype and "to_" not in text)
-        if convert and dtype.kind != "b" or (dtype.kind == "b" and body == "x"):
+        taken = node.operands[0].dtype if node.operands else dtype
+        text = self.fill(body, dict(zip("xyz", operands, strict=False)), taken)
+        if dtype.kind == "b":
+            convert = body == "x"
+        else:
+            convert = code_of(dtype) not in _EXACT or (taken != dtype and "to_" not in text)
+        if convert:
             text = f"to_{code_of(dtype)}({text})"
-        key = node if len(node.types) == 1 else _Result(node, result)
+        key: Key = node if len(node.types) == 1 else _Result(node, result)
         known = scope.find((key, index))
-        return known if known is not None else self._emit(key, index, scope, text, set(), operands)  # type: ignore[arg-type]
+        return known if known is not None else self._emit(key, index, scope, text, set(), operands)
 
     def fill(self, body: str, names: dict[str, str], dtype: DType) -> str:
         """A body with names for its operands and typed constants for its numbers."""
@@ -114,10 +144,7 @@ class Evaluator:
         if len(found) == 1 and not found[0].inside and not found[0].multiples:
             return self.value(node.operands[found[0].operand], found[0].index, scope)
         name = self.text.fresh()
-        axes = set().union(*(loop_axes(i) for i in index))
-        home = scope
-        while home.parent is not None and not home.guard and not axes & home.variables:
-            home = home.parent
+        home = self._home(scope, set().union(*(loop_axes(i) for i in index)))
         fill = self.text.constant(node.attrs.get("fill", 0), node.dtype)
         self._choose(node, found, name, fill, home)
         self.define(home, node, index, name)
@@ -161,9 +188,13 @@ class Evaluator:
         where = list(aligned(index, source.shape))
         where[axis] = symbol(f"%{at}")
         view = strided(source)
-        base, position = (source, offset(tuple(where), source.shape)) if view is None else (view.base, _of_view(view, where))
+        if view is None:
+            base, position = source, offset(tuple(where), source.shape)
+        else:
+            base, position = view.base, _of_view(view, where)
         axes = set().union(*(loop_axes(i) for i in where)) - {f"%{at}"}
-        return self._emit(node, index, scope, self.text.load(self.text.schedule.place[base], node.dtype, self.text.dim(position)), axes, (at,))
+        text = self.text.load(self.text.schedule.place[base], node.dtype, self.text.dim(position))
+        return self._emit(node, index, scope, text, axes, (at,))
 
     def position(self, node: Node, positions: Node, size: Dim, index: Index, scope: Scope) -> str:
         """The checked position that an index operand holds, as int64."""
@@ -179,20 +210,7 @@ class Evaluator:
         return name
 
 
-class _Result:
-    """Key of one result of a node that has several."""
-
-    def __init__(self, node: Node, result: int) -> None:
-        self.key = (node, result)
-
-    def __hash__(self) -> int:
-        return hash((id(self.key[0]), self.key[1]))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Result) and self.key[0] is other.key[0] and self.key[1] == other.key[1]
-
-
-def _of_view(view: Any, where: list[Dim]) -> Dim:
+def _of_view(view: Strided, where: list[Dim]) -> Dim:
     total: Dim = view.offset
     for i, step in zip(where, view.steps, strict=True):
         total = total + i * step

@@ -20,7 +20,7 @@ from graphc.codegen.text import Scope, Text
 from graphc.dims import Dim, dim_max, dim_min, floor_div
 
 if TYPE_CHECKING:
-    from graphc.codegen.product import _Product
+    from graphc.codegen.product import Product
 
 CHUNK_FLOPS = 2_000_000  # some 15 us of work
 PANEL_DEPTH = 1_024  # rows of a packed panel, which then stays in L2
@@ -77,7 +77,7 @@ class Kernel(ABC):
     MR: int
     NR: int
 
-    def __init__(self, product: _Product) -> None:
+    def __init__(self, product: Product) -> None:
         self.product, self.text, self.code, self.size = product, product.text, product.code, product.size
         self.rows, self.columns, self.summed = product.rows, product.columns, product.summed
         self.dtype = product.node.dtype
@@ -87,12 +87,16 @@ class Kernel(ABC):
     def choose_tile(self) -> None: ...
 
     @abstractmethod
-    def emit(self, scope: Scope, chunk: str, more: str) -> None:
-        """Print the loops; `chunk` is "0" if the loops around the kernel are what is cut into chunks."""
+    def emit(self, scope: Scope, rows: tuple[str, str], panel: str | None, more: str) -> None:
+        """Print the loops over a range of rows, and all columns or those of one panel."""
+
+    @property
+    def by_rows(self) -> bool:
+        """Whether a chunk is a block of rows; else it is a panel of columns, so that B is read once."""
+        return isinstance(self.columns.size, int) and self.columns.size <= self.NR
 
     def chunks(self) -> Dim:
-        """Blocks of rows."""
-        return _cut(self.rows.size, self.block)
+        return _cut(self.rows.size, self.block) if self.by_rows else _cut(self.columns.size, self.NR)
 
     @property
     def block(self) -> int:
@@ -100,18 +104,25 @@ class Kernel(ABC):
         work = dim_max(1, self.summed.size * self.columns.size * 2 * self.MR)
         return self.MR * (max(1, CHUNK_FLOPS // work) if isinstance(work, int) else 4)
 
-    def rows_loop(self, scope: Scope, chunk: str, step: int) -> Scope:
-        rows = self.text.dim(self.rows.size)
-        if chunk == "0" or self.chunks() == 1:
-            return Scope(scope, f"for i in range(0, {rows}, {step}):")
-        return Scope(scope, f"for i in range({chunk} * {self.block}, least({chunk} * {self.block} + {self.block}, {rows}), {step}):")
+    def rows_loop(self, scope: Scope, rows: tuple[str, str]) -> Scope:
+        return Scope(scope, f"for i in range({rows[0]}, {rows[1]}, {self.MR}):")
 
-    def columns_loop(self, scope: Scope, step: int) -> Scope:
-        return Scope(scope, f"for j in range(0, {self.text.dim(self.columns.size)}, {step}):")
+    def columns_loop(self, scope: Scope) -> Scope:
+        return Scope(scope, f"for j in range(0, {self.text.dim(self.columns.size)}, {self.NR}):")
 
-    def up_to(self, limit: int, size: Dim, variable: str) -> str:
-        """How much of a tile lies inside."""
-        return f"least({limit}, {self.text.dim(size)} - {variable})"
+    def panels(self, scope: Scope, panel: str | None) -> Scope:
+        """The scope in which j is the first column of a panel and `cols` says how many it has."""
+        inner = self.columns_loop(scope) if panel is None else scope
+        inner.lines += ([] if panel is None else [f"j = {panel}"]) + [f"cols = {self.width()}"]
+        return inner
+
+    def height(self, rows: tuple[str, str]) -> str:
+        """How many rows of a tile lie inside."""
+        return f"least({self.MR}, {rows[1]} - i)"
+
+    def width(self) -> str:
+        """How many columns of a tile lie inside."""
+        return f"least({self.NR}, {self.text.dim(self.columns.size)} - j)"
 
     def addresses(self, k: str = "0") -> tuple[str, str, str]:
         """Addresses of A(i, k), B(k, j) and C(i, j)."""
@@ -128,69 +139,63 @@ class InPlace(Kernel):
         self.MR, self.vectors = tile(self.dtype.name, _known(self.columns.size), _known(self.rows.size, 48))
         self.NR = self.vectors * host_vector_bytes() // self.size
 
-    def emit(self, scope: Scope, chunk: str, more: str) -> None:
+    def emit(self, scope: Scope, rows: tuple[str, str], panel: str | None, more: str) -> None:
+        inner = self.panels(scope, panel)
+        b = self.addresses()[1]
+        self.tiles(inner, rows, (b, self.text.dim(self.summed.b)), (self.text.dim(self.summed.size), "0"), more)
+        if inner is not scope:
+            inner.close()
+
+    def tiles(self, scope: Scope, rows: tuple[str, str], b: tuple[str, str], depth: tuple[str, str], more: str) -> None:
+        """The tiles of one panel; B as (address, step of rows), the sum as (how deep, from where)."""
         dim = self.text.dim
-        a, b, c = self.addresses()
-        panel = self.columns_loop(scope, self.NR)
-        panel.lines.append(f"cols = {self.up_to(self.NR, self.columns.size, 'j')}")
-        loop = self.rows_loop(panel, chunk, self.MR)
+        a, _, c = self.addresses(depth[1])
+        loop = self.rows_loop(scope, rows)
         loop.lines.append(
-            f"micro_{self.code}_{self.MR}x{self.vectors}({self.up_to(self.MR, self.rows.size, 'i')}, cols, {dim(self.summed.size)}, "
-            f"{a}, {dim(self.rows.a)}, {dim(self.summed.a)}, {b}, {dim(self.summed.b)}, {c}, {dim(self.rows.c)}, {more})"
+            f"micro_{self.code}_{self.MR}x{self.vectors}({self.height(rows)}, cols, {depth[0]}, "
+            f"{a}, {dim(self.rows.a)}, {dim(self.summed.a)}, {b[0]}, {b[1]}, {c}, {dim(self.rows.c)}, {more})"
         )
         loop.close()
-        panel.close()
 
 
 class Packed(InPlace):
-    def chunks(self) -> Dim:
-        """Panels of columns."""
-        return _cut(self.columns.size, self.NR)
-
-    def emit(self, scope: Scope, chunk: str, more: str) -> None:
+    def emit(self, scope: Scope, rows: tuple[str, str], panel: str | None, more: str) -> None:
         """Panel by panel; a deep sum is cut, so that a panel stays in cache."""
         dim, width = self.text.dim, self.NR * self.size
-        depth_limit = dim_min(self.summed.size, PANEL_DEPTH)
-        count = self.product.batch[0].size if self.product.batch else self.chunks()
-        place = self.text.scratch(self.dtype, (count, dim_max(depth_limit, 1), self.NR))
-        scope.lines.append(f"panel = {added(self.text.address(place), self.text, ('chunk', depth_limit * width))}")
-        if chunk == "0":
-            panel = self.columns_loop(scope, self.NR)
-        else:
-            panel = scope
-            panel.lines.append(f"j = {chunk} * {self.NR}")
-        panel.lines.append(f"cols = {self.up_to(self.NR, self.columns.size, 'j')}")
-        depth, inner, k = dim(self.summed.size), panel, "0"
-        if depth_limit != self.summed.size:  # an empty sum still has one block, which writes zeros
-            inner = Scope(panel, f"for k in range(0, most({depth}, 1), {PANEL_DEPTH}):")
+        deepest = dim_min(self.summed.size, PANEL_DEPTH)
+        place = self.text.scratch(self.dtype, (self.product.chunks, dim_max(deepest, 1), self.NR))
+        scope.lines.append(f"panel = {added(self.text.address(place), self.text, ('chunk', deepest * width))}")
+        panels = self.panels(scope, panel)
+        inner, depth, k = panels, dim(self.summed.size), "0"
+        if deepest != self.summed.size:  # an empty sum still has one block, which writes zeros
+            inner = Scope(panels, f"for k in range(0, most({depth}, 1), {PANEL_DEPTH}):")
             inner.lines.append(f"depth = least({PANEL_DEPTH}, {depth} - k)")
             depth, k, more = "depth", "k", "k" if more == "0" else f"{more} + k"
-        a, b, c = self.addresses(k)
-        inner.lines.append(f"pack_{self.code}_{self.vectors}({depth}, cols, {b}, {dim(self.summed.b)}, {dim(self.columns.b)}, panel)")
-        loop = Scope(inner, f"for i in range(0, {dim(self.rows.size)}, {self.MR}):")
-        loop.lines.append(
-            f"micro_{self.code}_{self.MR}x{self.vectors}({self.up_to(self.MR, self.rows.size, 'i')}, cols, {depth}, "
-            f"{a}, {dim(self.rows.a)}, {dim(self.summed.a)}, panel, {width}, {c}, {dim(self.rows.c)}, {more})"
-        )
-        loop.close()
-        if inner is not panel:
+        b, steps = self.addresses(k)[1], f"{dim(self.summed.b)}, {dim(self.columns.b)}"
+        inner.lines.append(f"pack_{self.code}_{self.vectors}({depth}, cols, {b}, {steps}, panel)")
+        self.tiles(inner, rows, ("panel", str(width)), (depth, k), more)
+        if inner is not panels:
             inner.close()
-        if panel is not scope:
-            panel.close()
+        if panels is not scope:
+            panels.close()
 
 
 class Dots(Kernel):
     def choose_tile(self) -> None:
         self.MR, self.NR = dots_tile(_known(self.columns.size), _known(self.rows.size, 64))
 
-    def emit(self, scope: Scope, chunk: str, more: str) -> None:
+    @property
+    def by_rows(self) -> bool:
+        return True
+
+    def emit(self, scope: Scope, rows: tuple[str, str], panel: str | None, more: str) -> None:
         dim = self.text.dim
         a, b, c = self.addresses()
-        loop = self.rows_loop(scope, chunk, self.MR)
-        columns = self.columns_loop(loop, self.NR)
+        loop = self.rows_loop(scope, rows)
+        columns = self.columns_loop(loop)
         columns.lines.append(
-            f"dots_{self.code}_{self.MR}x{self.NR}({self.up_to(self.MR, self.rows.size, 'i')}, {self.up_to(self.NR, self.columns.size, 'j')}, "
-            f"{dim(self.summed.size)}, {a}, {dim(self.rows.a)}, {b}, {dim(self.columns.b)}, {c}, {dim(self.rows.c)}, {more})"
+            f"dots_{self.code}_{self.MR}x{self.NR}({self.height(rows)}, {self.width()}, {dim(self.summed.size)}, "
+            f"{a}, {dim(self.rows.a)}, {b}, {dim(self.columns.b)}, {c}, {dim(self.rows.c)}, {more})"
         )
         columns.close()
         loop.close()
@@ -203,15 +208,19 @@ class Transposed(Kernel):
         self.NR, self.vectors = tile(self.dtype.name, _known(self.rows.size), _known(self.columns.size))
         self.MR = self.vectors * host_vector_bytes() // self.size
 
-    def emit(self, scope: Scope, chunk: str, more: str) -> None:
+    @property
+    def by_rows(self) -> bool:
+        return True
+
+    def emit(self, scope: Scope, rows: tuple[str, str], panel: str | None, more: str) -> None:
         dim = self.text.dim
         a, b, c = self.addresses()
-        loop = self.rows_loop(scope, chunk, self.MR)
-        columns = self.columns_loop(loop, self.NR)
+        loop = self.rows_loop(scope, rows)
+        columns = self.columns_loop(loop)
         columns.lines.append(
-            f"micro_transposed_{self.code}_{self.NR}x{self.vectors}({self.up_to(self.NR, self.columns.size, 'j')}, "
-            f"{self.up_to(self.MR, self.rows.size, 'i')}, {dim(self.summed.size)}, "
-            f"{b}, {dim(self.columns.b)}, {dim(self.summed.b)}, {a}, {dim(self.summed.a)}, {c}, {dim(self.rows.c)})"
+            f"micro_transposed_{self.code}_{self.NR}x{self.vectors}({self.width()}, {self.height(rows)}, "
+            f"{dim(self.summed.size)}, {b}, {dim(self.columns.b)}, {dim(self.summed.b)}, "
+            f"{a}, {dim(self.summed.a)}, {c}, {dim(self.rows.c)})"
         )
         columns.close()
         loop.close()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import numpy as np
+from graphc.types import FLOATS, INTEGERS
 
 _NAME = re.compile(r"\b([A-Za-z_]\w*)\b")
 _MODULES = ("pointwise", "exponential", "logarithmic", "power", "trigonometric", "special", "memory")
-_SCALARS = {t: np.dtype(t).type for t in ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")}
+_SCALARS = {t.name: t.numpy.type for t in (*FLOATS, *INTEGERS)}
 
 
 def namespace(text: str) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def _plain_names() -> dict[str, Any]:
 
 
 def _made(name: str) -> Any:
-    """Intrinsics that come in families: ld_f4_2_0, st_..., to_f4, micro_f4_6x4, micro_transposed_..., dots_..., pack_f4_4."""
+    """Intrinsics that come in families: ld_f4_2_0, to_f4, sum_f4, stack_0, micro_f4_6x4, dots_f4_4x4, pack_f4_4 ..."""
     from graphc.codegen.intrinsics import gemm, memory, total
 
     head, _, rest = name.partition("_")

@@ -13,14 +13,14 @@ from collections.abc import Iterator
 
 from graphc.codegen.evaluate import Evaluator, loaded_from
 from graphc.codegen.intrinsics.total import BLOCK
+from graphc.codegen.product import Product
 from graphc.codegen.reduction import Columns, Fold, combine
 from graphc.codegen.text import Scope, Text
-from graphc.dims import Dim, dim_max, floor_div, product, symbol
+from graphc.dims import Dim, Poly, dim_max, floor_div, product, symbol
 from graphc.graph import Node
-from graphc.op import Family
 from graphc.schedule.access import Index, canonical, loop_symbol, offset
 from graphc.schedule.fuse import REDUCTIONS, domain_of, is_expensive, member_index, reduced, row_index
-from graphc.schedule.shape import is_flat
+from graphc.schedule.shape import is_flat, loads
 from graphc.schedule.storage import Place, Step
 
 CHUNK = 16_384  # elements of a chunk, some 10 us of work
@@ -32,19 +32,31 @@ def emit_nest(text: Text, step: Step) -> None:
     _Nest(text, step).emit()
 
 
+def emit_with_product(text: Text, first: Step, step: Step) -> bool:
+    """Print a matrix product and the nest over its rows as one phase, if they fit: a block of rows goes on while hot."""
+    product = Product(text, first)
+    nest = _Nest(text, step, product)
+    if not nest.fits(product):
+        return False
+    nest.emit()
+    return True
+
+
 class _Nest:
-    def __init__(self, text: Text, step: Step) -> None:
-        self.text, self.step, self.group = text, step, step.group
+    def __init__(self, text: Text, step: Step, before: Product | None = None) -> None:
+        self.text, self.step, self.group, self.before = text, step, step.group, before
         self.domain = self.group.domain
-        self.copied = self.group.members[0] if self.group.kind == "commit" or self.group.members[0] in self.group.reads else None
+        first = self.group.members[0]
+        self.copied = first if self.group.kind == "commit" or first in self.group.reads else None
         self.made = set() if self.copied is not None else set(self.group.members)
         self.flat = is_flat(self.group, self._is_loaded)
         rank = len(self.domain)
+        self.flat = self.flat and before is None
         split = self.group.inner if self.group.inner is not None else (rank - 1,) if rank > 1 and not self.flat else ()
         self.inner: tuple[int, ...] = split
         self.rows = tuple(k for k in range(rank) if k not in self.inner)
         self.reductions = [m for m in self.group.members if m.op.family in REDUCTIONS and self.copied is None]
-        self.row_set = {r for r in self.reductions if self._is_full(r) and self.group.inner is not None and reduced(r) == self.group.inner}
+        self.row_set = {r for r in self.reductions if self._is_full(r) and reduced(r) == self.group.inner}
         self.totals = [r for r in self.reductions if r not in self.row_set]
         self.total_set = set(self.totals)
         self.sweep_of: dict[Node, int] = {}
@@ -60,7 +72,7 @@ class _Nest:
         return node not in self.made and (node is self.copied or loaded_from(self.text, node) is not None)
 
     def _stored(self, node: Node) -> tuple[Place, Index | None] | None:
-        """Where to load a node from: values of other groups, and values of this row that an earlier sweep has stored."""
+        """Where to load a node from: values of other groups, and those of this row that an earlier sweep has stored."""
         if node is self.copied and self.group.kind == "commit":
             return self.step.stores[0][1], None
         if node not in self.made:
@@ -117,10 +129,10 @@ class _Nest:
     def _kept(self) -> dict[Node, tuple[Place, bool]]:
         """Expensive values that a later sweep wants again: where they are stored, in scratch if nowhere else."""
         found: dict[Node, tuple[Place, bool]] = {}
-        placed = {n: p for n, p in reversed(self.step.stores)}
+        placed = dict(reversed(self.step.stores))
         for root in self.group.members:
             for node in self._inside(root):
-                if self._is_full(node) and node.op.family not in REDUCTIONS and self.sweep_of[node] < self._computed_in(root) and is_expensive(node):
+                if self._is_full(node) and node.op.family not in REDUCTIONS and self._is_worth_keeping(node, root):
                     found.setdefault(node, (placed[node], False) if node in placed else (self._scratch(node), True))
         return found
 
@@ -134,8 +146,12 @@ class _Nest:
             seen.add(n)
             if n in self.made:
                 yield n
-            if n.op.family not in REDUCTIONS and not (n in self.made and is_expensive(n) and self.sweep_of[n] < self._computed_in(root)):
+            if n.op.family not in REDUCTIONS and not (n in self.made and self._is_worth_keeping(n, root)):
                 stack += n.operands
+
+    def _is_worth_keeping(self, node: Node, root: Node) -> bool:
+        """Whether `root`, in a later sweep, had better load the value than compute it again."""
+        return self.sweep_of[node] < self._computed_in(root) and is_expensive(node)
 
     def _scratch(self, node: Node) -> Place:
         chunks = self._chunks()[2]
@@ -161,12 +177,25 @@ class _Nest:
             size = max(1, CHUNK // max(row, 1))
             if self.totals and not self._by_batch():
                 size = min(size, BLOCK)
+            if self.before is not None:
+                size = min(max(size // self.before.kernel.MR, 1) * self.before.kernel.MR, self.before.kernel.block)
         chunks = -(-length // size) if isinstance(length, int) else floor_div(length + size - 1, size)
         return length, size, dim_max(1, chunks)
 
     def _by_batch(self) -> bool:
         """Whether column sums run over some of the row axes only, for each batch on its own."""
         return self.group.inner is not None and self.group.outer not in (None, self.rows) and bool(self.totals)
+
+    def fits(self, product: Product) -> bool:
+        """Whether the loops run over the rows of a product, so that each block of rows can follow the product's."""
+        by_rows = self.group.kind == "nest" and self.copied is None and not self._by_batch() and product.goes_by_rows
+        if not by_rows or self.domain != product.node.shape or len(self.domain) != 2 or self.inner != (1,):
+            return False
+        operands = {self.text.schedule.place[view.base] for view in (product.a, product.b)}
+        if isinstance(self.domain[1], Poly) or any(place in operands for _, place in self.step.stores):
+            return False
+        reads = (r for m in self.group.members for r in loads(m, self._is_loaded) if r.node is product.node)
+        return all(not r.guarded and r.index[0] == canonical(self.domain)[0] for r in reads)
 
     # the phases
 
@@ -175,20 +204,23 @@ class _Nest:
         work = product(self.domain)
         nbytes = sum(n.dtype.size for n in self.group.reads) + sum(n.dtype.size for n, _ in self.step.stores)
         title = ", ".join(dict.fromkeys(m.op.name for m in self.group.members))
+        flops, moved = work * len(self.group.members), work * nbytes
+        if self.before is not None:
+            more = self.before.work()
+            self.before.chunks = chunks
+            title, flops, moved = f"{self.before.title}, {title}", flops + more[0], moved + more[1]
         partial = self._partial_places(chunks)
-        with self.text.phase(title, chunks, work * len(self.group.members), work * nbytes) as top:
+        with self.text.phase(title, chunks, flops, moved) as top:
             self.text.new_nest()
             if self.rows:
                 end = self.text.value(length) if isinstance(length, int) and not self.inner else self.text.dim(length)
-                top.lines += [f"lo = chunk * {self._factor(size)}", f"hi = least(lo + {self.text.dim(size)}, {end})"]
+                top.lines += [f"lo = chunk * {self.text.factor(size)}", f"hi = least(lo + {self.text.dim(size)}, {end})"]
+            if self.before is not None:
+                self.before.emit_rows(top, ("lo", "hi"))
             self._loops(top, partial)
         waiting = [(n, p, self._destinations(n)) for n, (p, _) in partial.items() if p not in self._destinations(n)]
         if waiting:
             combine(self.text, waiting, chunks)
-
-    def _factor(self, size: Dim) -> str:
-        text = self.text.dim(size)
-        return f"({text})" if " " in text else text
 
     def _destinations(self, node: Node) -> list[Place]:
         return [p for n, p in self.step.stores if n is node]
@@ -201,11 +233,13 @@ class _Nest:
             if self._by_batch() or (chunks == 1 and len(places) == 1):
                 found[node] = places[0], 0
             else:
-                found[node] = self.text.scratch(node.dtype, (chunks, *node.shape)), symbol("%chunk") * product(node.shape)
+                place = self.text.scratch(node.dtype, (chunks, *node.shape))
+                found[node] = place, symbol("%chunk") * product(node.shape)
         return found
 
     def _loops(self, top: Scope, partial: dict[Node, tuple[Place, Dim]]) -> None:
-        columns = {n: Columns(self.text, n, place, n.shape, base) for n, (place, base) in partial.items() if self._is_column(n)}
+        rows = {n: (place, n.shape, base) for n, (place, base) in partial.items() if self._is_column(n)}
+        columns = {n: Columns(self.text, n, *row) for n, row in rows.items()}
         folds = {n: Fold(self.text, n, k) for k, n in enumerate(self.totals) if n not in columns}
         for fold in folds.values():
             fold.begin(top)
@@ -225,7 +259,7 @@ class _Nest:
             top.lines.append(self.text.store(place, node.dtype, self.text.dim(base), fold.name))
 
     def _is_column(self, node: Node) -> bool:
-        return self._is_full(node) and self.group.inner is not None and reduced(node) == self.group.outer and bool(self.inner)
+        return self._is_full(node) and reduced(node) == self.group.outer and bool(self.inner)
 
     def _one_loop(self, top: Scope, folds: dict[Node, Fold]) -> None:
         """One loop over all elements, in blocks if a float sum is taken; no loop for 0-d values."""
@@ -236,7 +270,8 @@ class _Nest:
             return
         blocked = any(f.collects for f in folds.values())
         outer = Scope(top, f"for j in range(lo, hi, {BLOCK}):") if blocked else top
-        body = Scope(outer, f"for i in range(j, least(j + {BLOCK}, hi)):" if blocked else "for i in range(lo, hi):", ["%i"])
+        bounds = f"j, least(j + {BLOCK}, hi)" if blocked else "lo, hi"
+        body = Scope(outer, f"for i in range({bounds}):", ["%i"])
         self._body(body, folds, {}, "i - j")
         body.close()
         for fold in folds.values():
@@ -263,9 +298,11 @@ class _Nest:
             bounds = "lo, hi" if axis == self.rows[0] else self.text.dim(self.domain[axis])
             scopes.append(Scope(scopes[-1], f"for i{axis} in range({bounds}):", [f"%{axis}"]))
         row = scopes[-1]
-        for self.sweep in range(max((self._computed_in(m) for m in self.group.members), default=0) + 1):
+        sweeps = 1 + max(self._computed_in(m) for m in self.group.members)
+        for sweep in range(sweeps):
+            self.sweep = sweep
             self._row_sweep(row, folds, columns)
-        self.sweep += 1
+        self.sweep = sweeps
         self._end_row(row, folds)
         for scope in reversed(scopes[1:]):
             scope.close()
@@ -289,11 +326,12 @@ class _Nest:
         for axis in outer_axes:
             scopes.append(Scope(scopes[-1], f"for i{axis} in range({self.text.dim(self.domain[axis])}):", [f"%{axis}"]))
         size = self.text.dim(length)
-        header, count, position = f"for i{last} in range({size}):", size, f"i{last}"
+        bounds, count, position = size, size, f"i{last}"
         if blocked:
             scopes.append(Scope(scopes[-1], f"for j in range(0, {size}, {BLOCK}):"))
-            header, count, position = f"for i{last} in range(j, least(j + {BLOCK}, {size})):", f"least({BLOCK}, {size} - j)", f"i{last} - j"
-        body = Scope(scopes[-1], header, [f"%{last}"])
+            bounds, count = f"j, least(j + {BLOCK}, {size})", f"least({BLOCK}, {size} - j)"
+            position = f"i{last} - j"
+        body = Scope(scopes[-1], f"for i{last} in range({bounds}):", [f"%{last}"])
         self._body(body, local, {r: c for r, c in columns.items() if self._computed_in(r) == self.sweep}, position)
         body.close()
         for fold in local.values():
@@ -317,7 +355,7 @@ class _Nest:
         return [w for w in wanted if self.sweep_of[w[0]] == sweep]
 
     def _is_stored_whole(self, node: Node) -> bool:
-        return node.op.family not in REDUCTIONS and node.shape == self.domain or node is self.copied
+        return node is self.copied or (node.op.family not in REDUCTIONS and node.shape == self.domain)
 
     def _body(self, scope: Scope, folds: dict[Node, Fold], columns: dict[Node, Columns], position: str) -> None:
         """What is done for each element in a sweep: everything is computed before anything is stored.

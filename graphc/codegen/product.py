@@ -19,10 +19,12 @@ from graphc.schedule.storage import Place, Step
 
 def emit_product(text: Text, step: Step) -> None:
     """Print the phase of a matrix product."""
-    _Product(text, step).emit()
+    Product(text, step).emit()
 
 
-class _Product:
+class Product:
+    """One contraction as a product of rows, columns and a sum, with the loops around it and the kernel for it."""
+
     def __init__(self, text: Text, step: Step) -> None:
         self.text, self.step = text, step
         self.node: Node = step.group.members[0]
@@ -37,6 +39,8 @@ class _Product:
         self.batch = [*self._merge([self._axis(c) for c in labels.batch]), *rows, *columns]
         self.outer_sums = summed
         self.names = {"a": "a", "b": "b", "c": "c"}
+        self.kernel = self._kernel()
+        self.chunks: Dim = self.batch[0].size if self.batch else self.kernel.chunks()
 
     def _axis(self, label: str) -> Axis:
         attrs, node = self.node.attrs, self.node
@@ -68,25 +72,50 @@ class _Product:
     # the phase
 
     def emit(self) -> None:
-        kernel = self._kernel()
-        every = [self.rows, self.columns, self.summed, *self.batch, *self.outer_sums]
-        m, n, k = (axis.size for axis in (self.rows, self.columns, self.summed))
-        attrs = self.node.attrs
-        title = f"product {attrs['a_labels']},{attrs['b_labels']}->{attrs['out_labels']}"
-        count = self.batch[0].size if self.batch else kernel.chunks()
-        with self.text.phase(title, count, product(x.size for x in every) * 2, (m * k + k * n + m * n) * self.size) as top:
-            for name, place, offset in (
-                ("a", self.text.schedule.place[self.a.base], self.a.offset),
-                ("b", self.text.schedule.place[self.b.base], self.b.offset),
-                ("c", self.step.stores[0][1], 0),
-            ):
-                top.lines.append(f"{name} = {added(self.text.address(place), self.text, offset * self.size)}")
-            scopes = self._outer_loops(top)
-            kernel.emit(scopes[-1], "chunk" if not self.batch else "0", self._more())
-            for scope in reversed(scopes[1:]):
-                scope.close()
+        """Print a phase: a chunk is an index of the first loop around the kernel, a block of rows, or a panel."""
+        kernel, dim = self.kernel, self.text.dim
+        flops, nbytes = self.work()
+        with self.text.phase(self.title, self.chunks, flops, nbytes) as top:
+            if self.batch or not kernel.by_rows:
+                rows = ("0", dim(self.rows.size))
+            else:
+                rows = ("lo", "hi")
+                top.lines += [f"lo = chunk * {kernel.block}", f"hi = least(lo + {kernel.block}, {dim(self.rows.size)})"]
+            self.emit_rows(top, rows)
             for _, other in self.step.stores[1:]:
                 self._copy(other, top)
+
+    def emit_rows(self, top: Scope, rows: tuple[str, str]) -> None:
+        """Print the product of a range of rows."""
+        for name, place, offset in (
+            ("a", self.text.schedule.place[self.a.base], self.a.offset),
+            ("b", self.text.schedule.place[self.b.base], self.b.offset),
+            ("c", self.step.stores[0][1], 0),
+        ):
+            top.lines.append(f"{name} = {added(self.text.address(place), self.text, offset * self.size)}")
+        scopes = self._outer_loops(top)
+        panel = None
+        if not self.batch and isinstance(self.kernel, InPlace):
+            panel = "0" if self.kernel.by_rows else f"chunk * {self.kernel.NR}"
+        self.kernel.emit(scopes[-1], rows, panel, self._more())
+        for scope in reversed(scopes[1:]):
+            scope.close()
+
+    @property
+    def goes_by_rows(self) -> bool:
+        """Whether a range of rows of the result is one call of the kernel, and the result lies in one place."""
+        return self.kernel.by_rows and not self.batch and not self.outer_sums and len(self.step.stores) == 1 and self.rows.size == self.node.shape[0]
+
+    @property
+    def title(self) -> str:
+        attrs = self.node.attrs
+        return f"product {attrs['a_labels']},{attrs['b_labels']}->{attrs['out_labels']}"
+
+    def work(self) -> tuple[Dim, Dim]:
+        """Floating-point operations, and bytes read and written once."""
+        every = [self.rows, self.columns, self.summed, *self.batch, *self.outer_sums]
+        m, n, k = (axis.size for axis in (self.rows, self.columns, self.summed))
+        return product(x.size for x in every) * 2, (m * k + k * n + m * n) * self.size
 
     def _kernel(self) -> Kernel:
         """The cheapest way for these sizes and steps; measured limits, see docs/log.md."""

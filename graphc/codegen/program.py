@@ -147,7 +147,9 @@ def _program(d: Mapping[str, Any]) -> Program:
         parameters=slots(d["parameters"]),
         writes=tuple(d["writes"]),
         constants=tuple(np.frombuffer(base64.b64decode(raw), t).reshape(shape) for t, shape, raw in d["constants"]),
-        constraints=tuple((Constraint(from_plain(p), rel, from_plain(q), text), line) for p, rel, q, text, line in d["constraints"]),
+        constraints=tuple(
+            (Constraint(from_plain(p), rel, from_plain(q), text), line) for p, rel, q, text, line in d["constraints"]
+        ),
         values=tuple(map(from_plain, d["values"])),
         buffers=tuple(Buffer(from_plain(n), first, last) for n, first, last in d["buffers"]),
         phases=tuple(Phase(t, from_plain(c), from_plain(f), from_plain(n)) for t, c, f, n in d["phases"]),

@@ -37,11 +37,11 @@ def record_program(text: Text, outputs: Sequence[Node], parameters: Sequence[Nod
 
 def _segment(text: Text, segment: PhaseText) -> dict[str, Any]:
     """What a segment reads and writes; scratch is what the emitters asked for beside that."""
-    assert segment.step is not None
     touched = dict.fromkeys(Place(kind, int(number)) for kind, number in _PLACE.findall(" ".join(segment.words)))
-    loaded, stored = _loaded(text, segment.step), _stored(segment.step)
+    loaded = set().union(*(_loaded(text, step) for step in segment.steps))
+    stored = set().union(*(_stored(step) for step in segment.steps))
     return {
-        "kind": segment.step.group.kind,
+        "kind": segment.steps[-1].group.kind,
         "reads": [_plain(p) for p in touched if p in loaded],
         "writes": [_plain(p) for p in touched if p in stored],
         "scratch": [_plain(p) for p in touched if p not in loaded and p not in stored],
@@ -67,8 +67,7 @@ def _phases(text: Text, graph: Graph) -> dict[Node, list[int]]:
     found: dict[Node, list[int]] = {}
     for k, phase in enumerate(text.phases):
         for segment in (phase, *phase.segments):
-            assert segment.step is not None
-            for member in segment.step.group.members:
+            for member in (m for step in segment.steps for m in step.group.members):
                 if member.op.family is not Family.LEAF:
                     found.setdefault(member, [k])
     for node in reversed(graph.nodes):

@@ -1,7 +1,8 @@
 """Accumulators of reductions, and the combination of what chunks have accumulated.
 
-Float values wait in a block of at most 1,024 on the stack, which one call folds in a fixed order, vector by vector; blocks of a sum are added with the rounding error kept (Knuth's two-sum), so that a sum is as
-exact as NumPy's pairwise one.  Chunks are combined in their order.
+Float values wait in a block of at most 1,024 on the stack, which one call folds in a fixed order, vector by vector;
+blocks of a sum are added with the rounding error kept (Knuth's two-sum), so that a sum is as exact as NumPy's pairwise
+one.  Chunks are combined in their order.
 """
 
 from __future__ import annotations
@@ -88,7 +89,8 @@ class Fold:
             scope.lines.append(f"{self.name} = {folded(self.text, self.node, self.name, value)}")
 
     def _better(self, scope: Scope, value: str, position: str) -> None:
-        test = Evaluator(self.text, lambda n: None).fill(_BETTER[str(self.node.op.combine)], {"a": self.best, "x": value}, self.dtype)
+        names = {"a": self.best, "x": value}
+        test = Evaluator(self.text, lambda n: None).fill(_BETTER[str(self.node.op.combine)], names, self.dtype)
         scope.lines += [
             f"if {self.name} < 0 or {test}:",
             f"    {self.name} = {position}",

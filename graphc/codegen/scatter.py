@@ -8,7 +8,7 @@ from graphc.dims import product, symbol
 from graphc.graph import Node
 from graphc.schedule.access import aligned, canonical, offset
 from graphc.schedule.storage import Step
-from graphc.types import broadcast
+from graphc.types import Shape, broadcast
 
 
 def emit_scatter(text: Text, step: Step) -> None:
@@ -28,13 +28,13 @@ def emit_scatter(text: Text, step: Step) -> None:
         for scope in reversed(scopes[1:]):
             scope.close()
         for _, other in step.stores[1:]:
-            _copy(text, node, step, other, top)
+            text.copy(top, target, other, node.dtype, product(node.shape))
 
 
-def _add(text: Text, node: Node, step: Step, scope: Scope, domain: tuple[object, ...]) -> None:
+def _add(text: Text, node: Node, step: Step, scope: Scope, domain: Shape) -> None:
     indices, values = node.operands
     evaluator = Evaluator(text, lambda n: (place, None) if (place := loaded_from(text, n)) is not None else None)
-    index = canonical(domain)  # type: ignore[arg-type]
+    index = canonical(domain)
     at = evaluator.position(node, indices, node.attrs["size"], index, scope)
     value = evaluator.value(values, aligned(index, values.shape), scope)
     where = list(index)
@@ -45,9 +45,3 @@ def _add(text: Text, node: Node, step: Step, scope: Scope, domain: tuple[object,
         f"{name} = {text.load(target, node.dtype, position)}",
         text.store(target, node.dtype, position, f"{name} + {value}"),
     ]
-
-
-def _copy(text: Text, node: Node, step: Step, other: object, top: Scope) -> None:
-    loop = Scope(top, f"for i in range({text.dim(product(node.shape))}):")
-    loop.lines.append(text.store(other, node.dtype, "i", text.load(step.stores[0][1], node.dtype, "i")))  # type: ignore[arg-type]
-    loop.close()

@@ -6,6 +6,7 @@ frame that it refers to.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,12 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from graphc.codegen.program import SECTIONS, word
-from graphc.dims import Atom, Dim, Poly
+from graphc.codegen.program import word
+from graphc.dims import Atom, Dim
 from graphc.schedule.storage import Place, Schedule, Step
 from graphc.types import DType, Shape
 
 INDENT = "    "
+_LETTERS = {"input": "x", "output": "y", "parameter": "p", "constant": "k", "buffer": "b", "stack": "r"}
 PHASES = 24  # of one function: past some 30 the front end grows faster than linearly
 
 
@@ -31,7 +33,9 @@ def code_of(dtype: DType) -> str:
 class Scope:
     """Lines at one level of a loop nest, and the values computed there."""
 
-    def __init__(self, parent: Scope | None, header: str = "", variables: Sequence[str] = (), guard: bool = False) -> None:
+    def __init__(
+        self, parent: Scope | None, header: str = "", variables: Sequence[str] = (), guard: bool = False
+    ) -> None:
         self.parent = parent
         self.header = header
         self.variables = set(variables)
@@ -63,7 +67,7 @@ class PhaseText:
     flops: Dim
     nbytes: Dim
     lines: list[str]
-    step: Step | None = None  # whose work it does
+    steps: tuple[Step, ...] = ()  # whose work it does
     segments: list[PhaseText] = field(default_factory=list)
 
     def alike(self, other: PhaseText) -> bool:
@@ -78,11 +82,11 @@ class PhaseText:
     @property
     def words(self) -> list[str]:
         """The words of the frame that the code loads, in order."""
-        return [w for line in self.lines for w in _PLACEHOLDER.findall(line)]
+        return [match[0] for line in self.lines for match in _PLACEHOLDER.finditer(line)]
 
 
 _FUNCTIONS = {"floor": "quotient", "max": "most", "min": "least"}
-_PLACEHOLDER = re.compile(r"@[a-z]+\d+@")
+_PLACEHOLDER = re.compile(r"@(?P<section>[a-z]+)(?P<number>\d+)@")
 _NAME = re.compile(r"\b([tabcdnpqxyk])(\d+)(?=\b|_(?:lost|block)\b)|\b(ld|st)(_[a-z]\d)_\d+_")
 
 
@@ -120,7 +124,7 @@ class Text:
     uses: dict[int, Use] = field(default_factory=dict)
     values: list[Dim | str] = field(default_factory=list)  # a str is a placeholder for the number of a word
     nests: int = 0
-    step: Step | None = None  # whose phases are being printed
+    steps: tuple[Step, ...] = ()  # whose phases are being printed
     may_join: bool = False  # whether the next phase may run at the same time as the one before it
     joined: bool = False  # whether the last phase became a segment of the one before it
     _names: int = 0
@@ -142,7 +146,7 @@ class Text:
         scope = Scope(None)
         yield scope
         lines = [f"{name} = {value}" for name, value in self._prologue.items()] + scope.lines
-        phase = PhaseText(title, chunks, flops, nbytes, lines or ["pass"], self.step)
+        phase = PhaseText(title, chunks, flops, nbytes, lines or ["pass"], self.steps)
         self.joined = self.may_join and self.phases[-1].alike(phase)
         if self.joined:
             self.phases[-1].segments.append(phase)
@@ -164,8 +168,7 @@ class Text:
 
     def address(self, place: Place) -> str:
         """The variable that holds the address of `place` in this phase."""
-        letter = {"input": "x", "output": "y", "parameter": "p", "constant": "k", "buffer": "b", "stack": "r"}[place.kind]
-        name = f"{letter}{place.number}"
+        name = f"{_LETTERS[place.kind]}{place.number}"
         if place.kind == "stack":
             self._prologue.setdefault(name, f"stack_{place.number}()")
             return name
@@ -191,6 +194,18 @@ class Text:
 
     def store(self, place: Place, dtype: DType, position: str, value: str) -> str:
         return f"st_{code_of(dtype)}_{self.nests}_{self.storage(place)}({self.address(place)}, {position}, {value})"
+
+    def copy(self, scope: Scope, source: Place, target: Place, dtype: DType, size: Dim) -> None:
+        """Print a nest that copies `size` contiguous elements."""
+        self.new_nest()
+        loop = Scope(scope, f"for i in range({self.dim(size)}):")
+        loop.lines.append(self.store(target, dtype, "i", self.load(source, dtype, "i")))
+        loop.close()
+
+    def factor(self, p: Dim) -> str:
+        """A dimension as the factor of a product."""
+        text = self.dim(p)
+        return f"({text})" if " " in text else text
 
     def dim(self, p: Dim) -> str:
         """A dimension or index expression as text."""
@@ -246,14 +261,12 @@ class Text:
             first, width = len(self.values), len(phase.words)
             for segment in (phase, *phase.segments):
                 self.values += [*segment.words, segment.chunks]
-            numbers = iter(range(width))
-            lines = [_PLACEHOLDER.sub(lambda m: f"word(s, {next(numbers)})", line) for line in phase.lines]  # noqa: B023
             phase.lines = [
                 f"s = T + 8 * @value{first}@",
                 f"while chunk >= word(s, {width}):",
                 f"{INDENT}chunk = chunk - word(s, {width})",
                 f"{INDENT}s = s + {8 * (width + 1)}",
-                *lines,
+                *_of_segment(phase.lines),
             ]
 
     def render(self, counts: dict[str, int]) -> str:
@@ -268,21 +281,31 @@ class Text:
             lines += ["", "", f"def {name}(T, phase, chunk):", INDENT + "wide()"]
             for k, phase in enumerate(block):
                 copies = f" ({1 + len(phase.segments)} times)" if phase.segments else ""
-                lines.append(f"{INDENT}{'if' if k == 0 else 'elif'} phase == {n * PHASES + k}:  # {phase.title}{copies}")
+                test = f"{'if' if k == 0 else 'elif'} phase == {n * PHASES + k}:"
+                lines.append(f"{INDENT}{test}  # {phase.title}{copies}")
                 lines += [2 * INDENT + line for line in phase.lines]
-        if len(blocks) != 1:
-            lines += ["", "", "def program(T, phase, chunk):"]
-            for n in range(len(blocks)):
-                last = n == len(blocks) - 1
-                header = f"if phase < {(n + 1) * PHASES}:" if n == 0 else "else:" if last else f"elif phase < {(n + 1) * PHASES}:"
-                lines += [INDENT + header, f"{2 * INDENT}program_{n}(T, phase, chunk)"]
-            lines += [] if blocks else [INDENT + "pass"]
+        lines += _dispatch(len(blocks)) if len(blocks) != 1 else []
         return numbered("\n".join(lines) + "\n", counts)
+
+
+def _of_segment(lines: Sequence[str]) -> list[str]:
+    """Lines in which the words of the frame are taken, in order, from the row of a segment."""
+    numbers = itertools.count()
+    return [_PLACEHOLDER.sub(lambda m: f"word(s, {next(numbers)})", line) for line in lines]
+
+
+def _dispatch(blocks: int) -> list[str]:
+    """A program that calls the function whose block a phase belongs to."""
+    lines = ["", "", "def program(T, phase, chunk):"]
+    for n in range(blocks):
+        test = "else" if n == blocks - 1 else f"{'if' if n == 0 else 'elif'} phase < {(n + 1) * PHASES}"
+        lines += [f"{INDENT}{test}:", f"{2 * INDENT}program_{n}(T, phase, chunk)"]
+    return lines if blocks else [*lines, f"{INDENT}pass"]
 
 
 def numbered(text: str, counts: dict[str, int]) -> str:
     """Text with the number of the word for each placeholder."""
-    return _PLACEHOLDER.sub(lambda m: str(word(counts, m[0].strip("@").rstrip("0123456789"), int(re.sub(r"\D", "", m[0])))), text)
+    return _PLACEHOLDER.sub(lambda m: str(word(counts, m["section"], int(m["number"]))), text)
 
 
 def _literal(value: Any) -> str:

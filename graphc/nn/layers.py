@@ -15,7 +15,8 @@ from graphc import dims
 from graphc.declare import BUILDER as ops
 from graphc.declare import parameter
 from graphc.errors import DeclarationError, ShapeError
-from graphc.graph import Node, describe, users_line
+from graphc.graph import Node, describe
+from graphc.line import users_line
 from graphc.nn.initializers import initial
 from graphc.types import float32, float64
 

@@ -19,10 +19,24 @@ def _no_reference(*args: Any, **kwargs: Any) -> Any:
     raise AssertionError("the interpreter is given the values of inputs and parameters")
 
 
-INPUT = register(Op(name="input", doc="A value given at the call.", family=Family.LEAF, infer=_as_attrs, reference=_no_reference))
+INPUT = register(
+    Op(
+        name="input",
+        doc="A value given at the call.",
+        family=Family.LEAF,
+        infer=_as_attrs,
+        reference=_no_reference,
+    )
+)
 
 PARAMETER = register(
-    Op(name="parameter", doc="A value that compiled functions share and update.", family=Family.LEAF, infer=_as_attrs, reference=_no_reference)
+    Op(
+        name="parameter",
+        doc="A value that compiled functions share and update.",
+        family=Family.LEAF,
+        infer=_as_attrs,
+        reference=_no_reference,
+    )
 )
 
 

@@ -20,8 +20,8 @@ class Adam(Optimizer):
     >>> import graphc as gc
     >>> w = gc.parameter("w", 1.0)
     >>> step = gc.compile([], w * w, updates=gc.optim.Adam(0.5).updates(w * w, [w]))
-    >>> step(), f"{w.value:.6f}"
-    (array(1.), '0.500000')
+    >>> step(), f"{w.value:.4f}"
+    (array(1.), '0.5000')
     """
 
     def __init__(

@@ -115,6 +115,11 @@ class CompiledFunction:
 
         Raises InputError if an input does not fit (before the first step), or if a step fails: the steps before it
         are done, and the error says how many.
+
+        >>> import graphc as gc
+        >>> x = gc.input("x", ("n",))
+        >>> gc.compile([x], gc.sum(x)).run(x=[1.0, 2.0, 3.0], batch_size=2)
+        array([3., 3.])
         """
         from graphc.runtime.steps import run
 

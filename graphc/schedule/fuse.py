@@ -24,7 +24,9 @@ from graphc.schedule.access import Index, Read, canonical, loop_symbol, operand_
 from graphc.types import Shape
 
 REDUCTIONS = (Family.REDUCTION, Family.ARG_REDUCTION)
-_CALL = re.compile(r"\b(exp|exp2|expm1|log|log2|log10|log1p|sqrt|rsqrt|cbrt|a?(?:sin|cos|tan)h?|atan2|pow|hypot|sigmoid|erfc?)\(")
+_CALL = re.compile(
+    r"\b(exp|exp2|expm1|log|log2|log10|log1p|sqrt|rsqrt|cbrt|a?(?:sin|cos|tan)h?|atan2|pow|hypot|sigmoid|erfc?)\("
+)
 
 
 @dataclass(eq=False)
@@ -43,6 +45,11 @@ class Group:
     def rows(self) -> tuple[int, ...]:
         """The axes that are not inner."""
         return tuple(k for k in range(len(self.domain)) if k not in (self.inner or ()))
+
+    @property
+    def reduces(self) -> bool:
+        """Whether a member folds values."""
+        return any(m.op.family in REDUCTIONS for m in self.members)
 
     def reaches(self, target: Group) -> bool:
         """Whether this group needs `target`, at once or through others."""
@@ -179,7 +186,8 @@ class Fusion:
         producers = {self.group_of[r.node] for r in sources if r.node in self.group_of}
         group = None
         if node.op.family not in (Family.CONTRACTION, Family.SCATTER):
-            group = next((g for g in self._candidates(node, sources, producers) if self._joins(g, node, sources, producers)), None)
+            candidates = self._candidates(node, sources, producers)
+            group = next((g for g in candidates if self._joins(g, node, sources, producers)), None)
         if group is None:
             group = self._new_group(node)
         group.members.append(node)
@@ -191,8 +199,8 @@ class Fusion:
         """Groups that the node might join: those that make what it reads, then those that read the same."""
         latest = [g for g in reversed(self.groups) if g in producers]
         read = {r.node for r in sources}
-        siblings = [g for g in reversed(self.groups[-32:]) if g not in producers and (g.reads & read or not domain_of(node))]
-        return latest + siblings
+        others = [g for g in reversed(self.groups[-32:]) if g not in producers]
+        return latest + [g for g in others if g.reads & read or not domain_of(node)]
 
     def _joins(self, group: Group, node: Node, sources: list[Read], producers: set[Group]) -> bool:
         if group.kind != "nest" or any(p.reaches(group) for p in producers if p is not group):
@@ -260,13 +268,14 @@ def _fits_reduction(group: Group, node: Node, full: bool) -> bool:
     """Whether the group's loops can fold the node's operand; splits the group's axes if that settles it."""
     rank, axes = len(group.domain), reduced(node)
     if not full:  # per-row values: only a total over all rows
-        return group.outer == group.rows and len(axes) == len(node.operands[0].shape) and node.op.family is Family.REDUCTION
+        all_axes = len(axes) == node.operands[0].ndim
+        return all_axes and group.outer == group.rows and node.op.family is Family.REDUCTION
     if len(axes) == rank and rank and group.inner is None:
         return node.op.family is Family.REDUCTION
     if group.inner is None:
         wanted = Group("nest", group.domain)
         _split(wanted, node)
-        if wanted.outer != wanted.rows and _has_totals(group):
+        if wanted.outer != wanted.rows and group.reduces:
             return False
         group.inner, group.outer = wanted.inner, wanted.outer
         return True
@@ -274,10 +283,6 @@ def _fits_reduction(group: Group, node: Node, full: bool) -> bool:
         return group.outer == group.rows
     total = len(axes) == rank and group.outer == group.rows
     return (axes == group.outer or total) and node.op.family is Family.REDUCTION
-
-
-def _has_totals(group: Group) -> bool:
-    return any(m.op.family in REDUCTIONS for m in group.members)
 
 
 def _split(group: Group, node: Node) -> None:

@@ -8,8 +8,8 @@ empty), a column group N and a summed group K, with N last in the result and a f
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from graphc.declare import BUILDER
 from graphc.graph import Graph, Node, make, map_graph
@@ -43,7 +43,7 @@ def lower(graph: Graph) -> Graph:
     return _settled(graph, _lower_contraction)
 
 
-def _settled(graph: Graph, rule: Any) -> Graph:
+def _settled(graph: Graph, rule: Callable[[Node], Node]) -> Graph:
     return map_graph(graph, lambda old, operands: rule(_same(old, operands)))
 
 
@@ -53,7 +53,7 @@ def _same(old: Node, operands: tuple[Node, ...]) -> Node:
 
 def _lower_region(node: Node) -> Node:
     if node.op.family is Family.ITEM and node.operands[0].op.family is Family.REGION:
-        return _inline(node.operands[0])[node.attrs["index"]]
+        return _inline(node.operands[0])[int(node.attrs["index"])]
     if node.op.family is Family.REGION and len(node.types) == 1:
         return _inline(node)[0]
     return node
@@ -81,7 +81,7 @@ def _lower_contraction(node: Node) -> Node:
     wanted = parts.batch + parts.rows + parts.columns
     if out[-1] in parts.batch:
         moved = _contract(node, a, b, node.attrs["a_labels"], node.attrs["b_labels"], wanted)
-        return BUILDER.permute_dims(moved, tuple(wanted.index(c) for c in out))  # type: ignore[no-any-return]
+        return _permuted(moved, wanted, out)
     return node
 
 
@@ -106,12 +106,17 @@ def _product_and_sum(node: Node, parts: Labels) -> Node:
     product = a * b
     axes = tuple(range(len(wanted) - len(parts.summed), len(wanted)))
     total: Node = BUILDER.sum(product, axis=axes) if axes else product
-    return BUILDER.astype(total, node.dtype)  # type: ignore[no-any-return]
+    return BUILDER.astype(total, node.dtype)
 
 
 def _spread(operand: Node, labels: str, wanted: str) -> Node:
     """The operand with its axes in the order of `wanted` and axes of size 1 for labels that it lacks."""
-    present = [c for c in wanted if c in labels]
-    moved = BUILDER.permute_dims(operand, tuple(labels.index(c) for c in present))
+    moved = _permuted(operand, labels, [c for c in wanted if c in labels])
     sizes = dict(zip(labels, operand.shape, strict=True))
-    return BUILDER.reshape(moved, tuple(sizes.get(c, 1) for c in wanted))  # type: ignore[no-any-return]
+    spread: Node = BUILDER.reshape(moved, tuple(sizes.get(c, 1) for c in wanted))
+    return spread
+
+
+def _permuted(operand: Node, labels: str, wanted: Iterable[str]) -> Node:
+    moved: Node = BUILDER.permute_dims(operand, tuple(labels.index(c) for c in wanted))
+    return moved

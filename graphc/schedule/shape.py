@@ -19,7 +19,9 @@ def is_flat(group: Group, loaded: Callable[[Node], bool]) -> bool:
         return False
     if len(group.domain) == 1:
         return True
-    return all(domain_of(m) == group.domain and all(_sweeps(r, group) for r in _loads(m, loaded)) for m in group.members)
+    if any(domain_of(m) != group.domain for m in group.members):
+        return False
+    return all(_sweeps(r, group) for m in group.members for r in loads(m, loaded))
 
 
 def _sweeps(read: Read, group: Group) -> bool:
@@ -29,7 +31,7 @@ def _sweeps(read: Read, group: Group) -> bool:
     return whole or not any(loop_axes(i) for i in read.index)
 
 
-def _loads(member: Node, loaded: Callable[[Node], bool]) -> Iterator[Read]:
+def loads(member: Node, loaded: Callable[[Node], bool]) -> Iterator[Read]:
     """The reads at which evaluating a member ends; those of other members are judged on their own."""
     if loaded(member):
         yield Read(member, canonical(member.shape))

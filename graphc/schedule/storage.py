@@ -46,7 +46,12 @@ class Schedule:
         return product(shape) * dtype.size
 
 
-def schedule(graph: Graph, outputs: Sequence[Node], updates: Sequence[tuple[Node, Node]], parameters: Sequence[Node]) -> Schedule:
+def schedule(
+    graph: Graph,
+    outputs: Sequence[Node],
+    updates: Sequence[tuple[Node, Node]],
+    parameters: Sequence[Node],
+) -> Schedule:
     """Fuse the graph (all of whose roots are `outputs` and the new values in `updates`), place and order its groups."""
     roots = [*outputs, *(value for _, value in updates)]
     fusion = Fusion(graph, roots)
@@ -149,9 +154,9 @@ class _Placing:
         return {g for g in self.groups if g is not group and (parameter in g.reads or self._may_fail(g))}
 
     def _may_write(self, group: Group, parameter: Node, value: Node) -> bool:
-        if group.kind != "nest" or value.shape != group.domain or value.op.family not in (Family.ELEMENTWISE, Family.ITEM):
+        if group.kind != "nest" or value.shape != group.domain:
             return False
-        if self._may_fail(group) or any(m.op.family in (Family.REDUCTION, Family.ARG_REDUCTION) for m in group.members):
+        if value.op.family not in (Family.ELEMENTWISE, Family.ITEM) or group.reduces or self._may_fail(group):
             return False
         for member in group.members:
             for read in self.fusion.sources(member):
@@ -192,7 +197,7 @@ class _Placing:
 
     def _is_single_sweep(self, group: Group) -> bool:
         """Whether each element is read and written once, at the same time."""
-        return group.kind == "nest" and group not in self.copies and all(m.op.family not in (Family.REDUCTION, Family.ARG_REDUCTION) for m in group.members)
+        return group.kind == "nest" and group not in self.copies and not group.reduces
 
     def _is_swept(self, group: Group, node: Node) -> bool:
         """Whether the group reads a buffer of its domain's shape at the element that it computes, and nowhere else."""

@@ -17,7 +17,7 @@ from fractions import Fraction
 import numpy as np
 from llvmlite import ir
 
-from .lanes import I64, Lanes
+from graphc.codegen.intrinsics.lanes import I64, Lanes
 
 I128 = ir.IntType(128)
 Angle = tuple[ir.Value, ir.Value, ir.Value]

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from llvmlite import ir
 
-from .exponents import power_of_two, scale
-from .lanes import Lanes, float_intrinsic
-from .pairs import LN2, LOG2_E, Pair, constant, ordered_fma, quotient, total
+from graphc.codegen.intrinsics.exponents import power_of_two, scale
+from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic
+from graphc.codegen.intrinsics.pairs import LN2, LOG2_E, Pair, constant, ordered_fma, quotient, total
 
 # (e^r - 1 - r)/r² on |r| <= ln2/2; the error relative to r is 2^-26.1 and 2^-55.6
 EXP_TAIL = (

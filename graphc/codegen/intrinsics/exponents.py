@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from .lanes import Lanes
+from graphc.codegen.intrinsics.lanes import Lanes
 
 SQRT_HALF = {False: 0x3F3504F3, True: 0x3FE6A09E667F3BCD}  # bits of the float nearest to sqrt(1/2), float32 and float64
 

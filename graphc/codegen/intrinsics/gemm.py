@@ -15,9 +15,9 @@ from llvmlite import ir
 from numba.extending import intrinsic
 from numpy.typing import DTypeLike
 
-from .pack import pack
-from .target import dots_tile, host_vector_bytes, tile
-from .vectors import Values, Vectors, call_body, integer, type_name
+from graphc.codegen.intrinsics.pack import pack
+from graphc.codegen.intrinsics.target import dots_tile, host_vector_bytes, tile
+from graphc.codegen.intrinsics.vectors import Values, Vectors, call_body, integer, type_name
 
 __all__ = ["dots", "dots_tile", "host_vector_bytes", "micro", "micro_transposed", "pack", "tile"]
 

@@ -13,9 +13,20 @@ import math
 
 from llvmlite import ir
 
-from .exponents import power_of_two, split, split_any
-from .lanes import Lanes, float_intrinsic
-from .pairs import LN2, LOG2_E, LOG10_2, LOG10_E, Pair, constant, ordered_fma, product, quotient, square_root
+from graphc.codegen.intrinsics.exponents import power_of_two, split, split_any
+from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic
+from graphc.codegen.intrinsics.pairs import (
+    LN2,
+    LOG2_E,
+    LOG10_2,
+    LOG10_E,
+    Pair,
+    constant,
+    ordered_fma,
+    product,
+    quotient,
+    square_root,
+)
 
 # (2·atanh(t/2) - t)/t³ in t² up to 0.1178; the error relative to log is 2^-30.2 and 2^-59.4
 LOG_TAIL = (

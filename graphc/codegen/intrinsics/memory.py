@@ -8,7 +8,7 @@ the nest, never to the function, since storage is used again by later nests.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from llvmlite import ir
@@ -47,9 +47,12 @@ def _storages(module: Any, nest: int, storage: int) -> tuple[Any, Any]:
     domains = module.__dict__.setdefault("_graphc_scopes", {})
     if nest not in domains:
         domain = module.add_metadata([ir.MetaDataString(module, f"nest{nest}")])
-        scopes = [module.add_metadata([ir.MetaDataString(module, f"nest{nest}.{k}"), domain]) for k in range(MAX_STORAGES)]
-        domains[nest] = [(module.add_metadata([s]), module.add_metadata([o for o in scopes if o is not s])) for s in scopes]
-    return domains[nest][storage]  # type: ignore[no-any-return]
+        names = (f"nest{nest}.{k}" for k in range(MAX_STORAGES))
+        scopes = [module.add_metadata([ir.MetaDataString(module, name), domain]) for name in names]
+        pairs = (([scope], [other for other in scopes if other is not scope]) for scope in scopes)
+        domains[nest] = [(module.add_metadata(mine), module.add_metadata(others)) for mine, others in pairs]
+    found: tuple[Any, Any] = domains[nest][storage]
+    return found
 
 
 MAX_STORAGES = 24  # accesses to further storages of a nest are emitted without a scope
@@ -63,7 +66,7 @@ def _tag(instruction: Any, builder: ir.IRBuilder, code: str, nest: int, storage:
         instruction.set_metadata("noalias", others)
 
 
-@lru_cache(maxsize=None)
+@cache
 def load(code: str, nest: int, storage: int) -> Any:
     """Intrinsic (address, i) -> element i of the array of this dtype that begins at the address."""
 
@@ -79,7 +82,7 @@ def load(code: str, nest: int, storage: int) -> Any:
     return load_element
 
 
-@lru_cache(maxsize=None)
+@cache
 def store(code: str, nest: int, storage: int) -> Any:
     """Intrinsic (address, i, value): store element i."""
 
@@ -108,7 +111,7 @@ def word(typingctx: Any, frame: Any, index: Any) -> Any:
     return types.int64(types.int64, types.int64), codegen
 
 
-@lru_cache(maxsize=None)
+@cache
 def cast(code: str) -> Any:
     """Intrinsic x -> x as this dtype: C's rules, integers wrap, x != 0 for bool."""
 
@@ -119,9 +122,10 @@ def cast(code: str) -> Any:
             return None
 
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
-            return _convert(builder, args[0], x, target)
+            return _convert(builder, args[0], source, target)
 
-        return target(types.unliteral(x)), codegen
+        source = types.unliteral(x)
+        return target(source), codegen
 
     return convert
 
@@ -130,11 +134,11 @@ def _convert(b: ir.IRBuilder, value: Any, source: Any, target: Any) -> Any:
     if isinstance(target, types.Boolean):
         if isinstance(source, types.Boolean):
             return value
-        zero = ir.Constant(value.type, 0)
-        return b.fcmp_unordered("!=", value, zero) if isinstance(source, types.Float) else b.icmp_signed("!=", value, zero)
+        compare = b.fcmp_unordered if isinstance(source, types.Float) else b.icmp_signed
+        return compare("!=", value, ir.Constant(value.type, 0))
     if isinstance(source, types.Float):
         return _convert_float(b, value, source, target)
-    signed = isinstance(source, types.Integer) and source.signed
+    signed = source in types.signed_domain
     if isinstance(target, types.Float):
         llvm = ir.FloatType() if target.bitwidth == 32 else ir.DoubleType()
         return b.sitofp(value, llvm) if signed else b.uitofp(value, llvm)
@@ -197,7 +201,8 @@ def quotient(typingctx: Any, p: Any, k: Any) -> Any:
     def codegen(context: Any, b: ir.IRBuilder, signature: Any, args: Any) -> Any:
         p, k = args
         toward_zero = b.sdiv(p, k)
-        return b.select(b.icmp_signed("<", b.sub(p, b.mul(toward_zero, k)), I64(0)), b.sub(toward_zero, I64(1)), toward_zero)
+        rest = b.sub(p, b.mul(toward_zero, k))
+        return b.select(b.icmp_signed("<", rest, I64(0)), b.sub(toward_zero, I64(1)), toward_zero)
 
     return types.int64(types.int64, types.int64), codegen
 

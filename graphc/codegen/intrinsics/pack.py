@@ -9,7 +9,7 @@ from llvmlite import ir
 from numba.extending import intrinsic
 from numpy.typing import DTypeLike
 
-from .vectors import Values, Vectors, call_body, integer, type_name
+from graphc.codegen.intrinsics.vectors import Values, Vectors, call_body, integer, type_name
 
 
 @cache

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from .lanes import Lanes
+from graphc.codegen.intrinsics.lanes import Lanes
 
 Pair = tuple[ir.Value, ir.Value]
 

@@ -15,7 +15,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .lanes import Lanes
+from graphc.codegen.intrinsics.lanes import Lanes
 
 
 class Integers:

@@ -11,11 +11,11 @@ import math
 
 from llvmlite import ir
 
-from .exponential import EXP_RANGE, exp_of
-from .exponents import power_of_two, split_any
-from .lanes import Lanes, float_intrinsic
-from .logarithmic import one_plus_half
-from .pairs import LN2, Pair, constant, product, quotient
+from graphc.codegen.intrinsics.exponential import EXP_RANGE, exp_of
+from graphc.codegen.intrinsics.exponents import power_of_two, split_any
+from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic
+from graphc.codegen.intrinsics.logarithmic import one_plus_half
+from graphc.codegen.intrinsics.pairs import LN2, Pair, constant, product, quotient
 
 # (1 + f)^(-1/3) for 1 + f from sqrt(1/2) to sqrt(2), to 2^-14.5
 INVERSE_CUBE_ROOT = (0.12545086, -0.18814111, 0.22465084, -0.33294797, 0.9999726)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from llvmlite import ir
 from numba.core import cgutils
 
-from .lanes import I32, Lanes
+from graphc.codegen.intrinsics.lanes import I32, Lanes
 
 WIDTHS = (2, 4, 8, 16, 32)
 PURE = ("nounwind", "willreturn", "memory(none)")

@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 from llvmlite import ir
 
-from . import exponential
-from .exponents import power_of_two, scale
-from .lanes import Lanes, float_intrinsic
-from .pairs import Pair, product
+from graphc.codegen.intrinsics import exponential
+from graphc.codegen.intrinsics.exponents import power_of_two, scale
+from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic
+from graphc.codegen.intrinsics.pairs import Pair, product
 
 # erf x = x + x·p(x²) on [0, 1], error 2^-29.5 and 2^-55.9
 ERF = (

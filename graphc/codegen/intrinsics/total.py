@@ -1,7 +1,8 @@
 """Sums, products and extremes of a block of values, in an order that no optimiser changes.
 
-In: the address of contiguous floats and their number.  Out: what they come to, or where a value stands.  Four vectors accumulate in turn and
-are combined as a tree, then its halves: the same bits wherever and however the call is compiled, on one machine.
+In: the address of contiguous floats and their number.  Out: what they come to, or where a value stands.  Four vectors
+accumulate in turn and are combined as a tree, then its halves: the same bits wherever and however the call is compiled,
+on one machine.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from .memory import NUMBA_TYPES
-from .vectors import I64, Values, Vectors, integer
+from graphc.codegen.intrinsics.memory import NUMBA_TYPES
+from graphc.codegen.intrinsics.vectors import I32, I64, Values, Vectors, integer
 
 BLOCK = 1_024  # elements that a reduction may add in any order; they fit a block of the stack
 _CHAINS = 4  # accumulators, which hide the latency of an addition
@@ -98,7 +99,7 @@ def _fold(lanes: Vectors, operation: str, address: ir.Value, n: ir.Value) -> ir.
 
 
 def _first_of(lanes: Vectors, address: ir.Value, n: ir.Value, value: ir.Value) -> ir.Value:
-    builder, I32 = lanes.builder, ir.IntType(32)
+    builder = lanes.builder
     kind = ir.VectorType(I32, lanes.lanes)
     steps = ir.Constant(kind, list(range(lanes.lanes)))
     wanted, far = lanes.splat(value), ir.Constant(kind, [BLOCK] * lanes.lanes)
@@ -123,7 +124,7 @@ def _first_of(lanes: Vectors, address: ir.Value, n: ir.Value, value: ir.Value) -
 
 @cache
 def stack(number: int) -> Any:
-    """Intrinsic () -> the address of a block of the calling function's stack, of BLOCK elements, the same all through it."""
+    """Intrinsic () -> the address of a block of BLOCK elements on the calling function's stack, always the same one."""
 
     @intrinsic
     def block(typingctx: Any) -> Any:
@@ -131,7 +132,7 @@ def stack(number: int) -> Any:
             blocks = builder.function.__dict__.setdefault("_graphc_stack", {})
             if number not in blocks:
                 with builder.goto_entry_block():
-                    blocks[number] = builder.alloca(ir.ArrayType(ir.IntType(64), BLOCK))
+                    blocks[number] = builder.alloca(ir.ArrayType(I64, BLOCK))
                     blocks[number].align = 64
             return builder.ptrtoint(blocks[number], I64)
 

@@ -12,10 +12,10 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
-from .angle import HUGE, PI, Angle, parts, reduce, reduce_huge
-from .lanes import Lanes, float_intrinsic
-from .pairs import Pair, quotient, total
-from .rare import unless_rare
+from graphc.codegen.intrinsics.angle import HUGE, PI, Angle, parts, reduce, reduce_huge
+from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic
+from graphc.codegen.intrinsics.pairs import Pair, quotient, total
+from graphc.codegen.intrinsics.rare import unless_rare
 
 # sin x = x + x³·p(x²) on [0, 1.004·pi/4], error 2^-27.8 and 2^-57.9
 SINE = (

@@ -15,7 +15,7 @@ from numba import types
 from numba.core import cgutils
 from numpy.typing import DTypeLike
 
-from .target import host_vector_bytes
+from graphc.codegen.intrinsics.target import host_vector_bytes
 
 I1, I32, I64, POINTER = ir.IntType(1), ir.IntType(32), ir.IntType(64), ir.PointerType()
 Values = list[ir.Value]
