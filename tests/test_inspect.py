@@ -79,7 +79,7 @@ def test_what_phases_read_and_write_is_what_their_text_loads_and_stores(name: st
 def test_places_go_by_the_users_names(training: Any) -> None:
     function, _ = training
     lines = section(function.explain(), "phases")
-    assert lines[2].startswith("reads x, dense/kernel; writes b")
+    assert lines[2].startswith("reads x, dense/kernel, dense/bias; writes b")
     assert sum("segments" in line for line in lines) == 1
     update = next(k for k, line in enumerate(lines) if "in 4 segments" in line)
     assert [re.findall(r"; writes .*, (dense\S*)$", line) for line in lines[update + 1 : update + 5]] == [

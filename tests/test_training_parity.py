@@ -95,7 +95,7 @@ def test_20_epochs_from_the_same_weights_in_the_same_order_end_as_keras(digits: 
         assert losses.mean() == pytest.approx(history.history["loss"][0], rel=2e-3)
     ours = (model.predict(images[TRAIN:]).argmax(1) == labels[TRAIN:]).mean()
     expected = (theirs.predict(images[TRAIN:], verbose=0).argmax(1) == labels[TRAIN:]).mean()
-    assert 0.88 < expected < 0.93
+    assert 0.87 < expected < 0.93
     assert ours == pytest.approx(expected, abs=0.003)
 
 

@@ -17,14 +17,6 @@ from graphc.schedule.fuse import Group
 from graphc.schedule.storage import Schedule, Step
 from graphc.types import Constraint
 
-def _follows(text: Text, first: Step, second: Step) -> bool:
-    """Print a product and the nest that reads it as one phase, if they fit."""
-    if first.group not in second.group.needs:
-        return False
-    text.steps, text.may_join = (first, second), False
-    return emit_with_product(text, first, second)
-
-
 _EMITTERS = {"nest": emit_nest, "commit": emit_nest, "product": emit_product, "scatter": emit_scatter}
 
 
@@ -55,14 +47,13 @@ def emit(
         together = [*together, step.group] if text.joined else [step.group]
     recorded = record_program(text, outputs, parameters)
     text.finish()
-    uses = [text.uses.get(k) for k in range(len(schedule.buffers))]
     counts = {
         "input": len(inputs),
         "output": len(outputs),
         "parameter": len(parameters),
         "constant": len(schedule.constants),
         "value": len(text.values),
-        "buffer": len(uses),
+        "buffer": len(schedule.buffers),
         "phase": len(text.phases),
     }
     return Program(
@@ -76,8 +67,22 @@ def emit(
         constants=tuple(n.attrs["value"].array for n in schedule.constants),
         constraints=tuple(constraints),
         values=tuple(int(numbered(v, counts)) if isinstance(v, str) else v for v in text.values),
-        buffers=tuple(Buffer(schedule.buffer_bytes(k), u.first, u.last) if u else Buffer(0, 0, 0) for k, u in enumerate(uses)),
+        buffers=tuple(_buffer(text, k) for k in range(len(schedule.buffers))),
         phases=tuple(Phase(p.title, p.total("chunks"), p.total("flops"), p.total("nbytes")) for p in text.phases),
         failures=tuple(Failure(*f) for f in text.failures),
         records={**records, **recorded},
     )
+
+
+def _follows(text: Text, first: Step, second: Step) -> bool:
+    """Print a product and the nest that reads it as one phase, if they fit."""
+    if first.group not in second.group.needs:
+        return False
+    text.steps, text.may_join = (first, second), False
+    return emit_with_product(text, first, second)
+
+
+def _buffer(text: Text, number: int) -> Buffer:
+    """The memory of a buffer; none where no phase refers to it."""
+    use = text.uses.get(number)
+    return Buffer(0, 0, 0) if use is None else Buffer(text.schedule.buffer_bytes(number), use.first, use.last)

@@ -16,7 +16,7 @@ from graphc.graph import Node, describe
 from graphc.op import Family, Piece
 from graphc.schedule.access import Index, Strided, aligned, loop_axes, offset, pieces, strided
 from graphc.schedule.storage import Place
-from graphc.types import DType, int64
+from graphc.types import DType, int64, uint64
 
 _WORD = re.compile(r"\b[a-z_][a-z_0-9]*\b")
 _NUMBERS = {"zero": 0, "one": 1, "half": 0.5, "two": 2}
@@ -199,6 +199,8 @@ class Evaluator:
     def position(self, node: Node, positions: Node, size: Dim, index: Index, scope: Scope) -> str:
         """The checked position that an index operand holds, as int64."""
         raw = self.value(positions, aligned(index, positions.shape), scope)
+        if positions.dtype == uint64:  # what int64 does not hold must not come back as a position from the end
+            raw = f"fmin({raw}, {self.text.constant(2**63 - 1, uint64)})"
         if positions.dtype != int64:
             raw = f"to_i8({raw})"
         axis = node.attrs["axis"]

@@ -43,19 +43,13 @@ class Axis:
         return None
 
 
-def factor(text: Text, p: Dim) -> str:
-    """A dimension as the factor of a product."""
-    out = text.dim(p)
-    return f"({out})" if " " in out else out
-
-
 def added(base: str, text: Text, *terms: Dim | tuple[str, Dim]) -> str:
     """base + terms, where a term is a dimension or a variable with its step."""
     out = [base]
     for term in terms:
         if isinstance(term, tuple):
             variable, step = term
-            out += [f"{variable}*{factor(text, step)}"] if step != 0 and variable != "0" else []
+            out += [f"{variable}*{text.factor(step)}"] if step != 0 and variable != "0" else []
         elif term != 0:
             out.append(text.dim(term))
     return " + ".join(out)
@@ -180,47 +174,49 @@ class Packed(InPlace):
             panels.close()
 
 
-class Dots(Kernel):
-    def choose_tile(self) -> None:
-        self.MR, self.NR = dots_tile(_known(self.columns.size), _known(self.rows.size, 64))
+class ByRows(Kernel):
+    """Rows of tiles, each over all columns; every tile is one call."""
 
     @property
     def by_rows(self) -> bool:
         return True
 
+    @abstractmethod
+    def tile_call(self, rows: tuple[str, str], more: str) -> str: ...
+
     def emit(self, scope: Scope, rows: tuple[str, str], panel: str | None, more: str) -> None:
-        dim = self.text.dim
-        a, b, c = self.addresses()
         loop = self.rows_loop(scope, rows)
         columns = self.columns_loop(loop)
-        columns.lines.append(
-            f"dots_{self.code}_{self.MR}x{self.NR}({self.height(rows)}, {self.width()}, {dim(self.summed.size)}, "
-            f"{a}, {dim(self.rows.a)}, {b}, {dim(self.columns.b)}, {c}, {dim(self.rows.c)}, {more})"
-        )
+        columns.lines.append(self.tile_call(rows, more))
         columns.close()
         loop.close()
 
 
-class Transposed(Kernel):
+class Dots(ByRows):
+    def choose_tile(self) -> None:
+        self.MR, self.NR = dots_tile(_known(self.columns.size), _known(self.rows.size, 64))
+
+    def tile_call(self, rows: tuple[str, str], more: str) -> str:
+        dim = self.text.dim
+        a, b, c = self.addresses()
+        return (
+            f"dots_{self.code}_{self.MR}x{self.NR}({self.height(rows)}, {self.width()}, {dim(self.summed.size)}, "
+            f"{a}, {dim(self.rows.a)}, {b}, {dim(self.columns.b)}, {c}, {dim(self.rows.c)}, {more})"
+        )
+
+
+class Transposed(ByRows):
     """The roles of A and B are exchanged: lanes run along the rows of C."""
 
     def choose_tile(self) -> None:
         self.NR, self.vectors = tile(self.dtype.name, _known(self.rows.size), _known(self.columns.size))
         self.MR = self.vectors * host_vector_bytes() // self.size
 
-    @property
-    def by_rows(self) -> bool:
-        return True
-
-    def emit(self, scope: Scope, rows: tuple[str, str], panel: str | None, more: str) -> None:
+    def tile_call(self, rows: tuple[str, str], more: str) -> str:
         dim = self.text.dim
         a, b, c = self.addresses()
-        loop = self.rows_loop(scope, rows)
-        columns = self.columns_loop(loop)
-        columns.lines.append(
+        return (
             f"micro_transposed_{self.code}_{self.NR}x{self.vectors}({self.width()}, {self.height(rows)}, "
             f"{dim(self.summed.size)}, {b}, {dim(self.columns.b)}, {dim(self.summed.b)}, "
             f"{a}, {dim(self.summed.a)}, {c}, {dim(self.rows.c)})"
         )
-        columns.close()
-        loop.close()

@@ -33,7 +33,7 @@ def emit_nest(text: Text, step: Step) -> None:
 
 
 def emit_with_product(text: Text, first: Step, step: Step) -> bool:
-    """Print a matrix product and the nest over its rows as one phase, if they fit: a block of rows goes on while hot."""
+    """Print a product and the nest over its rows as one phase, if they fit: a block of rows goes on while hot."""
     product = Product(text, first)
     nest = _Nest(text, step, product)
     if not nest.fits(product):
@@ -214,7 +214,8 @@ class _Nest:
             self.text.new_nest()
             if self.rows:
                 end = self.text.value(length) if isinstance(length, int) and not self.inner else self.text.dim(length)
-                top.lines += [f"lo = chunk * {self.text.factor(size)}", f"hi = least(lo + {self.text.dim(size)}, {end})"]
+                top.lines.append(f"lo = chunk * {self.text.factor(size)}")
+                top.lines.append(f"hi = least(lo + {self.text.dim(size)}, {end})")
             if self.before is not None:
                 self.before.emit_rows(top, ("lo", "hi"))
             self._loops(top, partial)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphc.codegen.kernels import Axis, Dots, InPlace, Kernel, Packed, Transposed, added, factor
+from graphc.codegen.kernels import Axis, Dots, InPlace, Kernel, Packed, Transposed, added
 from graphc.codegen.text import Scope, Text, code_of
 from graphc.dims import Dim, product
 from graphc.graph import Node
 from graphc.schedule.access import Strided, strided, strides
 from graphc.schedule.lower import labels_of
-from graphc.schedule.storage import Place, Step
+from graphc.schedule.storage import Step
+
 
 def emit_product(text: Text, step: Step) -> None:
     """Print the phase of a matrix product."""
@@ -48,8 +49,9 @@ class Product:
         a, b = (view.steps[where.index(label)] * self.size if label in where else 0 for view, where in views)
         out = attrs["out_labels"]
         c = strides(node.shape)[out.index(label)] * self.size if label in out else 0
-        operand, where = (node.operands[0], attrs["a_labels"]) if label in attrs["a_labels"] else (node.operands[1], attrs["b_labels"])
-        return Axis(operand.shape[where.index(label)], a, b, c)
+        k = 0 if label in attrs["a_labels"] else 1
+        size = node.operands[k].shape[views[k][1].index(label)]
+        return Axis(size, a, b, c)
 
     def _axes(self, labels: str, unit: Axis) -> tuple[Axis, list[Axis]]:
         """The axis that the kernel loops over, and those around it."""
@@ -83,7 +85,7 @@ class Product:
                 top.lines += [f"lo = chunk * {kernel.block}", f"hi = least(lo + {kernel.block}, {dim(self.rows.size)})"]
             self.emit_rows(top, rows)
             for _, other in self.step.stores[1:]:
-                self._copy(other, top)
+                self.text.copy(top, self.step.stores[0][1], other, self.node.dtype, product(self.node.shape))
 
     def emit_rows(self, top: Scope, rows: tuple[str, str]) -> None:
         """Print the product of a range of rows."""
@@ -104,7 +106,8 @@ class Product:
     @property
     def goes_by_rows(self) -> bool:
         """Whether a range of rows of the result is one call of the kernel, and the result lies in one place."""
-        return self.kernel.by_rows and not self.batch and not self.outer_sums and len(self.step.stores) == 1 and self.rows.size == self.node.shape[0]
+        alone = not self.batch and not self.outer_sums and len(self.step.stores) == 1
+        return alone and self.kernel.by_rows and self.rows.size == self.node.shape[0]
 
     @property
     def title(self) -> str:
@@ -126,8 +129,9 @@ class Product:
         deep = not isinstance(k.size, int) or k.size >= 128
         if k.a == size and k.b == size and n.b != size and deep and (_at_most(m.size, 64) or _at_most(n.size, 16)):
             return Dots(self)
-        in_place = _at_most(n.size, 64) or _at_most(m.size, 16) or _at_most(k.size, 512) or _at_most(k.size * n.size * size, 2**21)
-        if (n.b == size or n.size == 1) and in_place:
+        short = _at_most(n.size, 64) or _at_most(m.size, 16) or _at_most(k.size, 512)
+        fits_cache = _at_most(k.size * n.size * size, 2**21)
+        if (n.b == size or n.size == 1) and (short or fits_cache):
             return InPlace(self)
         return Packed(self)
 
@@ -146,18 +150,12 @@ class Product:
                 scopes.append(Scope(scopes[-1], f"for {name} in range({self.text.dim(axis.size)}):"))
             for array, step in (("a", axis.a), ("b", axis.b), ("c", axis.c)):
                 if step != 0:
-                    moves[array].append(f"{name}*{factor(self.text, step)}")
+                    moves[array].append(f"{name}*{self.text.factor(step)}")
         for array, terms in moves.items():
             if terms:
                 scopes[-1].lines.append(f"{array}q = {' + '.join([array, *terms])}")
                 self.names[array] = f"{array}q"
         return scopes
-
-    def _copy(self, other: Place, top: Scope) -> None:
-        self.text.new_nest()
-        loop = Scope(top, f"for i in range({self.text.dim(product(self.node.shape))}):")
-        loop.lines.append(self.text.store(other, self.node.dtype, "i", self.text.load(self.step.stores[0][1], self.node.dtype, "i")))
-        loop.close()
 
 
 def _at_most(size: Dim, limit: int) -> bool:

@@ -38,10 +38,13 @@ def record_program(text: Text, outputs: Sequence[Node], parameters: Sequence[Nod
 def _segment(text: Text, segment: PhaseText) -> dict[str, Any]:
     """What a segment reads and writes; scratch is what the emitters asked for beside that."""
     touched = dict.fromkeys(Place(kind, int(number)) for kind, number in _PLACE.findall(" ".join(segment.words)))
-    loaded = set().union(*(_loaded(text, step) for step in segment.steps))
-    stored = set().union(*(_stored(step) for step in segment.steps))
+    loaded: set[Place] = set()
+    stored: set[Place] = set()
+    for step in segment.steps:  # what one step hands to the next is not read from elsewhere
+        loaded |= _loaded(text, step) - stored
+        stored |= _stored(step)
     return {
-        "kind": segment.steps[-1].group.kind,
+        "kind": " and ".join(step.group.kind for step in segment.steps),
         "reads": [_plain(p) for p in touched if p in loaded],
         "writes": [_plain(p) for p in touched if p in stored],
         "scratch": [_plain(p) for p in touched if p not in loaded and p not in stored],

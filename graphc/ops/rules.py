@@ -8,7 +8,7 @@ from typing import Any
 from graphc.dims import Dim, same
 from graphc.errors import DTypeError, ShapeError
 from graphc.op import Attrs, Infer
-from graphc.types import Constraint, DType, TensorType, bool_, broadcast
+from graphc.types import Constraint, DType, TensorType, broadcast
 
 
 def require(types: Sequence[TensorType], allowed: Sequence[DType]) -> None:
@@ -30,9 +30,6 @@ def elementwise(allowed: Sequence[DType], result: DType | None = None, results: 
         return (TensorType(result or types[0].dtype, shape),) * results
 
     return infer
-
-
-predicate = lambda allowed: elementwise(allowed, bool_)  # noqa: E731
 
 
 def meet(p: Dim, q: Dim, found: list[Constraint], text: str) -> Dim:

@@ -7,7 +7,7 @@ on one machine.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from llvmlite import ir
@@ -25,8 +25,7 @@ _CHAINS = 4  # accumulators, which hide the latency of an addition
 def total(operation: str, code: str) -> Any:
     """Intrinsic (address, n) -> the sum, product, max or min (NaN if there is one) of n floats, f4 or f8."""
     scalar: ir.Type = ir.FloatType() if code == "f4" else ir.DoubleType()
-    emit = lambda lanes, address, n: _fold(lanes, operation, address, n)  # noqa: E731
-    return _function(f"graphc_{operation}_{code}", code, NUMBA_TYPES[code], scalar, emit)
+    return _function(f"graphc_{operation}_{code}", code, NUMBA_TYPES[code], scalar, partial(_fold, operation))
 
 
 @cache
@@ -63,7 +62,7 @@ def _define(module: ir.Module, code: str, name: str, result: ir.Type, args: Any,
 _NEUTRAL = {"sum": -0.0, "product": 1.0, "max": float("-inf"), "min": float("inf")}
 
 
-def _fold(lanes: Vectors, operation: str, address: ir.Value, n: ir.Value) -> ir.Value:
+def _fold(operation: str, lanes: Vectors, address: ir.Value, n: ir.Value) -> ir.Value:
     builder = lanes.builder
     combine = {
         "sum": builder.fadd,
