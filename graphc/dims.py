@@ -207,6 +207,11 @@ def dim_max(p: Dim, q: Dim) -> Dim:
     return q if is_nonnegative(q - p) else _atom("max", *sorted((p, q), key=str))
 
 
+def blocks(size: Dim, block: Dim) -> Dim:
+    """How many blocks a size is cut into, at least one: max(1, ceil(size / block))."""
+    return dim_max(1, floor_div(size + block - 1, block))
+
+
 def dim_min(p: Dim, q: Dim) -> Dim:
     """min(p, q), decided where the difference has a known sign."""
     if is_nonnegative(p - q):

@@ -469,3 +469,11 @@ def test_an_interrupted_fit_keeps_what_it_learned(ctrl_c: Callable[[float], None
     assert model.evaluate(x, y, verbose=0) < first
     again = model.fit(x, y, verbose=0, validation_data=(x, y)).history
     assert again["val_loss"][0] <= history.history["val_loss"][-1]
+
+
+def test_an_unsigned_position_is_never_taken_from_the_end() -> None:
+    values, at = gc.input("values", (4,)), gc.input("at", ("n",), gc.uint64)
+    look_up = gc.compile([values, at], gc.take(values, at))
+    assert look_up(np.arange(4.0), np.array([3], np.uint64)).tolist() == [3.0]
+    with pytest.raises(gc.InputError, match="does not lie on axis 0, which has length 4"):
+        look_up(np.arange(4.0), np.array([2**64 - 1], np.uint64))

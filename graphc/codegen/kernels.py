@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from graphc.codegen.intrinsics.target import dots_tile, host_vector_bytes, tile
 from graphc.codegen.text import Scope, Text
-from graphc.dims import Dim, dim_max, dim_min, floor_div
+from graphc.dims import Dim, blocks, dim_max, dim_min
 
 if TYPE_CHECKING:
     from graphc.codegen.product import Product
@@ -59,12 +59,6 @@ def _known(size: Dim, limit: int = 1 << 30) -> int | None:
     return size if isinstance(size, int) and size <= limit else None
 
 
-def _cut(size: Dim, block: int) -> Dim:
-    if isinstance(size, int):
-        return max(1, -(-size // block))
-    return dim_max(1, floor_div(size + block - 1, block))
-
-
 class Kernel(ABC):
     """How one matrix product is computed; `MR` and `NR` are the rows and columns of a tile."""
 
@@ -90,7 +84,7 @@ class Kernel(ABC):
         return isinstance(self.columns.size, int) and self.columns.size <= self.NR
 
     def chunks(self) -> Dim:
-        return _cut(self.rows.size, self.block) if self.by_rows else _cut(self.columns.size, self.NR)
+        return blocks(self.rows.size, self.block) if self.by_rows else blocks(self.columns.size, self.NR)
 
     @property
     def block(self) -> int:

@@ -16,7 +16,7 @@ from graphc.codegen.intrinsics.total import BLOCK
 from graphc.codegen.product import Product
 from graphc.codegen.reduction import Columns, Fold, combine
 from graphc.codegen.text import Scope, Text
-from graphc.dims import Dim, Poly, dim_max, floor_div, product, symbol
+from graphc.dims import Dim, Poly, blocks, dim_max, floor_div, product, symbol
 from graphc.graph import Node
 from graphc.schedule.access import Index, canonical, loop_symbol, offset
 from graphc.schedule.fuse import REDUCTIONS, domain_of, is_expensive, member_index, reduced, row_index
@@ -166,21 +166,20 @@ class _Nest:
         """Length of the axis that is cut, elements of it in a chunk, number of chunks."""
         if not self.rows:
             return 1, 1, 1
-        if not self.inner:
-            length, size = product(self.domain), CHUNK
-        else:
-            length = self.domain[self.rows[0]]
-            row = product(d for k, d in enumerate(self.domain) if k != self.rows[0])
-            if not isinstance(row, int):
-                size_: Dim = dim_max(1, floor_div(CHUNK, dim_max(row, 1)))
-                return length, size_, dim_max(1, floor_div(length + size_ - 1, size_))
-            size = max(1, CHUNK // max(row, 1))
-            if self.totals and not self._by_batch():
-                size = min(size, BLOCK)
-            if self.before is not None:
-                size = min(max(size // self.before.kernel.MR, 1) * self.before.kernel.MR, self.before.kernel.block)
-        chunks = -(-length // size) if isinstance(length, int) else floor_div(length + size - 1, size)
-        return length, size, dim_max(1, chunks)
+        length = self.domain[self.rows[0]] if self.inner else product(self.domain)
+        size = self._rows_of_chunk() if self.inner else CHUNK
+        return length, size, blocks(length, size)
+
+    def _rows_of_chunk(self) -> Dim:
+        row = product(d for k, d in enumerate(self.domain) if k != self.rows[0])
+        if not isinstance(row, int):
+            return dim_max(1, floor_div(CHUNK, dim_max(row, 1)))
+        size = max(1, CHUNK // max(row, 1))
+        if self.totals and not self._by_batch():
+            size = min(size, BLOCK)
+        if self.before is not None:
+            size = min(max(size // self.before.kernel.MR, 1) * self.before.kernel.MR, self.before.kernel.block)
+        return size
 
     def _by_batch(self) -> bool:
         """Whether column sums run over some of the row axes only, for each batch on its own."""
