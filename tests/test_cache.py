@@ -160,16 +160,11 @@ def test_a_folder_that_can_not_be_made_is_one_warning(place, key):
 
 
 def test_the_driver_is_compiled_in_memory_if_its_entry_is_damaged(place):
-    entry.driver.cache_clear()
-    try:
-        entry.driver()
-        (path,) = place.iterdir()
-        path.write_bytes(path.read_bytes()[:-1])
-        entry.driver.cache_clear()
-        with pytest.warns(RuntimeWarning, match="compiled anew"):
-            assert entry.driver()["entry"]
-    finally:
-        entry.driver.cache_clear()
+    entry.load_driver()
+    (path,) = place.iterdir()
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.warns(RuntimeWarning, match="compiled anew"):
+        assert entry.load_driver()["entry"]
 
 
 @pytest.mark.parametrize(
@@ -267,8 +262,7 @@ print(total(np.arange(4.0)), "numba" in sys.modules)
 def test_a_warm_process_runs_the_kept_code_without_numba():
     p = small.total().program
     cache.store(cache.make_key("total"), cache.Entry(p.to_json(), compile_text(p.text, small.NAMES, "<total>")))
-    entry.driver.cache_clear()
-    entry.driver()  # keeps the driver in this folder too
+    entry.load_driver()  # keeps the driver in this folder too
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
     done = subprocess.run([sys.executable, "-c", WARM], capture_output=True, text=True, env=environment, check=False)
     assert done.stdout == "6.0 False\n", done.stderr

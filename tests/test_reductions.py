@@ -10,7 +10,6 @@ from support import evaluate, seeded
 
 import graphc as gc
 from graphc.graph import Graph
-from graphc.op import REGISTRY
 
 INF, NAN = np.inf, np.nan
 
@@ -55,17 +54,20 @@ def test_positions_are_the_first_and_nan_wins(name: str) -> None:
     np.testing.assert_array_equal(found, getattr(np, name)(rows, axis=1))
 
 
-@pytest.mark.parametrize("name", ["argmax", "argmin"])
-def test_positions_scan_as_combine_tells(name: str) -> None:
-    """`combine` alone, folded from the first element on, finds NumPy's position."""
-    better = compile(str(REGISTRY[name].combine), name, "eval")
-    rng = seeded("scan", name)
-    for _ in range(100):
-        row = rng.choice([0.0, 1.0, 2.0, NAN, INF, -INF], 5)
-        best = 0
-        for k in range(1, 5):
-            best = k if eval(better, {"x": row[k], "a": row[best]}) else best
-        assert best == getattr(np, name)(row), str(row)
+@pytest.mark.parametrize("name", ["argmax", "argmin", "max", "min"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+def test_extremes_compiled_across_blocks(name: str, dtype: str) -> None:
+    """Ties, NaN and infinities, in rows of fewer and more elements than a block of a reduction has."""
+    x = gc.input("x", ("n", "m"), dtype)
+    f = gc.compile([x], (getattr(gc, name)(x, axis=1), getattr(gc, name)(x, axis=0), getattr(gc, name)(x)))
+    rng = seeded("blocks", name)
+    values = [0.0, 1.0, 2.0] if dtype == "int32" else [0.0, 1.0, 2.0, NAN, INF, -INF]
+    for shape in ((3, 1), (2, 5), (40, 17), (3, 1023), (2, 1025), (5, 3000)):
+        for weights in (None, np.array([1.0, 0, 0, *[0] * (len(values) - 3)])):
+            rows = rng.choice(values, shape, p=weights).astype(dtype)
+            rows[-1, -1] += 1  # an extreme in the last place, if nothing before it is as large
+            for found, wanted in zip(f(rows), (getattr(np, name)(rows, a) for a in (1, 0, None)), strict=True):
+                np.testing.assert_array_equal(found, wanted, err_msg=str(shape))
 
 
 def test_logsumexp_of_infinities() -> None:

@@ -38,6 +38,11 @@ class _Method(ctypes.Structure):  # PyMethodDef
 
 @lru_cache(maxsize=1)
 def driver() -> Native:
+    """The driver of this process; builtins hold addresses in it, so it stays."""
+    return load_driver()
+
+
+def load_driver() -> Native:
     """The driver in memory, from the cache or compiled."""
     key = cache.make_key("driver")
     entry = cache.load(key)

@@ -109,7 +109,9 @@ def _first_of(lanes: Vectors, address: ir.Value, n: ir.Value, value: ir.Value) -
     def look(i: ir.Value, nearest: Values) -> Values:
         mask = lanes.first(builder.sub(n, i))
         here = lanes.load(lanes.pointer(builder.add(address, builder.mul(i, integer(lanes.bytes)))), mask)
-        found = builder.and_(mask, builder.fcmp_unordered("==", here, wanted))
+        # Where one is NaN, so is the extreme that is looked for.
+        same = builder.or_(builder.fcmp_ordered("==", here, wanted), builder.fcmp_unordered("uno", here, here))
+        found = builder.and_(mask, same)
         positions = builder.add(lanes.splat(builder.trunc(i, I32)), steps)
         return [nearer(builder.select(found, positions, far), nearest[0])]
 
