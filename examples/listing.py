@@ -2,7 +2,8 @@
 
     python examples/listing.py [--steps 200]
 
-Prints the losses of both and the largest relative difference; the exit status is 1 if that exceeds 1e-4.
+Needs TensorFlow, which the `test` and `bench` extras bring.  Prints the losses of both and the largest relative
+difference; the exit status is 1 if that exceeds 1e-4.
 """
 
 from __future__ import annotations
