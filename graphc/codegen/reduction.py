@@ -97,11 +97,13 @@ class Fold:
             f"    {self.best} = {value}",
         ]
 
-    def end_block(self, scope: Scope, start: str, length: str, only: bool = False) -> None:
-        """Fold the block that the loop has filled into the scalar; the `only` block is the scalar."""
+    def end_block(
+        self, scope: Scope, start: str, length: str, address: str | None = None, only: bool = False
+    ) -> None:
+        """Fold the block that the loop has filled, or what lies at `address`; the `only` block is the scalar."""
         if not self.collects:
             return
-        code, block = code_of(self.dtype), self.text.address(self.block)
+        code, block = code_of(self.dtype), address or self.text.address(self.block)
         fold = f"{_BLOCKS[str(self.node.op.combine)]}_{code}({block}, {length})"
         if only and not self.is_position:
             scope.lines.append(f"{self.name} = {fold}")

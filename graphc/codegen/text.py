@@ -57,6 +57,10 @@ class Scope:
         assert self.parent is not None
         self.parent.lines += [self.header, *(INDENT + line for line in self.lines or ["pass"])]
 
+    def close_if_filled(self) -> None:
+        if self.lines:
+            self.close()
+
 
 @dataclass
 class PhaseText:

@@ -1,0 +1,195 @@
+"""The form of a nest's loops: what is loaded, computed and kept, sweep by sweep, and how the work is cut into chunks.
+
+In: a group and its stores, and the product before it, if both are to be one phase.  Out: what graphc.codegen.nest
+prints from: axes of rows and within a row, the sweep of every value, indices, chunks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from graphc.codegen.evaluate import Evaluator, loaded_from
+from graphc.codegen.intrinsics.total import BLOCK
+from graphc.codegen.product import Product
+from graphc.codegen.text import Text
+from graphc.dims import Dim, Poly, blocks, dim_max, floor_div, product, substitute, symbol
+from graphc.graph import Node
+from graphc.schedule.access import Index, canonical, linear, loop_symbol, offset, through_movement
+from graphc.schedule.fuse import REDUCTIONS, domain_of, is_expensive, member_index, reduced, row_index
+from graphc.schedule.shape import is_flat, loads
+from graphc.schedule.storage import Place, Step
+
+CHUNK = 16_384  # elements of a chunk, some 10 us of work
+FLAT = symbol("%i")
+
+
+class Form:
+    """The loops of one group, with the names that graphc.codegen.nest uses."""
+
+    def __init__(self, text: Text, step: Step, before: Product | None = None) -> None:
+        self.text, self.step, self.group, self.before = text, step, step.group, before
+        self.domain = self.group.domain
+        first = self.group.members[0]
+        self.copied = first if self.group.kind == "commit" or first in self.group.reads else None
+        self.made = set() if self.copied is not None else set(self.group.members)
+        self.flat = before is None and is_flat(self.group, self.is_loaded)
+        rank = len(self.domain)
+        split = self.group.inner if self.group.inner is not None else (rank - 1,) if rank > 1 and not self.flat else ()
+        self.inner: tuple[int, ...] = split
+        self.rows = tuple(k for k in range(rank) if k not in self.inner)
+        self.reductions = [m for m in self.group.members if m.op.family in REDUCTIONS and self.copied is None]
+        self.row_set = {r for r in self.reductions if self.is_full(r) and reduced(r) == self.group.inner}
+        self.totals = [r for r in self.reductions if r not in self.row_set]
+        self.total_set = set(self.totals)
+        self.sweep_of: dict[Node, int] = {}
+        for member in self.group.members:
+            self._sweep(member)
+        self.sweep = 0
+        self.kept = self._kept()
+        self.evaluator = Evaluator(text, self._stored)
+
+    # where things are
+
+    def is_loaded(self, node: Node) -> bool:
+        return node not in self.made and (node is self.copied or loaded_from(self.text, node) is not None)
+
+    def _stored(self, node: Node) -> tuple[Place, Index | None] | None:
+        """Where to load a node from: values of other groups, and those of this row that an earlier sweep has stored."""
+        if node is self.copied and self.group.kind == "commit":
+            return self.step.stores[0][1], None
+        if node not in self.made:
+            place = loaded_from(self.text, node)
+            return (place, None) if place is not None else None
+        if node in self.kept and self.sweep_of[node] < self.sweep:
+            place, scratch = self.kept[node]
+            return place, self.scratch_index() if scratch else None
+        return None
+
+    def is_full(self, node: Node) -> bool:
+        """Whether the node's loops run over the whole domain, rather than once a row."""
+        return domain_of(node) == self.domain
+
+    def index_of(self, node: Node) -> Index:
+        """The index at which the loops compute a member, or store it."""
+        if self.flat and node.shape == self.domain and node.op.family not in REDUCTIONS:
+            return self._flat_index()
+        if self.group.inner is None and node.op.family not in REDUCTIONS:
+            return canonical(node.shape)
+        return member_index(self.group, node)
+
+    def _flat_index(self) -> Index:
+        """The index whose position in an array of the domain's shape is the one loop variable."""
+        last = max((k for k, d in enumerate(self.domain) if d != 1), default=0)
+        return tuple(FLAT if k == last else 0 for k in range(len(self.domain)))
+
+    def operand_index(self, reduction: Node) -> Index:
+        """The index at which a reduction reads its operand."""
+        operand = reduction.operands[0]
+        if self.flat:
+            return self._flat_index() if operand.shape == self.domain else canonical(operand.shape)
+        return canonical(operand.shape) if self.is_full(reduction) else row_index(self.group, operand.shape)
+
+    def lies_along(self, reduction: Node) -> tuple[Place, Dim] | None:
+        """Place and position of an operand that the innermost loop would only load, element after element.
+
+        The position is that of the first element of the block, `%j`.
+        """
+        reads = list(through_movement(reduction.operands[0], self.operand_index(reduction)))
+        if len(reads) != 1 or reads[0].guarded or not self.is_loaded(reads[0].node) or not self.is_full(reduction):
+            return None
+        variable = f"%{self.inner[-1]}" if self.inner else "%i"
+        position = offset(reads[0].index, reads[0].node.shape)
+        steps = linear(position)
+        if steps is None or steps.get(variable) != 1:
+            return None
+        place = loaded_from(self.text, reads[0].node)
+        return None if place is None else (place, substitute(position, {variable: symbol("%j")}))
+
+    # sweeps
+
+    def _sweep(self, root: Node) -> None:
+        """Find the sweep in which a node is known; a row reduction is known one sweep after its operand."""
+        stack = [root]
+        while stack:
+            node = stack[-1]
+            operands = () if self.is_loaded(node) else node.operands
+            missing = [o for o in operands if o not in self.sweep_of]
+            if missing and node not in self.sweep_of:
+                stack += missing
+                continue
+            stack.pop()
+            latest = max((self.sweep_of[o] for o in operands), default=0)
+            self.sweep_of[node] = latest + (node in self.row_set)
+
+    def computed_in(self, node: Node) -> int:
+        return self.sweep_of[node] - (node in self.row_set)
+
+    def _kept(self) -> dict[Node, tuple[Place, bool]]:
+        """Expensive values that a later sweep wants again: where they are stored, in scratch if nowhere else."""
+        found: dict[Node, tuple[Place, bool]] = {}
+        placed = dict(reversed(self.step.stores))
+        for root in self.group.members:
+            for node in self._inside(root):
+                if self.is_full(node) and node.op.family not in REDUCTIONS and self._is_worth_keeping(node, root):
+                    found.setdefault(node, (placed[node], False) if node in placed else (self._scratch(node), True))
+        return found
+
+    def _inside(self, root: Node) -> Iterator[Node]:
+        """The members that computing `root` evaluates, down to the first that are expensive."""
+        stack, seen = list(root.operands), set()
+        while stack:
+            n = stack.pop()
+            if n in seen or self.is_loaded(n):
+                continue
+            seen.add(n)
+            if n in self.made:
+                yield n
+            if n.op.family not in REDUCTIONS and not (n in self.made and self._is_worth_keeping(n, root)):
+                stack += n.operands
+
+    def _is_worth_keeping(self, node: Node, root: Node) -> bool:
+        """Whether `root`, in a later sweep, had better load the value than compute it again."""
+        return self.sweep_of[node] < self.computed_in(root) and is_expensive(node)
+
+    def _scratch(self, node: Node) -> Place:
+        chunks = self.chunks()[2]
+        return self.text.scratch(node.dtype, (chunks, *(self.domain[k] for k in self.inner)))
+
+    def scratch_index(self) -> Index:
+        return (symbol("%chunk"), *(loop_symbol(k) if self.domain[k] != 1 else 0 for k in self.inner))
+
+    # chunks
+
+    def chunks(self) -> tuple[Dim, Dim, Dim]:
+        """Length of the axis that is cut, elements of it in a chunk, number of chunks."""
+        if not self.rows:
+            return 1, 1, 1
+        length = self.domain[self.rows[0]] if self.inner else product(self.domain)
+        size = self._rows_of_chunk() if self.inner else CHUNK
+        return length, size, blocks(length, size)
+
+    def _rows_of_chunk(self) -> Dim:
+        row = product(d for k, d in enumerate(self.domain) if k != self.rows[0])
+        if not isinstance(row, int):
+            return dim_max(1, floor_div(CHUNK, dim_max(row, 1)))
+        size = max(1, CHUNK // max(row, 1))
+        if self.totals and not self.by_batch():
+            size = min(size, BLOCK)
+        if self.before is not None:
+            size = min(max(size // self.before.kernel.MR, 1) * self.before.kernel.MR, self.before.kernel.block)
+        return size
+
+    def by_batch(self) -> bool:
+        """Whether column sums run over some of the row axes only, for each batch on its own."""
+        return self.group.inner is not None and self.group.outer not in (None, self.rows) and bool(self.totals)
+
+    def fits(self, product: Product) -> bool:
+        """Whether the loops run over the rows of a product, so that each block of rows can follow the product's."""
+        by_rows = self.group.kind == "nest" and self.copied is None and not self.by_batch() and product.goes_by_rows
+        if not by_rows or self.domain != product.node.shape or len(self.domain) != 2 or self.inner != (1,):
+            return False
+        operands = {self.text.schedule.place[view.base] for view in (product.a, product.b)}
+        if isinstance(self.domain[1], Poly) or any(place in operands for _, place in self.step.stores):
+            return False
+        reads = (r for m in self.group.members for r in loads(m, self.is_loaded) if r.node is product.node)
+        return all(not r.guarded and r.index[0] == canonical(self.domain)[0] for r in reads)
