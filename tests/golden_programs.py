@@ -95,6 +95,13 @@ def in_place_updates() -> Golden:
 
 
 @program
+def waiting_update() -> Golden:
+    """The new value of p waits for the end in the memory that the sum has left."""
+    x, p = gc.input("x", ("n",)), gc.parameter("p", 3.0)
+    return Golden([x], gc.sum(x) * 2.0, _values((9,)), {p: p + 1.0})
+
+
+@program
 def training_step() -> Golden:
     x, t = gc.input("x", ("batch", 20), gc.float32), gc.input("t", ("batch", 10), gc.float32)
     model = gc.nn.Sequential([gc.nn.Dense(10, activation="relu"), gc.nn.Dense(10, activation="softmax")], seed=0)

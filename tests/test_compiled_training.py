@@ -247,3 +247,25 @@ def test_a_model_pickled_with_its_step_keeps_sharing() -> None:
     assert before == [w.value.tobytes() for w in training.model.parameters()]
     step(x, t)
     assert all(w.value.tobytes() != old for w, old in zip(nodes, before, strict=True))
+
+
+# The same machine code without its updates
+
+
+def test_without_updates_gives_the_outputs_and_changes_nothing() -> None:
+    training = Training()
+    x, t = samples(40)
+    frozen = training.step.without_updates()
+    assert frozen is not None
+    before = [p.value for p in training.updates]
+    values = [float(frozen(x, t)["loss"]), *frozen.run(x=x, t=t, batch_size=40)["loss"]]
+    values.append(float(pickle.loads(pickle.dumps(frozen))(x, t)["loss"]))
+    for parameter, value in zip(training.updates, before, strict=True):
+        assert parameter.value.tobytes() == value.tobytes(), parameter.name
+    assert set(map(float, values)) == {float(training.step(x, t)["loss"])}
+    assert frozen(x, t)["loss"] != values[0]  # it sees what the step has learned
+
+
+def test_an_output_computed_with_an_update_in_one_sweep_needs_a_compilation_of_its_own() -> None:
+    p = gc.parameter("p", np.zeros(3))
+    assert gc.compile([], p + 1.0, updates={p: p + 1.0}).without_updates() is None

@@ -70,6 +70,7 @@ def emit(
         buffers=tuple(_buffer(text, k) for k in range(len(schedule.buffers))),
         phases=tuple(Phase(p.title, p.total("chunks"), p.total("flops"), p.total("nbytes")) for p in text.phases),
         failures=tuple(Failure(*f) for f in text.failures),
+        for_outputs=_for_outputs(text),
         records={**records, **recorded},
     )
 
@@ -86,3 +87,22 @@ def _buffer(text: Text, number: int) -> Buffer:
     """The memory of a buffer; none where no phase refers to it."""
     use = text.uses.get(number)
     return Buffer(0, 0, 0) if use is None else Buffer(text.schedule.buffer_bytes(number), use.first, use.last)
+
+
+def _for_outputs(text: Text) -> tuple[int, ...] | None:
+    """The phases that the outputs need, or None if one of them writes a parameter as well."""
+    waiting = [s.group for s in text.schedule.steps if any(p.kind == "output" for _, p in s.stores)]
+    needed: set[Group] = set()
+    while waiting:
+        group = waiting.pop()
+        if group not in needed:
+            needed.add(group)
+            waiting += group.needs
+    found = []
+    for k, phase in enumerate(text.phases):
+        steps = [s for segment in (phase, *phase.segments) for s in segment.steps]
+        if any(s.group in needed for s in steps):
+            if any(p.kind == "parameter" for s in steps for _, p in s.stores):
+                return None
+            found.append(k)
+    return tuple(found)

@@ -18,7 +18,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -80,7 +80,16 @@ class Program:
     buffers: tuple[Buffer, ...]
     phases: tuple[Phase, ...]
     failures: tuple[Failure, ...]
+    for_outputs: tuple[int, ...] | None = None  # phases that the outputs need; None if one of them writes a parameter
     records: Mapping[str, Any] = field(default_factory=dict)  # what the passes and the scheduler did, for explain()
+
+    def without_updates(self) -> Program | None:
+        """The program with only the phases that its outputs need; None if those change a parameter."""
+        if self.for_outputs is None:
+            return None
+        kept = set(self.for_outputs)
+        phases = tuple(h if k in kept else replace(h, chunks=0, flops=0, nbytes=0) for k, h in enumerate(self.phases))
+        return replace(self, phases=phases, writes=())
 
     def word(self, kind: str, index: int) -> int:
         """The frame word of an input, output, parameter, constant, value, buffer or phase."""
@@ -130,6 +139,7 @@ def _plain(p: Program) -> dict[str, Any]:
         "buffers": [[to_plain(b.nbytes), b.first, b.last] for b in p.buffers],
         "phases": [[h.title, to_plain(h.chunks), to_plain(h.flops), to_plain(h.nbytes)] for h in p.phases],
         "failures": [[f.text, f.line] for f in p.failures],
+        "for_outputs": p.for_outputs,
         "records": p.records,
     }
 
@@ -154,5 +164,6 @@ def _program(d: Mapping[str, Any]) -> Program:
         buffers=tuple(Buffer(from_plain(n), first, last) for n, first, last in d["buffers"]),
         phases=tuple(Phase(t, from_plain(c), from_plain(f), from_plain(n)) for t, c, f, n in d["phases"]),
         failures=tuple(Failure(*f) for f in d["failures"]),
+        for_outputs=None if d["for_outputs"] is None else tuple(d["for_outputs"]),
         records=d["records"],
     )

@@ -193,11 +193,13 @@ class Model:
 
     def _function(self, kind: str, *arrays: Array) -> Any:
         """The compiled function of this kind for samples of these dtypes and shapes."""
-        key = (kind, *((a.dtype.str, a.shape[1:]) for a in arrays))
-        if key not in self._functions:
-            with self._all_or_nothing():
-                self._functions[key] = self._declare(kind, *arrays)
-        return self._functions[key]
+        samples = tuple((a.dtype.str, a.shape[1:]) for a in arrays)
+        if (kind, samples) not in self._functions:
+            step = self._functions.get(("fit", samples)) if kind == "evaluate" else None
+            with self._all_or_nothing():  # what fit has compiled serves evaluate too
+                found = step.without_updates() if step is not None else None
+                self._functions[kind, samples] = found if found is not None else self._declare(kind, *arrays)
+        return self._functions[kind, samples]
 
     def _all_or_nothing(self) -> AbstractContextManager[None]:
         """A child that makes parameters at its first call takes them back here if a declaration fails."""

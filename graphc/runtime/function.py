@@ -52,6 +52,7 @@ class CompiledFunction:
         stats: Mapping[str, Any],
     ) -> None:
         self._program, self._structure, self._rebuild, self._stats = program, structure, rebuild, dict(stats)
+        self._native, self._states = native, states
         self._machine = Machine(program, native, states)
         self._enter = self._machine.enter_new
         self._kind = np.ndarray if self._machine.single else tuple
@@ -124,6 +125,17 @@ class CompiledFunction:
         from graphc.runtime.steps import run
 
         return unflatten(self._structure, run(self._machine, self._inputs((), arrays), batch_size, order))
+
+    def without_updates(self) -> CompiledFunction | None:
+        """The same function with all parameters left as they are, by the same machine code.
+
+        None where an output is computed in one sweep with the new value of a parameter: then compile it anew.
+        """
+        program = self._program.without_updates()
+        if program is None:
+            return None
+        again = (CompiledFunction.without_updates, (self,))
+        return CompiledFunction(program, self._native, self._states, self._structure, rebuild=again, stats=self._stats)
 
     @property
     def name(self) -> str:

@@ -75,6 +75,7 @@ class _Placing:
         self.constants = [n for n in graph.nodes if n.op.name == "constant" and n.ndim]
         self.commits: list[Group] = []
         self.copies: set[Group] = set()
+        self.wanted = set(Graph(tuple(outputs)).nodes)
         self._place_leaves(parameters)
         stored = self._stored_nodes()
         self._place_outputs(outputs)
@@ -145,7 +146,7 @@ class _Placing:
             self._commit(value, waiting, target, [group])
 
     def _commit(self, value: Node, waiting: Place, target: Place, needs: Sequence[Group]) -> None:
-        group = Group("commit", value.shape, [value], needs=set(needs))
+        group = Group("commit", value.shape, [value], needs=set(needs), reads={value})
         self.stores[group] = [(value, waiting), (value, target)]
         self.commits.append(group)
 
@@ -156,6 +157,8 @@ class _Placing:
     def _may_write(self, group: Group, parameter: Node, value: Node) -> bool:
         if group.kind != "nest" or value.shape != group.domain:
             return False
+        if not group.domain and any(m in self.wanted for m in group.members):
+            return False  # a copy of one value, for phases that a call without updates can leave out
         if value.op.family not in (Family.ELEMENTWISE, Family.ITEM) or group.reduces or self._may_fail(group):
             return False
         for member in group.members:
@@ -193,7 +196,7 @@ class _Placing:
                 old = next((n for n in dying if n.dtype.size == node.dtype.size), None)
                 if old is not None and node.op.family is not Family.REDUCTION:
                     dying = [n for n in dying if n is not old]
-                    self._replace(group, node, place, self.place[old])
+                    self._replace(node, place, self.place[old])
 
     def _is_single_sweep(self, group: Group) -> bool:
         """Whether each element is read and written once, at the same time."""
@@ -209,9 +212,11 @@ class _Placing:
         reads = [r for m in group.members for r in self.fusion.sources(m) if r.node is node]
         return all(not r.guarded and r.index == member_index(group, node) for r in reads)
 
-    def _replace(self, group: Group, node: Node, place: Place, other: Place) -> None:
+    def _replace(self, node: Node, place: Place, other: Place) -> None:
+        """Move a stored node; the group that commits it looks for it there too."""
         self.place[node] = other
-        self.stores[group] = [(n, other if n is node and p == place else p) for n, p in self.stores[group]]
+        for group, stores in self.stores.items():
+            self.stores[group] = [(n, other if n is node and p == place else p) for n, p in stores]
 
     def _order(self) -> list[Group]:
         """Groups after what they need; those that write parameters as late as may be, so that they stand together."""
