@@ -528,6 +528,7 @@ import os, signal, threading, time
 import numpy as np, small_programs as small
 state = small.weights(200_000)
 learner = small.learner(state)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
 sent = []
 
 def interrupt():
