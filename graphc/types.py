@@ -79,11 +79,6 @@ def as_dtype(value: Any) -> DType:
     return DTYPES[name]
 
 
-def promote(*dtypes: DType) -> DType:
-    """The dtype in which operands of these dtypes meet, as NumPy 2 has it."""
-    return as_dtype(np.result_type(*(d.numpy for d in dtypes)))
-
-
 def float_for(dtype: DType) -> DType:
     """The float dtype in which a float function of `dtype` is computed, as NumPy has it (float64 for integers)."""
     return dtype if dtype.is_float else float64

@@ -149,10 +149,6 @@ class Lanes:
         """-a where the sign bit is set, else a; bit for bit, zeros included."""
         return self.as_float(self.builder.xor(self.as_int(a), sign_bit))
 
-    def to_int(self, a: ir.Value) -> ir.Value:
-        """Truncates; the value must be in range."""
-        return self.builder.fptosi(a, self.int)
-
     def from_int(self, a: ir.Value) -> ir.Value:
         return self.builder.sitofp(a, self.float)
 
