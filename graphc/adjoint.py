@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 from graphc.declare import BUILDER, FUNCTIONS, astype, constant
@@ -104,12 +105,28 @@ def _walk(y: Node, targets: Sequence[Node], seed: Node) -> dict[Node, Node]:
 
 
 def _sum(parts: Sequence[Node]) -> Node:
-    """The sum of cotangents; guards that all of them share stay outside."""
+    """The sum of cotangents; guards that all of them share stay outside.
+
+    Where the guards differ, the sum is 0 unless one of them holds, and says so: it is guarded by that.
+    """
     guards, terms = _share_guards(parts)
     total = terms[0]
     for term in terms[1:]:
         total = total + term
-    return _guarded(total, guards)
+    return _guarded(total, guards or _any_of([_peel(p)[0] for p in parts]))
+
+
+def _any_of(alternatives: Sequence[tuple[_Guard, ...]]) -> tuple[_Guard, ...]:
+    """One guard that holds where all guards of one of the alternatives do; none if one has no guards."""
+    if not all(alternatives):
+        return ()
+    some = reduce(FUNCTIONS["logical_or"], (reduce(FUNCTIONS["logical_and"], map(_holds, g)) for g in alternatives))
+    return (_Guard(some, True),)
+
+
+def _holds(guard: _Guard) -> Node:
+    out: Node = guard.condition if guard.truth else FUNCTIONS["logical_not"](guard.condition)
+    return out
 
 
 @dataclass(frozen=True)

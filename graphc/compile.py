@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from graphc.dims import symbols
+from graphc.declare import Number, convert
+from graphc.dims import Poly, symbols
 from graphc.errors import DeclarationError, DTypeError, ShapeError
 from graphc.graph import Graph, Node, describe
 from graphc.line import users_line
@@ -87,6 +88,7 @@ def compile(
         leaves, structure = flatten(outputs)
     except RecursionError:
         raise DeclarationError("the outputs hold themselves; give a node, or a tuple, list or dict of nodes") from None
+    leaves = [convert(leaf) if isinstance(leaf, (Poly, Number)) else leaf for leaf in leaves]
     for leaf in leaves:
         if not isinstance(leaf, Node):
             raise DeclarationError(f"an output is a node, got {leaf!r}")
@@ -95,6 +97,7 @@ def compile(
     new_values = [_new_value(p, v) for p, v in updates.items()]
     graph = Graph((*leaves, *new_values), listed)
     _check_reached(graph)
+    _check_dimensions(graph)
     unit = _Unit(name or "function", graph, structure, tuple(updates), options or Options())
     return _compile(unit)
 
@@ -193,6 +196,23 @@ def _check_reached(graph: Graph) -> None:
         if node not in listed:
             missing = f"{describe(node)}, which is not listed among the inputs"
             raise DeclarationError(f"the outputs need {missing}\n  at {users_line()}")
+
+
+def _check_dimensions(graph: Graph) -> None:
+    """Every dimension must be known from the shapes of the inputs."""
+    known = set(_symbols(graph))
+    for node in graph.nodes:
+        for name in sorted(_named((*(t.shape for t in node.types), *node.attrs.values()))):
+            if name not in known:
+                text = f"no input has the dimension {name!r}, which this needs: {describe(node)}"
+                raise DeclarationError(f"{text}\n  list an input whose shape tells it\n  at {users_line()}")
+
+
+def _named(value: Any) -> set[str]:
+    """Names of the dimensions in nested tuples."""
+    if isinstance(value, tuple):
+        return set().union(*map(_named, value))
+    return symbols(value) if isinstance(value, Poly) else set()
 
 
 def _symbols(graph: Graph) -> list[str]:

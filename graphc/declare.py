@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 import graphc.ops  # noqa: F401  (fills the registry)
+from graphc.dims import Poly
 from graphc.errors import DeclarationError, DTypeError, GraphcError, ShapeError
 from graphc.graph import Identity, Literal, Node, describe, make
 from graphc.line import users_line
@@ -21,7 +23,6 @@ from graphc.state import State
 from graphc.types import DType, TensorType, as_dtype, as_shape, bool_, float64, float_for, int64, shape_text
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
-_WEAK = {bool: bool_, int: int64, float: float64}  # Python scalars never widen what they meet
 
 
 def input(name: str, shape: Any, dtype: Any = float64) -> Node:
@@ -85,11 +86,36 @@ def as_array(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
     return array.astype(dtype.numpy)
 
 
+class Number:
+    """A Python float that is known at the call: what becomes of a dimension in arithmetic with floats.
+
+    It is computed in float64, and is as weak as a Python float: it takes the dtype of the arrays it meets.
+    """
+
+    __slots__ = ("node",)
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    def __repr__(self) -> str:
+        return f"<number that the call knows (declared at {self.node.line})>"
+
+
+_WEAK = {bool: bool, int: int, float: float, Poly: int, Number: float}  # none of these widens what it meets
+
+
 def convert(value: Any, weak: DType | None = None) -> Node:
-    """A node for `value`; a Python scalar takes the dtype `weak`."""
+    """A node for `value`; a Python scalar, a dimension and a Number take the dtype `weak`."""
     if isinstance(value, Node):
         value.type  # noqa: B018  (a node with several results is refused here)
         return value
+    if isinstance(value, Poly):
+        dtype = int64 if weak in (None, bool_) else weak
+        place = make(REGISTRY["_iota"], (), {"start": value, "size": 1, "dtype": dtype})
+        value = make(REGISTRY["reshape"], (place,), {"shape": ()})
+        return value if weak is None else astype(value, weak)
+    if isinstance(value, Number):
+        return astype(value.node, weak or float64)
     if type(value) in _WEAK and weak is not None:
         return constant(_checked(value, weak), weak)
     return constant(value)
@@ -114,7 +140,7 @@ def result_dtype(*values: Any) -> DType:
     graphc.float32
     """
     terms: list[Any] = [v.dtype.numpy if isinstance(v, Node) else v for v in _strong(values)]
-    scalars = [type(t)(1) for t in terms if type(t) in _WEAK]  # the value does not matter, only its type
+    scalars = [_WEAK[type(t)](1) for t in terms if type(t) in _WEAK]  # the value does not matter, only its type
     return as_dtype(np.result_type(*(t for t in terms if type(t) not in _WEAK), *scalars))
 
 
@@ -263,18 +289,41 @@ def _attach_operators() -> None:
 
         return method
 
+    def of_numbers(name: str, swapped: bool) -> Callable[[Any, Any], Any]:
+        return lambda self, other: _with_number(name, *((other, self) if swapped else (self, other)))
+
     for short, name in (_OPERATORS | _COMPARISONS).items():
         setattr(Node, f"__{short}__", binary(name, False))
+        setattr(Number, f"__{short}__", of_numbers(name, False))
         if short in _OPERATORS:
             setattr(Node, f"__r{short}__", binary(name, True))
+            setattr(Number, f"__r{short}__", of_numbers(name, True))
     for short, name in _UNARY.items():
         setattr(Node, f"__{short}__", lambda self, name=name: FUNCTIONS[name](self))
+        setattr(Number, f"__{short}__", lambda self, name=name: Number(FUNCTIONS[name](self.node)))
+
+
+def _with_number(name: str, *operands: Any) -> Any:
+    """Arithmetic in which a dimension is a number: a Number where only Python scalars meet it, else a node."""
+    if all(type(v) in _WEAK for v in operands):
+        out = FUNCTIONS[name](*(convert(v, float64) for v in operands))
+        return Number(out) if out.dtype == float64 else out
+    return FUNCTIONS[name](*operands)
 
 
 def _array_ufunc(self: Node, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
     if method != "__call__" or kwargs:
         raise DeclarationError(f"np.{ufunc.__name__}: {method} and keywords {sorted(kwargs)} do not apply to nodes")
     return _numpy_function(ufunc.__name__)(*args)
+
+
+def _dimension_ufunc(self: Poly, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
+    """NumPy's functions of dimensions: those of integers give a dimension again."""
+    short = {name: short for short, name in _OPERATORS.items()}.get(NUMPY_NAMES.get(ufunc.__name__, ufunc.__name__))
+    if short in ("add", "sub", "mul", "floordiv", "mod") and all(isinstance(a, (Poly, np.integer)) for a in args):
+        first, second = (a if isinstance(a, Poly) else int(a) for a in args)
+        return getattr(operator, short)(first, second)
+    return _array_ufunc(convert(self), ufunc, method, *args, **kwargs)
 
 
 def _array_function(self: Node, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
@@ -329,6 +378,9 @@ def _getitem(self: Node, key: Any) -> Node:
 
 
 _attach_operators()
+Poly.beyond = staticmethod(lambda short, first, second: _with_number(_OPERATORS[short], first, second))
+Poly.__array_ufunc__ = _dimension_ufunc  # type: ignore[attr-defined]
+Number.__array_ufunc__ = _array_ufunc  # type: ignore[attr-defined]
 for _name, _method in {
     "__array_ufunc__": _array_ufunc,
     "__array_function__": _array_function,

@@ -6,10 +6,12 @@ serves index expressions of the code generator, where loop variables are symbols
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import Any, Union
+from functools import cached_property, lru_cache, partial
+from numbers import Integral
+from typing import Any, ClassVar, Union
 
 Dim = Union[int, "Poly"]
 Monomial = tuple[tuple["Atom", int], ...]
@@ -50,12 +52,17 @@ class Atom:
 class Poly:
     """A polynomial with integer coefficients in normal form; made by arithmetic, never directly.
 
+    Arithmetic with integers gives a dimension again.  `beyond(name, first, second)`, which graphc.declare fills in,
+    does all other arithmetic: there the dimension is a number.
+
     >>> n = symbol("n")
     >>> (n + 1) * (n - 1) == n * n - 1
     True
     """
 
     __slots__ = ("terms", "_hash")
+
+    beyond: ClassVar[Any]
 
     def __init__(self, terms: tuple[tuple[Monomial, int], ...]) -> None:
         self.terms = terms
@@ -68,15 +75,25 @@ class Poly:
         return self._hash
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Poly) and self.terms == other.terms
+        return self.terms == other.terms if isinstance(other, Poly) else NotImplemented
+
+    def _meet(self, name: str, other: Any, swapped: bool = False) -> Any:
+        """Arithmetic with what is neither an int nor a dimension."""
+        whole = isinstance(other, Integral)
+        pair = (self, int(other) if whole else other)
+        return (getattr(operator, name) if whole else partial(Poly.beyond, name))(*pair[:: -1 if swapped else 1])
 
     def __add__(self, other: Dim) -> Dim:
+        if type(other) is not Poly and type(other) is not int:
+            return self._meet("add", other)  # type: ignore[no-any-return]
         total = dict(self.terms)
         for monomial, coefficient in _terms(other):
             total[monomial] = total.get(monomial, 0) + coefficient
         return _normal(total)
 
     def __mul__(self, other: Dim) -> Dim:
+        if type(other) is not Poly and type(other) is not int:
+            return self._meet("mul", other)  # type: ignore[no-any-return]
         total: dict[Monomial, int] = {}
         for m1, c1 in self.terms:
             for m2, c2 in _terms(other):
@@ -84,29 +101,50 @@ class Poly:
                 total[monomial] = total.get(monomial, 0) + c1 * c2
         return _normal(total)
 
+    def __radd__(self, other: Any) -> Any:
+        return self + other if type(other) is int else self._meet("add", other, swapped=True)
+
+    def __rmul__(self, other: Any) -> Any:
+        return self * other if type(other) is int else self._meet("mul", other, swapped=True)
+
     def __neg__(self) -> Dim:
         return self * -1
 
-    def __sub__(self, other: Dim) -> Dim:
-        return self + (other * -1)
+    def __pos__(self) -> Dim:
+        return self
 
-    def __rsub__(self, other: Dim) -> Dim:
-        return (self * -1) + other
+    def __sub__(self, other: Any) -> Any:
+        return self + other * -1 if type(other) is Poly or type(other) is int else self._meet("sub", other)
 
-    def __floordiv__(self, other: Dim) -> Dim:
-        return floor_div(self, other)
+    def __rsub__(self, other: Any) -> Any:
+        return self * -1 + other if type(other) is int else self._meet("sub", other, swapped=True)
 
-    def __rfloordiv__(self, other: Dim) -> Dim:
-        return floor_div(other, self)
+    def __floordiv__(self, other: Any) -> Any:
+        return floor_div(self, other) if type(other) is Poly or type(other) is int else self._meet("floordiv", other)
 
-    def __mod__(self, other: Dim) -> Dim:
+    def __rfloordiv__(self, other: Any) -> Any:
+        return floor_div(other, self) if type(other) is int else self._meet("floordiv", other, swapped=True)
+
+    def __mod__(self, other: Any) -> Any:
+        if type(other) is not Poly and type(other) is not int:
+            return self._meet("mod", other)
         return self - floor_div(self, other) * other
 
-    def __rmod__(self, other: Dim) -> Dim:
-        return other - floor_div(other, self) * self
+    def __rmod__(self, other: Any) -> Any:
+        return other - floor_div(other, self) * self if type(other) is int else self._meet("mod", other, swapped=True)
 
-    __radd__ = __add__
-    __rmul__ = __mul__
+    def __pow__(self, other: Any) -> Any:
+        whole = isinstance(other, Integral) and int(other) >= 0
+        return product([self] * int(other)) if whole else Poly.beyond("pow", self, other)
+
+    def __rpow__(self, other: Any) -> Any:
+        return Poly.beyond("pow", other, self)
+
+    def __truediv__(self, other: Any) -> Any:
+        return Poly.beyond("truediv", self, other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return Poly.beyond("truediv", other, self)
 
     def __bool__(self) -> bool:
         return True  # the zero polynomial is the int 0

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphc.declare import BUILDER, Builder
+from graphc.dims import same
 from graphc.graph import Graph, Identity, Node, make, map_graph
+from graphc.line import standing_at
 from graphc.op import REGISTRY
 
 ANY = "*"  # the op of a rule that looks at every node
@@ -57,8 +59,11 @@ def _replaced(graph: Graph, instead: dict[Node, Node]) -> Graph:
 
 
 def rebuilt(node: Node, operands: Sequence[Node]) -> Node:
-    """The node on other operands; the node itself if they are its own."""
-    return node if all(map(operator.is_, operands, node.operands)) else make(node.op, operands, node.attrs)
+    """The node on other operands, at the same line; the node itself if they are its own."""
+    if all(map(operator.is_, operands, node.operands)):
+        return node
+    with standing_at(node.line):
+        return make(node.op, operands, node.attrs)
 
 
 class _Walk:
@@ -110,13 +115,13 @@ class _Walk:
         after = rebuilt(node, [self.settled[o] for o in node.operands])
         if after is not node:
             return after
-        for rule in (*self.by_op.get(node.op.name, ()), *self.general):
-            result = rule.apply(BUILDER, node)
-            if isinstance(result, Node) and result is not node:
-                assert result.types == node.types, f"rule {rule.name!r} made {result.types} of {node.types}"
-                self.fired[rule.name] += 1
-                return result
-        return self._with_settled_graphs(node)
+        with standing_at(node.line):
+            for rule in (*self.by_op.get(node.op.name, ()), *self.general):
+                result = rule.apply(BUILDER, node)
+                if isinstance(result, Node) and result is not node:
+                    self.fired[rule.name] += 1
+                    return _named_as(node, result, rule)
+            return self._with_settled_graphs(node)
 
     def _with_settled_graphs(self, node: Node) -> Node:
         """The node with the graphs that it holds rewritten as well; their inputs stay."""
@@ -127,6 +132,17 @@ class _Walk:
         for _, fired in inner.values():
             self.fired += fired
         return make(node.op, node.operands, {**node.attrs, **{k: graph for k, (graph, _) in inner.items()}})
+
+
+def _named_as(node: Node, result: Node, rule: Rule) -> Node:
+    """The result of a rule with the node's own names for its dimensions, where equal symbols have two."""
+    if result.types == node.types:
+        return result
+    fits = [t.dtype for t in result.types] == [node.dtype] and result.ndim == node.ndim
+    fits = fits and not any(same(p, q) is False for p, q in zip(result.shape, node.shape, strict=True))
+    assert fits, f"rule {rule.name!r} made {result.types} of {node.types}"
+    renamed: Node = BUILDER.reshape(result, node.shape)
+    return renamed
 
 
 # What rules look for.

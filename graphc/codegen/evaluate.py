@@ -7,7 +7,7 @@ and compute nothing; equal elements are computed once a scope.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 from graphc.codegen.text import Scope, Text, code_of
@@ -37,11 +37,13 @@ class _Result:
 
 
 Key = Node | _Result  # what an element belongs to
+Steps = Generator[tuple[Node, Index, Scope], Any, str]  # an evaluation: asks for other elements, returns a name
 
 
 def loaded_from(text: Text, node: Node) -> Place | None:
     """The place of a node that kernels load; movement is looked through even if its result is stored for others."""
-    return None if node.op.family is Family.MOVEMENT else text.schedule.place.get(node)
+    computed = node.op.family is Family.MOVEMENT or (node.op.name == "constant" and not node.ndim)
+    return None if computed else text.schedule.place.get(node)
 
 
 class Evaluator:
@@ -59,6 +61,25 @@ class Evaluator:
 
     def value(self, node: Node, index: Index, scope: Scope) -> str:
         """The name of the element of `node` at `index`, in the scope or around it."""
+        return self._finished(self._value(node, index, scope))
+
+    def _finished(self, first: Steps) -> str:
+        """What an evaluation comes to.  The stack is a list: a graph may be deeper than Python's."""
+        stack: list[Steps] = [first]
+        answer: str | None = None
+        while stack:
+            try:
+                wanted = stack[-1].send(answer)
+            except StopIteration as done:
+                stack.pop()
+                answer = str(done.value)
+            else:
+                stack.append(self._value(*wanted))
+                answer = None
+        assert answer is not None
+        return answer
+
+    def _value(self, node: Node, index: Index, scope: Scope) -> Steps:
         known = scope.find((node, index))
         if known is not None:
             return known
@@ -69,17 +90,17 @@ class Evaluator:
         if family is Family.LEAF:
             return self.text.constant(node.attrs["value"].array, node.dtype)
         if family is Family.MOVEMENT:
-            return self._moved(node, index, scope)
+            return (yield from self._moved(node, index, scope))
         if family is Family.ITEM:
             source = node.operands[0]
-            return self._expression(source, index, scope, int(node.attrs["index"]))
+            return (yield from self._expression(source, index, scope, int(node.attrs["index"])))
         if family is Family.ELEMENTWISE:
-            return self._expression(node, index, scope, 0)
+            return (yield from self._expression(node, index, scope, 0))
         if family is Family.INDEX:
-            position = f"to_{code_of(node.dtype)}({self.text.dim(index[0])})"
+            position = f"to_{code_of(node.dtype)}({self.text.dim(index[0] + node.attrs['start'])})"
             return self._emit(node, index, scope, position, loop_axes(index[0]), ())
         if family is Family.GATHER:
-            return self._gathered(node, index, scope)
+            return (yield from self._gathered(node, index, scope))
         raise AssertionError(f"{describe(node)} is read where it is not at hand")
 
     def _emit(
@@ -108,8 +129,10 @@ class Evaluator:
         text = self.text.load(place, node.dtype, self.text.dim(position))
         return self._emit(node, index, scope, text, axes, tuple(f"i{a[1:]}" for a in axes))
 
-    def _expression(self, node: Node, index: Index, scope: Scope, result: int) -> str:
-        operands = tuple(self.value(o, aligned(index, o.shape), scope) for o in node.operands)
+    def _expression(self, node: Node, index: Index, scope: Scope, result: int) -> Steps:
+        operands: tuple[str, ...] = ()
+        for o in node.operands:
+            operands += ((yield o, aligned(index, o.shape), scope),)
         body: Any = node.op.body
         if isinstance(body, tuple):
             body = body[result]
@@ -139,35 +162,38 @@ class Evaluator:
 
     # movement
 
-    def _moved(self, node: Node, index: Index, scope: Scope) -> str:
+    def _moved(self, node: Node, index: Index, scope: Scope) -> Steps:
         found = pieces(node, index)
         if len(found) == 1 and not found[0].inside and not found[0].multiples:
-            return self.value(node.operands[found[0].operand], found[0].index, scope)
+            return str((yield node.operands[found[0].operand], found[0].index, scope))
         name = self.text.fresh()
         home = self._home(scope, set().union(*(loop_axes(i) for i in index)))
         fill = self.text.constant(node.attrs.get("fill", 0), node.dtype)
-        self._choose(node, found, name, fill, home)
+        yield from self._choose(node, found, name, fill, home)
         self.define(home, node, index, name)
         return name
 
-    def _choose(self, node: Node, found: list[Piece], name: str, fill: str, scope: Scope) -> None:
+    def _choose(self, node: Node, found: list[Piece], name: str, fill: str, scope: Scope) -> Steps:
         """`name = ` the first piece whose conditions hold, else the fill."""
         for n, piece in enumerate(found):
             condition = self._condition(piece)
             if condition is None:
                 if n == 0:
-                    scope.lines.append(f"{name} = {self.value(node.operands[piece.operand], piece.index, scope)}")
-                    return
-                self._branch(node, piece, name, "else:", scope)
-                return
-            self._branch(node, piece, name, f"{'if' if n == 0 else 'elif'} {condition}:", scope)
+                    value = yield node.operands[piece.operand], piece.index, scope
+                    scope.lines.append(f"{name} = {value}")
+                    return name
+                yield from self._branch(node, piece, name, "else:", scope)
+                return name
+            yield from self._branch(node, piece, name, f"{'if' if n == 0 else 'elif'} {condition}:", scope)
         scope.lines += ["else:", f"    {name} = {fill}"]
+        return name
 
-    def _branch(self, node: Node, piece: Piece, name: str, header: str, scope: Scope) -> None:
+    def _branch(self, node: Node, piece: Piece, name: str, header: str, scope: Scope) -> Steps:
         branch = Scope(scope, header, guard=True)
-        value = self.value(node.operands[piece.operand], piece.index, branch)
+        value = yield node.operands[piece.operand], piece.index, branch
         branch.lines.append(f"{name} = {value}")
         branch.close()
+        return name
 
     def _condition(self, piece: Piece) -> str | None:
         tests = []
@@ -181,10 +207,10 @@ class Evaluator:
 
     # reads at positions
 
-    def _gathered(self, node: Node, index: Index, scope: Scope) -> str:
+    def _gathered(self, node: Node, index: Index, scope: Scope) -> Steps:
         source, positions = node.operands
         axis = node.attrs["axis"]
-        at = self.position(node, positions, source.shape[axis], index, scope)
+        at = yield from self._position(node, positions, source.shape[axis], index, scope)
         where = list(aligned(index, source.shape))
         where[axis] = symbol(f"%{at}")
         view = strided(source)
@@ -193,12 +219,15 @@ class Evaluator:
         else:
             base, position = view.base, _of_view(view, where)
         axes = set().union(*(loop_axes(i) for i in where)) - {f"%{at}"}
-        text = self.text.load(self.text.schedule.place[base], node.dtype, self.text.dim(position))
+        text = self.text.load(self.text.schedule.place[base], node.dtype, self.text.dim(position), source.shape[axis])
         return self._emit(node, index, scope, text, axes, (at,))
 
     def position(self, node: Node, positions: Node, size: Dim, index: Index, scope: Scope) -> str:
         """The checked position that an index operand holds, as int64."""
-        raw = self.value(positions, aligned(index, positions.shape), scope)
+        return self._finished(self._position(node, positions, size, index, scope))
+
+    def _position(self, node: Node, positions: Node, size: Dim, index: Index, scope: Scope) -> Steps:
+        raw = yield positions, aligned(index, positions.shape), scope
         if positions.dtype == uint64:  # what int64 does not hold must not come back as a position from the end
             raw = f"fmin({raw}, {self.text.constant(2**63 - 1, uint64)})"
         if positions.dtype != int64:

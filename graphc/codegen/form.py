@@ -31,7 +31,7 @@ class Form:
         self.domain = self.group.domain
         first = self.group.members[0]
         self.copied = first if self.group.kind == "commit" or first in self.group.reads else None
-        self.made = set() if self.copied is not None else set(self.group.members)
+        self.made = {} if self.copied is not None else dict.fromkeys(self.group.members)
         self.flat = before is None and is_flat(self.group, self.is_loaded)
         rank = len(self.domain)
         split = self.group.inner if self.group.inner is not None else (rank - 1,) if rank > 1 and not self.flat else ()
@@ -71,11 +71,11 @@ class Form:
 
     def index_of(self, node: Node) -> Index:
         """The index at which the loops compute a member, or store it."""
-        if self.flat and node.shape == self.domain and node.op.family not in REDUCTIONS:
+        if node in self.row_set or node in self.total_set:
+            return member_index(self.group, node)
+        if self.flat and node.shape == self.domain:
             return self._flat_index()
-        if self.group.inner is None and node.op.family not in REDUCTIONS:
-            return canonical(node.shape)
-        return member_index(self.group, node)
+        return canonical(node.shape) if self.group.inner is None else member_index(self.group, node)
 
     def _flat_index(self) -> Index:
         """The index whose position in an array of the domain's shape is the one loop variable."""
@@ -164,12 +164,12 @@ class Form:
         """Length of the axis that is cut, elements of it in a chunk, number of chunks."""
         if not self.rows:
             return 1, 1, 1
-        length = self.domain[self.rows[0]] if self.inner else product(self.domain)
+        length = self.domain[self.row_axes()[0]] if self.inner else product(self.domain)
         size = self._rows_of_chunk() if self.inner else CHUNK
         return length, size, blocks(length, size)
 
     def _rows_of_chunk(self) -> Dim:
-        row = product(d for k, d in enumerate(self.domain) if k != self.rows[0])
+        row = product(d for k, d in enumerate(self.domain) if k != self.row_axes()[0])
         if not isinstance(row, int):
             return dim_max(1, floor_div(CHUNK, dim_max(row, 1)))
         size = max(1, CHUNK // max(row, 1))
@@ -182,6 +182,18 @@ class Form:
     def by_batch(self) -> bool:
         """Whether column sums run over some of the row axes only, for each batch on its own."""
         return self.group.inner is not None and self.group.outer not in (None, self.rows) and bool(self.totals)
+
+    def batch_axes(self) -> tuple[int, ...]:
+        """The row axes over which column sums are apart."""
+        return tuple(k for k in self.rows if k not in (self.group.outer or ())) if self.by_batch() else ()
+
+    def row_axes(self) -> tuple[int, ...]:
+        """The row axes in the order of their loops; the first is cut into chunks, so it is none that is summed over.
+
+        Totals and column sums over all rows are the exception: each chunk has partial ones.
+        """
+        batch = self.batch_axes()
+        return (*batch, *(k for k in self.rows if k not in batch))
 
     def fits(self, product: Product) -> bool:
         """Whether the loops run over the rows of a product, so that each block of rows can follow the product's."""

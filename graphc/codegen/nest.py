@@ -14,6 +14,7 @@ from graphc.codegen.intrinsics.total import BLOCK
 from graphc.codegen.product import Product
 from graphc.codegen.reduction import Columns, Fold, combine
 from graphc.codegen.text import Scope, Text
+from graphc.codegen.unread import check_unread, gathers
 from graphc.dims import Dim, product, substitute, symbol
 from graphc.graph import Node
 from graphc.schedule.access import Index, loop_symbol, offset
@@ -52,6 +53,7 @@ class _Nest(Form):
         partial = self._partial_places(chunks)
         with self.text.phase(title, chunks, flops, moved) as top:
             self.text.new_nest()
+            check_unread(self.evaluator, gathers(self.made, self.is_loaded), self.domain, top)
             if self.rows:
                 end = self.text.value(length) if isinstance(length, int) and not self.inner else self.text.dim(length)
                 top.lines.append(f"lo = chunk * {self.text.factor(size)}")
@@ -121,23 +123,20 @@ class _Nest(Form):
         if blocked:
             outer.close()
 
-    def _batch_axes(self) -> list[int]:
-        return [k for k in self.rows if k not in (self.group.outer or ())]
-
     def _batch_row(self, node: Node) -> tuple[Place, tuple[Dim, ...], Dim]:
         """The row of column sums of one batch: its place, shape and first element."""
-        batch = self._batch_axes()
+        batch = self.batch_axes()
         index = (*(loop_symbol(k) if self.domain[k] != 1 else 0 for k in batch), *([0] * (node.ndim - len(batch))))
         return self._destinations(node)[0], node.shape[len(batch) :], offset(index, node.shape)
 
     def _nested_loops(self, top: Scope, folds: dict[Node, Fold], columns: dict[Node, Columns]) -> None:
-        batch = self._batch_axes() if self.by_batch() else []
+        batch = self.batch_axes()
         scopes = [top]
-        for n, axis in enumerate((*batch, *(k for k in self.rows if k not in batch))):
+        for n, axis in enumerate(self.row_axes()):
             if batch and n == len(batch):
                 for column in columns.values():
                     column.begin(scopes[-1])
-            bounds = "lo, hi" if axis == self.rows[0] else self.text.dim(self.domain[axis])
+            bounds = "lo, hi" if n == 0 else self.text.dim(self.domain[axis])
             scopes.append(Scope(scopes[-1], f"for i{axis} in range({bounds}):", [f"%{axis}"]))
         row = scopes[-1]
         sweeps = 1 + max(self.computed_in(m) for m in self.group.members)
@@ -146,8 +145,11 @@ class _Nest(Form):
             self._row_sweep(row, folds, columns)
         self.sweep = sweeps
         self._end_row(row, folds)
-        for scope in reversed(scopes[1:]):
+        for n, scope in reversed(list(enumerate(scopes))[1:]):
             scope.close()
+            if batch and n == len(batch) + 1:
+                for node, column in columns.items():
+                    column.copy(scopes[n - 1], self._destinations(node)[1:])
 
     def _row_sweep(self, row: Scope, folds: dict[Node, Fold], columns: dict[Node, Columns]) -> None:
         """One sweep over the inner axes of a row."""

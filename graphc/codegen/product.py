@@ -8,10 +8,11 @@ loops around one of the kernels of graphc.codegen.kernels.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from graphc.codegen.kernels import Axis, Dots, InPlace, Kernel, Packed, Transposed, added
 from graphc.codegen.text import Scope, Text, code_of
-from graphc.dims import Dim, product
+from graphc.dims import Dim, dim_max, dim_min, product
 from graphc.graph import Node
 from graphc.schedule.access import Strided, strided, strides
 from graphc.schedule.lower import labels_of
@@ -37,6 +38,8 @@ class Product:
         self.rows, rows = self._axes(labels.rows, unit)
         self.columns, columns = self._axes(labels.columns, unit)
         self.summed, summed = self._axes(labels.summed, unit)
+        for around in summed:  # where one is empty, the kernel's own sum is, so that it still writes zeros
+            self.summed = replace(self.summed, size=self.summed.size * dim_min(1, around.size))
         self.batch = [*self._merge([self._axis(c) for c in labels.batch]), *rows, *columns]
         self.outer_sums = summed
         self.names = {"a": "a", "b": "b", "c": "c"}
@@ -143,7 +146,7 @@ class Product:
         """Loops over batches and over sums around the kernel; addresses move with them."""
         scopes = [top]
         loops = [("chunk" if n == 0 else f"q{n}", axis) for n, axis in enumerate(self.batch)]
-        loops += [(f"r{n}", axis) for n, axis in enumerate(self.outer_sums)]
+        loops += [(f"r{n}", replace(axis, size=dim_max(1, axis.size))) for n, axis in enumerate(self.outer_sums)]
         moves: dict[str, list[str]] = {"a": [], "b": [], "c": []}
         for name, axis in loops:
             if name != "chunk":

@@ -17,11 +17,11 @@ from graphc.dims import Dim, product, symbol
 from graphc.graph import Node
 from graphc.op import Family
 from graphc.schedule.storage import Place
-from graphc.types import Shape
+from graphc.types import DType, Shape
 
 _COMBINE = {
-    "add": {"f": "a + x", "i": "a + x", "u": "a + x"},
-    "multiply": {"f": "a * x", "i": "a * x", "u": "a * x"},
+    "add": {"f": "a + x", "i": "plus(a, x)", "u": "plus(a, x)"},
+    "multiply": {"f": "a * x", "i": "times(a, x)", "u": "times(a, x)"},
     "maximum": {"f": "fmax(a, x)", "i": "fmax(a, x)", "u": "fmax(a, x)", "b": "a | x"},
     "minimum": {"f": "fmin(a, x)", "i": "fmin(a, x)", "u": "fmin(a, x)", "b": "a & x"},
     "or": {"b": "a | x"},
@@ -29,6 +29,11 @@ _COMBINE = {
 }
 _BLOCKS = {"add": "sum", "multiply": "product", "maximum": "max", "minimum": "min"}
 _BETTER = {"maximum": "(x > a) | ((x != x) & (a == a))", "minimum": "(x < a) | ((x != x) & (a == a))"}
+
+
+def added(dtype: DType, a: str, x: str) -> str:
+    """The text of a sum of two scalars of this dtype."""
+    return f"{a} + {x}" if dtype.is_float else f"plus({a}, {x})"
 
 
 def identity(node: Node) -> object:
@@ -97,9 +102,7 @@ class Fold:
             f"    {self.best} = {value}",
         ]
 
-    def end_block(
-        self, scope: Scope, start: str, length: str, address: str | None = None, only: bool = False
-    ) -> None:
+    def end_block(self, scope: Scope, start: str, length: str, address: str | None = None, only: bool = False) -> None:
         """Fold the block that the loop has filled, or what lies at `address`; the `only` block is the scalar."""
         if not self.collects:
             return
@@ -138,6 +141,16 @@ class Columns:
         start = self.text.constant(identity(self.node), self.node.dtype)
         loop = Scope(scope, f"for i in range({self.text.dim(self.size)}):")
         loop.lines.append(self.text.store(self.place, self.node.dtype, self.text.dim(self.base + symbol("%i")), start))
+        loop.close()
+
+    def copy(self, scope: Scope, places: Sequence[Place]) -> None:
+        """Print the copies of a finished row to the other places where it belongs."""
+        if not places:
+            return
+        loop = Scope(scope, f"for i in range({self.text.dim(self.size)}):")
+        at, name = self.text.dim(self.base + symbol("%i")), self.text.fresh()
+        loop.lines.append(f"{name} = {self.text.load(self.place, self.node.dtype, at)}")
+        loop.lines += [self.text.store(place, self.node.dtype, at, name) for place in places]
         loop.close()
 
     def add(self, scope: Scope, value: str, position: Dim) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from graphc.codegen.evaluate import Evaluator, loaded_from
+from graphc.codegen.reduction import added
 from graphc.codegen.text import Scope, Text
-from graphc.dims import product, symbol
+from graphc.codegen.unread import check_unread
+from graphc.dims import is_positive, product, symbol
 from graphc.graph import Node
 from graphc.schedule.access import aligned, canonical, offset
 from graphc.schedule.storage import Step
@@ -19,29 +21,34 @@ def emit_scatter(text: Text, step: Step) -> None:
     target = step.stores[0][1]
     with text.phase(node.op.name.strip("_"), 1, product(domain), product(domain) * values.dtype.size) as top:
         text.new_nest()
+        evaluator = Evaluator(text, lambda n: (place, None) if (place := loaded_from(text, n)) is not None else None)
+        check_unread(evaluator, [(node, indices, node.attrs["size"])], domain, top)
         top.lines.append(f"clear({text.address(target)}, {text.dim(product(node.shape) * node.dtype.size)})")
         scopes = [top]
         for axis, size in enumerate(domain):
             if size != 1:
                 scopes.append(Scope(scopes[-1], f"for i{axis} in range({text.dim(size)}):", [f"%{axis}"]))
-        _add(text, node, step, scopes[-1], domain)
+        _add(evaluator, node, step, scopes[-1], domain)
         for scope in reversed(scopes[1:]):
             scope.close()
         for _, other in step.stores[1:]:
             text.copy(top, target, other, node.dtype, product(node.shape))
 
 
-def _add(text: Text, node: Node, step: Step, scope: Scope, domain: Shape) -> None:
+def _add(evaluator: Evaluator, node: Node, step: Step, scope: Scope, domain: Shape) -> None:
     indices, values = node.operands
-    evaluator = Evaluator(text, lambda n: (place, None) if (place := loaded_from(text, n)) is not None else None)
+    text = evaluator.text
     index = canonical(domain)
     at = evaluator.position(node, indices, node.attrs["size"], index, scope)
     value = evaluator.value(values, aligned(index, values.shape), scope)
     where = list(index)
     where[node.attrs["axis"]] = symbol(f"%{at}")
     position = text.dim(offset(tuple(where), node.shape))
-    name, target = text.fresh(), step.stores[0][1]
-    scope.lines += [
+    name, target, size = text.fresh(), step.stores[0][1], node.attrs["size"]
+    inside = scope if is_positive(size) else Scope(scope, f"if {text.dim(size)} > 0:")
+    inside.lines += [
         f"{name} = {text.load(target, node.dtype, position)}",
-        text.store(target, node.dtype, position, f"{name} + {value}"),
+        text.store(target, node.dtype, position, added(node.dtype, name, value)),
     ]
+    if inside is not scope:
+        inside.close()

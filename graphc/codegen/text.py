@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from graphc.codegen.program import word
-from graphc.dims import Atom, Dim
+from graphc.dims import Atom, Dim, is_positive
 from graphc.schedule.storage import Place, Schedule, Step
 from graphc.types import DType, Shape
 
@@ -193,8 +193,13 @@ class Text:
         self.nests += 1
         self._storages = {}
 
-    def load(self, place: Place, dtype: DType, position: str) -> str:
-        return f"ld_{code_of(dtype)}_{self.nests}_{self.storage(place)}({self.address(place)}, {position})"
+    def load(self, place: Place, dtype: DType, position: str, length: Dim = 1) -> str:
+        """A load; if an axis of this length may be empty, from the frame instead: the check has failed by then."""
+        address = self.address(place)
+        if not is_positive(length):
+            some = f"{self.dim(length)} > 0"
+            address, position = f"select({some}, {address}, T)", f"select({some}, {position}, 0)"
+        return f"ld_{code_of(dtype)}_{self.nests}_{self.storage(place)}({address}, {position})"
 
     def store(self, place: Place, dtype: DType, position: str, value: str) -> str:
         return f"st_{code_of(dtype)}_{self.nests}_{self.storage(place)}({self.address(place)}, {position}, {value})"
@@ -314,5 +319,3 @@ def numbered(text: str, counts: dict[str, int]) -> str:
 
 def _literal(value: Any) -> str:
     return repr(value.item()) if np.isfinite(value) else f'"{value}"'
-
-

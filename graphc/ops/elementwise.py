@@ -17,8 +17,8 @@ from graphc.types import FLOATS, INTEGERS, bool_
 
 NUMBERS = (*FLOATS, *INTEGERS)
 ALL = (*NUMBERS, bool_)
-BOOL_ADDS = {"f": "x + y", "i": "x + y", "u": "x + y", "b": "x | y"}
-BOOL_MULTIPLIES = {"f": "x * y", "i": "x * y", "u": "x * y", "b": "x & y"}
+BOOL_ADDS = {"f": "x + y", "i": "plus(x, y)", "u": "plus(x, y)", "b": "x | y"}
+BOOL_MULTIPLIES = {"f": "x * y", "i": "times(x, y)", "u": "times(x, y)", "b": "x & y"}
 
 
 def promoting(name: str) -> Any:
@@ -51,7 +51,7 @@ register(
         infer=elementwise(NUMBERS),
         define=promoting("subtract"),
         reference=np.subtract,
-        body="x - y",
+        body={"f": "x - y", "i": "minus(x, y)", "u": "minus(x, y)"},
         adjoint=lambda b, g, out, x, y: (g, -g),
         dtypes=NUMBERS,
         samples=pair(),
@@ -142,7 +142,7 @@ register(
         infer=elementwise(NUMBERS),
         define=lambda b, x, /: b.primitive("negative", (b.convert(x),)),
         reference=np.negative,
-        body="-x",
+        body={"f": "-x", "i": "minus(zero, x)", "u": "minus(zero, x)"},
         adjoint=lambda b, g, out, x: (-g,),
         dtypes=NUMBERS,
         samples=single(),

@@ -14,6 +14,18 @@ from graphc.ops.samples import MISFIT, ONE_BOOL, pair, single
 from graphc.types import FLOATS, DType, bool_
 
 
+def greater(x: Any, y: Any) -> Any:
+    """The greater of two arrays: NaN if either is, and of two zeros the positive one (IEEE 754-2019, maximum)."""
+    found = np.maximum(x, y)
+    return np.where((x == 0) & (y == 0), x + y, found) if found.dtype.kind == "f" else found
+
+
+def smaller(x: Any, y: Any) -> Any:
+    """The smaller of two arrays: NaN if either is, and of two zeros the negative one (IEEE 754-2019, minimum)."""
+    found = np.minimum(x, y)
+    return np.where((x == 0) & (y == 0), -(-x + -y), found) if found.dtype.kind == "f" else found
+
+
 def _abs(b: Any, x: Any, /) -> Any:
     x = b.convert(x)
     return x if x.dtype == bool_ else b.primitive("abs", (x,))
@@ -97,11 +109,12 @@ def _minimum_adjoint(b: Any, g: Any, out: Any, x: Any, y: Any) -> tuple[Any, Any
 register(
     Op(
         name="maximum",
-        doc="The greater of x and y, NaN if either is NaN; where they are equal the whole cotangent goes to x.",
+        doc="The greater of x and y, NaN if either is NaN; where they are equal the whole cotangent goes to x.\n\n"
+        "Of two zeros the positive one is greater (IEEE 754-2019, maximum).",
         family=Family.ELEMENTWISE,
         infer=elementwise(ALL),
         define=promoting("maximum"),
-        reference=np.maximum,
+        reference=greater,
         body={"f": "fmax(x, y)", "i": "fmax(x, y)", "u": "fmax(x, y)", "b": "x | y"},
         adjoint=_maximum_adjoint,
         dtypes=ALL,
@@ -114,11 +127,12 @@ register(
 register(
     Op(
         name="minimum",
-        doc="The smaller of x and y, NaN if either is NaN; where they are equal the whole cotangent goes to x.",
+        doc="The smaller of x and y, NaN if either is NaN; where they are equal the whole cotangent goes to x.\n\n"
+        "Of two zeros the negative one is smaller (IEEE 754-2019, minimum).",
         family=Family.ELEMENTWISE,
         infer=elementwise(ALL),
         define=promoting("minimum"),
-        reference=np.minimum,
+        reference=smaller,
         body={"f": "fmin(x, y)", "i": "fmin(x, y)", "u": "fmin(x, y)", "b": "x & y"},
         adjoint=_minimum_adjoint,
         dtypes=ALL,
@@ -137,7 +151,8 @@ def _clip(b: Any, x: Any, /, min: Any = None, max: Any = None) -> Any:
 
 
 def _clip_reference(x: Any, min: Any = None, max: Any = None) -> Any:
-    return x if min is None and max is None else np.clip(x, min, max)
+    x = x if min is None else greater(x, np.asarray(min, np.result_type(x, min)))
+    return x if max is None else smaller(x, np.asarray(max, np.result_type(x, max)))
 
 
 def _clip_in_tensorflow(tf: Any, x: Any, min: Any = None, max: Any = None) -> Any:

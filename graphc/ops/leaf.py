@@ -65,10 +65,10 @@ def _infer_iota(types: tuple[TensorType, ...], attrs: Attrs, found: list[Constra
 IOTA = register(
     Op(
         name="_iota",
-        doc="0, 1, ... size - 1.",
+        doc="start, start + 1, ... start + size - 1.",
         family=Family.INDEX,
         infer=_infer_iota,
-        reference=lambda size, dtype: np.arange(size, dtype=dtype.numpy),
+        reference=lambda start, size, dtype: np.arange(start, start + size).astype(dtype.numpy),
         body="i",
     )
 )
@@ -99,7 +99,9 @@ register(
     Op(
         name="arange",
         doc="The integers 0, 1, ... size - 1; `size` may be a symbolic dimension.",
-        define=lambda b, size, *, dtype=int64: b.primitive("_iota", (), size=as_shape(size)[0], dtype=as_dtype(dtype)),
+        define=lambda b, size, *, dtype=int64: b.primitive(
+            "_iota", (), start=0, size=as_shape(size)[0], dtype=as_dtype(dtype)
+        ),
         reference=lambda size, dtype="int64": np.arange(size, dtype=str(dtype)),
         samples=(Sample((5,)), Sample((4,), {"dtype": "float32"})),
         tf=lambda tf, size, dtype="int64": tf.range(size, dtype=str(dtype)),

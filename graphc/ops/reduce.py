@@ -212,16 +212,32 @@ register(
     )
 )
 
+
+def _extreme(name: str) -> Callable[..., Any]:
+    """NumPy's max or min, with the sign of zeros that IEEE 754-2019 gives them."""
+
+    def reference(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+        found = getattr(np, name)(x, axis=axis, keepdims=keepdims)
+        if found.dtype.kind != "f":
+            return found
+        wins = np.copysign(0.0, 1.0 if name == "max" else -1.0)
+        among = np.any((x == 0) & (np.signbit(x) == np.signbit(wins)), axis=axis, keepdims=keepdims)
+        return np.where(found == 0, np.where(among, wins, -wins), found).astype(found.dtype)
+
+    return reference
+
+
 for _name, _word, _combine in (("max", "largest", "maximum"), ("min", "smallest", "minimum")):
     register(
         Op(
             name=_name,
             doc=f"The {_word} value over axes, NaN if there is one; the axes must not be empty.\n\n"
+            f"Zeros have an order: -0.0 < 0.0 (IEEE 754-2019, {_combine}).  "
             "Its gradient is shared equally by elements that tie.",
             family=Family.REDUCTION,
             infer=_folding(NUMBERS, non_empty=True),
             define=_fold(_name, _ordered, lambda y, x: y.astype(x.dtype)),
-            reference=getattr(np, _name),
+            reference=_extreme(_name),
             combine=_combine,
             adjoint=_share_among_ties,
             dtypes=(*NUMBERS, bool_),

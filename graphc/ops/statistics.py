@@ -7,23 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from graphc.dims import Dim, product
+from graphc.dims import product
 from graphc.op import Op, Sample, register
 from graphc.ops.reduce import ANY_AXIS, BAD_AXIS, CUBE, NO_ELEMENT, NUMBERS, tf_fold
-from graphc.types import FLOATS, DType, bool_, normalize_axes
-
-
-def extent(b: Any, size: Dim, dtype: DType) -> Any:
-    """A dimension as a 0-d node: of the positions 0 ... size the last one, which no loop has to find."""
-    if isinstance(size, int):
-        return b.constant(size, dtype)
-    last = b.primitive("_slice", (b.arange(size + 1, dtype=dtype),), start=(size,), step=(1,), shape=(1,))
-    return b.reshape(last, ())
+from graphc.types import FLOATS, bool_, normalize_axes
 
 
 def _count(b: Any, x: Any, axis: Any, what: str) -> Any:
     axes = normalize_axes(axis, x.ndim, what)
-    return extent(b, product(x.shape[k] for k in axes), x.dtype)
+    return b.convert(product(x.shape[k] for k in axes), x.dtype)
 
 
 def _mean(b: Any, x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any:

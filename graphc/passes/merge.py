@@ -12,8 +12,10 @@ from typing import Any
 from graphc.graph import Graph, Node, map_graph
 from graphc.rewrite import rebuilt
 
-# maximum and minimum are not among them: of two zeros they take the one that stands second
-_COMMUTATIVE = {"add", "multiply", "equal", "not_equal", "logical_and", "logical_or", "logical_xor"}
+_COMMUTATIVE = {
+    *("add", "multiply", "maximum", "minimum"),
+    *("equal", "not_equal", "logical_and", "logical_or", "logical_xor"),
+}
 
 
 def merge(graph: Graph) -> tuple[Graph, Counter[str]]:

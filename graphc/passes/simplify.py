@@ -140,6 +140,8 @@ def _negative_of_scaled(b: Builder, node: Node) -> Node | None:
 
 
 def _abs_of_sign(b: Builder, node: Node) -> Node | None:
+    if node.dtype.kind == "u":  # -x is 2**bits - x
+        return node.operands[0]
     x = argument(node.operands[0], "negative")
     return b.abs(x) if x is not None else node.operands[0] if node.operands[0].op.name == "abs" else None
 

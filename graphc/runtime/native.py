@@ -101,7 +101,6 @@ def _lower_into(module: Any, name: str, function: FunctionType) -> None:
 
     flags: Any = compiler.Flags()
     flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
-    flags.fastmath = {"contract"}
     flags.error_model = "numpy"
     result = compiler.compile_extra(
         cpu_target.typing_context,
@@ -123,9 +122,29 @@ def _lower_into(module: Any, name: str, function: FunctionType) -> None:
 
 @lru_cache(maxsize=1)
 def _lean_pipeline() -> Any:
-    """Numba's stages without those that the text never needs: closures, overloads, literals, rewrites, parfors."""
-    from numba.core import compiler, typed_passes, untyped_passes
-    from numba.core.compiler_machinery import PassManager
+    """Numba's stages without those that the text never needs: closures, overloads, literals, rewrites, parfors.
+
+    Sums, differences and products carry `contract`, and nothing else does.  (Numba's own setting would have comparisons
+    carry it too, from where LLVM hands it on to choices, and takes max(0, |x|) for max(0, x).)
+    """
+    from llvmlite.ir.transforms import Visitor
+    from numba.core import compiler, lowering, typed_passes, untyped_passes
+    from numba.core.compiler_machinery import PassManager, register_pass
+
+    class Contract(Visitor):  # type: ignore[misc]
+        def visit_Instruction(self, instruction: Any) -> None:
+            if instruction.opname in ("fadd", "fsub", "fmul") and not instruction.flags:
+                instruction.flags.append("contract")
+
+    class Lower(lowering.Lower):
+        def lower_normal_function(self, fndesc: Any) -> None:
+            super().lower_normal_function(fndesc)
+            Contract().visit(self.module)
+
+    @register_pass(mutates_CFG=True, analysis_only=False)
+    class Lowering(typed_passes.NativeLowering):
+        _name = "graphc_lowering"
+        lowering_class = Lower
 
     stages = (
         untyped_passes.TranslateByteCode,
@@ -134,7 +153,7 @@ def _lean_pipeline() -> Any:
         typed_passes.NopythonTypeInference,
         typed_passes.PreLowerStripPhis,
         typed_passes.IRLegalization,
-        typed_passes.NativeLowering,
+        Lowering,
         typed_passes.NoPythonBackend,
     )
 

@@ -45,13 +45,32 @@ def operand_indices(node: Node, index: Index) -> list[Index]:
     return [aligned(index, o.shape) for o in node.operands]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Read:
-    """One element wanted of a node; `guarded` if it is read only under a condition."""
+    """One element wanted of a node; `guarded` if it is read only under a condition.
+
+    `whole`: any element of it, at positions that only the call knows; the node lies in memory, and has no index here.
+    """
 
     node: Node
     index: Index
     guarded: bool = False
+    whole: bool = False
+
+    def __eq__(self, other: object) -> bool:  # `==` of nodes builds a node
+        return isinstance(other, Read) and self.node is other.node and self._rest == other._rest
+
+    def __hash__(self) -> int:
+        return hash((self.node, self._rest))
+
+    @property
+    def _rest(self) -> tuple[Index, bool, bool]:
+        return self.index, self.guarded, self.whole
+
+
+def whole(node: Node) -> Read:
+    """The read of a node at positions that only the call knows."""
+    return Read(node, (), guarded=True, whole=True)
 
 
 def through_movement(node: Node, index: Index, guarded: bool = False) -> Iterator[Read]:

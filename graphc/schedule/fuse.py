@@ -20,10 +20,21 @@ from dataclasses import dataclass, field
 from graphc.dims import substitute
 from graphc.graph import Graph, Node
 from graphc.op import Family
-from graphc.schedule.access import Index, Read, canonical, loop_symbol, operand_indices, strided, through_movement
+from graphc.schedule.access import (
+    Index,
+    Read,
+    canonical,
+    loop_symbol,
+    operand_indices,
+    strided,
+    through_movement,
+    whole,
+)
 from graphc.types import Shape
 
 REDUCTIONS = (Family.REDUCTION, Family.ARG_REDUCTION)
+_FOLDS = 8  # reductions of a nest, each of which takes a block of 8 kB on the stack
+_CHEAP = 12  # nodes that may be computed again wherever their value is read
 _CALL = re.compile(
     r"\b(exp|exp2|expm1|log|log2|log10|log1p|sqrt|rsqrt|cbrt|a?(?:sin|cos|tan)h?|atan2|pow|hypot|sigmoid|erfc?)\("
 )
@@ -39,7 +50,7 @@ class Group:
     inner: tuple[int, ...] | None = None  # None: not split yet
     outer: tuple[int, ...] | None = None
     needs: set[Group] = field(default_factory=set)
-    reads: set[Node] = field(default_factory=set)  # stored nodes that the group loads
+    reads: dict[Node, None] = field(default_factory=dict)  # stored nodes that the group loads, in order
 
     @property
     def rows(self) -> tuple[int, ...]:
@@ -49,7 +60,12 @@ class Group:
     @property
     def reduces(self) -> bool:
         """Whether a member folds values."""
-        return any(m.op.family in REDUCTIONS for m in self.members)
+        return self.folds > 0
+
+    @property
+    def folds(self) -> int:
+        """How many members fold values."""
+        return sum(m.op.family in REDUCTIONS for m in self.members)
 
     def reaches(self, target: Group) -> bool:
         """Whether this group needs `target`, at once or through others."""
@@ -93,10 +109,10 @@ def reads_of(node: Node) -> Iterator[Read]:
         yield Read(node.operands[0], index)
     elif family is Family.GATHER:
         source, positions = node.operands
-        yield Read(_stored_base(source), (), True)
+        yield whole(_stored_base(source))
         yield from through_movement(positions, operand_indices(node, index)[1])
     else:
-        yield from (Read(_stored_base(o), (), True) for o in node.operands)
+        yield from (whole(_stored_base(o)) for o in node.operands)
 
 
 def _stored_base(operand: Node) -> Node:
@@ -145,16 +161,17 @@ class Fusion:
         return family in (Family.ELEMENTWISE, Family.GATHER, Family.ITEM) and not self._is_cheap(node)
 
     def _is_cheap(self, node: Node) -> bool:
-        stack, stored = [node], set()
+        stack, seen, stored = [node], {node}, set()
         while stack:
             n = stack.pop()
-            if is_expensive(n) or n.op.family is Family.GATHER:
+            if is_expensive(n) or len(seen) > _CHEAP:
                 return False
             for read in reads_of(n):
                 m = read.node
                 if m in self.group_of or m.op.family is Family.LEAF:
                     stored |= {m} if m.op.name != "constant" or m.ndim else set()
-                else:
+                elif m not in seen:
+                    seen.add(m)
                     stack.append(m)
         return len(stored) <= 1
 
@@ -165,10 +182,9 @@ class Fusion:
         seen = set()
         while stack:
             read = stack.pop()
-            key = (read.node, read.index, read.guarded)
-            if key in seen:
+            if read in seen:
                 continue
-            seen.add(key)
+            seen.add(read)
             n = read.node
             if n in self.group_of or n.op.family is Family.LEAF:
                 found.append(read)
@@ -177,7 +193,7 @@ class Fusion:
                 for operand, at in zip(operands, _operand_reads(n, read.index), strict=True):
                     stack += through_movement(operand, at, read.guarded)
             elif n.op.family is Family.GATHER:
-                stack.append(Read(_stored_base(n.operands[0]), (), True))
+                stack.append(whole(_stored_base(n.operands[0])))
                 stack += through_movement(n.operands[1], operand_indices(n, read.index)[1], True)
         return found
 
@@ -193,14 +209,14 @@ class Fusion:
         group.members.append(node)
         self.group_of[node] = group
         group.needs |= producers - {group}
-        group.reads |= {r.node for r in sources if self.group_of.get(r.node) is not group}
+        group.reads |= dict.fromkeys(r.node for r in sources if self.group_of.get(r.node) is not group)
 
     def _candidates(self, node: Node, sources: list[Read], producers: set[Group]) -> list[Group]:
         """Groups that the node might join: those that make what it reads, then those that read the same."""
         latest = [g for g in reversed(self.groups) if g in producers]
         read = {r.node for r in sources}
         others = [g for g in reversed(self.groups[-32:]) if g not in producers]
-        return latest + [g for g in others if g.reads & read or not domain_of(node)]
+        return latest + [g for g in others if g.reads.keys() & read or not domain_of(node)]
 
     def _joins(self, group: Group, node: Node, sources: list[Read], producers: set[Group]) -> bool:
         if group.kind != "nest" or any(p.reaches(group) for p in producers if p is not group):
@@ -212,7 +228,7 @@ class Fusion:
             if self.group_of.get(read.node) is group and not _at_hand(group, node, read, full):
                 return False
         if node.op.family in REDUCTIONS:
-            return _fits_reduction(group, node, full)
+            return group.folds < _FOLDS and _fits_reduction(group, node, full)
         return True
 
     def _new_group(self, node: Node) -> Group:

@@ -7,13 +7,14 @@ empty), a column group N and a summed group K, with N last in the result and a f
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from graphc.declare import BUILDER
 from graphc.graph import Graph, Node, make, map_graph
+from graphc.line import standing_at
 from graphc.op import Family
+from graphc.rewrite import rebuilt
 from graphc.schedule.access import strided
 
 
@@ -44,11 +45,11 @@ def lower(graph: Graph) -> Graph:
 
 
 def _settled(graph: Graph, rule: Callable[[Node], Node]) -> Graph:
-    return map_graph(graph, lambda old, operands: rule(_same(old, operands)))
+    def replace(old: Node, operands: tuple[Node, ...]) -> Node:
+        with standing_at(old.line):
+            return rule(rebuilt(old, operands))
 
-
-def _same(old: Node, operands: tuple[Node, ...]) -> Node:
-    return old if all(map(operator.is_, operands, old.operands)) else make(old.op, operands, old.attrs)
+    return map_graph(graph, replace)
 
 
 def _lower_region(node: Node) -> Node:
@@ -69,6 +70,9 @@ def _inline(node: Node) -> tuple[Node, ...]:
 def _lower_contraction(node: Node) -> Node:
     if node.op.family is not Family.CONTRACTION:
         return node
+    short = _labels_of_one(node)
+    if short:
+        return _without_labels(node, short)
     a, b = node.operands
     parts = labels_of(node)
     if not parts.summed or not (parts.rows or parts.columns) or not node.dtype.is_float:
@@ -83,6 +87,28 @@ def _lower_contraction(node: Node) -> Node:
         moved = _contract(node, a, b, node.attrs["a_labels"], node.attrs["b_labels"], wanted)
         return _permuted(moved, wanted, out)
     return node
+
+
+def _labels_of_one(node: Node) -> str:
+    """The labels of axes of length 1, in the order in which they stand."""
+    labels = node.attrs["a_labels"] + node.attrs["b_labels"]
+    pairs = zip(labels, node.operands[0].shape + node.operands[1].shape, strict=True)
+    return "".join(dict.fromkeys(c for c, d in pairs if d == 1))
+
+
+def _without_labels(node: Node, short: str) -> Node:
+    """The contraction of operands without their axes of length 1, which would stand in the way of the last label."""
+
+    def rest(labels: str) -> str:
+        return "".join(c for c in labels if c not in short)
+
+    labels = [node.attrs[k] for k in ("a_labels", "b_labels", "out_labels")]
+    a, b = (
+        BUILDER.reshape(operand, tuple(d for c, d in zip(names, operand.shape, strict=True) if c not in short))
+        for operand, names in zip(node.operands, labels[:2], strict=True)
+    )
+    out: Node = BUILDER.reshape(_lower_contraction(_contract(node, a, b, *map(rest, labels))), node.shape)
+    return out
 
 
 def _contract(node: Node, a: Node, b: Node, a_labels: str, b_labels: str, out_labels: str) -> Node:

@@ -19,16 +19,18 @@ def is_flat(group: Group, loaded: Callable[[Node], bool]) -> bool:
         return False
     if len(group.domain) == 1:
         return True
-    if any(domain_of(m) != group.domain for m in group.members):
+    if any(domain_of(m) != group.domain for m in group.members if not loaded(m)):
         return False
     return all(_sweeps(r, group) for m in group.members for r in loads(m, loaded))
 
 
 def _sweeps(read: Read, group: Group) -> bool:
-    if read.guarded or read.node.op.family in (Family.INDEX, Family.GATHER):
+    if read.guarded or read.node.op.family is Family.GATHER:
         return False
-    whole = read.node.shape == group.domain and read.index == canonical(group.domain)
-    return whole or not any(loop_axes(i) for i in read.index)
+    if not any(loop_axes(i) for i in read.index):
+        return True
+    swept = read.node.shape == group.domain and read.index == canonical(group.domain)
+    return swept and read.node.op.family is not Family.INDEX
 
 
 def loads(member: Node, loaded: Callable[[Node], bool]) -> Iterator[Read]:
@@ -39,11 +41,11 @@ def loads(member: Node, loaded: Callable[[Node], bool]) -> Iterator[Read]:
     stack, seen = list(reads_of(member)), set()
     while stack:
         read = stack.pop()
-        if (read.node, read.index) in seen:
+        if read in seen:
             continue
-        seen.add((read.node, read.index))
+        seen.add(read)
         family = read.node.op.family
-        if loaded(read.node) or family in (Family.LEAF, Family.INDEX, Family.GATHER, *REDUCTIONS):
+        if loaded(read.node) or read.whole or family in (Family.LEAF, Family.INDEX, Family.GATHER, *REDUCTIONS):
             yield read
             continue
         for operand in read.node.operands:

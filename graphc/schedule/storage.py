@@ -72,7 +72,8 @@ class _Placing:
         self.place: dict[Node, Place] = {}
         self.stores: dict[Group, list[tuple[Node, Place]]] = {g: [] for g in self.groups}
         self.buffers: list[tuple[DType, Shape]] = []
-        self.constants = [n for n in graph.nodes if n.op.name == "constant" and n.ndim]
+        in_memory = fusion.must_store  # a single value is printed where it is read, unless a kernel takes its address
+        self.constants = [n for n in graph.leaves("constant") if n.ndim or n in in_memory]
         self.commits: list[Group] = []
         self.copies: set[Group] = set()
         self.wanted = set(Graph(tuple(outputs)).nodes)
@@ -115,7 +116,7 @@ class _Placing:
 
     def _copy(self, node: Node, place: Place, needs: Sequence[Group]) -> Group:
         """A group that copies a stored node."""
-        group = Group("nest", node.shape, [node], needs=set(needs), reads={node})
+        group = Group("nest", node.shape, [node], needs=set(needs), reads={node: None})
         self.groups.append(group)
         self.copies.add(group)
         self.stores[group] = [(node, place)]
@@ -146,7 +147,7 @@ class _Placing:
             self._commit(value, waiting, target, [group])
 
     def _commit(self, value: Node, waiting: Place, target: Place, needs: Sequence[Group]) -> None:
-        group = Group("commit", value.shape, [value], needs=set(needs), reads={value})
+        group = Group("commit", value.shape, [value], needs=set(needs), reads={value: None})
         self.stores[group] = [(value, waiting), (value, target)]
         self.commits.append(group)
 

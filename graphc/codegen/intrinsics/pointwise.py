@@ -7,6 +7,7 @@ Signs, NaN, infinities and division by zero are those of NumPy.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -79,24 +80,69 @@ def predicate(emit: Emitter) -> Any:
     return _intrinsic(emit, lambda x: types.boolean)
 
 
+# integers that wrap: what Numba makes of `x + y` lets LLVM conclude that it does not
+
+
+def _integers(kind: Kind) -> Integers:
+    if not isinstance(kind, Integers):
+        raise TypeError("this intrinsic takes integers")
+    return kind
+
+
+@pointwise
+def plus(kind: Kind, x: ir.Value, y: ir.Value) -> ir.Value:
+    """x + y modulo 2^bits."""
+    return _integers(kind).builder.add(x, y)
+
+
+@pointwise
+def minus(kind: Kind, x: ir.Value, y: ir.Value) -> ir.Value:
+    """x - y modulo 2^bits."""
+    return _integers(kind).builder.sub(x, y)
+
+
+@pointwise
+def times(kind: Kind, x: ir.Value, y: ir.Value) -> ir.Value:
+    """x * y modulo 2^bits."""
+    return _integers(kind).builder.mul(x, y)
+
+
 # extremes and signs
 
 
 def _better(kind: Kind, relation: str, x: ir.Value, y: ir.Value) -> ir.Value:
     """y if `y relation x`, else x; NaN if either is.  The machine's max and min do the first choice in one step."""
+    if isinstance(x, ir.Constant) and not isinstance(y, ir.Constant):
+        x, y = y, x
     chosen = kind.select(kind.compare(relation, y, x), y, x)
-    return kind.select(kind.is_nan(y), y, chosen) if isinstance(kind, Lanes) else chosen
+    if not isinstance(kind, Lanes):
+        return chosen
+    if isinstance(y, ir.Constant):
+        return _better_than_constant(kind, relation, x, y)
+    meet = kind.builder.and_ if relation == ">" else kind.builder.or_
+    zero = kind.as_float(meet(kind.as_int(x), kind.as_int(y)))  # of equals: two zeros, else x as it is
+    chosen = kind.select(kind.compare("==", x, y), zero, chosen)
+    return kind.select(kind.is_nan(y), y, chosen)
+
+
+def _better_than_constant(kind: Lanes, relation: str, x: ir.Value, constant: ir.Constant) -> ir.Value:
+    """The same, where which of two zeros wins is known: the one that a comparison of equals leaves."""
+    loses = constant.constant == 0 and (math.copysign(1, constant.constant) < 0) == (relation == ">")
+    if loses:
+        return kind.select(kind.compare(relation, constant, x), constant, x)
+    chosen = kind.select(kind.compare(relation, x, constant), x, constant)
+    return kind.select(kind.is_nan(x), x, chosen)
 
 
 @pointwise
 def fmax(kind: Kind, x: ir.Value, y: ir.Value) -> ir.Value:
-    """The greater one, the first of equals; NaN if either is."""
+    """The greater one, of zeros the positive one; NaN if either is."""
     return _better(kind, ">", x, y)
 
 
 @pointwise
 def fmin(kind: Kind, x: ir.Value, y: ir.Value) -> ir.Value:
-    """The smaller one, the first of equals; NaN if either is."""
+    """The smaller one, of zeros the negative one; NaN if either is."""
     return _better(kind, "<", x, y)
 
 

@@ -1,0 +1,57 @@
+"""Positions that no element is read at, since another axis is empty: they are checked all the same, as NumPy does.
+
+In: the gathers and scatters that a phase evaluates, and the domain of its loops.  Out: loops over their positions that
+run where the domain has no element.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from graphc.codegen.evaluate import Evaluator
+from graphc.codegen.text import Scope
+from graphc.dims import Dim, is_positive, product
+from graphc.graph import Node
+from graphc.op import Family
+from graphc.schedule.access import canonical
+from graphc.schedule.fuse import REDUCTIONS
+from graphc.types import Shape
+
+Positions = tuple[Node, Node, Dim]  # whose they are, the node that holds them, the length of their axis
+
+
+def check_unread(evaluator: Evaluator, found: Iterable[Positions], domain: Shape, top: Scope) -> None:
+    """Print the checks of positions that the loops over the domain may never come to."""
+    for node, positions, size in found:
+        if all(is_positive(d) or d in positions.shape for d in domain):
+            continue
+        scopes = [Scope(top, f"if {evaluator.text.dim(product(domain))} == 0:", guard=True)]
+        for axis, length in enumerate(positions.shape):
+            if length != 1:
+                header = f"for i{axis} in range({evaluator.text.dim(length)}):"
+                scopes.append(Scope(scopes[-1], header, [f"%{axis}"]))
+        evaluator.position(node, positions, size, canonical(positions.shape), scopes[-1])
+        for scope in reversed(scopes):
+            scope.close()
+
+
+def gathers(members: Iterable[Node], loaded: Callable[[Node], bool]) -> Iterator[Positions]:
+    """The gathers that evaluating the members runs, but for those whose positions are folded in the same loops."""
+    for node in _evaluated(members, loaded):
+        if node.op.family is Family.GATHER:
+            source, positions = node.operands
+            if not any(n.op.family in REDUCTIONS for n in _evaluated([positions], loaded)):
+                yield node, positions, source.shape[node.attrs["axis"]]
+
+
+def _evaluated(roots: Iterable[Node], loaded: Callable[[Node], bool]) -> Iterator[Node]:
+    stack = list(roots)
+    seen = set(stack)
+    while stack:
+        node = stack.pop()
+        if loaded(node):
+            continue
+        yield node
+        new = [o for o in node.operands[node.op.family is Family.GATHER :] if o not in seen]  # a source lies in memory
+        seen.update(new)
+        stack += new
