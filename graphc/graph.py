@@ -339,7 +339,7 @@ class Graph:
     def __reduce__(self) -> tuple[Any, ...]:
         number = {n: k for k, n in enumerate(self.nodes)}
         rows = [(n.op.name, tuple(number[o] for o in n.operands), dict(n.attrs), n.line) for n in self.nodes]
-        inputs = tuple(number.get(n, n.attrs) for n in self.inputs)
+        inputs = tuple(number[n] if n in number else dict(n.attrs) for n in self.inputs)
         return _rebuild, (rows, tuple(number[o] for o in self.outputs), inputs)
 
 

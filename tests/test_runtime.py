@@ -18,7 +18,7 @@ from graphc.dims import symbol
 from graphc.errors import DTypeError, InputError
 from graphc.runtime import entry, workspace
 from graphc.runtime.arguments import convert
-from graphc.runtime.structure import flatten, leaves_like, unflatten
+from graphc.tree import flatten, leaves_like, unflatten
 from graphc.types import DTYPES, float32
 
 LONG = 10**9  # pretended flops: the call lets other threads run
