@@ -27,6 +27,7 @@ from graphc.errors import (
     GradientError,
     GraphcError,
     InputError,
+    PropertyError,
     ShapeError,
 )
 from graphc.graph import Graph, Node, item
@@ -66,6 +67,7 @@ __all__ = [
     "GraphcError",
     "InputError",
     "Node",
+    "PropertyError",
     "ShapeError",
     "bool",
     "bool_",
@@ -106,11 +108,17 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)
 
 
 class _Package(ModuleType):
-    """This package: importing the file compile.py must not put the module where the function `compile` stands."""
+    """This package: importing the file compile.py must not put the module where the function `compile` stands.
+
+    A pickle of it is its name, so that functions of a notebook, which hold it, can go to other processes.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return importlib.import_module, (self.__name__,)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "compile" and isinstance(value, ModuleType):

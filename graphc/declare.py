@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 import graphc.ops  # noqa: F401  (fills the registry)
-from graphc.errors import DeclarationError, DTypeError, GraphcError, ShapeError
+from graphc.errors import DeclarationError, DTypeError, GraphcError, PropertyError, ShapeError
 from graphc.graph import Identity, Literal, Node, describe, make
 from graphc.line import users_line
 from graphc.op import REGISTRY, Op
@@ -70,6 +70,7 @@ def as_array(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
     """`value` as a native array of a supported dtype, with an error that says what is wrong with it."""
     if isinstance(value, Node):
         raise DeclarationError(f"a value is wanted here, not the node {describe(value)}")
+    refuse_masked(value)
     try:
         array = np.asarray(value)
     except GraphcError:  # there is a node among the values, and it said so
@@ -83,6 +84,16 @@ def as_array(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
         as_dtype(array.dtype)
         return array
     return array.astype(dtype.numpy)
+
+
+def refuse_masked(value: Any) -> None:
+    """Raise DTypeError for a masked array, alone or in lists: NumPy's conversion would drop the mask in silence."""
+    if isinstance(value, (list, tuple)):
+        if not set(map(type, value)) <= _WEAK.keys():  # a long list of numbers is told at once
+            for v in value:
+                refuse_masked(v)
+    elif isinstance(value, np.ma.MaskedArray):
+        raise DTypeError("the value is a masked array, and masks are not kept; write value.filled(0.0), or what fits")
 
 
 def convert(value: Any, weak: DType | None = None) -> Node:
@@ -296,7 +307,7 @@ def _array(self: Node, *args: Any, **kwargs: Any) -> Any:
 
 def _state(node: Node) -> State:
     if node.op.name != "parameter":
-        raise DeclarationError(f"only parameters have a value; {describe(node)}")
+        raise PropertyError(f"only parameters have a value; {describe(node)}")
     state: State = node.attrs["state"]
     return state
 
@@ -323,6 +334,14 @@ def _is_weak(value: Any, array: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> b
     return fits and not isinstance(value, (np.ndarray, np.generic))
 
 
+def _matrix_transposed(self: Node) -> Node:
+    try:
+        result: Node = FUNCTIONS["matrix_transpose"](self)
+    except ShapeError as error:
+        raise PropertyError(str(error)) from None
+    return result
+
+
 def _getitem(self: Node, key: Any) -> Node:
     result: Node = FUNCTIONS["getitem"](self, key)
     return result
@@ -338,7 +357,7 @@ for _name, _method in {
     "value": property(_value),
     "assign": _assign,
     "T": property(lambda self: FUNCTIONS["permute_dims"](self)),
-    "mT": property(lambda self: FUNCTIONS["matrix_transpose"](self)),
+    "mT": property(_matrix_transposed),
     "astype": lambda self, dtype: FUNCTIONS["astype"](self, dtype),
     "reshape": lambda self, *shape: FUNCTIONS["reshape"](self, shape[0] if len(shape) == 1 else shape),
     "sum": lambda self, axis=None, keepdims=False: FUNCTIONS["sum"](self, axis=axis, keepdims=keepdims),

@@ -19,7 +19,7 @@ from graphc import losses, optim
 from graphc.compile import compile as compile_graph
 from graphc.declare import as_array
 from graphc.declare import input as declare_input
-from graphc.errors import DeclarationError, DTypeError, InputError
+from graphc.errors import DeclarationError, DTypeError, InputError, PropertyError
 from graphc.graph import Node
 from graphc.nn import metrics as metric_names
 from graphc.nn import weights
@@ -28,6 +28,7 @@ from graphc.nn.progress import Report, report
 Array = np.ndarray[Any, Any]
 Values = dict[str, float]
 
+_NOT_COMPILED = 'the model has no loss yet; write model.compile("adam", "categorical_crossentropy")'
 _BATCH = 2048  # samples that evaluate and predict take at once where the caller does not say
 
 
@@ -100,8 +101,10 @@ class Model:
 
     @property
     def optimizer(self) -> optim.Optimizer:
-        """The optimiser that `compile` was given or made."""
-        return self._compiled().optimizer
+        """The optimiser that `compile` was given or made; PropertyError before."""
+        if self._plan is None:
+            raise PropertyError(_NOT_COMPILED)
+        return self._plan.optimizer
 
     def fit(
         self,
@@ -183,7 +186,7 @@ class Model:
 
     def _compiled(self) -> _Plan:
         if self._plan is None:
-            raise DeclarationError('the model has no loss yet; write model.compile("adam", "categorical_crossentropy")')
+            raise DeclarationError(_NOT_COMPILED)
         return self._plan
 
     def _evaluate(self, x: Array, y: Array, batch_size: int) -> Values:
