@@ -8,47 +8,34 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from graphc import losses, optim
 from graphc.compile import compile as compile_graph
+from graphc.declare import BUILDER as ops
 from graphc.declare import as_array
 from graphc.declare import input as declare_input
 from graphc.errors import DeclarationError, DTypeError, InputError, PropertyError
 from graphc.graph import Node
 from graphc.nn import metrics as metric_names
 from graphc.nn import weights
+from graphc.nn.history import History
+from graphc.nn.layers import Layer
+from graphc.nn.part import Part, without
 from graphc.nn.progress import Report, report
+from graphc.nn.summary import Summary
 
 Array = np.ndarray[Any, Any]
 Values = dict[str, float]
 
 _NOT_COMPILED = 'the model has no loss yet; write model.compile("adam", "categorical_crossentropy")'
 _BATCH = 2048  # samples that evaluate and predict take at once where the caller does not say
-
-
-@dataclass
-class History:
-    """Epochs that a fit finished, and the values of each: loss, metrics, and val_loss and so on.
-
-    >>> history = History()
-    >>> history.add(0, {"loss": 0.5})
-    >>> history.history
-    {'loss': [0.5]}
-    """
-
-    epoch: list[int] = field(default_factory=list)
-    history: dict[str, list[float]] = field(default_factory=dict)
-
-    def add(self, epoch: int, values: Mapping[str, float]) -> None:
-        self.epoch.append(epoch)
-        for name, value in values.items():
-            self.history.setdefault(name, []).append(value)
 
 
 @dataclass(frozen=True)
@@ -58,10 +45,14 @@ class _Plan:
     optimizer: optim.Optimizer
     loss: losses.Loss
     metrics: dict[str, metric_names.Metric]
+    frozen: list[Part]
 
 
-class Model:
+class Model(Part):
     """Base of the models: a child gives `__call__`, a node for a node, and `parameters`.
+
+    Layers are found among the child's attributes; one with `trainable = False` keeps its values from the next `compile`
+    on.
 
     >>> import numpy as np
     >>> import graphc as gc
@@ -73,10 +64,12 @@ class Model:
     array([[3.]], dtype=float32)
     """
 
-    history: History | None = None  # of the last fit, up to an interrupt if there was one
-    train_function: Any = None  # the compiled step of the last fit: its source, explain() and stats
+    __slots__ = ("_functions", "_plan", "_shuffle", "history", "train_function")
 
     def __init__(self, seed: Any = None) -> None:
+        super().__init__()
+        self.history: History | None = None  # of the last fit, up to an interrupt if there was one
+        self.train_function: Any = None  # the compiled step of the last fit: its source, explain() and stats
         self._shuffle = np.random.default_rng(seed)
         self._plan: _Plan | None = None
         self._functions: dict[Any, Any] = {}
@@ -87,16 +80,34 @@ class Model:
     def parameters(self) -> list[Node]:
         raise NotImplementedError
 
-    def __getstate__(self) -> dict[str, Any]:
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers that the model holds."""
+        return tuple(part for part in self.held() if isinstance(part, Layer))
+
+    def __getstate__(self) -> tuple[Any, dict[str, Any]]:
         """Without compiled functions: they are compiled again where they are wanted."""
-        return {**self.__dict__, "_functions": {}, "train_function": None}
+        state: Any = super().__getstate__()
+        plain, slots = state
+        return plain, {**slots, "_functions": {}, "train_function": None}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}([{', '.join(map(repr, self.layers))}])"
+
+    def summary(self) -> None:
+        """Print the layers, the shapes of their parameters, and how many values they hold."""
+        print(Summary(self.layers, self.parameters(), self.trainable_parameters()))
 
     def compile(self, optimizer: Any = "adam", loss: Any = None, *, metrics: Any = None) -> None:
         """Say how to learn: an optimiser and a loss by name or as objects, and a list of metrics.
 
+        Optimisers: sgd, adam.  Losses: mean_squared_error, mse, binary_crossentropy, categorical_crossentropy,
+        sparse_categorical_crossentropy, kl_divergence, kld, or a function of (y_true, y_pred).  Metrics: accuracy, acc,
+        and all losses.  The values of a loss or metric that gives more than one are averaged.
+
         Raises DeclarationError for a name that does not exist.
         """
-        self._plan = _Plan(optim.get(optimizer), losses.get(loss), metric_names.get(metrics))
+        self._plan = _Plan(optim.get(optimizer), losses.get(loss), metric_names.get(metrics), self.frozen())
         self._functions.clear()
 
     @property
@@ -216,10 +227,19 @@ class Model:
         self._check_dtype(nodes[0])
         if plan is None:
             return compile_graph(nodes, y, name=kind)
-        outputs = {"loss": plan.loss(nodes[1], y)}
-        outputs |= {name: metric(nodes[1], y) for name, metric in plan.metrics.items()}
-        updates = plan.optimizer.updates(outputs["loss"], self.parameters()) if kind == "fit" else None
+        functions = {"loss": plan.loss, **plan.metrics}
+        outputs = {name: _averaged(name, function(nodes[1], y)) for name, function in functions.items()}
+        updates = self._updates(plan, outputs["loss"]) if kind == "fit" else None
         return compile_graph(nodes, outputs, updates=updates, name=kind)
+
+    def _updates(self, plan: _Plan, loss: Node) -> optim.Updates | None:
+        """What a step changes; nothing, and a warning, if all that could learn is frozen."""
+        parameters = self.parameters()
+        learning = without(parameters, plan.frozen)
+        if parameters and not learning:
+            warnings.warn("nothing in the model is trainable, so fit changes no parameter", stacklevel=5)
+            return None
+        return plan.optimizer.updates(loss, learning)
 
     def _check_dtype(self, x: Node) -> None:
         """Refuse float64 samples for float32 parameters: all would be computed in float64, and in silence."""
@@ -227,6 +247,14 @@ class Model:
         if wider:
             dtype = str(wider[0].dtype)
             raise DTypeError(f"the model's parameters are {dtype}, x is {x.dtype}; write x.astype({dtype!r})")
+
+
+def _averaged(name: str, value: Any) -> Node:
+    """The value of a loss or metric, the mean of its values if they are many, such as one a sample."""
+    if not isinstance(value, Node):
+        raise DeclarationError(f"{name} is a node, made from the nodes y_true and y_pred; its function gave {value!r}")
+    mean: Node = value if value.shape == () else ops.mean(value)
+    return mean
 
 
 def _epoch(step: Any, x: Array, y: Array, batch_size: int, order: Array | None, shown: Report) -> Values:
