@@ -164,7 +164,7 @@ class Model(Part):
         with report(verbose, len(x)) as shown:
             shown.begin("Evaluate")
             values = self._evaluate(x, y, batch_size)
-            shown.advance(len(x))
+            shown.advance(len(x), values)
             shown.end(values)
         if return_dict:
             return values
@@ -180,7 +180,7 @@ class Model(Part):
             shown.begin("Predict")
             for k in range(0, len(x), batch_size):
                 parts.append(function(x[k : k + batch_size]))
-                shown.advance(len(parts[-1]))
+                shown.advance(len(parts[-1]), {})
             shown.end({})
         return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
@@ -260,14 +260,12 @@ def _averaged(name: str, value: Any) -> Node:
 def _epoch(step: Any, x: Array, y: Array, batch_size: int, order: Array | None, shown: Report) -> Values:
     """One pass over the samples, whole or in pieces that are short enough to tell about progress."""
     if shown.interval is None:
-        values = step.run(x=x, t=y, batch_size=batch_size, order=order)
-        shown.advance(len(x))
-        return _means(values, len(x), batch_size)
+        return _means(step.run(x=x, t=y, batch_size=batch_size, order=order), len(x), batch_size)
     order = np.arange(len(x)) if order is None else order
     parts = []
     for piece in _pieces(order, batch_size, shown.interval):
         parts.append(step.run(x=x, t=y, batch_size=batch_size, order=piece))
-        shown.advance(len(piece))
+        shown.advance(len(piece), _means(parts[-1], len(piece), batch_size))
     return _means({name: np.concatenate([p[name] for p in parts]) for name in parts[0]}, len(x), batch_size)
 
 
