@@ -219,7 +219,7 @@ def test_a_profile_refuses_what_a_call_refuses() -> None:
 def boxes(path: Path) -> list[list[str]]:
     """The texts of each box of an SVG file."""
     root = ET.parse(path).getroot()
-    groups = [g for g in root.iter(f"{SVG}g") if g.get("class")]
+    groups = [g for g in root.iter(f"{SVG}g") if g.get("data-kind")]
     return [[t.text or "" for t in g.iter(f"{SVG}text")] for g in groups]
 
 

@@ -179,7 +179,7 @@ class CompiledFunction:
         return profile(self._machine, self._inputs(args, kwargs), repeat)
 
     def draw(self, path: str | os.PathLike[str]) -> None:
-        """Write a drawing of the graph and its phases: SVG, or Graphviz's text if the path ends in .dot."""
+        """Write a drawing of the graph and its phases: SVG or, for .dot and .gv, Graphviz's text."""
         from graphc.inspect.draw import draw
 
         draw(self, path)
