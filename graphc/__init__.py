@@ -98,6 +98,13 @@ __all__ = [
 __all__ += [*sorted(FUNCTIONS), *_ARC_NAMES, *_LATER_MODULES, *_LATER_NAMES]
 
 
+def _drawn(self: Any) -> Any:
+    return importlib.import_module("graphc.inspect.draw").svg(self)
+
+
+Node._repr_svg_ = Graph._repr_svg_ = _drawn  # type: ignore[attr-defined]  # notebooks show a node as its graph
+
+
 def __getattr__(name: str) -> Any:
     if name in _LATER_MODULES:
         return importlib.import_module(f"graphc.{name}")

@@ -21,6 +21,8 @@ from graphc.codegen.program import Program
 from graphc.codegen.record import record_graph
 from graphc.errors import DeclarationError
 from graphc.graph import Graph, Node
+from graphc.inspect import html
+from graphc.inspect.explain import explain
 from graphc.inspect.layout import Layout, Point, layout
 from graphc.inspect.scene import Box, Scene, make_scene
 
@@ -28,7 +30,7 @@ _CHARACTER, _LINE, _MARGIN = 6.7, 14.0, 24.0  # of the text at 11 pixels
 _LEAVES = {"input": ("#1d4ed8", "#1e3a8a"), "parameter": ("#475569", "#1e293b"), "constant": ("#f8fafc", "#64748b")}
 _PLAIN = ("#ffffff", "#94a3b8")
 _INK, _PAPER = "#0f172a", "#ffffff"
-_LINES = {"title": f"font-weight:600;fill:{_INK}", "type": "fill:#475569", "gives": "font-weight:600;fill:#b91c1c"}
+_LINES = {"title": f"font-weight:600;fill:{_INK}", "type": "fill:#475569", "gives": "font-weight:600;fill:#991b1b"}
 _LIGHT = {"title": f"font-weight:600;fill:{_PAPER}", "type": f"fill:{_PAPER}", "gives": "font-weight:600;fill:#fecaca"}
 _LEGEND = f"fill:{_INK}"
 _NUMBER = "font-size:8px;fill:#475569"
@@ -52,6 +54,14 @@ def svg(what: Any) -> str | None:
     """The drawing for a notebook: SVG, or None if it would be too large to look at."""
     scene = _scene(what)
     return to_svg(scene) if len(scene.boxes) <= _MOST else None
+
+
+def page(function: Any) -> str:
+    """A compiled function for a notebook, as HTML: what it takes and gives, its drawing, and texts to be opened."""
+    drawing = svg(function) if "graph" in function.program.records else None
+    texts = {"what was done": explain(function.program), "the text that runs": function.source}
+    folded = (html.folded(title, text) for title, text in texts.items())
+    return html.block(html.heading(repr(function)), html.picture(drawing) if drawing else "", *folded)
 
 
 def _scene(what: Any) -> Scene:

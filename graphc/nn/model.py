@@ -23,6 +23,7 @@ from graphc.declare import as_array
 from graphc.declare import input as declare_input
 from graphc.errors import DeclarationError, DTypeError, InputError, PropertyError
 from graphc.graph import Node
+from graphc.inspect import html
 from graphc.nn import metrics as metric_names
 from graphc.nn import weights
 from graphc.nn.history import History
@@ -93,6 +94,17 @@ class Model(Part):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}([{', '.join(map(repr, self.layers))}])"
+
+    def made(self) -> list[Node]:
+        layers = self.layers
+        if any(layer.weights is None for layer in layers):
+            return [w for layer in layers for w in layer.made()]
+        return self.parameters()
+
+    def _repr_html_(self) -> str:
+        made = self.made()
+        title = type(self).__name__ if made else f"{type(self).__name__}, without parameters so far"
+        return html.block(html.heading(title), Summary(self.layers, made, without(made, self.frozen())).html)
 
     def summary(self) -> None:
         """Print the layers, the shapes of their parameters, and how many values they hold."""

@@ -1,6 +1,6 @@
 """What a model is made of, as a table.
 
-In: layers, with parameters or without.  Out: text.
+In: layers, with parameters or without.  Out: text, and HTML for notebooks.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphc.graph import Node
+from graphc.inspect import html
 from graphc.nn.layers import Layer
 from graphc.types import shape_text
 
@@ -29,6 +30,11 @@ class Summary:
         if self.trainable != self.total:
             totals.append(("trainable", "", f"{self.trainable:,}", ""))
         return [*self.rows, *totals]
+
+    @property
+    def html(self) -> str:
+        """The table with its headings, for notebooks."""
+        return html.table([HEADINGS, *self.table], totals=len(self.table) - len(self.rows), texts=[0, 1, 3])
 
     def __str__(self) -> str:
         lines = (f"{name:<20} {kind:<12} {count:>10}  {shapes}".rstrip() for name, kind, count, shapes in self.table)

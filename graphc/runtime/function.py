@@ -184,6 +184,11 @@ class CompiledFunction:
 
         draw(self, path)
 
+    def _repr_html_(self) -> str:
+        from graphc.inspect.draw import page
+
+        return page(self)
+
     def release(self) -> None:
         """Free the workspaces; the next call makes one."""
         self._machine.release()
