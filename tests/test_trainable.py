@@ -136,16 +136,23 @@ class Two(nn.Model):
     ],
     ids=["a model inside", "its layer", "a layer of layers", "a layer inside", "all"],
 )
-@pytest.mark.filterwarnings("ignore:nothing in the model")
 def test_parts_are_found_wherever_they_are_held(freeze: Any, expected: list[bool]) -> None:
     m = Two()
     m(gc.input("x", ("batch", 4), "float32"))
     freeze(m).trainable = False
-    m = copy.deepcopy(m) if expected[0] else pickle.loads(pickle.dumps(m))
+    for same in (m, copy.deepcopy(m), pickle.loads(pickle.dumps(m))):
+        learning = set(same.trainable_parameters())
+        assert [w in learning for w in same.parameters()] == expected
+
+
+def test_a_part_of_a_model_of_ones_own_is_left_alone() -> None:
+    m = Two()
+    m(gc.input("x", ("batch", 4), "float32"))
+    m.block.inner[0].trainable = False
     m.compile("sgd", "mse")
     before = values(m)
     m.fit(X, Y, verbose=0)
-    assert changed(m, before) == expected
+    assert changed(m, before) == [True, True, False, False, True, True]
 
 
 def test_a_model_that_holds_itself() -> None:
