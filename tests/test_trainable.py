@@ -160,6 +160,30 @@ def test_a_model_that_holds_itself() -> None:
     m.again = [m, {"twice": m}]
     m.trainable = False
     assert len(m.frozen()) == 6
+    assert list(m.layers) == [m.encoder.layers[0], m.block]
+
+
+def test_a_layer_may_freeze_itself() -> None:
+    class Early(nn.Dense):
+        def __init__(self) -> None:
+            self.trainable = False
+            super().__init__(2)
+
+    class Always(nn.Dense):
+        trainable = False
+
+    m = nn.Sequential([Early(), Always(2), nn.Dense(2)])
+    m.build((None, 4))
+    assert m.trainable_parameters() == m.parameters()[4:]
+
+
+def test_the_summary_of_a_model_of_models_counts_each_layer_once(capsys: pytest.CaptureFixture[str]) -> None:
+    m = Two()
+    m(gc.input("x", ("batch", 4), "float32"))
+    m.summary()
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [line[:3] for line in lines[:2]] == [["dense", "Dense", "25"], ["block", "Block", "26"]]
+    assert lines[2] == ["total", "51"]
 
 
 def test_the_summary_tells_what_is_frozen(capsys: pytest.CaptureFixture[str]) -> None:

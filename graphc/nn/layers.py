@@ -61,7 +61,6 @@ class Layer(Part):
     __slots__ = ("name", "weights")
 
     def __init__(self, *, name: str | None = None) -> None:
-        super().__init__()
         if name is not None and (not isinstance(name, str) or not name):
             raise DeclarationError(f"the name of a layer is a non-empty string, got {name!r}")
         self.name = name

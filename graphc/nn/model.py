@@ -68,7 +68,6 @@ class Model(Part):
     __slots__ = ("_functions", "_plan", "_shuffle", "history", "train_function")
 
     def __init__(self, seed: Any = None) -> None:
-        super().__init__()
         self.history: History | None = None  # of the last fit, up to an interrupt if there was one
         self.train_function: Any = None  # the compiled step of the last fit: its source, explain() and stats
         self._shuffle = np.random.default_rng(seed)
@@ -83,8 +82,8 @@ class Model(Part):
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """The layers that the model holds."""
-        return tuple(part for part in self.held() if isinstance(part, Layer))
+        """The layers that the model holds, and those of the models that it holds."""
+        return tuple(part for part in self.parts(through=Model) if isinstance(part, Layer))
 
     def __getstate__(self) -> tuple[Any, dict[str, Any]]:
         """Without compiled functions: they are compiled again where they are wanted."""

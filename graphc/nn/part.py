@@ -17,13 +17,12 @@ class Part:
 
     __slots__ = ("__weakref__", "_trainable")
 
-    def __init__(self) -> None:
-        self._trainable = True
+    _trainable: bool
 
     @property
     def trainable(self) -> bool:
         """Whether `fit` changes the parameters; setting it sets it in all parts, and the next `compile` heeds it."""
-        return self._trainable
+        return getattr(self, "_trainable", True)
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
@@ -37,27 +36,28 @@ class Part:
         raise NotImplementedError
 
     def trainable_parameters(self) -> list[Node]:
-        """The parameters without those of parts that are not trainable."""
+        """The parameters without those of parts that are not trainable, for an optimiser's `updates`."""
         return without(self.parameters(), self.frozen())
 
     def held(self) -> Iterator[Part]:
         """The layers and models among the attributes, and in lists, tuples and dicts there."""
         return _found(list(vars(self).values()) if hasattr(self, "__dict__") else [])
 
-    def parts(self) -> Iterator[Part]:
-        """This part and all that it holds, each once."""
-        seen: dict[int, Part] = {}
+    def parts(self, through: type[Part] | None = None) -> Iterator[Part]:
+        """This part and all that it holds, each once and in order; what is held `through` parts of a class alone."""
+        seen: set[int] = set()
         waiting: list[Part] = [self]
         while waiting:
-            part = waiting.pop()
+            part = waiting.pop(0)
             if id(part) not in seen:
-                seen[id(part)] = part
-                waiting += part.held()
-        return iter(seen.values())
+                seen.add(id(part))
+                yield part
+                if through is None or isinstance(part, through):
+                    waiting[:0] = part.held()
 
     def frozen(self) -> list[Part]:
         """Those of the parts that are not trainable."""
-        return [part for part in self.parts() if not part._trainable]
+        return [part for part in self.parts() if not part.trainable]
 
     def made(self) -> list[Node]:
         """The parameters that exist already."""

@@ -184,7 +184,9 @@ def _members(archive: zipfile.ZipFile, wanted: Mapping[str, Node]) -> dict[str, 
     """The members by name: those that are wanted as their headers say, None for the others."""
     found: dict[str, Any] = {}
     for info in archive.infolist():
-        name = info.filename.removesuffix(_SUFFIX) if info.filename.endswith(_SUFFIX) else info.filename + " (no array)"
+        name = info.filename.removesuffix(_SUFFIX)
+        if name == info.filename:
+            raise ValueError(f"{name!r} in it is no array, whose name would end in {_SUFFIX}")
         if name in found:
             raise ValueError(f"{name!r} stands in it twice")
         found[name] = _member(archive, info) if name in wanted else None
