@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from graphc.adjoint import grad, value_and_grad, vjp
-from graphc.declare import FUNCTIONS, NUMPY_NAMES, constant, input, parameter, result_dtype
+from graphc.declare import FUNCTIONS, constant, input, parameter, result_dtype
 from graphc.errors import (
     CacheError,
     DeclarationError,
@@ -27,9 +27,11 @@ from graphc.errors import (
     GradientError,
     GraphcError,
     InputError,
+    PropertyError,
     ShapeError,
 )
 from graphc.graph import Graph, Node, item
+from graphc.operators import NUMPY_NAMES
 from graphc.types import (
     bool_,
     float32,
@@ -66,6 +68,7 @@ __all__ = [
     "GraphcError",
     "InputError",
     "Node",
+    "PropertyError",
     "ShapeError",
     "bool",
     "bool_",
@@ -96,6 +99,13 @@ __all__ = [
 __all__ += [*sorted(FUNCTIONS), *_ARC_NAMES, *_LATER_MODULES, *_LATER_NAMES]
 
 
+def _drawn(self: Any) -> Any:
+    return importlib.import_module("graphc.inspect.draw").svg(self)
+
+
+Node._repr_svg_ = Graph._repr_svg_ = _drawn  # type: ignore[attr-defined]  # notebooks show a node as its graph
+
+
 def __getattr__(name: str) -> Any:
     if name in _LATER_MODULES:
         return importlib.import_module(f"graphc.{name}")
@@ -106,11 +116,17 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)
 
 
 class _Package(ModuleType):
-    """This package: importing the file compile.py must not put the module where the function `compile` stands."""
+    """This package: importing the file compile.py must not put the module where the function `compile` stands.
+
+    A pickle of it is its name, so that functions of a notebook, which hold it, can go to other processes.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return importlib.import_module, (self.__name__,)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "compile" and isinstance(value, ModuleType):

@@ -9,7 +9,7 @@ or NaN where c is false is never multiplied by 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -20,20 +20,24 @@ from graphc.graph import Graph, Node, describe, item
 from graphc.op import Family
 from graphc.rewrite import filled
 from graphc.stabilise import stabilise
+from graphc.tree import Skeleton, flatten, unflatten
 from graphc.types import Shape
 
 
 def grad(y: Node, wrt: Any) -> Any:
-    """Gradients of the scalar `y` with respect to `wrt`, a node or a sequence of nodes; the same structure comes back.
+    """Gradients of the scalar `y` with respect to `wrt`: a node, or a tree of nodes, of which the same tree comes back.
 
-    A node that `y` does not use has gradient zero.  Raises GradientError if `y` is not a float scalar (use `vjp`), if
-    a `wrt` is not float, or if an op on the way can't be differentiated.
+    A tree is a dict, list, tuple or named tuple of trees.  A node that `y` does not use has gradient zero.
+    Raises GradientError if `y` is not a float scalar (use `vjp`), if a `wrt` is not float, or if an op on the way can't
+    be differentiated.
 
     >>> import graphc as gc
     >>> x = gc.input("x", ("n",))
     >>> g, = gc.grad(gc.sum(x * x), [x])
     >>> gc.compile([x], g)([1.0, 2.0])
     array([2., 4.])
+    >>> gc.grad(gc.sum(x * x), {"x": x}).keys()
+    dict_keys(['x'])
     """
     _check_output(y)
     if y.shape != ():
@@ -43,7 +47,7 @@ def grad(y: Node, wrt: Any) -> Any:
 
 
 def vjp(y: Node, wrt: Any, cotangent: Any) -> Any:
-    """The vector-Jacobian product: gradients of sum(cotangent * y) with respect to `wrt`.
+    """The vector-Jacobian product: gradients of sum(cotangent * y) with respect to `wrt`, a node or a tree of nodes.
 
     >>> import graphc as gc
     >>> x = gc.input("x", ("n",))
@@ -51,18 +55,11 @@ def vjp(y: Node, wrt: Any, cotangent: Any) -> Any:
     array([ 2., 40.])
     """
     _check_output(y)
-    single = isinstance(wrt, Node)
-    targets: tuple[Node, ...] = tuple(wrt) if isinstance(wrt, Iterable) and not single else (wrt,)
-    for node in targets:
-        if not isinstance(node, Node):
-            raise GradientError(f"a gradient is taken with respect to nodes, got {node!r}")
-        if not node.dtype.is_float:
-            raise GradientError(f"{describe(node)} is not float, so it has no gradient")
+    targets, tree = _targets(wrt)
     seed = FUNCTIONS["broadcast_to"](astype(cotangent, y.dtype), y.shape)
     graph, _ = stabilise(Graph((y,)), keep=targets)
     found = _walk(graph.outputs[0], targets, seed)
-    out = [found[n] if n in found else FUNCTIONS["zeros"](n.shape, dtype=n.dtype) for n in targets]
-    return out[0] if single else type(wrt)(out) if isinstance(wrt, (list, tuple)) else out
+    return unflatten(tree, [found[n] if n in found else FUNCTIONS["zeros"](n.shape, dtype=n.dtype) for n in targets])
 
 
 def value_and_grad(y: Node, wrt: Any) -> tuple[Node, Any]:
@@ -81,6 +78,21 @@ def _check_output(y: Any) -> None:
         raise GradientError(f"a gradient is taken of a node, got {y!r}")
     if not y.dtype.is_float:
         raise GradientError(f"{describe(y)} is not float, so it has no gradient")
+
+
+def _targets(wrt: Any) -> tuple[list[Node], Skeleton]:
+    """The nodes of the tree `wrt`, and its skeleton."""
+    wanted = "a gradient is taken with respect to a node, or a dict, list or tuple of nodes"
+    try:
+        targets, tree = flatten(wrt)
+    except RecursionError:
+        raise GradientError(f"{wanted}; this one holds itself") from None
+    for node in targets:
+        if not isinstance(node, Node):
+            raise GradientError(f"{wanted}; got {node!r}")
+        if not node.dtype.is_float:
+            raise GradientError(f"{describe(node)} is not float, so it has no gradient")
+    return targets, tree
 
 
 def _walk(y: Node, targets: Sequence[Node], seed: Node) -> dict[Node, Node]:

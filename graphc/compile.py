@@ -16,7 +16,7 @@ from graphc.passes import run_pipeline
 from graphc.runtime import cache
 from graphc.runtime.function import CompiledFunction
 from graphc.runtime.native import Native
-from graphc.runtime.structure import Skeleton, flatten
+from graphc.tree import Skeleton, flatten
 from graphc.types import Constraint, shape_text
 
 KEYWORDS = ("out", "batch_size", "order")  # of a call and of `run`, which take inputs by name beside them

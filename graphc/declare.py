@@ -1,13 +1,11 @@
-"""Declaring graphs: leaves, public functions made from the op records, operators and NumPy's protocols on nodes.
+"""Declaring graphs: leaves, what becomes a node, public functions made from the op records.
 
 In: what a user writes.  Out: nodes.  FUNCTIONS holds every public function by name; BUILDER hands them to the records.
 """
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,7 +18,7 @@ from graphc.graph import Identity, Literal, Node, describe, make
 from graphc.line import users_line
 from graphc.op import REGISTRY, Op
 from graphc.state import State
-from graphc.types import DType, TensorType, as_dtype, as_shape, bool_, float64, float_for, int64, shape_text
+from graphc.types import DType, TensorType, as_dtype, as_shape, bool_, float64, float_for, int64
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
@@ -71,6 +69,7 @@ def as_array(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
     """`value` as a native array of a supported dtype, with an error that says what is wrong with it."""
     if isinstance(value, Node):
         raise DeclarationError(f"a value is wanted here, not the node {describe(value)}")
+    refuse_masked(value)
     try:
         array = np.asarray(value)
     except GraphcError:  # there is a node among the values, and it said so
@@ -101,7 +100,17 @@ class Number:
         return f"<number that the call knows (declared at {self.node.line})>"
 
 
-_WEAK = {bool: bool, int: int, float: float, Poly: int, Number: float}  # none of these widens what it meets
+WEAK = {bool: bool, int: int, float: float, Poly: int, Number: float}  # none of these widens what it meets
+
+
+def refuse_masked(value: Any) -> None:
+    """Raise DTypeError for a masked array, alone or in lists: NumPy's conversion would drop the mask in silence."""
+    if isinstance(value, (list, tuple)):
+        if not set(map(type, value)) <= WEAK.keys():  # a long list of numbers is told at once
+            for v in value:
+                refuse_masked(v)
+    elif isinstance(value, np.ma.MaskedArray):
+        raise DTypeError("the value is a masked array, and masks are not kept; write value.filled(0.0), or what fits")
 
 
 def convert(value: Any, weak: DType | None = None) -> Node:
@@ -116,7 +125,7 @@ def convert(value: Any, weak: DType | None = None) -> Node:
         return value if weak is None else astype(value, weak)
     if isinstance(value, Number):
         return astype(value.node, weak or float64)
-    if type(value) in _WEAK and weak is not None:
+    if type(value) in WEAK and weak is not None:
         return constant(_checked(value, weak), weak)
     return constant(value)
 
@@ -130,7 +139,7 @@ def _checked(value: Any, dtype: DType) -> Any:
 
 
 def _strong(values: Sequence[Any]) -> list[Any]:
-    return [v if isinstance(v, Node) or type(v) in _WEAK else constant(v) for v in values]
+    return [v if isinstance(v, Node) or type(v) in WEAK else constant(v) for v in values]
 
 
 def result_dtype(*values: Any) -> DType:
@@ -140,8 +149,8 @@ def result_dtype(*values: Any) -> DType:
     graphc.float32
     """
     terms: list[Any] = [v.dtype.numpy if isinstance(v, Node) else v for v in _strong(values)]
-    scalars = [_WEAK[type(t)](1) for t in terms if type(t) in _WEAK]  # the value does not matter, only its type
-    return as_dtype(np.result_type(*(t for t in terms if type(t) not in _WEAK), *scalars))
+    scalars = [WEAK[type(t)](1) for t in terms if type(t) in WEAK]  # the value does not matter, only its type
+    return as_dtype(np.result_type(*(t for t in terms if type(t) not in WEAK), *scalars))
 
 
 def promoted(*values: Any, dtype: DType | None = None) -> tuple[Node, ...]:
@@ -232,168 +241,3 @@ def _with_operands(op: Op, args: Any, error: GraphcError) -> GraphcError:
 
 
 FUNCTIONS.update({op.name: public_function(op) for op in REGISTRY.values() if op.define is not None})
-
-_OPERATORS = {
-    "add": "add",
-    "sub": "subtract",
-    "mul": "multiply",
-    "truediv": "divide",
-    "floordiv": "floor_divide",
-    "mod": "remainder",
-    "pow": "pow",
-    "matmul": "matmul",
-    "and": "logical_and",
-    "or": "logical_or",
-    "xor": "logical_xor",
-}
-_COMPARISONS = {
-    "lt": "less",
-    "le": "less_equal",
-    "gt": "greater",
-    "ge": "greater_equal",
-    "eq": "equal",
-    "ne": "not_equal",
-}
-_UNARY = {"neg": "negative", "abs": "abs", "invert": "logical_not", "pos": "positive"}
-NUMPY_NAMES = {
-    "true_divide": "divide",
-    "power": "pow",
-    "float_power": "pow",
-    "absolute": "abs",
-    "fabs": "abs",
-    "rint": "round",
-    "invert": "logical_not",
-    "bitwise_and": "logical_and",
-    "bitwise_or": "logical_or",
-    "bitwise_xor": "logical_xor",
-    "amax": "max",
-    "amin": "min",
-    "transpose": "permute_dims",
-    "concatenate": "concat",
-    "around": "round",
-    "fix": "trunc",
-    "arcsin": "asin",
-    "arccos": "acos",
-    "arctan": "atan",
-    "arctan2": "atan2",
-    "arcsinh": "asinh",
-    "arccosh": "acosh",
-    "arctanh": "atanh",
-}
-
-
-def _attach_operators() -> None:
-    def binary(name: str, swapped: bool) -> Callable[[Any, Any], Any]:
-        def method(self: Any, other: Any) -> Any:
-            return FUNCTIONS[name](other, self) if swapped else FUNCTIONS[name](self, other)
-
-        return method
-
-    def of_numbers(name: str, swapped: bool) -> Callable[[Any, Any], Any]:
-        return lambda self, other: _with_number(name, *((other, self) if swapped else (self, other)))
-
-    for short, name in (_OPERATORS | _COMPARISONS).items():
-        setattr(Node, f"__{short}__", binary(name, False))
-        setattr(Number, f"__{short}__", of_numbers(name, False))
-        if short in _OPERATORS:
-            setattr(Node, f"__r{short}__", binary(name, True))
-            setattr(Number, f"__r{short}__", of_numbers(name, True))
-    for short, name in _UNARY.items():
-        setattr(Node, f"__{short}__", lambda self, name=name: FUNCTIONS[name](self))
-        setattr(Number, f"__{short}__", lambda self, name=name: Number(FUNCTIONS[name](self.node)))
-
-
-def _with_number(name: str, *operands: Any) -> Any:
-    """Arithmetic in which a dimension is a number: a Number where only Python scalars meet it, else a node."""
-    if all(type(v) in _WEAK for v in operands):
-        out = FUNCTIONS[name](*(convert(v, float64) for v in operands))
-        return Number(out) if out.dtype == float64 else out
-    return FUNCTIONS[name](*operands)
-
-
-def _array_ufunc(self: Node, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
-    if method != "__call__" or kwargs:
-        raise DeclarationError(f"np.{ufunc.__name__}: {method} and keywords {sorted(kwargs)} do not apply to nodes")
-    return _numpy_function(ufunc.__name__)(*args)
-
-
-def _dimension_ufunc(self: Poly, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
-    """NumPy's functions of dimensions: those of integers give a dimension again."""
-    short = {name: short for short, name in _OPERATORS.items()}.get(NUMPY_NAMES.get(ufunc.__name__, ufunc.__name__))
-    if short in ("add", "sub", "mul", "floordiv", "mod") and all(isinstance(a, (Poly, np.integer)) for a in args):
-        first, second = (a if isinstance(a, Poly) else int(a) for a in args)
-        return getattr(operator, short)(first, second)
-    return _array_ufunc(convert(self), ufunc, method, *args, **kwargs)
-
-
-def _array_function(self: Node, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-    return _numpy_function(function.__name__)(*args, **kwargs)
-
-
-def _numpy_function(name: str) -> Callable[..., Any]:
-    name = NUMPY_NAMES.get(name, name)
-    if name not in FUNCTIONS:
-        raise DeclarationError(f"np.{name} has no counterpart in graphc")
-    return FUNCTIONS[name]
-
-
-def _array(self: Node, *args: Any, **kwargs: Any) -> Any:
-    raise DeclarationError(
-        f"{describe(self)} has no value while the graph is declared; compile it: gc.compile([...], node)"
-    )
-
-
-def _state(node: Node) -> State:
-    if node.op.name != "parameter":
-        raise DeclarationError(f"only parameters have a value; {describe(node)}")
-    state: State = node.attrs["state"]
-    return state
-
-
-def _value(self: Node) -> np.ndarray[Any, Any]:
-    state = _state(self)
-    with state.lock:
-        return state.array.copy()
-
-
-def _assign(self: Node, value: Any) -> None:
-    state, array, name = _state(self), as_array(value), f"parameter {self.name!r}"
-    if array.shape != state.array.shape:
-        raise ShapeError(f"{name} has shape {shape_text(self.shape)}; it can't be assigned {shape_text(array.shape)}")
-    if not np.can_cast(array.dtype, state.array.dtype, "safe") and not _is_weak(value, array, state.array.dtype):
-        raise DTypeError(f"{name} is {self.dtype}, got {array.dtype}; write w.assign(a.astype({str(self.dtype)!r}))")
-    with state.lock:
-        state.array[...] = array
-
-
-def _is_weak(value: Any, array: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> bool:
-    """Whether `value` is made of Python scalars, which take the dtype they meet."""
-    fits = dtype.kind == "f" or (dtype.kind in "iu" and array.dtype.kind in "iub")
-    return fits and not isinstance(value, (np.ndarray, np.generic))
-
-
-def _getitem(self: Node, key: Any) -> Node:
-    result: Node = FUNCTIONS["getitem"](self, key)
-    return result
-
-
-_attach_operators()
-Poly.beyond = staticmethod(lambda short, first, second: _with_number(_OPERATORS[short], first, second))
-Poly.__array_ufunc__ = _dimension_ufunc  # type: ignore[attr-defined]
-Number.__array_ufunc__ = _array_ufunc  # type: ignore[attr-defined]
-for _name, _method in {
-    "__array_ufunc__": _array_ufunc,
-    "__array_function__": _array_function,
-    "__array__": _array,
-    "__array_namespace__": lambda self, *, api_version=None: importlib.import_module("graphc"),
-    "__getitem__": _getitem,
-    "value": property(_value),
-    "assign": _assign,
-    "T": property(lambda self: FUNCTIONS["permute_dims"](self)),
-    "mT": property(lambda self: FUNCTIONS["matrix_transpose"](self)),
-    "astype": lambda self, dtype: FUNCTIONS["astype"](self, dtype),
-    "reshape": lambda self, *shape: FUNCTIONS["reshape"](self, shape[0] if len(shape) == 1 else shape),
-    "sum": lambda self, axis=None, keepdims=False: FUNCTIONS["sum"](self, axis=axis, keepdims=keepdims),
-    "mean": lambda self, axis=None, keepdims=False: FUNCTIONS["mean"](self, axis=axis, keepdims=keepdims),
-}.items():
-    setattr(Node, _name, _method)

@@ -19,6 +19,10 @@ class DeclarationError(GraphcError, ValueError):
     """A graph that is declared wrongly: a missing input, a wrong argument, a node of another kind."""
 
 
+class PropertyError(DeclarationError, AttributeError):
+    """A property that this object does not have, so that `hasattr` says no."""
+
+
 class InputError(GraphcError, ValueError):
     """A call whose arguments do not fit the compiled function, or values an op can't take."""
 

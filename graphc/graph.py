@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphc.dims import Poly
-from graphc.errors import DeclarationError, GraphcError, ShapeError
+from graphc.errors import DeclarationError, GraphcError, PropertyError, ShapeError
 from graphc.line import Line, users_line
 from graphc.op import REGISTRY, Attrs, Family, Op, register
 from graphc.types import Constraint, DoesNotBroadcast, DType, Shape, TensorType
@@ -81,7 +81,7 @@ class Node:
     @property
     def type(self) -> TensorType:
         if len(self.types) != 1:
-            raise DeclarationError(f"{describe(self)} has {len(self.types)} results; select one with item(node, i)")
+            raise PropertyError(f"{describe(self)} has {len(self.types)} results; select one with item(node, i)")
         return self.types[0]
 
     @property
@@ -339,7 +339,7 @@ class Graph:
     def __reduce__(self) -> tuple[Any, ...]:
         number = {n: k for k, n in enumerate(self.nodes)}
         rows = [(n.op.name, tuple(number[o] for o in n.operands), dict(n.attrs), n.line) for n in self.nodes]
-        inputs = tuple(number.get(n, n.attrs) for n in self.inputs)
+        inputs = tuple(number[n] if n in number else dict(n.attrs) for n in self.inputs)
         return _rebuild, (rows, tuple(number[o] for o in self.outputs), inputs)
 
 

@@ -12,7 +12,7 @@ from golden_programs import PROGRAMS
 from graphc.codegen.intrinsics import memory
 from graphc.graph import Graph
 from graphc.interpret import interpret
-from graphc.runtime.structure import flatten
+from graphc.tree import flatten
 
 FOLDER = Path(__file__).parent / "golden"
 over_programs = pytest.mark.parametrize("name", PROGRAMS)

@@ -219,7 +219,7 @@ def test_a_profile_refuses_what_a_call_refuses() -> None:
 def boxes(path: Path) -> list[list[str]]:
     """The texts of each box of an SVG file."""
     root = ET.parse(path).getroot()
-    groups = [g for g in root.iter(f"{SVG}g") if g.get("class")]
+    groups = [g for g in root.iter(f"{SVG}g") if g.get("data-kind")]
     return [[t.text or "" for t in g.iter(f"{SVG}text")] for g in groups]
 
 
@@ -269,6 +269,19 @@ def test_names_cannot_break_out_of_a_drawing(tmp_path: Path) -> None:
     assert any(name in box for box in boxes(tmp_path / "graph.svg"))
     gc.inspect.draw(gc.sin(x), tmp_path / "graph.dot")
     assert '</text><script>\\"&\\\\' in (tmp_path / "graph.dot").read_text()
+
+
+@pytest.mark.parametrize("name", ["g.png", "g.pdf", "g.SVG.txt", "g", "svg", "g.jpg"])
+def test_a_drawing_of_another_kind_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(gc.DeclarationError, match=r"a drawing ends in \.svg, \.dot, \.gv, got .*write '.*\.svg'"):
+        gc.inspect.draw(gc.sin(gc.input("x", ())), tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_drawing_is_what_its_ending_says(tmp_path: Path) -> None:
+    for name, start in (("g.svg", "<svg "), ("g.dot", "digraph "), ("g.gv", "digraph ")):
+        gc.inspect.draw(gc.sin(gc.input("x", ())), tmp_path / name)
+        assert (tmp_path / name).read_text().startswith(start)
 
 
 def test_dot_has_a_cluster_for_each_phase_with_nodes(training: Any, tmp_path: Path) -> None:

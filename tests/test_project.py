@@ -24,11 +24,12 @@ PACKAGE = ROOT / "graphc"
 # here that its own begins with, and imports from its own stage or from earlier ones.  CompiledFunction stands above
 # what looks into it, since `explain`, `profile` and `draw` are its methods.
 STAGES = [
-    *("errors", "dims", "types", "op", "state", "line", "graph", "ops", "declare", "interpret"),
+    *("errors", "dims", "types", "op", "state", "line", "tree", "graph", "ops", "declare", "operators", "interpret"),
     *("rewrite", "stabilise", "adjoint", "passes", "schedule", "codegen"),
     *("runtime", "inspect", "runtime.function", "compile", "losses", "optim", "nn"),
 ]
-RULES = ("ops", "declare", "rewrite", "stabilise", "adjoint", "passes", "losses", "optim", "nn")  # they may name ops
+# they may name ops
+RULES = ("ops", "declare", "operators", "rewrite", "stabilise", "adjoint", "passes", "losses", "optim", "nn")
 LEAVES = {"input", "parameter", "constant"}
 
 

@@ -96,42 +96,53 @@ class _Layers:
 
     def _sort_rows(self) -> None:
         """Order each row by the mean place of its neighbours in the row before, sweeping down and up in turn."""
+        place = [0.0] * len(self.layer)
+
+        def settle(row: Sequence[int]) -> None:
+            for k, v in enumerate(row):
+                place[v] = (k + 0.5) / len(row)
+
+        for row in self.rows:
+            settle(row)
         for sweep in range(_SWEEPS):
             down = sweep % 2 == 0
             neighbours = self.above if down else self.below
             for row in self.rows if down else reversed(self.rows):
-                place = self._places()
                 row.sort(key=lambda v: fmean(place[u] for u in neighbours[v]) if neighbours[v] else place[v])
-
-    def _places(self) -> dict[int, float]:
-        return {v: (k + 0.5) / len(row) for row in self.rows for k, v in enumerate(row)}
+                settle(row)
 
     def _columns(self) -> list[float]:
         """Horizontal centres: as near to the mean of the neighbours as order and widths allow."""
         # With the room that boxes need taken off, order is all that is asked for: isotonic regression.
         from scipy.optimize import isotonic_regression
 
-        x = np.zeros(len(self.layer))
-        weights = np.array([self._weight(v) for v in range(len(self.layer))])
+        x = [0.0] * len(self.layer)
+        weights = [self._weight(v) for v in range(len(self.layer))]
         rooms = [self._room(row) for row in self.rows]
         for row, room in zip(self.rows, rooms, strict=True):
-            x[row] = room - room.mean()
+            for v, place in zip(row, room - room.mean(), strict=True):
+                x[v] = place
         for sweep in range(4 * _SWEEPS):
             order = range(len(self.rows)) if sweep % 2 == 0 else reversed(range(len(self.rows)))
             for k in order:
                 row, room = self.rows[k], rooms[k]
-                wanted = np.array([self._wanted(v, x, weights) for v in row])
-                x[row] = isotonic_regression(wanted - room, weights=weights[row]).x + room
+                wanted = [self._wanted(v, x, weights) for v in row]
+                if len(row) == 1:
+                    x[row[0]] = wanted[0]
+                else:
+                    fitted = isotonic_regression(np.array(wanted) - room, weights=[weights[v] for v in row]).x
+                    for v, place in zip(row, fitted + room, strict=True):
+                        x[v] = place
         left = min((x[v] - w / 2 for v, w in enumerate(self.widths)), default=0.0)
-        return [float(value) for value in x - left]
+        return [float(value - left) for value in x]
 
     def _weight(self, v: int) -> float:
         """How much a vertex pulls: what reads nothing follows its reader, a bend keeps its edge straight."""
         return 4.0 if v >= len(self.sizes) else 1.0 if self.above[v] else 0.1
 
-    def _wanted(self, v: int, x: Values, weights: Values) -> float:
+    def _wanted(self, v: int, x: Sequence[float], weights: Sequence[float]) -> float:
         near = [*self.above[v], *self.below[v]]
-        return float(np.average(x[near], weights=weights[near])) if near else float(x[v])
+        return sum(x[u] * weights[u] for u in near) / sum(weights[u] for u in near) if near else x[v]
 
     def _room(self, row: Sequence[int]) -> Values:
         """Centres of a row's vertices, side by side."""

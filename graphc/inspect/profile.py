@@ -16,13 +16,14 @@ import numpy as np
 from graphc.codegen.program import HEADER_WORDS
 from graphc.dims import evaluate
 from graphc.errors import InputError
+from graphc.inspect import html
 from graphc.runtime import entry
 from graphc.runtime.arguments import Array
 from graphc.runtime.machine import Machine
 from graphc.runtime.workspace import Shape, Words, address
 from graphc.state import State
 
-_HEADINGS = ("phase", "µs", "share", "chunks", "flops", "bytes", "GFLOP/s", "GB/s")
+_HEADINGS = ("phase", "µs", "share", "chunks", "flops", "bytes", "GFLOP/s", "GB/s", "kernel")
 
 
 @dataclass(frozen=True)
@@ -55,32 +56,40 @@ class Profile(tuple[Kernel, ...]):
         """The time of all kernels together."""
         return sum(k.microseconds for k in self)
 
-    def __str__(self) -> str:
+    @property
+    def shares(self) -> list[float]:
+        """Each kernel's share of the time."""
         whole = self.microseconds or 1.0
+        return [k.microseconds / whole for k in self]
+
+    def _table(self) -> list[tuple[str, ...]]:
+        """The cells, headings and sum included."""
         rows = [
             (
                 str(k.phase),
                 f"{k.microseconds:.2f}",
-                f"{k.microseconds / whole:.0%}",
+                f"{share:.0%}",
                 str(k.chunks),
                 f"{k.flops:,}",
                 f"{k.nbytes:,}",
                 f"{k.gflops:.2f}",
                 f"{k.gigabytes:.2f}",
+                k.title,
             )
-            for k in self
+            for k, share in zip(self, self.shares, strict=True)
         ]
-        total = ("all", f"{self.microseconds:.2f}", *[""] * (len(_HEADINGS) - 2))
-        table = [_HEADINGS, *rows, total]
+        return [_HEADINGS, *rows, ("all", f"{self.microseconds:.2f}", *[""] * (len(_HEADINGS) - 2))]
+
+    def __str__(self) -> str:
+        table = self._table()
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        titles = ["kernel", *(k.title for k in self), ""]
-        lines = (
-            "  ".join([*(cell.rjust(w) for cell, w in zip(row, widths, strict=True)), title]).rstrip()
-            for row, title in zip(table, titles, strict=True)
-        )
-        return "\n".join(lines)
+        lines = ("  ".join(cell.rjust(w) for cell, w in zip(row, widths[:-1], strict=False)) for row in table)
+        return "\n".join(f"{line}  {row[-1]}".rstrip() for line, row in zip(lines, table, strict=True))
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return html.block(html.table(self._table(), totals=1, texts=[len(_HEADINGS) - 1], shares=self.shares))
 
 
 def profile(machine: Machine, inputs: Sequence[Array], repeat: int = 100) -> Profile:

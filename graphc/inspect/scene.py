@@ -70,7 +70,7 @@ def _box(rows: Sequence[Row], k: int, with_results: bool) -> Box:
     phase = row["phases"][0] if len(row["phases"]) == 1 else None
     lines = [row["says"] or row["op"]] if kind != "node" else [_call(rows, row), row["says"]]
     lines = [_shortened(line) for line in (*lines, row["type"]) if line]
-    return Box(kind, tuple(lines), tuple(row["gives"]) if with_results else (), phase)
+    return Box(kind, tuple(lines), tuple(map(_printable, row["gives"])) if with_results else (), phase)
 
 
 def _call(rows: Sequence[Row], row: Row) -> str:
@@ -79,5 +79,11 @@ def _call(rows: Sequence[Row], row: Row) -> str:
     return f"{row['op']}({', '.join(operands)})" if set(operands) - {"·"} else str(row["op"])
 
 
+def _printable(text: str) -> str:
+    """The text on one line; what no file of SVG may hold, such as NUL, has a sign of its own."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
 def _shortened(line: str) -> str:
+    line = _printable(line)
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"

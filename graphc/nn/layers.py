@@ -6,6 +6,7 @@ the input is known: float64 if the input is float64, else float32.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -18,9 +19,10 @@ from graphc.errors import DeclarationError, ShapeError
 from graphc.graph import Node, describe
 from graphc.line import users_line
 from graphc.nn.initializers import initial
+from graphc.nn.part import Part
 from graphc.types import float32, float64
 
-_ACTIVATIONS = {
+ACTIVATIONS = {
     **{name: name for name in ("relu", "sigmoid", "tanh", "softmax", "log_softmax", "softplus", "gelu", "silu")},
     "linear": "positive",
     "exponential": "exp",
@@ -36,14 +38,14 @@ def activation_function(activation: Any) -> Callable[[Node], Node]:
     """
     if activation is None:
         return lambda x: x
-    if isinstance(activation, str) and activation in _ACTIVATIONS:
-        return getattr(ops, _ACTIVATIONS[activation])  # type: ignore[no-any-return]
+    if isinstance(activation, str) and activation in ACTIVATIONS:
+        return getattr(ops, ACTIVATIONS[activation])  # type: ignore[no-any-return]
     if not callable(activation) or isinstance(activation, type):
-        raise DeclarationError(f"an activation is one of {', '.join(_ACTIVATIONS)}, or a function, got {activation!r}")
+        raise DeclarationError(f"an activation is one of {', '.join(ACTIVATIONS)}, or a function, got {activation!r}")
     return activation  # type: ignore[no-any-return]
 
 
-class Layer:
+class Layer(Part):
     """Base of the layers: `build` makes the parameters for an input, `apply` declares the result.
 
     >>> import graphc as gc
@@ -55,6 +57,8 @@ class Layer:
     >>> Scale()(gc.input("x", ("batch", 3))).shape
     (batch, 3)
     """
+
+    __slots__ = ("name", "weights")
 
     def __init__(self, *, name: str | None = None) -> None:
         if name is not None and (not isinstance(name, str) or not name):
@@ -87,13 +91,22 @@ class Layer:
         """The parameters; DeclarationError before the first call."""
         if self.weights is None:
             raise DeclarationError(f"the layer {self.name or self.kind!r} has no parameters yet; call it on a node")
-        return list(self.weights.values())
+        return self.made()
+
+    def made(self) -> list[Node]:
+        return list((self.weights or {}).values())
+
+    def __repr__(self) -> str:
+        return call_text(self)
 
 
 class Dense(Layer):
     """activation(x @ kernel + bias): x [*batch, inputs] to [*batch, units].
 
-    kernel [inputs, units] and bias [units] are initialised by names, arrays, or functions of (shape, dtype).
+    Activations: relu, sigmoid, tanh, softmax, log_softmax, softplus, gelu, silu, swish, exponential, linear, or any
+    function of a node; None is linear.  kernel [inputs, units] and bias [units] are initialised by an array, a function
+    of (shape, dtype) or a name: zeros, ones, random_normal, random_uniform, truncated_normal, glorot_uniform,
+    glorot_normal, he_uniform, he_normal, lecun_uniform, lecun_normal.
 
     >>> import graphc as gc
     >>> layer = gc.nn.Dense(2, activation="relu", kernel_initializer=[[1.0, -1.0]])
@@ -101,6 +114,8 @@ class Dense(Layer):
     >>> gc.compile([x], layer(x))([[3.0]])
     array([[3., 0.]], dtype=float32)
     """
+
+    __slots__ = ("activation", "bias_initializer", "kernel_initializer", "units", "use_bias")
 
     def __init__(
         self,
@@ -141,13 +156,15 @@ class Dense(Layer):
 
 
 class Activation(Layer):
-    """A function of the input by name (relu, sigmoid, tanh, softmax ...) or any function of a node.
+    """A function of the input, by one of the names that `Dense` lists, or any function of a node.
 
     >>> import graphc as gc
     >>> x = gc.input("x", ("batch", 2))
     >>> gc.compile([x], gc.nn.Activation("relu")(x))([[-1.0, 1.0]])
     array([[0., 1.]])
     """
+
+    __slots__ = ("activation",)
 
     def __init__(self, activation: Any, *, name: str | None = None) -> None:
         super().__init__(name=name)
@@ -166,11 +183,34 @@ class Flatten(Layer):
     (batch, 784)
     """
 
+    __slots__ = ()
+
     def apply(self, x: Node) -> Node:
         if x.ndim < 1:
             raise _misfit("Flatten takes [batch, ...]", x)
         flat: Node = ops.reshape(x, (x.shape[0], dims.product(x.shape[1:])))
         return flat
+
+
+def call_text(what: Any) -> str:
+    """The call that makes a layer like `what`: what has no default, and what differs from it."""
+    options = inspect.signature(type(what).__init__).parameters
+    texts = []
+    for name, option in list(options.items())[1:]:
+        value = getattr(what, name, option.default)
+        if option.default is option.empty:
+            texts.append(_shown(value))
+        elif value is not option.default and not (isinstance(value, (bool, str)) and value == option.default):
+            texts.append(f"{name}={_shown(value)}")
+    return f"{type(what).__name__}({', '.join(texts)})"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, (str, int, float, np.number)):
+        return repr(value)
+    if callable(value):
+        return str(getattr(value, "__name__", type(value).__name__))
+    return f"<{type(value).__name__}>"
 
 
 def _misfit(wanted: str, x: Node) -> ShapeError:

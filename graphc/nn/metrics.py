@@ -55,6 +55,6 @@ def _by_name_or_function(metric: Any) -> Metric:
     try:
         return losses.get(metric)
     except DeclarationError:
-        known = ", ".join(["accuracy", *losses.BY_NAME])
+        known = ", ".join(["accuracy", "acc", *losses.BY_NAME])
         text = f"a metric is one of {known}, or a function of (y_true, y_pred), got {metric!r}"
         raise DeclarationError(text) from None

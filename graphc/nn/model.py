@@ -8,46 +8,35 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from graphc import losses, optim
 from graphc.compile import compile as compile_graph
+from graphc.declare import BUILDER as ops
 from graphc.declare import as_array
 from graphc.declare import input as declare_input
-from graphc.errors import DeclarationError, DTypeError, InputError
+from graphc.errors import DeclarationError, DTypeError, InputError, PropertyError
 from graphc.graph import Node
+from graphc.inspect import html
 from graphc.nn import metrics as metric_names
 from graphc.nn import weights
+from graphc.nn.history import History
+from graphc.nn.layers import Layer
+from graphc.nn.part import Part, without
 from graphc.nn.progress import Report, report
+from graphc.nn.summary import Summary
 
 Array = np.ndarray[Any, Any]
 Values = dict[str, float]
 
+_NOT_COMPILED = 'the model has no loss yet; write model.compile("adam", "categorical_crossentropy")'
 _BATCH = 2048  # samples that evaluate and predict take at once where the caller does not say
-
-
-@dataclass
-class History:
-    """Epochs that a fit finished, and the values of each: loss, metrics, and val_loss and so on.
-
-    >>> history = History()
-    >>> history.add(0, {"loss": 0.5})
-    >>> history.history
-    {'loss': [0.5]}
-    """
-
-    epoch: list[int] = field(default_factory=list)
-    history: dict[str, list[float]] = field(default_factory=dict)
-
-    def add(self, epoch: int, values: Mapping[str, float]) -> None:
-        self.epoch.append(epoch)
-        for name, value in values.items():
-            self.history.setdefault(name, []).append(value)
 
 
 @dataclass(frozen=True)
@@ -57,10 +46,14 @@ class _Plan:
     optimizer: optim.Optimizer
     loss: losses.Loss
     metrics: dict[str, metric_names.Metric]
+    frozen: list[Part]
 
 
-class Model:
+class Model(Part):
     """Base of the models: a child gives `__call__`, a node for a node, and `parameters`.
+
+    Layers are found among the child's attributes; one with `trainable = False` keeps its values from the next `compile`
+    on.
 
     >>> import numpy as np
     >>> import graphc as gc
@@ -72,10 +65,11 @@ class Model:
     array([[3.]], dtype=float32)
     """
 
-    history: History | None = None  # of the last fit, up to an interrupt if there was one
-    train_function: Any = None  # the compiled step of the last fit: its source, explain() and stats
+    __slots__ = ("_functions", "_plan", "_shuffle", "history", "train_function")
 
     def __init__(self, seed: Any = None) -> None:
+        self.history: History | None = None  # of the last fit, up to an interrupt if there was one
+        self.train_function: Any = None  # the compiled step of the last fit: its source, explain() and stats
         self._shuffle = np.random.default_rng(seed)
         self._plan: _Plan | None = None
         self._functions: dict[Any, Any] = {}
@@ -86,22 +80,53 @@ class Model:
     def parameters(self) -> list[Node]:
         raise NotImplementedError
 
-    def __getstate__(self) -> dict[str, Any]:
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers that the model holds, and those of the models that it holds."""
+        return tuple(part for part in self.parts(through=Model) if isinstance(part, Layer))
+
+    def __getstate__(self) -> tuple[Any, dict[str, Any]]:
         """Without compiled functions: they are compiled again where they are wanted."""
-        return {**self.__dict__, "_functions": {}, "train_function": None}
+        state: Any = super().__getstate__()
+        plain, slots = state
+        return plain, {**slots, "_functions": {}, "train_function": None}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}([{', '.join(map(repr, self.layers))}])"
+
+    def made(self) -> list[Node]:
+        layers = self.layers
+        if any(layer.weights is None for layer in layers):
+            return [w for layer in layers for w in layer.made()]
+        return self.parameters()
+
+    def _repr_html_(self) -> str:
+        made = self.made()
+        title = type(self).__name__ if made else f"{type(self).__name__}, without parameters so far"
+        return html.block(html.heading(title), Summary(self.layers, made, without(made, self.frozen())).html)
+
+    def summary(self) -> None:
+        """Print the layers, the shapes of their parameters, and how many values they hold."""
+        print(Summary(self.layers, self.parameters(), self.trainable_parameters()))
 
     def compile(self, optimizer: Any = "adam", loss: Any = None, *, metrics: Any = None) -> None:
         """Say how to learn: an optimiser and a loss by name or as objects, and a list of metrics.
 
+        Optimisers: sgd, adam.  Losses: mean_squared_error, mse, binary_crossentropy, categorical_crossentropy,
+        sparse_categorical_crossentropy, kl_divergence, kld, or a function of (y_true, y_pred).  Metrics: accuracy, acc,
+        and all losses.  The values of a loss or metric that gives more than one are averaged.
+
         Raises DeclarationError for a name that does not exist.
         """
-        self._plan = _Plan(optim.get(optimizer), losses.get(loss), metric_names.get(metrics))
+        self._plan = _Plan(optim.get(optimizer), losses.get(loss), metric_names.get(metrics), self.frozen())
         self._functions.clear()
 
     @property
     def optimizer(self) -> optim.Optimizer:
-        """The optimiser that `compile` was given or made."""
-        return self._compiled().optimizer
+        """The optimiser that `compile` was given or made; PropertyError before."""
+        if self._plan is None:
+            raise PropertyError(_NOT_COMPILED)
+        return self._plan.optimizer
 
     def fit(
         self,
@@ -150,7 +175,7 @@ class Model:
         with report(verbose, len(x)) as shown:
             shown.begin("Evaluate")
             values = self._evaluate(x, y, batch_size)
-            shown.advance(len(x))
+            shown.advance(len(x), values)
             shown.end(values)
         if return_dict:
             return values
@@ -166,7 +191,7 @@ class Model:
             shown.begin("Predict")
             for k in range(0, len(x), batch_size):
                 parts.append(function(x[k : k + batch_size]))
-                shown.advance(len(parts[-1]))
+                shown.advance(len(parts[-1]), {})
             shown.end({})
         return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
@@ -183,7 +208,7 @@ class Model:
 
     def _compiled(self) -> _Plan:
         if self._plan is None:
-            raise DeclarationError('the model has no loss yet; write model.compile("adam", "categorical_crossentropy")')
+            raise DeclarationError(_NOT_COMPILED)
         return self._plan
 
     def _evaluate(self, x: Array, y: Array, batch_size: int) -> Values:
@@ -213,10 +238,19 @@ class Model:
         self._check_dtype(nodes[0])
         if plan is None:
             return compile_graph(nodes, y, name=kind)
-        outputs = {"loss": plan.loss(nodes[1], y)}
-        outputs |= {name: metric(nodes[1], y) for name, metric in plan.metrics.items()}
-        updates = plan.optimizer.updates(outputs["loss"], self.parameters()) if kind == "fit" else None
+        functions = {"loss": plan.loss, **plan.metrics}
+        outputs = {name: _averaged(name, function(nodes[1], y)) for name, function in functions.items()}
+        updates = self._updates(plan, outputs["loss"]) if kind == "fit" else None
         return compile_graph(nodes, outputs, updates=updates, name=kind)
+
+    def _updates(self, plan: _Plan, loss: Node) -> optim.Updates | None:
+        """What a step changes; nothing, and a warning, if all that could learn is frozen."""
+        parameters = self.parameters()
+        learning = without(parameters, plan.frozen)
+        if parameters and not learning:
+            warnings.warn("nothing in the model is trainable, so fit changes no parameter", stacklevel=5)
+            return None
+        return plan.optimizer.updates(loss, learning)
 
     def _check_dtype(self, x: Node) -> None:
         """Refuse float64 samples for float32 parameters: all would be computed in float64, and in silence."""
@@ -226,17 +260,23 @@ class Model:
             raise DTypeError(f"the model's parameters are {dtype}, x is {x.dtype}; write x.astype({dtype!r})")
 
 
+def _averaged(name: str, value: Any) -> Node:
+    """The value of a loss or metric, the mean of its values if they are many, such as one a sample."""
+    if not isinstance(value, Node):
+        raise DeclarationError(f"{name} is a node, made from the nodes y_true and y_pred; its function gave {value!r}")
+    mean: Node = value if value.shape == () else ops.mean(value)
+    return mean
+
+
 def _epoch(step: Any, x: Array, y: Array, batch_size: int, order: Array | None, shown: Report) -> Values:
     """One pass over the samples, whole or in pieces that are short enough to tell about progress."""
     if shown.interval is None:
-        values = step.run(x=x, t=y, batch_size=batch_size, order=order)
-        shown.advance(len(x))
-        return _means(values, len(x), batch_size)
+        return _means(step.run(x=x, t=y, batch_size=batch_size, order=order), len(x), batch_size)
     order = np.arange(len(x)) if order is None else order
     parts = []
     for piece in _pieces(order, batch_size, shown.interval):
         parts.append(step.run(x=x, t=y, batch_size=batch_size, order=piece))
-        shown.advance(len(piece))
+        shown.advance(len(piece), _means(parts[-1], len(piece), batch_size))
     return _means({name: np.concatenate([p[name] for p in parts]) for name in parts[0]}, len(x), batch_size)
 
 

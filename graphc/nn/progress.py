@@ -14,6 +14,8 @@ from typing import Any
 
 from graphc.errors import InputError
 
+_BAR = 24  # columns
+
 
 class Report:
     """Shows nothing; the base of what shows more."""
@@ -33,8 +35,8 @@ class Report:
     def begin(self, title: str) -> None:
         pass
 
-    def advance(self, samples: int) -> None:
-        pass
+    def advance(self, samples: int, values: Mapping[str, float]) -> None:
+        """`values` are means over these samples."""
 
     def end(self, values: Mapping[str, float]) -> None:
         pass
@@ -47,35 +49,47 @@ class Lines(Report):
         self.title, self.start = title, time.perf_counter()
 
     def end(self, values: Mapping[str, float]) -> None:
-        seconds = time.perf_counter() - self.start
-        print(" - ".join([self.title, f"{seconds:.3g} s", *_texts(values)]), flush=True)
+        self.show(" - ".join([self.title, f"{time.perf_counter() - self.start:.3g} s", *_texts(values)]))
+
+    def show(self, line: str) -> None:
+        print(line, flush=True)
 
 
-class Bar(Report):
-    """A bar over all passes, with the values of the last one."""
+class Bar(Lines):
+    """A bar over all passes under a line for each that is done, with the loss so far of the one that runs.
+
+    The bar has one value, so that 80 columns hold it; the lines have all.
+    """
 
     interval = 0.1
 
     def __enter__(self) -> Report:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        title, values = TextColumn("{task.description}"), TextColumn("{task.fields[values]}")
-        self.progress = Progress(title, BarColumn(), TimeRemainingColumn(), values)
+        title, loss = (TextColumn(f"{{task.{field}}}", markup=False) for field in ("description", "fields[loss]"))
+        self.progress = Progress(title, BarColumn(_BAR), TimeRemainingColumn(), loss, transient=True)
+        self.progress.disable = not self.progress.console.is_terminal  # in a pipe the lines alone
         self.progress.start()
-        self.task = self.progress.add_task("", total=self.samples, values="")
+        self.task = self.progress.add_task("", total=self.samples, loss="")
         return self
 
     def __exit__(self, *error: Any) -> None:
         self.progress.stop()
 
     def begin(self, title: str) -> None:
-        self.progress.update(self.task, description=title)
+        super().begin(title)
+        self.done, self.sum = 0, 0.0
+        self.progress.update(self.task, description=title, loss="")
 
-    def advance(self, samples: int) -> None:
+    def advance(self, samples: int, values: Mapping[str, float]) -> None:
         self.progress.advance(self.task, samples)
+        if "loss" in values:
+            self.done += samples
+            self.sum += samples * values["loss"]
+            self.progress.update(self.task, loss=_texts({"loss": self.sum / self.done})[0])
 
-    def end(self, values: Mapping[str, float]) -> None:
-        self.progress.update(self.task, values=" - ".join(_texts(values)))
+    def show(self, line: str) -> None:
+        self.progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def report(verbose: Any, samples: int) -> Report:

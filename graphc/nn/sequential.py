@@ -13,7 +13,8 @@ from graphc.errors import DeclarationError
 from graphc.graph import Node
 from graphc.nn.layers import Layer
 from graphc.nn.model import Model
-from graphc.types import float32, shape_text
+from graphc.nn.part import Part
+from graphc.types import float32
 
 
 class Sequential(Model):
@@ -29,26 +30,37 @@ class Sequential(Model):
     ['dense/kernel', 'dense/bias', 'dense_1/kernel', 'dense_1/bias']
     """
 
+    __slots__ = ("_layers", "_seeds")
+
     def __init__(self, layers: Sequence[Layer], seed: int | None = None) -> None:
-        self.layers = list(layers)
-        for layer in self.layers:
+        self._layers = tuple(layers)
+        for layer in self._layers:
             if not isinstance(layer, Layer):
                 raise DeclarationError(f"Sequential takes a list of layers, got {layer!r} in it")
-        if not self.layers:
+        if not self._layers:
             raise DeclarationError("Sequential takes at least one layer")
-        _name(self.layers)
-        shuffle, *self._seeds = np.random.SeedSequence(seed).spawn(1 + len(self.layers))
+        _name(self._layers)
+        shuffle, *self._seeds = np.random.SeedSequence(seed).spawn(1 + len(self._layers))
         super().__init__(shuffle)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers in order; the stack is made once, by the constructor."""
+        return self._layers
+
+    def held(self) -> Iterator[Part]:
+        yield from self._layers
+        yield from super().held()
 
     def __call__(self, x: Node) -> Node:
         with self._all_or_nothing():
-            for layer, seed in zip(self.layers, self._seeds, strict=True):
+            for layer, seed in zip(self._layers, self._seeds, strict=True):
                 x = layer(x, np.random.default_rng(seed))
         return x
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
-        fresh = [layer for layer in self.layers if layer.weights is None]
+        fresh = [layer for layer in self._layers if layer.weights is None]
         try:
             yield
         except BaseException:
@@ -57,20 +69,25 @@ class Sequential(Model):
             raise
 
     def build(self, shape: Sequence[int | None], dtype: Any = float32) -> None:
-        """Make the parameters for inputs of this shape; the first dimension, the batch, may be None."""
-        self(declare_input("x", ("batch", *tuple(shape)[1:]), dtype))
+        """Make the parameters for inputs of this shape; the first dimension, the batch, may be None.
+
+        >>> import graphc as gc
+        >>> model = gc.nn.Sequential([gc.nn.Dense(2)])
+        >>> model.build((None, 784))
+        >>> model.summary()
+        dense                Dense             1,570  kernel [784, 2], bias [2]
+        total                                  1,570
+        """
+        if not isinstance(shape, (tuple, list)) or not shape:
+            raise DeclarationError(f"build takes the shape of a batch, such as (None, 784), got {shape!r}")
+        self(declare_input("x", ("batch", *shape[1:]), dtype))
 
     def parameters(self) -> list[Node]:
         """The layers' parameters in order, each once; DeclarationError before the first call."""
-        return list(dict.fromkeys(w for layer in self.layers for w in layer.parameters()))
-
-    def summary(self) -> None:
-        """Print the layers, the shapes of their parameters, and how many values they hold."""
-        rows = [(str(layer.name), type(layer).__name__, layer.parameters()) for layer in self.layers]
-        for name, kind, parameters in rows:
-            shapes = ", ".join(f"{str(w.name).split('/')[-1]} {shape_text(w.shape)}" for w in parameters)
-            print(f"{name:<20} {kind:<12} {sum(w.size for w in parameters):>10,}  {shapes}".rstrip())
-        print(f"{'total':<33} {sum(w.size for w in self.parameters()):>10,}")
+        if any(layer.weights is None for layer in self._layers):
+            advice = "write model.build((None, 784)), where 784 stands for the shape of a sample, or fit it first"
+            raise DeclarationError(f"the model has no parameters yet; {advice}")
+        return list(dict.fromkeys(w for layer in self._layers for w in layer.parameters()))
 
 
 def _name(layers: Sequence[Layer]) -> None:

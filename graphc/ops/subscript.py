@@ -94,7 +94,8 @@ def _getitem(b: Any, x: Any, key: Any, /) -> Any:
     arrays = [k for k, item in enumerate(items) if not (item is None or isinstance(item, slice) or _is_index(item))]
     if len(arrays) > 1 or (arrays and any(_is_index(item) for item in items)):
         raise DeclarationError(
-            "at most one integer array may index, beside slices only; write gc.take for each axis in turn"
+            "at most one integer array may index, beside slices only; one element for each pair of positions, as "
+            "x[u, i] has it, is gc.take_along_axis(gc.take(x, u, axis=0), i[:, None], axis=1)[:, 0]"
         )
     basic = [slice(None) if k in arrays else item for k, item in enumerate(items)]
     sliced = _sliced(b, node, basic)
@@ -188,7 +189,7 @@ register(
             Reject((_X, "a"), DeclarationError, "got 'a'"),
             Reject((_X, slice(None, None, 0)), DeclarationError, "other than 0"),
             Reject((_X, slice(0.5, None)), DeclarationError, "from int to int"),
-            Reject((_X, ([0], [1])), DeclarationError, "gc.take"),
+            Reject((_X, ([0], [1])), DeclarationError, "for each pair of positions"),
             Reject((_X, [4]), ShapeError, "position 4 does not lie on axis 0, which has length 4"),
         ),
         tf=_tf_getitem,

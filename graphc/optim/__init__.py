@@ -7,10 +7,10 @@ from typing import Any
 
 from graphc.errors import DeclarationError
 from graphc.optim.adam import Adam
-from graphc.optim.optimizer import Optimizer
+from graphc.optim.optimizer import Optimizer, Updates
 from graphc.optim.sgd import SGD
 
-__all__ = ["SGD", "Adam", "Optimizer", "get"]
+__all__ = ["SGD", "Adam", "Optimizer", "Updates", "get"]
 
 BY_NAME: dict[str, Callable[[], Optimizer]] = {"sgd": SGD, "adam": Adam}
 

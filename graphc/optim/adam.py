@@ -24,6 +24,8 @@ class Adam(Optimizer):
     (array(1.), '0.5000')
     """
 
+    __slots__ = ("beta_1", "beta_2", "epsilon")
+
     def __init__(
         self, learning_rate: float = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-7
     ) -> None:

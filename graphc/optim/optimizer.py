@@ -6,6 +6,7 @@ to the node of its new value; `compile(..., updates=...)` applies all of them at
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,6 +37,8 @@ class Optimizer:
     (array(5.), array([ 0.5, -1.5]))
     """
 
+    __slots__ = ("__weakref__", "_learning_rate", "_slots", "iterations")  # so that `opt.lr = 0.1` is refused
+
     def __init__(self, learning_rate: float) -> None:
         self._learning_rate = parameter("learning_rate", finite("learning_rate", learning_rate))
         self.iterations = parameter("iterations", np.int64(0))
@@ -48,6 +51,13 @@ class Optimizer:
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
         self._learning_rate.assign(finite("learning_rate", value))
+
+    def __repr__(self) -> str:
+        names = inspect.signature(type(self)).parameters
+        options = {name: getattr(self, name) for name in names if hasattr(self, name)}
+        if "learning_rate" in options:
+            options["learning_rate"] = float(self._learning_rate.value)
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in options.items())})"
 
     def updates(self, loss: Node, parameters: Sequence[Node]) -> Updates:
         """New values of the parameters, their slots and the step count after a step down the gradient of `loss`.

@@ -20,6 +20,8 @@ class SGD(Optimizer):
     (array(1.), array(0.5))
     """
 
+    __slots__ = ("momentum", "nesterov")
+
     def __init__(self, learning_rate: float = 0.01, momentum: float = 0.0, nesterov: bool = False) -> None:
         super().__init__(learning_rate)
         self.momentum = fraction("momentum", momentum)

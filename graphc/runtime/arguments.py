@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from graphc.codegen.program import Slot
+from graphc.declare import refuse_masked
 from graphc.dims import Poly, evaluate, symbols
 from graphc.errors import DTypeError, GraphcError, InputError
 from graphc.types import shape_text
@@ -59,7 +60,10 @@ def convert(function: str, slot: Slot, value: Any) -> Array:
 
 def _as_array(function: str, slot: Slot, value: Any) -> Array:
     try:
+        refuse_masked(value)
         array = np.asarray(value)
+    except DTypeError as error:
+        raise DTypeError(f"{function}: {describe(slot)}: {error}") from None
     except GraphcError as error:  # a node
         raise InputError(f"{function}: {describe(slot)}: a value is wanted here: {error}") from None
     except ValueError as error:

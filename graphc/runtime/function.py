@@ -18,8 +18,8 @@ from graphc.errors import InputError
 from graphc.runtime.arguments import Array, bind, convert, signature
 from graphc.runtime.machine import Machine
 from graphc.runtime.native import Native
-from graphc.runtime.structure import Skeleton, leaves_like, unflatten
 from graphc.state import State
+from graphc.tree import Skeleton, leaves_like, unflatten
 from graphc.types import shape_text
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ class CompiledFunction:
         self._machine = Machine(program, native, states)
         self._enter = self._machine.enter_new
         self._kind = np.ndarray if self._machine.single else tuple
-        self._as_it_is = structure == (0 if self._machine.single else tuple(range(len(program.outputs))))
+        plain = 0 if self._machine.single else tuple(range(len(program.outputs)))
+        self._as_it_is = type(structure) is type(plain) and structure == plain  # a named tuple is equal to a tuple
         _living.add(self)
 
     def __call__(self, /, *args: Any, out: Any = None, **kwargs: Any) -> Any:
@@ -178,10 +179,15 @@ class CompiledFunction:
         return profile(self._machine, self._inputs(args, kwargs), repeat)
 
     def draw(self, path: str | os.PathLike[str]) -> None:
-        """Write a drawing of the graph and its phases: SVG, or Graphviz's text if the path ends in .dot."""
+        """Write a drawing of the graph and its phases: SVG or, for .dot and .gv, Graphviz's text."""
         from graphc.inspect.draw import draw
 
         draw(self, path)
+
+    def _repr_html_(self) -> str:
+        from graphc.inspect.draw import page
+
+        return page(self)
 
     def release(self) -> None:
         """Free the workspaces; the next call makes one."""

@@ -1,10 +1,12 @@
-"""Structures of outputs: nodes in tuples, lists and dicts, nested.
+"""Trees of what a user gives and gets back: dicts, lists, tuples and named tuples, nested.
 
-In: what a user wrote.  Out: its leaves in order, and a skeleton in which numbers stand for them.
+In: what a user wrote.  Out: its leaves in order, and a skeleton in which numbers stand for them.  Every container
+comes back as what it was, a child of dict, list or tuple too.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +14,7 @@ Skeleton = Any  # an int (the leaf's number), or a tuple, list or dict of skelet
 
 
 def flatten(value: Any) -> tuple[list[Any], Skeleton]:
-    """The leaves of a structure, and its skeleton.
+    """The leaves of a tree, and its skeleton.
 
     >>> flatten({"y": "a", "g": ["b", ("c",)]})
     (['a', 'b', 'c'], {'y': 0, 'g': [1, (2,)]})
@@ -23,9 +25,9 @@ def flatten(value: Any) -> tuple[list[Any], Skeleton]:
 
 def _skeleton(value: Any, leaves: list[Any]) -> Skeleton:
     if isinstance(value, dict):
-        return {k: _skeleton(v, leaves) for k, v in value.items()}
+        return _dict_like(value, {k: _skeleton(v, leaves) for k, v in value.items()})
     if isinstance(value, (tuple, list)):
-        return type(value)([_skeleton(v, leaves) for v in value])
+        return _sequence_like(value, [_skeleton(v, leaves) for v in value])
     leaves.append(value)
     return len(leaves) - 1
 
@@ -45,9 +47,25 @@ def leaves_like(skeleton: Skeleton, value: Any) -> list[Any] | None:
 
 
 def unflatten(skeleton: Skeleton, leaves: Sequence[Any]) -> Any:
-    """The structure with these leaves."""
+    """The tree with these leaves.
+
+    >>> unflatten({"y": 0, "g": [1, (2,)]}, "abc")
+    {'y': 'a', 'g': ['b', ('c',)]}
+    """
     if isinstance(skeleton, dict):
-        return {k: unflatten(v, leaves) for k, v in skeleton.items()}
+        return _dict_like(skeleton, {k: unflatten(v, leaves) for k, v in skeleton.items()})
     if isinstance(skeleton, (tuple, list)):
-        return type(skeleton)([unflatten(v, leaves) for v in skeleton])
+        return _sequence_like(skeleton, [unflatten(v, leaves) for v in skeleton])
     return leaves[skeleton]
+
+
+def _dict_like(model: dict[Any, Any], items: dict[Any, Any]) -> dict[Any, Any]:
+    if type(model) is dict:
+        return items
+    same = copy.copy(model)  # a defaultdict keeps its factory
+    dict.update(same, items)  # a Counter's own update would add
+    return same
+
+
+def _sequence_like(model: Any, parts: list[Any]) -> Any:
+    return model._make(parts) if hasattr(model, "_make") else type(model)(parts)

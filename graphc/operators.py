@@ -1,0 +1,193 @@
+"""What nodes, dimensions and numbers do: operators, NumPy's protocols, methods and properties.
+
+In: the public functions by name.  Out: the attributes of Node, Poly and Number that a user writes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from graphc.declare import FUNCTIONS, WEAK, Number, as_array, convert
+from graphc.dims import Poly
+from graphc.errors import DeclarationError, DTypeError, PropertyError, ShapeError
+from graphc.graph import Node, describe
+from graphc.state import State
+from graphc.types import float64, shape_text
+
+_OPERATORS = {
+    "add": "add",
+    "sub": "subtract",
+    "mul": "multiply",
+    "truediv": "divide",
+    "floordiv": "floor_divide",
+    "mod": "remainder",
+    "pow": "pow",
+    "matmul": "matmul",
+    "and": "logical_and",
+    "or": "logical_or",
+    "xor": "logical_xor",
+}
+_COMPARISONS = {
+    "lt": "less",
+    "le": "less_equal",
+    "gt": "greater",
+    "ge": "greater_equal",
+    "eq": "equal",
+    "ne": "not_equal",
+}
+_UNARY = {"neg": "negative", "abs": "abs", "invert": "logical_not", "pos": "positive"}
+NUMPY_NAMES = {
+    "true_divide": "divide",
+    "power": "pow",
+    "float_power": "pow",
+    "absolute": "abs",
+    "fabs": "abs",
+    "rint": "round",
+    "invert": "logical_not",
+    "bitwise_and": "logical_and",
+    "bitwise_or": "logical_or",
+    "bitwise_xor": "logical_xor",
+    "amax": "max",
+    "amin": "min",
+    "transpose": "permute_dims",
+    "concatenate": "concat",
+    "around": "round",
+    "fix": "trunc",
+    "arcsin": "asin",
+    "arccos": "acos",
+    "arctan": "atan",
+    "arctan2": "atan2",
+    "arcsinh": "asinh",
+    "arccosh": "acosh",
+    "arctanh": "atanh",
+}
+
+
+def _attach_operators() -> None:
+    def binary(name: str, swapped: bool) -> Callable[[Any, Any], Any]:
+        def method(self: Any, other: Any) -> Any:
+            return FUNCTIONS[name](other, self) if swapped else FUNCTIONS[name](self, other)
+
+        return method
+
+    def of_numbers(name: str, swapped: bool) -> Callable[[Any, Any], Any]:
+        return lambda self, other: _with_number(name, *((other, self) if swapped else (self, other)))
+
+    for short, name in (_OPERATORS | _COMPARISONS).items():
+        setattr(Node, f"__{short}__", binary(name, False))
+        setattr(Number, f"__{short}__", of_numbers(name, False))
+        if short in _OPERATORS:
+            setattr(Node, f"__r{short}__", binary(name, True))
+            setattr(Number, f"__r{short}__", of_numbers(name, True))
+    for short, name in _UNARY.items():
+        setattr(Node, f"__{short}__", lambda self, name=name: FUNCTIONS[name](self))
+        setattr(Number, f"__{short}__", lambda self, name=name: Number(FUNCTIONS[name](self.node)))
+
+
+def _with_number(name: str, *operands: Any) -> Any:
+    """Arithmetic in which a dimension is a number: a Number where only Python scalars meet it, else a node."""
+    if all(type(v) in WEAK for v in operands):
+        out = FUNCTIONS[name](*(convert(v, float64) for v in operands))
+        return Number(out) if out.dtype == float64 else out
+    return FUNCTIONS[name](*operands)
+
+
+def _array_ufunc(self: Node, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
+    if method != "__call__" or kwargs:
+        raise DeclarationError(f"np.{ufunc.__name__}: {method} and keywords {sorted(kwargs)} do not apply to nodes")
+    return _numpy_function(ufunc.__name__)(*args)
+
+
+def _dimension_ufunc(self: Poly, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
+    """NumPy's functions of dimensions: those of integers give a dimension again."""
+    short = {name: short for short, name in _OPERATORS.items()}.get(NUMPY_NAMES.get(ufunc.__name__, ufunc.__name__))
+    if short in ("add", "sub", "mul", "floordiv", "mod") and all(isinstance(a, (Poly, np.integer)) for a in args):
+        first, second = (a if isinstance(a, Poly) else int(a) for a in args)
+        return getattr(operator, short)(first, second)
+    return _array_ufunc(convert(self), ufunc, method, *args, **kwargs)
+
+
+def _array_function(self: Node, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+    return _numpy_function(function.__name__)(*args, **kwargs)
+
+
+def _numpy_function(name: str) -> Callable[..., Any]:
+    name = NUMPY_NAMES.get(name, name)
+    if name not in FUNCTIONS:
+        raise DeclarationError(f"np.{name} has no counterpart in graphc")
+    return FUNCTIONS[name]
+
+
+def _array(self: Node, *args: Any, **kwargs: Any) -> Any:
+    raise DeclarationError(
+        f"{describe(self)} has no value while the graph is declared; compile it: gc.compile([...], node)"
+    )
+
+
+def _state(node: Node) -> State:
+    if node.op.name != "parameter":
+        raise PropertyError(f"only parameters have a value; {describe(node)}")
+    state: State = node.attrs["state"]
+    return state
+
+
+def _value(self: Node) -> np.ndarray[Any, Any]:
+    state = _state(self)
+    with state.lock:
+        return state.array.copy()
+
+
+def _assign(self: Node, value: Any) -> None:
+    state, array, name = _state(self), as_array(value), f"parameter {self.name!r}"
+    if array.shape != state.array.shape:
+        raise ShapeError(f"{name} has shape {shape_text(self.shape)}; it can't be assigned {shape_text(array.shape)}")
+    if not np.can_cast(array.dtype, state.array.dtype, "safe") and not _is_weak(value, array, state.array.dtype):
+        raise DTypeError(f"{name} is {self.dtype}, got {array.dtype}; write w.assign(a.astype({str(self.dtype)!r}))")
+    with state.lock:
+        state.array[...] = array
+
+
+def _is_weak(value: Any, array: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> bool:
+    """Whether `value` is made of Python scalars, which take the dtype they meet."""
+    fits = dtype.kind == "f" or (dtype.kind in "iu" and array.dtype.kind in "iub")
+    return fits and not isinstance(value, (np.ndarray, np.generic))
+
+
+def _matrix_transposed(self: Node) -> Node:
+    try:
+        result: Node = FUNCTIONS["matrix_transpose"](self)
+    except ShapeError as error:
+        raise PropertyError(str(error)) from None
+    return result
+
+
+def _getitem(self: Node, key: Any) -> Node:
+    result: Node = FUNCTIONS["getitem"](self, key)
+    return result
+
+
+_attach_operators()
+Poly.beyond = staticmethod(lambda short, first, second: _with_number(_OPERATORS[short], first, second))
+Poly.__array_ufunc__ = _dimension_ufunc  # type: ignore[attr-defined]
+Number.__array_ufunc__ = _array_ufunc  # type: ignore[attr-defined]
+for _name, _method in {
+    "__array_ufunc__": _array_ufunc,
+    "__array_function__": _array_function,
+    "__array__": _array,
+    "__array_namespace__": lambda self, *, api_version=None: importlib.import_module("graphc"),
+    "__getitem__": _getitem,
+    "value": property(_value),
+    "assign": _assign,
+    "T": property(lambda self: FUNCTIONS["permute_dims"](self)),
+    "mT": property(_matrix_transposed),
+    "astype": lambda self, dtype: FUNCTIONS["astype"](self, dtype),
+    "reshape": lambda self, *shape: FUNCTIONS["reshape"](self, shape[0] if len(shape) == 1 else shape),
+    "sum": lambda self, axis=None, keepdims=False: FUNCTIONS["sum"](self, axis=axis, keepdims=keepdims),
+    "mean": lambda self, axis=None, keepdims=False: FUNCTIONS["mean"](self, axis=axis, keepdims=keepdims),
+}.items():
+    setattr(Node, _name, _method)
