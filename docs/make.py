@@ -179,8 +179,8 @@ def name_parts(text: str) -> dict[str, str]:
         ("`metrics`", ("accuracy", "acc", *losses.BY_NAME)),
         ("`optimizer`", gc.optim.BY_NAME),
     ]
-    table = _table(("Argument", "Names"), [(argument, ", ".join(f'`"{n}"`' for n in names)) for argument, names in rows])
-    return {"names of arguments": "\n".join(table)}
+    cells = [(argument, ", ".join(f'`"{name}"`' for name in names)) for argument, names in rows]
+    return {"names of arguments": "\n".join(_table(("Argument", "Names"), cells))}
 
 
 def _run(text: str) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The API reference: directives and text made from the public names, the docstrings and the op records.
 
-A page asks for names by `<!-- names: graphc.losses -->` on a line of its own; PAGES_OF says which names that stands for.
-Docstrings are plain text with code in backquotes and examples after `>>>`; here they become reStructuredText.
+A page asks for names by `<!-- names: graphc.losses -->` on a line of its own: all of a module,
+all functions, or single ones.  Docstrings are plain text with code in backquotes and examples after `>>>`; here they
+become reStructuredText.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def _fill(app: Any, page: str, text: list[str]) -> None:
     text[0] = _ASKED.sub(lambda m: directives(m[1]), text[0]).replace("\n\n```\n", "\n```\n")
 
 
-def _signed(app: Any, what: str, name: str, thing: Any, options: Any, signature: str | None, returns: str | None) -> Any:
+def _signed(app: Any, what: str, name: str, *more: Any) -> tuple[str, None] | None:
     """No signature for classes that users never call."""
     return ("", None) if name in _MADE_ELSEWHERE else None
 

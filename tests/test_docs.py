@@ -54,7 +54,7 @@ def generated(call: str) -> str:
 
 
 def test_op_table_is_up_to_date() -> None:
-    assert (ROOT / "docs" / "ops.md").read_text(encoding="utf-8") == generated("ops_table()"), "run: python docs/make.py"
+    assert (ROOT / "docs/ops.md").read_text(encoding="utf-8") == generated("ops_table()"), "run: python docs/make.py"
 
 
 @pytest.mark.parametrize("page", WITH_PARTS, ids=shown)
@@ -91,16 +91,10 @@ def test_code_on_pages_is_run_or_generated(page: Path) -> None:
 
 @pytest.mark.parametrize("name", ["graphc", *MODULES])
 def test_docstring_examples(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    found = doctest.testmod(importlib.import_module(name), optionflags=FLAGS)
+    known = {"gc": gc} if name == "graphc" else {}  # what the examples of the op records are made with
+    found = doctest.testmod(importlib.import_module(name), extraglobs=known, optionflags=FLAGS)
     assert found.failed == 0, capsys.readouterr().out
-
-
-@pytest.mark.parametrize("name", sorted(FUNCTIONS))
-def test_examples_of_functions(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """The functions of the op records, which stand in no module's namespace under their own name."""
-    example = doctest.DocTestParser().get_doctest(FUNCTIONS[name].__doc__ or "", {"gc": gc}, name, None, None)
-    assert example.examples
-    assert doctest.DocTestRunner(optionflags=FLAGS).run(example).failed == 0, capsys.readouterr().out
+    assert found.attempted >= (len(FUNCTIONS) if name == "graphc" else 0)
 
 
 def public_objects() -> dict[str, Any]:
