@@ -177,7 +177,7 @@ register(
 register(
     Op(
         name="take",
-        doc="Elements at integer positions along an axis, of the flattened operand where none is given.\n\n"
+        doc="Elements at integer positions along `axis`, of the flattened operand where it is None.\n\n"
         "The axes of `indices` stand in the result where the axis was."
         + example("gc.take([[1, 2], [3, 4], [5, 6]], [2, -3], axis=0)", "array([[5, 6],\n       [1, 2]])"),
         define=_take,

@@ -248,7 +248,7 @@ def _tf_axes(axes: Any, m: int, n: int) -> Any:
 register(
     Op(
         name="vecdot",
-        doc="The sum of products along one axis; the others broadcast."
+        doc="The sum of products along `axis`; the other axes broadcast."
         + example("gc.vecdot([[1, 2], [3, 4]], [10, 1])", "array([12, 34])"),
         define=_vecdot,
         reference=lambda x, y, axis=-1: np.sum(x * y, axis=axis, dtype=x.dtype),

@@ -94,7 +94,7 @@ _X = Array((2, 3, 4))
 register(
     Op(
         name="reshape",
-        doc="The same elements, in row-major order, in another shape; a dimension of -1 takes what is left."
+        doc="The same elements, in row-major order, in another `shape`; a dimension of -1 takes what is left."
         + example("gc.reshape([1, 2, 3, 4], (2, -1))", "array([[1, 2],\n       [3, 4]])"),
         family=Family.MOVEMENT,
         infer=_infer_reshape,
@@ -151,7 +151,7 @@ def _permute_dims(b: Any, x: Any, /, axes: Any = None) -> Any:
 register(
     Op(
         name="permute_dims",
-        doc="The axes in another order, reversed where none is given: result axis k is operand axis axes[k]."
+        doc="The axes in another order, reversed where none is given: result axis k is operand axis `axes[k]`."
         + example("gc.permute_dims([[1, 2, 3]], (1, 0))", "array([[1],\n       [2],\n       [3]])"),
         family=Family.MOVEMENT,
         infer=_infer_permute,
@@ -304,7 +304,7 @@ def listed(arrays: Any, what: str) -> list[Any]:
 register(
     Op(
         name="concat",
-        doc="The operands one after the other along an axis; flattened first where axis is None."
+        doc="The operands one after the other along `axis`; flattened first where it is None."
         + example("gc.concat([[1, 2], [3]])", "array([1, 2, 3])"),
         family=Family.MOVEMENT,
         infer=_infer_concat,

@@ -15,7 +15,7 @@ from graphc.dims import is_positive
 from graphc.errors import ShapeError
 from graphc.op import Array, Attrs, Family, Infer, Op, Reject, Sample, register
 from graphc.ops.rules import no_cotangents, require
-from graphc.ops.samples import example
+from graphc.ops.samples import FOLDED, example
 from graphc.types import (
     FLOATS,
     INTEGERS,
@@ -180,6 +180,7 @@ register(
     Op(
         name="sum",
         doc="The sum over axes; integers and bool are added in 64 bits; the sum of nothing is 0."
+        + FOLDED
         + example("gc.sum([[1, 2], [3, 4]], axis=0)", "array([4, 6])"),
         family=Family.REDUCTION,
         infer=_folding(NUMBERS),
@@ -200,6 +201,7 @@ register(
         name="prod",
         doc="The product over axes; integers and bool are multiplied in 64 bits; the product of nothing is 1.\n\n"
         "Its gradient is right where elements are zero; the gradient of that gradient, where none is."
+        + FOLDED
         + example("gc.prod([[1, 2], [3, 4]], axis=1)", "array([ 2, 12])"),
         family=Family.REDUCTION,
         infer=_folding(NUMBERS),
@@ -221,6 +223,7 @@ for _name, _word, _combine, _gives in (("max", "largest", "maximum", "3, 5"), ("
             name=_name,
             doc=f"The {_word} value over axes, NaN if there is one; the axes must not be empty.\n\n"
             "Its gradient is shared equally by elements that tie."
+            + FOLDED
             + example(f"gc.{_name}([[3, 1], [2, 5]], axis=1)", f"array([{_gives}])"),
             family=Family.REDUCTION,
             infer=_folding(NUMBERS, non_empty=True),
@@ -243,6 +246,7 @@ for _name, _word, _combine, _gives in (
         Op(
             name=_name,
             doc=f"Over axes, {_word} true, which every number but 0 is, NaN too; of nothing, {_name == 'all'}."
+            + FOLDED
             + example(f"gc.{_name}([[0, 1], [2, 3]], axis=1)", f"array([{_gives}])"),
             family=Family.REDUCTION,
             infer=_folding((bool_,)),
@@ -278,8 +282,8 @@ for _name, _word, _combine, _gives in (
     register(
         Op(
             name=_name,
-            doc=f"The position of the first {_word} value along an axis, int64; the first NaN wins.\n\n"
-            "Without an axis the operand is flattened first."
+            doc=f"The position of the first {_word} value along `axis`, int64; the first NaN wins.\n\n"
+            "Where `axis` is None the operand is flattened first; with `keepdims` the axis stays, with length 1."
             + example(f"gc.{_name}([[3, 1], [2, 5]], axis=1)", f"array([{_gives}])"),
             family=Family.ARG_REDUCTION,
             infer=_infer_position,

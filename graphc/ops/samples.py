@@ -10,6 +10,9 @@ BOTH_BOOL = Reject((Array((3,), kind="bool"), Array((3,), kind="bool")), DTypeEr
 ONE_BOOL = Reject((Array((3,), kind="bool"),), DTypeError, "is bool")
 
 
+FOLDED = "\n\n`axis` is an int, a tuple of ints, or None for all axes; with `keepdims` they stay, with length 1."
+
+
 def example(call: str, gives: str) -> str:
     """The end of a doc: what a call on values gives, once it is compiled."""
     return f"\n\n>>> gc.compile([], {call})()\n{gives}"

@@ -120,7 +120,7 @@ register(
 register(
     Op(
         name="expand_dims",
-        doc="New axes of length 1 at the given positions of the result."
+        doc="New axes of length 1 at the positions `axis`, an int or a tuple, of the result."
         + example("gc.expand_dims([1, 2], axis=1)", "array([[1],\n       [2]])"),
         define=_expand_dims,
         reference=lambda x, axis=0: np.expand_dims(x, axis),
@@ -139,7 +139,7 @@ register(
 register(
     Op(
         name="squeeze",
-        doc="Axes of length 1 dropped: the given ones, or all that are known to have it."
+        doc="Axes of length 1 dropped: `axis`, an int or a tuple, or all that are known to have it."
         + example("gc.squeeze([[1, 2]])", "array([1, 2])"),
         define=_squeeze,
         reference=np.squeeze,
@@ -161,7 +161,7 @@ register(
 register(
     Op(
         name="stack",
-        doc="Operands of one shape joined along a new axis."
+        doc="Operands of one shape joined along a new axis, which stands at position `axis` of the result."
         + example("gc.stack([[1, 2], [3, 4]], axis=1)", "array([[1, 3],\n       [2, 4]])"),
         define=_stack,
         reference=lambda arrays, axis=0: np.stack(arrays, axis),
@@ -184,7 +184,7 @@ register(
 register(
     Op(
         name="flip",
-        doc="The elements in reverse order along the given axes, along all where none is given."
+        doc="The elements in reverse order along `axis`, an int or a tuple, or along all axes."
         + example("gc.flip([1, 2, 3])", "array([3, 2, 1])"),
         define=_flip,
         reference=np.flip,
