@@ -10,7 +10,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import make
@@ -78,14 +79,17 @@ def _is_alias(name: str) -> bool:
 
 
 def directives(asked: str) -> str:
-    """Markdown that documents names (separated by spaces), all of a module, or all `functions`."""
+    """Markdown that documents names (separated by spaces), all of a module, or all `functions`, `errors`, `values`."""
     if asked == "functions":
         return "\n\n".join(f"## {title}\n\n{_block(names)}" for title, names in functions().items())
-    names = [name for word in asked.split() for name in (public(word) if word in _MODULES else [word])]
-    return _block(names)
+    return _block([name for word in asked.split() for name in _GROUPS.get(word, lambda word=word: [word])()])
 
 
-_MODULES = ("graphc.nn", "graphc.losses", "graphc.optim", "graphc.inspect")
+_GROUPS: dict[str, Callable[[], list[str]]] = {
+    **{name: partial(public, name) for name in ("graphc.nn", "graphc.losses", "graphc.optim", "graphc.inspect")},
+    "errors": lambda: [name for name in public("graphc") if name.endswith("Error")],
+    "values": lambda: [name for name in public("graphc") if not (callable(v := find(name)) or inspect.ismodule(v))],
+}
 
 
 def _block(names: Iterable[str]) -> str:
