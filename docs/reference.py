@@ -7,11 +7,12 @@ become reStructuredText.
 
 from __future__ import annotations
 
+import builtins
 import importlib
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import make
@@ -22,9 +23,12 @@ from graphc.errors import GraphcError
 from graphc.op import REGISTRY, Array, Op, Reject
 
 _ASKED = re.compile(r"^<!-- names: ([\w. ]+) -->$", re.MULTILINE)
+_NAME = re.compile(r"(?<!`)`gc\.([\w.]+)`")
+_ROW = re.compile(r"^\| `([a-z]\w*)(\(.*?\))`", re.MULTILINE)  # of the table of ops
 _CODE = re.compile(r"`([^`]+)`")
 _MARKUP = re.compile(r"([*|\\_])")
 _ERROR = re.compile(rf"\b({'|'.join(k for k in gc.__all__ if k.endswith('Error'))})\b")
+_MODULES = ("graphc.nn", "graphc.losses", "graphc.optim", "graphc.inspect")
 _MADE_ELSEWHERE = ("graphc.Node", "graphc.CompiledFunction")  # classes whose constructors are not for users
 
 
@@ -37,8 +41,24 @@ def connect(app: Any) -> dict[str, bool]:
 
 
 def _fill(app: Any, page: str, text: list[str]) -> None:
-    """Put directives in the place of every `<!-- names: ... -->`; drop the blank line that ends an example."""
-    text[0] = _ASKED.sub(lambda m: directives(m[1]), text[0]).replace("\n\n```\n", "\n```\n")
+    """Directives for every `<!-- names: ... -->`, links from public names; no blank line at the end of an example."""
+    linked = _NAME.sub(_link, text[0])
+    if page == "ops":
+        linked = _ROW.sub(r"| {py:func}`\1\2 <graphc.\1>`", linked)
+    text[0] = _ASKED.sub(lambda m: directives(m[1]), linked).replace("\n\n```\n", "\n```\n")
+
+
+def _link(found: re.Match[str]) -> str:
+    """Markdown for a name in backquotes: a link to where it is documented, if it is."""
+    name = f"graphc.{found[1]}"
+    return f"{{py:obj}}`gc.{found[1]} <{name}>`" if name in documented() else found[0]
+
+
+@cache
+def documented() -> frozenset[str]:
+    """Full names that the reference has an entry for."""
+    names = [*public("graphc"), *(name for module in _MODULES for name in public(module))]
+    return frozenset(name for name in names if not inspect.ismodule(find(name)))
 
 
 def _signed(app: Any, what: str, name: str, *more: Any) -> tuple[str, None] | None:
@@ -86,7 +106,7 @@ def directives(asked: str) -> str:
 
 
 _GROUPS: dict[str, Callable[[], list[str]]] = {
-    **{name: partial(public, name) for name in ("graphc.nn", "graphc.losses", "graphc.optim", "graphc.inspect")},
+    **{module: partial(public, module) for module in _MODULES},
     "errors": lambda: [name for name in public("graphc") if name.endswith("Error")],
     "values": lambda: [name for name in public("graphc") if not (callable(v := find(name)) or inspect.ismodule(v))],
 }
@@ -138,8 +158,10 @@ def _plain(text: str) -> str:
 
 
 def _code(text: str) -> str:
+    """A link from a public name; one that Python has too, such as `max`, is meant where `gc.` stands before it."""
     name = text.removeprefix("gc.")
-    return f":py:obj:`{name} <graphc.{name}>`" if name in gc.__all__ else f"``{text}``"
+    known = f"graphc.{name}" in documented() and (name != text or not hasattr(builtins, name))
+    return f":py:obj:`{text} <graphc.{name}>`" if known else f"``{text}``"
 
 
 # what a record knows
