@@ -1,30 +1,35 @@
-"""Write what is generated: docs/ops.md from the op records, and the kernel that README shows.
+"""Write what is generated: docs/ops.md from the op records, and what pages show of compiled functions and names.
 
     python docs/make.py
 
-In: the records, and the example in README.  Out: the two files; tests/test_docs.py holds them to what is made anew.
+In: the records, and the examples of the pages.  Out: docs/ops.md, the drawing, and the parts of README and the pages
+that stand between marks; tests/test_docs.py holds them to what is made anew.
 """
 
 from __future__ import annotations
 
+import contextlib
 import doctest
 import inspect
+import io
 import re
+import tempfile
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import graphc as gc
+from graphc import losses
 from graphc.declare import FUNCTIONS
 from graphc.graph import Node
+from graphc.nn import initializers, layers
 from graphc.op import REGISTRY, Array, Op
 from graphc.rewrite import filled
-from graphc.types import FLOATS, INTEGERS, bool_
+from graphc.types import FLOATS, INTEGERS, DType, bool_, float64, int64
 
-DOCS = Path(__file__).parent
-OPS, README = DOCS / "ops.md", DOCS.parent / "README.md"
-BEGIN, END = "<!-- kernel: begin -->", "<!-- kernel: end -->"
+ROOT = Path(__file__).parents[1]
+OPS, DRAWING = ROOT / "docs/ops.md", ROOT / "docs/images/step.svg"
 
 _HEAD = """\
 # Ops
@@ -53,7 +58,7 @@ def ops_table() -> str:
 
 def _public_row(op: Op) -> tuple[str, ...]:
     signature = inspect.signature(FUNCTIONS[op.name])
-    return f"`{op.name}{signature}`", _kind(op), _dtypes(op), _gradient(op), "yes" if op.tf else "no", _sentence(op)
+    return f"`{op.name}{signature}`", _kind(op), dtypes(op), gradient(op), "yes" if op.tf else "no", _sentence(op)
 
 
 def _internal_row(op: Op) -> tuple[str, ...]:
@@ -73,7 +78,8 @@ def _sentence(op: Op) -> str:
     return " ".join(op.doc.partition("\n\n")[0].split())
 
 
-def _dtypes(op: Op) -> str:
+def dtypes(op: Op) -> str:
+    """The dtypes that the first operand may have."""
     left = set(op.dtypes)
     names = []
     for name, group in (("float", FLOATS), ("int", INTEGERS), ("bool", (bool_,))):
@@ -83,18 +89,16 @@ def _dtypes(op: Op) -> str:
     return ", ".join([*names, *sorted(map(str, left))]) or "–"
 
 
-def _gradient(op: Op) -> str:
+def gradient(op: Op) -> str:
     """Whether the first sample of the op has a gradient, and whether it is known to be 0."""
     dtype = next((d for d in op.dtypes if d.is_float), *op.dtypes[:1] or [bool_])
-    inputs: list[Node] = []
+    sample, inputs = op.samples[0], list[Node]()
 
-    def declared(array: Array) -> Node:
-        kinds = {"same": dtype, "index": gc.int64, "bool": bool_, "float": gc.float64}
-        inputs.append(gc.input(f"x{len(inputs)}", array.shape, kinds[array.kind]))
+    def taken(array: Array) -> Node:
+        inputs.append(declared(array, dtype))
         return inputs[-1]
 
-    sample = op.samples[0]
-    node = FUNCTIONS[op.name](*_mapped(sample.args, declared), **_mapped(dict(sample.kwargs), declared))
+    node = FUNCTIONS[op.name](*mapped(sample.args, taken), **mapped(dict(sample.kwargs), taken))
     wrt = [x for x in inputs if x.dtype.is_float]
     if not node.dtype.is_float or not wrt:
         return "no"
@@ -102,32 +106,113 @@ def _gradient(op: Op) -> str:
     return "0" if all(filled(g) == 0 for g in gradients) else "yes"
 
 
-def _mapped(value: Any, change: Callable[[Array], Any]) -> Any:
+def dtype_of(array: Array, same: DType = float64) -> DType:
+    """The dtype of an argument of a record, where "same" stands for `same`."""
+    return {"same": same, "index": int64, "bool": bool_, "float": float64}[array.kind]
+
+
+def declared(array: Array, same: DType = float64) -> Node:
+    """An input for an argument of a record."""
+    return gc.input("x", array.shape, dtype_of(array, same))
+
+
+def mapped(value: Any, change: Callable[[Array], Any]) -> Any:
+    """Arguments of a record with every Array changed."""
     if isinstance(value, Array):
         return change(value)
     if isinstance(value, dict):
-        return {k: _mapped(v, change) for k, v in value.items()}
-    return type(value)(_mapped(v, change) for v in value) if isinstance(value, (list, tuple)) else value
+        return {k: mapped(v, change) for k, v in value.items()}
+    return type(value)(mapped(v, change) for v in value) if isinstance(value, (list, tuple)) else value
 
 
-def readme_kernel() -> str:
-    """The first phase of the function `f` that README's example compiles, as a block of Markdown."""
+def page_text(page: str) -> str:
+    """The text of a page, named from the root of the tree, with its generated parts made anew.
+
+    A part stands between `<!-- name: begin -->` and `<!-- name: end -->`.  One that differs in measured numbers alone
+    stays as it is.
+    """
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for name, part in PARTS[page](text).items():
+        begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
+        before, rest = text.split(begin)
+        old, after = rest.split(end)
+        new = old if name in MEASURED and _unmeasured(old) == _unmeasured(part) else f"{part}\n"
+        text = before + begin + new + end + after
+    return text
+
+
+def _unmeasured(text: str) -> list[str]:
+    """The words of a text that are no numbers."""
+    return [word for word in text.split() if not word[0].isdigit()]
+
+
+def readme_parts(text: str) -> dict[str, str]:
+    """The first phase of the function `f` that README's example compiles."""
+    return {"kernel": _fenced(_first_phase(_run(text)["f"]), "python")}
+
+
+def reading_parts(text: str) -> dict[str, str]:
+    """What can be read of the function `step` that the page's example compiles."""
+    scope = _run(text)
+    step = scope["step"]
+    return {
+        "passes and phases": _fenced(step.explain()),
+        "source": _fenced(_first_phase(step), "python"),
+        "profile": _fenced(str(step.profile(scope["X"], scope["T"]))),
+    }
+
+
+def drawing() -> str:
+    """The drawing of that function, as SVG."""
+    step = _run((ROOT / "docs/reading.md").read_text(encoding="utf-8"))["step"]
+    with tempfile.TemporaryDirectory() as folder:
+        step.draw(Path(folder) / "step.svg")
+        return (Path(folder) / "step.svg").read_text(encoding="utf-8")
+
+
+def name_parts(text: str) -> dict[str, str]:
+    """The names that arguments of models and layers may have."""
+    rows = [
+        ("`activation`", layers.ACTIVATIONS),
+        ("`kernel_initializer`, `bias_initializer`", initializers.BY_NAME),
+        ("`loss`", losses.BY_NAME),
+        ("`metrics`", ("accuracy", "acc", *losses.BY_NAME)),
+        ("`optimizer`", gc.optim.BY_NAME),
+    ]
+    cells = [(argument, ", ".join(f'`"{name}"`' for name in names)) for argument, names in rows]
+    return {"names of arguments": "\n".join(_table(("Argument", "Names"), cells))}
+
+
+def _run(text: str) -> dict[str, Any]:
+    """The names that the examples of a page define, but for those that call what is compiled."""
     scope: dict[str, Any] = {}
-    for example in doctest.DocTestParser().get_examples(README.read_text(encoding="utf-8")):
-        if example.source.startswith("f("):
-            break
-        exec(example.source, scope)
-    phase = re.search(r"^    if phase == 0:.*?(?=^    elif|\Z)", scope["f"].source, re.MULTILINE | re.DOTALL)
+    with contextlib.redirect_stdout(io.StringIO()):
+        for example in doctest.DocTestParser().get_examples(text):
+            if re.match(r"import|from|\w+(, \w+)* = ", example.source):
+                exec(example.source, scope)
+    return scope
+
+
+def _first_phase(function: Any) -> str:
+    phase = re.search(r"^    if phase == 0:.*?(?=^    elif|\Z)", function.source, re.MULTILINE | re.DOTALL)
     assert phase is not None
-    return f"{BEGIN}\n```python\n{textwrap.dedent(phase[0]).rstrip()}\n```\n{END}"
+    return textwrap.dedent(phase[0]).rstrip()
 
 
-def readme_with_kernel() -> str:
-    """README with the kernel between its markers."""
-    before, rest = README.read_text(encoding="utf-8").split(BEGIN)
-    return before + readme_kernel() + rest.split(END)[1]
+def _fenced(text: str, language: str = "text") -> str:
+    return f"```{language}\n{text}\n```"
+
+
+PARTS: dict[str, Callable[[str], dict[str, str]]] = {
+    "README.md": readme_parts,
+    "docs/reading.md": reading_parts,
+    "docs/api/nn.md": name_parts,
+}
+MEASURED = ("profile",)
 
 
 if __name__ == "__main__":
     OPS.write_text(ops_table(), encoding="utf-8")
-    README.write_text(readme_with_kernel(), encoding="utf-8")
+    DRAWING.write_text(drawing(), encoding="utf-8")
+    for _page in PARTS:
+        (ROOT / _page).write_text(page_text(_page), encoding="utf-8")

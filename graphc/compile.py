@@ -24,7 +24,7 @@ KEYWORDS = ("out", "batch_size", "order")  # of a call and of `run`, which take 
 
 @dataclass(frozen=True)
 class Options:
-    """How to compile: `cache` keeps machine code on disk for the next process.
+    """How to compile: with `cache`, machine code is looked for in the user's cache folder and kept there.
 
     >>> import graphc as gc
     >>> x = gc.input("x", ())
@@ -73,11 +73,13 @@ def compile(
 ) -> CompiledFunction:
     """Compile a graph to a function of `inputs` that returns `outputs`, and sets parameters to their new values.
 
-    `outputs` is a node or a tuple, list or dict of nodes, and the function returns the same structure.  `updates` maps
-    parameters to nodes; all updates of a call are simultaneous, and every output sees the values at entry.
+    `inputs` is a list of nodes made by `gc.input`, each with a name of its own; the function takes their values in this
+    order, or by name.  `outputs` is a node or a tuple, list or dict of nodes, nested at will, and the function returns
+    the same structure.  `updates` maps parameters to nodes; all updates of a call are simultaneous, and every output
+    sees the values at entry.  `name` stands in errors and drawings.
 
-    Raises DeclarationError if a graph needs an input that is not listed, ShapeError or DTypeError if an update does not
-    fit its parameter.
+    Raises DeclarationError if an input is none or its name is taken, if an output is no node or needs an input that is
+    not listed, or if an update is not of a parameter; ShapeError or DTypeError if it does not fit its parameter.
 
     >>> import graphc as gc
     >>> x = gc.input("x", ("n",))

@@ -43,7 +43,9 @@ def differentiable(op: Op) -> bool:
 
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
 def test_record_is_complete(op: Op) -> None:
-    assert op.doc.strip().endswith("."), "the doc is made of sentences"
+    text, _, example = op.doc.partition("\n\n>>> ")
+    assert text.endswith("."), "the doc is made of sentences"
+    assert example, "and ends with an example"
     assert op.samples
     assert FUNCTIONS[op.name] is getattr(gc, op.name)
     assert getattr(gc, op.name).__doc__ == op.doc

@@ -238,7 +238,7 @@ def test_package_data() -> None:
     assert set(bounds) == {"numpy", "numba", "scipy", "networkx"}
     assert all(">=" in bound for bound in bounds.values())
     assert "<" in bounds["numba"]  # it pins llvmlite, which is imported directly
-    assert set(project["optional-dependencies"]) == {"test", "bench", "examples"}
+    assert set(project["optional-dependencies"]) == {"test", "bench", "examples", "docs"}
     assert {"ruff", "mypy"} <= {re.split("[><=]", d)[0] for d in project["optional-dependencies"]["test"]}
     assert project["license"] == "MIT"
     assert project["license-files"] == ["LICENSE"]

@@ -9,14 +9,15 @@ import numpy as np
 
 from graphc.op import Array, Op, Sample, register
 from graphc.ops.elementwise import NUMBERS
-from graphc.ops.samples import single
+from graphc.ops.samples import example, single
 from graphc.ops.transcendental import scipy_special
 from graphc.types import FLOATS
 
 register(
     Op(
         name="relu",
-        doc="maximum(0, x), NaN of NaN; the derivative at 0 is 0.",
+        doc="maximum(0, x), NaN of NaN; the derivative at 0 is 0."
+        + example("gc.relu([-1.0, 2.0])", "array([0., 2.])"),
         define=lambda b, x, /: b.maximum(0, x),  # zero stands first, so that it takes the cotangent of a tie
         reference=lambda x: np.maximum(x, 0),
         dtypes=NUMBERS,
@@ -36,7 +37,8 @@ def _softplus(b: Any, x: Any, /) -> Any:
 register(
     Op(
         name="softplus",
-        doc="log(1 + exp(x)) = maximum(0, x) + log1p(exp(-|x|)), which neither overflows nor cancels.",
+        doc="log(1 + exp(x)) = maximum(0, x) + log1p(exp(-|x|)), which neither overflows nor cancels."
+        + example("gc.softplus([-1000.0, 0.0, 1000.0])", "array([0.00000000e+00, 6.93147181e-01, 1.00000000e+03])"),
         define=_softplus,
         reference=lambda x: np.logaddexp(x, 0),
         dtypes=FLOATS,
@@ -63,7 +65,8 @@ register(
     Op(
         name="gelu",
         doc="x times the normal distribution function of x, or with `approximate` the form by tanh.  "
-        "Source: Hendrycks and Gimpel, Gaussian Error Linear Units, 2016, section 2.",
+        "Source: Hendrycks and Gimpel, Gaussian Error Linear Units, 2016, section 2."
+        + example("gc.gelu([-1.0, 0.0, 1.0])", "array([-0.15865525,  0.        ,  0.84134475])"),
         define=_gelu,
         reference=_gelu_reference,
         dtypes=FLOATS,
@@ -75,7 +78,8 @@ register(
 register(
     Op(
         name="silu",
-        doc="x * sigmoid(x).",
+        doc="x * sigmoid(x)."
+        + example("gc.silu([-1.0, 0.0, 1.0])", "array([-0.26894142,  0.        ,  0.73105858])"),
         define=lambda b, x, /: b.multiply(x, b.sigmoid(x)),
         reference=lambda x: x * scipy_special("expit")(x),
         dtypes=FLOATS,

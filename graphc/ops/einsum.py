@@ -13,6 +13,7 @@ from graphc.dims import Dim, same
 from graphc.errors import DeclarationError, ShapeError
 from graphc.op import Array, Op, Reject, Sample, register
 from graphc.ops.linalg import NUMBERS, contract, summed
+from graphc.ops.samples import example
 from graphc.types import Shape
 
 
@@ -105,7 +106,8 @@ register(
         doc="The sum of products that subscripts such as 'ij,jk->ik' tell, as in NumPy, for any number of operands.\n\n"
         "A label that stands twice in one operand takes its diagonal, '...' stands for axes that broadcast, and\n"
         "without '->' the labels that stand once are kept, sorted.  "
-        "Operands are multiplied from left to right.",
+        "Operands are multiplied from left to right."
+        + example('gc.einsum("ij,ij->i", [[1, 2], [3, 4]], [[1, 1], [2, 2]])', "array([ 3, 14])"),
         define=_einsum,
         reference=np.einsum,
         dtypes=NUMBERS,

@@ -12,7 +12,7 @@ import numpy as np
 from graphc.errors import DTypeError
 from graphc.op import Array, Family, Op, Reject, Sample, register
 from graphc.ops.rules import elementwise, no_cotangents
-from graphc.ops.samples import BOTH_BOOL, MISFIT, ONE_BOOL, pair, single
+from graphc.ops.samples import BOTH_BOOL, MISFIT, ONE_BOOL, example, pair, single
 from graphc.types import FLOATS, INTEGERS, bool_
 
 NUMBERS = (*FLOATS, *INTEGERS)
@@ -29,7 +29,8 @@ def promoting(name: str) -> Any:
 register(
     Op(
         name="add",
-        doc="x + y.",
+        doc="x + y."
+        + example("gc.add([1, 2], 0.5)", "array([1.5, 2.5])"),
         family=Family.ELEMENTWISE,
         infer=elementwise(ALL),
         define=promoting("add"),
@@ -46,7 +47,8 @@ register(
 register(
     Op(
         name="subtract",
-        doc="x - y.",
+        doc="x - y."
+        + example("gc.subtract([5, 7], [[1], [2]])", "array([[4, 6],\n       [3, 5]])"),
         family=Family.ELEMENTWISE,
         infer=elementwise(NUMBERS),
         define=promoting("subtract"),
@@ -63,7 +65,8 @@ register(
 register(
     Op(
         name="multiply",
-        doc="x * y.",
+        doc="x * y."
+        + example("gc.multiply([1.0, 2.0], 10)", "array([10., 20.])"),
         family=Family.ELEMENTWISE,
         infer=elementwise(ALL),
         define=promoting("multiply"),
@@ -86,7 +89,8 @@ def _divide_adjoint(b: Any, g: Any, out: Any, x: Any, y: Any) -> tuple[Any, Any]
 register(
     Op(
         name="divide",
-        doc="x / y; of integers in float64.",
+        doc="x / y; of integers in float64."
+        + example("gc.divide([1, 2], 4)", "array([0.25, 0.5 ])"),
         family=Family.ELEMENTWISE,
         infer=elementwise(FLOATS),
         define=lambda b, x, y, /: b.primitive("divide", b.floating(x, y)),
@@ -103,7 +107,8 @@ register(
 register(
     Op(
         name="floor_divide",
-        doc="The greatest integer <= x / y, computed from the exact remainder; integers divided by 0 give 0.",
+        doc="The greatest integer <= x / y, computed from the exact remainder; integers divided by 0 give 0."
+        + example("gc.floor_divide([7, -7], 2)", "array([ 3, -4])"),
         family=Family.ELEMENTWISE,
         infer=elementwise(NUMBERS),
         define=promoting("floor_divide"),
@@ -120,7 +125,8 @@ register(
 register(
     Op(
         name="remainder",
-        doc="x - y * floor(x / y), exact, with the sign of y; of integers 0 where y = 0.",
+        doc="x - y * floor(x / y), exact, with the sign of y; of integers 0 where y = 0."
+        + example("gc.remainder([7, -7], 3)", "array([1, 2])"),
         family=Family.ELEMENTWISE,
         infer=elementwise(NUMBERS),
         define=promoting("remainder"),
@@ -137,7 +143,8 @@ register(
 register(
     Op(
         name="negative",
-        doc="-x.",
+        doc="-x."
+        + example("gc.negative([1, -2])", "array([-1,  2])"),
         family=Family.ELEMENTWISE,
         infer=elementwise(NUMBERS),
         define=lambda b, x, /: b.primitive("negative", (b.convert(x),)),
@@ -154,7 +161,8 @@ register(
 register(
     Op(
         name="positive",
-        doc="x itself.",
+        doc="x itself."
+        + example("gc.positive([1, -2])", "array([ 1, -2])"),
         define=lambda b, x, /: b.convert(x),
         reference=np.positive,
         dtypes=NUMBERS,
@@ -165,7 +173,8 @@ register(
 register(
     Op(
         name="square",
-        doc="x * x.",
+        doc="x * x."
+        + example("gc.square([1.0, -3.0])", "array([1., 9.])"),
         define=lambda b, x, /: b.multiply(x, x),
         reference=np.square,
         dtypes=NUMBERS,
@@ -177,7 +186,8 @@ register(
 register(
     Op(
         name="reciprocal",
-        doc="1 / x; of integers in float64.",
+        doc="1 / x; of integers in float64."
+        + example("gc.reciprocal([2, 4])", "array([0.5 , 0.25])"),
         family=Family.ELEMENTWISE,
         infer=elementwise(FLOATS),
         define=lambda b, x, /: b.primitive("reciprocal", b.floating(x)),
@@ -223,7 +233,8 @@ def _pow_reference(x: Any, y: Any) -> Any:
 register(
     Op(
         name="pow",
-        doc="x**y; of integers modulo 2**bits, and 1/x**-y rounded towards zero where an exponent is negative.",
+        doc="x**y; of integers modulo 2**bits, and 1/x**-y rounded towards zero where an exponent is negative."
+        + example("gc.pow(2, [0, 1, 10])", "array([   1,    2, 1024])"),
         family=Family.ELEMENTWISE,
         infer=elementwise(NUMBERS),
         define=_pow,

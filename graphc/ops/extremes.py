@@ -10,7 +10,7 @@ from graphc.errors import ShapeError
 from graphc.op import Array, Family, Op, Reject, Sample, register
 from graphc.ops.elementwise import ALL, NUMBERS, promoting
 from graphc.ops.rules import elementwise, no_cotangents
-from graphc.ops.samples import MISFIT, ONE_BOOL, pair, single
+from graphc.ops.samples import MISFIT, ONE_BOOL, example, pair, single
 from graphc.types import FLOATS, DType, bool_
 
 
@@ -34,7 +34,8 @@ def _abs(b: Any, x: Any, /) -> Any:
 register(
     Op(
         name="abs",
-        doc="|x|; the derivative at 0 is 0.",
+        doc="|x|; the derivative at 0 is 0."
+        + example("gc.abs([-1.5, 2.0])", "array([1.5, 2. ])"),
         family=Family.ELEMENTWISE,
         infer=elementwise(NUMBERS),
         define=_abs,
@@ -50,7 +51,8 @@ register(
 register(
     Op(
         name="sign",
-        doc="1 where x > 0, -1 where x < 0, 0 where x = 0, NaN where x is NaN.",
+        doc="1 where x > 0, -1 where x < 0, 0 where x = 0, NaN where x is NaN."
+        + example("gc.sign([-3, 0, 5])", "array([-1,  0,  1])"),
         family=Family.ELEMENTWISE,
         infer=elementwise(NUMBERS),
         define=lambda b, x, /: b.primitive("sign", (b.convert(x),)),
@@ -65,14 +67,17 @@ register(
 )
 
 
-def _rounding(name: str, doc: str, reference: Any, body: str, tf: Any, dtypes: tuple[DType, ...] = ALL) -> Op:
+def _rounding(
+    name: str, doc: str, gives: str, reference: Any, body: str, tf: Any, dtypes: tuple[DType, ...] = ALL
+) -> Op:
     def define(b: Any, x: Any, /) -> Any:
         x = b.convert(x)
         return b.primitive(name, (x,)) if x.dtype.is_float else x
 
     return Op(
         name=name,
-        doc=f"{doc}; integers and bool stay as they are; the derivative is 0.",
+        doc=f"{doc}; integers and bool stay as they are; the derivative is 0."
+        + example(f"gc.{name}([-1.5, 0.5, 1.5, 2.7])", f"array([{gives}])"),
         family=Family.ELEMENTWISE,
         infer=elementwise(FLOATS),
         define=define,
@@ -85,15 +90,25 @@ def _rounding(name: str, doc: str, reference: Any, body: str, tf: Any, dtypes: t
     )
 
 
-register(_rounding("floor", "The greatest integer <= x", np.floor, "floor(x)", lambda tf, x: tf.floor(x)))
-register(_rounding("ceil", "The least integer >= x", np.ceil, "ceil(x)", lambda tf, x: tf.math.ceil(x)))
-register(_rounding("trunc", "The nearest integer towards zero", np.trunc, "trunc(x)", None))
-# NumPy alone rounds bool to float16
-register(
+for _op in (
     _rounding(
-        "round", "The nearest integer, the even one of two", np.round, "rint(x)", lambda tf, x: tf.round(x), NUMBERS
-    )
-)
+        "floor", "The greatest integer <= x", "-2.,  0.,  1.,  2.", np.floor, "floor(x)", lambda tf, x: tf.floor(x)
+    ),
+    _rounding(
+        "ceil", "The least integer >= x", "-1.,  1.,  2.,  3.", np.ceil, "ceil(x)", lambda tf, x: tf.math.ceil(x)
+    ),
+    _rounding("trunc", "The nearest integer towards zero", "-1.,  0.,  1.,  2.", np.trunc, "trunc(x)", None),
+    _rounding(
+        "round",
+        "The nearest integer, the even one of two",
+        "-2.,  0.,  2.,  3.",
+        np.round,
+        "rint(x)",
+        lambda tf, x: tf.round(x),
+        NUMBERS,  # NumPy alone rounds bool to float16
+    ),
+):
+    register(_op)
 
 
 def _maximum_adjoint(b: Any, g: Any, out: Any, x: Any, y: Any) -> tuple[Any, Any]:
@@ -110,7 +125,8 @@ register(
     Op(
         name="maximum",
         doc="The greater of x and y, NaN if either is NaN; where they are equal the whole cotangent goes to x.\n\n"
-        "Of two zeros the positive one is greater (IEEE 754-2019, maximum).",
+        "Of two zeros the positive one is greater (IEEE 754-2019, maximum)."
+        + example("gc.maximum([-1.0, 2.0], 0.0)", "array([0., 2.])"),
         family=Family.ELEMENTWISE,
         infer=elementwise(ALL),
         define=promoting("maximum"),
@@ -128,7 +144,8 @@ register(
     Op(
         name="minimum",
         doc="The smaller of x and y, NaN if either is NaN; where they are equal the whole cotangent goes to x.\n\n"
-        "Of two zeros the negative one is smaller (IEEE 754-2019, minimum).",
+        "Of two zeros the negative one is smaller (IEEE 754-2019, minimum)."
+        + example("gc.minimum([-1.0, 2.0], 0.0)", "array([-1.,  0.])"),
         family=Family.ELEMENTWISE,
         infer=elementwise(ALL),
         define=promoting("minimum"),
@@ -162,7 +179,8 @@ def _clip_in_tensorflow(tf: Any, x: Any, min: Any = None, max: Any = None) -> An
 register(
     Op(
         name="clip",
-        doc="minimum(maximum(x, min), max), where a bound that is None is left out; at a bound the derivative is 1.",
+        doc="minimum(maximum(x, min), max), where a bound that is None is left out; at a bound the derivative is 1."
+        + example("gc.clip([-5, 0, 5], -1, 1)", "array([-1,  0,  1])"),
         define=_clip,
         reference=_clip_reference,
         dtypes=NUMBERS,

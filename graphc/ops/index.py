@@ -15,6 +15,7 @@ from graphc.errors import DTypeError, InputError, ShapeError
 from graphc.op import Array, Attrs, Family, Op, Reject, Sample, register
 from graphc.ops.movement import ALL, unbroadcast
 from graphc.ops.rules import require
+from graphc.ops.samples import example
 from graphc.types import (
     FLOATS,
     INTEGERS,
@@ -124,7 +125,8 @@ register(
     Op(
         name="take_along_axis",
         doc="y[..., i, ...] = x[..., indices[..., i, ...], ...] along `axis`; the other axes broadcast together.\n\n"
-        "Negative positions count from the end; one that does not lie on the axis is an error.",
+        "Negative positions count from the end; one that does not lie on the axis is an error."
+        + example("gc.take_along_axis([[10, 20], [30, 40]], [[1], [0]], axis=1)", "array([[20],\n       [30]])"),
         family=Family.GATHER,
         infer=_infer_gather,
         define=_take_along_axis,
@@ -175,8 +177,9 @@ register(
 register(
     Op(
         name="take",
-        doc="Elements at integer positions along an axis, of the flattened operand where none is given.\n\n"
-        "The axes of `indices` stand in the result where the axis was.",
+        doc="Elements at integer positions along `axis`, of the flattened operand where it is None.\n\n"
+        "The axes of `indices` stand in the result where the axis was."
+        + example("gc.take([[1, 2], [3, 4], [5, 6]], [2, -3], axis=0)", "array([[5, 6],\n       [1, 2]])"),
         define=_take,
         reference=lambda x, indices, axis=None: np.take(x, indices, axis),
         dtypes=ALL,
@@ -215,7 +218,8 @@ register(
     Op(
         name="one_hot",
         doc="A last axis of length `num_classes` that is 1 at the position each index names and 0 elsewhere.\n\n"
-        "An index outside 0 ... num_classes - 1 gives zeros only.  The dtype is float64 where none is given.",
+        "An index outside 0 ... num_classes - 1 gives zeros only.  The dtype is float64 where none is given."
+        + example("gc.one_hot([2, 0], 3)", "array([[0., 0., 1.],\n       [1., 0., 0.]])"),
         define=_one_hot,
         reference=lambda indices, num_classes, dtype="float64": np.equal(
             indices[..., None], np.arange(num_classes)

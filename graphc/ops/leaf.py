@@ -8,6 +8,7 @@ import numpy as np
 
 from graphc.errors import DTypeError
 from graphc.op import Attrs, Family, Op, Sample, register
+from graphc.ops.samples import example
 from graphc.types import FLOATS, INTEGERS, Constraint, TensorType, as_dtype, as_shape, int64
 
 
@@ -76,7 +77,8 @@ IOTA = register(
 register(
     Op(
         name="zeros",
-        doc="An array of zeros; `shape` may hold symbolic dimensions.",
+        doc="An array of zeros; `shape` may hold symbolic dimensions."
+        + example("gc.zeros((2,))", "array([0., 0.])"),
         define=lambda b, shape, *, dtype="float64": b.broadcast_to(b.constant(0, dtype=dtype), as_shape(shape)),
         reference=lambda shape, dtype="float64": np.zeros(shape, dtype),
         samples=(Sample(((2, 3),)), Sample(((0, 2),), {"dtype": "int32"})),
@@ -87,7 +89,8 @@ register(
 register(
     Op(
         name="ones",
-        doc="An array of ones; `shape` may hold symbolic dimensions.",
+        doc="An array of ones; `shape` may hold symbolic dimensions."
+        + example('gc.ones((2,), dtype="int32")', "array([1, 1], dtype=int32)"),
         define=lambda b, shape, *, dtype="float64": b.broadcast_to(b.constant(1, dtype=dtype), as_shape(shape)),
         reference=lambda shape, dtype="float64": np.ones(shape, dtype),
         samples=(Sample(((2, 3),)),),
@@ -98,7 +101,8 @@ register(
 register(
     Op(
         name="arange",
-        doc="The integers 0, 1, ... size - 1; `size` may be a symbolic dimension.",
+        doc="The integers 0, 1, ... size - 1; `size` may be a symbolic dimension."
+        + example("gc.arange(4)", "array([0, 1, 2, 3])"),
         define=lambda b, size, *, dtype=int64: b.primitive(
             "_iota", (), start=0, size=as_shape(size)[0], dtype=as_dtype(dtype)
         ),

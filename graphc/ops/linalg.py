@@ -11,6 +11,7 @@ from graphc.dims import Dim, same
 from graphc.errors import DeclarationError, ShapeError
 from graphc.op import Array, Attrs, Family, Op, Reject, Sample, register
 from graphc.ops.rules import meet, require
+from graphc.ops.samples import example
 from graphc.types import FLOATS, INTEGERS, Constraint, Shape, TensorType, normalize_axis, shape_text
 
 NUMBERS = (*FLOATS, *INTEGERS)
@@ -181,7 +182,8 @@ register(
     Op(
         name="matmul",
         doc="The matrix product over the last axis of x and the last but one of y; leading axes broadcast.\n\n"
-        "Shapes `*batch m k`, `*batch k n` -> `*batch m n`; a 1-D operand is a row or column that the result lacks.",
+        "Shapes `*batch m k`, `*batch k n` -> `*batch m n`; a 1-D operand is a row or column that the result lacks."
+        + example("gc.matmul([[1, 2], [3, 4]], [10, 1])", "array([12, 34])"),
         define=_matmul,
         reference=np.matmul,
         dtypes=NUMBERS,
@@ -212,7 +214,8 @@ register(
 register(
     Op(
         name="tensordot",
-        doc="The sum of products over paired axes: the last `axes` of x with the first of y, or the pairs given.",
+        doc="The sum of products over paired axes: the last `axes` of x with the first of y, or the pairs given."
+        + example("gc.tensordot([[1, 2], [3, 4]], [[1, 0], [0, 1]])", "array(5)"),
         define=_tensordot,
         reference=lambda x, y, axes=2: np.tensordot(x, y, axes),
         dtypes=NUMBERS,
@@ -245,7 +248,8 @@ def _tf_axes(axes: Any, m: int, n: int) -> Any:
 register(
     Op(
         name="vecdot",
-        doc="The sum of products along one axis; the others broadcast.",
+        doc="The sum of products along `axis`; the other axes broadcast."
+        + example("gc.vecdot([[1, 2], [3, 4]], [10, 1])", "array([12, 34])"),
         define=_vecdot,
         reference=lambda x, y, axis=-1: np.sum(x * y, axis=axis, dtype=x.dtype),
         dtypes=NUMBERS,
@@ -267,7 +271,8 @@ register(
 register(
     Op(
         name="outer",
-        doc="out[i, j] = x[i] * y[j]; operands of other than one axis are flattened.",
+        doc="out[i, j] = x[i] * y[j]; operands of other than one axis are flattened."
+        + example("gc.outer([1, 2], [10, 20, 30])", "array([[10, 20, 30],\n       [20, 40, 60]])"),
         define=_outer,
         reference=np.outer,
         dtypes=NUMBERS,

@@ -8,15 +8,16 @@ from graphc.errors import DTypeError
 from graphc.op import Array, Attrs, Family, Op, Reject, Sample, register
 from graphc.ops.elementwise import ALL, NUMBERS, promoting
 from graphc.ops.rules import elementwise, no_cotangents, require
-from graphc.ops.samples import MISFIT, pair, single
+from graphc.ops.samples import MISFIT, example, pair, single
 from graphc.types import Constraint, TensorType, bool_, broadcast
 
 
-def _comparison(name: str, relation: str) -> Op:
+def _comparison(name: str, relation: str, gives: str) -> Op:
     nan = "true" if relation == "!=" else "false"
     return Op(
         name=name,
-        doc=f"Whether x {relation} y; {nan} where either is NaN.",
+        doc=f"Whether x {relation} y; {nan} where either is NaN."
+        + example(f"gc.{name}([1, 2, 3], 2)", f"array([{gives}])"),
         family=Family.ELEMENTWISE,
         infer=elementwise(ALL, bool_),
         define=promoting(name),
@@ -29,21 +30,22 @@ def _comparison(name: str, relation: str) -> Op:
     )
 
 
-for _name, _relation in (
-    ("equal", "=="),
-    ("not_equal", "!="),
-    ("less", "<"),
-    ("less_equal", "<="),
-    ("greater", ">"),
-    ("greater_equal", ">="),
+for _name, _relation, _gives in (
+    ("equal", "==", "False,  True, False"),
+    ("not_equal", "!=", " True, False,  True"),
+    ("less", "<", " True, False, False"),
+    ("less_equal", "<=", " True,  True, False"),
+    ("greater", ">", "False, False,  True"),
+    ("greater_equal", ">=", "False,  True,  True"),
 ):
-    register(_comparison(_name, _relation))
+    register(_comparison(_name, _relation, _gives))
 
 
-def _logical(name: str, doc: str, body: str) -> Op:
+def _logical(name: str, doc: str, body: str, gives: str) -> Op:
     return Op(
         name=name,
-        doc=f"{doc}; takes bool only: write `x != 0` for numbers.",
+        doc=f"{doc}; takes bool only: write `x != 0` for numbers."
+        + example(f"gc.{name}([False, True, True], [False, False, True])", f"array([{gives}])"),
         family=Family.ELEMENTWISE,
         infer=_truth_values,
         define=promoting(name),
@@ -65,14 +67,15 @@ def _truth_values(types: tuple[TensorType, ...], attrs: Attrs, found: list[Const
 
 MISFIT_BOOL = Reject((Array((3,), kind="bool"), Array((4,), kind="bool")), MISFIT.error, MISFIT.says)
 
-register(_logical("logical_and", "Whether x and y are true", "x & y"))
-register(_logical("logical_or", "Whether x or y is true", "x | y"))
-register(_logical("logical_xor", "Whether just one of x and y is true", "x != y"))
+register(_logical("logical_and", "Whether x and y are true", "x & y", "False, False,  True"))
+register(_logical("logical_or", "Whether x or y is true", "x | y", "False,  True,  True"))
+register(_logical("logical_xor", "Whether just one of x and y is true", "x != y", "False,  True, False"))
 
 register(
     Op(
         name="logical_not",
-        doc="Whether x is false; takes bool only: write `x == 0` for numbers.",
+        doc="Whether x is false; takes bool only: write `x == 0` for numbers."
+        + example("gc.logical_not([True, False])", "array([False,  True])"),
         family=Family.ELEMENTWISE,
         infer=_truth_values,
         define=lambda b, x, /: b.primitive("logical_not", (b.convert(x),)),
@@ -86,10 +89,10 @@ register(
 )
 
 
-def _test(name: str, doc: str) -> Op:
+def _test(name: str, doc: str, gives: str) -> Op:
     return Op(
         name=name,
-        doc=doc,
+        doc=doc + example(f"gc.{name}([0.0, gc.inf, gc.nan])", f"array([{gives}])"),
         family=Family.ELEMENTWISE,
         infer=elementwise(NUMBERS, bool_),
         define=lambda b, x, /: b.primitive(name, (b.convert(x),)),
@@ -101,9 +104,9 @@ def _test(name: str, doc: str) -> Op:
     )
 
 
-register(_test("isnan", "Whether x is not a number."))
-register(_test("isinf", "Whether x is infinite."))
-register(_test("isfinite", "Whether x is neither infinite nor NaN."))
+register(_test("isnan", "Whether x is not a number.", "False, False,  True"))
+register(_test("isinf", "Whether x is infinite.", "False,  True, False"))
+register(_test("isfinite", "Whether x is neither infinite nor NaN.", " True, False, False"))
 
 
 def _infer_where(types: tuple[TensorType, ...], attrs: Attrs, found: list[Constraint]) -> tuple[TensorType, ...]:
@@ -117,7 +120,8 @@ def _infer_where(types: tuple[TensorType, ...], attrs: Attrs, found: list[Constr
 register(
     Op(
         name="where",
-        doc="x where the condition is true, else y; the condition is bool, all three broadcast.",
+        doc="x where the condition is true, else y; the condition is bool, all three broadcast."
+        + example("gc.where([True, False], [1, 2], 0.5)", "array([1. , 0.5])"),
         family=Family.ELEMENTWISE,
         infer=_infer_where,
         define=lambda b, condition, x, y, /: b.primitive("where", (b.convert(condition), *b.promoted(x, y))),
@@ -146,7 +150,8 @@ def _infer_astype(types: tuple[TensorType, ...], attrs: Attrs, found: list[Const
 register(
     Op(
         name="astype",
-        doc="x converted to a dtype: float to integer drops the fraction, anything to bool is `x != 0`.",
+        doc="x converted to a dtype: float to integer drops the fraction, anything to bool is `x != 0`."
+        + example('gc.astype([-1.5, 2.7], "int32")', "array([-1,  2], dtype=int32)"),
         family=Family.ELEMENTWISE,
         infer=_infer_astype,
         define=lambda b, x, dtype, /: b.astype(x, dtype),
@@ -163,7 +168,8 @@ register(
 register(
     Op(
         name="stop_gradient",
-        doc="x itself, taken as a constant by gradients.",
+        doc="x itself, taken as a constant by gradients."
+        + example("gc.stop_gradient([1.0, 2.0])", "array([1., 2.])"),
         family=Family.ELEMENTWISE,
         infer=elementwise(ALL),
         define=lambda b, x, /: b.primitive("stop_gradient", (b.convert(x),)),

@@ -15,6 +15,7 @@ from graphc.dims import Dim, Poly, floor_div, product, same
 from graphc.errors import DeclarationError, DTypeError, ShapeError
 from graphc.op import Array, Attrs, Family, Op, Piece, Reject, Sample, register
 from graphc.ops.rules import meet
+from graphc.ops.samples import example
 from graphc.types import DTYPES, Constraint, Shape, TensorType, as_shape, normalize_axis, shape_text
 
 ALL = tuple(DTYPES.values())
@@ -93,7 +94,8 @@ _X = Array((2, 3, 4))
 register(
     Op(
         name="reshape",
-        doc="The same elements, in row-major order, in another shape; a dimension of -1 takes what is left.",
+        doc="The same elements, in row-major order, in another `shape`; a dimension of -1 takes what is left."
+        + example("gc.reshape([1, 2, 3, 4], (2, -1))", "array([[1, 2],\n       [3, 4]])"),
         family=Family.MOVEMENT,
         infer=_infer_reshape,
         define=_reshape,
@@ -149,7 +151,8 @@ def _permute_dims(b: Any, x: Any, /, axes: Any = None) -> Any:
 register(
     Op(
         name="permute_dims",
-        doc="The axes in another order, reversed where none is given: result axis k is operand axis axes[k].",
+        doc="The axes in another order, reversed where none is given: result axis k is operand axis `axes[k]`."
+        + example("gc.permute_dims([[1, 2, 3]], (1, 0))", "array([[1],\n       [2],\n       [3]])"),
         family=Family.MOVEMENT,
         infer=_infer_permute,
         define=_permute_dims,
@@ -210,7 +213,8 @@ def _broadcast_to(b: Any, x: Any, /, shape: Any) -> Any:
 register(
     Op(
         name="broadcast_to",
-        doc="The operand repeated along new leading axes and along axes of length 1; only a literal 1 is repeated.",
+        doc="The operand repeated along new leading axes and along axes of length 1; only a literal 1 is repeated."
+        + example("gc.broadcast_to([1, 2], (2, 2))", "array([[1, 2],\n       [1, 2]])"),
         family=Family.MOVEMENT,
         infer=_infer_broadcast,
         define=_broadcast_to,
@@ -300,7 +304,8 @@ def listed(arrays: Any, what: str) -> list[Any]:
 register(
     Op(
         name="concat",
-        doc="The operands one after the other along an axis; flattened first where axis is None.",
+        doc="The operands one after the other along `axis`; flattened first where it is None."
+        + example("gc.concat([[1, 2], [3]])", "array([1, 2, 3])"),
         family=Family.MOVEMENT,
         infer=_infer_concat,
         define=_concat,

@@ -8,6 +8,7 @@ import numpy as np
 
 from graphc.errors import ShapeError
 from graphc.op import Array, Op, Reject, Sample, register
+from graphc.ops.samples import example
 from graphc.types import FLOATS, INTEGERS, normalize_axis
 
 
@@ -50,7 +51,8 @@ _REJECTS = (
 register(
     Op(
         name="softmax",
-        doc="exp(x) / sum(exp(x)) along an axis, without overflow.",
+        doc="exp(x) / sum(exp(x)) along `axis`, without overflow."
+        + example("gc.softmax([[0.0, 0.0], [0.0, 1000.0]])", "array([[0.5, 0.5],\n       [0. , 1. ]])"),
         define=_softmax,
         reference=lambda x, axis=-1: np.exp(_log_softmax_reference(x, axis)),
         dtypes=(*FLOATS, *INTEGERS),
@@ -63,7 +65,8 @@ register(
 register(
     Op(
         name="log_softmax",
-        doc="x - log(sum(exp(x))) along an axis, without overflow.",
+        doc="x - log(sum(exp(x))) along `axis`, without overflow."
+        + example("gc.log_softmax([0.0, 1000.0])", "array([-1000.,     0.])"),
         define=_log_softmax,
         reference=_log_softmax_reference,
         dtypes=(*FLOATS, *INTEGERS),

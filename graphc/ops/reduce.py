@@ -15,6 +15,7 @@ from graphc.dims import is_positive
 from graphc.errors import ShapeError
 from graphc.op import Array, Attrs, Family, Infer, Op, Reject, Sample, register
 from graphc.ops.rules import no_cotangents, require
+from graphc.ops.samples import FOLDED, example
 from graphc.types import (
     FLOATS,
     INTEGERS,
@@ -178,7 +179,9 @@ def tf_fold(name: str) -> Callable[..., Any]:
 register(
     Op(
         name="sum",
-        doc="The sum over axes; integers and bool are added in 64 bits; the sum of nothing is 0.",
+        doc="The sum over axes; integers and bool are added in 64 bits; the sum of nothing is 0."
+        + FOLDED
+        + example("gc.sum([[1, 2], [3, 4]], axis=0)", "array([4, 6])"),
         family=Family.REDUCTION,
         infer=_folding(NUMBERS),
         define=_fold("sum", _widened),
@@ -197,7 +200,9 @@ register(
     Op(
         name="prod",
         doc="The product over axes; integers and bool are multiplied in 64 bits; the product of nothing is 1.\n\n"
-        "Its gradient is right where elements are zero; the gradient of that gradient, where none is.",
+        "Its gradient is right where elements are zero; the gradient of that gradient, where none is."
+        + FOLDED
+        + example("gc.prod([[1, 2], [3, 4]], axis=1)", "array([ 2, 12])"),
         family=Family.REDUCTION,
         infer=_folding(NUMBERS),
         define=_fold("prod", _widened),
@@ -227,13 +232,15 @@ def _extreme(name: str) -> Callable[..., Any]:
     return reference
 
 
-for _name, _word, _combine in (("max", "largest", "maximum"), ("min", "smallest", "minimum")):
+for _name, _word, _combine, _gives in (("max", "largest", "maximum", "3, 5"), ("min", "smallest", "minimum", "1, 2")):
     register(
         Op(
             name=_name,
             doc=f"The {_word} value over axes, NaN if there is one; the axes must not be empty.\n\n"
             f"Zeros have an order: -0.0 < 0.0 (IEEE 754-2019, {_combine}).  "
-            "Its gradient is shared equally by elements that tie.",
+            "Its gradient is shared equally by elements that tie."
+            + FOLDED
+            + example(f"gc.{_name}([[3, 1], [2, 5]], axis=1)", f"array([{_gives}])"),
             family=Family.REDUCTION,
             infer=_folding(NUMBERS, non_empty=True),
             define=_fold(_name, _ordered, lambda y, x: y.astype(x.dtype)),
@@ -247,11 +254,16 @@ for _name, _word, _combine in (("max", "largest", "maximum"), ("min", "smallest"
         )
     )
 
-for _name, _word, _combine in (("any", "whether any element is", "or"), ("all", "whether every element is", "and")):
+for _name, _word, _combine, _gives in (
+    ("any", "whether any element is", "or", " True,  True"),
+    ("all", "whether every element is", "and", "False,  True"),
+):
     register(
         Op(
             name=_name,
-            doc=f"Over axes, {_word} true, which every number but 0 is, NaN too; of nothing, {_name == 'all'}.",
+            doc=f"Over axes, {_word} true, which every number but 0 is, NaN too; of nothing, {_name == 'all'}."
+            + FOLDED
+            + example(f"gc.{_name}([[0, 1], [2, 3]], axis=1)", f"array([{_gives}])"),
             family=Family.REDUCTION,
             infer=_folding((bool_,)),
             define=_fold(_name, _as_bool),
@@ -279,15 +291,16 @@ def _tf_position(name: str) -> Callable[..., Any]:
     return call
 
 
-for _name, _word, _combine in (
-    ("argmax", "largest", "maximum"),
-    ("argmin", "smallest", "minimum"),
+for _name, _word, _combine, _gives in (
+    ("argmax", "largest", "maximum", "0, 1"),
+    ("argmin", "smallest", "minimum", "1, 0"),
 ):
     register(
         Op(
             name=_name,
-            doc=f"The position of the first {_word} value along an axis, int64; the first NaN wins.\n\n"
-            "Without an axis the operand is flattened first.",
+            doc=f"The position of the first {_word} value along `axis`, int64; the first NaN wins.\n\n"
+            "Where `axis` is None the operand is flattened first; with `keepdims` the axis stays, with length 1."
+            + example(f"gc.{_name}([[3, 1], [2, 5]], axis=1)", f"array([{_gives}])"),
             family=Family.ARG_REDUCTION,
             infer=_infer_position,
             define=_position(_name),

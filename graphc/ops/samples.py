@@ -1,4 +1,4 @@
-"""Samples and rejects that many elementwise ops share."""
+"""What many records share: samples and rejects of elementwise ops, and the form of an example."""
 
 from __future__ import annotations
 
@@ -8,6 +8,14 @@ from graphc.op import Array, Reject, Sample
 MISFIT = Reject((Array((3,)), Array((4,))), ShapeError, "do not broadcast")
 BOTH_BOOL = Reject((Array((3,), kind="bool"), Array((3,), kind="bool")), DTypeError, "is bool")
 ONE_BOOL = Reject((Array((3,), kind="bool"),), DTypeError, "is bool")
+
+
+FOLDED = "\n\n`axis` is an int, a tuple of ints, or None for all axes; with `keepdims` they stay, with length 1."
+
+
+def example(call: str, gives: str) -> str:
+    """The end of a doc: what a call on values gives, once it is compiled."""
+    return f"\n\n>>> gc.compile([], {call})()\n{gives}"
 
 
 def pair(low: float = -2.0, high: float = 2.0, distinct: bool = False) -> tuple[Sample, ...]:

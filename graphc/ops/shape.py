@@ -10,6 +10,7 @@ from graphc.dims import Dim
 from graphc.errors import DeclarationError, DTypeError, ShapeError
 from graphc.op import Array, Op, Reject, Sample, register
 from graphc.ops.movement import ALL, listed
+from graphc.ops.samples import example
 from graphc.types import DType, as_dim, normalize_axes, normalize_axis, shape_text
 
 _X = Array((2, 3, 4))
@@ -105,7 +106,8 @@ def _as_fill(value: Any, dtype: DType) -> Any:
 register(
     Op(
         name="matrix_transpose",
-        doc="The last two axes exchanged.",
+        doc="The last two axes exchanged."
+        + example("gc.matrix_transpose([[1, 2], [3, 4]])", "array([[1, 3],\n       [2, 4]])"),
         define=_matrix_transpose,
         reference=lambda x: np.swapaxes(x, -1, -2),
         dtypes=ALL,
@@ -118,7 +120,8 @@ register(
 register(
     Op(
         name="expand_dims",
-        doc="New axes of length 1 at the given positions of the result.",
+        doc="New axes of length 1 at the positions `axis`, an int or a tuple, of the result."
+        + example("gc.expand_dims([1, 2], axis=1)", "array([[1],\n       [2]])"),
         define=_expand_dims,
         reference=lambda x, axis=0: np.expand_dims(x, axis),
         dtypes=ALL,
@@ -136,7 +139,8 @@ register(
 register(
     Op(
         name="squeeze",
-        doc="Axes of length 1 dropped: the given ones, or all that are known to have it.",
+        doc="Axes of length 1 dropped: `axis`, an int or a tuple, or all that are known to have it."
+        + example("gc.squeeze([[1, 2]])", "array([1, 2])"),
         define=_squeeze,
         reference=np.squeeze,
         dtypes=ALL,
@@ -157,7 +161,8 @@ register(
 register(
     Op(
         name="stack",
-        doc="Operands of one shape joined along a new axis.",
+        doc="Operands of one shape joined along a new axis, which stands at position `axis` of the result."
+        + example("gc.stack([[1, 2], [3, 4]], axis=1)", "array([[1, 3],\n       [2, 4]])"),
         define=_stack,
         reference=lambda arrays, axis=0: np.stack(arrays, axis),
         dtypes=ALL,
@@ -179,7 +184,8 @@ register(
 register(
     Op(
         name="flip",
-        doc="The elements in reverse order along the given axes, along all where none is given.",
+        doc="The elements in reverse order along `axis`, an int or a tuple, or along all axes."
+        + example("gc.flip([1, 2, 3])", "array([3, 2, 1])"),
         define=_flip,
         reference=np.flip,
         dtypes=ALL,
@@ -198,7 +204,8 @@ register(
 register(
     Op(
         name="moveaxis",
-        doc="Axes moved from the positions `source` to the positions `destination`; the others keep their order.",
+        doc="Axes moved from the positions `source` to the positions `destination`; the others keep their order."
+        + example("gc.moveaxis([[1, 2, 3]], 0, 1)", "array([[1],\n       [2],\n       [3]])"),
         define=_moveaxis,
         reference=np.moveaxis,
         dtypes=ALL,
@@ -215,7 +222,8 @@ register(
     Op(
         name="pad",
         doc="The operand with `constant_values` before and after it along each axis.\n\n"
-        "`pad_width` is a number, a pair (before, after), or such a pair for each axis.",
+        "`pad_width` is a number, a pair (before, after), or such a pair for each axis."
+        + example("gc.pad([1, 2], (1, 2))", "array([0, 1, 2, 0, 0])"),
         define=_pad,
         reference=lambda x, pad_width, constant_values=0: np.pad(x, pad_width, constant_values=constant_values),
         dtypes=ALL,

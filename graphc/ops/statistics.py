@@ -10,6 +10,7 @@ import numpy as np
 from graphc.dims import product
 from graphc.op import Op, Sample, register
 from graphc.ops.reduce import ANY_AXIS, BAD_AXIS, CUBE, NO_ELEMENT, NUMBERS, tf_fold
+from graphc.ops.samples import FOLDED, example
 from graphc.types import FLOATS, bool_, normalize_axes
 
 
@@ -60,7 +61,9 @@ def _tf_var(tf: Any, x: Any, axis: Any = None, correction: float = 0.0, keepdims
 register(
     Op(
         name="mean",
-        doc="The arithmetic mean over axes; float64 for integers and bool; NaN where there is nothing.",
+        doc="The arithmetic mean over axes; float64 for integers and bool; NaN where there is nothing."
+        + FOLDED
+        + example("gc.mean([[1, 2], [3, 4]], axis=1)", "array([1.5, 3.5])"),
         define=_mean,
         reference=np.mean,
         dtypes=(*NUMBERS, bool_),
@@ -75,7 +78,9 @@ _CORRECTED = (Sample((CUBE,), {"axis": 1, "correction": 1}), Sample((CUBE,), {"c
 register(
     Op(
         name="var",
-        doc="The variance over axes, sum((x - mean(x))**2) / (n - correction).",
+        doc="The variance over axes, sum((x - mean(x))**2) / (n - correction)."
+        + FOLDED
+        + example("gc.var([1.0, 3.0], correction=1)", "array(2.)"),
         define=_var,
         reference=_moment_reference(np.var),
         dtypes=(*NUMBERS, bool_),
@@ -88,7 +93,9 @@ register(
 register(
     Op(
         name="std",
-        doc="The standard deviation over axes, sqrt(sum((x - mean(x))**2) / (n - correction)).",
+        doc="The standard deviation over axes, sqrt(sum((x - mean(x))**2) / (n - correction))."
+        + FOLDED
+        + example("gc.std([1.0, 3.0])", "array(1.)"),
         define=lambda b, x, /, axis=None, *, correction=0.0, keepdims=False: b.sqrt(
             b.var(x, axis, correction=correction, keepdims=keepdims)
         ),
@@ -106,7 +113,9 @@ register(
 register(
     Op(
         name="logsumexp",
-        doc="log(sum(exp(x))) over axes, without overflow; -inf where every element is -inf.",
+        doc="log(sum(exp(x))) over axes, without overflow; -inf where every element is -inf."
+        + FOLDED
+        + example("gc.logsumexp([1000.0, 1000.0])", "array(1000.69314718)"),
         define=_logsumexp,
         reference=_logsumexp_reference,
         dtypes=FLOATS,

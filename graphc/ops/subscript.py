@@ -17,6 +17,7 @@ from graphc.errors import DeclarationError, DTypeError, ShapeError
 from graphc.op import Array, Op, Reject, Sample, register
 from graphc.ops.index import tf_take
 from graphc.ops.movement import ALL
+from graphc.ops.samples import example
 
 
 def _after(size: Dim, skipped: Dim) -> Dim:
@@ -158,7 +159,11 @@ register(
     Op(
         name="getitem",
         doc="x[key] for a key of ints, slices, None and '...', as in NumPy, or one array of integers beside slices.\n\n"
-        "A slice is clamped to its axis; an int must lie on it, checked at the call if the axis is symbolic.",
+        "A slice is clamped to its axis; an int must lie on it, checked at the call if the axis is symbolic."
+        + example(
+            "gc.getitem([[1, 2, 3], [4, 5, 6]], (slice(None), slice(1, None)))",
+            "array([[2, 3],\n       [5, 6]])",
+        ),
         define=_getitem,
         reference=lambda x, key: x[key],
         dtypes=ALL,

@@ -13,7 +13,7 @@ import numpy as np
 
 from graphc.op import Family, Op, register
 from graphc.ops.rules import elementwise
-from graphc.ops.samples import MISFIT, pair, single
+from graphc.ops.samples import MISFIT, example, pair, single
 from graphc.types import FLOATS
 
 
@@ -28,13 +28,42 @@ def scipy_special(name: str) -> Callable[..., Any]:
     return reference
 
 
+_EXAMPLES = {
+    "sqrt": ("gc.sqrt([4.0, 9.0])", "array([2., 3.])"),
+    "rsqrt": ("gc.rsqrt([4.0, 0.25])", "array([0.5, 2. ])"),
+    "cbrt": ("gc.cbrt([-8.0, 27.0])", "array([-2.,  3.])"),
+    "exp": ("gc.exp([0.0, 1.0])", "array([1.        , 2.71828183])"),
+    "exp2": ("gc.exp2([-1.0, 3.0])", "array([0.5, 8. ])"),
+    "expm1": ("gc.expm1(1e-10)", "array(1.e-10)"),
+    "log": ("gc.log([1.0, gc.e, 0.0])", "array([  0.,   1., -inf])"),
+    "log1p": ("gc.log1p(1e-10)", "array(1.e-10)"),
+    "log2": ("gc.log2([8.0, 0.5])", "array([ 3., -1.])"),
+    "log10": ("gc.log10([1000.0, 0.01])", "array([ 3., -2.])"),
+    "sin": ("gc.sin([0.0, gc.pi / 2])", "array([0., 1.])"),
+    "cos": ("gc.cos([0.0, gc.pi])", "array([ 1., -1.])"),
+    "tan": ("gc.tan([0.0, gc.pi / 4])", "array([0., 1.])"),
+    "asin": ("gc.asin([0.0, 1.0])", "array([0.        , 1.57079633])"),
+    "acos": ("gc.acos([1.0, -1.0])", "array([0.        , 3.14159265])"),
+    "atan": ("gc.atan([1.0, gc.inf])", "array([0.78539816, 1.57079633])"),
+    "sinh": ("gc.sinh([0.0, 1.0])", "array([0.        , 1.17520119])"),
+    "cosh": ("gc.cosh([0.0, 1.0])", "array([1.        , 1.54308063])"),
+    "tanh": ("gc.tanh([0.0, 1.0, 100.0])", "array([0.        , 0.76159416, 1.        ])"),
+    "asinh": ("gc.asinh([0.0, 1.0])", "array([0.        , 0.88137359])"),
+    "acosh": ("gc.acosh([1.0, 2.0])", "array([0.       , 1.3169579])"),
+    "atanh": ("gc.atanh([0.0, 0.5, 1.0])", "array([0.        , 0.54930614,        inf])"),
+    "erf": ("gc.erf([0.0, 1.0])", "array([0.        , 0.84270079])"),
+    "erfc": ("gc.erfc([0.0, 10.0])", "array([1.00000000e+00, 2.08848758e-45])"),
+    "sigmoid": ("gc.sigmoid([-1000.0, 0.0, 1000.0])", "array([0. , 0.5, 1. ])"),
+}
+
+
 def _unary(
     name: str, doc: str, reference: Any, adjoint: Any, low: float = -2.0, high: float = 2.0, tf: str | None = None
 ) -> Op:
     """A function of one float; `adjoint` is (b, g, out, x) -> cotangent, `tf` its name in tf.math."""
     return Op(
         name=name,
-        doc=doc,
+        doc=doc + example(*_EXAMPLES[name]),
         family=Family.ELEMENTWISE,
         infer=elementwise(FLOATS),
         define=lambda b, x, /: b.primitive(name, b.floating(x)),
@@ -141,7 +170,8 @@ def _atan2_adjoint(b: Any, g: Any, out: Any, x: Any, y: Any) -> tuple[Any, Any]:
 register(
     Op(
         name="atan2",
-        doc="The angle of the point (abscissa y, ordinate x), in [-pi, pi]; signed zeros and infinities as in C99.",
+        doc="The angle of the point (abscissa y, ordinate x), in [-pi, pi]; signed zeros and infinities as in C99."
+        + example("gc.atan2([1.0, 0.0], [0.0, -1.0])", "array([1.57079633, 3.14159265])"),
         family=Family.ELEMENTWISE,
         infer=elementwise(FLOATS),
         define=lambda b, x, y, /: b.primitive("atan2", b.floating(x, y)),
@@ -164,7 +194,8 @@ def _hypot_adjoint(b: Any, g: Any, out: Any, x: Any, y: Any) -> tuple[Any, Any]:
 register(
     Op(
         name="hypot",
-        doc="sqrt(x**2 + y**2) without overflow or underflow on the way; the derivatives at the origin are 0.",
+        doc="sqrt(x**2 + y**2) without overflow or underflow on the way; the derivatives at the origin are 0."
+        + example("gc.hypot([3.0, 1e200], [4.0, 1e200])", "array([5.00000000e+000, 1.41421356e+200])"),
         family=Family.ELEMENTWISE,
         infer=elementwise(FLOATS),
         define=lambda b, x, y, /: b.primitive("hypot", b.floating(x, y)),
