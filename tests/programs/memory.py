@@ -1,0 +1,148 @@
+"""Memory of a program that runs as Python: regions with bounds, and who wrote each element.
+
+An address is (1 + region) << 40 plus a byte, so that leaving a region never reaches another one.  What a kernel must not
+do is a Fault: read or write outside an array, read what nobody wrote, race with another chunk of the phase, or reach
+one array through two storages that the code declares disjoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+SHIFT = 40
+MASK = (1 << SHIFT) - 1
+UNWRITTEN, GIVEN = -1, 0
+DTYPES = {"b1": np.dtype(bool)} | {f"{k}{n}": np.dtype(f"{k}{n}") for k in "fiu" for n in (1, 2, 4, 8) if k + str(n) not in ("f1", "f2")}
+
+
+class Fault(Exception):
+    """A kernel did what no kernel may do; `kind` is one word for it."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(f"{kind}: {text}")
+        self.kind = kind
+
+
+class Region:
+    """One array or buffer; elements are NumPy scalars, `writers` tell which chunk wrote them."""
+
+    def __init__(self, name: str, nbytes: int, life: tuple[int, int] | None = None) -> None:
+        self.name, self.nbytes, self.life = name, nbytes, life
+        self.dtype: np.dtype[Any] | None = None
+        self.data: list[Any] = []
+        self.writers: list[int] = []
+
+    def fill(self, array: np.ndarray[Any, Any]) -> None:
+        """Hold the values of an array that is given."""
+        self.dtype = array.dtype
+        self.data = list(array.ravel())
+        self.writers = [GIVEN] * array.size
+
+    def forget(self) -> None:
+        """Nothing in it is written any longer."""
+        self.dtype = None
+
+    def typed(self, dtype: np.dtype[Any]) -> None:
+        """Hold elements of this dtype."""
+        if self.dtype is not None:
+            raise Fault("type", f"{self.name} holds {self.dtype} and is used as {dtype}")
+        count = self.nbytes // dtype.itemsize
+        self.dtype, self.data, self.writers = dtype, [None] * count, [UNWRITTEN] * count
+
+    def array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+        """The values, all of which must have been written."""
+        if self.dtype is None:
+            self.typed(dtype)
+        if UNWRITTEN in self.writers:
+            raise Fault("unwritten", f"{self.name} has elements that nobody wrote")
+        return np.array(self.data, dtype).reshape(shape)
+
+
+class Memory:
+    """All regions of one call, and the chunk that runs."""
+
+    def __init__(self) -> None:
+        self.regions: dict[int, Region] = {}
+        self.stacks: dict[int, int] = {}
+        self.storages: dict[tuple[int, int], tuple[int, bool]] = {}
+        self.phase, self.me = 0, GIVEN
+
+    def add(self, region: Region) -> int:
+        """The address of a new region."""
+        self.regions[number := len(self.regions) + 1] = region
+        return number << SHIFT
+
+    def begin(self, phase: int, chunk: int) -> None:
+        """A chunk begins: blocks on the stack are its own, and so are the scopes of its nests."""
+        self.phase, self.me = phase, (phase + 1) << 32 | chunk + 1
+        self.storages.clear()
+        for address in self.stacks.values():
+            self.regions[address >> SHIFT].forget()
+
+    def stack(self, number: int, elements: int) -> int:
+        if number not in self.stacks:
+            self.stacks[number] = self.add(Region(f"r{number}", 8 * elements))
+        return self.stacks[number]
+
+    def find(self, address: int, dtype: np.dtype[Any]) -> tuple[Region, int]:
+        """The region and the position of an element."""
+        region = self.regions.get(int(address) >> SHIFT)
+        at = int(address) & MASK
+        if region is None or at + dtype.itemsize > region.nbytes:
+            name = region.name if region else "no array"
+            raise Fault("bounds", f"byte {at} of {name}, which has {region.nbytes if region else 0}")
+        if at % dtype.itemsize:
+            raise Fault("alignment", f"byte {at} of {region.name} as {dtype}")
+        if region.life is not None and not region.life[0] <= self.phase <= region.life[1]:
+            raise Fault("life", f"{region.name} lives from phase {region.life}, used in phase {self.phase}")
+        if region.dtype is not dtype:
+            region.typed(dtype)
+        return region, at // dtype.itemsize
+
+    def load(self, address: int, dtype: np.dtype[Any]) -> Any:
+        region, at = self.find(address, dtype)
+        writer = region.writers[at]
+        if writer == UNWRITTEN:
+            raise Fault("unwritten", f"element {at} of {region.name} is read, which nobody wrote")
+        if writer != self.me and writer >> 32 == self.phase + 1:
+            raise Fault("race", f"element {at} of {region.name} is read by one chunk and written by another")
+        return region.data[at]
+
+    def store(self, address: int, dtype: np.dtype[Any], value: Any) -> None:
+        region, at = self.find(address, dtype)
+        writer = region.writers[at]
+        if writer != self.me and writer > 0 and writer >> 32 == self.phase + 1:
+            raise Fault("race", f"element {at} of {region.name} is written by two chunks")
+        region.writers[at] = self.me
+        region.data[at] = value
+
+    def grid(self, address: int, steps: Sequence[int], sizes: Sequence[int], dtype: np.dtype[Any]) -> Any:
+        """The addresses of a strided array."""
+        at = np.array(int(address))
+        for step, size in zip(steps, sizes, strict=True):
+            at = at[..., None] + int(step) * np.arange(int(size))
+        return at
+
+    def load_all(self, addresses: Any, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+        values = [self.load(a, dtype) for a in addresses.ravel().tolist()]
+        return np.array(values, dtype).reshape(addresses.shape)
+
+    def store_all(self, addresses: Any, dtype: np.dtype[Any], values: Any) -> None:
+        for a, v in zip(addresses.ravel().tolist(), values.ravel(), strict=True):
+            self.store(a, dtype, v)
+
+    def declare(self, nest: int, storage: int, address: int, writes: bool) -> None:
+        """An access through a storage of a nest: two storages of one nest must not reach the same array."""
+        key = nest, int(address) >> SHIFT
+        known = self.storages.get(key)
+        if known is None:
+            self.storages[key] = storage, writes
+            return
+        if known[0] != storage and (known[1] or writes):
+            name = self.regions[key[1]].name
+            raise Fault("alias", f"{name} is reached through storages {known[0]} and {storage} of nest {nest}")
+        if writes and not known[1]:
+            self.storages[key] = storage, True
