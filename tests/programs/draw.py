@@ -15,6 +15,7 @@ import numpy as np
 
 import graphc as gc
 from graphc.dims import Poly
+from graphc.dims import evaluate as evaluate_dim
 from graphc.errors import GraphcError
 from graphc.graph import Node
 
@@ -202,7 +203,7 @@ class Grower:
                 except Reject:
                     continue
         except Stop:
-            return self._program((), ())
+            return self._program(self.lines[-1].targets, ())
         return self._finished()
 
     def _finished(self) -> Program:
@@ -246,8 +247,14 @@ class Grower:
         for size in (self.choose((0, 1)), self.choose((7, 9, 13, 25)), self.choose((0, 1, 2, 4, 5))):
             alike = self.chance(0.6)
             one = self.choose(list(self.sizes))
-            found.append({s: size if alike or s == one else n for s, n in self.sizes.items()})
+            sizes = {s: size if alike or s == one else n for s, n in self.sizes.items()}
+            if self._largest(sizes) <= 4_000:
+                found.append(sizes)
         return tuple(found)
+
+    def _largest(self, sizes: Sizes) -> int:
+        """The most elements that a value has."""
+        return max(int(np.prod([evaluate_dim(d, sizes) for d in self.nodes[n].shape])) for n in self.pool)
 
 
 def needed(program: Program, through_gradients: bool = True) -> set[str]:

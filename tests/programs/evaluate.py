@@ -146,11 +146,10 @@ def assign(line: Line, names: dict[str, Any]) -> None:
     try:
         with np.errstate(all="ignore"):
             exec(line.text, names)
+            for target in line.targets:
+                names[target] = np.asarray(names[target])
     except Unknown.Used:
         names.update(dict.fromkeys(line.targets, UNKNOWN))
-    else:
-        for target in line.targets:
-            names[target] = np.asarray(names[target])
 
 
 def evaluate(program: Program, sizes: Mapping[str, int], lines: Sequence[Line] | None = None) -> dict[str, Any]:

@@ -24,7 +24,7 @@ PROFILES = {
         Profile("guards", {"guard": 4, "arithmetic": 1, "gradient": 3, "overlap": 0.5}, draws="border", length=6),
         Profile("dimensions", {"dimension": 4, "arithmetic": 2, "filled": 1, "gradient": 1, "reduction": 1}, length=8),
         Profile("chain", {"chain": 2, "gradient": 1, "arithmetic": 1}, length=4),
-        Profile("wide", {"reduction": 8, "gradient": 3, "arithmetic": 2}, length=40, outputs=30),
+        Profile("wide", {"totals": 2, "reduction": 4, "gradient": 1, "arithmetic": 4}, length=40, outputs=40),
     )
 }
 _ORDER = (

@@ -155,6 +155,8 @@ def reduction(g: Grower) -> None:
     axes = some_axes(g, g.ndim(x))
     axis = f"({', '.join(map(str, axes))},)" if axes else "None"
     operand = within(g, x, 0.5, 2.0) if name in ("prod", "std") else x
+    if name == "std" and (not axes or all(d in (0, 1) for k, d in enumerate(g.dims(x)) if k in axes)):
+        raise Reject  # the slope of sqrt at 0
     if name == "sum" and g.chance(0.3) and g.dtype_of(x) != "bool":
         operand = f"{x} * {fitting(g, x)}"
     g.add(f"gc.{name}({operand}, axis={axis}, keepdims={g.chance(0.3)})")
@@ -174,6 +176,16 @@ def separated(g: Grower) -> None:
     first = g.below(ndim - 2)
     axes = sorted({first, first + 2 + g.below(ndim - first - 2), *([0] if g.chance(0.3) else [])})
     g.add(f"gc.{g.choose(('sum', 'sum', 'sum', 'max', 'mean'))}({x}, axis={tuple(axes)})")
+
+
+@rule
+def totals(g: Grower) -> None:
+    """Many sums in one sweep."""
+    x = g.named("f", 1)
+    like = [n for n in g.pool if g.dims(n) == g.dims(x) and g.dtype_of(n) == g.dtype_of(x)] if g.chance(0.8) else [x]
+    for k in range(4 + g.below(20)):
+        y = g.choose(like)
+        g.add(f"gc.sum({g.choose((f'{x} * {k}.5', f'{x} * {y} + {k}.0', f'gc.abs({x} - {k}.0)', f'{y} * {x} * {k}.0'))})", large=True)
 
 
 # movement
@@ -372,6 +384,7 @@ def gradient(g: Grower) -> None:
     s = g.add(" + ".join(terms), large=True)
     floats = [leaf.name for leaf in g.leaves if leaf.dtype.startswith("float")]
     values = [n for n in g.pool if g.dtype_of(n)[:5] == "float" and n != s]
+    values = [n for n in values if sum(g.nodes[n] is g.nodes[o] for o in g.pool) == 1]
     wrt = list(dict.fromkeys([g.choose(floats if g.chance(0.7) else values) for _ in range(1 + g.below(2))]))
     g.add(f"gc.grad({s}, [{', '.join(wrt)}])", sure=True, of=s, wrt=wrt)
 
