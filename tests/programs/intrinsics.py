@@ -14,7 +14,7 @@ from scipy import special
 
 from graphc.codegen.intrinsics.target import host_vector_bytes
 
-from .memory import DTYPES, Fault, Memory
+from .memory import DTYPES, SHIFT, Fault, Memory
 
 _NAME = re.compile(r"\b([A-Za-z_]\w*)\b")
 _BLOCK = 1_024
@@ -83,12 +83,8 @@ def _store(memory: Memory, dtype: np.dtype[Any], nest: int, storage: int) -> Any
 
 def _clear(memory: Memory) -> Any:
     def clear(address: int, nbytes: int) -> None:
-        if not nbytes:
-            return
-        region = memory.regions[address >> 40]
-        dtype = region.dtype or np.dtype(f"f{8 if nbytes % 8 == 0 else 4}")
-        for at in range(0, nbytes, dtype.itemsize):
-            memory.store(address + at, dtype, dtype.type(0))
+        region = memory.regions[address >> SHIFT]
+        region.clear(nbytes, memory.me)
 
     return clear
 

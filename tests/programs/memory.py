@@ -31,31 +31,43 @@ class Region:
 
     def __init__(self, name: str, nbytes: int, life: tuple[int, int] | None = None) -> None:
         self.name, self.nbytes, self.life = name, nbytes, life
-        self.dtype: np.dtype[Any] | None = None
+        self.itemsize = 0  # 0 as long as nothing is known of what it holds
         self.data: list[Any] = []
         self.writers: list[int] = []
+        self.cleared: tuple[int, int] | None = None
 
     def fill(self, array: np.ndarray[Any, Any]) -> None:
         """Hold the values of an array that is given."""
-        self.dtype = array.dtype
+        self.itemsize = array.itemsize
         self.data = list(array.ravel())
         self.writers = [GIVEN] * array.size
 
     def forget(self) -> None:
         """Nothing in it is written any longer."""
-        self.dtype = None
+        self.itemsize, self.cleared = 0, None
 
-    def typed(self, dtype: np.dtype[Any]) -> None:
-        """Hold elements of this dtype."""
-        if self.dtype is not None:
-            raise Fault("type", f"{self.name} holds {self.dtype} and is used as {dtype}")
+    def sized(self, dtype: np.dtype[Any]) -> None:
+        """Hold elements of this size; a buffer may be used again for another dtype of that size."""
+        if self.itemsize:
+            raise Fault("type", f"{self.name} has elements of {self.itemsize} bytes and is used as {dtype}")
         count = self.nbytes // dtype.itemsize
-        self.dtype, self.data, self.writers = dtype, [None] * count, [UNWRITTEN] * count
+        self.itemsize, self.data, self.writers = dtype.itemsize, [None] * count, [UNWRITTEN] * count
+        if self.cleared is not None:
+            nbytes, writer = self.cleared
+            zeros = nbytes // dtype.itemsize
+            self.data[:zeros], self.writers[:zeros] = [dtype.type(0)] * zeros, [writer] * zeros
+
+    def clear(self, nbytes: int, writer: int) -> None:
+        """Zeros, of a dtype that the next access tells."""
+        if nbytes > self.nbytes:
+            raise Fault("bounds", f"{nbytes} bytes of {self.name} are cleared, which has {self.nbytes}")
+        self.forget()
+        self.cleared = nbytes, writer
 
     def array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
         """The values, all of which must have been written."""
-        if self.dtype is None:
-            self.typed(dtype)
+        if not self.itemsize:
+            self.sized(dtype)
         if UNWRITTEN in self.writers:
             raise Fault("unwritten", f"{self.name} has elements that nobody wrote")
         return np.array(self.data, dtype).reshape(shape)
@@ -98,8 +110,8 @@ class Memory:
             raise Fault("alignment", f"byte {at} of {region.name} as {dtype}")
         if region.life is not None and not region.life[0] <= self.phase <= region.life[1]:
             raise Fault("life", f"{region.name} lives from phase {region.life}, used in phase {self.phase}")
-        if region.dtype is not dtype:
-            region.typed(dtype)
+        if region.itemsize != dtype.itemsize:
+            region.sized(dtype)
         return region, at // dtype.itemsize
 
     def load(self, address: int, dtype: np.dtype[Any]) -> Any:
@@ -109,7 +121,10 @@ class Memory:
             raise Fault("unwritten", f"element {at} of {region.name} is read, which nobody wrote")
         if writer != self.me and writer >> 32 == self.phase + 1:
             raise Fault("race", f"element {at} of {region.name} is read by one chunk and written by another")
-        return region.data[at]
+        value = region.data[at]
+        if value.dtype != dtype:
+            raise Fault("type", f"element {at} of {region.name} holds {value.dtype} and is read as {dtype}")
+        return value
 
     def store(self, address: int, dtype: np.dtype[Any], value: Any) -> None:
         region, at = self.find(address, dtype)

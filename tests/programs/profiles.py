@@ -20,7 +20,7 @@ PROFILES = {
         Profile("overlaps", {"overlap": 4, "movement": 2, "arithmetic": 1, "gradient": 2, "pullback": 2, "reduction": 0.5}),
         Profile("products", {"product": 3, "einsum": 5, "filled": 1.5, "arithmetic": 1, "gradient": 2, "reduction": 0.5, "movement": 0.5}),
         Profile("positions", {"gather": 5, "movement": 2, "arithmetic": 1, "gradient": 2, "filled": 0.5, "one_hot": 0.5}),
-        Profile("exact", {"exact": 1}, draws="special", length=14, outputs=14, machine=0.35, kinds="fffiiiib", finite=False),
+        Profile("exact", {"exact": 1}, draws="special", length=10, outputs=10, machine=0.25, kinds="fffiiiib", finite=False),
         Profile("guards", {"guard": 4, "arithmetic": 1, "gradient": 3, "overlap": 0.5}, draws="border", length=6),
         Profile("dimensions", {"dimension": 4, "arithmetic": 2, "filled": 1, "gradient": 1, "reduction": 1}, length=8),
         Profile("chain", {"chain": 2, "gradient": 1, "arithmetic": 1}, length=4),

@@ -422,7 +422,11 @@ def guard(g: Grower) -> None:
         function = g.choose(("gc.log({v})", "gc.sqrt({v})", "1 / {v}", "gc.rsqrt({v})", "gc.sqrt({v}) * {x}", "gc.log({v}) * {v}", "{v} ** 0.5"))
         terms.append(f"gc.where({x} > {border}, {function.format(v=inside, x=x)}, {g.choose(('0.0', '0.0', '1.0', x))})")
     whole = g.choose((" + ", " + ", " * ", " - ")).join(terms)
-    g.add(g.choose(("{w}", "({w}) ** 2", "gc.sin({w})", "gc.square({w})", "({w}) * {x}")).format(w=whole, x=x), large=True)
+    shape = g.choose(("{w}", "({w}) ** 2", "gc.sin({w})", "gc.square({w})", "({w}) * {x}"))
+    w = g.add(shape.format(w=whole, x=x), large=True)
+    if g.chance(0.7) and any(leaf.name == x for leaf in g.leaves):
+        s = g.add(f"gc.sum({w})", large=True)
+        g.add(f"gc.grad({s}, [{x}])", sure=True, of=s, wrt=[x])
 
 
 @rule
