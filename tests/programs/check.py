@@ -24,9 +24,9 @@ from graphc.graph import Graph, Node
 from graphc.interpret import interpret
 
 from . import draw
-from .evaluate import UNKNOWN, evaluate, repeat, slopes
+from .evaluate import STEP, UNKNOWN, evaluate, moved, repeat, slopes
 from .memory import Fault
-from .program import Program, Sizes, Values
+from .program import Line, Program, Sizes, Values
 from .simulate import Simulation, small_borders
 
 _compile = importlib.import_module("graphc.compile")
@@ -320,12 +320,26 @@ class _Checked:
             if not line.wrt or known[line.of] is UNKNOWN or known[line.of].dtype != np.float64:
                 continue
             targets = dict(zip(line.wrt, line.targets, strict=True))
+            if self.program_kind == "guards":
+                self._guarded(line, {wrt: oracle[t] for wrt, t in targets.items()}, known)
             for wrt, at, slope in slopes(self.program, line, known):
                 gradient = float(oracle[targets[wrt]][at])
                 scale = max(1.0, abs(slope), float(np.max(np.abs(oracle[targets[wrt]]), initial=0)))
                 if not abs(gradient - slope) <= 2e-4 * scale + 1e-9 * abs(float(known[line.of])) / 1e-6:
                     text = f"{targets[wrt]}{list(at)} is {gradient}, by differences {slope}"
                     self.findings.append(Finding("gradient", text))
+                    return
+
+
+    def _guarded(self, line: Line, gradients: Mapping[str, Values], known: Mapping[str, Any]) -> None:
+        """No gradient is NaN at a border on both sides of which the scalar is finite."""
+        for name, gradient in gradients.items():
+            if name not in self.program.leaf_names:
+                continue
+            for at in map(tuple, np.argwhere(np.isnan(gradient)).tolist()):
+                around = [moved(self.program, line, known, name, at, by) for by in (-STEP, 0.0, STEP)]
+                if np.all(np.isfinite(around)):
+                    self.findings.append(Finding("guard", f"the gradient along {name}{list(at)} is NaN, the values around {around}"))
                     return
 
 

@@ -136,6 +136,7 @@ class Unknown:
 
 
 UNKNOWN = Unknown()
+STEP = 1e-6  # of differences
 
 
 def assign(line: Line, names: dict[str, Any]) -> None:
@@ -161,43 +162,43 @@ def evaluate(program: Program, sizes: Mapping[str, int], lines: Sequence[Line] |
 
 
 def slopes(program: Program, line: Line, known: Mapping[str, Any], count: int = 6) -> list[tuple[str, tuple[int, ...], float]]:
-    """Derivatives by differences at some elements: (wrt, position, slope), where both sides agree."""
-    end = program.lines.index(line)
-    before = program.lines[:end]
+    """Derivatives by differences at some elements of leaves: (wrt, position, slope), where both sides agree.
+
+    Other values may be the same node as a part of another line, which NumPy does not see.
+    """
     rng = np.random.default_rng(program.seed % 2**32)
     found = []
     for name in line.wrt:
         value = known[name]
-        if value is UNKNOWN or value.dtype != np.float64 or not value.size:
+        if all(leaf.name != name for leaf in program.leaves) or value.dtype != np.float64 or not value.size:
             continue
         for flat in rng.choice(value.size, min(count, value.size), replace=False):
             at = tuple(int(i) for i in np.unravel_index(flat, value.shape))
-            slope = _slope(before, line.of, known, name, at)
+            slope = _slope(program, line, known, name, at)
             if slope is not None:
                 found.append((name, at, slope))
     return found
 
 
-def _slope(before: Sequence[Line], of: str, known: Mapping[str, Any], name: str, at: tuple[int, ...]) -> float | None:
-    step = 1e-6
+def moved(program: Program, line: Line, known: Mapping[str, Any], name: str, at: tuple[int, ...], by: float) -> float:
+    """The scalar of a gradient where one element of a leaf is moved."""
+    value = known[name].copy()
+    value[at] += by
+    names = {**known, name: value}
+    made = {name}
+    for earlier in program.lines[: program.lines.index(line)]:
+        if any(m in earlier.expression for m in made):
+            assign(earlier, names)
+            made.update(earlier.targets)
+    out = names[line.of]
+    return float("nan") if out is UNKNOWN else float(out)
 
-    def moved(by: float) -> float:
-        value = known[name].copy()
-        value[at] += by
-        names = {**known, name: value}
-        made = {name}
-        for line in before:
-            if name in line.targets or not any(m in line.expression for m in made):
-                continue
-            assign(line, names)
-            made.update(line.targets)
-        out = names[of]
-        return float("nan") if out is UNKNOWN else float(out)
 
+def _slope(program: Program, line: Line, known: Mapping[str, Any], name: str, at: tuple[int, ...]) -> float | None:
     with np.errstate(all="ignore"):
-        middle, right, left = moved(0.0), moved(step), moved(-step)
-        forward, backward = (right - middle) / step, (middle - left) / step
-    noise = 1e-9 * abs(middle) / step
+        left, middle, right = (moved(program, line, known, name, at, by) for by in (-STEP, 0.0, STEP))
+        forward, backward = (right - middle) / STEP, (middle - left) / STEP
+    noise = 1e-9 * abs(middle) / STEP
     if not abs(forward - backward) <= 1e-3 * (1e-3 + abs(forward)) + noise:
         return None
-    return (right - left) / (2 * step)
+    return (right - left) / (2 * STEP)

@@ -103,6 +103,10 @@ class Program:
     def parameters(self) -> tuple[Leaf, ...]:
         return tuple(leaf for leaf in self.leaves if leaf.is_parameter)
 
+    @property
+    def leaf_names(self) -> set[str]:
+        return {leaf.name for leaf in self.leaves}
+
     def values(self, sizes: Sizes) -> dict[str, Values]:
         return {leaf.name: leaf.values(self.seed, sizes) for leaf in self.leaves}
 

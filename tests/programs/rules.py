@@ -286,7 +286,7 @@ def dimension(g: Grower) -> None:
 def partner(g: Grower, shape: Sequence[int | str]) -> str:
     """An operand of this shape: a fresh input, or a constant filled by broadcasting."""
     text = g.shape_text(shape) if all(isinstance(d, int) or any(d in leaf.shape for leaf in g.leaves) for d in shape) else ""
-    if text and g.chance(0.3):
+    if text and g.chance(0.12):
         filler = g.choose(("gc.ones({s})", "gc.zeros({s})", "gc.broadcast_to({x}, {s})"))
         scalars = [n for n in g.pool if not g.ndim(n) and g.dtype_of(n)[:5] == "float"]
         filler = filler if scalars else "gc.ones({s})"
@@ -311,7 +311,8 @@ def product(g: Grower) -> None:
 @rule
 def einsum(g: Grower) -> None:
     """Products of two operands with any labels, each label of one length."""
-    x = g.named("f", 1, 4)
+    fresh = [g.choose((*g.palette, *g.palette, 0, 1, 2, 3)) for _ in range(1 + g.below(4))]
+    x = g.named("f", 1, 4) if g.chance(0.4) else g.leaf(fresh, g.dtype)
     lengths = {"ijklm"[k]: d for k, d in enumerate(g.dims(x))}
     first = "".join(lengths)
     for label in "abc"[: 1 + g.below(2)]:
@@ -416,15 +417,17 @@ def guard(g: Grower) -> None:
     """`where` around a function that has no value, or no slope, on the other side."""
     x = g.named("f", fits=lambda n: n[0] in "xp" or g.chance(0.2))
     terms = []
-    for _ in range(1 + g.below(2)):
+    alike = g.chance(0.6)
+    function = ""
+    for _ in range(1 + (g.below(4) > 0)):
         border = g.choose(("0.0", "0.0", "1.0", "0.5"))
         inside = x if border == "0.0" else f"({x} - {border})"
-        function = g.choose(("gc.log({v})", "gc.sqrt({v})", "1 / {v}", "gc.rsqrt({v})", "gc.sqrt({v}) * {x}", "gc.log({v}) * {v}", "{v} ** 0.5"))
+        function = function if function and alike else g.choose(("gc.log({v})", "gc.sqrt({v})", "1 / {v}", "gc.rsqrt({v})", "gc.sqrt({v}) * {x}", "gc.log({v}) * {v}", "{v} ** 0.5", "gc.log({x})"))
         terms.append(f"gc.where({x} > {border}, {function.format(v=inside, x=x)}, {g.choose(('0.0', '0.0', '1.0', x))})")
     whole = g.choose((" + ", " + ", " * ", " - ")).join(terms)
     shape = g.choose(("{w}", "({w}) ** 2", "gc.sin({w})", "gc.square({w})", "({w}) * {x}"))
     w = g.add(shape.format(w=whole, x=x), large=True)
-    if g.chance(0.7) and any(leaf.name == x for leaf in g.leaves):
+    if g.chance(0.8) and any(leaf.name == x for leaf in g.leaves):
         s = g.add(f"gc.sum({w})", large=True)
         g.add(f"gc.grad({s}, [{x}])", sure=True, of=s, wrt=[x])
 
