@@ -96,7 +96,7 @@ def _unit(program: Program, names: Mapping[str, Any]) -> Any:
     inputs = [names[leaf.name] for leaf in program.inputs]
     outputs = tuple(names[n] for n in program.outputs)
     updates = {names[p]: names[v] for p, v in program.updates}
-    return _compile._unit(inputs, outputs, updates, gc.Options(cache=False), f"program {program.seed}")
+    return _compile._unit(inputs, outputs, updates, gc.Options(cache=False), "random")
 
 
 def _printed(program: Program, unit: Any) -> Any:
@@ -148,9 +148,11 @@ class _Checked:
             self.findings.append(_broken("compile", error))
             return
         for k, sizes in enumerate((self.program.sizes, *self.program.other_sizes)):
-            self._run("text", sizes, lambda i, p, k=k: simulation.run(i, p, backwards=k % 2 == 1), k == 0)
+            self._run("text", sizes, lambda i, p, k=k: simulation.run(i, p, backwards=k % 2 == 1), first=k == 0)
             if self.findings:
                 return
+        if any(leaf.draws.startswith("position") for leaf in self.program.leaves):
+            self._run("text", self.program.sizes, simulation.run, astray=True)
 
     def machine(self) -> None:
         """Machine code."""
@@ -172,18 +174,18 @@ class _Checked:
             return result
 
         for sizes in (self.program.sizes, *self.program.other_sizes):
-            self._run("machine", sizes, run, False)
+            self._run("machine", sizes, run)
 
     # one choice of sizes
 
-    def _run(self, stage: str, sizes: Sizes, run: Any, first: bool) -> None:
-        values = self.program.values(sizes)
+    def _run(self, stage: str, sizes: Sizes, run: Any, first: bool = False, astray: bool = False) -> None:
+        values = self.program.values(sizes, astray)
         unit = _unit(self.program, self.names)
-        must, may = self._raises(sizes)
+        must, may = self._raises(sizes, astray)
         inputs = [values[leaf.name] for leaf in self.program.inputs]
         parameters = {str(n.name): values[str(n.name)] for n in unit.parameters}
         after = [a.copy() for a in parameters.values()]
-        where = f"at {sizes}" if sizes else ""
+        where = f"at {sizes}" + (", a position beyond its axis" if astray else "")
         oracle: Mapping[str, Values] = {}
         try:
             oracle = self._interpreted([*self.program.outputs, *(v for _, v in self.program.updates)], values)
@@ -211,14 +213,14 @@ class _Checked:
                 self.findings.append(Finding(f"{stage}: parameter", f"{name} changed"))
             if name in updated:
                 actual[f"{updated[name]} in {name}"] = array
-        self._compare(stage, where, sizes, oracle, actual, first)
+        self._compare(stage, where, sizes, oracle, actual, first, astray)
 
-    def _raises(self, sizes: Sizes) -> tuple[str, bool]:
+    def _raises(self, sizes: Sizes, astray: bool) -> tuple[str, bool]:
         """Why a call must raise ("" if it need not), and whether it may."""
 
         def error(program: Program, sizes: Sizes) -> str:
             try:
-                evaluate(program, sizes)
+                evaluate(program, sizes, astray)
             except Exception as error:
                 return f"{type(error).__name__}: {error}"
             return ""
@@ -236,10 +238,11 @@ class _Checked:
         return must, bool(may)
 
     def _compare(
-        self, stage: str, where: str, sizes: Sizes, oracle: Mapping[str, Values], actual: Mapping[str, Values], first: bool
+        self, stage: str, where: str, sizes: Sizes, oracle: Mapping[str, Values], actual: Mapping[str, Values], first: bool,
+        astray: bool,
     ) -> None:
         try:
-            known = evaluate(self.program, sizes)
+            known = evaluate(self.program, sizes, astray)
         except Exception:  # of a line that only gradients need; the interpreter must do
             known, first = dict.fromkeys(oracle, UNKNOWN), False
         for name, array in actual.items():
@@ -317,11 +320,13 @@ class _Checked:
         if any("stop_gradient" in line.expression for line in self.program.lines):
             return
         for line in self.program.lines:
-            if not line.wrt or known[line.of] is UNKNOWN or known[line.of].dtype != np.float64:
+            if not line.wrt or known[line.of] is UNKNOWN:
                 continue
             targets = dict(zip(line.wrt, line.targets, strict=True))
             if self.program_kind == "guards":
                 self._guarded(line, {wrt: oracle[t] for wrt, t in targets.items()}, known)
+            if known[line.of].dtype != np.float64:
+                continue
             for wrt, at, slope in slopes(self.program, line, known):
                 gradient = float(oracle[targets[wrt]][at])
                 scale = max(1.0, abs(slope), float(np.max(np.abs(oracle[targets[wrt]]), initial=0)))

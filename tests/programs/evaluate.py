@@ -153,10 +153,11 @@ def assign(line: Line, names: dict[str, Any]) -> None:
         names.update(dict.fromkeys(line.targets, UNKNOWN))
 
 
-def evaluate(program: Program, sizes: Mapping[str, int], lines: Sequence[Line] | None = None) -> dict[str, Any]:
+def evaluate(program: Program, sizes: Mapping[str, int], astray: bool = False) -> dict[str, Any]:
     """The value of every leaf and target."""
-    names: dict[str, Any] = {"gc": NAMESPACE, "np": np, "repeat": repeat, **program.values(dict(sizes))}
-    for line in program.lines if lines is None else lines:
+    values = program.values(dict(sizes), astray)
+    names: dict[str, Any] = {"gc": NAMESPACE, "np": np, "repeat": repeat, **values}
+    for line in program.lines:
         assign(line, names)
     return names
 

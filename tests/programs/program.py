@@ -34,8 +34,8 @@ class Leaf:
     def sized(self, sizes: Sizes) -> tuple[int, ...]:
         return tuple(sizes[d] if isinstance(d, str) else d for d in self.shape)
 
-    def values(self, seed: int, sizes: Sizes) -> Values:
-        """Its values in a program of this seed and these sizes."""
+    def values(self, seed: int, sizes: Sizes, astray: bool = False) -> Values:
+        """Its values in a program of this seed and these sizes; `astray`: the last position lies beyond its axis."""
         rng = np.random.default_rng([seed % 2**32, *self.name.encode(), *sizes.values()])
         shape, dtype = self.sized(sizes), np.dtype(self.dtype)
         if dtype == bool:
@@ -43,7 +43,10 @@ class Leaf:
         if self.draws.startswith("position"):
             length = self.draws.split()[1]
             n = sizes[length] if length in sizes else int(length)
-            return np.asarray(rng.integers(-n if dtype.kind == "i" else 0, max(n, 1), shape)).astype(dtype)
+            places = np.asarray(rng.integers(-n if dtype.kind == "i" else 0, max(n, 1), shape)).astype(dtype)
+            if astray:
+                places.flat[-1:] = n
+            return places
         if dtype.kind in "iu":
             return _integers(rng, shape, dtype, self.draws)
         if self.draws in ("special", "border"):
@@ -107,8 +110,8 @@ class Program:
     def leaf_names(self) -> set[str]:
         return {leaf.name for leaf in self.leaves}
 
-    def values(self, sizes: Sizes) -> dict[str, Values]:
-        return {leaf.name: leaf.values(self.seed, sizes) for leaf in self.leaves}
+    def values(self, sizes: Sizes, astray: bool = False) -> dict[str, Values]:
+        return {leaf.name: leaf.values(self.seed, sizes, astray) for leaf in self.leaves}
 
     def declaration(self) -> str:
         """The text that declares everything; line k of it is line k + 1 of the program."""

@@ -417,13 +417,15 @@ def guard(g: Grower) -> None:
     """`where` around a function that has no value, or no slope, on the other side."""
     x = g.named("f", fits=lambda n: n[0] in "xp" or g.chance(0.2))
     terms = []
-    alike = g.chance(0.6)
-    function = ""
-    for _ in range(1 + (g.below(4) > 0)):
-        border = g.choose(("0.0", "0.0", "1.0", "0.5"))
-        inside = x if border == "0.0" else f"({x} - {border})"
-        function = function if function and alike else g.choose(("gc.log({v})", "gc.sqrt({v})", "1 / {v}", "gc.rsqrt({v})", "gc.sqrt({v}) * {x}", "gc.log({v}) * {v}", "{v} ** 0.5", "gc.log({x})"))
+    functions = ("gc.log({v})", "gc.sqrt({v})", "1 / {v}", "gc.rsqrt({v})", "gc.sqrt({v}) * {x}", "gc.log({v}) * {v}", "{v} ** 0.5")
+    borders = sorted(g.choose(("0.0", "0.0", "1.0", "0.5")) for _ in range(1 + (g.below(4) > 0)))
+    alike = g.choose(functions) if g.chance(0.6) else ""  # the same function under two guards is one node
+    for border in borders:
+        start = borders[0] if alike else border
+        inside = x if start == "0.0" else f"({x} - {start})"
+        function = alike or g.choose(functions)
         terms.append(f"gc.where({x} > {border}, {function.format(v=inside, x=x)}, {g.choose(('0.0', '0.0', '1.0', x))})")
+    g.rng.shuffle(terms)
     whole = g.choose((" + ", " + ", " * ", " - ")).join(terms)
     shape = g.choose(("{w}", "({w}) ** 2", "gc.sin({w})", "gc.square({w})", "({w}) * {x}"))
     w = g.add(shape.format(w=whole, x=x), large=True)
