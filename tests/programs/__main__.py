@@ -36,7 +36,7 @@ def sweep(seeds: range, machine: bool | None) -> Iterator[str]:
         for finding in findings:
             yield f"{finding.kind}\t{seed}\t{profile_of(seed)}\t{finding.text!r}"
         if program is not None and not findings and digest(program) != elsewhere[str(seed)]:
-            yield f"text: depends on the process\t{seed}\t{profile_of(seed)}\t'the text differs under another PYTHONHASHSEED'"
+            yield f"text: depends\t{seed}\t{profile_of(seed)}\t'it differs under another PYTHONHASHSEED'"
 
 
 def other_digests(seeds: range, hash_seed: int) -> dict[str, str]:

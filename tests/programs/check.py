@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 import graphc as gc
-from graphc.errors import GraphcError, InputError
+from graphc.errors import InputError
 from graphc.graph import Graph, Node
 from graphc.interpret import interpret
 
@@ -229,7 +229,9 @@ class _Checked:
         apart = {s: 11 if n == 1 else n for s, n in sizes.items()}
         must = error(self.sure, sizes)
         may = must or error(self.sure, apart) or error(self.program, sizes) or error(self.program, apart)
-        if min(sizes.values(), default=9) < 3 and any(_FIXED_SLICE.search(line.expression) for line in self.program.lines):
+        if min(sizes.values(), default=9) < 3 and any(
+            _FIXED_SLICE.search(line.expression) for line in self.program.lines
+        ):
             may = "a slice of fixed length"  # graphc wants it whole where NumPy cuts it
         if not must and 0 not in sizes.values():
             must = error(self.sure, apart)
@@ -238,7 +240,13 @@ class _Checked:
         return must, bool(may)
 
     def _compare(
-        self, stage: str, where: str, sizes: Sizes, oracle: Mapping[str, Values], actual: Mapping[str, Values], first: bool,
+        self,
+        stage: str,
+        where: str,
+        sizes: Sizes,
+        oracle: Mapping[str, Values],
+        actual: Mapping[str, Values],
+        first: bool,
         astray: bool,
     ) -> None:
         try:
@@ -282,7 +290,9 @@ class _Checked:
         finite = np.isfinite(expected)
         bad = finite & ~np.isfinite(actual)
         if exact:
-            bad |= (np.isnan(actual) != np.isnan(expected)) | (np.isinf(expected) & (actual != expected) & ~np.isnan(actual))
+            bad |= (np.isnan(actual) != np.isnan(expected)) | (
+                np.isinf(expected) & (actual != expected) & ~np.isnan(actual)
+            )
         if signs:
             bad |= (expected == 0) & (actual == 0) & (np.signbit(actual) != np.signbit(expected))
         single = any(n.dtype == gc.float32 for n in Graph((self.names[name],)).nodes)
@@ -305,7 +315,9 @@ class _Checked:
         base = self._interpreted([name], values)[name]
         for _ in range(3):
             moved = {
-                n: v * (1 + rng.choice([-1, 1], v.shape).astype(v.dtype) * np.finfo(v.dtype).eps * 4) if v.dtype.kind == "f" else v
+                n: v * (1 + rng.choice([-1, 1], v.shape).astype(v.dtype) * np.finfo(v.dtype).eps * 4)
+                if v.dtype.kind == "f"
+                else v
                 for n, v in values.items()
             }
             other = self._interpreted([name], moved)[name]
@@ -335,7 +347,6 @@ class _Checked:
                     self.findings.append(Finding("gradient", text))
                     return
 
-
     def _guarded(self, line: Line, gradients: Mapping[str, Values], known: Mapping[str, Any]) -> None:
         """No gradient is NaN at a border on both sides of which the scalar is finite."""
         for name, gradient in gradients.items():
@@ -344,7 +355,9 @@ class _Checked:
             for at in map(tuple, np.argwhere(np.isnan(gradient)).tolist()):
                 around = [moved(self.program, line, known, name, at, by) for by in (-STEP, 0.0, STEP)]
                 if np.all(np.isfinite(around)):
-                    self.findings.append(Finding("guard", f"the gradient along {name}{list(at)} is NaN, the values around {around}"))
+                    self.findings.append(
+                        Finding("guard", f"the gradient along {name}{list(at)} is NaN, the values around {around}")
+                    )
                     return
 
 
@@ -352,7 +365,8 @@ def _first(bad: Values, actual: Values, expected: Values) -> str:
     if not np.any(bad):
         return ""
     at = tuple(int(i) for i in np.argwhere(bad)[0])
-    return f"{int(np.sum(bad))} of {bad.size} elements, the first at {list(at)}: {actual[at]!r}, should be {expected[at]!r}"
+    where = f"{int(np.sum(bad))} of {bad.size} elements, the first at {list(at)}"
+    return f"{where}: {actual[at]!r}, should be {expected[at]!r}"
 
 
 def digest(program: Program) -> str:

@@ -1,6 +1,6 @@
 """Random programs, drawn rule by rule from a seed.
 
-In: a seed.  Out: a Program.  A Grower keeps a pool of values, each known by NumPy at one choice of sizes; a rule writes an
+In: a seed.  Out: a Program.  A Grower keeps a pool of values, each known by NumPy at some sizes; a rule writes an
 expression over the pool, and what NumPy can't evaluate, or what becomes large, is dropped.  The rules stand in
 `rules.py`; a profile says how often each is tried.
 """
@@ -62,7 +62,9 @@ class Grower:
         self.pool: list[str] = []
         self.sizes = self._draw_sizes()
         symbols = list(self.sizes)
-        self.palette = [self.choose(symbols) if symbols and self.chance(0.5) else self.choose(_LITERALS) for _ in range(4)]
+        self.palette = [
+            self.choose(symbols) if symbols and self.chance(0.5) else self.choose(_LITERALS) for _ in range(4)
+        ]
         self.palette += [1] if self.chance(0.3) else []
 
     # chance
@@ -151,7 +153,9 @@ class Grower:
 
     # growing
 
-    def add(self, expression: str, sure: bool = False, of: str = "", wrt: Sequence[str] = (), large: bool = False) -> str:
+    def add(
+        self, expression: str, sure: bool = False, of: str = "", wrt: Sequence[str] = (), large: bool = False
+    ) -> str:
         """The name of a new value.  `sure`: the expression is right, so that refusing it is a finding."""
         letter = "g" if wrt else "v"
         names = [f"{letter}{len(self.lines)}" + (chr(97 + k) if k else "") for k in range(max(len(wrt), 1))]
@@ -234,8 +238,8 @@ class Grower:
     def _program(self, outputs: Sequence[str], updates: Sequence[tuple[str, str]]) -> Program:
         small, machine = self.chance(0.75), self.chance(self.profile.machine)
         whole = Program(
-            self.seed, self.sizes, tuple(self.leaves), tuple(self.lines), tuple(outputs), tuple(updates), small, machine,
-            self.other_sizes(),
+            self.seed, self.sizes, tuple(self.leaves), tuple(self.lines), tuple(outputs), tuple(updates), small,
+            machine, self.other_sizes(),
         )  # fmt: skip
         return pruned(whole) if outputs else whole
 
@@ -285,5 +289,7 @@ def pruned(program: Program) -> Program:
     wanted |= {line.of for line in lines if line.of}
     closed = needed(replace(program, outputs=(*program.outputs, *(line.of for line in lines if line.of))))
     kept = tuple(line for line in program.lines if closed & set(line.targets))
-    leaves = tuple(leaf for leaf in program.leaves if leaf.name in closed or leaf.is_parameter and leaf.name in wanted)
+    leaves = tuple(
+        leaf for leaf in program.leaves if leaf.name in closed or (leaf.is_parameter and leaf.name in wanted)
+    )
     return replace(program, lines=kept, leaves=leaves)

@@ -6,7 +6,7 @@ In: a Program and its sizes.  Out: the value of every target.  Nothing of graphc
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -88,14 +88,93 @@ def repeat(step: Any, start: Any, times: int) -> Any:
 NAMESPACE = SimpleNamespace(
     **{
         name: getattr(np, name)
-        for name in (
-            "abs acos acosh add asin asinh astype atan atan2 atanh broadcast_to cbrt ceil concat cos cosh divide equal exp "
-            "exp2 expm1 flip floor greater greater_equal hypot isfinite isinf isnan less less_equal log log10 log1p log2 "
-            "logical_and logical_not logical_or logical_xor matmul matrix_transpose max maximum mean min minimum moveaxis "
-            "multiply negative not_equal ones outer pad permute_dims positive pow prod reshape round sign sin sinh sqrt "
-            "squeeze stack std subtract sum take tan tanh tensordot trunc var vecdot where zeros all any argmax argmin arange "
-            "square einsum clip"
-        ).split()
+        for name in [
+            "abs",
+            "acos",
+            "acosh",
+            "add",
+            "asin",
+            "asinh",
+            "astype",
+            "atan",
+            "atan2",
+            "atanh",
+            "broadcast_to",
+            "cbrt",
+            "ceil",
+            "concat",
+            "cos",
+            "cosh",
+            "divide",
+            "equal",
+            "exp",
+            "exp2",
+            "expm1",
+            "flip",
+            "floor",
+            "greater",
+            "greater_equal",
+            "hypot",
+            "isfinite",
+            "isinf",
+            "isnan",
+            "less",
+            "less_equal",
+            "log",
+            "log10",
+            "log1p",
+            "log2",
+            "logical_and",
+            "logical_not",
+            "logical_or",
+            "logical_xor",
+            "matmul",
+            "matrix_transpose",
+            "max",
+            "maximum",
+            "mean",
+            "min",
+            "minimum",
+            "moveaxis",
+            "multiply",
+            "negative",
+            "not_equal",
+            "ones",
+            "outer",
+            "pad",
+            "permute_dims",
+            "positive",
+            "pow",
+            "prod",
+            "reshape",
+            "round",
+            "sign",
+            "sin",
+            "sinh",
+            "sqrt",
+            "squeeze",
+            "stack",
+            "std",
+            "subtract",
+            "sum",
+            "take",
+            "tan",
+            "tanh",
+            "tensordot",
+            "trunc",
+            "var",
+            "vecdot",
+            "where",
+            "zeros",
+            "all",
+            "any",
+            "argmax",
+            "argmin",
+            "arange",
+            "square",
+            "einsum",
+            "clip",
+        ]
     },
     constant=lambda value, dtype=None: np.asarray(value, dtype),
     relu=lambda x: np.maximum(x, np.zeros((), np.asarray(x).dtype)),
@@ -162,7 +241,9 @@ def evaluate(program: Program, sizes: Mapping[str, int], astray: bool = False) -
     return names
 
 
-def slopes(program: Program, line: Line, known: Mapping[str, Any], count: int = 6) -> list[tuple[str, tuple[int, ...], float]]:
+def slopes(
+    program: Program, line: Line, known: Mapping[str, Any], count: int = 6
+) -> list[tuple[str, tuple[int, ...], float]]:
     """Derivatives by differences at some elements of leaves: (wrt, position, slope), where both sides agree.
 
     Other values may be the same node as a part of another line, which NumPy does not see.

@@ -198,7 +198,7 @@ def _pack(memory: Memory, dtype: np.dtype[Any], vectors: int) -> Any:
 
 
 def _cast(dtype: np.dtype[Any]) -> Any:
-    if dtype == bool:
+    if dtype.kind == "b":
         return lambda x: bool(x != 0)
     return lambda x: np.asarray(x).astype(dtype)[()]
 
@@ -239,15 +239,15 @@ def _kept(function: Any) -> Any:
 
 
 _UFUNCS = (
-    "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "cbrt", "sin", "cos", "tan", "sinh", "cosh", "tanh",
-    "floor", "ceil", "trunc", "rint", "sign", "copysign", "hypot", "floor_divide", "remainder",
+    "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "cbrt", "sin", "cos", "tan", "sinh", "cosh",
+    "tanh", "floor", "ceil", "trunc", "rint", "sign", "copysign", "hypot", "floor_divide", "remainder",
     "isnan", "isinf", "isfinite", "fabs",
 )  # fmt: skip
 _ARCS = {f"a{name}": getattr(np, f"arc{name}") for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh", "tan2")}
 _PLAIN: dict[str, Any] = {
     **{name: getattr(np, name) for name in _UFUNCS},
     **_ARCS,
-    **{dtype.name: dtype.type for dtype in DTYPES.values() if dtype != bool},
+    **{dtype.name: dtype.type for dtype in DTYPES.values() if dtype.kind != "b"},
     "fabs": np.abs,
     "pow": np.power,
     "int_pow": _int_pow,

@@ -1,7 +1,7 @@
 """Memory of a program that runs as Python: regions with bounds, and who wrote each element.
 
-An address is (1 + region) << 40 plus a byte, so that leaving a region never reaches another one.  What a kernel must not
-do is a Fault: read or write outside an array, read what nobody wrote, race with another chunk of the phase, or reach
+An address is (1 + region) << 40 plus a byte, so that leaving a region never reaches another one.  What a
+kernel must not do is a Fault: read or write outside an array, read what nobody wrote, race with another chunk of the phase, or reach
 one array through two storages that the code declares disjoint.
 """
 
@@ -15,7 +15,9 @@ import numpy as np
 SHIFT = 40
 MASK = (1 << SHIFT) - 1
 UNWRITTEN, GIVEN = -1, 0
-DTYPES = {"b1": np.dtype(bool)} | {f"{k}{n}": np.dtype(f"{k}{n}") for k in "fiu" for n in (1, 2, 4, 8) if k + str(n) not in ("f1", "f2")}
+DTYPES = {"b1": np.dtype(bool)} | {
+    f"{k}{n}": np.dtype(f"{k}{n}") for k in "fiu" for n in (1, 2, 4, 8) if k + str(n) not in ("f1", "f2")
+}
 
 
 class Fault(Exception):

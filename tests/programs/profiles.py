@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import rules_gradients, rules_movement, rules_products  # noqa: F401  (they fill RULES)
 from .draw import Grower, Profile
 from .program import Program
 from .rules import RULES
@@ -17,21 +18,65 @@ PROFILES = {
     for p in (
         Profile("general", _GENERAL),
         Profile("reductions", {"reduction": 5, "separated": 3, "arithmetic": 2, "elementwise": 1, "gradient": 0.5}),
-        Profile("overlaps", {"overlap": 4, "movement": 2, "arithmetic": 1, "gradient": 2, "pullback": 2, "reduction": 0.5}),
-        Profile("products", {"product": 3, "einsum": 6, "filled": 0.5, "arithmetic": 1, "gradient": 0.7, "reduction": 0.5, "movement": 0.5}),
-        Profile("positions", {"gather": 5, "movement": 2, "arithmetic": 1, "gradient": 2, "filled": 0.5, "one_hot": 0.5}),
-        Profile("exact", {"exact": 1}, draws="special", length=10, outputs=10, machine=0.25, kinds="fffiiiib", finite=False),
+        Profile(
+            "overlaps", {"overlap": 4, "movement": 2, "arithmetic": 1, "gradient": 2, "pullback": 2, "reduction": 0.5}
+        ),
+        Profile(
+            "products",
+            {
+                "product": 3,
+                "einsum": 6,
+                "filled": 0.5,
+                "arithmetic": 1,
+                "gradient": 0.7,
+                "reduction": 0.5,
+                "movement": 0.5,
+            },
+        ),
+        Profile(
+            "positions", {"gather": 5, "movement": 2, "arithmetic": 1, "gradient": 2, "filled": 0.5, "one_hot": 0.5}
+        ),
+        Profile(
+            "exact", {"exact": 1}, draws="special", length=10, outputs=10, machine=0.25, kinds="fffiiiib", finite=False
+        ),
         Profile("guards", {"guard": 6, "arithmetic": 1, "gradient": 2, "overlap": 0.3}, draws="border", length=12),
         Profile("dimensions", {"dimension": 4, "arithmetic": 2, "filled": 1, "gradient": 1, "reduction": 1}, length=8),
         Profile("chain", {"chain": 2, "gradient": 1, "arithmetic": 1}, length=4),
         Profile("wide", {"totals": 2, "reduction": 4, "gradient": 1, "arithmetic": 4}, length=40, outputs=40),
     )
 }
-_ORDER = (
-    "general reductions overlaps products positions general exact guards dimensions general "
-    "reductions overlaps products positions general exact general guards overlaps chain "
-    "general reductions products positions exact general reductions overlaps wide general"
-).split()
+_ORDER = [
+    "general",
+    "reductions",
+    "overlaps",
+    "products",
+    "positions",
+    "general",
+    "exact",
+    "guards",
+    "dimensions",
+    "general",
+    "reductions",
+    "overlaps",
+    "products",
+    "positions",
+    "general",
+    "exact",
+    "general",
+    "guards",
+    "overlaps",
+    "chain",
+    "general",
+    "reductions",
+    "products",
+    "positions",
+    "exact",
+    "general",
+    "reductions",
+    "overlaps",
+    "wide",
+    "general",
+]
 
 
 def profile_of(seed: int) -> str:

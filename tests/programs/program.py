@@ -38,7 +38,7 @@ class Leaf:
         """Its values in a program of this seed and these sizes; `astray`: the last position lies beyond its axis."""
         rng = np.random.default_rng([seed % 2**32, *self.name.encode(), *sizes.values()])
         shape, dtype = self.sized(sizes), np.dtype(self.dtype)
-        if dtype == bool:
+        if dtype.kind == "b":
             return np.asarray(rng.random(shape) < 0.5)
         if self.draws.startswith("position"):
             length = self.draws.split()[1]

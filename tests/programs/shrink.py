@@ -48,8 +48,9 @@ def _repeatedly(program: Program, fails: Fails) -> Program:
 
 def _candidates(program: Program) -> Iterator[Program]:
     """Programs that are a step smaller, the largest steps first."""
-    for name in program.outputs if len(program.outputs) > 1 else ():
-        yield pruned(replace(program, outputs=(name,), updates=()))
+    for line in program.lines:
+        if program.outputs != line.targets[:1]:
+            yield pruned(replace(program, outputs=line.targets[:1], updates=()))
     for k in range(len(program.updates)):
         yield pruned(replace(program, updates=program.updates[:k] + program.updates[k + 1 :]))
     for k in range(len(program.outputs)) if len(program.outputs) > 1 else ():
@@ -128,7 +129,9 @@ def _smaller_leaves(program: Program) -> Iterator[Program]:
     for size in sorted(found, reverse=True):
         for less in sorted({2, 1, size - 1} - {size, 0, -1}):
             if less < size:
-                leaves = tuple(replace(f, shape=tuple(less if d == size else d for d in f.shape)) for f in program.leaves)
+                leaves = tuple(
+                    replace(f, shape=tuple(less if d == size else d for d in f.shape)) for f in program.leaves
+                )
                 yield replace(program, leaves=leaves)
     for symbol, size in program.sizes.items():
         leaves = tuple(replace(f, shape=tuple(size if d == symbol else d for d in f.shape)) for f in program.leaves)

@@ -53,7 +53,9 @@ class Simulation:
         if blocks > STACK:
             raise Fault("stack", f"one function has {blocks} blocks of 8 kB on the stack")
 
-    def run(self, inputs: Sequence[Values], parameters: Sequence[Values], backwards: bool = False) -> tuple[Values, ...]:
+    def run(
+        self, inputs: Sequence[Values], parameters: Sequence[Values], backwards: bool = False
+    ) -> tuple[Values, ...]:
         """The outputs; the arrays of written parameters change in place."""
         p = self.program
         sizes = symbol_sizes(p.name, p.inputs, [a.shape for a in inputs])
@@ -63,7 +65,10 @@ class Simulation:
         words = [0] * p.words
         frame = memory.add(Region("the frame", 0))
         given = [(f"x{k}", a) for k, a in enumerate(inputs)]
-        outputs = [Region(f"y{k}", int(np.prod(s)) * slot.dtype.size) for k, (s, slot) in enumerate(zip(shapes, p.outputs, strict=True))]
+        outputs = [
+            Region(f"y{k}", int(np.prod(s)) * slot.dtype.size)
+            for k, (s, slot) in enumerate(zip(shapes, p.outputs, strict=True))
+        ]
         regions = [_filled(name, a) for name, a in given]
         states = [_filled(f"p{k}", a) for k, a in enumerate(parameters)]
         constants = [_filled(f"k{k}", np.asarray(a)) for k, a in enumerate(p.constants)]
