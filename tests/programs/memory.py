@@ -1,8 +1,8 @@
 """Memory of a program that runs as Python: regions with bounds, and who wrote each element.
 
-An address is (1 + region) << 40 plus a byte, so that leaving a region never reaches another one.  What a
-kernel must not do is a Fault: read or write outside an array, read what nobody wrote, race with another chunk of the phase, or reach
-one array through two storages that the code declares disjoint.
+An address is (1 + region) << 40 plus a byte, so that leaving a region never reaches another one.  What a kernel must
+not do is a Fault: read or write outside an array, read what nobody wrote, race with another chunk of the phase, or
+reach one array through two storages that the code declares disjoint.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ PROFILES = {
             "positions", {"gather": 5, "movement": 2, "arithmetic": 1, "gradient": 2, "filled": 0.5, "one_hot": 0.5}
         ),
         Profile(
-            "exact", {"exact": 1}, draws="special", length=10, outputs=10, machine=0.25, kinds="fffiiiib", finite=False
+            "exact", {"exact": 1}, draws="special", length=10, outputs=10, machine=0.5, kinds="fffiiiib", finite=False
         ),
         Profile("guards", {"guard": 6, "arithmetic": 1, "gradient": 2, "overlap": 0.3}, draws="border", length=12),
         Profile("dimensions", {"dimension": 4, "arithmetic": 2, "filled": 1, "gradient": 1, "reduction": 1}, length=8),
