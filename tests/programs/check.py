@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 import graphc as gc
-from graphc.errors import InputError
+from graphc.errors import DeclarationError, InputError
 from graphc.graph import Graph, Node
 from graphc.interpret import interpret
 
@@ -71,6 +71,8 @@ def declared(program: Program) -> dict[str, Any]:
 
 def check(program: Program, machine: bool | None = None) -> list[Finding]:
     """All findings of one program; `machine` says whether it is compiled to machine code, whatever was drawn."""
+    if program.stray:
+        return _refused(program)
     try:
         with limited():
             names = declared(program)
@@ -85,6 +87,19 @@ def check(program: Program, machine: bool | None = None) -> list[Finding]:
     if program.machine if machine is None else machine:
         checked.machine()
     return checked.findings
+
+
+def _refused(program: Program) -> list[Finding]:
+    """A dimension that no input has is refused, at the user's line."""
+    try:
+        with limited():
+            _printed(program, _unit(program, declared(program)))
+    except DeclarationError as error:
+        named = f"program {program.seed}:" in str(error) and "stray" in str(error)
+        return [] if named else [Finding("stray: line", str(error))]
+    except Exception as error:
+        return [_broken("stray", error)]
+    return [Finding("stray: compiles", "a dimension that no input has")]
 
 
 def text_of(program: Program) -> str:

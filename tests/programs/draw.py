@@ -48,6 +48,7 @@ class Profile:
     machine: float = 0.03  # how often it is compiled to machine code as well
     kinds: str = "ffffib"  # dtype kinds of its inputs
     finite: bool = True
+    stray: bool = False  # whether a dimension that no input has is named at the end
 
 
 class Grower:
@@ -208,7 +209,15 @@ class Grower:
                     continue
         except Stop:
             return self._program(self.lines[-1].targets, ())
-        return self._finished()
+        return self._gone_astray() if self.profile.stray else self._finished()
+
+    def _gone_astray(self) -> Program:
+        """The last line names a dimension that no input has; NumPy has nothing to say to that."""
+        x = self.choose([n for n in self.pool if self.ndim(n) < 5])
+        options = (f'{x}[..., None] * gc.ones(("stray",))', f'gc.sum({x}) + gc.zeros(("stray", 2))')
+        options += (f'gc.sum(gc.broadcast_to(gc.sum({x}), (3, "stray")), axis=0)', 'gc.sum(gc.ones(("stray",)))')
+        self.lines.append(Line("w", self.choose(options)))
+        return replace(self._program(("w",), ()), stray=True, machine=False)
 
     def _finished(self) -> Program:
         """Outputs and updates; a value may go to several places."""

@@ -45,38 +45,17 @@ PROFILES = {
         Profile("wide", {"totals": 2, "reduction": 4, "gradient": 1, "arithmetic": 4}, length=40, outputs=40),
     )
 }
-_ORDER = [
-    "general",
-    "reductions",
-    "overlaps",
-    "products",
-    "positions",
-    "general",
-    "exact",
-    "guards",
-    "dimensions",
-    "general",
-    "reductions",
-    "overlaps",
-    "products",
-    "positions",
-    "general",
-    "exact",
-    "general",
-    "guards",
-    "overlaps",
-    "chain",
-    "general",
-    "reductions",
-    "products",
-    "positions",
-    "exact",
-    "general",
-    "reductions",
-    "overlaps",
-    "wide",
-    "general",
-]
+PROFILES["stray"] = Profile(
+    "stray", {"arithmetic": 2, "filled": 2, "reduction": 1, "movement": 1}, length=4, stray=True
+)
+_ORDER = (
+    *("general", "reductions", "overlaps", "products", "positions"),
+    *("general", "exact", "guards", "dimensions", "general"),
+    *("reductions", "overlaps", "products", "positions", "general"),
+    *("exact", "general", "guards", "overlaps", "chain"),
+    *("general", "reductions", "products", "positions", "exact"),
+    *("general", "reductions", "overlaps", "wide", "stray"),
+)
 
 
 def profile_of(seed: int) -> str:
