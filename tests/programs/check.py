@@ -7,41 +7,36 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import math
 import re
 import signal
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import graphc as gc
+from graphc.dims import evaluate as evaluate_dim
 from graphc.errors import DeclarationError, InputError
-from graphc.graph import Graph, Node
-from graphc.interpret import interpret
+from graphc.graph import Node
 
 from . import draw
-from .evaluate import STEP, UNKNOWN, evaluate, moved, repeat, slopes
+from .compare import Comparison, Finding
+from .evaluate import UNKNOWN, evaluate, repeat
 from .memory import Fault
-from .program import Line, Program, Sizes, Values
+from .program import Program, Sizes, Values
 from .simulate import Simulation, small_borders
 
 _compile = importlib.import_module("graphc.compile")
+LARGEST = 300_000  # elements of a value that machine code is tried on
 SECONDS = 3  # for one stage of one program
 
 
 _FIXED_SLICE = re.compile(r"\[[^\]]*:-?[12]\b|\[[^\]]*-?[12]:")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """`kind` groups findings; `text` says what differs."""
-
-    kind: str
-    text: str
 
 
 class Late(Exception):
@@ -138,6 +133,7 @@ class _Checked:
         self.program, self.names = program, names
         self.findings: list[Finding] = []
         self.sure = self._apart_from_gradients()
+        self.comparison = Comparison(program, names)
 
     def _apart_from_gradients(self) -> Program:
         """What is needed for values, not for gradients: the lines whose errors must show."""
@@ -188,8 +184,20 @@ class _Checked:
                 array[...] = state.array
             return result
 
-        for sizes in (self.program.sizes, *self.program.other_sizes):
+        for sizes in (self.program.sizes, *self.program.other_sizes, *self._large_sizes()):
             self._run("machine", sizes, run)
+
+    def _large_sizes(self) -> Iterator[Sizes]:
+        """Sizes at the borders of whole blocks and chunks, for one symbol or for all."""
+        rng = np.random.default_rng(self.program.seed)
+        sizes = self.program.sizes
+        shapes = [n.shape for n in self.names.values() if isinstance(n, Node)]
+        for border in rng.permutation([1023, 1024, 1025, 2049, 16383, 16384, 16385, 32769, 33])[:4].tolist():
+            for one in (*sizes, None) if sizes else ():
+                large = {s: border if s == one or one is None else n for s, n in sizes.items()}
+                if max(math.prod(evaluate_dim(d, large) for d in shape) for shape in shapes) <= LARGEST:
+                    yield large
+                    break
 
     # one choice of sizes
 
@@ -203,7 +211,7 @@ class _Checked:
         where = f"at {sizes}" + (", a position beyond its axis" if astray else "")
         oracle: Mapping[str, Values] = {}
         try:
-            oracle = self._interpreted([*self.program.outputs, *(v for _, v in self.program.updates)], values)
+            oracle = self.comparison.interpreted([*self.program.outputs, *(v for _, v in self.program.updates)], values)
         except Exception as error:  # where a constraint does not hold
             must = must or f"the interpreter: {type(error).__name__}: {error}"
         try:
@@ -228,7 +236,14 @@ class _Checked:
                 self.findings.append(Finding(f"{stage}: parameter", f"{name} changed"))
             if name in updated:
                 actual[f"{updated[name]} in {name}"] = array
-        self._compare(stage, where, sizes, oracle, actual, first, astray)
+        try:
+            known = evaluate(self.program, sizes, astray)
+        except Exception:  # of a line that only gradients need; the interpreter must do
+            known, first = dict.fromkeys(oracle, UNKNOWN), False
+        found = list(self.comparison.findings(stage, values, oracle, known, actual))
+        if first and not found:
+            found = list(self.comparison.gradients(values, known))
+        self.findings += [replace(f, text=f"{where} {f.text}") for f in found]
 
     def _raises(self, sizes: Sizes, astray: bool) -> tuple[str, bool]:
         """Why a call must raise ("" if it need not), and whether it may."""
@@ -253,143 +268,6 @@ class _Checked:
         if any(v is UNKNOWN for v in evaluate(self.program, self.program.sizes).values()):
             may = "what is made from gradients may ask for more"
         return must, bool(may)
-
-    def _compare(
-        self,
-        stage: str,
-        where: str,
-        sizes: Sizes,
-        oracle: Mapping[str, Values],
-        actual: Mapping[str, Values],
-        first: bool,
-        astray: bool,
-    ) -> None:
-        try:
-            known = evaluate(self.program, sizes, astray)
-        except Exception:  # of a line that only gradients need; the interpreter must do
-            known, first = dict.fromkeys(oracle, UNKNOWN), False
-        for name, array in actual.items():
-            target = name.split()[0]
-            expected = oracle[target]
-            text = self._differs(array, expected, target)
-            if text:
-                self.findings.append(Finding(f"{stage}: differs", f"{where} {name}: {text}"))
-                return
-            if stage == "machine" and self.program_kind == "exact":
-                self._signs(where, name, array, expected)
-            plain = known[target]
-            if plain is UNKNOWN:
-                continue
-            text = self._differs(expected, plain, target)
-            if text:
-                self.findings.append(Finding("interpreter: differs", f"{where} {name}, from NumPy: {text}"))
-                return
-        if first:
-            gradients = [t for line in self.program.lines if line.wrt for t in line.targets]
-            self._slopes(self._interpreted(gradients, self.program.values(sizes)), known)
-
-    def _interpreted(self, names: Sequence[str], values: Mapping[str, Values]) -> dict[str, Values]:
-        nodes: list[Node] = [self.names[n] for n in names]
-        graph = Graph(tuple(nodes), tuple(self.names[leaf.name] for leaf in self.program.inputs))
-        for node in graph.leaves("parameter"):
-            node.attrs["state"].array[...] = values[str(node.name)]
-        results = interpret(graph, [values[leaf.name] for leaf in self.program.inputs])
-        return dict(zip(names, results, strict=True))
-
-    def _differs(self, actual: Values, expected: Any, name: str) -> str:
-        """What differs, or nothing."""
-        expected = np.asarray(expected)
-        if actual.dtype != expected.dtype or actual.shape != expected.shape:
-            return f"{actual.dtype}{list(actual.shape)}, should be {expected.dtype}{list(expected.shape)}"
-        if expected.dtype.kind != "f":
-            return _first(actual != expected, actual, expected)
-        exact = self.program_kind == "exact"
-        finite = np.isfinite(expected)
-        bad = finite & ~np.isfinite(actual)
-        if exact:
-            bad |= (np.isnan(actual) != np.isnan(expected)) | (
-                np.isinf(expected) & (actual != expected) & ~np.isnan(actual)
-            )
-        single = any(n.dtype == gc.float32 for n in Graph((self.names[name],)).nodes)
-        largest = max(np.max(np.abs(expected[finite]), initial=0.0), 1e-3)
-        with np.errstate(all="ignore"):
-            bad |= finite & (np.abs(actual - expected) > (3e-4 if single else 1e-8) * largest)
-        text = _first(bad, actual, expected)
-        return "" if text and not exact and self._is_unstable(name) else text
-
-    def _signs(self, where: str, name: str, actual: Values, expected: Values) -> None:
-        """Zeros have the interpreter's signs, where every step is exact."""
-        if expected.dtype.kind == "f" and not any(f.kind == "machine: sign" for f in self.findings):
-            zeros = (expected == 0) & (actual == 0)
-            text = _first(zeros & (np.signbit(actual) != np.signbit(expected)), actual, expected)
-            if text:
-                self.findings.append(Finding("machine: sign", f"{where} {name}: {text}"))
-
-    @property
-    def program_kind(self) -> str:
-        from .profiles import profile_of
-
-        return profile_of(self.program.seed)
-
-    def _is_unstable(self, name: str) -> bool:
-        """Whether the last bits of the inputs decide the value, so that rounding may."""
-        values = self.program.values(self.program.sizes)
-        rng = np.random.default_rng(0)
-        base = self._interpreted([name], values)[name]
-        for _ in range(3):
-            moved = {
-                n: v * (1 + rng.choice([-1, 1], v.shape).astype(v.dtype) * np.finfo(v.dtype).eps * 4)
-                if v.dtype.kind == "f"
-                else v
-                for n, v in values.items()
-            }
-            other = self._interpreted([name], moved)[name]
-            finite = np.isfinite(base) & np.isfinite(other)
-            largest = max(np.max(np.abs(base[finite]), initial=0.0), 1e-3)
-            if np.any(np.abs(base - other)[finite] > 1e-9 * largest) or np.any(np.isfinite(base) != np.isfinite(other)):
-                return True
-        return False
-
-    def _slopes(self, oracle: Mapping[str, Values], known: Mapping[str, Any]) -> None:
-        """Gradients against differences, in float64."""
-        if any("stop_gradient" in line.expression for line in self.program.lines):
-            return
-        for line in self.program.lines:
-            if not line.wrt or known[line.of] is UNKNOWN:
-                continue
-            targets = dict(zip(line.wrt, line.targets, strict=True))
-            if self.program_kind == "guards":
-                self._guarded(line, {wrt: oracle[t] for wrt, t in targets.items()}, known)
-            if known[line.of].dtype != np.float64:
-                continue
-            for wrt, at, slope in slopes(self.program, line, known):
-                gradient = float(oracle[targets[wrt]][at])
-                scale = max(1.0, abs(slope), float(np.max(np.abs(oracle[targets[wrt]]), initial=0)))
-                if not abs(gradient - slope) <= 2e-4 * scale + 1e-9 * abs(float(known[line.of])) / 1e-6:
-                    text = f"{targets[wrt]}{list(at)} is {gradient}, by differences {slope}"
-                    self.findings.append(Finding("gradient", text))
-                    return
-
-    def _guarded(self, line: Line, gradients: Mapping[str, Values], known: Mapping[str, Any]) -> None:
-        """No gradient is NaN at a border on both sides of which the scalar is finite."""
-        for name, gradient in gradients.items():
-            if name not in self.program.leaf_names:
-                continue
-            for at in map(tuple, np.argwhere(np.isnan(gradient)).tolist()):
-                around = [moved(self.program, line, known, name, at, by) for by in (-STEP, 0.0, STEP)]
-                if np.all(np.isfinite(around)):
-                    self.findings.append(
-                        Finding("guard", f"the gradient along {name}{list(at)} is NaN, the values around {around}")
-                    )
-                    return
-
-
-def _first(bad: Values, actual: Values, expected: Values) -> str:
-    if not np.any(bad):
-        return ""
-    at = tuple(int(i) for i in np.argwhere(bad)[0])
-    where = f"{int(np.sum(bad))} of {bad.size} elements, the first at {list(at)}"
-    return f"{where}: {actual[at]!r}, should be {expected[at]!r}"
 
 
 def digest(program: Program) -> str:

@@ -220,9 +220,13 @@ class Grower:
         return replace(self._program(("w",), ()), stray=True, machine=False)
 
     def _finished(self) -> Program:
-        """Outputs and updates; a value may go to several places."""
+        """Outputs and updates; a value may go to several places.
+
+        Often there are few, since what shares a nest with others may be printed otherwise than alone.
+        """
         made = [n for n in self.pool if n not in {leaf.name for leaf in self.leaves}] or self.pool
-        outputs = [self.choose(made) for _ in range(self.profile.outputs)] + made[-2:]
+        count = self.below(3) if self.chance(0.4) else self.below(self.profile.outputs + 1)
+        outputs = [self.choose(made) for _ in range(count)] + made[-1:]
         if self.chance(0.25):
             outputs.append(self.choose(outputs))
         updates: dict[str, str] = {}
@@ -246,10 +250,11 @@ class Grower:
 
     def _program(self, outputs: Sequence[str], updates: Sequence[tuple[str, str]]) -> Program:
         small, machine = self.chance(0.75), self.chance(self.profile.machine)
+        leaves, lines, sizes = tuple(self.leaves), tuple(self.lines), self.other_sizes()
+        kind = self.profile.name
         whole = Program(
-            self.seed, self.sizes, tuple(self.leaves), tuple(self.lines), tuple(outputs), tuple(updates), small,
-            machine, self.other_sizes(),
-        )  # fmt: skip
+            self.seed, self.sizes, leaves, lines, tuple(outputs), tuple(updates), small, machine, sizes, kind
+        )
         return pruned(whole) if outputs else whole
 
     def other_sizes(self) -> tuple[Sizes, ...]:

@@ -19,7 +19,10 @@ PROFILES = {
         Profile("general", _GENERAL),
         Profile("reductions", {"reduction": 5, "separated": 3, "arithmetic": 2, "elementwise": 1, "gradient": 0.5}),
         Profile(
-            "overlaps", {"overlap": 4, "movement": 2, "arithmetic": 1, "gradient": 2, "pullback": 2, "reduction": 0.5}
+            "overlaps",
+            {"overlap": 9, "movement": 1.5, "arithmetic": 1, "gradient": 1.5, "pullback": 1, "reduction": 0.3},
+            length=5,
+            outputs=2,
         ),
         Profile(
             "products",

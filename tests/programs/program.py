@@ -97,6 +97,7 @@ class Program:
     small: bool = True  # whether its text is made with small borders
     machine: bool = False  # whether it is compiled to machine code as well
     other_sizes: tuple[Sizes, ...] = ()
+    kind: str = "general"  # the profile's name
     stray: bool = False  # whether it names a dimension that no input has, so that it must be refused
 
     @property

@@ -12,8 +12,10 @@ from .rules_products import partner
 def gradient(g: Grower) -> None:
     """A scalar of some values, and its gradients along leaves or values."""
     terms = []
+    again = g.chance(0.5)  # the same value in every term
+    x = g.named("f")
     for _ in range(1 + g.below(3)):
-        x = g.named("f")
+        x = x if again else g.named("f")
         y = fitting(g, x)
         options = [
             f"gc.sum({x})",

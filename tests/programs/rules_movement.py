@@ -46,24 +46,27 @@ def same_shape(g: Grower, x: str) -> str:
     one = [(n, 0) if a == k else (0, 0) for a in range(ndim)]
     other = [(0, n) if a == k else (0, 0) for a in range(ndim)]
     scalar = g.choose([n for n in g.pool if not g.ndim(n) and g.dtype_of(n) == g.dtype_of(x)] or [x])
-    return str(
-        g.choose(
-            [
-                f"gc.pad({x}[{whole}{n}:], {other})", f"gc.pad({x}[{whole}:-{n}], {one})", f"gc.flip({x}, axis={k})",
-                f"gc.concat([{x}[{whole}{n}:], {x}[{whole}:{n}]], axis={k})", f"gc.pad({x}[{whole}{n}:], {one})", x,
-                f"gc.where({x} > 0.5, {x}, 0.0)", f"gc.pad({x}, 1)[{', '.join(['1:-1'] * ndim)}]", f"{x} * {scalar}",
-                scalar,
-                f"gc.pad(gc.broadcast_to({scalar}, {x}[{whole}{n}:].shape), {one})",
-            ]
-        )
-    )  # fmt: skip
+    front, back = f"{x}[{whole}{n}:]", f"{x}[{whole}:-{n}]"
+    masked = [f"gc.pad({front}, {one})", f"gc.pad({back}, {other})", f"gc.pad({front} * 2, {one})"]
+    masked += [f"gc.pad(gc.broadcast_to({scalar}, {front}.shape), {one})"]
+    plain = [
+        x,
+        x,
+        f"{x} * {scalar}",
+        scalar,
+        f"gc.where({x} > 0.5, {x}, 0.0)",
+        f"gc.pad({x}, 1)[{', '.join(['1:-1'] * ndim)}]",
+    ]
+    shifted = [f"gc.pad({front}, {other})", f"gc.pad({back}, {one})", f"gc.flip({x}, axis={k})"]
+    shifted += [f"gc.concat([{front}, {x}[{whole}:{n}]], axis={k})"]
+    return str(g.choose(g.choose((masked, plain, shifted))))
 
 
 @rule
 def overlap(g: Grower) -> None:
     """One value read at several places, under conditions and without, put together again."""
-    x = g.named("f", 1) if g.chance(0.7) else g.leaf(g.shape(), g.dtype)
-    terms = [same_shape(g, x) for _ in range(2 + g.below(2))]
+    x = g.named("f", g.choose((1, 2, 2))) if g.chance(0.7) else g.leaf(g.shape(), g.dtype)
+    terms = [same_shape(g, x) for _ in range(2 + (g.below(3) == 0))]
     g.add(g.choose((" + ", " + ", " - ", " * ")).join(terms))
 
 

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from .check import Finding, check, digest
+from .check import check, digest
+from .compare import Finding
 from .profiles import profile_of, random_program
 from .program import Program
 from .shrink import shrink
