@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graphc.declare import Number, convert
 from graphc.dims import Poly, symbols
@@ -18,6 +18,9 @@ from graphc.runtime.function import CompiledFunction
 from graphc.runtime.native import Native
 from graphc.tree import Skeleton, flatten
 from graphc.types import Constraint, shape_text
+
+if TYPE_CHECKING:
+    from graphc.codegen.program import Program
 
 KEYWORDS = ("out", "batch_size", "order")  # of a call and of `run`, which take inputs by name beside them
 
@@ -86,6 +89,12 @@ def compile(
     >>> gc.compile([x], gc.sum(x * x))([3.0, 4.0])
     array(25.)
     """
+    updates = {} if updates is None else updates
+    return _compile(_unit(inputs, outputs, updates, options or Options(), name or "function"))
+
+
+def _unit(inputs: Sequence[Node], outputs: Any, updates: Mapping[Node, Any], options: Options, name: str) -> _Unit:
+    """What the arguments of `compile` ask for, checked."""
     try:
         leaves, structure = flatten(outputs)
     except RecursionError:
@@ -95,13 +104,12 @@ def compile(
         if not isinstance(leaf, Node):
             raise DeclarationError(f"an output is a node, got {leaf!r}")
     listed = _checked_inputs(inputs)
-    updates = _checked_updates(updates)
+    _check_updates(updates)
     new_values = [_new_value(p, v) for p, v in updates.items()]
     graph = Graph((*leaves, *new_values), listed)
     _check_reached(graph)
     _check_dimensions(graph)
-    unit = _Unit(name or "function", graph, structure, tuple(updates), options or Options())
-    return _compile(unit)
+    return _Unit(name, graph, structure, tuple(updates), options)
 
 
 def _compile(unit: _Unit) -> CompiledFunction:
@@ -128,9 +136,17 @@ def _compile(unit: _Unit) -> CompiledFunction:
 
 def _translate(unit: _Unit, key: str) -> cache.Entry:
     """From a declared graph to machine code.  Numba is imported here, so that a warm start never does."""
-    from graphc.codegen.emit import emit
     from graphc.codegen.namespace import namespace
     from graphc.runtime.native import compile_text
+
+    program = _printed(unit)
+    code = compile_text(program.text, namespace(program.text), f"<graphc {unit.name} {key[:8]}>")
+    return cache.Entry(program.to_json(), code)
+
+
+def _printed(unit: _Unit) -> Program:
+    """From a declared graph to the text of its program."""
+    from graphc.codegen.emit import emit
     from graphc.schedule.lower import lower
     from graphc.schedule.storage import schedule
 
@@ -139,7 +155,7 @@ def _translate(unit: _Unit, key: str) -> cache.Entry:
     graph = lower(graph)
     results, values = graph.outputs[: unit.results], graph.outputs[unit.results :]
     plan = schedule(graph, results, list(zip(unit.updated, values, strict=True)), unit.parameters)
-    program = emit(
+    return emit(
         plan,
         name=unit.name,
         symbols=_symbols(unit.graph),
@@ -150,8 +166,6 @@ def _translate(unit: _Unit, key: str) -> cache.Entry:
         constraints=_constraints(unit.graph),
         records={"passes": records},
     )
-    code = compile_text(program.text, namespace(program.text), f"<graphc {unit.name} {key[:8]}>")
-    return cache.Entry(program.to_json(), code)
 
 
 def _checked_inputs(inputs: Sequence[Node]) -> tuple[Node, ...]:
@@ -171,10 +185,9 @@ def _checked_inputs(inputs: Sequence[Node]) -> tuple[Node, ...]:
     return tuple(inputs)
 
 
-def _checked_updates(updates: Mapping[Node, Any] | None) -> Mapping[Node, Any]:
-    if not isinstance(updates, Mapping | None):
+def _check_updates(updates: Any) -> None:
+    if not isinstance(updates, Mapping):
         raise DeclarationError(f"updates map parameters to their new values: {{w: w - 0.1 * g}}; got {updates!r}")
-    return updates or {}
 
 
 def _new_value(parameter: Any, value: Any) -> Node:

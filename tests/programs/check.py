@@ -1,0 +1,279 @@
+"""What must hold of a program: it compiles, runs within bounds, and gives what the interpreter and NumPy give.
+
+In: a Program.  Out: findings, each with one kind; none if all is well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import math
+import re
+import signal
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import graphc as gc
+from graphc.dims import evaluate as evaluate_dim
+from graphc.errors import DeclarationError, InputError
+from graphc.graph import Node
+
+from . import draw
+from .compare import Comparison, Finding
+from .evaluate import UNKNOWN, evaluate, repeat
+from .memory import Fault
+from .program import Program, Sizes, Values
+from .simulate import Simulation, small_borders
+
+_compile = importlib.import_module("graphc.compile")
+LARGEST = 300_000  # elements of a value that machine code is tried on
+SECONDS = 3  # for one stage of one program
+
+
+_FIXED_SLICE = re.compile(r"\[[^\]]*:-?[12]\b|\[[^\]]*-?[12]:")
+
+
+class Late(Exception):
+    """A stage took too long."""
+
+
+@contextmanager
+def limited(seconds: float = SECONDS) -> Iterator[None]:
+    def late(*_: Any) -> None:
+        raise Late
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def declared(program: Program) -> dict[str, Any]:
+    """The nodes by name."""
+    names: dict[str, Any] = {"gc": gc, "np": np, "repeat": repeat}
+    exec(compile(program.declaration(), f"program {program.seed}", "exec"), names)
+    return names
+
+
+def check(program: Program, machine: bool | None = None) -> list[Finding]:
+    """All findings of one program; `machine` says whether it is compiled to machine code, whatever was drawn."""
+    if program.stray:
+        return _refused(program)
+    try:
+        with limited():
+            names = declared(program)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        return [_broken("declare", error)]
+    if not program.outputs:
+        return []
+    checked = _Checked(program, names)
+    checked.text()
+    if program.machine if machine is None else machine:
+        checked.machine()
+    return checked.findings
+
+
+def _refused(program: Program) -> list[Finding]:
+    """A dimension that no input has is refused, at the user's line."""
+    try:
+        with limited():
+            _printed(program, _unit(program, declared(program)))
+    except DeclarationError as error:
+        named = f"program {program.seed}:" in str(error) and "stray" in str(error)
+        return [] if named else [Finding("stray: line", str(error))]
+    except Exception as error:
+        return [_broken("stray", error)]
+    return [Finding("stray: compiles", "a dimension that no input has")]
+
+
+def text_of(program: Program) -> str:
+    """The text of its kernels."""
+    return _printed(program, _unit(program, declared(program))).text
+
+
+def _unit(program: Program, names: Mapping[str, Any]) -> Any:
+    inputs = [names[leaf.name] for leaf in program.inputs]
+    outputs = tuple(names[n] for n in program.outputs)
+    updates = {names[p]: names[v] for p, v in program.updates}
+    return _compile._unit(inputs, outputs, updates, gc.Options(cache=False), "random")
+
+
+def _printed(program: Program, unit: Any) -> Any:
+    with ExitStack() as stack:
+        if program.small:
+            stack.enter_context(small_borders())
+        return _compile._printed(unit)
+
+
+def _broken(stage: str, error: BaseException) -> Finding:
+    """An error where none is due, with the place in graphc that it comes from."""
+    if isinstance(error, Fault):
+        return Finding(f"{stage}: {error.kind}", str(error))
+    frames = traceback.extract_tb(error.__traceback__)
+    inside = [f"{Path(f.filename).name}:{f.name}" for f in frames if "/graphc/" in f.filename]
+    where = inside[-1] if inside else ""
+    if isinstance(error, RecursionError | Late):
+        where = inside[0] if inside else ""
+    return Finding(f"{stage}: {type(error).__name__} {where}", f"{type(error).__name__}: {str(error)[:600]}")
+
+
+class _Checked:
+    def __init__(self, program: Program, names: Mapping[str, Any]) -> None:
+        self.program, self.names = program, names
+        self.findings: list[Finding] = []
+        self.sure = self._apart_from_gradients()
+        self.comparison = Comparison(program, names)
+
+    def _apart_from_gradients(self) -> Program:
+        """What is needed for values, not for gradients: the lines whose errors must show."""
+        needed = draw.needed(self.program, through_gradients=False)
+        gradients = {t for line in self.program.lines if line.wrt for t in line.targets}
+        lines = []
+        for line in self.program.lines:
+            if line.wrt or gradients & set(draw.words_of(line.expression)):
+                gradients |= set(line.targets)
+            elif needed & set(line.targets):
+                lines.append(line)
+        return replace(self.program, lines=tuple(lines))
+
+    # stages
+
+    def text(self) -> None:
+        """The text, run as Python at every choice of sizes."""
+        try:
+            with limited():
+                unit = _unit(self.program, self.names)
+                simulation = Simulation(_printed(self.program, unit))
+        except Exception as error:
+            self.findings.append(_broken("compile", error))
+            return
+        for k, sizes in enumerate((self.program.sizes, *self.program.other_sizes)):
+            self._run("text", sizes, lambda i, p, k=k: simulation.run(i, p, backwards=k % 2 == 1), first=k == 0)
+            if self.findings:
+                return
+        if any(leaf.draws.startswith("position") for leaf in self.program.leaves):
+            self._run("text", self.program.sizes, simulation.run, astray=True)
+
+    def machine(self) -> None:
+        """Machine code."""
+        unit = _unit(self.program, self.names)
+        try:
+            with limited(5 * SECONDS):
+                function = _compile._compile(unit)
+        except Exception as error:
+            self.findings.append(_broken("machine", error))
+            return
+        states = {p.name: p.attrs["state"] for p in unit.parameters}
+
+        def run(inputs: Sequence[Values], parameters: Sequence[Values]) -> tuple[Values, ...]:
+            for state, array in zip(states.values(), parameters, strict=True):
+                state.array[...] = array
+            result = function(*inputs)
+            for state, array in zip(states.values(), parameters, strict=True):
+                array[...] = state.array
+            return result
+
+        for sizes in (self.program.sizes, *self.program.other_sizes, *self._large_sizes()):
+            self._run("machine", sizes, run)
+
+    def _large_sizes(self) -> Iterator[Sizes]:
+        """Sizes at the borders of whole blocks and chunks, for one symbol or for all."""
+        rng = np.random.default_rng(self.program.seed)
+        sizes = self.program.sizes
+        shapes = [n.shape for n in self.names.values() if isinstance(n, Node)]
+        for border in rng.permutation([1023, 1024, 1025, 2049, 16383, 16384, 16385, 32769, 33])[:4].tolist():
+            for one in (*sizes, None) if sizes else ():
+                large = {s: border if s == one or one is None else n for s, n in sizes.items()}
+                if max(math.prod(evaluate_dim(d, large) for d in shape) for shape in shapes) <= LARGEST:
+                    yield large
+                    break
+
+    # one choice of sizes
+
+    def _run(self, stage: str, sizes: Sizes, run: Any, first: bool = False, astray: bool = False) -> None:
+        values = self.program.values(sizes, astray)
+        unit = _unit(self.program, self.names)
+        must, may = self._raises(sizes, astray)
+        inputs = [values[leaf.name] for leaf in self.program.inputs]
+        parameters = {str(n.name): values[str(n.name)] for n in unit.parameters}
+        after = [a.copy() for a in parameters.values()]
+        where = f"at {sizes}" + (", a position beyond its axis" if astray else "")
+        oracle: Mapping[str, Values] = {}
+        try:
+            oracle = self.comparison.interpreted([*self.program.outputs, *(v for _, v in self.program.updates)], values)
+        except Exception as error:  # where a constraint does not hold
+            must = must or f"the interpreter: {type(error).__name__}: {error}"
+        try:
+            with limited(), np.errstate(all="ignore"):
+                outputs = run(inputs, after)
+        except InputError as error:
+            if not may and not must:
+                self.findings.append(Finding(f"{stage}: raises", f"{where}: {error}"))
+            elif f"program {self.program.seed}:" not in str(error):
+                self.findings.append(Finding(f"{stage}: line", f"the user's line is lost: {error}"))
+            return
+        except Exception as error:
+            self.findings.append(_broken(stage, error))
+            return
+        if must:
+            self.findings.append(Finding(f"{stage}: runs", f"{where} an error is due: {must}"))
+            return
+        actual = dict(zip(self.program.outputs, outputs, strict=True))
+        updated = dict(self.program.updates)
+        for (name, before), array in zip(parameters.items(), after, strict=True):
+            if name not in updated and before.tobytes() != array.tobytes():
+                self.findings.append(Finding(f"{stage}: parameter", f"{name} changed"))
+            if name in updated:
+                actual[f"{updated[name]} in {name}"] = array
+        try:
+            known = evaluate(self.program, sizes, astray)
+        except Exception:  # of a line that only gradients need; the interpreter must do
+            known, first = dict.fromkeys(oracle, UNKNOWN), False
+        found = list(self.comparison.findings(stage, values, oracle, known, actual))
+        if first and not found:
+            found = list(self.comparison.gradients(values, known))
+        self.findings += [replace(f, text=f"{where} {f.text}") for f in found]
+
+    def _raises(self, sizes: Sizes, astray: bool) -> tuple[str, bool]:
+        """Why a call must raise ("" if it need not), and whether it may."""
+
+        def error(program: Program, sizes: Sizes) -> str:
+            try:
+                evaluate(program, sizes, astray)
+            except Exception as error:
+                return f"{type(error).__name__}: {error}"
+            return ""
+
+        # a symbol never broadcasts as 1: where NumPy complains of 11 in its place, graphc must complain of 1
+        apart = {s: 11 if n == 1 else n for s, n in sizes.items()}
+        must = error(self.sure, sizes)
+        may = must or error(self.sure, apart) or error(self.program, sizes) or error(self.program, apart)
+        if min(sizes.values(), default=9) < 3 and any(
+            _FIXED_SLICE.search(line.expression) for line in self.program.lines
+        ):
+            may = "a slice of fixed length"  # graphc wants it whole where NumPy cuts it
+        if not must and 0 not in sizes.values():
+            must = error(self.sure, apart)
+        if any(v is UNKNOWN for v in evaluate(self.program, self.program.sizes).values()):
+            may = "what is made from gradients may ask for more"
+        return must, bool(may)
+
+
+def digest(program: Program) -> str:
+    """A few letters for the text of its kernels, which must not depend on the process."""
+    try:
+        with limited():
+            return hashlib.sha256(text_of(program).encode()).hexdigest()[:16]
+    except Exception as error:
+        return type(error).__name__

@@ -1,0 +1,165 @@
+"""Memory of a program that runs as Python: regions with bounds, and who wrote each element.
+
+An address is (1 + region) << 40 plus a byte, so that leaving a region never reaches another one.  What a kernel must
+not do is a Fault: read or write outside an array, read what nobody wrote, race with another chunk of the phase, or
+reach one array through two storages that the code declares disjoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+SHIFT = 40
+MASK = (1 << SHIFT) - 1
+UNWRITTEN, GIVEN = -1, 0
+DTYPES = {"b1": np.dtype(bool)} | {
+    f"{k}{n}": np.dtype(f"{k}{n}") for k in "fiu" for n in (1, 2, 4, 8) if k + str(n) not in ("f1", "f2")
+}
+
+
+class Fault(Exception):
+    """A kernel did what no kernel may do; `kind` is one word for it."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(f"{kind}: {text}")
+        self.kind = kind
+
+
+class Region:
+    """One array or buffer; elements are NumPy scalars, `writers` tell which chunk wrote them."""
+
+    def __init__(self, name: str, nbytes: int, life: tuple[int, int] | None = None) -> None:
+        self.name, self.nbytes, self.life = name, nbytes, life
+        self.itemsize = 0  # 0 as long as nothing is known of what it holds
+        self.data: list[Any] = []
+        self.writers: list[int] = []
+        self.cleared: tuple[int, int] | None = None
+
+    def fill(self, array: np.ndarray[Any, Any]) -> None:
+        """Hold the values of an array that is given."""
+        self.itemsize = array.itemsize
+        self.data = list(array.ravel())
+        self.writers = [GIVEN] * array.size
+
+    def forget(self) -> None:
+        """Nothing in it is written any longer."""
+        self.itemsize, self.cleared = 0, None
+
+    def sized(self, dtype: np.dtype[Any]) -> None:
+        """Hold elements of this size; a buffer may be used again for another dtype of that size."""
+        if self.itemsize:
+            raise Fault("type", f"{self.name} has elements of {self.itemsize} bytes and is used as {dtype}")
+        count = self.nbytes // dtype.itemsize
+        self.itemsize, self.data, self.writers = dtype.itemsize, [None] * count, [UNWRITTEN] * count
+        if self.cleared is not None:
+            nbytes, writer = self.cleared
+            zeros = nbytes // dtype.itemsize
+            self.data[:zeros], self.writers[:zeros] = [dtype.type(0)] * zeros, [writer] * zeros
+
+    def clear(self, nbytes: int, writer: int) -> None:
+        """Zeros, of a dtype that the next access tells."""
+        if nbytes > self.nbytes:
+            raise Fault("bounds", f"{nbytes} bytes of {self.name} are cleared, which has {self.nbytes}")
+        self.forget()
+        self.cleared = nbytes, writer
+
+    def array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+        """The values, all of which must have been written."""
+        if not self.itemsize:
+            self.sized(dtype)
+        if UNWRITTEN in self.writers:
+            raise Fault("unwritten", f"{self.name} has elements that nobody wrote")
+        return np.array(self.data, dtype).reshape(shape)
+
+
+class Memory:
+    """All regions of one call, and the chunk that runs."""
+
+    def __init__(self) -> None:
+        self.regions: dict[int, Region] = {}
+        self.stacks: dict[int, int] = {}
+        self.storages: dict[tuple[int, int], tuple[int, bool]] = {}
+        self.phase, self.me = 0, GIVEN
+
+    def add(self, region: Region) -> int:
+        """The address of a new region."""
+        self.regions[number := len(self.regions) + 1] = region
+        return number << SHIFT
+
+    def begin(self, phase: int, chunk: int) -> None:
+        """A chunk begins: blocks on the stack are its own, and so are the scopes of its nests."""
+        self.phase, self.me = phase, (phase + 1) << 32 | chunk + 1
+        self.storages.clear()
+        for address in self.stacks.values():
+            self.regions[address >> SHIFT].forget()
+
+    def stack(self, number: int, elements: int) -> int:
+        if number not in self.stacks:
+            self.stacks[number] = self.add(Region(f"r{number}", 8 * elements))
+        return self.stacks[number]
+
+    def find(self, address: int, dtype: np.dtype[Any]) -> tuple[Region, int]:
+        """The region and the position of an element."""
+        region = self.regions.get(int(address) >> SHIFT)
+        at = int(address) & MASK
+        if region is None or at + dtype.itemsize > region.nbytes:
+            name = region.name if region else "no array"
+            raise Fault("bounds", f"byte {at} of {name}, which has {region.nbytes if region else 0}")
+        if at % dtype.itemsize:
+            raise Fault("alignment", f"byte {at} of {region.name} as {dtype}")
+        if region.life is not None and not region.life[0] <= self.phase <= region.life[1]:
+            raise Fault("life", f"{region.name} lives from phase {region.life}, used in phase {self.phase}")
+        if region.itemsize != dtype.itemsize:
+            region.sized(dtype)
+        return region, at // dtype.itemsize
+
+    def load(self, address: int, dtype: np.dtype[Any]) -> Any:
+        region, at = self.find(address, dtype)
+        writer = region.writers[at]
+        if writer == UNWRITTEN:
+            raise Fault("unwritten", f"element {at} of {region.name} is read, which nobody wrote")
+        if writer != self.me and writer >> 32 == self.phase + 1:
+            raise Fault("race", f"element {at} of {region.name} is read by one chunk and written by another")
+        value = region.data[at]
+        if value.dtype != dtype:
+            raise Fault("type", f"element {at} of {region.name} holds {value.dtype} and is read as {dtype}")
+        return value
+
+    def store(self, address: int, dtype: np.dtype[Any], value: Any) -> None:
+        region, at = self.find(address, dtype)
+        writer = region.writers[at]
+        if writer != self.me and writer > 0 and writer >> 32 == self.phase + 1:
+            raise Fault("race", f"element {at} of {region.name} is written by two chunks")
+        region.writers[at] = self.me
+        region.data[at] = value
+
+    def grid(self, address: int, steps: Sequence[int], sizes: Sequence[int], dtype: np.dtype[Any]) -> Any:
+        """The addresses of a strided array."""
+        at = np.array(int(address))
+        for step, size in zip(steps, sizes, strict=True):
+            at = at[..., None] + int(step) * np.arange(int(size))
+        return at
+
+    def load_all(self, addresses: Any, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+        values = [self.load(a, dtype) for a in addresses.ravel().tolist()]
+        return np.array(values, dtype).reshape(addresses.shape)
+
+    def store_all(self, addresses: Any, dtype: np.dtype[Any], values: Any) -> None:
+        for a, v in zip(addresses.ravel().tolist(), values.ravel(), strict=True):
+            self.store(a, dtype, v)
+
+    def declare(self, nest: int, storage: int, address: int, writes: bool) -> None:
+        """An access through a storage of a nest: two storages of one nest must not reach the same array."""
+        key = nest, int(address) >> SHIFT
+        known = self.storages.get(key)
+        if known is None:
+            self.storages[key] = storage, writes
+            return
+        if known[0] != storage and (known[1] or writes):
+            name = self.regions[key[1]].name
+            raise Fault("alias", f"{name} is reached through storages {known[0]} and {storage} of nest {nest}")
+        if writes and not known[1]:
+            self.storages[key] = storage, True

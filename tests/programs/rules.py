@@ -1,0 +1,246 @@
+"""The rules by which programs grow: each writes one expression, or a few, over the pool of a Grower."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from graphc.op import REGISTRY, Array, Family, Op
+
+from .draw import Grower, Reject
+from .evaluate import UNKNOWN
+
+RULES: dict[str, Callable[[Grower], Any]] = {}
+
+
+def rule(function: Callable[[Grower], Any]) -> Callable[[Grower], Any]:
+    RULES[function.__name__] = function
+    return function
+
+
+# Rounding to integers makes a step out of the last bit: such ops are drawn by `exact` alone, on what is exact.
+_STEPS = {"floor", "ceil", "trunc", "round", "floor_divide", "remainder", "sign", "isnan", "isinf", "isfinite", "equal"}
+_COMPOSITES = {"relu", "softplus", "gelu", "silu", "square", "reciprocal", "positive"}
+_EXACT = [
+    "abs",
+    "negative",
+    "sign",
+    "maximum",
+    "minimum",
+    "add",
+    "subtract",
+    "relu",
+    "clip",
+    "square",
+    "floor",
+    "ceil",
+    "trunc",
+    "round",
+    "positive",
+    "multiply",
+    "equal",
+    "less",
+    "greater",
+    "less_equal",
+    "greater_equal",
+    "not_equal",
+    "isnan",
+    "isfinite",
+    "where",
+]
+
+
+def _plain(op: Op) -> bool:
+    """Elementwise with a first sample that is nothing but arrays."""
+    if op.define is None or not op.samples or op.name.startswith("_") or op.name in _STEPS | {"stop_gradient"}:
+        return False
+    sample = op.samples[0]
+    arrays = all(isinstance(a, Array) and a.shape == (3, 4) for a in sample.args) and not sample.kwargs
+    return arrays and (op.family is Family.ELEMENTWISE or op.name in _COMPOSITES)
+
+
+_PLAIN = sorted((op for op in REGISTRY.values() if _plain(op)), key=lambda op: op.name)
+
+
+def within(g: Grower, name: str, low: float, high: float) -> str:
+    """The value, squashed into an interval where it leaves it."""
+    if g.dtype_of(name)[:5] != "float":
+        return name
+    value = g.known[name]
+    if value is not UNKNOWN and np.all((low <= value) & (value <= high)):
+        return name
+    return f"({(low + high) / 2!r} + {(high - low) / 2!r} * gc.tanh({name}))"
+
+
+def fitting(g: Grower, name: str, kinds: str = "f") -> str:
+    """A second operand: of the same shape, of one that broadcasts, or fresh."""
+    draw = g.rng.random()
+    if draw < 0.15:
+        return name
+    if draw < 0.6:
+        return g.named(kinds)
+    dims = g.dims(name)
+    if draw < 0.8:  # an axis less, or of length 1
+        dims = [1 if g.chance(0.3) else d for d in dims][g.below(2) :]
+    elif draw < 0.9 and g.sizes:  # the same sizes by other symbols
+        dims = [g.choose([s for s, n in g.sizes.items() if n == g.sized(d)] or [d]) for d in dims]
+    return g.leaf(dims, g.dtype_of(name), g.profile.draws)
+
+
+@rule
+def elementwise(g: Grower) -> None:
+    op = g.choose(_PLAIN)
+    kinds = "b" if all(d.kind == "b" for d in op.dtypes) else "f" if g.chance(0.85) else "fi"
+    first = g.named(kinds)
+    names = [first] + [fitting(g, first, kinds) for _ in op.samples[0].args[1:]]
+    operands = [within(g, n, a.low, a.high) for n, a in zip(names, op.samples[0].args, strict=True)]
+    if len(operands) == 2 and g.chance(0.5):
+        operands.reverse() if op.name in ("add", "multiply", "maximum", "minimum", "subtract", "hypot") else None
+    g.add(f"gc.{op.name}({', '.join(operands)})")
+
+
+@rule
+def arithmetic(g: Grower) -> None:
+    """Operators, with Python numbers on either side."""
+    x = g.named("fi")
+    number = g.choose(("2", "0.5", "-1.0", "3", "1", "0", "0.0", "1.5"))
+    if g.dtype_of(x)[0] in "iu":
+        number = g.choose(("2", "1", "3", "0"))
+    operator = g.choose(("+", "-", "*", "+", "*"))
+    draw = g.rng.random()
+    if draw < 0.15:
+        g.add(f"-{x}")
+    elif draw < 0.4:
+        g.add(f"{number} {operator} {x}" if g.chance(0.5) else f"{x} {operator} {number}")
+    else:
+        y = fitting(g, x, "fi")
+        head = g.choose(("", "", "-", f"{number} * " if g.dtype_of(x)[:5] == "float" else ""))
+        g.add(f"{head}{x} {operator} {y}")
+
+
+@rule
+def exact(g: Grower) -> None:
+    """Ops whose results are exact, nested: signs of zero, infinities and integers of all dtypes can be compared."""
+    g.add(_exact(g, 3, g.named("fiub" if g.chance(0.2) else "fiu")), large=True)
+
+
+def _exact(g: Grower, depth: int, x: str) -> str:
+    """An expression on x and its like."""
+    kind = g.dtype_of(x)[0]
+    if depth == 0 or g.chance(0.1):
+        same = [n for n in g.pool if g.dtype_of(n) == g.dtype_of(x) and g.dims(n) == g.dims(x) and n[0] in "xk"]
+        return str(g.choose(same or [x]))
+    number = (
+        g.choose(("0.0", "-0.0", "1.0", "-1.0", "2.0", "0", "1")) if kind == "f" else g.choose(("0", "1", "2", "3"))
+    )
+    a = _exact(g, depth - 1, x)
+    b = number if g.chance(0.3) else _exact(g, depth - 1, x)
+    if kind == "b":
+        return g.choose(
+            (f"gc.logical_not({a})", f"gc.logical_or({a}, {x})", f"gc.logical_xor({x}, {a})", f"({a} & {x})")
+        )
+    first, second = (a, b) if g.chance(0.5) else (b, a)
+    unary = ["gc.abs({a})", "(-{a})", "gc.relu({a})", "gc.square({a})", "gc.sign({a})", "gc.positive({a})"]
+    unary += ["gc.floor({a})", "gc.round({a})", "gc.trunc({a})"] if kind == "f" else []
+    two = ["gc.maximum({p}, {q})", "gc.minimum({p}, {q})", "({p} + {q})", "({p} - {q})", "({p} * {q})"]
+    if kind != "f":
+        two += ["gc.floor_divide({p}, {q})", "gc.remainder({p}, {q})"]
+    chosen = g.choose(
+        unary
+        if g.chance(0.4)
+        else two * 2
+        + [
+            "gc.where({p} " + g.choose(("<", ">", "<=", ">=", "==", "!=")) + " {q}, {a}, {x})",
+            "gc.clip({a}, 0, 2)",
+            "gc.clip({a}, {b}, 3)",
+        ]
+    )
+    if chosen == "gc.clip({a}, {b}, 3)" and b[:1].isalpha():
+        chosen = "gc.clip({a}, 1, 3)"
+    return chosen.format(a=a, b=b, p=first, q=second, x=x)
+
+
+@rule
+def choice(g: Grower) -> None:
+    x = g.named("f")
+    y = fitting(g, x)
+    c = g.choose([g.named("b")] if g.chance(0.4) else [f"{x} > {y}", f"{x} <= 0.5", f"gc.logical_not({x} < 0.0)"])
+    g.add(f"gc.where({c}, {x}, {g.choose((y, '0.0', '1.0'))})")
+
+
+@rule
+def cast(g: Grower) -> None:
+    x = g.named("fib")
+    kind = g.dtype_of(x)[0]
+    g.add(f'{x}.astype("{g.choose(("float64", "float32") if kind == "f" else ("float64", "int64", "int32", "int8"))}")')
+
+
+def some_axes(g: Grower, ndim: int) -> list[int]:
+    return [k for k in range(ndim) if g.chance(0.5)]
+
+
+@rule
+def reduction(g: Grower) -> None:
+    name = g.choose(
+        [
+            "sum",
+            "sum",
+            "sum",
+            "sum",
+            "sum",
+            "prod",
+            "max",
+            "min",
+            "mean",
+            "var",
+            "std",
+            "logsumexp",
+            "softmax",
+            "log_softmax",
+            "argmax",
+            "argmin",
+        ]
+    )
+    x = g.named("f" if name not in ("sum", "max", "min", "argmax") else "fib")
+    if name in ("softmax", "log_softmax", "argmax", "argmin"):
+        g.add(f"gc.{name}({x}, axis={g.below(g.ndim(x))})")
+        return
+    axes = some_axes(g, g.ndim(x))
+    axis = f"({', '.join(map(str, axes))},)" if axes else "None"
+    operand = within(g, x, 0.5, 2.0) if name in ("prod", "std") else x
+    if name == "std" and (not axes or all(d in (0, 1) for k, d in enumerate(g.dims(x)) if k in axes)):
+        raise Reject  # the slope of sqrt at 0
+    if name == "sum" and g.chance(0.3) and g.dtype_of(x) != "bool":
+        operand = f"{x} * {fitting(g, x)}"
+    g.add(f"gc.{name}({operand}, axis={axis}, keepdims={g.chance(0.3)})")
+
+
+@rule
+def truth(g: Grower) -> None:
+    axes = some_axes(g, g.ndim(c := g.named("b")))
+    g.add(f"gc.{g.choose(('any', 'all'))}({c}, axis=({', '.join(map(str, axes))}{',' if axes else ''}))")
+
+
+@rule
+def separated(g: Grower) -> None:
+    """A sum over axes that do not lie side by side, of rank 3 to 5."""
+    x = g.named("fi", 3) if g.chance(0.4) else g.leaf([g.choose(g.palette) for _ in range(3 + g.below(3))], g.dtype)
+    ndim = g.ndim(x)
+    first = g.below(ndim - 2)
+    axes = sorted({first, first + 2 + g.below(ndim - first - 2), *([0] if g.chance(0.3) else [])})
+    g.add(f"gc.{g.choose(('sum', 'sum', 'sum', 'max', 'mean'))}({x}, axis={tuple(axes)})")
+
+
+@rule
+def totals(g: Grower) -> None:
+    """Many sums in one sweep."""
+    x = g.named("f", 1)
+    like = [n for n in g.pool if g.dims(n) == g.dims(x) and g.dtype_of(n) == g.dtype_of(x)] if g.chance(0.8) else [x]
+    for k in range(4 + g.below(20)):
+        y = g.choose(like)
+        g.add(
+            f"gc.sum({g.choose((f'{x} * {k}.5', f'{x} * {y} + {k}.0', f'gc.abs({x} - {k}.0)', f'{y} * {x} * {k}.0'))})",
+            large=True,
+        )

@@ -1,0 +1,107 @@
+"""Rules of products, einsum, and reads at positions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .draw import Grower, Reject
+from .rules import rule
+
+
+def partner(g: Grower, shape: Sequence[int | str]) -> str:
+    """An operand of this shape: a fresh input, or a constant filled by broadcasting."""
+    text = (
+        g.shape_text(shape)
+        if all(isinstance(d, int) or any(d in leaf.shape for leaf in g.leaves) for d in shape)
+        else ""
+    )
+    if text and g.chance(0.12):
+        filler = g.choose(("gc.ones({s})", "gc.zeros({s})", "gc.broadcast_to({x}, {s})"))
+        scalars = [n for n in g.pool if not g.ndim(n) and g.dtype_of(n)[:5] == "float"]
+        filler = filler if scalars else "gc.ones({s})"
+        return str(filler.format(s=text, x=g.choose(scalars or ["0"])))
+    return g.leaf(shape, g.dtype)
+
+
+@rule
+def product(g: Grower) -> None:
+    x = g.named("f", 1) if g.chance(0.9) else g.named("i", 1)
+    dims = g.dims(x)
+    width = g.choose((*g.palette, 1, 2, 3))
+    right = partner(g, (dims[-1], width))
+    batched = partner(g, (*dims[:-2], dims[-1], width))
+    texts = [f"{x} @ {right}", f"gc.matmul({x}, {batched})", f"gc.vecdot({x}, {x})", f"{x} @ {partner(g, (dims[-1],))}"]
+    texts += [
+        f"gc.tensordot({x}, {right}, 1)",
+        f"gc.outer({x}, {g.named('f', 1, 1)})" if len(dims) == 1 else f"{x} @ {right}",
+    ]
+    texts += (
+        [f"gc.matrix_transpose({right}) @ gc.matrix_transpose({x})", f"gc.matrix_transpose({x}) @ {x}"]
+        if len(dims) >= 2
+        else []
+    )
+    texts += [f"{x} @ gc.matrix_transpose({x})"] if len(dims) >= 2 else []
+    g.add(g.choose(texts))
+
+
+@rule
+def einsum(g: Grower) -> None:
+    """Products of two operands with any labels, each label of one length."""
+    fresh = [g.choose((*g.palette, *g.palette, 0, 1, 2, 3)) for _ in range(1 + g.below(4))]
+    x = g.named("f", 1, 4) if g.chance(0.4) else g.leaf(fresh, g.dtype)
+    lengths = {"ijklm"[k]: d for k, d in enumerate(g.dims(x))}
+    first = "".join(lengths)
+    for label in "abc"[: 1 + g.below(2)]:
+        lengths[label] = g.choose((*g.palette, 0, 1, 2, 3))
+    second = [label for label in lengths if g.chance(0.55)]
+    g.rng.shuffle(second)
+    used = [*dict.fromkeys([*first, *second])]
+    out = [label for label in used if g.chance(0.5)]
+    g.rng.shuffle(out)
+    y = partner(g, [lengths[label] for label in second])
+    pair = [(first, x), ("".join(second), y)]
+    pair = pair[::-1] if g.chance(0.3) else pair
+    g.add(
+        f'gc.einsum("{",".join(labels for labels, _ in pair)}->{"".join(out)}", {", ".join(n for _, n in pair)})',
+        sure=True,
+    )
+
+
+# positions
+
+
+@rule
+def gather(g: Grower) -> None:
+    """take, take_along_axis and keys, on what is stored and on what is moved, padded or put together."""
+    x = g.named("fib", 1)
+    source, moved_dims = x, g.dims(x)
+    axis = g.below(len(moved_dims))
+    if g.chance(0.5):
+        options = [(f"gc.flip({x}, axis={axis})", 0), (f"gc.concat([{x}, {x}], axis={axis})", 0), (f"({x} * 2)", 0)]
+        options += [(f"gc.pad({x}, 1)", 1), (f"gc.permute_dims({x}, {tuple(reversed(range(len(moved_dims))))})", 2)]
+        source, change = g.choose([o for o in options if g.dtype_of(x) != "bool" or "2" not in o[0]])
+        moved_dims = moved_dims[::-1] if change == 2 else moved_dims
+    length = moved_dims[axis]
+    if g.sized(length) == 0:
+        raise Reject
+    dtype = g.choose(("int64", "int32", "uint8", "int64"))
+    draws = f"position {length}"
+    if g.chance(0.2):
+        places = f"gc.constant([0, {g.choose((0, -1, g.sized(length) - 1))}])"
+    elif dtype == "uint8":
+        places = g.leaf([g.choose(g.palette)], "uint8", "position 1") if g.sized(length) else ""
+    else:
+        places = g.leaf([g.choose(g.palette) for _ in range(1 + (g.below(3) == 0))], dtype, draws)
+    texts = [f"gc.take({source}, {places}, axis={axis})"] * 2
+    texts += [f"{source}[{places}]"] if axis == 0 else []
+    shape = [g.choose(g.palette) if k == axis else g.choose((d, 1)) for k, d in enumerate(moved_dims)]
+    if source == x or "pad" not in source:
+        along = g.leaf(shape, "int64", draws)
+        texts += [f"gc.take_along_axis({source}, {along}, axis={axis})"] * 2
+    g.add(g.choose(texts))
+
+
+@rule
+def one_hot(g: Grower) -> None:
+    places = g.leaf(g.shape()[:2], "int64", "position 3")
+    g.add(f"gc.one_hot({places}, 3)")
