@@ -80,6 +80,11 @@ def test_sums_over_separated_axes_of_symbolic_sizes() -> None:
     check(gc.sum(x, axis=(1, 3)), {x: v}, v.sum((1, 3)))
 
 
+def test_an_expensive_value_kept_for_a_second_sweep_over_separated_axes() -> None:
+    x, v = gc.input("x", (9, 13, 50, 60)), real(9, 13, 50, 60)
+    check(gc.std(gc.tanh(x), axis=(0, 1, 3)), {x: v}, np.tanh(v).std((0, 1, 3)))
+
+
 def test_a_batched_column_sum_with_two_places() -> None:
     x, p, v = gc.input("x", (3, 5, 7)), gc.parameter("p", np.zeros((3, 7))), real(3, 5, 7)
     s = gc.sum(x, axis=1)

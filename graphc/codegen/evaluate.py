@@ -85,7 +85,7 @@ class Evaluator:
             return known
         place = self.stored(node)
         if place is not None:
-            return self._load(node, place[0], place[1] or index, index, scope)
+            return self._load(node, place[0], place[1], index, scope)
         family = node.op.family
         if family is Family.LEAF:
             return self.text.constant(node.attrs["value"].array, node.dtype)
@@ -122,8 +122,12 @@ class Evaluator:
             home = home.parent
         return home
 
-    def _load(self, node: Node, place: Place, at: Index, index: Index, scope: Scope) -> str:
-        shape = node.shape if len(at) == len(node.shape) else self.text.schedule.buffers[place.number][1]
+    def _load(self, node: Node, place: Place, scratch: Index | None, index: Index, scope: Scope) -> str:
+        """The element in the node's place, or the one at an index of its own in a row of scratch."""
+        if scratch is None:
+            at, shape = index, node.shape
+        else:
+            at, shape = scratch, self.text.schedule.buffers[place.number][1]
         position = offset(at, shape)
         axes = set().union(*(loop_axes(i) for i in at))
         text = self.text.load(place, node.dtype, self.text.dim(position))

@@ -127,6 +127,8 @@ class Form:
     def _kept(self) -> dict[Node, tuple[Place, bool]]:
         """Expensive values that a later sweep wants again: where they are stored, in scratch if nowhere else."""
         found: dict[Node, tuple[Place, bool]] = {}
+        if not self.row_set:  # there is one sweep
+            return found
         placed = dict(reversed(self.step.stores))
         for root in self.group.members:
             for node in self._inside(root):
@@ -203,5 +205,5 @@ class Form:
         operands = {self.text.schedule.place[view.base] for view in (product.a, product.b)}
         if isinstance(self.domain[1], Poly) or any(place in operands for _, place in self.step.stores):
             return False
-        reads = (r for m in self.group.members for r in loads(m, self.is_loaded) if r.node is product.node)
+        reads = (r for m in self.group.members for r in loads(m, self.is_loaded, self.made) if r.node is product.node)
         return all(not r.guarded and r.index[0] == canonical(self.domain)[0] for r in reads)

@@ -87,8 +87,16 @@ class Product:
                 rows = ("lo", "hi")
                 top.lines += [f"lo = chunk * {kernel.block}", f"hi = least(lo + {kernel.block}, {dim(self.rows.size)})"]
             self.emit_rows(top, rows)
+        if len(self.step.stores) > 1:
+            self._copy()
+
+    def _copy(self) -> None:
+        """Print the phase that copies the result to the other places where it belongs, once all chunks have made it."""
+        self.text.may_join = False
+        size = product(self.node.shape)
+        with self.text.phase("copy", 1, 0, size * self.size * 2) as top:
             for _, other in self.step.stores[1:]:
-                self.text.copy(top, self.step.stores[0][1], other, self.node.dtype, product(self.node.shape))
+                self.text.copy(top, self.step.stores[0][1], other, self.node.dtype, size)
 
     def emit_rows(self, top: Scope, rows: tuple[str, str]) -> None:
         """Print the product of a range of rows."""

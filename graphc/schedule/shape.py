@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 
 from graphc.graph import Node
 from graphc.op import Family
@@ -21,7 +21,8 @@ def is_flat(group: Group, loaded: Callable[[Node], bool]) -> bool:
         return True
     if any(domain_of(m) != group.domain for m in group.members if not loaded(m)):
         return False
-    return all(_sweeps(r, group) for m in group.members for r in loads(m, loaded))
+    made = set(group.members)
+    return all(_sweeps(r, group) for m in group.members for r in loads(m, loaded, made))
 
 
 def _sweeps(read: Read, group: Group) -> bool:
@@ -33,15 +34,15 @@ def _sweeps(read: Read, group: Group) -> bool:
     return swept and read.node.op.family is not Family.INDEX
 
 
-def loads(member: Node, loaded: Callable[[Node], bool]) -> Iterator[Read]:
-    """The reads at which evaluating a member ends; those of other members are judged on their own."""
+def loads(member: Node, loaded: Callable[[Node], bool], made: Container[Node]) -> Iterator[Read]:
+    """The reads at which evaluating a member ends; other members, which are read where they are made, have their own."""
     if loaded(member):
         yield Read(member, canonical(member.shape))
         return
     stack, seen = list(reads_of(member)), set()
     while stack:
         read = stack.pop()
-        if read in seen:
+        if read in seen or (read.node in made and not loaded(read.node)):
             continue
         seen.add(read)
         family = read.node.op.family

@@ -63,7 +63,7 @@ class Simulation:
         shapes = [tuple(evaluate(d, sizes) for d in slot.shape) for slot in p.outputs]
         memory = Memory()
         words = [0] * p.words
-        frame = memory.add(Region("the frame", 0))
+        frame = memory.add(_filled("the frame", np.zeros(8)))
         given = [(f"x{k}", a) for k, a in enumerate(inputs)]
         outputs = [
             Region(f"y{k}", int(np.prod(s)) * slot.dtype.size)
