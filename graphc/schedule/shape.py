@@ -35,7 +35,7 @@ def _sweeps(read: Read, group: Group) -> bool:
 
 
 def loads(member: Node, loaded: Callable[[Node], bool], made: Container[Node]) -> Iterator[Read]:
-    """The reads at which evaluating a member ends; other members, which are read where they are made, have their own."""
+    """The reads at which evaluating a member ends; other members are read where they are made, and have their own."""
     if loaded(member):
         yield Read(member, canonical(member.shape))
         return

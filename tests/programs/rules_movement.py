@@ -95,8 +95,8 @@ def dimension(g: Grower) -> None:
     symbols = list(g.sizes)
     d = g.length(g.choose(symbols))
     texts = [
-        f"0.5 * {d} * {x}", f"{x} / ({d} + 1)", f"{d} - {x}", f"({d} + 0.5) * {x}", f"{x} * (1 / ({d} + 1))", f"{x} + {d}",
-        f"{d} * {x}",
+        f"0.5 * {d} * {x}", f"{x} / ({d} + 1)", f"{d} - {x}", f"({d} + 0.5) * {x}", f"{x} * (1 / ({d} + 1))",
+        f"{x} + {d}", f"{d} * {x}",
         f"gc.maximum({x}, {d})", f"gc.where({x} > {d}, {x}, {d} * 0.25)", f"{x} - 2 * {d}", f"gc.sum({x}) / {x}.size",
         f"-0.5 * {d} * gc.log({within(g, x, 0.5, 2.0)})", f"({d} + 1) * {x}", f"{d} ** 2 * {x}", f"{x} * ({d} // 2)",
     ]  # fmt: skip

@@ -22,7 +22,7 @@ from graphc.runtime.arguments import symbol_sizes
 from graphc.runtime.workspace import check_constraints
 
 from .intrinsics import namespace
-from .memory import Fault, Memory, Region
+from .memory import GIVEN, Fault, Memory, Region
 
 Values = np.ndarray[Any, Any]
 STACK = 16  # blocks of 8 kB that one thread's stack bears in one function
@@ -63,7 +63,9 @@ class Simulation:
         shapes = [tuple(evaluate(d, sizes) for d in slot.shape) for slot in p.outputs]
         memory = Memory()
         words = [0] * p.words
-        frame = memory.add(_filled("the frame", np.zeros(8)))
+        words_of_status = Region("the frame", 64)
+        words_of_status.clear(64, GIVEN)
+        frame = memory.add(words_of_status)
         given = [(f"x{k}", a) for k, a in enumerate(inputs)]
         outputs = [
             Region(f"y{k}", int(np.prod(s)) * slot.dtype.size)

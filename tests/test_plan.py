@@ -1,0 +1,68 @@
+"""The plan of typical steps: which phases run, what is written in place, which buffers lie between.
+
+An output more may turn an update in place into a buffer and a commit.  That is right, and slower: it must be seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+import graphc as gc
+from graphc.codegen.program import Program
+from graphc.compile import _printed, _unit
+
+
+def plan(inputs: Any, outputs: Any, updates: Mapping[Any, Any]) -> tuple[list[str], int]:
+    """Titles of the phases, and how many buffers take memory."""
+    program: Program = _printed(_unit(inputs, outputs, updates, gc.Options(), "step"))
+    return [p.title for p in program.phases], sum(b.nbytes != 0 for b in program.buffers)
+
+
+def linear() -> tuple[list[gc.Node], gc.Node, gc.Node, gc.Node]:
+    x, t = gc.input("x", ("n", 5)), gc.input("t", ("n",))
+    w = gc.parameter("w", np.zeros(5))
+    loss = gc.mean((x @ w - t) ** 2)
+    return [x, t], loss, w, gc.grad(loss, w)
+
+
+_FORWARD = ["multiply, sum, subtract, add", "combine sum", "divide", "product i,ik->k"]
+
+
+def test_a_gradient_step_is_written_in_place() -> None:
+    inputs, loss, w, g = linear()
+    assert plan(inputs, loss, {w: w - 0.1 * g}) == ([*_FORWARD, "subtract"], 4)
+
+
+def test_an_output_that_is_the_new_value_is_stored_beside_it() -> None:
+    inputs, loss, w, g = linear()
+    assert plan(inputs, (loss, w - 0.1 * g), {w: w - 0.1 * g}) == ([*_FORWARD, "subtract"], 4)
+
+
+def test_an_output_that_is_the_old_value_is_copied_before() -> None:
+    inputs, loss, w, g = linear()
+    assert plan(inputs, (loss, w), {w: w - 0.1 * g}) == ([*_FORWARD, "parameter", "subtract"], 4)
+
+
+def test_an_output_that_reads_the_old_value_elsewhere_has_the_new_one_wait() -> None:
+    inputs, loss, w, g = linear()
+    new = w - 0.1 * g
+    titles, buffers = plan(inputs, (loss, new * w[::-1]), {w: new})
+    assert titles == [*_FORWARD, "subtract, multiply", "subtract"]  # the last one is the commit
+    assert buffers == 4  # the new value takes the place of the gradient
+
+
+def test_momentum_is_one_nest() -> None:
+    inputs, loss, w, g = linear()
+    v = gc.parameter("v", np.zeros(5))
+    velocity = 0.9 * v - 0.1 * g
+    assert plan(inputs, loss, {v: velocity, w: w + velocity}) == ([*_FORWARD, "subtract, add"], 4)
+
+
+def test_a_counter_waits_beside_outputs_alone() -> None:
+    """An output's phases must be free of writes, so that a call without updates can run them alone."""
+    x, s = gc.input("x", ("n",)), gc.parameter("s", 0.0)
+    assert plan([x], gc.sum(x), {s: s + 1.0}) == (["sum", "combine sum", "add"], 1)
+    assert plan([x], s + 1.0, {s: s + 1.0}) == (["add", "add"], 1)
