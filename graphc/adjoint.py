@@ -9,9 +9,11 @@ or NaN where c is false is never multiplied by 0.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import takewhile
 from typing import Any
 
 from graphc.declare import BUILDER, FUNCTIONS, astype, constant
@@ -119,18 +121,20 @@ def _walk(y: Node, targets: Sequence[Node], seed: Node) -> dict[Node, Node]:
 def _sum(parts: Sequence[Node]) -> Node:
     """The sum of cotangents; guards that all of them share stay outside.
 
-    Where the guards differ, the sum is 0 unless one of them holds, and says so: it is guarded by that.
+    Where the guards differ, the sum is 0 unless those of one part hold, and says so: it is guarded by that.
     """
-    guards, terms = _share_guards(parts)
-    total = terms[0]
-    for term in terms[1:]:
-        total = total + term
-    return _guarded(total, guards or _any_of([_peel(p)[0] for p in parts]))
+    peeled = [_peel(p) for p in parts]
+    every = [guards for guards, _ in peeled]
+    shared = tuple(g[0] for g in takewhile(lambda same: all(s == same[0] for s in same), zip(*every, strict=False)))
+    rest = [guards[len(shared) :] for guards in every]
+    total = reduce(operator.add, (_guarded(inner, own) for (_, inner), own in zip(peeled, rest, strict=True)))
+    return _guarded(total, shared + _any_of(rest))
 
 
 def _any_of(alternatives: Sequence[tuple[_Guard, ...]]) -> tuple[_Guard, ...]:
-    """One guard that holds where all guards of one of the alternatives do; none if one has no guards."""
-    if not all(alternatives):
+    """One guard that holds where all guards of one of the alternatives do; none if that is everywhere."""
+    alone = {(g[0].condition, g[0].truth) for g in alternatives if len(g) == 1}
+    if not all(alternatives) or any((condition, not truth) in alone for condition, truth in alone):
         return ()
     some = reduce(FUNCTIONS["logical_or"], (reduce(FUNCTIONS["logical_and"], map(_holds, g)) for g in alternatives))
     return (_Guard(some, True),)
