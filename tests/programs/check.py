@@ -33,7 +33,7 @@ from .simulate import Simulation, small_borders
 
 _compile = importlib.import_module("graphc.compile")
 LARGEST = 300_000  # elements of a value that machine code is tried on
-SECONDS = 3  # for one stage of one program
+SECONDS = 5  # of the processor, for one stage of one program
 
 
 _FIXED_SLICE = re.compile(r"\[[^\]]*:-?[12]\b|\[[^\]]*-?[12]:")
@@ -48,13 +48,13 @@ def limited(seconds: float = SECONDS) -> Iterator[None]:
     def late(*_: Any) -> None:
         raise Late
 
-    before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = signal.signal(signal.SIGPROF, late)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def declared(program: Program) -> dict[str, Any]:

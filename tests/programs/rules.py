@@ -9,7 +9,7 @@ import numpy as np
 
 from graphc.op import REGISTRY, Array, Family, Op
 
-from .draw import Grower, Reject
+from .draw import INTEGERS, Grower, Reject
 from .evaluate import UNKNOWN
 
 RULES: dict[str, Callable[[Grower], Any]] = {}
@@ -123,7 +123,11 @@ def arithmetic(g: Grower) -> None:
 @rule
 def exact(g: Grower) -> None:
     """Ops whose results are exact, nested: signs of zero, infinities and integers of all dtypes can be compared."""
-    g.add(_exact(g, 3, g.named("fiub" if g.chance(0.2) else "fiu")), large=True)
+    x = g.named("fiub" if g.chance(0.2) else "fiu")
+    text = _exact(g, 3, x)
+    if g.dtype_of(x)[0] in "iu" and g.chance(0.2):
+        text = f'{text}.astype("{g.choose((*INTEGERS, "float64", "bool"))}")'
+    g.add(text, large=True)
 
 
 def _exact(g: Grower, depth: int, x: str) -> str:
