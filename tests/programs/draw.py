@@ -225,7 +225,8 @@ class Grower:
         Often there are few, since what shares a nest with others may be printed otherwise than alone.
         """
         made = [n for n in self.pool if n not in {leaf.name for leaf in self.leaves}] or self.pool
-        count = self.below(3) if self.chance(0.4) else self.below(self.profile.outputs + 1)
+        most = self.profile.outputs
+        count = self.below(3) if most < 20 and self.chance(0.4) else most
         outputs = [self.choose(made) for _ in range(count)] + made[-1:]
         if self.chance(0.25):
             outputs.append(self.choose(outputs))
