@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from random_graphs import random_program
+from programs.check import graph_of
+from programs.profiles import profile_of, random_program
 from support_ops import sin_cos
 
 import graphc as gc
@@ -35,7 +36,7 @@ def compare(step: Pass | None, before: Graph, after: Graph, arrays: Any, units: 
                 f"{what}: a zero changed its sign"
             )
         elif a.size:
-            bound = units * np.finfo(a.dtype).eps * max(1.0, float(np.nanmax(np.abs(a))))
+            bound = units * np.finfo(a.dtype).eps * float(np.max(np.abs(a[np.isfinite(a)]), initial=1.0))
             np.testing.assert_allclose(b, a, rtol=0, atol=bound, err_msg=f"{what}, output {k}")
 
 
@@ -337,29 +338,25 @@ def test_the_order_of_operands_does_not_depend_on_the_process() -> None:
 UNITS = 2**12  # exp and log of an operand that differs in its last bits; a wrong rule is off by far more
 
 
-@pytest.mark.parametrize("seed", range(100))
+@pytest.mark.parametrize("seed", [s for s in range(200) if profile_of(s) not in ("stray", "chain")])
 def test_random_programs_keep_their_values_and_gradients(seed: int) -> None:
-    program = random_program(seed)
-    for graph in (program.graph(), program.gradients()):
-        optimised, _ = run_pipeline(
-            graph, check=lambda step, before, after: compare(step, before, after, program.values, UNITS)
-        )
-        compare(None, graph, optimised, program.values, UNITS)
-        again, records = run_pipeline(optimised)
-        assert not any(r["rules"] for r in records), "the pipeline has a normal form"
-        assert all(p is q for p, q in zip(again.outputs, optimised.outputs, strict=True))
+    graph, values = graph_of(random_program(seed))
+    units = 0 if profile_of(seed) == "exact" else UNITS
+    optimised, _ = run_pipeline(graph, check=lambda step, before, after: compare(step, before, after, values, units))
+    compare(None, graph, optimised, values, units)
+    again, records = run_pipeline(optimised)
+    assert not any(r["rules"] for r in records), "the pipeline has a normal form"
+    assert all(p is q for p, q in zip(again.outputs, optimised.outputs, strict=True))
 
 
 def test_random_programs_are_worth_running() -> None:
-    programs = [random_program(seed) for seed in range(100)]
-    graphs = [p.graph() for p in programs]
+    graphs = [
+        graph_of(random_program(seed))[0] for seed in range(100) if profile_of(seed) not in ("stray", "dimensions")
+    ]
     used = Counter(n.op.name for g in graphs for n in g.nodes)
-    assert len(used) >= 50, "most of the registry's primitives are met"
-    assert sum(len(g.nodes) for g in graphs) >= 2500
+    assert len(used) >= 60, "most of the registry's primitives are met"
     shapes = {n.shape for g in graphs for n in g.nodes if len(n.types) == 1}
     assert any(0 in s for s in shapes), "some arrays are empty"
     assert any(not isinstance(d, int) for s in shapes for d in s)
     assert any(len(set(n.operands)) < len(n.operands) for g in graphs for n in g.nodes), "x * x"
     assert any(len(u) > 1 for g in graphs for n, u in g.users.items() if n.operands), "diamonds"
-    nonzero = [any(np.any(v) for v in interpret(p.gradients(), p.values)[1:]) for p in programs]
-    assert sum(nonzero) >= 90

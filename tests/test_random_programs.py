@@ -14,6 +14,7 @@ import pytest
 from programs.check import check, declared, text_of
 from programs.draw import pruned
 from programs.evaluate import evaluate
+from programs.intrinsics import PLAIN
 from programs.memory import Fault
 from programs.profiles import PROFILES, profile_of, random_program
 from programs.program import Leaf, Line, Program
@@ -21,6 +22,7 @@ from programs.shrink import shrink
 from programs.simulate import Simulation
 
 import graphc as gc
+from graphc.codegen.namespace import _plain_names
 from graphc.codegen.program import Phase, Slot
 from graphc.codegen.program import Program as Kernels
 from graphc.types import float64
@@ -136,6 +138,11 @@ def test_memory_is_watched(kind: str, chunks: int, lines: list[str]) -> None:
     with pytest.raises(Fault) as caught:
         Simulation(_kernels(*lines, chunks=chunks)).run([np.arange(3.0)], [])
     assert caught.value.kind == kind
+
+
+def test_every_intrinsic_has_a_python_body() -> None:
+    bound = {"word", "checked", "clear"}  # to the memory of a run
+    assert set(_plain_names()) <= set(PLAIN) | bound
 
 
 def test_text_runs_as_python() -> None:

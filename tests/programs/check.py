@@ -22,7 +22,7 @@ import numpy as np
 import graphc as gc
 from graphc.dims import evaluate as evaluate_dim
 from graphc.errors import DeclarationError, InputError
-from graphc.graph import Node
+from graphc.graph import Graph, Node
 
 from . import draw
 from .compare import Comparison, Finding
@@ -33,7 +33,7 @@ from .simulate import Simulation, small_borders
 
 _compile = importlib.import_module("graphc.compile")
 LARGEST = 300_000  # elements of a value that machine code is tried on
-SECONDS = 3  # for one stage of one program
+SECONDS = 5  # of the processor, for one stage of one program
 
 
 _FIXED_SLICE = re.compile(r"\[[^\]]*:-?[12]\b|\[[^\]]*-?[12]:")
@@ -48,13 +48,13 @@ def limited(seconds: float = SECONDS) -> Iterator[None]:
     def late(*_: Any) -> None:
         raise Late
 
-    before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = signal.signal(signal.SIGPROF, late)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def declared(program: Program) -> dict[str, Any]:
@@ -62,6 +62,16 @@ def declared(program: Program) -> dict[str, Any]:
     names: dict[str, Any] = {"gc": gc, "np": np, "repeat": repeat}
     exec(compile(program.declaration(), f"program {program.seed}", "exec"), names)
     return names
+
+
+def graph_of(program: Program) -> tuple[Graph, list[Values]]:
+    """Outputs and new values as a graph, with values of its inputs; its parameters have theirs."""
+    names, values = declared(program), program.values(program.sizes)
+    roots = (*program.outputs, *(v for _, v in program.updates))
+    graph = Graph(tuple(names[n] for n in roots), tuple(names[leaf.name] for leaf in program.inputs))
+    for node in graph.leaves("parameter"):
+        node.attrs["state"].array[...] = values[str(node.name)]
+    return graph, [values[leaf.name] for leaf in program.inputs]
 
 
 def check(program: Program, machine: bool | None = None) -> list[Finding]:

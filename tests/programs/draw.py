@@ -25,7 +25,7 @@ from .program import Leaf, Line, Program, Sizes
 LARGEST = 50.0
 _LITERALS = (2, 3, 4, 5, 7, 2, 3, 3, 2, 3, 1, 1, 0, 8, 9, 17)
 _RANKS = (0, 1, 1, 1, 2, 2, 2, 2, 2, 3, 3, 3, 4, 4, 5)
-_INTEGERS = ("int64", "int64", "int32", "int16", "int8", "uint8", "uint16", "uint32", "uint64")
+INTEGERS = ("int64", "int64", "int32", "int16", "int8", "uint8", "uint16", "uint32", "uint64")
 
 
 class Reject(Exception):
@@ -113,7 +113,7 @@ class Grower:
             return self.leaf(shape, self.dtype, self.profile.draws, parameter)
         if kind == "b":
             return self.leaf(shape, "bool", parameter=parameter)
-        return self.leaf(shape, self.choose(_INTEGERS), "whole" if self.profile.finite else "wide", parameter)
+        return self.leaf(shape, self.choose(INTEGERS), "whole" if self.profile.finite else "wide", parameter)
 
     def dtype_of(self, name: str) -> str:
         return str(self.nodes[name].dtype)
@@ -225,7 +225,8 @@ class Grower:
         Often there are few, since what shares a nest with others may be printed otherwise than alone.
         """
         made = [n for n in self.pool if n not in {leaf.name for leaf in self.leaves}] or self.pool
-        count = self.below(3) if self.chance(0.4) else self.below(self.profile.outputs + 1)
+        most = self.profile.outputs
+        count = self.below(3) if most < 20 and self.chance(0.4) else most
         outputs = [self.choose(made) for _ in range(count)] + made[-1:]
         if self.chance(0.25):
             outputs.append(self.choose(outputs))

@@ -23,7 +23,7 @@ _SUFFIX = r"(?P<code>f\d)_(?P<rows>\d+)x(?P<columns>\d+)"
 
 def namespace(text: str, memory: Memory, status: list[int], word: Callable[[int, int], int]) -> dict[str, Any]:
     """What the names that `text` uses stand for; `status` is where a failed check leaves its traces."""
-    known = {**_PLAIN, "word": word, "checked": _checked(status), "clear": _clear(memory)}
+    known = {**PLAIN, "word": word, "checked": _checked(status), "clear": _clear(memory)}
     found = {}
     for name in set(_NAME.findall(text)):
         value = known[name] if name in known else _made(name, memory)
@@ -244,7 +244,7 @@ _UFUNCS = (
     "isnan", "isinf", "isfinite", "fabs",
 )  # fmt: skip
 _ARCS = {f"a{name}": getattr(np, f"arc{name}") for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh", "tan2")}
-_PLAIN: dict[str, Any] = {
+PLAIN: dict[str, Any] = {
     **{name: getattr(np, name) for name in _UFUNCS},
     **_ARCS,
     **{dtype.name: dtype.type for dtype in DTYPES.values() if dtype.kind != "b"},

@@ -9,7 +9,7 @@ import numpy as np
 
 from graphc.op import REGISTRY, Array, Family, Op
 
-from .draw import Grower, Reject
+from .draw import INTEGERS, Grower, Reject
 from .evaluate import UNKNOWN
 
 RULES: dict[str, Callable[[Grower], Any]] = {}
@@ -77,12 +77,12 @@ def within(g: Grower, name: str, low: float, high: float) -> str:
 def fitting(g: Grower, name: str, kinds: str = "f") -> str:
     """A second operand: of the same shape, of one that broadcasts, or fresh."""
     draw = g.rng.random()
-    if draw < 0.15:
+    if draw < 0.12:
         return name
-    if draw < 0.6:
+    if draw < 0.5:
         return g.named(kinds)
     dims = g.dims(name)
-    if draw < 0.8:  # an axis less, or of length 1
+    if draw < 0.68:  # an axis less, or of length 1
         dims = [1 if g.chance(0.3) else d for d in dims][g.below(2) :]
     elif draw < 0.9 and g.sizes:  # the same sizes by other symbols
         dims = [g.choose([s for s, n in g.sizes.items() if n == g.sized(d)] or [d]) for d in dims]
@@ -123,7 +123,11 @@ def arithmetic(g: Grower) -> None:
 @rule
 def exact(g: Grower) -> None:
     """Ops whose results are exact, nested: signs of zero, infinities and integers of all dtypes can be compared."""
-    g.add(_exact(g, 3, g.named("fiub" if g.chance(0.2) else "fiu")), large=True)
+    x = g.named("fiub" if g.chance(0.2) else "fiu")
+    text = _exact(g, 3, x)
+    if g.dtype_of(x)[0] in "iu" and g.chance(0.2):
+        text = f'{text}.astype("{g.choose((*INTEGERS, "float64", "bool"))}")'
+    g.add(text, large=True)
 
 
 def _exact(g: Grower, depth: int, x: str) -> str:
@@ -166,8 +170,9 @@ def _exact(g: Grower, depth: int, x: str) -> str:
 def choice(g: Grower) -> None:
     x = g.named("f")
     y = fitting(g, x)
-    c = g.choose([g.named("b")] if g.chance(0.4) else [f"{x} > {y}", f"{x} <= 0.5", f"gc.logical_not({x} < 0.0)"])
-    g.add(f"gc.where({c}, {x}, {g.choose((y, '0.0', '1.0'))})")
+    conditions = [f"{x} > {y}", f"{x} <= 0.5", f"gc.logical_not({x} < 0.0)", f"gc.logical_not({y} < {x})"]
+    c = g.choose([g.named("b")] if g.chance(0.4) else conditions)
+    g.add(f"gc.where({c}, {x}, {g.choose((y, y, '0.0', '1.0'))})")
 
 
 @rule

@@ -94,10 +94,10 @@ def gather(g: Grower) -> None:
         places = g.leaf([g.choose(g.palette) for _ in range(1 + (g.below(3) == 0))], dtype, draws)
     texts = [f"gc.take({source}, {places}, axis={axis})"] * 2
     texts += [f"{source}[{places}]"] if axis == 0 else []
-    shape = [g.choose(g.palette) if k == axis else g.choose((d, 1)) for k, d in enumerate(moved_dims)]
-    if source == x or "pad" not in source:
-        along = g.leaf(shape, "int64", draws)
-        texts += [f"gc.take_along_axis({source}, {along}, axis={axis})"] * 2
+    padded = source.startswith("gc.pad")
+    shape = [g.choose(g.palette) if k == axis else 1 if padded else g.choose((d, 1)) for k, d in enumerate(moved_dims)]
+    along = g.leaf(shape, "int64", draws)
+    texts += [f"gc.take_along_axis({source}, {along}, axis={axis})"] * 2
     g.add(g.choose(texts))
 
 
