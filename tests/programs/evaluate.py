@@ -66,6 +66,16 @@ def _take_along(x: Any, i: Any, axis: int = -1) -> Values:
     return np.take_along_axis(np.broadcast_to(x, whole), np.broadcast_to(i, shape), axis)
 
 
+def _of_floats(function: Any) -> Any:
+    """A float function, which takes integers and bool in float64 where NumPy takes short ones in float16."""
+
+    def call(*operands: Any) -> Any:
+        whole = np.result_type(*operands).kind not in "f"
+        return function(*(np.asarray(x, np.float64) for x in operands)) if whole else function(*operands)
+
+    return call
+
+
 def _expand(x: Any, axis: int = 0) -> Values:
     return np.expand_dims(x, axis)
 
@@ -90,40 +100,22 @@ NAMESPACE = SimpleNamespace(
         name: getattr(np, name)
         for name in [
             "abs",
-            "acos",
-            "acosh",
             "add",
-            "asin",
-            "asinh",
             "astype",
-            "atan",
-            "atan2",
-            "atanh",
             "broadcast_to",
-            "cbrt",
             "ceil",
             "concat",
-            "cos",
-            "cosh",
             "divide",
             "equal",
-            "exp",
-            "exp2",
-            "expm1",
             "flip",
             "floor",
             "greater",
             "greater_equal",
-            "hypot",
             "isfinite",
             "isinf",
             "isnan",
             "less",
             "less_equal",
-            "log",
-            "log10",
-            "log1p",
-            "log2",
             "logical_and",
             "logical_not",
             "logical_or",
@@ -149,17 +141,12 @@ NAMESPACE = SimpleNamespace(
             "reshape",
             "round",
             "sign",
-            "sin",
-            "sinh",
-            "sqrt",
             "squeeze",
             "stack",
             "std",
             "subtract",
             "sum",
             "take",
-            "tan",
-            "tanh",
             "tensordot",
             "trunc",
             "var",
@@ -175,6 +162,10 @@ NAMESPACE = SimpleNamespace(
             "einsum",
             "clip",
         ]
+    },
+    **{
+        name: _of_floats(getattr(np, name))
+        for name in ["acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "cos", "cosh", "exp", "exp2", "expm1", "hypot", "log", "log10", "log1p", "log2", "sin", "sinh", "sqrt", "tan", "tanh"]
     },
     constant=lambda value, dtype=None: np.asarray(value, dtype),
     relu=lambda x: np.maximum(x, np.zeros((), np.asarray(x).dtype)),
