@@ -11,7 +11,6 @@ import struct
 import sys
 from collections.abc import Callable
 from functools import cache as cache_forever
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ import numpy as np
 from graphc.runtime import cache
 from graphc.runtime import layout as at
 from graphc.runtime.native import Native, compile_module
+from graphc.runtime.once import once
 from graphc.runtime.workspace import Words, address
 
 _FUNCTIONS = ("entry", "execute", "steps", "give", "take", "remember")
@@ -36,7 +36,7 @@ class _Method(ctypes.Structure):  # PyMethodDef
     )
 
 
-@lru_cache(maxsize=1)
+@once
 def driver() -> Native:
     """The driver of this process; builtins hold addresses in it, so it stays."""
     return load_driver()
@@ -69,12 +69,12 @@ def make_builtin(descriptor: Words) -> Callable[..., Any]:
     return builtin
 
 
-@lru_cache(maxsize=1)
+@once
 def _method() -> _Method:
     return _Method(b"graphc", driver()["entry"], _FASTCALL, None)
 
 
-@lru_cache(maxsize=1)
+@once
 def api_table() -> Words:
     """The addresses of the C functions and objects that the driver uses."""
     numpy = _numpy_table()
@@ -104,7 +104,7 @@ def _numpy_table() -> Any:
     return ctypes.cast(pointer(capsule, None), ctypes.POINTER(ctypes.c_void_p))
 
 
-@lru_cache(maxsize=1)
+@once
 def supported() -> bool:
     """Whether CPython's and NumPy's objects look as the driver assumes, and a GIL guards its words."""
     if sys.implementation.name != "cpython" or struct.calcsize("P") != 8 or sys.byteorder != "little":

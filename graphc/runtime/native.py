@@ -11,7 +11,6 @@ import contextlib
 import gc
 import itertools
 import linecache
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from types import FunctionType, ModuleType
@@ -19,9 +18,10 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
+from graphc.runtime.once import once
+
 _PREFIX = "graphc_"  # no function of a text may meet a name of the C library
 _counter = itertools.count()
-_lock = threading.Lock()
 
 # Called with C's convention; the inner function has Numba's: a place for the result, one for an exception.
 _WRAPPER = """
@@ -205,7 +205,7 @@ def _numba_config() -> Any:
     return config
 
 
-@lru_cache(maxsize=1)
+@once
 def _linker() -> Any:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
@@ -220,8 +220,7 @@ class Native:
         symbols = {name: _PREFIX + name for name in names}
         for symbol in symbols.values():
             builder.export_symbol(symbol)
-        with _lock:
-            self._library = builder.link(_linker(), f"graphc{next(_counter)}")
+        self._library = builder.link(_linker(), f"graphc{next(_counter)}")
         self._addresses: dict[str, int] = {name: self._library[symbol] for name, symbol in symbols.items()}
 
     def __getitem__(self, name: str) -> int:
