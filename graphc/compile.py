@@ -14,7 +14,7 @@ from graphc.line import users_line
 from graphc.passes import run_pipeline
 from graphc.runtime import cache
 from graphc.runtime.function import CompiledFunction
-from graphc.runtime.native import Native
+from graphc.runtime.native import Native, check_compiler, compiling
 from graphc.runtime.structure import Skeleton, flatten
 from graphc.types import Constraint, shape_text
 
@@ -105,7 +105,9 @@ def _compile(unit: _Unit) -> CompiledFunction:
     entry = cache.load(key) if unit.options.cache else None
     hit = entry is not None
     if entry is None:
-        entry = _translate(unit, key)
+        check_compiler()
+        with compiling:
+            entry = _translate(unit, key)
         if unit.options.cache:
             cache.store(key, entry)
     from graphc.codegen.program import Program

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 import warnings
 
 import numpy as np
@@ -47,7 +48,8 @@ def finish(work):
             work()
             code = 0
         except BaseException as error:
-            print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            traceback.print_exception(error)
+            sys.stderr.flush()
     os._exit(code)
 
 
@@ -117,6 +119,287 @@ def first_uses(starts):
                     child(work)  # fills the cache
                 counts[child(work)] += 1
     report(counts)
+
+
+# Interrupts and handlers
+
+
+class Interrupt(Exception):
+    """What a signal handler raises."""
+
+
+def _raise(number, frame):
+    raise Interrupt
+
+
+def soon():
+    """A signal within the next 150 microseconds."""
+    signal.setitimer(signal.ITIMER_REAL, random.choice((2e-6, 10e-6, 30e-6, 70e-6, 150e-6)))
+
+
+def _uses():
+    """What threads and handlers do to a parameter: calls of 40 and of 1 microseconds, a run, a read, a write."""
+    w, step = learner()
+    v = gc.parameter("v", np.zeros(4))
+    x = gc.input("x", ("n",))
+    small = gc.compile([x], gc.sum(v) + gc.sum(x), updates={v: v + 1.0})
+    checked = gc.compile([x], gc.sum(gc.take(x, gc.astype(gc.sum(v) * 0.0, "int64") + gc.sum(gc.astype(x, "int64")))))
+
+    def fail():
+        with contextlib.suppress(gc.InputError):
+            checked(np.full(3, 9.0))
+
+    step(np.ones(2)), small(np.ones(2)), fail()
+    return (
+        lambda: check_whole(w.value),
+        lambda: check_whole(v.value),
+        lambda: w.assign(np.full(SIZE, 3.0)),
+        lambda: step(np.ones(2)),
+        lambda: small(np.ones(2)),
+        lambda: step.run(x=np.ones(20), batch_size=2),
+        lambda: small([1.0, 2.0, 3.0]),
+        fail,
+    ), (step, small, checked)
+
+
+def _all_is_free(uses, functions, owned):
+    """Whether another thread can do everything, and no workspace is lost."""
+    with contextlib.suppress(ValueError):
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(SECONDS)
+    thread = threading.Thread(target=lambda: [use() for use in uses])
+    thread.start()
+    thread.join()
+    signal.alarm(0)
+    for f, before in zip(functions, owned, strict=True):
+        assert f.stats["workspace"] <= 8 * before, f"{f.stats['workspace']} bytes of workspaces, where {before} were"
+
+
+def interrupts(count):
+    """A signal handler raises at random moments of everything that a parameter takes part in."""
+    uses, functions = _uses()
+    owned = [f.stats["workspace"] for f in functions]
+    signal.signal(signal.SIGALRM, _raise)
+    interrupted = tries = 0
+    while interrupted < count:
+        tries += 1
+        try:
+            soon()
+            uses[tries % len(uses)]()
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        except Interrupt:
+            interrupted += 1
+    _all_is_free(uses, functions, owned)
+    print(f"{interrupted} of {tries} interrupted,", end=" ")
+    report({"good": 1})
+
+
+def handler_uses(count):
+    """A signal handler does all that its thread may be about to do, while another thread does it too."""
+    uses, functions = _uses()
+    owned = [f.stats["workspace"] for f in functions]
+    handled, stop = collections.Counter(), threading.Event()
+
+    def handle(number, frame):
+        handled["handled"] += 1
+        uses[handled["handled"] % len(uses)]()
+
+    def other():
+        while not stop.is_set():
+            for use in uses:
+                use()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    signal.signal(signal.SIGALRM, handle)
+    while handled["handled"] < count:
+        for use in uses:
+            soon()
+            use()
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    stop.set()
+    thread.join()
+    _all_is_free(uses, functions, owned)
+    print(f"{handled['handled']} handled,", end=" ")
+    report({"good": 1})
+
+
+def finalizers(count):
+    """Objects in cycles read, write and call when they are collected, which may be at any moment."""
+    uses, functions = _uses()
+    owned = [f.stats["workspace"] for f in functions]
+    ended = collections.Counter()
+
+    class Cycle:
+        def __init__(self):
+            self.self = self
+
+        def __del__(self):
+            ended["ended"] += 1
+            uses[ended["ended"] % len(uses)]()
+
+    garbage.set_threshold(7)
+
+    def work():
+        while ended["ended"] < count:
+            for use in uses:
+                Cycle()
+                use()
+
+    in_threads(work, work)
+    garbage.set_threshold(700)
+    _all_is_free(uses, functions, owned)
+    print(f"{ended['ended']} ended,", end=" ")
+    report({"good": 1})
+
+
+# Forks
+
+
+def _check_child(w, step, fresh):
+    before = w.value
+    check_whole(before)
+    assert step(np.ones(2)) == before.sum()
+    check_whole(w.value)
+    assert w.value[0] == before[0] + 1
+    if fresh:
+        x = gc.input("x", ("n",))
+        try:
+            assert gc.compile([x], gc.sum(x) * 3.0)(np.ones(3)) == 9
+        except gc.GraphcError as error:
+            assert "forked while another thread compiled" in str(error)
+
+
+def forks(count):
+    """Forks at random moments of calls, of runs, of updates from Python, and of compilations, all by other threads."""
+    (w, step), (v, other) = learner(), learner("v")
+    step(np.ones(2)), other(np.ones(2))
+    stop = threading.Event()
+    x = np.ones(40)
+
+    def again(work):
+        while not stop.is_set():
+            work()
+
+    def compile_more():
+        y = gc.input("y", ("n",))
+        gc.compile([y], gc.sum(y * random.random()), options=gc.Options(cache=False))(np.ones(3))
+        time.sleep(0.05)
+
+    works = (
+        lambda: step(np.ones(2)),
+        lambda: step.run(x=x, batch_size=2),
+        lambda: w.assign(np.full(SIZE, float(random.randrange(1000)))),
+        lambda: v.assign(w.value),
+        lambda: other.run(x=x, batch_size=2),
+        compile_more,
+    )
+    threads = [threading.Thread(target=again, args=(work,)) for work in works]
+    for t in threads:
+        t.start()
+    counts = collections.Counter()
+    for k in range(count):
+        time.sleep(random.random() * 2e-3)
+        counts[child(lambda: (_check_child(w, step, k % 4 == 0), _check_child(v, other, False)))] += 1
+    stop.set()
+    for t in threads:
+        t.join()
+    check_whole(w.value)
+    report(counts)
+
+
+def forks_in_handlers(count):
+    """A signal handler forks while its thread is in a run, and the child goes on with the run as the parent does."""
+    w, step = learner()
+    step(np.ones(2))
+    counts, parent, x = collections.Counter(), os.getpid(), np.ones(600)
+    w.assign(np.zeros(SIZE))
+    children, seen = [], [0]
+
+    def handle(number, frame):
+        if os.getpid() == parent and seen[0] < count:
+            seen[0] += 1
+            pid = os.fork()
+            if pid:
+                children.append(pid)
+            else:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+
+    signal.signal(signal.SIGALRM, handle)
+    while seen[0] < count:
+        signal.setitimer(signal.ITIMER_REAL, random.random() * 4e-3 + 1e-4)
+        before = w.value[0]
+        sums = step.run(x=x, batch_size=2)
+
+        def check(before=before, sums=sums):
+            assert sums.tolist() == [SIZE * (before + k) for k in range(300)]
+            check_whole(w.value)
+            assert w.value[0] == before + 300
+            assert step([1.0, 2.0, 3.0]) == SIZE * (before + 300)
+
+        if os.getpid() != parent:
+            finish(check)
+        check()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        w.assign(w.value - 1.0)
+        while children:
+            counts[outcome(children.pop())] += 1
+    report(counts)
+
+
+# Exits
+
+
+def exits(count):
+    """The interpreter ends while daemon threads are in calls, runs, reads, writes and compilations."""
+    counts = collections.Counter()
+    (w, step), x = learner(), np.ones(40)
+    step(np.ones(2))
+    for _ in range(count):
+        sys.stdout.flush()
+        pid = os.fork()
+        if not pid:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(SECONDS)
+            _end_with_threads(w, step, x)
+        counts[outcome(pid)] += 1
+    report(counts)
+
+
+class _Last:
+    """Reads a parameter when the interpreter is nearly gone."""
+
+    def __init__(self, w):
+        self.w, self.error = w, RuntimeError
+
+    def __del__(self):
+        try:
+            self.w.value  # noqa: B018
+        except self.error:
+            pass
+
+
+def _end_with_threads(w, step, x):
+    def again(work):
+        while True:
+            work()
+
+    def compile_more():
+        y = gc.input("y", ("n",))
+        gc.compile([y], gc.sum(y * random.random()), options=gc.Options(cache=False))(np.ones(3))
+
+    works = (
+        lambda: step(np.ones(2)),
+        lambda: step.run(x=x, batch_size=2),
+        lambda: w.assign(np.full(SIZE, float(random.randrange(1000)))),
+        lambda: w.value,
+        compile_more,
+    )
+    for work in works:
+        threading.Thread(target=again, args=(work,), daemon=True).start()
+    sys.last = _Last(w)
+    time.sleep(random.random() * 0.02)
+    sys.exit(0)
 
 
 if __name__ == "__main__":

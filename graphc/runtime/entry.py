@@ -15,13 +15,15 @@ from typing import Any
 
 import numpy as np
 
+from graphc import state
 from graphc.runtime import cache
 from graphc.runtime import layout as at
-from graphc.runtime.native import Native, compile_module
+from graphc.runtime.native import Native, check_compiler, compile_modules, compiling
 from graphc.runtime.once import once
 from graphc.runtime.workspace import Words, address
 
-_FUNCTIONS = ("entry", "execute", "steps", "give", "take", "remember")
+_FUNCTIONS = ("entry", "execute", "execute_in_turn", "steps_in_turn", "move")
+_FUNCTIONS += ("take", "offer", "disown", "remember", "forget")
 _FASTCALL = 0x0080  # METH_FASTCALL
 _PYARRAY_TYPE, _PYARRAY_NEWCOPY, _PYARRAY_NEW = 2, 85, 93  # places in NumPy's table of C functions
 _INT64 = ctypes.c_int64
@@ -39,7 +41,9 @@ class _Method(ctypes.Structure):  # PyMethodDef
 @once
 def driver() -> Native:
     """The driver of this process; builtins hold addresses in it, so it stays."""
-    return load_driver()
+    native = load_driver()
+    state.install(_function(native, "move", ctypes.PYFUNCTYPE, _INT64))
+    return native
 
 
 def load_driver() -> Native:
@@ -47,18 +51,25 @@ def load_driver() -> Native:
     key = cache.make_key("driver")
     entry = cache.load(key)
     if entry is None:
-        from graphc.runtime import driver as module
+        from graphc.runtime import driver, sharing
 
-        entry = cache.Entry("", compile_module(module))
+        check_compiler()
+        with compiling:
+            entry = cache.Entry("", compile_modules(driver, sharing))
         cache.store(key, entry)
     return Native(entry.code, _FUNCTIONS)
 
 
 @cache_forever
-def native_function(name: str, *, holds_gil: bool) -> Callable[[int, int, int], int]:
-    """A function of the driver that Python can call."""
-    kind = (ctypes.PYFUNCTYPE if holds_gil else ctypes.CFUNCTYPE)(_INT64, _INT64, _INT64, _INT64)
-    return kind(driver()[name])
+def native_function(name: str, *, holds_gil: bool = True, makes_object: bool = False) -> Callable[[int, int, int], Any]:
+    """A function of the driver that Python can call; `makes_object`: it returns a new reference."""
+    kind = ctypes.PYFUNCTYPE if holds_gil else ctypes.CFUNCTYPE
+    return _function(driver(), name, kind, ctypes.py_object if makes_object else _INT64)
+
+
+def _function(native: Native, name: str, kind: Any, result: Any) -> Callable[[int, int, int], Any]:
+    function: Callable[[int, int, int], Any] = kind(result, _INT64, _INT64, _INT64)(native[name])
+    return function
 
 
 def make_builtin(descriptor: Words) -> Callable[..., Any]:
@@ -76,24 +87,25 @@ def _method() -> _Method:
 
 @once
 def api_table() -> Words:
-    """The addresses of the C functions and objects that the driver uses."""
-    numpy = _numpy_table()
+    """The addresses of the C functions and objects that the driver uses; NumPy's are there where it is supported."""
     python = ctypes.pythonapi
     table = np.zeros(at.API_WORDS, np.int64)
-    table[at.NDARRAY] = id(np.ndarray)
-    table[at.NEW_ARRAY] = numpy[_PYARRAY_NEW]
-    table[at.NEW_COPY] = numpy[_PYARRAY_NEWCOPY]
     table[at.REFUSAL] = id(NotImplemented)
     for word, function in (
         (at.INCREF, python.Py_IncRef),
         (at.DECREF, python.Py_DecRef),
         (at.NEW_TUPLE, python.PyTuple_New),
         (at.SET_ITEM, python.PyTuple_SetItem),
-        (at.NEW_INT, python.PyLong_FromLongLong),
+        (at.NEW_BYTES, python.PyBytes_FromStringAndSize),
         (at.SAVE_THREAD, python.PyEval_SaveThread),
         (at.RESTORE_THREAD, python.PyEval_RestoreThread),
     ):
         table[word] = ctypes.cast(function, ctypes.c_void_p).value or 0
+    if supported():
+        numpy = _numpy_table()
+        table[at.NDARRAY] = id(np.ndarray)
+        table[at.NEW_ARRAY] = numpy[_PYARRAY_NEW]
+        table[at.NEW_COPY] = numpy[_PYARRAY_NEWCOPY]
     return table
 
 

@@ -11,6 +11,7 @@ import contextlib
 import gc
 import itertools
 import linecache
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from types import FunctionType, ModuleType
@@ -18,10 +19,13 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
+from graphc.errors import GraphcError
 from graphc.runtime.once import once
 
 _PREFIX = "graphc_"  # no function of a text may meet a name of the C library
 _counter = itertools.count()
+compiling = threading.RLock()  # held by whoever compiles, from before Numba is imported
+forked_in_a_compilation = False  # this process began while another thread of its parent held that lock, or Numba's
 
 # Called with C's convention; the inner function has Numba's: a place for the result, one for an exception.
 _WRAPPER = """
@@ -36,6 +40,15 @@ define i64 @{symbol}(i64 %a, i64 %b, i64 %c) {{
     ret i64 %value
 }}
 """
+
+
+def check_compiler() -> None:
+    """Raises GraphcError where compiling would wait for a thread that is not there."""
+    if forked_in_a_compilation:
+        raise GraphcError(
+            "this process was forked while another thread compiled, so it can load what the cache has but not compile; "
+            'compile before forking, fork when no thread compiles, or start it by multiprocessing.get_context("spawn")'
+        )
 
 
 def compile_text(text: str, namespace: Mapping[str, Any], filename: str) -> bytes:
@@ -149,11 +162,11 @@ def _lean_pipeline() -> Any:
     return LeanPipeline
 
 
-def compile_module(module: ModuleType) -> bytes:
-    """The object file that holds every function of a module written in graphc.runtime.words."""
+def compile_modules(*modules: ModuleType) -> bytes:
+    """The object file that holds every function of modules written in graphc.runtime.words."""
     from graphc.runtime.words import compile_words
 
-    code = llvm.parse_assembly(compile_words(module, _PREFIX))
+    code = llvm.parse_assembly(compile_words(modules, _PREFIX))
     machine = _target_machine(code)
     # Variables into registers and little more: the full set of passes takes ten times as long and saves nothing here.
     passes = llvm.create_new_module_pass_manager()

@@ -1,20 +1,19 @@
 """What a process makes once, whichever threads ask for it at the same time.
 
 In: functions without arguments.  Out: functions that return what the first call made.  There is one lock for all, since
-making one thing may need another.  It is a lock of the standard library that `with` takes and leaves without a moment in
+making one thing may need another; a forked child gets a new one (see graphc.runtime.fork).  It is a lock of the standard library that `with` takes and leaves without a moment in
 between, so no interrupt leaves it held; and it is re-entrant, so a signal handler or a finalizer may ask too.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from functools import wraps
 from typing import TypeVar
 
 _T = TypeVar("_T")
-_lock = threading.RLock()
+lock = threading.RLock()
 
 
 def once(make: Callable[[], _T]) -> Callable[[], _T]:
@@ -24,19 +23,9 @@ def once(make: Callable[[], _T]) -> Callable[[], _T]:
     @wraps(make)
     def get() -> _T:
         if not made:
-            with _lock:
+            with lock:
                 if not made:
                     made.append(make())
         return made[0]
 
     return get
-
-
-def _forked() -> None:
-    """In a child, a thread that is gone may hold the lock; what it was making is made again."""
-    global _lock
-    _lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)

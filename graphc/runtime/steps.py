@@ -135,14 +135,12 @@ def _block(
 
 def _drive(machine: Machine, block: Words, steps: int, frames: Sequence[Words]) -> None:
     """Run the compiled loop a tenth of a second at a time, alone with the parameters meanwhile."""
-    loop = entry.native_function("steps", holds_gil=False)
     budget = 1
     try:
         while block[at.STEP] < steps:
             block[at.END] = min(block[at.STEP] + budget, steps)
             start = time.perf_counter()
-            with machine.alone():
-                status = loop(address(block), 0, 0)
+            status = machine.in_turn("steps_in_turn", address(block), 0)
             if status:
                 raise _failed(machine, frames, int(block[at.STEP]), steps)
             seconds = max(time.perf_counter() - start, 1e-9)

@@ -19,6 +19,7 @@ from graphc.runtime import layout as at
 from graphc.state import ALIGNMENT, aligned
 
 Words = np.ndarray[Any, np.dtype[np.int64]]
+Memory = np.ndarray[Any, np.dtype[np.uint8]]
 Dims = tuple[int, ...]
 
 _RELEASE_WORK = 200_000  # operations and bytes, some 20 microseconds: what is shorter keeps the GIL
@@ -92,8 +93,9 @@ def make_shape(program: Program, inputs: Sequence[Dims], sizes: Mapping[str, int
         *(frame + offset for offset in offsets),
         *(evaluate(p.chunks, sizes) for p in program.phases),
     ]
-    head = [next(_identities), frame + buffers, int(flops + moved > _RELEASE_WORK)]
+    head = [next(_identities), frame + buffers, int(flops + moved > _RELEASE_WORK), 0]
     words = np.array([*head, *itertools.chain(*inputs, *outputs), *prepared], np.int64)
+    words[at.SHAPE_OWNER] = id(words)
     return Shape(dict(sizes), outputs, frame + buffers, flops, moved, words)
 
 
@@ -108,17 +110,17 @@ def check_constraints(program: Program, sizes: Mapping[str, int]) -> None:
             )
 
 
-def make_workspace(program: Program, nbytes: int, fixed: Sequence[int]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def make_workspace(program: Program, nbytes: int, fixed: Sequence[int]) -> Memory:
     """Memory for a frame and its buffers; `fixed` are the addresses of parameters and constants."""
     memory = aligned(nbytes)
     words = frame_words(program, memory)
-    words[at.CAPACITY] = nbytes
+    words[at.CAPACITY], words[at.FRAME_OWNER] = nbytes, id(memory)
     first = program.word("parameter", 0)
     words[first : first + len(fixed)] = fixed
     return memory
 
 
-def frame_words(program: Program, memory: np.ndarray[Any, Any]) -> Words:
+def frame_words(program: Program, memory: Memory) -> Words:
     """The words of the frame at the start of a workspace."""
     return memory[: 8 * program.words].view(np.int64)
 
