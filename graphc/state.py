@@ -7,6 +7,7 @@ finalizer or interrupt can meet a guard that its own thread holds, and whoever w
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import sys
 import time
@@ -23,12 +24,13 @@ ALIGNMENT = 64
 HOLDERS, WANTED, UNTIL, GUARD_WORDS = range(4)
 
 # A claim: its number, the older the smaller, and the time (ns); then what is to be copied, if it is for a copy.
-NUMBER, NOW, TO, SOURCE, NBYTES, WRITING = range(6)
+NUMBER, NOW, TO, SOURCE, NBYTES, WRITING, CLAIM_WORDS = range(7)
 
 FORK = 1  # the number of a fork's claim, older than all
 LEASE = 10_000_000  # ns for which a claim holds others off; who waits renews it every millisecond
 LONG_LEASE = 100 * LEASE  # of a claim that nobody renews
 
+_ClaimWords = ctypes.c_int64 * CLAIM_WORDS
 _numbers = itertools.count(FORK + 1)
 _mover: Callable[[int, int, int], int] | None = None  # (guard, claim, 0) -> 0 if it is not our turn
 living: weakref.WeakValueDictionary[int, State] = weakref.WeakValueDictionary()
@@ -51,8 +53,8 @@ class Claim:
     """A place in the row of those that wait; `words` is what compiled code sees of it."""
 
     def __init__(self, *copy: int) -> None:
-        self.words = np.array([next(_numbers), time.monotonic_ns(), *copy], np.int64)
-        self.address = int(self.words.ctypes.data)
+        self.words = _ClaimWords(next(_numbers), time.monotonic_ns(), *copy)
+        self.address = ctypes.addressof(self.words)
         self._pause = 10e-6
 
     def wait(self) -> None:
@@ -72,6 +74,7 @@ class State:
         self.array: np.ndarray[Any, Any] = aligned(value.nbytes)[: value.nbytes].view(value.dtype).reshape(value.shape)
         self.array[...] = value
         self.guard = np.zeros(GUARD_WORDS, np.int64)
+        self._guard_address = int(self.guard.ctypes.data)
         living[id(self)] = self
 
     @property
@@ -87,13 +90,13 @@ class State:
 
     def write(self, value: np.ndarray[Any, Any]) -> None:
         """Set the value, between two calls; `value` has the parameter's shape and is cast to its dtype."""
-        self._move(self.array, np.require(value, self.array.dtype, "C"), 1)
+        self._move(self.array, np.asarray(value, self.array.dtype, order="C"), 1)
 
     def _move(self, to: np.ndarray[Any, Any], source: np.ndarray[Any, Any], writing: int) -> None:
         claim = Claim(to.ctypes.data, source.ctypes.data, to.nbytes, writing)
         if _mover is None and self._moved_plainly(to, source, claim):
             return
-        while not _mover(int(self.guard.ctypes.data), claim.address, 0):
+        while not _mover(self._guard_address, claim.address, 0):
             claim.wait()
 
     def _moved_plainly(self, to: np.ndarray[Any, Any], source: np.ndarray[Any, Any], claim: Claim) -> bool:

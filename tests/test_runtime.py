@@ -16,7 +16,7 @@ import small_programs as small
 
 from graphc.dims import symbol
 from graphc.errors import DTypeError, InputError
-from graphc.runtime import entry, workspace
+from graphc.runtime import entry, steps, workspace
 from graphc.runtime.arguments import convert
 from graphc.runtime.structure import flatten, leaves_like, unflatten
 from graphc.types import DTYPES, float32
@@ -476,6 +476,21 @@ def test_run_equals_stepping_by_hand(order, batch):
     by_hand = [float(step(rows[k : k + batch], 0.1)) for k in range(0, len(rows), batch)]
     assert result.tolist() == by_hand
     assert state.array.tobytes() == other.array.tobytes()
+
+
+def test_run_takes_the_order_that_it_has_checked():
+    """As if another thread wrote the array between the check and the first step."""
+    order, total = np.zeros(100, np.int64), small.total()
+    drive = steps._drive
+
+    def changed(*arguments):
+        order[:] = 10**12  # far beyond all memory
+        drive(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steps, "_drive", changed)
+        assert total.run(x=np.arange(5.0) + 1, batch_size=10, order=order).tolist() == [10.0] * 10
+        assert order[0] == 10**12
 
 
 def test_run_keeps_the_structure_and_takes_strided_arrays():

@@ -89,7 +89,9 @@ class Machine:
 
     def make_ready(self, inputs: Sequence[Array]) -> None:
         """Know the shape of the inputs, and have a free workspace for it."""
-        shape = self.shape(tuple(a.shape for a in inputs))
+        key = tuple(a.shape for a in inputs)
+        shape = self.shape(key)
+        self._shapes.add(key, shape)  # again, lest an interrupt left it unknown to the driver
         self._pool.give(self._pool.take(shape.nbytes))
 
     def shape(self, key: tuple[Dims, ...]) -> Shape:
@@ -97,7 +99,7 @@ class Machine:
         found = self._shapes.get(key)
         if found is None:
             found = make_shape(self.program, key, symbol_sizes(self.program.name, self.program.inputs, key))
-        self._shapes.add(key, found)
+            self._shapes.add(key, found)
         return found
 
     @contextlib.contextmanager

@@ -93,11 +93,11 @@ def _rows(program: Program, whole: Sequence[Array], sliced: Sequence[int]) -> in
 
 
 def _order(program: Program, order: Any, rows: int) -> Array | None:
-    """`order` as int64 positions that exist."""
+    """`order` as int64 positions that exist, in memory of our own: the caller may write theirs while steps run."""
     if order is None:
         return None
     try:
-        array = np.asarray(order)
+        array = np.array(order)
     except ValueError as error:
         raise InputError(f"{program.name}.run: order must be a 1-d array of ints ({error})") from None
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
