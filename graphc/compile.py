@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -100,16 +101,20 @@ def compile(
 
 
 def _compile(unit: _Unit) -> CompiledFunction:
+    with contextlib.nullcontext() if unit.options.cache else cache.untouched():
+        return _compiled(unit)
+
+
+def _compiled(unit: _Unit) -> CompiledFunction:
     start = time.perf_counter()
     key = cache.make_key(unit.text, repr(unit.options))
-    entry = cache.load(key) if unit.options.cache else None
+    entry = cache.load(key)
     hit = entry is not None
     if entry is None:
         check_compiler()
         with compiling:
             entry = _translate(unit, key)
-        if unit.options.cache:
-            cache.store(key, entry)
+        cache.store(key, entry)
     from graphc.codegen.program import Program
 
     program = Program.from_json(entry.program)
