@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from graphc.codegen.program import Program
+from graphc.declare import OWN_OPS
 from graphc.dims import symbols
 from graphc.errors import DeclarationError, DTypeError, ShapeError
 from graphc.graph import Graph, Node, describe
@@ -16,8 +18,9 @@ from graphc.passes import run_pipeline
 from graphc.runtime import cache
 from graphc.runtime.function import CompiledFunction
 from graphc.runtime.native import Native, check_compiler, compiling
+from graphc.runtime.places import constraints, every_node, numbered, placed
 from graphc.runtime.structure import Skeleton, flatten
-from graphc.types import Constraint, shape_text
+from graphc.types import shape_text
 
 KEYWORDS = ("out", "batch_size", "order")  # of a call and of `run`, which take inputs by name beside them
 
@@ -53,6 +56,11 @@ class _Unit:
     def parameters(self) -> tuple[Node, ...]:
         """Every parameter that the unit reads or writes, in an order that the graph alone decides."""
         return tuple(dict.fromkeys((*self.graph.leaves("parameter"), *self.updated)))
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the cache may hold it: not if an op is the user's own, as nothing tells when its functions change."""
+        return all(node.op in OWN_OPS for node in every_node(self.graph))
 
     @property
     def text(self) -> str:
@@ -108,27 +116,37 @@ def _compile(unit: _Unit) -> CompiledFunction:
 def _compiled(unit: _Unit) -> CompiledFunction:
     start = time.perf_counter()
     key = cache.make_key(unit.text, repr(unit.options))
-    entry = cache.load(key)
-    hit = entry is not None
-    if entry is None:
-        check_compiler()
-        with compiling:
-            entry = _translate(unit, key)
-        cache.store(key, entry)
-    from graphc.codegen.program import Program
-
-    program = Program.from_json(entry.program)
+    found = _kept(unit, key)
+    program, code = found or _translated(unit, key)
     return CompiledFunction(
         program,
-        Native(entry.code),
+        Native(code),
         [p.attrs["state"] for p in unit.parameters],
         unit.structure,
         rebuild=(_rebuild, _plain(unit)),
-        stats={"compile_seconds": time.perf_counter() - start, "from_cache": hit},
+        stats={"compile_seconds": time.perf_counter() - start, "from_cache": found is not None},
     )
 
 
-def _translate(unit: _Unit, key: str) -> cache.Entry:
+def _kept(unit: _Unit, key: str) -> tuple[Program, bytes] | None:
+    """What the cache has, with the user's lines of now."""
+    entry = cache.load(key) if unit.is_kept else None
+    if entry is None:
+        return None
+    program = placed(Program.from_json(entry.program), unit.graph, str(users_line()))
+    return None if program is None else (program, entry.code)
+
+
+def _translated(unit: _Unit, key: str) -> tuple[Program, bytes]:
+    check_compiler()
+    with compiling:
+        program, code = _translate(unit, key)
+    if unit.is_kept:
+        cache.store(key, cache.Entry(numbered(program, unit.graph).to_json(), code))
+    return program, code
+
+
+def _translate(unit: _Unit, key: str) -> tuple[Program, bytes]:
     """From a declared graph to machine code.  Numba is imported here, so that a warm start never does."""
     from graphc.codegen.emit import emit
     from graphc.codegen.namespace import namespace
@@ -149,11 +167,11 @@ def _translate(unit: _Unit, key: str) -> cache.Entry:
         outputs=results,
         parameters=unit.parameters,
         written=unit.updated,
-        constraints=_constraints(unit.graph),
+        constraints=constraints(unit.graph),
         records={"passes": records},
     )
     code = compile_text(program.text, namespace(program.text), f"<graphc {unit.name} {key[:8]}>")
-    return cache.Entry(program.to_json(), code)
+    return program, code
 
 
 def _checked_inputs(inputs: Sequence[Node]) -> tuple[Node, ...]:
@@ -205,10 +223,6 @@ def _check_reached(graph: Graph) -> None:
 def _symbols(graph: Graph) -> list[str]:
     """Names of the dimensions that a call decides, in order of appearance."""
     return list(dict.fromkeys(s for node in graph.inputs for d in node.shape for s in sorted(symbols(d))))
-
-
-def _constraints(graph: Graph) -> list[tuple[Constraint, str]]:
-    return list({c: (c, str(n.line)) for n in reversed(graph.nodes) for c in n.constraints}.values())
 
 
 def _plain(unit: _Unit) -> tuple[Any, ...]:

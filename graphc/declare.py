@@ -21,6 +21,7 @@ from graphc.state import State
 from graphc.types import DType, TensorType, as_dtype, as_shape, bool_, float64, float_for, int64, shape_text
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
+OWN_OPS = frozenset(REGISTRY.values())  # those that graphc's sources define, and no user
 _WEAK = {bool: bool_, int: int64, float: float64}  # Python scalars never widen what they meet
 
 

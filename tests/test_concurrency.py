@@ -24,7 +24,15 @@ def tried(name: str, count: int, seconds: float) -> str:
     return line
 
 
-SHORT_AND_LONG = {"first_uses": (20, 200)}
+SHORT_AND_LONG = {
+    "first_uses": (20, 200),
+    "interrupts": (1_500, 10_000),
+    "handler_uses": (1_500, 10_000),
+    "finalizers": (1_500, 10_000),
+    "forks": (20, 1_000),
+    "forks_in_handlers": (20, 1_000),
+    "exits": (10, 200),
+}
 
 
 @pytest.mark.parametrize("name", SHORT_AND_LONG)

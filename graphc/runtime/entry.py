@@ -22,8 +22,8 @@ from graphc.runtime.native import Native, check_compiler, compile_modules, compi
 from graphc.runtime.once import once
 from graphc.runtime.workspace import Words, address
 
-_FUNCTIONS = ("entry", "execute", "execute_in_turn", "steps_in_turn", "move")
-_FUNCTIONS += ("take", "offer", "disown", "remember", "forget")
+_CALLS = ("entry", "execute", "execute_in_turn", "steps_in_turn", "move")
+_KEEPING = ("take", "offer", "disown", "remember", "forget")
 _FASTCALL = 0x0080  # METH_FASTCALL
 _PYARRAY_TYPE, _PYARRAY_NEWCOPY, _PYARRAY_NEW = 2, 85, 93  # places in NumPy's table of C functions
 _INT64 = ctypes.c_int64
@@ -57,7 +57,7 @@ def load_driver() -> Native:
         with compiling:
             entry = cache.Entry("", compile_modules(driver, sharing))
         cache.store(key, entry)
-    return Native(entry.code, _FUNCTIONS)
+    return Native(entry.code, (*_CALLS, *_KEEPING))
 
 
 @cache_forever

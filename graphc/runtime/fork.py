@@ -1,8 +1,8 @@
 """Forks: what they wait for, and what a child sets right.
 
 A fork copies the memory of all threads and goes on with one.  So it waits until no other thread writes a parameter or
-is inside LLVM, and keeps all from beginning until it is done.  It does not wait for compilations, which may take long: a
-child that was forked in one can load what the cache has, and says so where it would have to compile.
+is inside LLVM, and keeps all from beginning until it is done.  It does not wait for compilations, which may take long:
+a child that was forked in one can load what the cache has, and says so where it would have to compile.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def watch() -> None:
 class _Fork:
     """The locks that one fork holds.
 
-    It waits for LLVM's.  What compilations hold it takes if it is free, and else knows that one is under way.  One C call
-    takes the locks and notes them, another leaves them: an interrupt in between leaves none that is not noted.
+    It waits for LLVM's.  What compilations hold it takes if it is free, and else knows that one is under way.  One C
+    call takes the locks and notes them, another leaves them, so no interrupt leaves one that is not noted.
     """
 
     def __init__(self) -> None:

@@ -1,8 +1,8 @@
 """What a program keeps between calls: free workspaces, and the shapes that it has seen.
 
-In: a Program and what its frames hold.  Out: the blocks of words in which the compiled driver finds both.  Only compiled
-code (graphc.runtime.sharing) takes, gives and counts references, so nothing that comes between two lines of Python, a
-handler, an interrupt or another thread, can lose a workspace or free one that is in use.
+In: a Program and what its frames hold.  Out: the blocks of words in which the compiled driver finds both.  Only
+compiled code (graphc.runtime.sharing) takes, gives and counts references, so nothing that comes between two lines of
+Python, a handler, an interrupt or another thread, can lose a workspace or free one that is in use.
 """
 
 from __future__ import annotations

@@ -16,7 +16,6 @@ import numpy as np
 from graphc.codegen.program import HEADER_WORDS, Program
 from graphc.dims import Poly
 from graphc.errors import InputError
-from graphc.runtime import entry
 from graphc.runtime import layout as at
 from graphc.runtime.arguments import Array, describe
 from graphc.runtime.machine import Machine
