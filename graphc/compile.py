@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphc.codegen.program import Program
-from graphc.declare import OWN_OPS
+from graphc.declare import OWN_OPS, as_name
 from graphc.dims import symbols
 from graphc.errors import DeclarationError, DTypeError, ShapeError
 from graphc.graph import Graph, Node, describe
@@ -84,8 +84,8 @@ def compile(
     `outputs` is a node or a tuple, list or dict of nodes, and the function returns the same structure.  `updates` maps
     parameters to nodes; all updates of a call are simultaneous, and every output sees the values at entry.
 
-    Raises DeclarationError if a graph needs an input that is not listed, ShapeError or DTypeError if an update does not
-    fit its parameter.
+    Raises DeclarationError if a graph needs an input that is not listed or `name` can't be one, ShapeError or DTypeError
+    if an update does not fit its parameter.
 
     >>> import graphc as gc
     >>> x = gc.input("x", ("n",))
@@ -104,7 +104,7 @@ def compile(
     new_values = [_new_value(p, v) for p, v in updates.items()]
     graph = Graph((*leaves, *new_values), listed)
     _check_reached(graph)
-    unit = _Unit(name or "function", graph, structure, tuple(updates), options or Options())
+    unit = _Unit("function" if name is None else as_name(name), graph, structure, tuple(updates), options or Options())
     return _compile(unit)
 
 

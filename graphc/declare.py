@@ -33,7 +33,7 @@ def input(name: str, shape: Any, dtype: Any = float64) -> Node:
     >>> input("x", ("batch", 784), "float32")
     <input 'x': float32[batch, 784] (declared at ...)>
     """
-    attrs = {"name": _as_name(name), "type": TensorType(as_dtype(dtype), as_shape(shape)), "identity": Identity()}
+    attrs = {"name": as_name(name), "type": TensorType(as_dtype(dtype), as_shape(shape)), "identity": Identity()}
     return make(REGISTRY["input"], (), attrs)
 
 
@@ -46,7 +46,7 @@ def parameter(name: str, value: Any, dtype: Any = None) -> Node:
     array([3., 4.])
     """
     array = as_array(value, None if dtype is None else as_dtype(dtype))
-    state = State(_as_name(name), array)
+    state = State(as_name(name), array)
     attrs = {"name": name, "type": TensorType(as_dtype(array.dtype), array.shape), "state": state}
     return make(REGISTRY["parameter"], (), attrs)
 
@@ -61,9 +61,12 @@ def constant(value: Any, dtype: Any = None) -> Node:
     return make(REGISTRY["constant"], (), {"value": Literal(array)})
 
 
-def _as_name(name: Any) -> str:
+def as_name(name: Any) -> str:
+    """A name that files, texts and errors can hold."""
     if not isinstance(name, str) or not name:
         raise DeclarationError(f"a name is a non-empty string, got {name!r}")
+    if any(c == "\0" or "\ud800" <= c <= "\udfff" for c in name):
+        raise DeclarationError(f"a name holds neither NUL nor lone surrogates, which no file can, got {name!a}")
     return name
 
 

@@ -27,21 +27,20 @@ _SECONDS = 0.1  # how long the compiled loop is meant to run at a time
 def run(machine: Machine, inputs: Sequence[Array], batch_size: Any, order: Any) -> tuple[Array, ...]:
     """The outputs of each step.  Raises InputError before the first step if anything does not fit."""
     program = machine.program
-    batch = _batch_size(program, batch_size)
     sliced = _sliced(program)
     whole = [np.ascontiguousarray(a).reshape(a.shape) for a in inputs]
     rows = _rows(program, whole, sliced)
     chosen = _order(program, order, rows)
     count = rows if chosen is None else len(chosen)
+    batch = min(_batch_size(program, batch_size), max(count, 1))
     steps = -(-count // batch)
     results = tuple(np.empty(steps, s.dtype.numpy) for s in program.outputs)
     if not steps:
         return results
-    full = min(batch, count)
     rest = count - (steps - 1) * batch
-    gathered = [np.empty((full, *whole[k].shape[1:]), whole[k].dtype) for k in sliced]
+    gathered = [np.empty((batch, *whole[k].shape[1:]), whole[k].dtype) for k in sliced]
     with contextlib.ExitStack() as stack:
-        frames = [stack.enter_context(_frame(machine, whole, sliced, n)) for n in (full, rest)]
+        frames = [stack.enter_context(_frame(machine, whole, sliced, n)) for n in (batch, rest)]
         block = _block(machine, whole, sliced, results, gathered)
         block[at.FULL], block[at.TAIL] = map(address, frames)
         block[at.BATCH], block[at.REST], block[at.TAIL_STEP] = batch, rest, steps - 1

@@ -6,6 +6,7 @@ In: a Program and the shapes of a call's inputs.  Out: blocks of words that the 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ Memory = np.ndarray[Any, np.dtype[np.uint8]]
 Dims = tuple[int, ...]
 
 _RELEASE_WORK = 200_000  # operations and bytes, some 20 microseconds: what is shorter keeps the GIL
+_MOST_BYTES = 1 << 46  # more than a process can address
 _identities = itertools.count(1)
 
 
@@ -79,7 +81,10 @@ class Shape:
 
 
 def make_shape(program: Program, inputs: Sequence[Dims], sizes: Mapping[str, int]) -> Shape:
-    """The shape of a call whose symbols have these sizes.  Raises InputError where a constraint does not hold."""
+    """The shape of a call whose symbols have these sizes.
+
+    Raises InputError where a constraint does not hold, MemoryError where no memory could hold the results.
+    """
     check_constraints(program, sizes)
     frame = _rounded(8 * program.words)
     offsets, buffers = plan(
@@ -94,7 +99,13 @@ def make_shape(program: Program, inputs: Sequence[Dims], sizes: Mapping[str, int
         *(evaluate(p.chunks, sizes) for p in program.phases),
     ]
     head = [next(_identities), frame + buffers, int(flops + moved > _RELEASE_WORK), 0]
-    words = np.array([*head, *itertools.chain(*inputs, *outputs), *prepared], np.int64)
+    every = [*head, *itertools.chain(*inputs, *outputs), *prepared]
+    items = [s.dtype.numpy.itemsize for s in program.outputs]
+    needed = max([frame + buffers, *(math.prod(dims) * n for dims, n in zip(outputs, items, strict=True))])
+    spans = (math.prod(d or 1 for d in dims) * n for dims, n in zip(outputs, items, strict=True))  # as NumPy has them
+    if needed > _MOST_BYTES or max([*every, *spans]) >= 1 << 63:
+        raise MemoryError(f"{program.name}: with {_known(sizes)}, a call would need {needed:.1e} bytes or more at once")
+    words = np.array(every, np.int64)
     words[at.SHAPE_OWNER] = id(words)
     return Shape(dict(sizes), outputs, frame + buffers, flops, moved, words)
 
@@ -103,11 +114,14 @@ def check_constraints(program: Program, sizes: Mapping[str, int]) -> None:
     for constraint, line in program.constraints:
         left, right = evaluate(constraint.left, sizes), evaluate(constraint.right, sizes)
         if not (left == right if constraint.relation == "==" else left >= right):
-            known = ", ".join(f"{k} = {v}" for k, v in sorted(sizes.items()))
             raise InputError(
                 f"{program.name}: {constraint.text}: {constraint.left} {constraint.relation} {constraint.right} must "
-                f"hold, but with {known} that is {left} {constraint.relation} {right}\n  declared at {line}"
+                f"hold, but with {_known(sizes)} that is {left} {constraint.relation} {right}\n  declared at {line}"
             )
+
+
+def _known(sizes: Mapping[str, int]) -> str:
+    return ", ".join(f"{k} = {v}" for k, v in sorted(sizes.items())) or "these inputs"
 
 
 def make_workspace(program: Program, nbytes: int, fixed: Sequence[int]) -> Memory:
