@@ -84,8 +84,8 @@ def compile(
     `outputs` is a node or a tuple, list or dict of nodes, and the function returns the same structure.  `updates` maps
     parameters to nodes; all updates of a call are simultaneous, and every output sees the values at entry.
 
-    Raises DeclarationError if a graph needs an input that is not listed or `name` can't be one, ShapeError or DTypeError
-    if an update does not fit its parameter.
+    Raises DeclarationError if a graph needs an input that is not listed or `name` can't be one, ShapeError or
+    DTypeError if an update does not fit its parameter.
 
     >>> import graphc as gc
     >>> x = gc.input("x", ("n",))

@@ -53,7 +53,7 @@ def test_a_batch_may_be_larger_than_any_number() -> None:
     ids=["input", "parameter", "compile"],
 )
 def test_names_that_no_file_can_hold(declare: Any, name: Any) -> None:
-    with pytest.raises(gc.DeclarationError, match="a name (is|holds)"):
+    with pytest.raises(gc.DeclarationError, match=r"a name (is|holds)"):
         declare(name)
 
 

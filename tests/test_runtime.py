@@ -15,7 +15,7 @@ import pytest
 import small_programs as small
 
 from graphc.dims import symbol
-from graphc.errors import DTypeError, InputError
+from graphc.errors import DTypeError, GraphcError, InputError
 from graphc.runtime import entry, steps, workspace
 from graphc.runtime.arguments import convert
 from graphc.runtime.structure import flatten, leaves_like, unflatten
@@ -418,6 +418,28 @@ def test_readers_see_a_parameter_before_or_after_a_call():
     assert state.array[0] == 400
 
 
+def test_a_read_waits_for_a_call_and_not_for_many():
+    """Threads that call again and again, in calls of half a millisecond, leave room for one that waits."""
+    state = small.weights(200_000)
+    learner = small.learner(state, flops=LONG)
+    done, waits = threading.Event(), []
+
+    def work(k):
+        if k:
+            while not done.is_set():
+                learner.run(x=np.ones((40, 2)), scale=0.0, batch_size=1) if k == 1 else learner(np.ones((1, 2)), 0.0)
+            return
+        for value in range(100):
+            start = time.perf_counter()
+            state.write(np.full(200_000, float(value))) if value % 2 else state.read()
+            waits.append(time.perf_counter() - start)
+        done.set()
+
+    in_threads(4, work)
+    assert sorted(waits)[90] < 0.5
+    assert max(waits) < 5
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 @pytest.mark.filterwarnings("ignore:This process.*multi-threaded:DeprecationWarning")
 def test_a_forked_child_works():
@@ -584,6 +606,12 @@ def test_a_trivial_call_takes_at_most_a_microsecond(total):
         return (time.perf_counter() - start) / 10_000
 
     assert min(per_call() for _ in range(20)) < 1e-6
+
+
+def test_without_a_gil_nothing_is_made(monkeypatch):
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
+    with pytest.raises(GraphcError, match="needs the GIL"):
+        small.total()
 
 
 def test_the_plain_way_in_gives_the_same(monkeypatch):

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from graphc import state
+from graphc.errors import GraphcError
 from graphc.runtime import cache
 from graphc.runtime import layout as at
 from graphc.runtime.native import Native, check_compiler, compile_modules, compiling
@@ -58,6 +59,12 @@ def load_driver() -> Native:
             entry = cache.Entry("", compile_modules(driver, sharing))
         cache.store(key, entry)
     return Native(entry.code, (*_CALLS, *_KEEPING))
+
+
+def check_gil() -> None:
+    """Raises GraphcError where no GIL keeps threads apart that look at guards, pools and shapes."""
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        raise GraphcError("graphc needs the GIL; start Python with PYTHON_GIL=1 or -X gil=1")
 
 
 @cache_forever
@@ -118,10 +125,8 @@ def _numpy_table() -> Any:
 
 @once
 def supported() -> bool:
-    """Whether CPython's and NumPy's objects look as the driver assumes, and a GIL guards its words."""
+    """Whether CPython's and NumPy's objects look as the driver assumes."""
     if sys.implementation.name != "cpython" or struct.calcsize("P") != 8 or sys.byteorder != "little":
-        return False
-    if not getattr(sys, "_is_gil_enabled", lambda: True)():
         return False
     probe = np.zeros((5, 7), np.float32)[:, 1:3]
     return (

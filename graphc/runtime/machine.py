@@ -38,6 +38,7 @@ class Machine:
     def __init__(self, program: Program, native: Native, states: Sequence[State]) -> None:
         self.program, self.native, self.states = program, native, tuple(states)
         self.single = len(program.outputs) == 1
+        entry.check_gil()
         entry.driver()  # if there is none, nothing has been made that it would have to let go
         fork.watch()
         self._constants = tuple(np.ascontiguousarray(c) for c in program.constants)

@@ -238,8 +238,8 @@ def _initialize() -> None:
 def _linker(number: int) -> Any:
     """The linker for the library of this number.
 
-    Of a library that is gone, its linker keeps some kilobytes.  So there is a new one now and then, and one that links no
-    more goes with the last of its libraries.
+    Of a library that is gone, its linker keeps some kilobytes.  So there is a new one now and then, and one that links
+    no more goes with the last of its libraries.
     """
     _initialize()
     group = number // _LIBRARIES
