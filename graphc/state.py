@@ -39,8 +39,13 @@ living: weakref.WeakValueDictionary[int, State] = weakref.WeakValueDictionary()
 def aligned(nbytes: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Fresh zeroed memory of at least one byte that begins on a 64-byte boundary."""
     raw = np.zeros(max(nbytes, 1) + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
+    start = -address(raw) % ALIGNMENT
     return raw[start : start + max(nbytes, 1)]
+
+
+def address(array: np.ndarray[Any, Any]) -> int:
+    """Where the memory of an array begins; `array.ctypes` would import modules, which a last finalizer can't."""
+    return int(array.__array_interface__["data"][0])
 
 
 def install(mover: Callable[[int, int, int], int]) -> None:
@@ -74,12 +79,12 @@ class State:
         self.array: np.ndarray[Any, Any] = aligned(value.nbytes)[: value.nbytes].view(value.dtype).reshape(value.shape)
         self.array[...] = value
         self.guard = np.zeros(GUARD_WORDS, np.int64)
-        self._guard_address = int(self.guard.ctypes.data)
+        self._guard_address = address(self.guard)
         living[id(self)] = self
 
     @property
     def address(self) -> int:
-        return int(self.array.ctypes.data)
+        return address(self.array)
 
     def read(self) -> np.ndarray[Any, Any]:
         """A copy of the value, between two calls that write it; it is read-only, lest it be taken for the value."""
@@ -93,7 +98,7 @@ class State:
         self._move(self.array, np.asarray(value, self.array.dtype, order="C"), 1)
 
     def _move(self, to: np.ndarray[Any, Any], source: np.ndarray[Any, Any], writing: int) -> None:
-        claim = Claim(to.ctypes.data, source.ctypes.data, to.nbytes, writing)
+        claim = Claim(address(to), address(source), to.nbytes, writing)
         if _mover is None and self._moved_plainly(to, source, claim):
             return
         mover = _mover

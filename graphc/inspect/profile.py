@@ -19,8 +19,8 @@ from graphc.errors import InputError
 from graphc.runtime import entry
 from graphc.runtime.arguments import Array
 from graphc.runtime.machine import Machine
-from graphc.runtime.workspace import Shape, Words, address
-from graphc.state import State
+from graphc.runtime.workspace import Shape, Words
+from graphc.state import State, address
 
 _HEADINGS = ("phase", "µs", "share", "chunks", "flops", "bytes", "GFLOP/s", "GB/s")
 

@@ -21,7 +21,8 @@ from graphc.runtime import cache
 from graphc.runtime import layout as at
 from graphc.runtime.native import Native, check_compiler, compile_modules, compiling
 from graphc.runtime.once import once
-from graphc.runtime.workspace import Words, address
+from graphc.runtime.workspace import Words
+from graphc.state import address
 
 _CALLS = ("entry", "execute", "execute_in_turn", "steps_in_turn", "move")
 _KEEPING = ("take", "offer", "disown", "remember", "forget")
@@ -52,10 +53,10 @@ def load_driver() -> Native:
     key = cache.make_key("driver")
     entry = cache.load(key)
     if entry is None:
-        from graphc.runtime import driver, sharing
-
         check_compiler()
         with compiling:
+            from graphc.runtime import driver, sharing
+
             entry = cache.Entry("", compile_modules(driver, sharing))
         cache.store(key, entry)
     return Native(entry.code, (*_CALLS, *_KEEPING))

@@ -25,13 +25,12 @@ from graphc.runtime.workspace import (
     Dims,
     Shape,
     Words,
-    address,
     first_output,
     frame_words,
     make_shape,
     prepared_range,
 )
-from graphc.state import Claim, State
+from graphc.state import Claim, State, address
 
 
 class Machine:

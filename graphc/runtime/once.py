@@ -8,6 +8,7 @@ re-entrant, so a signal handler or a finalizer may ask too.
 
 from __future__ import annotations
 
+import ctypes
 import threading
 from collections.abc import Callable
 from functools import wraps
@@ -18,8 +19,9 @@ lock = threading.RLock()
 
 
 def once(make: Callable[[], _T]) -> Callable[[], _T]:
-    """`make`, called the first time only; what it returned is kept for good, for code holds addresses in it."""
+    """`make`, called the first time only; what it returned is never freed, for code holds addresses in it."""
     made: list[_T] = []
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(made))  # it outlives even the module, at the end of the interpreter
 
     @wraps(make)
     def get() -> _T:

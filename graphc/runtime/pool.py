@@ -16,7 +16,8 @@ import numpy as np
 from graphc.codegen.program import Program
 from graphc.runtime import entry
 from graphc.runtime import layout as at
-from graphc.runtime.workspace import Dims, Memory, Shape, address, make_workspace
+from graphc.runtime.workspace import Dims, Memory, Shape, make_workspace
+from graphc.state import address
 
 living: weakref.WeakValueDictionary[int, Pool] = weakref.WeakValueDictionary()
 

@@ -19,7 +19,8 @@ from graphc.errors import InputError
 from graphc.runtime import layout as at
 from graphc.runtime.arguments import Array, describe
 from graphc.runtime.machine import Machine
-from graphc.runtime.workspace import Words, address, first_output
+from graphc.runtime.workspace import Words, first_output
+from graphc.state import address
 
 _SECONDS = 0.1  # how long the compiled loop is meant to run at a time
 

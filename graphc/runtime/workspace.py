@@ -17,7 +17,7 @@ from graphc.codegen.program import HEADER_WORDS, Program
 from graphc.dims import evaluate
 from graphc.errors import InputError
 from graphc.runtime import layout as at
-from graphc.state import ALIGNMENT, aligned
+from graphc.state import ALIGNMENT, address, aligned
 
 Words = np.ndarray[Any, np.dtype[np.int64]]
 Memory = np.ndarray[Any, np.dtype[np.uint8]]
@@ -26,10 +26,6 @@ Dims = tuple[int, ...]
 _RELEASE_WORK = 200_000  # operations and bytes, some 20 microseconds: what is shorter keeps the GIL
 _MOST_BYTES = 1 << 46  # more than a process can address
 _identities = itertools.count(1)
-
-
-def address(block: np.ndarray[Any, Any]) -> int:
-    return int(block.ctypes.data)
 
 
 def plan(sizes: Sequence[int], lifetimes: Sequence[tuple[int, int]]) -> tuple[list[int], int]:
