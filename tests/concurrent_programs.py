@@ -269,12 +269,7 @@ def _check_child(w, step, fresh):
     assert w.value[0] == before[0] + 1
     if fresh:
         assert _triple(3.0) == 9  # from the cache, whoever compiles
-        try:
-            value = _triple(factor := random.random())
-        except gc.GraphcError as error:
-            assert "forked while another thread compiled" in str(error), error  # noqa: PT017
-        else:
-            assert value == 3 * factor
+        _compile_or_say_why()
 
 
 def forks(count):
@@ -314,6 +309,39 @@ def forks(count):
         t.join()
     check_whole(w.value)
     report(counts)
+
+
+def forks_at_first(count):
+    """A fork while another thread compiles or loads the first program of the process, or makes what there is once."""
+    import numba.core.registry  # noqa: F401  (so that it takes no second of each start)
+
+    import graphc.compile  # noqa: F401
+
+    def start():
+        thread = threading.Thread(target=lambda: _triple(random.random()))
+        thread.start()
+        time.sleep(random.random() * (0.02 if random.random() < 0.3 else 0.4))
+        assert child(_compile_or_say_why) == "good"
+        thread.join()
+        assert child(lambda: _triple(random.random())) == "good"
+
+    counts = collections.Counter()
+    with tempfile.TemporaryDirectory() as warm:
+        for k in range(count):
+            with tempfile.TemporaryDirectory() as cold:
+                os.environ["XDG_CACHE_HOME"] = warm if k % 2 else cold
+                counts[child(start)] += 1
+                random.random()  # another moment next time
+    report(counts)
+
+
+def _compile_or_say_why():
+    try:
+        value = _triple(factor := random.random())
+    except gc.GraphcError as error:
+        assert "forked while another thread compiled" in str(error), error  # noqa: PT017
+    else:
+        assert value == 3 * factor
 
 
 def forks_in_handlers(count):

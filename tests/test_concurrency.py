@@ -31,6 +31,7 @@ SHORT_AND_LONG = {
     "finalizers": (1_500, 10_000),
     "forks": (20, 1_000),
     "forks_in_handlers": (20, 1_000),
+    "forks_at_first": (6, 100),
     "exits": (10, 200),
 }
 

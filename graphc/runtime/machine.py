@@ -32,6 +32,8 @@ from graphc.runtime.workspace import (
 )
 from graphc.state import Claim, State, address
 
+fork.watch()  # from the import on, so before the first compilation
+
 
 class Machine:
     def __init__(self, program: Program, native: Native, states: Sequence[State]) -> None:
@@ -39,7 +41,6 @@ class Machine:
         self.single = len(program.outputs) == 1
         entry.check_gil()
         entry.driver()  # if there is none, nothing has been made that it would have to let go
-        fork.watch()
         self._constants = tuple(np.ascontiguousarray(c) for c in program.constants)
         fixed = [*(s.address for s in states), *(address(c) for c in self._constants)]
         self._pool = Pool(program, fixed)
