@@ -38,7 +38,7 @@ def input(name: str, shape: Any, dtype: Any = float64) -> Node:
 
 
 def parameter(name: str, value: Any, dtype: Any = None) -> Node:
-    """State with a value: compiled functions read it, updates write it; `value` copies it out, `assign` copies in.
+    """State with a value: compiled functions read it, updates write it; `value` copies it out, read-only, `assign` in.
 
     >>> w = parameter("w", [1.0, 2.0])
     >>> w.assign([3.0, 4.0])
