@@ -103,12 +103,19 @@ def _compile_and_call(k):
         assert f(np.ones(n)) == k * n
 
 
-def first_uses(starts):
-    """Four threads compile and call at once in a process that has done neither; most find a cache."""
-    import numba.core.registry  # noqa: F401  (so that it takes no second of each start)
+def import_all():
+    """Import what a compilation needs, so that it takes no seconds of each start."""
+    from numba.core.registry import cpu_target
 
     import graphc.compile  # noqa: F401
 
+    cpu_target.typing_context.refresh()
+    cpu_target.target_context.refresh()
+
+
+def first_uses(starts):
+    """Four threads compile and call at once in a process that has done neither; most find a cache."""
+    import_all()
     counts = collections.Counter()
     with tempfile.TemporaryDirectory() as warm:
         for k in range(starts):
@@ -313,9 +320,7 @@ def forks(count):
 
 def forks_at_first(count):
     """A fork while another thread compiles or loads the first program of the process, or makes what there is once."""
-    import numba.core.registry  # noqa: F401  (so that it takes no second of each start)
-
-    import graphc.compile  # noqa: F401
+    import_all()
 
     def start():
         thread = threading.Thread(target=lambda: _triple(random.random()))

@@ -19,7 +19,6 @@ import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
@@ -28,6 +27,7 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from graphc.errors import CacheError
+from graphc.runtime.once import once
 from graphc.runtime.trust import MOST_BYTES, checked_folder, opened
 
 _PACKAGE = Path(__file__).parent.parent
@@ -169,7 +169,7 @@ def _warn(text: str) -> None:
         warnings.warn(text, RuntimeWarning, stacklevel=3)
 
 
-@lru_cache(maxsize=1)
+@once
 def _surroundings() -> tuple[str, ...]:
     """Sources, versions and the machine: what does not change while the process lives."""
     llvm.initialize_native_target()

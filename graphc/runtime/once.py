@@ -1,7 +1,7 @@
 """What a process makes once, whichever threads ask for it at the same time.
 
 In: functions without arguments.  Out: functions that return what the first call made.  There is one lock for all,
-since making one thing may need another; a forked child gets a new one (see graphc.runtime.fork).  It is a lock of the
+since making one thing may need another; a fork waits for it (see graphc.runtime.fork).  It is a lock of the
 standard library that `with` takes and leaves without a moment in between, so no interrupt leaves it held; and it is
 re-entrant, so a signal handler or a finalizer may ask too.
 """

@@ -14,6 +14,10 @@ from typing import BinaryIO
 
 from graphc.errors import CacheError
 
+if os.name == "posix":  # and not where they are used, for a forked child must not meet a module half imported
+    import grp
+    import pwd
+
 MOST_BYTES = 1 << 28  # of a file; more is no program
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
@@ -67,9 +71,6 @@ def _check_parent(status: os.stat_result, parent: Path, path: Path) -> None:
 
 def _is_private(group: int) -> bool:
     """Whether nobody but the user is in a group, as where each user has one of their own name."""
-    import grp
-    import pwd
-
     try:
         user, members = pwd.getpwuid(os.getuid()), grp.getgrgid(group)
     except KeyError:
