@@ -68,7 +68,7 @@ def test_new_sizes_from_many_threads() -> None:
             for _ in range(1_000):
                 n = sizes.randrange(300)
                 assert f(np.ones(n)) == n
-                assert f.stats["workspace"] > 0
+                assert f.stats["flops"] is None or f.stats["flops"] >= 0
         except BaseException as error:
             errors.append(error)
 
