@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from graphc.declare import Number, convert
+from graphc.codegen.program import Program
+from graphc.declare import OWN_OPS, Number, as_name, convert
 from graphc.dims import Poly, symbols
 from graphc.errors import DeclarationError, DTypeError, ShapeError
 from graphc.graph import Graph, Node, describe
@@ -15,12 +17,10 @@ from graphc.line import users_line
 from graphc.passes import run_pipeline
 from graphc.runtime import cache
 from graphc.runtime.function import CompiledFunction
-from graphc.runtime.native import Native
+from graphc.runtime.native import Native, check_compiler, compiling
+from graphc.runtime.places import constraints, every_node, numbered, placed
 from graphc.tree import Skeleton, flatten
-from graphc.types import Constraint, shape_text
-
-if TYPE_CHECKING:
-    from graphc.codegen.program import Program
+from graphc.types import shape_text
 
 KEYWORDS = ("out", "batch_size", "order")  # of a call and of `run`, which take inputs by name beside them
 
@@ -58,6 +58,11 @@ class _Unit:
         return tuple(dict.fromkeys((*self.graph.leaves("parameter"), *self.updated)))
 
     @property
+    def is_kept(self) -> bool:
+        """Whether the cache may hold it: not if an op is the user's own, as nothing tells when its functions change."""
+        return all(node.op in OWN_OPS for node in every_node(self.graph))
+
+    @property
     def text(self) -> str:
         """What the machine code depends on: the graph, its inputs, and which parameters the last outputs go to."""
         order = {p: k for k, p in enumerate(self.parameters)}
@@ -81,8 +86,9 @@ def compile(
     the same structure.  `updates` maps parameters to nodes; all updates of a call are simultaneous, and every output
     sees the values at entry.  `name` stands in errors and drawings.
 
-    Raises DeclarationError if an input is none or its name is taken, if an output is no node or needs an input that is
-    not listed, or if an update is not of a parameter; ShapeError or DTypeError if it does not fit its parameter.
+    Raises DeclarationError if an input is none or its name is taken, if `name` can't be one, if an output is no node or
+    needs an input that is not listed, or if an update is not of a parameter; ShapeError or DTypeError if an update does
+    not fit its parameter.
 
     >>> import graphc as gc
     >>> x = gc.input("x", ("n",))
@@ -90,7 +96,8 @@ def compile(
     array(25.)
     """
     updates = {} if updates is None else updates
-    return _compile(_unit(inputs, outputs, updates, options or Options(), name or "function"))
+    name = "function" if name is None else as_name(name)
+    return _compile(_unit(inputs, outputs, updates, options or Options(), name))
 
 
 def _unit(inputs: Sequence[Node], outputs: Any, updates: Mapping[Node, Any], options: Options, name: str) -> _Unit:
@@ -113,35 +120,51 @@ def _unit(inputs: Sequence[Node], outputs: Any, updates: Mapping[Node, Any], opt
 
 
 def _compile(unit: _Unit) -> CompiledFunction:
+    with contextlib.nullcontext() if unit.options.cache else cache.untouched():
+        return _compiled(unit)
+
+
+def _compiled(unit: _Unit) -> CompiledFunction:
     start = time.perf_counter()
     key = cache.make_key(unit.text, repr(unit.options))
-    entry = cache.load(key) if unit.options.cache else None
-    hit = entry is not None
-    if entry is None:
-        entry = _translate(unit, key)
-        if unit.options.cache:
-            cache.store(key, entry)
-    from graphc.codegen.program import Program
-
-    program = Program.from_json(entry.program)
+    found = _kept(unit, key)
+    program, code = found or _translated(unit, key)
     return CompiledFunction(
         program,
-        Native(entry.code),
+        Native(code),
         [p.attrs["state"] for p in unit.parameters],
         unit.structure,
         rebuild=(_rebuild, _plain(unit)),
-        stats={"compile_seconds": time.perf_counter() - start, "from_cache": hit},
+        stats={"compile_seconds": time.perf_counter() - start, "from_cache": found is not None},
     )
 
 
-def _translate(unit: _Unit, key: str) -> cache.Entry:
+def _kept(unit: _Unit, key: str) -> tuple[Program, bytes] | None:
+    """What the cache has, with the user's lines of now."""
+    entry = cache.load(key) if unit.is_kept else None
+    if entry is None:
+        return None
+    program = placed(Program.from_json(entry.program), unit.graph, str(users_line()))
+    return None if program is None else (program, entry.code)
+
+
+def _translated(unit: _Unit, key: str) -> tuple[Program, bytes]:
+    check_compiler()
+    with compiling:
+        program, code = _translate(unit, key)
+    if unit.is_kept:
+        cache.store(key, cache.Entry(numbered(program, unit.graph).to_json(), code))
+    return program, code
+
+
+def _translate(unit: _Unit, key: str) -> tuple[Program, bytes]:
     """From a declared graph to machine code.  Numba is imported here, so that a warm start never does."""
     from graphc.codegen.namespace import namespace
     from graphc.runtime.native import compile_text
 
     program = _printed(unit)
     code = compile_text(program.text, namespace(program.text), f"<graphc {unit.name} {key[:8]}>")
-    return cache.Entry(program.to_json(), code)
+    return program, code
 
 
 def _printed(unit: _Unit) -> Program:
@@ -163,7 +186,7 @@ def _printed(unit: _Unit) -> Program:
         outputs=results,
         parameters=unit.parameters,
         written=unit.updated,
-        constraints=_constraints(unit.graph),
+        constraints=constraints(unit.graph),
         records={"passes": records},
     )
 
@@ -233,10 +256,6 @@ def _named(value: Any) -> set[str]:
 def _symbols(graph: Graph) -> list[str]:
     """Names of the dimensions that a call decides, in order of appearance."""
     return list(dict.fromkeys(s for node in graph.inputs for d in node.shape for s in sorted(symbols(d))))
-
-
-def _constraints(graph: Graph) -> list[tuple[Constraint, str]]:
-    return list({c: (c, str(n.line)) for n in reversed(graph.nodes) for c in n.constraints}.values())
 
 
 def _plain(unit: _Unit) -> tuple[Any, ...]:

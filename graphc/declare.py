@@ -21,6 +21,7 @@ from graphc.state import State
 from graphc.types import DType, TensorType, as_dtype, as_shape, bool_, float64, float_for, int64
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
+OWN_OPS = frozenset(REGISTRY.values())  # those that graphc's sources define, and no user
 
 
 def input(name: str, shape: Any, dtype: Any = float64) -> Node:
@@ -31,12 +32,12 @@ def input(name: str, shape: Any, dtype: Any = float64) -> Node:
     >>> input("x", ("batch", 784), "float32")
     <input 'x': float32[batch, 784] (declared at ...)>
     """
-    attrs = {"name": _as_name(name), "type": TensorType(as_dtype(dtype), as_shape(shape)), "identity": Identity()}
+    attrs = {"name": as_name(name), "type": TensorType(as_dtype(dtype), as_shape(shape)), "identity": Identity()}
     return make(REGISTRY["input"], (), attrs)
 
 
 def parameter(name: str, value: Any, dtype: Any = None) -> Node:
-    """State with a value: compiled functions read it, updates write it; `value` copies it out, `assign` copies in.
+    """State with a value: compiled functions read it, updates write it; `value` copies it out, read-only, `assign` in.
 
     >>> w = parameter("w", [1.0, 2.0])
     >>> w.assign([3.0, 4.0])
@@ -44,7 +45,7 @@ def parameter(name: str, value: Any, dtype: Any = None) -> Node:
     array([3., 4.])
     """
     array = as_array(value, None if dtype is None else as_dtype(dtype))
-    state = State(_as_name(name), array)
+    state = State(as_name(name), array)
     attrs = {"name": name, "type": TensorType(as_dtype(array.dtype), array.shape), "state": state}
     return make(REGISTRY["parameter"], (), attrs)
 
@@ -59,9 +60,12 @@ def constant(value: Any, dtype: Any = None) -> Node:
     return make(REGISTRY["constant"], (), {"value": Literal(array)})
 
 
-def _as_name(name: Any) -> str:
+def as_name(name: Any) -> str:
+    """A name that files, texts and errors can hold."""
     if not isinstance(name, str) or not name:
         raise DeclarationError(f"a name is a non-empty string, got {name!r}")
+    if any(c == "\0" or "\ud800" <= c <= "\udfff" for c in name):
+        raise DeclarationError(f"a name holds neither NUL nor lone surrogates, which no file can, got {name!a}")
     return name
 
 

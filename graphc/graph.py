@@ -159,7 +159,7 @@ def describe(node: Node) -> str:
 
 
 _intern: weakref.WeakValueDictionary[Any, Node] = weakref.WeakValueDictionary()
-_intern_lock = threading.RLock()
+intern_lock = threading.RLock()
 
 
 def _key(op: Op, operands: tuple[Node, ...], attrs: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -177,7 +177,7 @@ def make(op: Op, operands: Sequence[Node], attrs: Mapping[str, Any] | None = Non
     """The node of `op` on these operands; types are inferred, and errors name the user's line."""
     operands, attrs = tuple(operands), dict(attrs or {})
     key = _key(op, operands, attrs)
-    with _intern_lock:
+    with intern_lock:
         known = _intern.get(key)
         if known is not None:
             return known
@@ -201,7 +201,7 @@ def make(op: Op, operands: Sequence[Node], attrs: Mapping[str, Any] | None = Non
         ("line", line),
     ):
         object.__setattr__(node, name, value)
-    with _intern_lock:
+    with intern_lock:
         return _intern.setdefault(key, node)
 
 

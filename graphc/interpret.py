@@ -39,7 +39,7 @@ def _bind(shape: Shape, actual: tuple[int, ...], sizes: dict[str, int], what: st
 
 def _value(node: Node, operands: list[Any], sizes: Mapping[str, int]) -> Any:
     if node.op.name == "parameter":
-        return node.attrs["state"].array.copy()
+        return node.attrs["state"].read()
     if node.op.family is Family.ITEM:
         return operands[0][node.attrs["index"]]
     attrs = {k: _concrete(v, sizes) for k, v in node.attrs.items()}

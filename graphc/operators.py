@@ -137,9 +137,7 @@ def _state(node: Node) -> State:
 
 
 def _value(self: Node) -> np.ndarray[Any, Any]:
-    state = _state(self)
-    with state.lock:
-        return state.array.copy()
+    return _state(self).read()
 
 
 def _assign(self: Node, value: Any) -> None:
@@ -148,8 +146,7 @@ def _assign(self: Node, value: Any) -> None:
         raise ShapeError(f"{name} has shape {shape_text(self.shape)}; it can't be assigned {shape_text(array.shape)}")
     if not np.can_cast(array.dtype, state.array.dtype, "safe") and not _is_weak(value, array, state.array.dtype):
         raise DTypeError(f"{name} is {self.dtype}, got {array.dtype}; write w.assign(a.astype({str(self.dtype)!r}))")
-    with state.lock:
-        state.array[...] = array
+    state.write(array)
 
 
 def _is_weak(value: Any, array: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> bool:

@@ -195,14 +195,12 @@ def copy_of_sources(monkeypatch, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(Path(graphc.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(cache, "_PACKAGE", copy)
-    cache._surroundings.cache_clear()
-    yield copy
-    cache._surroundings.cache_clear()
+    monkeypatch.setattr(cache, "_surroundings", cache._surroundings.__wrapped__)  # looked at anew for each key
+    return copy
 
 
 def test_an_edited_source_changes_the_key_and_a_new_date_does_not(copy_of_sources, key):
     def anew():
-        cache._surroundings.cache_clear()
         return cache.make_key("a graph", "options")
 
     assert anew() == key

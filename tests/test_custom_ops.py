@@ -132,3 +132,44 @@ def test_an_edited_intrinsic_takes_effect_without_a_new_version(tmp_path: Path) 
     path.write_text(edited)
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert [run(), run()] == ["6.0 False", "6.0 True"]
+
+
+# An edited op of the user's
+
+
+OWN = """
+import numpy as np
+import graphc as gc
+from graphc.graph import make
+from graphc.op import Family, Op, register
+from graphc.ops.rules import elementwise
+from graphc.types import FLOATS
+op = register(Op(name="twice", doc="", family=Family.ELEMENTWISE, infer=elementwise(FLOATS), reference=lambda x: x,
+                 body={body!r}))
+x = gc.input("x", ("n",))
+f = gc.compile([x], gc.sum(make(op, (x,))))
+print(float(f([1.0, 2.0])), f.stats["from_cache"])
+g = gc.compile([x], gc.sum(x))
+print(g([1.0, 2.0]), g.stats["from_cache"])
+"""
+
+
+def test_a_program_of_the_users_op_is_never_kept(tmp_path: Path) -> None:
+    """Its functions may change with nothing that tells, so that yesterday's code would run; other programs are kept."""
+    settings = {"PYTHONPATH": os.pathsep.join(sys.path), "XDG_CACHE_HOME": str(tmp_path)}
+
+    def run(body: str) -> str:
+        command = [sys.executable, "-c", OWN.format(body=body)]
+        done = subprocess.run(command, capture_output=True, text=True, env=os.environ | settings, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.replace("\n", " ")
+
+    assert run("x + x") == "6.0 False 3.0 False "
+    assert run("x * x") == "5.0 False 3.0 True "
+
+
+def test_a_users_op_in_a_sub_graph_counts() -> None:
+    x = gc.input("x", ("n",))
+    f = gc.compile([x], item(call(body("float64"), x, x), 1))
+    assert not f.stats["from_cache"]
+    assert not gc.compile([x], item(call(body("float64"), x, x), 1)).stats["from_cache"]

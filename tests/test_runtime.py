@@ -15,8 +15,8 @@ import pytest
 import small_programs as small
 
 from graphc.dims import symbol
-from graphc.errors import DTypeError, InputError
-from graphc.runtime import entry, workspace
+from graphc.errors import DTypeError, GraphcError, InputError
+from graphc.runtime import entry, steps, workspace
 from graphc.runtime.arguments import convert
 from graphc.tree import flatten, leaves_like, unflatten
 from graphc.types import DTYPES, float32
@@ -410,11 +410,33 @@ def test_readers_see_a_parameter_before_or_after_a_call():
                 assert loss % (2 * 20_000) == 0
         else:
             while not done.is_set():
-                with state.lock:
-                    assert state.array.min() == state.array.max()
+                value = state.read()
+                assert value.min() == value.max()
 
     in_threads(3, work)
     assert state.array[0] == 400
+
+
+def test_a_read_waits_for_a_call_and_not_for_many():
+    """Threads that call again and again, in calls of half a millisecond, leave room for one that waits."""
+    state = small.weights(200_000)
+    learner = small.learner(state, flops=LONG)
+    done, waits = threading.Event(), []
+
+    def work(k):
+        if k:
+            while not done.is_set():
+                learner.run(x=np.ones((40, 2)), scale=0.0, batch_size=1) if k == 1 else learner(np.ones((1, 2)), 0.0)
+            return
+        for value in range(100):
+            start = time.perf_counter()
+            state.write(np.full(200_000, float(value))) if value % 2 else state.read()
+            waits.append(time.perf_counter() - start)
+        done.set()
+
+    in_threads(4, work)
+    assert sorted(waits)[90] < 0.5
+    assert max(waits) < 5
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
@@ -423,14 +445,14 @@ def test_a_forked_child_works():
     state = small.weights()
     learner = small.learner(state, flops=LONG)
     learner(np.ones((1, 2)), 0.0)
-    state.lock.words[0] = -1  # as if another thread were in a call
+    state.guard[0] = 1  # as if another thread were in a call that reads
     try:
         child = os.fork()
         if not child:
             os._exit(0 if learner(np.ones((1, 2)), 0.0) == 8 else 1)
         assert os.waitpid(child, 0)[1] == 0
     finally:
-        state.lock.words[0] = 0
+        state.guard[0] = 0
     assert learner(np.ones((1, 2)), 0.0) == 8
 
 
@@ -475,6 +497,21 @@ def test_run_equals_stepping_by_hand(order, batch):
     by_hand = [float(step(rows[k : k + batch], 0.1)) for k in range(0, len(rows), batch)]
     assert result.tolist() == by_hand
     assert state.array.tobytes() == other.array.tobytes()
+
+
+def test_run_takes_the_order_that_it_has_checked():
+    """As if another thread wrote the array between the check and the first step."""
+    order, total = np.zeros(100, np.int64), small.total()
+    drive = steps._drive
+
+    def changed(*arguments):
+        order[:] = 10**12  # far beyond all memory
+        drive(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steps, "_drive", changed)
+        assert total.run(x=np.arange(5.0) + 1, batch_size=10, order=order).tolist() == [10.0] * 10
+        assert order[0] == 10**12
 
 
 def test_run_keeps_the_structure_and_takes_strided_arrays():
@@ -568,6 +605,12 @@ def test_a_trivial_call_takes_at_most_a_microsecond(total):
         return (time.perf_counter() - start) / 10_000
 
     assert min(per_call() for _ in range(20)) < 1e-6
+
+
+def test_without_a_gil_nothing_is_made(monkeypatch):
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
+    with pytest.raises(GraphcError, match="needs the GIL"):
+        small.total()
 
 
 def test_the_plain_way_in_gives_the_same(monkeypatch):

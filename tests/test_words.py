@@ -9,7 +9,7 @@ import pytest
 import small_programs as small
 import word_functions
 
-from graphc.runtime.native import Native, compile_module
+from graphc.runtime.native import Native, compile_modules
 from graphc.runtime.words import compile_words, load
 
 NAMES = ("collatz", "sums", "logic", "not_so")
@@ -17,7 +17,7 @@ NAMES = ("collatz", "sums", "logic", "not_so")
 
 @pytest.fixture(scope="module")
 def native():
-    return Native(compile_module(word_functions), NAMES)
+    return Native(compile_modules(word_functions), NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -32,7 +32,7 @@ def test_what_the_language_lacks_is_told(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     module: types.ModuleType = __import__("wrong_words")
     with pytest.raises(NotImplementedError, match="line 2: a / b"):
-        compile_words(module, "")
+        compile_words([module], "")
 
 
 def test_operations_are_not_for_python():

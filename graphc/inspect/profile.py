@@ -20,8 +20,8 @@ from graphc.inspect import html
 from graphc.runtime import entry
 from graphc.runtime.arguments import Array
 from graphc.runtime.machine import Machine
-from graphc.runtime.workspace import Shape, Words, address
-from graphc.state import State
+from graphc.runtime.workspace import Shape, Words
+from graphc.state import State, address
 
 _HEADINGS = ("phase", "µs", "share", "chunks", "flops", "bytes", "GFLOP/s", "GB/s", "kernel")
 
@@ -100,8 +100,7 @@ def profile(machine: Machine, inputs: Sequence[Array], repeat: int = 100) -> Pro
     program = machine.program
     if isinstance(repeat, bool) or not isinstance(repeat, int) or repeat < 1:
         raise InputError(f"{program.name}.profile: repeat must be an int >= 1, got {repeat!r}")
-    with machine.alone():
-        values = [s.array.copy() for s in machine.states]
+    values = [s.read() for s in machine.states]
     twin = Machine(program, machine.native, [State(s.name, v) for s, v in zip(machine.states, values, strict=True)])
     shape = twin.shape(tuple(a.shape for a in inputs))
     arrays = [np.require(a, requirements=("C", "A")) for a in inputs]

@@ -1,8 +1,8 @@
 """The cache on disk: programs and their machine code, by a digest of all that decides what runs.
 
 In: a key and an Entry.  Out: the Entry again, in this process or another.  A file is a line of JSON, the program as
-JSON, and an object file; owner, sizes and digest are checked before any of it is used, and nothing is ever unpickled.
-Whatever goes wrong is a miss, with one warning for each folder.
+JSON, and an object file; folder, owner, kind, sizes and digest are checked before any of it is used, and nothing is
+ever unpickled.  Whatever goes wrong is a miss, with one warning for each folder.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import hashlib
 import json
 import os
 import platform
-import stat
 import sys
 import tempfile
+import threading
+import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
@@ -27,10 +27,15 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from graphc.errors import CacheError
+from graphc.runtime.once import once
+from graphc.runtime.trust import MOST_BYTES, checked_folder, opened
 
 _PACKAGE = Path(__file__).parent.parent
 _FREE_SETTINGS = ("NUMBA_NUM_THREADS", "NUMBA_THREADING_LAYER", "NUMBA_THREADING_LAYER_PRIORITY", "NUMBA_CACHE_DIR")
-_warned: set[Path] = set()
+_HEADER_BYTES = 1_000
+_LEFT_SECONDS = 3_600  # a file that is being written is younger
+_warned: set[tuple[str | None, ...]] = set()
+_mine = threading.local()
 
 
 @dataclass(frozen=True)
@@ -42,72 +47,95 @@ class Entry:
 
 
 def folder() -> Path:
-    """The user's cache folder; `XDG_CACHE_HOME` is respected if it is an absolute path, as its rule says."""
+    """The user's cache folder; `XDG_CACHE_HOME` is respected if it is an absolute path, as its rule says.
+
+    Raises CacheError where there is neither that nor a home.
+    """
     base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "graphc"
+    home = os.path.expanduser("~")
+    if not os.path.isabs(base) and not os.path.isabs(home):
+        raise CacheError("there is no home directory to keep machine code in; set XDG_CACHE_HOME")
+    return (Path(base) if os.path.isabs(base) else Path(home, ".cache")) / "graphc"
+
+
+@contextlib.contextmanager
+def untouched() -> Iterator[None]:
+    """Nothing is looked for or kept by this thread meanwhile."""
+    _mine.untouched, before = True, getattr(_mine, "untouched", False)
+    try:
+        yield
+    finally:
+        _mine.untouched = before
 
 
 def make_key(*parts: str) -> str:
     """The digest of `parts` and of everything else that decides which machine code comes out."""
     digest = hashlib.sha256()
     for part in (*_surroundings(), *_settings(), *parts):
-        digest.update(f"{len(part)}:{part}".encode())
+        digest.update(f"{len(part)}:{part}".encode(errors="surrogatepass"))
     return digest.hexdigest()
 
 
 def load(key: str) -> Entry | None:
     """The entry kept under a key; None if there is none that can be trusted."""
-    path = folder() / key
+    if getattr(_mine, "untouched", False):
+        return None
     try:
-        with open(path, "rb") as file:
-            _check_owner(os.fstat(file.fileno()), path)
-            header = json.loads(file.readline())
-            content = file.read()
-        return _checked(key, header, content)
+        with opened(checked_folder(folder()) / key) as file:
+            header = json.loads(file.readline(_HEADER_BYTES))
+            return _checked(key, header, file.read(MOST_BYTES))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        _warn(f"cache entry {path} can't be used and is compiled anew: {error}")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        _warn(f"cache entry {key} can't be used and is compiled anew: {error}")
         return None
 
 
 def store(key: str, entry: Entry) -> None:
     """Keep an entry; a folder that can't be written is no error."""
+    if getattr(_mine, "untouched", False):
+        return
     program = entry.program.encode()
     content = program + entry.code
     header = {"program": len(program), "code": len(entry.code), "sha256": _digest(key, len(program), content)}
     try:
+        if len(content) > MOST_BYTES - _HEADER_BYTES:
+            raise CacheError(f"a program of {len(content)} bytes is not kept")
         place = open_folder()
+        _sweep(place)
         with _temporary(place) as (descriptor, name):
             with open(descriptor, "wb") as file:
                 file.write(json.dumps(header).encode() + b"\n" + content)
             os.replace(name, place / key)
     except OSError as error:
-        _warn(f"the cache folder {folder()} can't be written, so every process compiles anew: {error}")
+        _warn(f"the cache can't be written, so every process compiles anew: {error}")
 
 
 def open_folder() -> Path:
     """The cache folder, made if need be.
 
-    Raises CacheError if it belongs to another user or others may write to it.
+    Raises CacheError if it or a folder above it belongs to another user, or others may write to it.
     """
     path = folder()
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _check_owner(path.stat(), path)
-    return path
+    for part in reversed((path, *path.parents)):
+        if not part.exists():
+            part.mkdir(mode=0o700, exist_ok=True)
+    return checked_folder(path)
 
 
 def clear() -> None:
     """Delete every entry.  Raises CacheError if the folder is not the user's own."""
     for file in open_folder().iterdir():
-        file.unlink(missing_ok=True)
+        if file.is_symlink() or not file.is_dir():
+            file.unlink(missing_ok=True)
 
 
-def _check_owner(status: os.stat_result, path: Path) -> None:
-    if hasattr(os, "getuid") and status.st_uid != os.getuid():
-        raise CacheError(f"{path} belongs to user {status.st_uid}, not to you; delete it or set XDG_CACHE_HOME")
-    if os.name == "posix" and status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise CacheError(f"others may write to {path}; write: chmod go-w {path}")
+def _sweep(place: Path) -> None:
+    """Delete what processes that were killed have left half written."""
+    for file in os.scandir(place):
+        with contextlib.suppress(FileNotFoundError):
+            if file.name.startswith(".") and file.stat(follow_symlinks=False).st_mtime < time.time() - _LEFT_SECONDS:
+                os.unlink(file)
 
 
 def _checked(key: str, header: dict[str, object], content: bytes) -> Entry:
@@ -135,12 +163,13 @@ def _temporary(place: Path) -> Iterator[tuple[int, str]]:
 
 
 def _warn(text: str) -> None:
-    if folder() not in _warned:
-        _warned.add(folder())
+    place = tuple(os.environ.get(name) for name in ("XDG_CACHE_HOME", "HOME"))
+    if place not in _warned:
+        _warned.add(place)
         warnings.warn(text, RuntimeWarning, stacklevel=3)
 
 
-@lru_cache(maxsize=1)
+@once
 def _surroundings() -> tuple[str, ...]:
     """Sources, versions and the machine: what does not change while the process lives."""
     llvm.initialize_native_target()

@@ -8,8 +8,10 @@ the lock of pool, shapes and guards: nothing here lets go of it between a look a
 
 from __future__ import annotations
 
+from graphc import state
 from graphc.codegen.program import HEADER_WORDS
 from graphc.runtime import layout as at
+from graphc.runtime.sharing import enter_guards, give, hold
 from graphc.runtime.words import call, copy, load, load32, stack, store
 
 
@@ -73,7 +75,7 @@ def borrow(D: int, args: int, arrays: int) -> int:
 
 
 def answer(D: int, args: int, arrays: int) -> int:
-    """The result for inputs that lie in place, a refusal, or the address of the frame (an int) if a check failed."""
+    """The result for inputs that lie in place, a refusal, or what failed (bytes)."""
     shape = find(D, arrays, 0)
     frame = 0
     if shape:
@@ -101,9 +103,16 @@ def answer(D: int, args: int, arrays: int) -> int:
     if run(D, frame, load(shape, at.RELEASES)):
         if given == 0:
             drop(D, results, outputs)
-        return call(load(load(D, at.API), at.NEW_INT), frame)
+        return report(D, frame, 0)
     give(pool, frame, 0)
     return wrap(D, results, 0)
+
+
+def report(D: int, frame: int, c: int) -> int:
+    """The words that tell of a failure, copied to a bytes object; the workspace goes back into the pool."""
+    failure = call(load(load(D, at.API), at.NEW_BYTES), frame, 8 * at.FAILURE_WORDS)
+    give(load(D, at.POOL), frame, 0)
+    return failure
 
 
 def find(D: int, arrays: int, c: int) -> int:
@@ -142,8 +151,8 @@ def available(D: int, shape: int, c: int) -> int:
     row = at.TABLE + at.ROW * (load(D, at.INPUTS) + load(D, at.OUTPUTS))
     for _ in range(load(D, at.PARAMETERS)):
         guard = load(D, row + at.GUARD)
-        holders = load(guard, at.HOLDERS)
-        if load(guard, at.WANTED) or holders < 0 or (holders > 0 and load(D, row + at.WRITES)):
+        holders = load(guard, state.HOLDERS)
+        if load(guard, state.WANTED) or holders < 0 or (holders > 0 and load(D, row + at.WRITES)):
             return 0
         row += at.ROW
     return frame
@@ -204,8 +213,13 @@ def run(D: int, frame: int, releases: int) -> int:
     """Run the program; a long one lets other threads run meanwhile and holds the parameters against them."""
     if releases == 0:
         return execute(D, frame, 0)
-    api = load(D, at.API)
     hold(D, 1, 0)
+    return run_held(D, frame, 0)
+
+
+def run_held(D: int, frame: int, c: int) -> int:
+    """Run the program without the GIL, and leave the guards, which are taken."""
+    api = load(D, at.API)
     thread = call(load(api, at.SAVE_THREAD))
     status = execute(D, frame, 0)
     call(load(api, at.RESTORE_THREAD), thread)
@@ -213,14 +227,23 @@ def run(D: int, frame: int, releases: int) -> int:
     return status
 
 
-def hold(D: int, sign: int, c: int) -> int:
-    """Take (1) or leave (-1) the guards: a reader adds 1, a writer takes 1 away."""
-    row = at.TABLE + at.ROW * (load(D, at.INPUTS) + load(D, at.OUTPUTS))
-    for _ in range(load(D, at.PARAMETERS)):
-        guard = load(D, row + at.GUARD)
-        store(guard, at.HOLDERS, load(guard, at.HOLDERS) + sign * (1 - 2 * load(D, row + at.WRITES)))
-        row += at.ROW
-    return 0
+def execute_in_turn(D: int, frame: int, claim: int) -> int:
+    """The status of a run that lets other threads run meanwhile, or -1 if it is not its turn."""
+    if enter_guards(D, claim, 0) == 0:
+        return -1
+    return run_held(D, frame, 0)
+
+
+def steps_in_turn(R: int, b: int, claim: int) -> int:
+    """The status of the steps of a run, or -1 if it is not their turn."""
+    D = load(R, at.DESCRIPTOR)
+    if enter_guards(D, claim, 0) == 0:
+        return -1
+    thread = call(load(load(D, at.API), at.SAVE_THREAD))
+    status = steps(R, 0, 0)
+    call(load(load(D, at.API), at.RESTORE_THREAD), thread)
+    hold(D, -1, 0)
+    return status
 
 
 def execute(D: int, frame: int, c: int) -> int:
@@ -234,38 +257,6 @@ def execute(D: int, frame: int, c: int) -> int:
             if load(frame, at.STATUS):
                 return load(frame, at.STATUS)
     return 0
-
-
-def give(pool: int, frame: int, c: int) -> int:
-    """Put a workspace into the pool."""
-    free = load(pool, 0) + 1
-    store(pool, free, frame)
-    store(pool, 0, free)
-    return 0
-
-
-def take(pool: int, b: int, c: int) -> int:
-    """A workspace from the pool, which no longer has it; 0 if there is none."""
-    free = load(pool, 0)
-    if free == 0:
-        return 0
-    store(pool, 0, free - 1)
-    return load(pool, free)
-
-
-def remember(shapes: int, shape: int, most: int) -> int:
-    """Put a new shape in front; returns the one that had to go, or 0."""
-    known = load(shapes, 0)
-    gone = 0
-    if known == most:
-        gone = load(shapes, known)
-    else:
-        known += 1
-        store(shapes, 0, known)
-    for k in range(known, 1, -1):
-        store(shapes, k, load(shapes, k - 1))
-    store(shapes, 1, shape)
-    return gone
 
 
 def wrap(D: int, results: int, c: int) -> int:

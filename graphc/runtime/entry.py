@@ -11,17 +11,21 @@ import struct
 import sys
 from collections.abc import Callable
 from functools import cache as cache_forever
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from graphc import state
+from graphc.errors import GraphcError
 from graphc.runtime import cache
 from graphc.runtime import layout as at
-from graphc.runtime.native import Native, compile_module
-from graphc.runtime.workspace import Words, address
+from graphc.runtime.native import Native, check_compiler, compile_modules, compiling
+from graphc.runtime.once import once
+from graphc.runtime.workspace import Words
+from graphc.state import address
 
-_FUNCTIONS = ("entry", "execute", "steps", "give", "take", "remember")
+_CALLS = ("entry", "execute", "execute_in_turn", "steps_in_turn", "move")
+_KEEPING = ("take", "offer", "disown", "remember", "forget")
 _FASTCALL = 0x0080  # METH_FASTCALL
 _PYARRAY_TYPE, _PYARRAY_NEWCOPY, _PYARRAY_NEW = 2, 85, 93  # places in NumPy's table of C functions
 _INT64 = ctypes.c_int64
@@ -36,10 +40,12 @@ class _Method(ctypes.Structure):  # PyMethodDef
     )
 
 
-@lru_cache(maxsize=1)
+@once
 def driver() -> Native:
     """The driver of this process; builtins hold addresses in it, so it stays."""
-    return load_driver()
+    native = load_driver()
+    state.install(_function(native, "move", ctypes.PYFUNCTYPE, _INT64))
+    return native
 
 
 def load_driver() -> Native:
@@ -47,18 +53,31 @@ def load_driver() -> Native:
     key = cache.make_key("driver")
     entry = cache.load(key)
     if entry is None:
-        from graphc.runtime import driver as module
+        check_compiler()
+        with compiling:
+            from graphc.runtime import driver, sharing
 
-        entry = cache.Entry("", compile_module(module))
+            entry = cache.Entry("", compile_modules(driver, sharing))
         cache.store(key, entry)
-    return Native(entry.code, _FUNCTIONS)
+    return Native(entry.code, (*_CALLS, *_KEEPING))
+
+
+def check_gil() -> None:
+    """Raises GraphcError where no GIL keeps threads apart that look at guards, pools and shapes."""
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        raise GraphcError("graphc needs the GIL; start Python with PYTHON_GIL=1 or -X gil=1")
 
 
 @cache_forever
-def native_function(name: str, *, holds_gil: bool) -> Callable[[int, int, int], int]:
-    """A function of the driver that Python can call."""
-    kind = (ctypes.PYFUNCTYPE if holds_gil else ctypes.CFUNCTYPE)(_INT64, _INT64, _INT64, _INT64)
-    return kind(driver()[name])
+def native_function(name: str, *, holds_gil: bool = True, makes_object: bool = False) -> Callable[[int, int, int], Any]:
+    """A function of the driver that Python can call; `makes_object`: it returns a new reference."""
+    kind = ctypes.PYFUNCTYPE if holds_gil else ctypes.CFUNCTYPE
+    return _function(driver(), name, kind, ctypes.py_object if makes_object else _INT64)
+
+
+def _function(native: Native, name: str, kind: Any, result: Any) -> Callable[[int, int, int], Any]:
+    function: Callable[[int, int, int], Any] = kind(result, _INT64, _INT64, _INT64)(native[name])
+    return function
 
 
 def make_builtin(descriptor: Words) -> Callable[..., Any]:
@@ -69,31 +88,32 @@ def make_builtin(descriptor: Words) -> Callable[..., Any]:
     return builtin
 
 
-@lru_cache(maxsize=1)
+@once
 def _method() -> _Method:
     return _Method(b"graphc", driver()["entry"], _FASTCALL, None)
 
 
-@lru_cache(maxsize=1)
+@once
 def api_table() -> Words:
-    """The addresses of the C functions and objects that the driver uses."""
-    numpy = _numpy_table()
+    """The addresses of the C functions and objects that the driver uses; NumPy's are there where it is supported."""
     python = ctypes.pythonapi
     table = np.zeros(at.API_WORDS, np.int64)
-    table[at.NDARRAY] = id(np.ndarray)
-    table[at.NEW_ARRAY] = numpy[_PYARRAY_NEW]
-    table[at.NEW_COPY] = numpy[_PYARRAY_NEWCOPY]
     table[at.REFUSAL] = id(NotImplemented)
     for word, function in (
         (at.INCREF, python.Py_IncRef),
         (at.DECREF, python.Py_DecRef),
         (at.NEW_TUPLE, python.PyTuple_New),
         (at.SET_ITEM, python.PyTuple_SetItem),
-        (at.NEW_INT, python.PyLong_FromLongLong),
+        (at.NEW_BYTES, python.PyBytes_FromStringAndSize),
         (at.SAVE_THREAD, python.PyEval_SaveThread),
         (at.RESTORE_THREAD, python.PyEval_RestoreThread),
     ):
         table[word] = ctypes.cast(function, ctypes.c_void_p).value or 0
+    if supported():
+        numpy = _numpy_table()
+        table[at.NDARRAY] = id(np.ndarray)
+        table[at.NEW_ARRAY] = numpy[_PYARRAY_NEW]
+        table[at.NEW_COPY] = numpy[_PYARRAY_NEWCOPY]
     return table
 
 
@@ -104,12 +124,10 @@ def _numpy_table() -> Any:
     return ctypes.cast(pointer(capsule, None), ctypes.POINTER(ctypes.c_void_p))
 
 
-@lru_cache(maxsize=1)
+@once
 def supported() -> bool:
-    """Whether CPython's and NumPy's objects look as the driver assumes, and a GIL guards its words."""
+    """Whether CPython's and NumPy's objects look as the driver assumes."""
     if sys.implementation.name != "cpython" or struct.calcsize("P") != 8 or sys.byteorder != "little":
-        return False
-    if not getattr(sys, "_is_gil_enabled", lambda: True)():
         return False
     probe = np.zeros((5, 7), np.float32)[:, 1:3]
     return (

@@ -7,7 +7,6 @@ builtin; whatever it refuses comes to the slow way here, which converts, waits o
 from __future__ import annotations
 
 import os
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from graphc.codegen.program import Program
 from graphc.errors import InputError
+from graphc.runtime import steps
 from graphc.runtime.arguments import Array, bind, convert, signature
 from graphc.runtime.machine import Machine
 from graphc.runtime.native import Native
@@ -58,14 +58,13 @@ class CompiledFunction:
         self._kind = np.ndarray if self._machine.single else tuple
         plain = 0 if self._machine.single else tuple(range(len(program.outputs)))
         self._as_it_is = type(structure) is type(plain) and structure == plain  # a named tuple is equal to a tuple
-        _living.add(self)
 
     def __call__(self, /, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         if out is None and not kwargs:
             result = self._enter(*args)
             if type(result) is self._kind:
                 return result if self._as_it_is else self._structured(result)
-            if type(result) is int:
+            if type(result) is bytes:
                 raise self._machine.failure(result)
         inputs = self._inputs(args, kwargs)
         return self._structured(self._machine.enter(inputs)) if out is None else self._into(out, inputs)
@@ -123,9 +122,7 @@ class CompiledFunction:
         >>> gc.compile([x], gc.sum(x)).run(x=[1.0, 2.0, 3.0], batch_size=2)
         array([3., 3.])
         """
-        from graphc.runtime.steps import run
-
-        return unflatten(self._structure, run(self._machine, self._inputs((), arrays), batch_size, order))
+        return unflatten(self._structure, steps.run(self._machine, self._inputs((), arrays), batch_size, order))
 
     def without_updates(self) -> CompiledFunction | None:
         """The same function with all parameters left as they are, by the same machine code.
@@ -198,21 +195,6 @@ class CompiledFunction:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return self._rebuild
-
-    def _forked(self) -> None:
-        self._machine.forget_others()
-
-
-_living: weakref.WeakSet[CompiledFunction] = weakref.WeakSet()
-
-
-def _forked() -> None:
-    for function in list(_living):
-        function._forked()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
 
 
 def _written_at_once(arrays: Sequence[Array], inputs: Sequence[Array]) -> bool:

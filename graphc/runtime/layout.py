@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 # The frame: words that belong to the runtime (see graphc.codegen.program for the others).
-STATUS, POSITION, VALUE = 0, 1, 2
-LOADED, CAPACITY = 4, 5  # identity of the shape whose values the frame holds; size of the workspace in bytes
+STATUS, POSITION, VALUE, FAILURE_WORDS = range(4)
+LOADED, CAPACITY, FRAME_OWNER = 4, 5, 6  # identity of the shape loaded; bytes of the workspace; its array object
 
 # The descriptor of a compiled function.
 (
@@ -16,8 +16,8 @@ LOADED, CAPACITY = 4, 5  # identity of the shape whose values the frame holds; s
     PHASES,
     SINGLE,  # 1: the result is the one output, 0: a tuple
     GIVEN,  # 1: arrays for the outputs follow the inputs
-    POOL,  # address of the pool of free workspaces: how many, then their addresses
-    SHAPES,  # address of the known shapes: how many, then their addresses, the last used first
+    POOL,  # address of the pool of free workspaces
+    SHAPES,  # address of the known shapes
     KEY_DIMS,  # how many dimensions all inputs have together
     PREPARED_AT,  # the frame's first word that depends on the shape
     PREPARED,  # how many such words there are
@@ -28,13 +28,16 @@ ROW = 3
 DTYPE, NDIM, TYPENUM = range(
     ROW
 )  # of inputs and outputs: address of the NumPy dtype, rank, NumPy's number of the dtype
-GUARD, WRITES = range(2)  # of parameters: address of the guard's words, 1 if a call changes it
-
-# A guard: how many calls read the parameter (-1: one writes it), and whether Python wants it for itself.
-HOLDERS, WANTED = range(2)
+GUARD, WRITES = range(2)  # of parameters: address of the guard (see graphc.state), 1 if a call changes it
 
 # A known shape.  After the head: dimensions of inputs, dimensions of outputs, prepared words.
-IDENTITY, NBYTES, RELEASES, HEAD = range(4)  # RELEASES: 1 if the call is long enough to let other threads run
+IDENTITY, NBYTES, RELEASES, SHAPE_OWNER, HEAD = range(5)  # RELEASES: 1 if the call lets other threads run meanwhile
+
+# The pool of free workspaces: how many are free, their frames; how many it owns, those in use by calls included, and
+# the bytes of these.  The known shapes: how many, then they themselves, the last used first.
+MOST_WORKSPACES = MOST_SHAPES = 64
+OWNED, POOL_BYTES, POOL_API, POOL_WORDS = range(1 + MOST_WORKSPACES, 5 + MOST_WORKSPACES)
+SHAPES_API, SHAPES_WORDS = range(1 + MOST_SHAPES, 3 + MOST_SHAPES)
 
 # C functions and objects.
 (
@@ -45,7 +48,7 @@ IDENTITY, NBYTES, RELEASES, HEAD = range(4)  # RELEASES: 1 if the call is long e
     DECREF,
     NEW_TUPLE,
     SET_ITEM,
-    NEW_INT,
+    NEW_BYTES,
     SAVE_THREAD,
     RESTORE_THREAD,
     REFUSAL,

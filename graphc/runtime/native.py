@@ -19,9 +19,15 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
+from graphc.errors import GraphcError
+from graphc.runtime.once import once
+
 _PREFIX = "graphc_"  # no function of a text may meet a name of the C library
+_LIBRARIES = 32  # of one linker
+_linkers: dict[int, Any] = {}  # the newest, by number
 _counter = itertools.count()
-_lock = threading.Lock()
+compiling = threading.RLock()  # held by whoever compiles, from before Numba is imported
+forked_in_a_compilation = False  # this process began while another thread of its parent held that lock, or Numba's
 
 # Called with C's convention; the inner function has Numba's: a place for the result, one for an exception.
 _WRAPPER = """
@@ -38,6 +44,15 @@ define i64 @{symbol}(i64 %a, i64 %b, i64 %c) {{
 """
 
 
+def check_compiler() -> None:
+    """Raises GraphcError where compiling would wait for a thread that is not there."""
+    if forked_in_a_compilation:
+        raise GraphcError(
+            "this process was forked while another thread compiled, so it can load what the cache has but not compile; "
+            'compile before forking, fork when no thread compiles, or start it by multiprocessing.get_context("spawn")'
+        )
+
+
 def compile_text(text: str, namespace: Mapping[str, Any], filename: str) -> bytes:
     """The object file that holds every function of `text` as a C function.
 
@@ -48,12 +63,11 @@ def compile_text(text: str, namespace: Mapping[str, Any], filename: str) -> byte
     from numba.core.compiler_lock import global_compiler_lock
     from numba.core.registry import cpu_target
 
-    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
     scope = dict(namespace, __name__="graphc.program")
     exec(compile(text, filename, "exec"), scope)
     functions = {k: f for k, f in scope.items() if isinstance(f, FunctionType) and f.__code__.co_filename == filename}
     scope.update({name: _caller(name) for name in functions})
-    with global_compiler_lock, _no_garbage_collection():
+    with global_compiler_lock, _no_garbage_collection(), _shown_in_errors(text, filename):
         cpu_target.typing_context.refresh()
         cpu_target.target_context.refresh()
         module = llvm.parse_assembly("")
@@ -63,6 +77,16 @@ def compile_text(text: str, namespace: Mapping[str, Any], filename: str) -> byte
             if variable.name.startswith("_ZN08NumbaEnv"):
                 variable.linkage = "internal"  # never read by code that raises nothing
         return _optimised(module)
+
+
+@contextlib.contextmanager
+def _shown_in_errors(text: str, filename: str) -> Iterator[None]:
+    """Numba's errors quote lines of the text meanwhile."""
+    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+    try:
+        yield
+    finally:
+        linecache.cache.pop(filename, None)
 
 
 @contextlib.contextmanager
@@ -168,11 +192,11 @@ def _lean_pipeline() -> Any:
     return LeanPipeline
 
 
-def compile_module(module: ModuleType) -> bytes:
-    """The object file that holds every function of a module written in graphc.runtime.words."""
+def compile_modules(*modules: ModuleType) -> bytes:
+    """The object file that holds every function of modules written in graphc.runtime.words."""
     from graphc.runtime.words import compile_words
 
-    code = llvm.parse_assembly(compile_words(module, _PREFIX))
+    code = llvm.parse_assembly(compile_words(modules, _PREFIX))
     machine = _target_machine(code)
     # Variables into registers and little more: the full set of passes takes ten times as long and saves nothing here.
     passes = llvm.create_new_module_pass_manager()
@@ -224,11 +248,24 @@ def _numba_config() -> Any:
     return config
 
 
-@lru_cache(maxsize=1)
-def _linker() -> Any:
+@once
+def _initialize() -> None:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    return llvm.create_lljit_compiler(suppress_errors=True)
+
+
+def _linker(number: int) -> Any:
+    """The linker for the library of this number.
+
+    Of a library that is gone, its linker keeps some kilobytes.  So there is a new one now and then, and one that links
+    no more goes with the last of its libraries.
+    """
+    _initialize()
+    group = number // _LIBRARIES
+    linker = _linkers.get(group) or _linkers.setdefault(group, llvm.create_lljit_compiler(suppress_errors=True))
+    for old in [k for k in list(_linkers) if k < group]:
+        _linkers.pop(old, None)
+    return linker
 
 
 class Native:
@@ -239,8 +276,9 @@ class Native:
         symbols = {name: _PREFIX + name for name in names}
         for symbol in symbols.values():
             builder.export_symbol(symbol)
-        with _lock:
-            self._library = builder.link(_linker(), f"graphc{next(_counter)}")
+        number = next(_counter)
+        self._linker = _linker(number)
+        self._library = builder.link(self._linker, f"graphc{number}")
         self._addresses: dict[str, int] = {name: self._library[symbol] for name, symbol in symbols.items()}
 
     def __getitem__(self, name: str) -> int:

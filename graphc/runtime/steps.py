@@ -16,11 +16,11 @@ import numpy as np
 from graphc.codegen.program import HEADER_WORDS, Program
 from graphc.dims import Poly
 from graphc.errors import InputError
-from graphc.runtime import entry
 from graphc.runtime import layout as at
 from graphc.runtime.arguments import Array, describe
 from graphc.runtime.machine import Machine
-from graphc.runtime.workspace import Words, address, first_output
+from graphc.runtime.workspace import Words, first_output
+from graphc.state import address
 
 _SECONDS = 0.1  # how long the compiled loop is meant to run at a time
 
@@ -28,21 +28,20 @@ _SECONDS = 0.1  # how long the compiled loop is meant to run at a time
 def run(machine: Machine, inputs: Sequence[Array], batch_size: Any, order: Any) -> tuple[Array, ...]:
     """The outputs of each step.  Raises InputError before the first step if anything does not fit."""
     program = machine.program
-    batch = _batch_size(program, batch_size)
     sliced = _sliced(program)
     whole = [np.ascontiguousarray(a).reshape(a.shape) for a in inputs]
     rows = _rows(program, whole, sliced)
     chosen = _order(program, order, rows)
     count = rows if chosen is None else len(chosen)
+    batch = min(_batch_size(program, batch_size), max(count, 1))
     steps = -(-count // batch)
     results = tuple(np.empty(steps, s.dtype.numpy) for s in program.outputs)
     if not steps:
         return results
-    full = min(batch, count)
     rest = count - (steps - 1) * batch
-    gathered = [np.empty((full, *whole[k].shape[1:]), whole[k].dtype) for k in sliced]
+    gathered = [np.empty((batch, *whole[k].shape[1:]), whole[k].dtype) for k in sliced]
     with contextlib.ExitStack() as stack:
-        frames = [stack.enter_context(_frame(machine, whole, sliced, n)) for n in (full, rest)]
+        frames = [stack.enter_context(_frame(machine, whole, sliced, n)) for n in (batch, rest)]
         block = _block(machine, whole, sliced, results, gathered)
         block[at.FULL], block[at.TAIL] = map(address, frames)
         block[at.BATCH], block[at.REST], block[at.TAIL_STEP] = batch, rest, steps - 1
@@ -93,11 +92,11 @@ def _rows(program: Program, whole: Sequence[Array], sliced: Sequence[int]) -> in
 
 
 def _order(program: Program, order: Any, rows: int) -> Array | None:
-    """`order` as int64 positions that exist."""
+    """`order` as int64 positions that exist, in memory of our own: the caller may write theirs while steps run."""
     if order is None:
         return None
     try:
-        array = np.asarray(order)
+        array = np.array(order)
     except ValueError as error:
         raise InputError(f"{program.name}.run: order must be a 1-d array of ints ({error})") from None
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
@@ -135,14 +134,12 @@ def _block(
 
 def _drive(machine: Machine, block: Words, steps: int, frames: Sequence[Words]) -> None:
     """Run the compiled loop a tenth of a second at a time, alone with the parameters meanwhile."""
-    loop = entry.native_function("steps", holds_gil=False)
     budget = 1
     try:
         while block[at.STEP] < steps:
             block[at.END] = min(block[at.STEP] + budget, steps)
             start = time.perf_counter()
-            with machine.alone():
-                status = loop(address(block), 0, 0)
+            status = machine.in_turn("steps_in_turn", address(block), 0)
             if status:
                 raise _failed(machine, frames, int(block[at.STEP]), steps)
             seconds = max(time.perf_counter() - start, 1e-9)

@@ -1,6 +1,6 @@
 """A small compiler for functions of int64 words, in which the driver is written.
 
-In: a module of plain Python functions whose values are all int64: assignments, `if`, `while`, `for ... in range(...)`,
+In: modules of plain Python functions whose values are all int64: assignments, `if`, `while`, `for ... in range(...)`,
 arithmetic, comparisons, calls of one another and of the operations below.  Out: an LLVM module in which each is a C
 function.  Numba would take a hundred times as long, and a second of every first start.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -77,17 +77,21 @@ def _word(b: Any, base: Any, index: Any) -> Any:
     return b.gep(b.inttoptr(base, _I64.as_pointer()), [index])
 
 
-def compile_words(module: ModuleType, prefix: str) -> str:
-    """LLVM's text for the functions of a module; the names of the C functions begin with `prefix`."""
-    tree = ast.parse(inspect.getsource(module))
-    target = ir.Module(module.__name__)
-    definitions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+def compile_words(modules: Sequence[ModuleType], prefix: str) -> str:
+    """LLVM's text for the functions of modules; the names of the C functions begin with `prefix`."""
+    target = ir.Module(modules[0].__name__)
+    definitions = [
+        (node, vars(module))
+        for module in modules
+        for node in ast.parse(inspect.getsource(module)).body
+        if isinstance(node, ast.FunctionDef)
+    ]
     functions = {
         d.name: ir.Function(target, ir.FunctionType(_I64, [_I64] * len(d.args.args)), prefix + d.name)
-        for d in definitions
+        for d, _ in definitions
     }
-    for d in definitions:
-        _Body(functions[d.name], functions, vars(module)).function(d)
+    for d, scope in definitions:
+        _Body(functions[d.name], functions, scope).function(d)
     return str(target)
 
 

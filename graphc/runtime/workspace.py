@@ -6,6 +6,7 @@ In: a Program and the shapes of a call's inputs.  Out: blocks of words that the 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,17 +17,15 @@ from graphc.codegen.program import HEADER_WORDS, Program
 from graphc.dims import evaluate
 from graphc.errors import InputError
 from graphc.runtime import layout as at
-from graphc.state import ALIGNMENT, aligned
+from graphc.state import ALIGNMENT, address, aligned
 
 Words = np.ndarray[Any, np.dtype[np.int64]]
+Memory = np.ndarray[Any, np.dtype[np.uint8]]
 Dims = tuple[int, ...]
 
 _RELEASE_WORK = 200_000  # operations and bytes, some 20 microseconds: what is shorter keeps the GIL
+_MOST_BYTES = 1 << 46  # more than a process can address
 _identities = itertools.count(1)
-
-
-def address(block: np.ndarray[Any, Any]) -> int:
-    return int(block.ctypes.data)
 
 
 def plan(sizes: Sequence[int], lifetimes: Sequence[tuple[int, int]]) -> tuple[list[int], int]:
@@ -78,7 +77,10 @@ class Shape:
 
 
 def make_shape(program: Program, inputs: Sequence[Dims], sizes: Mapping[str, int]) -> Shape:
-    """The shape of a call whose symbols have these sizes.  Raises InputError where a constraint does not hold."""
+    """The shape of a call whose symbols have these sizes.
+
+    Raises InputError where a constraint does not hold, MemoryError where no memory could hold the results.
+    """
     check_constraints(program, sizes)
     frame = _rounded(8 * program.words)
     offsets, buffers = plan(
@@ -92,8 +94,15 @@ def make_shape(program: Program, inputs: Sequence[Dims], sizes: Mapping[str, int
         *(frame + offset for offset in offsets),
         *(evaluate(p.chunks, sizes) for p in program.phases),
     ]
-    head = [next(_identities), frame + buffers, int(flops + moved > _RELEASE_WORK)]
-    words = np.array([*head, *itertools.chain(*inputs, *outputs), *prepared], np.int64)
+    head = [next(_identities), frame + buffers, int(flops + moved > _RELEASE_WORK), 0]
+    every = [*head, *itertools.chain(*inputs, *outputs), *prepared]
+    items = [s.dtype.numpy.itemsize for s in program.outputs]
+    needed = max([frame + buffers, *(math.prod(dims) * n for dims, n in zip(outputs, items, strict=True))])
+    spans = (math.prod(d or 1 for d in dims) * n for dims, n in zip(outputs, items, strict=True))  # as NumPy has them
+    if needed > _MOST_BYTES or max([*every, *spans]) >= 1 << 63:
+        raise MemoryError(f"{program.name}: with {_known(sizes)}, a call would need {needed:.1e} bytes or more at once")
+    words = np.array(every, np.int64)
+    words[at.SHAPE_OWNER] = id(words)
     return Shape(dict(sizes), outputs, frame + buffers, flops, moved, words)
 
 
@@ -101,24 +110,27 @@ def check_constraints(program: Program, sizes: Mapping[str, int]) -> None:
     for constraint, line in program.constraints:
         left, right = evaluate(constraint.left, sizes), evaluate(constraint.right, sizes)
         if not (left == right if constraint.relation == "==" else left >= right):
-            known = ", ".join(f"{k} = {v}" for k, v in sorted(sizes.items()))
             raise InputError(
                 f"{program.name}: {constraint.text}: {constraint.left} {constraint.relation} {constraint.right} must "
-                f"hold, but with {known} that is {left} {constraint.relation} {right}\n  declared at {line}"
+                f"hold, but with {_known(sizes)} that is {left} {constraint.relation} {right}\n  declared at {line}"
             )
 
 
-def make_workspace(program: Program, nbytes: int, fixed: Sequence[int]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def _known(sizes: Mapping[str, int]) -> str:
+    return ", ".join(f"{k} = {v}" for k, v in sorted(sizes.items())) or "these inputs"
+
+
+def make_workspace(program: Program, nbytes: int, fixed: Sequence[int]) -> Memory:
     """Memory for a frame and its buffers; `fixed` are the addresses of parameters and constants."""
     memory = aligned(nbytes)
     words = frame_words(program, memory)
-    words[at.CAPACITY] = nbytes
+    words[at.CAPACITY], words[at.FRAME_OWNER] = nbytes, id(memory)
     first = program.word("parameter", 0)
     words[first : first + len(fixed)] = fixed
     return memory
 
 
-def frame_words(program: Program, memory: np.ndarray[Any, Any]) -> Words:
+def frame_words(program: Program, memory: Memory) -> Words:
     """The words of the frame at the start of a workspace."""
     return memory[: 8 * program.words].view(np.int64)
 

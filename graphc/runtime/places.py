@@ -1,0 +1,50 @@
+"""The user's lines in a program that the cache keeps: by the nodes that they belong to.
+
+In: a program, and the declared graph that it came from.  Out: the program with numbers of nodes where its failures name
+lines; or, for an equal graph that is declared elsewhere, with the lines of that one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from graphc.codegen.program import Failure, Program
+from graphc.graph import Graph, Node
+from graphc.types import Constraint
+
+
+def numbered(program: Program, graph: Graph) -> Program:
+    """The program with numbers for lines: those of all nodes of that line."""
+    nodes: dict[str, list[str]] = {}
+    for k, node in enumerate(every_node(graph)):
+        nodes.setdefault(str(node.line), []).append(str(k))
+    failures = (Failure(f.text, " ".join(nodes.get(f.line, ()))) for f in program.failures)
+    return replace(program, failures=tuple(failures), constraints=())
+
+
+def placed(program: Program, graph: Graph, here: str) -> Program | None:
+    """The program with the lines of this graph; None if nodes that stood on one line stand on several now.
+
+    A failure that belongs to no declared node is that of the line which compiles, `here`.
+    """
+    every = tuple(every_node(graph)) if program.failures else ()
+    lines = [{str(every[int(k)].line) for k in f.line.split()} or {here} for f in program.failures]
+    if any(len(found) > 1 for found in lines):
+        return None
+    failures = (Failure(f.text, *found) for f, found in zip(program.failures, lines, strict=True))
+    return replace(program, failures=tuple(failures), constraints=constraints(graph))
+
+
+def constraints(graph: Graph) -> tuple[tuple[Constraint, str], ...]:
+    """What the shapes of a call must satisfy, each with the first line that asks for it."""
+    return tuple({c: (c, str(n.line)) for n in reversed(graph.nodes) for c in n.constraints}.values())
+
+
+def every_node(graph: Graph) -> Iterator[Node]:
+    """The nodes of a graph and of those that they hold, in an order that the text of the graph decides."""
+    for node in graph.nodes:
+        yield node
+        for _, value in sorted(node.attrs.items()):
+            if isinstance(value, Graph):
+                yield from every_node(value)
