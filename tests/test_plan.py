@@ -5,10 +5,12 @@ An output more may turn an update in place into a buffer and a commit.  That is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import reduce
 from typing import Any
 
 import numpy as np
+import pytest
 
 import graphc as gc
 from graphc.codegen.program import Program
@@ -66,3 +68,25 @@ def test_a_counter_waits_beside_outputs_alone() -> None:
     x, s = gc.input("x", ("n",)), gc.parameter("s", 0.0)
     assert plan([x], gc.sum(x), {s: s + 1.0}) == (["sum", "combine sum", "add"], 1)
     assert plan([x], s + 1.0, {s: s + 1.0}) == (["add", "add"], 1)
+
+
+def _repeated(step: Callable[[gc.Node], gc.Node]) -> Callable[[gc.Node, int], Any]:
+    return lambda z, times: reduce(lambda y, _: step(y), range(times), z)
+
+
+@pytest.mark.parametrize(
+    "grow",
+    [
+        _repeated(lambda z: gc.sin(z) + 0.1),
+        _repeated(lambda z: 3.7 * z * (1 - z)),
+        _repeated(lambda z: z + z),
+        _repeated(lambda z: gc.pad(z[1:], (0, 1)) * 0.5 + z),
+        lambda z, times: gc.grad(gc.sum(_repeated(lambda y: 3.7 * y * (1 - y))(z, times)), z),
+        lambda z, times: tuple(gc.sum(gc.sin(z * (k + 1.0))) for k in range(times)),
+    ],
+    ids=["chain", "read twice", "doubled", "shifted", "gradient", "fan"],
+)
+def test_the_text_grows_with_the_graph_and_no_faster(grow: Callable[[gc.Node, int], Any]) -> None:
+    z = gc.input("z", (3,))
+    short, long = (len(_printed(_unit([z], grow(z, n), {}, gc.Options(), "f")).text) for n in (100, 400))
+    assert long < 4.5 * short

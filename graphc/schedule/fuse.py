@@ -170,6 +170,8 @@ class Fusion:
                 m = read.node
                 if m in self.group_of or m.op.family is Family.LEAF:
                     stored |= {m} if m.op.name != "constant" or m.ndim else set()
+                elif read.guarded:  # each branch computes it anew, and so would every branch around it
+                    return False
                 elif m not in seen:
                     seen.add(m)
                     stack.append(m)
