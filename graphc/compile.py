@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from graphc.declare import Number, convert
+from graphc.declare import WEAK, Number, convert, result_dtype
 from graphc.dims import Poly, symbols
 from graphc.errors import DeclarationError, DTypeError, ShapeError
 from graphc.graph import Graph, Node, describe
@@ -173,23 +173,32 @@ def _checked_inputs(inputs: Sequence[Node]) -> tuple[Node, ...]:
 
 def _checked_updates(updates: Mapping[Node, Any] | None) -> Mapping[Node, Any]:
     if not isinstance(updates, Mapping | None):
-        raise DeclarationError(f"updates map parameters to their new values: {{w: w - 0.1 * g}}; got {updates!r}")
+        raise DeclarationError(
+            f"updates map parameters to their new values: {{w: w - 0.1 * g}}; got {updates!r}{_at()}"
+        )
     return updates or {}
 
 
 def _new_value(parameter: Any, value: Any) -> Node:
     if not isinstance(parameter, Node) or parameter.op.name != "parameter":
         what = describe(parameter) if isinstance(parameter, Node) else repr(parameter)
-        raise DeclarationError(f"updates are for parameters, made by gc.parameter; got {what}")
+        raise DeclarationError(f"updates are for parameters, made by gc.parameter; got {what}{_at()}")
+    if type(value) in WEAK:
+        value = convert(value, result_dtype(parameter, value))
     if not isinstance(value, Node):
-        raise DeclarationError(f"the new value of {parameter.name!r} is a node, got {value!r}")
+        advice = f"write gc.constant(value, {str(parameter.dtype)!r})"
+        raise DeclarationError(f"the new value of {parameter.name!r} is a node, got {value!r}; {advice}{_at()}")
     if value.dtype != parameter.dtype:
         wanted = f"gc.astype(value, {str(parameter.dtype)!r})"
-        raise DTypeError(f"the new value of {describe(parameter)} is {value.dtype}; write {wanted}")
+        raise DTypeError(f"the new value of {describe(parameter)} is {value.dtype}; write {wanted}{_at()}")
     if value.shape != parameter.shape:
         has = f"has shape {shape_text(value.shape)}"
-        raise ShapeError(f"the new value of {describe(parameter)} {has}:\n  {describe(value)}")
+        raise ShapeError(f"the new value of {describe(parameter)} {has}:\n  {describe(value)}{_at()}")
     return value
+
+
+def _at() -> str:
+    return f"\n  at {users_line()}"
 
 
 def _check_reached(graph: Graph) -> None:
@@ -197,17 +206,18 @@ def _check_reached(graph: Graph) -> None:
     for node in graph.leaves("input"):
         if node not in listed:
             missing = f"{describe(node)}, which is not listed among the inputs"
-            raise DeclarationError(f"the outputs need {missing}\n  at {users_line()}")
+            raise DeclarationError(f"the outputs need {missing}{_at()}")
 
 
 def _check_dimensions(graph: Graph) -> None:
-    """Every dimension must be known from the shapes of the inputs."""
-    known = set(_symbols(graph))
-    for node in graph.nodes:
+    """Every dimension must be known from the shapes of the inputs, where it stands alone: no call solves 2*n for n."""
+    known = {str(d) for node in graph.inputs for d in node.shape}
+    for node in dict.fromkeys((*graph.inputs, *graph.nodes)):
         for name in sorted(_named((*(t.shape for t in node.types), *node.attrs.values()))):
             if name not in known:
-                text = f"no input has the dimension {name!r}, which this needs: {describe(node)}"
-                raise DeclarationError(f"{text}\n  list an input whose shape tells it\n  at {users_line()}")
+                text = f"no input has the dimension {name!r} by itself, which this needs: {describe(node)}"
+                advice = "list an input whose shape has it, or give a dimension of many terms a name of its own"
+                raise DeclarationError(f"{text}\n  {advice}{_at()}")
 
 
 def _named(value: Any) -> set[str]:

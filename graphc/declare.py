@@ -82,6 +82,23 @@ def as_array(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
     if dtype is None:
         as_dtype(array.dtype)
         return array
+    return _held(value, array, dtype)
+
+
+def _held(value: Any, array: np.ndarray[Any, Any], dtype: DType) -> np.ndarray[Any, Any]:
+    """`array` in another dtype: floats round, integers and bool must hold every value exactly."""
+    if dtype.is_float or array.dtype == dtype.numpy:
+        return array.astype(dtype.numpy)
+    if array.dtype.kind == "f" and not isinstance(value, (np.ndarray, np.generic)):
+        array = np.asarray(value, object)  # NumPy makes floats of ints from 2**63 on that stand beside others
+    limits = None if dtype == bool_ else np.iinfo(dtype.numpy)
+    low, end = (0, 2) if limits is None else (limits.min, limits.max + 1)
+    with np.errstate(invalid="ignore"):
+        fits = (array >= low) & (array < end) & (array % 1 == 0)
+    if not np.all(fits):
+        wrong = array[np.logical_not(fits)].flat[0]
+        advice = f"write np.asarray(value).astype({dtype.name!r}) if another value is meant"
+        raise DTypeError(f"{dtype} does not hold {wrong}; {advice}\n  at {users_line()}")
     return array.astype(dtype.numpy)
 
 
@@ -170,7 +187,7 @@ def astype(x: Any, dtype: Any) -> Node:
     if node.dtype == dtype:
         return node
     if node.op.name == "constant":
-        return constant(node.attrs["value"].array, dtype)
+        return constant(node.attrs["value"].array.astype(dtype.numpy))
     return make(REGISTRY["astype"], (node,), {"dtype": dtype})
 
 

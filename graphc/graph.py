@@ -110,8 +110,8 @@ class Node:
 
     def __bool__(self) -> bool:
         raise DeclarationError(
-            f"{describe(self)} has no value while the graph is declared, so it can't decide an `if` or `while`; "
-            "write gc.where(condition, a, b)"
+            f"{describe(self)} has no value while the graph is declared, so it can't decide an `if` or `while`, "
+            "nor max or min; write gc.where(condition, a, b), gc.maximum or gc.minimum"
         )
 
     def __iter__(self) -> Iterator[Node]:

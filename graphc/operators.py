@@ -16,6 +16,7 @@ from graphc.declare import FUNCTIONS, WEAK, Number, as_array, convert
 from graphc.dims import Poly
 from graphc.errors import DeclarationError, DTypeError, PropertyError, ShapeError
 from graphc.graph import Node, describe
+from graphc.line import users_line
 from graphc.state import State
 from graphc.types import float64, shape_text
 
@@ -84,6 +85,8 @@ def _attach_operators() -> None:
         if short in _OPERATORS:
             setattr(Node, f"__r{short}__", binary(name, True))
             setattr(Number, f"__r{short}__", of_numbers(name, True))
+    for short in ("lt", "le", "gt", "ge"):  # `==` of dimensions tells whether they are one
+        setattr(Poly, f"__{short}__", binary(_COMPARISONS[short], False))
     for short, name in _UNARY.items():
         setattr(Node, f"__{short}__", lambda self, name=name: FUNCTIONS[name](self))
         setattr(Number, f"__{short}__", lambda self, name=name: Number(FUNCTIONS[name](self.node)))
@@ -126,6 +129,29 @@ def _numpy_function(name: str) -> Callable[..., Any]:
 def _array(self: Node, *args: Any, **kwargs: Any) -> Any:
     raise DeclarationError(
         f"{describe(self)} has no value while the graph is declared; compile it: gc.compile([...], node)"
+    )
+
+
+def _length(self: Node) -> int:
+    if not self.shape or isinstance(self.shape[0], Poly):
+        raise DeclarationError(f"{describe(self)} has no len(): its first dimension is not a fixed number")
+    return int(self.shape[0])
+
+
+def _no_number(self: Poly | Number) -> Any:
+    what = f"the dimension {self}" if isinstance(self, Poly) else "a number made of dimensions"
+    advice = "arithmetic with floats and nodes takes it as it is, gc.arange and shapes take dimensions"
+    raise DeclarationError(
+        f"{what} is known at the call only, so it is no int or float while the graph is declared, and no length of a "
+        f"range or list; {advice}\n  at {users_line()}"
+    )
+
+
+def _no_truth(self: Poly | Number) -> bool:
+    what = f"the dimension {self}" if isinstance(self, Poly) else "a number made of dimensions"
+    advice = f"write gc.where({self if isinstance(self, Poly) else 'number'} > 0, a, b)"
+    raise DeclarationError(
+        f"{what} is known at the call only, so it can't decide an `if` or `while`; {advice}\n  at {users_line()}"
     )
 
 
@@ -175,10 +201,19 @@ _attach_operators()
 Poly.beyond = staticmethod(lambda short, first, second: _with_number(_OPERATORS[short], first, second))
 Poly.__array_ufunc__ = _dimension_ufunc  # type: ignore[attr-defined]
 Number.__array_ufunc__ = _array_ufunc  # type: ignore[attr-defined]
+for _kind in (Poly, Number):
+    for _name in ("int", "float", "index", "len"):
+        setattr(_kind, f"__{_name}__", _no_number)
+    _kind.__bool__ = _no_truth  # type: ignore[union-attr]
+Poly.__abs__ = lambda self: FUNCTIONS["abs"](self)  # type: ignore[attr-defined]
 for _name, _method in {
     "__array_ufunc__": _array_ufunc,
     "__array_function__": _array_function,
     "__array__": _array,
+    "__float__": _array,
+    "__int__": _array,
+    "__index__": _array,
+    "__len__": _length,
     "__array_namespace__": lambda self, *, api_version=None: importlib.import_module("graphc"),
     "__getitem__": _getitem,
     "value": property(_value),

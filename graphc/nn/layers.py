@@ -18,7 +18,7 @@ from graphc.declare import parameter
 from graphc.errors import DeclarationError, ShapeError
 from graphc.graph import Node, describe
 from graphc.line import users_line
-from graphc.nn.initializers import initial
+from graphc.nn.initializers import check, initial
 from graphc.nn.part import Part
 from graphc.types import float32, float64
 
@@ -131,6 +131,8 @@ class Dense(Layer):
         if isinstance(units, bool) or not isinstance(units, (int, np.integer)) or units < 1:
             raise DeclarationError(f"units is an int of at least 1, got {units!r}")
         activation_function(activation)  # a wrong one is refused here, where it is written
+        check(kernel_initializer)
+        check(bias_initializer)
         self.units, self.activation, self.use_bias = int(units), activation, use_bias
         self.kernel_initializer, self.bias_initializer = kernel_initializer, bias_initializer
 

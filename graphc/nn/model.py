@@ -31,12 +31,20 @@ from graphc.nn.layers import Layer
 from graphc.nn.part import Part, without
 from graphc.nn.progress import Report, report
 from graphc.nn.summary import Summary
+from graphc.runtime.arguments import made_of_scalars
+from graphc.types import float32
 
 Array = np.ndarray[Any, Any]
 Values = dict[str, float]
 
 _NOT_COMPILED = 'the model has no loss yet; write model.compile("adam", "categorical_crossentropy")'
 _BATCH = 2048  # samples that evaluate and predict take at once where the caller does not say
+_INSTEAD = {
+    "validation_split": "keep a part of the samples back and give it: validation_data=(x[k:], y[k:])",
+    "callbacks": "call fit once for each epoch, in a loop; each goes on where the last ended",
+    "sample_weight": "give the weights as a column of y, and compile a loss of (y_true, y_pred) that uses it",
+    "class_weight": "compile a loss of (y_true, y_pred) that weighs each class",
+}
 
 
 @dataclass(frozen=True)
@@ -138,6 +146,7 @@ class Model(Part):
         *,
         validation_data: tuple[Any, Any] | None = None,
         shuffle: bool = True,
+        **others: Any,
     ) -> History:
         """Learn from samples x [n, ...] and targets y [n, ...]; `verbose` is 0, 1 (a bar), 2 (lines) or "auto".
 
@@ -145,9 +154,11 @@ class Model(Part):
         the model keeps the steps that it took, and `model.history` the epochs that it finished.
         Raises InputError where x and y do not have the same number of samples, or none.
         """
-        x, y = _samples(x, y)
+        if others:
+            raise InputError(_not_taken(next(iter(others))))
+        x, y = self._samples(x, y)
         batch_size, epochs = _count("batch_size", batch_size), _count("epochs", epochs)
-        validation = None if validation_data is None else _samples(*_pair(validation_data))
+        validation = None if validation_data is None else self._samples(*_pair(validation_data))
         step = self._function("fit", x, y)
         if validation is not None:
             self._function("evaluate", *validation)  # what is wrong with it shows before the first step
@@ -170,7 +181,7 @@ class Model(Part):
 
         `batch_size` bounds the memory that it takes; the values do not depend on it but for rounding.
         """
-        x, y = _samples(x, y)
+        x, y = self._samples(x, y)
         batch_size = _count("batch_size", _BATCH if batch_size is None else batch_size)
         with report(verbose, len(x)) as shown:
             shown.begin("Evaluate")
@@ -183,7 +194,7 @@ class Model(Part):
 
     def predict(self, x: Any, batch_size: int | None = None, verbose: Any = "auto") -> Array:
         """The model's results for samples x [n, ...], in one array [n, ...]."""
-        x = _as_samples("x", x)
+        x = self._as_samples("x", x)
         batch_size = _count("batch_size", _BATCH if batch_size is None else batch_size)
         function = self._function("predict", x)
         parts = []
@@ -210,6 +221,23 @@ class Model(Part):
         if self._plan is None:
             raise DeclarationError(_NOT_COMPILED)
         return self._plan
+
+    def _samples(self, x: Any, y: Any) -> tuple[Array, Array]:
+        x, y = self._as_samples("x", x), self._as_samples("y", y)
+        if len(x) != len(y):
+            raise InputError(f"x has {len(x)} samples and y has {len(y)}; a sample has one target")
+        return x, y
+
+    def _as_samples(self, name: str, value: Any) -> Array:
+        """`value` as an array; lists of Python floats are weak, and take the dtype of the parameters, or float32."""
+        if value is None:
+            raise InputError(f"{name} is missing: an array is wanted whose first dimension counts the samples")
+        array = as_array(value)
+        if array.ndim == 0 or len(array) == 0:
+            raise InputError(f"{name} holds no samples: its shape is {array.shape}, whose first dimension counts them")
+        if array.dtype.kind != "f" or not made_of_scalars(value):
+            return array
+        return array.astype(next((w.dtype for w in self.made() if w.dtype.is_float), float32).numpy)
 
     def _evaluate(self, x: Array, y: Array, batch_size: int) -> Values:
         batch_size = min(batch_size, len(x))
@@ -296,26 +324,17 @@ def _means(values: Mapping[str, Array], samples: int, batch_size: int) -> Values
     return {name: float(np.dot(np.asarray(v, np.float64), sizes) / samples) for name, v in values.items()}
 
 
-def _samples(x: Any, y: Any) -> tuple[Array, Array]:
-    x, y = _as_samples("x", x), _as_samples("y", y)
-    if len(x) != len(y):
-        raise InputError(f"x has {len(x)} samples and y has {len(y)}; a sample has one target")
-    return x, y
-
-
-def _as_samples(name: str, value: Any) -> Array:
-    if value is None:
-        raise InputError(f"{name} is missing: an array is wanted whose first dimension counts the samples")
-    array = as_array(value)
-    if array.ndim == 0 or len(array) == 0:
-        raise InputError(f"{name} holds no samples: its shape is {array.shape}, and the first dimension counts them")
-    return array
-
-
 def _pair(validation_data: Any) -> tuple[Any, Any]:
     if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
         raise InputError("validation_data is a pair (x, y)")
     return validation_data[0], validation_data[1]
+
+
+def _not_taken(name: str) -> str:
+    """What to do in the place of an argument of Keras's `fit` that is not there."""
+    if name not in _INSTEAD:
+        return f"fit takes no argument {name!r}"
+    return f"fit takes no {name}; {_INSTEAD[name]}"
 
 
 def _count(name: str, value: Any) -> int:

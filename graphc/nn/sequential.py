@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,6 +33,8 @@ class Sequential(Model):
     __slots__ = ("_layers", "_seeds")
 
     def __init__(self, layers: Sequence[Layer], seed: int | None = None) -> None:
+        if isinstance(layers, Part) or not isinstance(layers, Iterable):
+            raise DeclarationError(f"Sequential takes a list of layers: Sequential([...]); got {layers!r}")
         self._layers = tuple(layers)
         for layer in self._layers:
             if not isinstance(layer, Layer):

@@ -167,16 +167,16 @@ class CompiledFunction:
         """What each pass and the scheduler did, and where the program's data lie."""
         from graphc.inspect.explain import explain
 
-        return explain(self._program)
+        return explain(self)
 
     def profile(self, /, *args: Any, repeat: int = 100, **kwargs: Any) -> Profile:
         """Time each kernel over `repeat` runs on these inputs; no parameter changes.
 
         The result is a sequence of records, and a table when printed.
         """
-        from graphc.inspect.profile import profile
+        from graphc.inspect.profile import measure
 
-        return profile(self._machine, self._inputs(args, kwargs), repeat)
+        return measure(self._machine, self._inputs(args, kwargs), repeat)
 
     def draw(self, path: str | os.PathLike[str]) -> None:
         """Write a drawing of the graph and its phases: SVG or, for .dot and .gv, Graphviz's text."""
