@@ -59,7 +59,8 @@ class Literal:
 class Node:
     """One operation of a graph; a symbolic array if it has one result.
 
-    Operators, NumPy's functions and array-API names apply to it; `==` declares, `bool` raises, identity tells apart.
+    Operators, NumPy's functions and array-API names apply to it; `==` declares, `bool`, `int` and `float` raise
+    DeclarationError, since it has no value, and identity tells nodes apart.
 
     >>> import graphc as gc
     >>> (gc.input("x", ("n", 3)) @ [1.0, 2.0, 3.0]).shape
@@ -80,24 +81,54 @@ class Node:
 
     @property
     def type(self) -> TensorType:
+        """Dtype and shape; PropertyError for a node with several results.
+
+        >>> import graphc as gc
+        >>> print(gc.input("x", ("n", 3)).type)
+        float64[n, 3]
+        """
         if len(self.types) != 1:
             raise PropertyError(f"{describe(self)} has {len(self.types)} results; select one with item(node, i)")
         return self.types[0]
 
     @property
     def dtype(self) -> DType:
+        """The dtype of the elements, equal to its name and to NumPy's.
+
+        >>> import graphc as gc
+        >>> gc.input("x", (), "float32").dtype == "float32"
+        True
+        """
         return self.type.dtype
 
     @property
     def shape(self) -> Shape:
+        """The dimensions, ints or expressions of symbols.
+
+        >>> import graphc as gc
+        >>> gc.concat([x := gc.input("x", ("n", 3)), x]).shape
+        (2*n, 3)
+        """
         return self.type.shape
 
     @property
     def ndim(self) -> int:
+        """The number of dimensions.
+
+        >>> import graphc as gc
+        >>> gc.input("x", ("n", 3)).ndim
+        2
+        """
         return len(self.type.shape)
 
     @property
     def size(self) -> Any:
+        """The number of elements: the product of the dimensions, an int or an expression of symbols.
+
+        >>> import graphc as gc
+        >>> gc.input("x", ("n", 3)).size
+        3*n
+        """
         out: Any = 1
         for d in self.type.shape:
             out = out * d
@@ -105,7 +136,12 @@ class Node:
 
     @property
     def name(self) -> str | None:
-        """The name of an input or parameter, else None."""
+        """The name of an input or parameter, else None.
+
+        >>> import graphc as gc
+        >>> (x := gc.input("x", ())).name, gc.exp(x).name
+        ('x', None)
+        """
         return self.attrs.get("name")
 
     def __bool__(self) -> bool:
@@ -236,7 +272,9 @@ ITEM = register(
 
 
 def item(node: Node, index: int) -> Node:
-    """Result `index` of a node; the node itself if it has just one.
+    """Result `index` of a node that has several, such as an op of your own; the node itself if it has just one.
+
+    Raises DeclarationError if there is no such result.
 
     >>> import graphc as gc
     >>> item(x := gc.input("x", ()), 0) is x
@@ -249,6 +287,8 @@ def item(node: Node, index: int) -> Node:
 class Graph:
     """What a tuple of outputs reaches; equal if the text form is equal and the leaves are the same.
 
+    `inputs` are the inputs in the order of a call, those that no output needs included.
+
     >>> import graphc as gc
     >>> [node.op.name for node in Graph((gc.input("x", ()) + 1.0,)).nodes]
     ['input', 'constant', 'add']
@@ -259,7 +299,12 @@ class Graph:
 
     @cached_property
     def nodes(self) -> tuple[Node, ...]:
-        """Every reachable node, operands first; the order depends on nothing but the graph."""
+        """Every reachable node, operands first; the order depends on nothing but the graph.
+
+        >>> import graphc as gc
+        >>> [n.op.name for n in Graph((gc.exp(gc.input("x", ())),)).nodes]
+        ['input', 'exp']
+        """
         order: dict[Node, None] = {}
         seen: set[Node] = set()
         for root in self.outputs:
@@ -277,7 +322,13 @@ class Graph:
 
     @cached_property
     def users(self) -> Mapping[Node, tuple[Node, ...]]:
-        """The nodes that read each node, in order, once for each operand that it is."""
+        """The nodes that read each node, in order, once for each operand that it is.
+
+        >>> import graphc as gc
+        >>> x = gc.input("x", ())
+        >>> len(Graph((x * x,)).users[x])
+        2
+        """
         table: dict[Node, list[Node]] = {n: [] for n in self.nodes}
         for n in self.nodes:
             for o in n.operands:
@@ -285,12 +336,25 @@ class Graph:
         return {n: tuple(u) for n, u in table.items()}
 
     def leaves(self, name: str) -> tuple[Node, ...]:
-        """Reachable leaves of the op called `name`, in order."""
+        """Reachable leaves of the op called `name` ("input", "parameter" or "constant"), in order.
+
+        >>> import graphc as gc
+        >>> x = gc.input("x", ())
+        >>> Graph((gc.parameter("w", 2.0) * x,)).leaves("parameter")
+        (<parameter 'w': float64[] (declared at ...)>,)
+        """
         return tuple(n for n in self.nodes if n.op.name == name)
 
     @cached_property
     def text(self) -> str:
-        """One line a node: `%3 = add(%1, %2) : float32[batch, 10]`."""
+        """One line a node: `%3 = add(%1, %2) : float32[batch, 10]`.
+
+        >>> import graphc as gc
+        >>> print(Graph((gc.exp(gc.input("x", ("n",))),)).text)
+        %0 = input(name='x', type=float64[n]) : float64[n]
+        %1 = exp(%0) : float64[n]
+        return %1
+        """
         number = {n: k for k, n in enumerate(self.nodes)}
         lines = [f"%{number[n]} = {_row(n, number)}" for n in self.nodes]
         takes = f"takes {_listed(self.inputs, number)}\n" if self.inputs else ""
@@ -311,7 +375,13 @@ class Graph:
         return hash(self._key)
 
     def verify(self) -> None:
-        """Check that every node's types are what its op infers, and that its operands come before it."""
+        """Check that every node's types are what its op infers, and that its operands come before it.
+
+        Raises AssertionError, which names the node.
+
+        >>> import graphc as gc
+        >>> Graph((gc.exp(gc.input("x", ())),)).verify()
+        """
         seen: set[Node] = set()
         for n in self.nodes:
             assert all(o in seen for o in n.operands), f"{describe(n)} stands before an operand"
@@ -325,7 +395,13 @@ class Graph:
                     value.verify()
 
     def to_networkx(self) -> Any:
-        """A networkx.MultiDiGraph with an edge an operand (`x * x` has two edges); its nodes carry op and types."""
+        """A networkx.MultiDiGraph with an edge an operand (`x * x` has two edges); its nodes carry op and types.
+
+        >>> import graphc as gc
+        >>> x = gc.input("x", ())
+        >>> Graph((x * x,)).to_networkx().number_of_edges()
+        2
+        """
         import networkx as nx
 
         view = nx.MultiDiGraph()

@@ -163,12 +163,28 @@ def _state(node: Node) -> State:
 
 
 def _value(self: Node) -> np.ndarray[Any, Any]:
+    """A copy of a parameter's value at this moment; PropertyError for other nodes.
+
+    >>> import graphc as gc
+    >>> gc.parameter("w", [1.0, 2.0]).value
+    array([1., 2.])
+    """
     state = _state(self)
     with state.lock:
         return state.array.copy()
 
 
 def _assign(self: Node, value: Any) -> None:
+    """Set a parameter to a value of its shape, whose dtype casts safely; Python numbers take the parameter's dtype.
+
+    Raises ShapeError or DTypeError for a value that does not fit, PropertyError for other nodes.
+
+    >>> import graphc as gc
+    >>> w = gc.parameter("w", [1.0, 2.0])
+    >>> w.assign([3, 4])
+    >>> w.value
+    array([3., 4.])
+    """
     state, array, name = _state(self), as_array(value), f"parameter {self.name!r}"
     if array.shape != state.array.shape:
         raise ShapeError(f"{name} has shape {shape_text(self.shape)}; it can't be assigned {shape_text(array.shape)}")
@@ -185,11 +201,73 @@ def _is_weak(value: Any, array: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> b
 
 
 def _matrix_transposed(self: Node) -> Node:
+    """The node with its last two axes swapped; PropertyError below two dimensions.
+
+    >>> import graphc as gc
+    >>> gc.input("x", (5, 2, "n")).mT.shape
+    (5, n, 2)
+    """
     try:
         result: Node = FUNCTIONS["matrix_transpose"](self)
     except ShapeError as error:
         raise PropertyError(str(error)) from None
     return result
+
+
+def _transposed(self: Node) -> Any:
+    """The node with its axes in reverse order.
+
+    >>> import graphc as gc
+    >>> gc.input("x", (5, 2, "n")).T.shape
+    (n, 2, 5)
+    """
+    return FUNCTIONS["permute_dims"](self)
+
+
+def _astype(self: Node, dtype: Any) -> Any:
+    """The node in another dtype, as `gc.astype`: float to integer towards zero; DTypeError for an unknown one.
+
+    >>> import graphc as gc
+    >>> gc.compile([], gc.constant([1.5, -1.5]).astype("int8"))()
+    array([ 1, -1], dtype=int8)
+    """
+    return FUNCTIONS["astype"](self, dtype)
+
+
+def _reshape(self: Node, *shape: Any) -> Any:
+    """The elements in row-major order in another shape, as `gc.reshape`; one dimension may be -1.
+
+    Raises ShapeError if the number of elements differs.
+
+    >>> import graphc as gc
+    >>> gc.input("x", ("n", 6)).reshape(-1, 3).shape
+    (2*n, 3)
+    """
+    return FUNCTIONS["reshape"](self, shape[0] if len(shape) == 1 else shape)
+
+
+def _sum(self: Node, axis: Any = None, keepdims: bool = False) -> Any:
+    """The sum over an axis, several, or all, as `gc.sum`: narrow integers and bool in 64 bits.
+
+    Raises ShapeError for an axis that does not exist.
+
+    >>> import graphc as gc
+    >>> gc.compile([], gc.constant([[1, 2], [3, 4]], "int8").sum(axis=0))()
+    array([4, 6])
+    """
+    return FUNCTIONS["sum"](self, axis=axis, keepdims=keepdims)
+
+
+def _mean(self: Node, axis: Any = None, keepdims: bool = False) -> Any:
+    """The mean over an axis, several, or all, as `gc.mean`: of integers in float64.
+
+    Raises ShapeError for an axis that does not exist.
+
+    >>> import graphc as gc
+    >>> gc.compile([], gc.constant([1, 2]).mean())()
+    array(1.5)
+    """
+    return FUNCTIONS["mean"](self, axis=axis, keepdims=keepdims)
 
 
 def _getitem(self: Node, key: Any) -> Node:
@@ -218,11 +296,11 @@ for _name, _method in {
     "__getitem__": _getitem,
     "value": property(_value),
     "assign": _assign,
-    "T": property(lambda self: FUNCTIONS["permute_dims"](self)),
+    "T": property(_transposed),
     "mT": property(_matrix_transposed),
-    "astype": lambda self, dtype: FUNCTIONS["astype"](self, dtype),
-    "reshape": lambda self, *shape: FUNCTIONS["reshape"](self, shape[0] if len(shape) == 1 else shape),
-    "sum": lambda self, axis=None, keepdims=False: FUNCTIONS["sum"](self, axis=axis, keepdims=keepdims),
-    "mean": lambda self, axis=None, keepdims=False: FUNCTIONS["mean"](self, axis=axis, keepdims=keepdims),
+    "astype": _astype,
+    "reshape": _reshape,
+    "sum": _sum,
+    "mean": _mean,
 }.items():
     setattr(Node, _name, _method)
