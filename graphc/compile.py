@@ -26,6 +26,8 @@ KEYWORDS = ("out", "batch_size", "order")  # of a call and of `run`, which take 
 class Options:
     """How to compile: with `cache`, machine code is looked for in the user's cache folder and kept there.
 
+    A folder that can't be used is one warning, never an error.
+
     >>> import graphc as gc
     >>> x = gc.input("x", ())
     >>> gc.compile([x], x + 1.0, options=gc.Options(cache=False)).stats["from_cache"]
@@ -76,7 +78,7 @@ def compile(
     `inputs` is a list of nodes made by `gc.input`, each with a name of its own; the function takes their values in this
     order, or by name.  `outputs` is a node or a tuple, list or dict of nodes, nested at will, and the function returns
     the same structure.  `updates` maps parameters to nodes; all updates of a call are simultaneous, and every output
-    sees the values at entry.  `name` stands in errors and drawings.
+    sees the values at entry.  `options` say whether the cache is used.  `name` stands in errors and drawings.
 
     Raises DeclarationError if an input is none or its name is taken, if an output is no node or needs an input that is
     not listed, or if an update is not of a parameter; ShapeError or DTypeError if it does not fit its parameter.
