@@ -116,13 +116,13 @@ def _dimension_ufunc(self: Poly, ufunc: Any, method: str, *args: Any, **kwargs: 
 
 
 def _array_function(self: Node, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-    return _numpy_function(function.__name__)(*args, **kwargs)
+    return _numpy_function(function.__name__, function.__module__)(*args, **kwargs)
 
 
-def _numpy_function(name: str) -> Callable[..., Any]:
-    name = NUMPY_NAMES.get(name, name)
+def _numpy_function(name: str, module: str = "numpy") -> Callable[..., Any]:
+    given, name = name, NUMPY_NAMES.get(name, name)
     if name not in FUNCTIONS:
-        raise DeclarationError(f"np.{name} has no counterpart in graphc")
+        raise DeclarationError(f"{module.replace('numpy', 'np', 1)}.{given} has no counterpart in graphc")
     return FUNCTIONS[name]
 
 

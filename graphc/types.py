@@ -145,7 +145,7 @@ def as_dim(value: Any) -> Dim:
         if value < 0:
             raise ShapeError(f"a dimension must be >= 0, got {value}")
         return int(value)
-    raise ShapeError(f"a dimension is an int or the name of a symbol, got {value!r}")
+    raise ShapeError(f"a dimension is an int, or a name such as 'batch' for one that the call knows, got {value!r}")
 
 
 def as_shape(value: Any) -> Shape:

@@ -206,6 +206,25 @@ def test_names_do_not_break_the_lines_of_explain() -> None:
     assert "writes a\ufffdb" in gc.compile([], (), updates={w: w + 1.0}).explain()
 
 
+def test_run_takes_inputs_by_name() -> None:
+    f = gc.compile([x := gc.input("x", ("n",)), k := gc.input("k", ())], k * gc.sum(x), name="f")
+    with pytest.raises(gc.InputError, match=re.escape("f.run takes its inputs by name: run(x=..., k=...)")):
+        f.run([1.0], 2.0)
+
+
+def test_a_dimension_without_a_name_is_refused_with_one() -> None:
+    with pytest.raises(gc.ShapeError, match="a name such as 'batch'"):
+        gc.input("x", (None, 3))
+
+
+def test_functions_without_a_counterpart_are_called_as_numpy_calls_them() -> None:
+    x: Any = gc.input("x", (3, 3))
+    with pytest.raises(gc.DeclarationError, match=r"np\.linalg\.norm has no counterpart"):
+        np.linalg.norm(x)
+    with pytest.raises(gc.DeclarationError, match=r"np\.cumsum has no counterpart"):
+        np.cumsum(x)
+
+
 # learning
 
 

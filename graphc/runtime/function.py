@@ -122,7 +122,7 @@ class CompiledFunction:
         leaves = [f"{s.dtype}{shape_text(s.shape)}" for s in self._program.outputs]
         return str(unflatten(self._structure, leaves))
 
-    def run(self, /, *, batch_size: int = 32, order: Any = None, **arrays: Any) -> Any:
+    def run(self, /, *args: Any, batch_size: int = 32, order: Any = None, **arrays: Any) -> Any:
         """Many steps in one call, over slices of the inputs that begin with the one leading symbol.
 
         Step k sees rows k * batch_size and following of those inputs, or the rows that the int array `order` names
@@ -139,6 +139,9 @@ class CompiledFunction:
         """
         from graphc.runtime.steps import run
 
+        if args:
+            names = ", ".join(f"{slot.name}=..." for slot in self._program.inputs)
+            raise InputError(f"{self.name}.run takes its inputs by name: run({names})")
         return unflatten(self._structure, run(self._machine, self._inputs((), arrays), batch_size, order))
 
     def without_updates(self) -> CompiledFunction | None:
