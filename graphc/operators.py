@@ -284,6 +284,12 @@ for _kind in (Poly, Number):
         setattr(_kind, f"__{_name}__", _no_number)
     _kind.__bool__ = _no_truth  # type: ignore[union-attr]
 Poly.__abs__ = lambda self: FUNCTIONS["abs"](self)  # type: ignore[attr-defined]
+for _divided in (Node, Poly, Number):
+    for _name, _pair in {
+        "__divmod__": lambda self, other: (self // other, self % other),
+        "__rdivmod__": lambda self, other: (other // self, other % self),
+    }.items():
+        setattr(_divided, _name, _pair)
 for _name, _method in {
     "__array_ufunc__": _array_ufunc,
     "__array_function__": _array_function,

@@ -135,6 +135,14 @@ def test_dimensions_are_compared_by_nodes(n: Any) -> None:
         max(n, 3)
 
 
+def test_divmod_is_quotient_and_remainder(n: Any) -> None:
+    x: Any = gc.input("x", ("n",))
+    f = gc.compile([x], (*divmod(x, 2), *divmod(7, x), *divmod(n / 2, 1)))
+    assert [v.tolist() for v in f([5.0])] == [[2.0], [1.0], [1.0], [2.0], 0.0, 0.5]
+    assert divmod(n, 2) == (n // 2, n % 2)
+    assert divmod(9, n) == (9 // n, 9 % n)
+
+
 def test_slices_of_unknown_beginning_still_work(n: Any) -> None:
     x = gc.input("x", ("n",))
     f = gc.compile([x], (x[n // 2 :], x[: n // 2]))
