@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphc.codegen.program import Program
-from graphc.declare import OWN_OPS, Number, as_name, convert
+from graphc.declare import OWN_OPS, WEAK, Number, as_name, convert, result_dtype
 from graphc.dims import Poly, symbols
 from graphc.errors import DeclarationError, DTypeError, ShapeError
 from graphc.graph import Graph, Node, describe
@@ -28,6 +28,8 @@ KEYWORDS = ("out", "batch_size", "order")  # of a call and of `run`, which take 
 @dataclass(frozen=True)
 class Options:
     """How to compile: with `cache`, machine code is looked for in the user's cache folder and kept there.
+
+    A folder that can't be used is one warning, never an error.
 
     >>> import graphc as gc
     >>> x = gc.input("x", ())
@@ -84,7 +86,7 @@ def compile(
     `inputs` is a list of nodes made by `gc.input`, each with a name of its own; the function takes their values in this
     order, or by name.  `outputs` is a node or a tuple, list or dict of nodes, nested at will, and the function returns
     the same structure.  `updates` maps parameters to nodes; all updates of a call are simultaneous, and every output
-    sees the values at entry.  `name` stands in errors and drawings.
+    sees the values at entry.  `options` say whether the cache is used.  `name` stands in errors and drawings.
 
     Raises DeclarationError if an input is none or its name is taken, if `name` can't be one, if an output is no node or
     needs an input that is not listed, or if an update is not of a parameter; ShapeError or DTypeError if an update does
@@ -210,22 +212,30 @@ def _checked_inputs(inputs: Sequence[Node]) -> tuple[Node, ...]:
 
 def _check_updates(updates: Any) -> None:
     if not isinstance(updates, Mapping):
-        raise DeclarationError(f"updates map parameters to their new values: {{w: w - 0.1 * g}}; got {updates!r}")
+        text = f"updates map parameters to their new values: {{w: w - 0.1 * g}}; got {updates!r}"
+        raise DeclarationError(text + _at())
 
 
 def _new_value(parameter: Any, value: Any) -> Node:
     if not isinstance(parameter, Node) or parameter.op.name != "parameter":
         what = describe(parameter) if isinstance(parameter, Node) else repr(parameter)
-        raise DeclarationError(f"updates are for parameters, made by gc.parameter; got {what}")
+        raise DeclarationError(f"updates are for parameters, made by gc.parameter; got {what}{_at()}")
+    if type(value) in WEAK:
+        value = convert(value, result_dtype(parameter, value))
     if not isinstance(value, Node):
-        raise DeclarationError(f"the new value of {parameter.name!r} is a node, got {value!r}")
+        advice = f"write gc.constant(value, {str(parameter.dtype)!r})"
+        raise DeclarationError(f"the new value of {parameter.name!r} is a node, got {value!r}; {advice}{_at()}")
     if value.dtype != parameter.dtype:
         wanted = f"gc.astype(value, {str(parameter.dtype)!r})"
-        raise DTypeError(f"the new value of {describe(parameter)} is {value.dtype}; write {wanted}")
+        raise DTypeError(f"the new value of {describe(parameter)} is {value.dtype}; write {wanted}{_at()}")
     if value.shape != parameter.shape:
         has = f"has shape {shape_text(value.shape)}"
-        raise ShapeError(f"the new value of {describe(parameter)} {has}:\n  {describe(value)}")
+        raise ShapeError(f"the new value of {describe(parameter)} {has}:\n  {describe(value)}{_at()}")
     return value
+
+
+def _at() -> str:
+    return f"\n  at {users_line()}"
 
 
 def _check_reached(graph: Graph) -> None:
@@ -233,17 +243,18 @@ def _check_reached(graph: Graph) -> None:
     for node in graph.leaves("input"):
         if node not in listed:
             missing = f"{describe(node)}, which is not listed among the inputs"
-            raise DeclarationError(f"the outputs need {missing}\n  at {users_line()}")
+            raise DeclarationError(f"the outputs need {missing}{_at()}")
 
 
 def _check_dimensions(graph: Graph) -> None:
-    """Every dimension must be known from the shapes of the inputs."""
-    known = set(_symbols(graph))
-    for node in graph.nodes:
+    """Every dimension must be known from the shapes of the inputs, where it stands alone: no call solves 2*n for n."""
+    known = {str(d) for node in graph.inputs for d in node.shape}
+    for node in dict.fromkeys((*graph.inputs, *graph.nodes)):
         for name in sorted(_named((*(t.shape for t in node.types), *node.attrs.values()))):
             if name not in known:
-                text = f"no input has the dimension {name!r}, which this needs: {describe(node)}"
-                raise DeclarationError(f"{text}\n  list an input whose shape tells it\n  at {users_line()}")
+                text = f"no input has the dimension {name!r} by itself, which this needs: {describe(node)}"
+                advice = "list an input whose shape has it, or give a dimension of many terms a name of its own"
+                raise DeclarationError(f"{text}\n  {advice}{_at()}")
 
 
 def _named(value: Any) -> set[str]:

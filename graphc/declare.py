@@ -14,8 +14,9 @@ import numpy as np
 import graphc.ops  # noqa: F401  (fills the registry)
 from graphc.dims import Poly
 from graphc.errors import DeclarationError, DTypeError, GraphcError, ShapeError
-from graphc.graph import Identity, Literal, Node, describe, make
+from graphc.graph import Node, describe, make
 from graphc.line import users_line
+from graphc.literal import Identity, Literal
 from graphc.op import REGISTRY, Op
 from graphc.state import State
 from graphc.types import DType, TensorType, as_dtype, as_shape, bool_, float64, float_for, int64
@@ -27,7 +28,10 @@ OWN_OPS = frozenset(REGISTRY.values())  # those that graphc's sources define, an
 def input(name: str, shape: Any, dtype: Any = float64) -> Node:
     """A value given at each call: an array of this shape and dtype.
 
-    A string in `shape` is a symbolic dimension: an int >= 0 that is known at the call, the same wherever it stands.
+    A call gives it by `name`, and errors name it.  A string in `shape` is a symbolic dimension: an int >= 0 that is
+    known at the call, the same wherever it stands.
+
+    Raises DeclarationError for an empty name, ShapeError for what is no dimension, DTypeError for an unknown dtype.
 
     >>> input("x", ("batch", 784), "float32")
     <input 'x': float32[batch, 784] (declared at ...)>
@@ -38,6 +42,11 @@ def input(name: str, shape: Any, dtype: Any = float64) -> Node:
 
 def parameter(name: str, value: Any, dtype: Any = None) -> Node:
     """State with a value: compiled functions read it, updates write it; `value` copies it out, read-only, `assign` in.
+
+    `name` stands in errors and files of weights.  Without `dtype` the value decides it; shape and dtype never change.
+
+    Raises DTypeError if `dtype` does not hold the value (floats may be rounded to a float dtype), ShapeError for rows
+    that differ in length, DeclarationError for an empty name or a node.
 
     >>> w = parameter("w", [1.0, 2.0])
     >>> w.assign([3.0, 4.0])
@@ -52,6 +61,9 @@ def parameter(name: str, value: Any, dtype: Any = None) -> Node:
 
 def constant(value: Any, dtype: Any = None) -> Node:
     """A value that never changes; `dtype` is taken from the value where it is not given.
+
+    Raises DTypeError if `dtype` does not hold the value (floats may be rounded to a float dtype), ShapeError for rows
+    that differ in length, DeclarationError for a node.
 
     >>> constant([[1, 2], [3, 4]])
     <constant(...): int64[2, 2] (declared at ...)>
@@ -86,6 +98,23 @@ def as_array(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
     if dtype is None:
         as_dtype(array.dtype)
         return array
+    return _held(value, array, dtype)
+
+
+def _held(value: Any, array: np.ndarray[Any, Any], dtype: DType) -> np.ndarray[Any, Any]:
+    """`array` in another dtype: floats round, integers and bool must hold every value exactly."""
+    if dtype.is_float or array.dtype == dtype.numpy:
+        return array.astype(dtype.numpy)
+    if array.dtype.kind == "f" and not isinstance(value, (np.ndarray, np.generic)):
+        array = np.asarray(value, object)  # NumPy makes floats of ints from 2**63 on that stand beside others
+    limits = None if dtype == bool_ else np.iinfo(dtype.numpy)
+    low, end = (0, 2) if limits is None else (limits.min, limits.max + 1)
+    with np.errstate(invalid="ignore"):
+        fits = (array >= low) & (array < end) & (array % 1 == 0)
+    if not np.all(fits):
+        wrong = array[np.logical_not(fits)].flat[0]
+        advice = f"write np.asarray(value).astype({dtype.name!r}) if another value is meant"
+        raise DTypeError(f"{dtype} does not hold {wrong}; {advice}\n  at {users_line()}")
     return array.astype(dtype.numpy)
 
 
@@ -147,11 +176,15 @@ def _strong(values: Sequence[Any]) -> list[Any]:
 
 
 def result_dtype(*values: Any) -> DType:
-    """The dtype in which nodes, arrays and Python scalars meet, as NumPy 2 has it.
+    """The dtype in which the `values`, nodes, arrays and Python scalars, meet, as NumPy 2 has it.
+
+    Raises DeclarationError without values, DTypeError for values of a dtype that there is not.
 
     >>> result_dtype(input("a", (), "float32"), 1.0)
     graphc.float32
     """
+    if not values:
+        raise DeclarationError("result_dtype takes at least one value")
     terms: list[Any] = [v.dtype.numpy if isinstance(v, Node) else v for v in _strong(values)]
     scalars = [WEAK[type(t)](1) for t in terms if type(t) in WEAK]  # the value does not matter, only its type
     return as_dtype(np.result_type(*(t for t in terms if type(t) not in WEAK), *scalars))
@@ -174,7 +207,7 @@ def astype(x: Any, dtype: Any) -> Node:
     if node.dtype == dtype:
         return node
     if node.op.name == "constant":
-        return constant(node.attrs["value"].array, dtype)
+        return constant(node.attrs["value"].array.astype(dtype.numpy))
     return make(REGISTRY["astype"], (node,), {"dtype": dtype})
 
 

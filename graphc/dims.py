@@ -34,8 +34,10 @@ class Atom:
     def __str__(self) -> str:
         if self.kind == "symbol":
             return str(self.operands[0])
-        first, second = (_enclosed(p) for p in self.operands)
-        return f"({first} // {second})" if self.kind == "floor" else f"{self.kind}({first}, {second})"
+        first, second = self.operands
+        if self.kind != "floor":
+            return f"{self.kind}({first}, {second})"
+        return f"({_enclosed(first)} // {_enclosed(second)})"
 
     def evaluate(self, values: Mapping[str, int]) -> int:
         if self.kind == "symbol":
@@ -145,9 +147,6 @@ class Poly:
 
     def __rtruediv__(self, other: Any) -> Any:
         return Poly.beyond("truediv", other, self)
-
-    def __bool__(self) -> bool:
-        return True  # the zero polynomial is the int 0
 
     def __str__(self) -> str:
         text = ""

@@ -6,7 +6,6 @@ reaches.  Equal op, attributes and operands are one node; leaves that have ident
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,8 +14,6 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from graphc.dims import Poly
 from graphc.errors import DeclarationError, GraphcError, PropertyError, ShapeError
 from graphc.line import Line, users_line
@@ -24,46 +21,18 @@ from graphc.op import REGISTRY, Attrs, Family, Op, register
 from graphc.types import Constraint, DoesNotBroadcast, DType, Shape, TensorType
 
 
-class Identity:
-    """What makes a leaf differ from every other leaf."""
-
-    __slots__ = ("__weakref__",)
-
-
-class Literal:
-    """The value of a constant, compared by dtype, shape and bytes (so that -0.0, NaN, True and 1 differ)."""
-
-    __slots__ = ("array", "_key")
-
-    def __init__(self, value: Any) -> None:
-        array = np.array(value, order="C")
-        array.flags.writeable = False
-        self.array = array
-        self._key = (array.dtype.str, array.shape, array.tobytes())
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Literal, (self.array,)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Literal) and self._key == other._key
-
-    def __hash__(self) -> int:
-        return hash(self._key)
-
-    def __str__(self) -> str:
-        if self.array.size <= 4:
-            return str(self.array.tolist())
-        return f"<{hashlib.sha256(self._key[2]).hexdigest()[:16]}>"
-
-
 class Node:
     """One operation of a graph; a symbolic array if it has one result.
 
-    Operators, NumPy's functions and array-API names apply to it; `==` declares, `bool` raises, identity tells apart.
+    Operators, NumPy's functions and array-API names apply to it; `==` declares, `bool`, `int` and `float` raise
+    DeclarationError, since it has no value, and identity tells nodes apart.
 
     >>> import graphc as gc
-    >>> (gc.input("x", ("n", 3)) @ [1.0, 2.0, 3.0]).shape
+    >>> x = gc.input("x", ("n", 3))
+    >>> (x @ [1.0, 2.0, 3.0]).shape
     (n,)
+    >>> x.name, x.dtype, x.ndim, x.size
+    ('x', graphc.float64, 2, 3*n)
     """
 
     __slots__ = ("op", "operands", "attrs", "types", "constraints", "line", "__weakref__")
@@ -80,24 +49,29 @@ class Node:
 
     @property
     def type(self) -> TensorType:
+        """Dtype and shape; PropertyError for a node with several results."""
         if len(self.types) != 1:
             raise PropertyError(f"{describe(self)} has {len(self.types)} results; select one with item(node, i)")
         return self.types[0]
 
     @property
     def dtype(self) -> DType:
+        """The dtype of the elements, equal to its name and to NumPy's."""
         return self.type.dtype
 
     @property
     def shape(self) -> Shape:
+        """The dimensions, ints or expressions of symbols."""
         return self.type.shape
 
     @property
     def ndim(self) -> int:
+        """The number of dimensions."""
         return len(self.type.shape)
 
     @property
     def size(self) -> Any:
+        """The number of elements: the product of the dimensions, an int or an expression of symbols."""
         out: Any = 1
         for d in self.type.shape:
             out = out * d
@@ -110,8 +84,8 @@ class Node:
 
     def __bool__(self) -> bool:
         raise DeclarationError(
-            f"{describe(self)} has no value while the graph is declared, so it can't decide an `if` or `while`; "
-            "write gc.where(condition, a, b)"
+            f"{describe(self)} has no value while the graph is declared, so it can't decide an `if` or `while`, "
+            "nor max or min; write gc.where(condition, a, b), gc.maximum or gc.minimum"
         )
 
     def __iter__(self) -> Iterator[Node]:
@@ -236,7 +210,9 @@ ITEM = register(
 
 
 def item(node: Node, index: int) -> Node:
-    """Result `index` of a node; the node itself if it has just one.
+    """Result `index` of a node that has several, such as an op of your own; the node itself if it has just one.
+
+    Raises DeclarationError if there is no such result.
 
     >>> import graphc as gc
     >>> item(x := gc.input("x", ()), 0) is x
@@ -249,9 +225,17 @@ def item(node: Node, index: int) -> Node:
 class Graph:
     """What a tuple of outputs reaches; equal if the text form is equal and the leaves are the same.
 
+    `inputs` are the inputs in the order of a call, those that no output needs included.
+
     >>> import graphc as gc
-    >>> [node.op.name for node in Graph((gc.input("x", ()) + 1.0,)).nodes]
-    ['input', 'constant', 'add']
+    >>> x = gc.input("x", ("n",))
+    >>> graph = Graph((x * x,))
+    >>> print(graph)
+    %0 = input(name='x', type=float64[n]) : float64[n]
+    %1 = multiply(%0, %0) : float64[n]
+    return %1
+    >>> [node.op.name for node in graph.nodes], len(graph.users[x])
+    (['input', 'multiply'], 2)
     """
 
     outputs: tuple[Node, ...]
@@ -285,7 +269,13 @@ class Graph:
         return {n: tuple(u) for n, u in table.items()}
 
     def leaves(self, name: str) -> tuple[Node, ...]:
-        """Reachable leaves of the op called `name`, in order."""
+        """Reachable leaves of the op called `name` ("input", "parameter" or "constant"), in order.
+
+        >>> import graphc as gc
+        >>> x = gc.input("x", ())
+        >>> Graph((gc.parameter("w", 2.0) * x,)).leaves("parameter")
+        (<parameter 'w': float64[] (declared at ...)>,)
+        """
         return tuple(n for n in self.nodes if n.op.name == name)
 
     @cached_property
@@ -311,7 +301,13 @@ class Graph:
         return hash(self._key)
 
     def verify(self) -> None:
-        """Check that every node's types are what its op infers, and that its operands come before it."""
+        """Check that every node's types are what its op infers, and that its operands come before it.
+
+        Raises AssertionError, which names the node.
+
+        >>> import graphc as gc
+        >>> Graph((gc.exp(gc.input("x", ())),)).verify()
+        """
         seen: set[Node] = set()
         for n in self.nodes:
             assert all(o in seen for o in n.operands), f"{describe(n)} stands before an operand"
@@ -325,7 +321,13 @@ class Graph:
                     value.verify()
 
     def to_networkx(self) -> Any:
-        """A networkx.MultiDiGraph with an edge an operand (`x * x` has two edges); its nodes carry op and types."""
+        """A networkx.MultiDiGraph with an edge an operand (`x * x` has two edges); its nodes carry op and types.
+
+        >>> import graphc as gc
+        >>> x = gc.input("x", ())
+        >>> Graph((x * x,)).to_networkx().number_of_edges()
+        2
+        """
         import networkx as nx
 
         view = nx.MultiDiGraph()

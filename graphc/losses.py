@@ -44,6 +44,9 @@ def binary_crossentropy(y_true: Any, y_pred: Node, from_logits: bool = False, la
     With `from_logits`, or where y_pred is a sigmoid, it is computed from the logits, without clipping; elsewhere y_pred
     is clipped to [1e-7, 1 - 1e-7].  `label_smoothing` moves the targets towards 1/2.
 
+    Raises ShapeError if the shapes differ, save for a last dimension of 1 that one of them lacks, DTypeError if y_pred
+    is not float, DeclarationError for a smoothing outside [0, 1].
+
     >>> import graphc as gc
     >>> x = gc.input("x", (2,))
     >>> gc.compile([x], gc.losses.binary_crossentropy([1.0, 0.0], gc.sigmoid(x)))([0.0, -1000.0])
@@ -67,6 +70,9 @@ def categorical_crossentropy(
     elsewhere y_pred is divided by its sum and clipped to [1e-7, 1 - 1e-7].  `label_smoothing` moves the targets
     towards 1 / classes.
 
+    Raises ShapeError if the shapes differ or there is no such axis, DTypeError if y_pred is not float,
+    DeclarationError for a smoothing outside [0, 1].
+
     >>> import graphc as gc
     >>> x = gc.input("x", (1, 2))
     >>> gc.compile([x], gc.losses.categorical_crossentropy([[0.0, 1.0]], gc.softmax(x)))([[0.0, 0.0]])
@@ -85,9 +91,11 @@ def categorical_crossentropy(
 def sparse_categorical_crossentropy(y_true: Any, y_pred: Node, from_logits: bool = False) -> Node:
     """mean(-log(y_pred[label])), with integer labels and the classes along the last axis.
 
-    y_true has y_pred's shape without the last dimension, or with 1 in its place.  Logits as in
+    y_true has y_pred's shape without the last dimension, or with 1 in its place.  Logits and `from_logits` as in
     `categorical_crossentropy`; elsewhere y_pred is clipped to [1e-7, 1 - 1e-7], then divided by its sum.  A label that
     is not a class makes the loss NaN and adds nothing to the gradient.
+
+    Raises ShapeError for another shape of y_true, DTypeError for labels that are float or y_pred that is not.
 
     >>> import graphc as gc
     >>> x = gc.input("x", (1, 2))
@@ -118,6 +126,8 @@ def sparse_categorical_crossentropy(y_true: Any, y_pred: Node, from_logits: bool
 def kl_divergence(y_true: Any, y_pred: Node) -> Node:
     """mean(sum(y_true log(y_true / y_pred), -1)), with both clipped to [1e-7, 1].
 
+    Raises ShapeError if the shapes differ, DTypeError if y_pred is not float.
+
     >>> import graphc as gc
     >>> y = gc.input("y", (1, 2))
     >>> gc.compile([y], gc.losses.kl_divergence([[0.5, 0.5]], y))([[0.5, 0.5]])
@@ -137,6 +147,13 @@ class MeanSquaredError:
     """
 
     def __call__(self, y_true: Any, y_pred: Node) -> Node:
+        """The loss as a scalar node, with the errors of `mean_squared_error`.
+
+        >>> import graphc as gc
+        >>> y = gc.input("y", (2,))
+        >>> gc.compile([y], MeanSquaredError()([1.0, 2.0], y))([1.0, 4.0])
+        array(2.)
+        """
         return mean_squared_error(y_true, y_pred)
 
 
@@ -152,6 +169,13 @@ class BinaryCrossentropy:
     label_smoothing: float = 0.0
 
     def __call__(self, y_true: Any, y_pred: Node) -> Node:
+        """The loss as a scalar node, with the errors of `binary_crossentropy`.
+
+        >>> import graphc as gc
+        >>> y = gc.input("y", (2,))
+        >>> gc.compile([y], BinaryCrossentropy()([1.0, 0.0], y))([0.5, 0.5])
+        array(0.69314718)
+        """
         return binary_crossentropy(y_true, y_pred, self.from_logits, self.label_smoothing)
 
 
@@ -168,6 +192,13 @@ class CategoricalCrossentropy:
     axis: int = -1
 
     def __call__(self, y_true: Any, y_pred: Node) -> Node:
+        """The loss as a scalar node, with the errors of `categorical_crossentropy`.
+
+        >>> import graphc as gc
+        >>> y = gc.input("y", (1, 2))
+        >>> gc.compile([y], CategoricalCrossentropy()([[0.0, 1.0]], y))([[0.5, 0.5]])
+        array(0.69314718)
+        """
         return categorical_crossentropy(y_true, y_pred, self.from_logits, self.label_smoothing, self.axis)
 
 
@@ -182,6 +213,13 @@ class SparseCategoricalCrossentropy:
     from_logits: bool = False
 
     def __call__(self, y_true: Any, y_pred: Node) -> Node:
+        """The loss as a scalar node, with the errors of `sparse_categorical_crossentropy`.
+
+        >>> import graphc as gc
+        >>> y = gc.input("y", (1, 2))
+        >>> gc.compile([y], SparseCategoricalCrossentropy()([1], y))([[0.5, 0.5]])
+        array(0.69314718)
+        """
         return sparse_categorical_crossentropy(y_true, y_pred, self.from_logits)
 
 
@@ -194,6 +232,13 @@ class KLDivergence:
     """
 
     def __call__(self, y_true: Any, y_pred: Node) -> Node:
+        """The loss as a scalar node, with the errors of `kl_divergence`.
+
+        >>> import graphc as gc
+        >>> y = gc.input("y", (1, 2))
+        >>> gc.compile([y], KLDivergence()([[0.5, 0.5]], y))([[0.5, 0.5]])
+        array(0.)
+        """
         return kl_divergence(y_true, y_pred)
 
 
@@ -209,7 +254,7 @@ BY_NAME: dict[str, Loss] = {
 
 
 def get(loss: Any) -> Loss:
-    """The loss of this name, or `loss` itself if it can be called.
+    """The loss of this name, or `loss` itself if it can be called; DeclarationError for anything else.
 
     >>> get("mse").__name__
     'mean_squared_error'

@@ -16,6 +16,7 @@ from graphc.declare import FUNCTIONS, WEAK, Number, as_array, convert
 from graphc.dims import Poly
 from graphc.errors import DeclarationError, DTypeError, PropertyError, ShapeError
 from graphc.graph import Node, describe
+from graphc.line import users_line
 from graphc.state import State
 from graphc.types import float64, shape_text
 
@@ -84,6 +85,8 @@ def _attach_operators() -> None:
         if short in _OPERATORS:
             setattr(Node, f"__r{short}__", binary(name, True))
             setattr(Number, f"__r{short}__", of_numbers(name, True))
+    for short in ("lt", "le", "gt", "ge"):  # `==` of dimensions tells whether they are one
+        setattr(Poly, f"__{short}__", binary(_COMPARISONS[short], False))
     for short, name in _UNARY.items():
         setattr(Node, f"__{short}__", lambda self, name=name: FUNCTIONS[name](self))
         setattr(Number, f"__{short}__", lambda self, name=name: Number(FUNCTIONS[name](self.node)))
@@ -113,19 +116,42 @@ def _dimension_ufunc(self: Poly, ufunc: Any, method: str, *args: Any, **kwargs: 
 
 
 def _array_function(self: Node, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-    return _numpy_function(function.__name__)(*args, **kwargs)
+    return _numpy_function(function.__name__, function.__module__)(*args, **kwargs)
 
 
-def _numpy_function(name: str) -> Callable[..., Any]:
-    name = NUMPY_NAMES.get(name, name)
+def _numpy_function(name: str, module: str = "numpy") -> Callable[..., Any]:
+    given, name = name, NUMPY_NAMES.get(name, name)
     if name not in FUNCTIONS:
-        raise DeclarationError(f"np.{name} has no counterpart in graphc")
+        raise DeclarationError(f"{module.replace('numpy', 'np', 1)}.{given} has no counterpart in graphc")
     return FUNCTIONS[name]
 
 
 def _array(self: Node, *args: Any, **kwargs: Any) -> Any:
     raise DeclarationError(
         f"{describe(self)} has no value while the graph is declared; compile it: gc.compile([...], node)"
+    )
+
+
+def _length(self: Node) -> int:
+    if not self.shape or isinstance(self.shape[0], Poly):
+        raise DeclarationError(f"{describe(self)} has no len(): its first dimension is not a fixed number")
+    return int(self.shape[0])
+
+
+def _no_number(self: Poly | Number) -> Any:
+    what = f"the dimension {self}" if isinstance(self, Poly) else "a number made of dimensions"
+    advice = "arithmetic with floats and nodes takes it as it is, gc.arange and shapes take dimensions"
+    raise DeclarationError(
+        f"{what} is known at the call only, so it is no int or float while the graph is declared, and no length of a "
+        f"range or list; {advice}\n  at {users_line()}"
+    )
+
+
+def _no_truth(self: Poly | Number) -> bool:
+    what = f"the dimension {self}" if isinstance(self, Poly) else "a number made of dimensions"
+    advice = f"write gc.where({self if isinstance(self, Poly) else 'number'} > 0, a, b)"
+    raise DeclarationError(
+        f"{what} is known at the call only, so it can't decide an `if` or `while`; {advice}\n  at {users_line()}"
     )
 
 
@@ -137,10 +163,26 @@ def _state(node: Node) -> State:
 
 
 def _value(self: Node) -> np.ndarray[Any, Any]:
+    """A copy of a parameter's value at this moment; PropertyError for other nodes.
+
+    >>> import graphc as gc
+    >>> gc.parameter("w", [1.0, 2.0]).value
+    array([1., 2.])
+    """
     return _state(self).read()
 
 
 def _assign(self: Node, value: Any) -> None:
+    """Set a parameter to a value of its shape, whose dtype casts safely; Python numbers take the parameter's dtype.
+
+    Raises ShapeError or DTypeError for a value that does not fit, PropertyError for other nodes.
+
+    >>> import graphc as gc
+    >>> w = gc.parameter("w", [1.0, 2.0])
+    >>> w.assign([3, 4])
+    >>> w.value
+    array([3., 4.])
+    """
     state, array, name = _state(self), as_array(value), f"parameter {self.name!r}"
     if array.shape != state.array.shape:
         raise ShapeError(f"{name} has shape {shape_text(self.shape)}; it can't be assigned {shape_text(array.shape)}")
@@ -156,11 +198,73 @@ def _is_weak(value: Any, array: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> b
 
 
 def _matrix_transposed(self: Node) -> Node:
+    """The node with its last two axes swapped; PropertyError below two dimensions.
+
+    >>> import graphc as gc
+    >>> gc.input("x", (5, 2, "n")).mT.shape
+    (5, n, 2)
+    """
     try:
         result: Node = FUNCTIONS["matrix_transpose"](self)
     except ShapeError as error:
         raise PropertyError(str(error)) from None
     return result
+
+
+def _transposed(self: Node) -> Any:
+    """The node with its axes in reverse order.
+
+    >>> import graphc as gc
+    >>> gc.input("x", (5, 2, "n")).T.shape
+    (n, 2, 5)
+    """
+    return FUNCTIONS["permute_dims"](self)
+
+
+def _astype(self: Node, dtype: Any) -> Any:
+    """The node in another dtype, as `gc.astype`: float to integer towards zero; DTypeError for an unknown one.
+
+    >>> import graphc as gc
+    >>> gc.compile([], gc.constant([1.5, -1.5]).astype("int8"))()
+    array([ 1, -1], dtype=int8)
+    """
+    return FUNCTIONS["astype"](self, dtype)
+
+
+def _reshape(self: Node, *shape: Any) -> Any:
+    """The elements in row-major order in another shape, as `gc.reshape`; one dimension may be -1.
+
+    Raises ShapeError if the number of elements differs.
+
+    >>> import graphc as gc
+    >>> gc.input("x", ("n", 6)).reshape(-1, 3).shape
+    (2*n, 3)
+    """
+    return FUNCTIONS["reshape"](self, shape[0] if len(shape) == 1 else shape)
+
+
+def _sum(self: Node, axis: Any = None, keepdims: bool = False) -> Any:
+    """The sum over an axis, several, or all, as `gc.sum`: narrow integers and bool in 64 bits.
+
+    Raises ShapeError for an axis that does not exist.
+
+    >>> import graphc as gc
+    >>> gc.compile([], gc.constant([[1, 2], [3, 4]], "int8").sum(axis=0))()
+    array([4, 6])
+    """
+    return FUNCTIONS["sum"](self, axis=axis, keepdims=keepdims)
+
+
+def _mean(self: Node, axis: Any = None, keepdims: bool = False) -> Any:
+    """The mean over an axis, several, or all, as `gc.mean`: of integers in float64.
+
+    Raises ShapeError for an axis that does not exist.
+
+    >>> import graphc as gc
+    >>> gc.compile([], gc.constant([1, 2]).mean())()
+    array(1.5)
+    """
+    return FUNCTIONS["mean"](self, axis=axis, keepdims=keepdims)
 
 
 def _getitem(self: Node, key: Any) -> Node:
@@ -172,19 +276,34 @@ _attach_operators()
 Poly.beyond = staticmethod(lambda short, first, second: _with_number(_OPERATORS[short], first, second))
 Poly.__array_ufunc__ = _dimension_ufunc  # type: ignore[attr-defined]
 Number.__array_ufunc__ = _array_ufunc  # type: ignore[attr-defined]
+for _kind in (Poly, Number):
+    for _name in ("int", "float", "index", "len"):
+        setattr(_kind, f"__{_name}__", _no_number)
+    _kind.__bool__ = _no_truth  # type: ignore[union-attr]
+Poly.__abs__ = lambda self: FUNCTIONS["abs"](self)  # type: ignore[attr-defined]
+for _divided in (Node, Poly, Number):
+    for _name, _pair in {
+        "__divmod__": lambda self, other: (self // other, self % other),
+        "__rdivmod__": lambda self, other: (other // self, other % self),
+    }.items():
+        setattr(_divided, _name, _pair)
 for _name, _method in {
     "__array_ufunc__": _array_ufunc,
     "__array_function__": _array_function,
     "__array__": _array,
+    "__float__": _array,
+    "__int__": _array,
+    "__index__": _array,
+    "__len__": _length,
     "__array_namespace__": lambda self, *, api_version=None: importlib.import_module("graphc"),
     "__getitem__": _getitem,
     "value": property(_value),
     "assign": _assign,
-    "T": property(lambda self: FUNCTIONS["permute_dims"](self)),
+    "T": property(_transposed),
     "mT": property(_matrix_transposed),
-    "astype": lambda self, dtype: FUNCTIONS["astype"](self, dtype),
-    "reshape": lambda self, *shape: FUNCTIONS["reshape"](self, shape[0] if len(shape) == 1 else shape),
-    "sum": lambda self, axis=None, keepdims=False: FUNCTIONS["sum"](self, axis=axis, keepdims=keepdims),
-    "mean": lambda self, axis=None, keepdims=False: FUNCTIONS["mean"](self, axis=axis, keepdims=keepdims),
+    "astype": _astype,
+    "reshape": _reshape,
+    "sum": _sum,
+    "mean": _mean,
 }.items():
     setattr(Node, _name, _method)

@@ -16,8 +16,9 @@ from typing import Any
 
 from graphc.declare import BUILDER, Builder
 from graphc.dims import same
-from graphc.graph import Graph, Identity, Node, make, map_graph
+from graphc.graph import Graph, Node, make, map_graph
 from graphc.line import standing_at
+from graphc.literal import Identity
 from graphc.op import REGISTRY
 
 ANY = "*"  # the op of a rule that looks at every node

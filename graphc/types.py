@@ -18,9 +18,16 @@ from graphc.errors import DeclarationError, DTypeError, ShapeError
 Shape = tuple[Dim, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DType:
-    """An element type: `name` as in NumPy, `kind` one of f i u b, `size` in bytes."""
+    """An element type: `name` as in NumPy, `kind` one of f i u b, `size` in bytes.
+
+    It is equal to whatever names it: another DType, a name, a NumPy dtype or scalar type, float, int and bool.  In
+    dicts and sets it is found by its name, "float64"; other names of it, such as "f8", have hashes of their own.
+
+    >>> float64 == "float64", float64 == np.float64, {float64: 8}["float64"]
+    (True, True, 8)
+    """
 
     name: str
     kind: str
@@ -37,6 +44,19 @@ class DType:
     @property
     def is_integer(self) -> bool:
         return self.kind in "iu"
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, DType):
+            return self.name == other.name
+        if not isinstance(other, (str, type, np.dtype)):
+            return NotImplemented
+        try:
+            return self.name == as_dtype(other).name
+        except (DTypeError, ValueError, SyntaxError):  # NumPy parses names
+            return False
+
+    def __hash__(self) -> int:
+        return hash(self.name)
 
     def __str__(self) -> str:
         return self.name
@@ -125,7 +145,7 @@ def as_dim(value: Any) -> Dim:
         if value < 0:
             raise ShapeError(f"a dimension must be >= 0, got {value}")
         return int(value)
-    raise ShapeError(f"a dimension is an int or the name of a symbol, got {value!r}")
+    raise ShapeError(f"a dimension is an int, or a name such as 'batch' for one that the call knows, got {value!r}")
 
 
 def as_shape(value: Any) -> Shape:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tomllib
 import zlib
+from functools import cached_property
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
@@ -98,11 +99,37 @@ def test_docstring_examples(name: str, capsys: pytest.CaptureFixture[str]) -> No
 
 
 def public_objects() -> dict[str, Any]:
-    """Functions and classes that users call, by name, but for errors and the functions of the op records."""
-    found = {name: getattr(gc, name) for name in gc.__all__ if name not in FUNCTIONS}
-    for module in (losses, gc.nn, gc.optim):
+    """Functions and classes that users call or catch, and what their classes give, by name."""
+    found = {f"graphc.{name}": getattr(gc, name) for name in gc.__all__}
+    for module in (losses, gc.nn, gc.optim, gc.inspect):
         found |= {f"{module.__name__}.{name}": value for name, value in public_of(module).items()}
-    return {k: v for k, v in found.items() if is_called(v)}
+    found = {k: v for k, v in found.items() if inspect.isclass(v) or inspect.isfunction(v)}
+    for name, value in list(found.items()):
+        found |= {f"{name}.{k}": member for k, member in members(value).items()}
+    return found
+
+
+def members(value: Any) -> dict[str, Any]:
+    """Public methods and properties of a class, those that it inherits from another class of graphc included."""
+    own = [c for c in getattr(value, "__mro__", ()) if c.__module__.startswith("graphc")]
+    names = [k for c in own for k, v in vars(c).items() if is_public(k) and is_documented(v)]
+    return {k: getattr(value, k) for k in names}
+
+
+def is_public(name: str) -> bool:
+    return name[0] != "_" or name == "__call__"
+
+
+def is_documented(member: Any) -> bool:
+    return inspect.isfunction(member) or isinstance(member, (property, cached_property))
+
+
+def lack(value: Any) -> str | None:
+    """What a public thing has no part of: a docstring, or an example, which a property need not have."""
+    text = inspect.getdoc(value)
+    if not text:
+        return "a docstring"
+    return None if ">>>" in text or isinstance(value, (property, cached_property)) else "an example"
 
 
 def public_of(module: ModuleType) -> dict[str, Any]:
@@ -112,15 +139,21 @@ def public_of(module: ModuleType) -> dict[str, Any]:
     return {name: getattr(module, name) for name in names}
 
 
-def is_called(value: Any) -> bool:
-    if inspect.isclass(value):
-        return not issubclass(value, Exception)
-    return inspect.isfunction(value) and value.__name__ not in FUNCTIONS
+def test_public_names_have_a_docstring_and_an_example() -> None:
+    found = public_objects()
+    assert {"graphc.Node.assign", "graphc.nn.Dense.apply", "graphc.inspect.Kernel.gflops"} <= found.keys()
+    assert {name: what for name, value in found.items() if (what := lack(value))} == {}
 
 
-@pytest.mark.parametrize("name", sorted(public_objects()))
-def test_public_names_have_an_example(name: str) -> None:
-    assert ">>>" in (inspect.getdoc(public_objects()[name]) or "")
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [(None, "a docstring"), ("", "a docstring"), ("Does it.", "an example"), ("Does it.\n\n>>> 1\n1", None)],
+)
+def test_what_a_docstring_lacks_is_found(text: str | None, what: str | None) -> None:
+    def function() -> None: ...
+
+    function.__doc__ = text
+    assert lack(function) == what
 
 
 # names, links, commands

@@ -97,7 +97,7 @@ def test_by_position_by_name_and_mixed():
         (lambda f: f([1.0], [2.0]), r"1 inputs, got 2 by position"),
         (lambda f: f([1.0], x=[2.0]), "'x' is given twice"),
         (lambda f: f([1.0], z=1), "there is no input 'z'"),
-        (lambda f: f(3.0), r"input 'x': float64\[n\] has 1 dimensions, got shape \[\]"),
+        (lambda f: f(3.0), r"input 'x': float64\[n\] has 1 dimension, got shape \[\]"),
         (lambda f: f(np.zeros((2, 2))), r"got shape \[2, 2\]"),
         (lambda f: f([[1.0], [2.0, 3.0]]), "not an array"),
     ],

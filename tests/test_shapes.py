@@ -122,7 +122,7 @@ def test_slices_that_are_equal_at_every_size_have_one_length() -> None:
     for one, other in ((y[1:], y[:-1]), (y[:3], y[-3:]), (y[2:5], y[-5:-2]), (y[2:-1], y[1:-2]), (y[::-1][:2], y[:2])):
         assert one.shape == other.shape
     assert gc.concat([y[:2], y[2:]]).shape == y.shape
-    assert str(y[1:].type) == "float64[max(0, (n - 1))]"
+    assert str(y[1:].type) == "float64[max(0, n - 1)]"
     assert not constraints(y[1:] + y[:-1], y[:3] + y[-3:])
 
 

@@ -15,6 +15,7 @@ from graphc.codegen.product import Product
 from graphc.codegen.reduction import Columns, Fold, combine
 from graphc.codegen.text import Scope, Text
 from graphc.codegen.unread import check_unread, gathers
+from graphc.codegen.work import bytes_read, operations, total
 from graphc.dims import Dim, product, substitute, symbol
 from graphc.graph import Node
 from graphc.schedule.access import Index, loop_symbol, offset
@@ -42,10 +43,9 @@ class _Nest(Form):
 
     def emit(self) -> None:
         length, size, chunks = self.chunks()
-        work = product(self.domain)
-        nbytes = sum(n.dtype.size for n in self.group.reads) + sum(n.dtype.size for n, _ in self.step.stores)
         title = ", ".join(dict.fromkeys(m.op.name for m in self.group.members))
-        flops, moved = work * len(self.group.members), work * nbytes
+        title = title if self.group.kind == "nest" else "commit"
+        flops, moved = self._work()
         if self.before is not None:
             more = self.before.work()
             self.before.chunks = chunks
@@ -64,6 +64,14 @@ class _Nest(Form):
         waiting = [(n, p, self._destinations(n)) for n, (p, _) in partial.items() if p not in self._destinations(n)]
         if waiting:
             combine(self.text, waiting, chunks)
+
+    def _work(self) -> tuple[Dim, Dim]:
+        """Operations, and bytes read and written; what a product in the same phase has just made is counted there."""
+        before = self.before and self.before.node
+        read = bytes_read(self.group, lambda n: n is not before and self.is_loaded(n))
+        stored = self.step.stores[1:] if self.group.kind == "commit" else self.step.stores
+        written = total(n.dtype.size * product(n.shape) for n, _ in stored)
+        return operations(self.group, self.is_loaded), read + written
 
     def _destinations(self, node: Node) -> list[Place]:
         return [p for n, p in self.step.stores if n is node]

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from graphc.codegen.text import PhaseText, Text
-from graphc.graph import Graph, Identity, Literal, Node
+from graphc.graph import Graph, Node
+from graphc.literal import Identity, Literal
 from graphc.op import Family
 from graphc.schedule.storage import Place, Step
 from graphc.types import shape_text

@@ -42,6 +42,14 @@ def draw(what: Any, path: str | os.PathLike[str]) -> None:
 
     Raises DeclarationError for a path of another ending, or if `what` is something else, or a function made of a
     program without its graph.
+
+    >>> import pathlib, tempfile
+    >>> import graphc as gc
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder) / "exp.svg"
+    ...     gc.inspect.draw(gc.exp(gc.input("x", ("n",))), path)
+    ...     path.read_text()[:4]
+    '<svg'
     """
     path = Path(path)
     if path.suffix not in _FORMATS:

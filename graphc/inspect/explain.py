@@ -11,13 +11,26 @@ from typing import Any
 
 from graphc.codegen.program import Program
 from graphc.dims import Dim
+from graphc.errors import DeclarationError
 
 Segment = Mapping[str, Any]
 _ROLES = ("reads", "writes", "scratch")
 
 
-def explain(program: Program) -> str:
-    """What each pass and the scheduler did, and where the program's data lie."""
+def explain(what: Any) -> str:
+    """What each pass and the scheduler did to a compiled function, or a Program, and where its data lie, as text.
+
+    Sizes are in bytes, work in operations, both with the dimensions of the inputs.  Raises DeclarationError for what is
+    not compiled.
+
+    >>> import graphc as gc
+    >>> x = gc.input("x", ("n",))
+    >>> print(gc.inspect.explain(gc.compile([x], gc.sum(x * x))).partition("phases")[2].splitlines()[1])
+      0 sum
+    """
+    program = getattr(what, "program", what)
+    if not isinstance(program, Program):
+        raise DeclarationError(f"what was done is told of compiled functions; got {what!r}")
     work: Sequence[Sequence[Segment]] = program.records.get("schedule", {}).get("phases", [[] for _ in program.phases])
     sections = {
         "passes": _passes(program.records.get("passes", ())),
@@ -57,7 +70,8 @@ def _names(program: Program, places: Sequence[tuple[str, int]]) -> str:
 
 def _name(program: Program, kind: str, number: int) -> str:
     slots = {"input": program.inputs, "output": program.outputs, "parameter": program.parameters}
-    return slots[kind][number].name if kind in slots else f"{kind[0] if kind == 'buffer' else 'k'}{number}"
+    name = slots[kind][number].name if kind in slots else f"{kind[0] if kind == 'buffer' else 'k'}{number}"
+    return "".join(c if c.isprintable() else "\ufffd" for c in name)
 
 
 def _updates(program: Program, work: Sequence[Sequence[Segment]]) -> Iterator[str]:

@@ -10,12 +10,13 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from graphc.codegen.program import HEADER_WORDS
 from graphc.dims import evaluate
-from graphc.errors import InputError
+from graphc.errors import DeclarationError, InputError
 from graphc.inspect import html
 from graphc.runtime import entry
 from graphc.runtime.arguments import Array
@@ -28,7 +29,15 @@ _HEADINGS = ("phase", "µs", "share", "chunks", "flops", "bytes", "GFLOP/s", "GB
 
 @dataclass(frozen=True)
 class Kernel:
-    """One phase: the median of its times, and the work that it is reckoned to do."""
+    """One phase: the median of its times, and the work that it is reckoned to do.
+
+    `title` names its ops, `chunks` counts the pieces that it is cut into, `flops` the operations on elements, `nbytes`
+    the bytes that arrays hold that it reads or writes, each once; `microseconds` is the time of one call's part.
+
+    >>> kernel = Kernel(0, "add", chunks=1, microseconds=2.0, flops=1000, nbytes=16_000)
+    >>> kernel.gflops, kernel.gigabytes
+    (0.5, 8.0)
+    """
 
     phase: int
     title: str
@@ -49,7 +58,14 @@ class Kernel:
 
 
 class Profile(tuple[Kernel, ...]):
-    """The kernels of a program in the order in which they run; as text a table."""
+    """The kernels of a program in the order in which they run; as text a table.
+
+    >>> print(Profile([Kernel(0, "add", 1, 2.0, 1000, 16_000), Kernel(1, "sum", 1, 6.0, 1000, 8_008)]))
+    phase    µs  share  chunks  flops   bytes  GFLOP/s  GB/s  kernel
+        0  2.00    25%       1  1,000  16,000     0.50  8.00  add
+        1  6.00    75%       1  1,000   8,008     0.17  1.33  sum
+      all  8.00
+    """
 
     @property
     def microseconds(self) -> float:
@@ -92,11 +108,26 @@ class Profile(tuple[Kernel, ...]):
         return html.block(html.table(self._table(), totals=1, texts=[len(_HEADINGS) - 1], shares=self.shares))
 
 
-def profile(machine: Machine, inputs: Sequence[Array], repeat: int = 100) -> Profile:
-    """Median times of the phases over `repeat` runs of the program; parameters keep their values.
+def profile(function: Any, /, *args: Any, repeat: int = 100, **kwargs: Any) -> Profile:
+    """Time each kernel of a compiled function over `repeat` runs on these inputs; no parameter changes.
 
-    Raises InputError if `repeat` is no int >= 1, or where a call with these inputs would.
+    Inputs are given as in a call.  Times are medians in microseconds.  Raises DeclarationError for what is not
+    compiled, InputError if `repeat` is no int >= 1, or where a call with these inputs would.
+
+    >>> import graphc as gc
+    >>> x = gc.input("x", ("n",))
+    >>> kernel, = gc.inspect.profile(gc.compile([x], x + 1.0), [1.0, 2.0], repeat=3)
+    >>> kernel.title, kernel.chunks, kernel.flops, kernel.nbytes, kernel.microseconds > 0.0
+    ('add', 1, 2, 32, True)
     """
+    if not callable(getattr(function, "profile", None)):
+        raise DeclarationError(f"only compiled functions can be timed; got {function!r}")
+    timed: Profile = function.profile(*args, repeat=repeat, **kwargs)
+    return timed
+
+
+def measure(machine: Machine, inputs: Sequence[Array], repeat: int) -> Profile:
+    """Median times of the phases over `repeat` runs of the program; parameters keep their values."""
     program = machine.program
     if isinstance(repeat, bool) or not isinstance(repeat, int) or repeat < 1:
         raise InputError(f"{program.name}.profile: repeat must be an int >= 1, got {repeat!r}")

@@ -11,7 +11,9 @@ from graphc.inspect.plot import plot
 
 @dataclass
 class History:
-    """Epochs that a fit finished, and the values of each: loss, metrics, and val_loss and so on.
+    """What a fit leaves: `epoch`, the numbers of those finished, and `history`, lists of their values by name.
+
+    Names are loss, the metrics, and with validation data val_loss and so on.
 
     >>> history = History()
     >>> history.add(0, {"loss": 0.5})
@@ -30,6 +32,13 @@ class History:
         return html.block(html.heading(f"History, epochs: {len(self.epoch)}"), drawing)
 
     def add(self, epoch: int, values: Mapping[str, float]) -> None:
+        """Put down the values of an epoch.
+
+        >>> history = History()
+        >>> history.add(0, {"loss": 0.5})
+        >>> history.epoch
+        [0]
+        """
         self.epoch.append(epoch)
         for name, value in values.items():
             self.history.setdefault(name, []).append(value)

@@ -72,14 +72,19 @@ BY_NAME: dict[str, Initializer] = {
 }
 
 
+def check(initializer: Any) -> None:
+    """Raise DeclarationError for a name that is not known."""
+    if isinstance(initializer, str) and initializer.lower() not in BY_NAME:
+        raise DeclarationError(f"no initialiser is called {initializer!r}; there are {', '.join(sorted(BY_NAME))}")
+
+
 def initial(initializer: Any, shape: tuple[int, ...], dtype: DType, rng: np.random.Generator) -> np.ndarray[Any, Any]:
     """Values of this shape and dtype by `initializer`: a name, an array, or a function of (shape, dtype).
 
     Raises DeclarationError for an unknown name, ShapeError for values of another shape.
     """
+    check(initializer)
     if isinstance(initializer, str):
-        if initializer.lower() not in BY_NAME:
-            raise DeclarationError(f"no initialiser is called {initializer!r}; there are {', '.join(sorted(BY_NAME))}")
         return BY_NAME[initializer.lower()](shape, rng).astype(dtype.numpy)
     values = as_array(initializer(shape, dtype.name) if callable(initializer) else initializer, dtype)
     if values.shape != shape:

@@ -18,7 +18,7 @@ from graphc.declare import parameter
 from graphc.errors import DeclarationError, ShapeError
 from graphc.graph import Node, describe
 from graphc.line import users_line
-from graphc.nn.initializers import initial
+from graphc.nn.initializers import check, initial
 from graphc.nn.part import Part
 from graphc.types import float32, float64
 
@@ -48,6 +48,8 @@ def activation_function(activation: Any) -> Callable[[Node], Node]:
 class Layer(Part):
     """Base of the layers: `build` makes the parameters for an input, `apply` declares the result.
 
+    `name` begins the names of its parameters; DeclarationError for one that is no text.
+
     >>> import graphc as gc
     >>> class Scale(gc.nn.Layer):
     ...     def build(self, x, rng):
@@ -72,15 +74,37 @@ class Layer(Part):
         return type(self).__name__.lower()
 
     def build(self, x: Node, rng: np.random.Generator) -> dict[str, Node]:
-        """The parameters, by name, for inputs such as `x`."""
+        """The parameters, by name, for inputs such as `x`, with initial values that `rng` draws.
+
+        Raises ShapeError for an input that does not fit the layer.
+
+        >>> import numpy as np
+        >>> import graphc as gc
+        >>> gc.nn.Dense(2).build(gc.input("x", ("batch", 3)), np.random.default_rng(0))["kernel"].shape
+        (3, 2)
+        """
         return {}
 
     def apply(self, x: Node) -> Node:
-        """The result for `x`, once the parameters exist."""
+        """The result for `x`, once the parameters exist.
+
+        Raises ShapeError for an input that does not fit the layer.
+
+        >>> import graphc as gc
+        >>> gc.nn.Flatten().apply(gc.input("x", ("batch", 2, 3))).shape
+        (batch, 6)
+        """
         raise NotImplementedError
 
     def __call__(self, x: Node, rng: np.random.Generator | None = None) -> Node:
-        """The layer's result; the first call draws the parameters from `rng`."""
+        """The layer's result for a node `x`; the first call draws the parameters from `rng`.
+
+        Raises DeclarationError for what is no node, ShapeError for an input that does not fit the layer.
+
+        >>> import graphc as gc
+        >>> gc.nn.Dense(2)(gc.input("x", ("batch", 3))).shape
+        (batch, 2)
+        """
         if not isinstance(x, Node):
             raise DeclarationError(f"a layer takes a node, got {type(x).__name__}; for values use model.predict(x)")
         if self.weights is None:
@@ -88,7 +112,14 @@ class Layer(Part):
         return self.apply(x)
 
     def parameters(self) -> list[Node]:
-        """The parameters; DeclarationError before the first call."""
+        """The parameters; DeclarationError before the first call.
+
+        >>> import graphc as gc
+        >>> layer = gc.nn.Dense(2)
+        >>> _ = layer(gc.input("x", ("batch", 3)))
+        >>> [w.name for w in layer.parameters()]
+        ['dense/kernel', 'dense/bias']
+        """
         if self.weights is None:
             raise DeclarationError(f"the layer {self.name or self.kind!r} has no parameters yet; call it on a node")
         return self.made()
@@ -104,9 +135,13 @@ class Dense(Layer):
     """activation(x @ kernel + bias): x [*batch, inputs] to [*batch, units].
 
     Activations: relu, sigmoid, tanh, softmax, log_softmax, softplus, gelu, silu, swish, exponential, linear, or any
-    function of a node; None is linear.  kernel [inputs, units] and bias [units] are initialised by an array, a function
-    of (shape, dtype) or a name: zeros, ones, random_normal, random_uniform, truncated_normal, glorot_uniform,
-    glorot_normal, he_uniform, he_normal, lecun_uniform, lecun_normal.
+    function of a node; None is linear.  kernel [inputs, units] and, with `use_bias`, bias [units] are initialised by
+    `kernel_initializer` and `bias_initializer`: an array, a function of (shape, dtype) or a name: zeros, ones,
+    random_normal, random_uniform, truncated_normal, glorot_uniform, glorot_normal, he_uniform, he_normal,
+    lecun_uniform, lecun_normal.
+
+    Raises DeclarationError for units that are no int >= 1 or an unknown name; at the first call ShapeError for an
+    input whose last dimension is no number.
 
     >>> import graphc as gc
     >>> layer = gc.nn.Dense(2, activation="relu", kernel_initializer=[[1.0, -1.0]])
@@ -131,6 +166,8 @@ class Dense(Layer):
         if isinstance(units, bool) or not isinstance(units, (int, np.integer)) or units < 1:
             raise DeclarationError(f"units is an int of at least 1, got {units!r}")
         activation_function(activation)  # a wrong one is refused here, where it is written
+        check(kernel_initializer)
+        check(bias_initializer)
         self.units, self.activation, self.use_bias = int(units), activation, use_bias
         self.kernel_initializer, self.bias_initializer = kernel_initializer, bias_initializer
 
@@ -156,7 +193,9 @@ class Dense(Layer):
 
 
 class Activation(Layer):
-    """A function of the input, by one of the names that `Dense` lists, or any function of a node.
+    """A function of the input: `activation` is one of the names that `Dense` lists, or any function of a node.
+
+    Raises DeclarationError for an unknown name.
 
     >>> import graphc as gc
     >>> x = gc.input("x", ("batch", 2))
@@ -176,7 +215,7 @@ class Activation(Layer):
 
 
 class Flatten(Layer):
-    """x [batch, ...] as [batch, number of values of a sample].
+    """x [batch, ...] as [batch, number of values of a sample]; ShapeError for an input without dimensions.
 
     >>> import graphc as gc
     >>> gc.nn.Flatten()(gc.input("x", ("batch", 28, 28))).shape

@@ -7,9 +7,7 @@ is one call into compiled code; a function is compiled once for each dtype and s
 from __future__ import annotations
 
 import os
-import time
 import warnings
-from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -19,18 +17,20 @@ import numpy as np
 from graphc import losses, optim
 from graphc.compile import compile as compile_graph
 from graphc.declare import BUILDER as ops
-from graphc.declare import as_array
 from graphc.declare import input as declare_input
 from graphc.errors import DeclarationError, DTypeError, InputError, PropertyError
 from graphc.graph import Node
 from graphc.inspect import html
 from graphc.nn import metrics as metric_names
 from graphc.nn import weights
+from graphc.nn.epoch import means, run_epoch
+from graphc.nn.given import as_samples, count, not_taken, pair
 from graphc.nn.history import History
 from graphc.nn.layers import Layer
 from graphc.nn.part import Part, without
-from graphc.nn.progress import Report, report
+from graphc.nn.progress import report
 from graphc.nn.summary import Summary
+from graphc.types import float32
 
 Array = np.ndarray[Any, Any]
 Values = dict[str, float]
@@ -52,8 +52,8 @@ class _Plan:
 class Model(Part):
     """Base of the models: a child gives `__call__`, a node for a node, and `parameters`.
 
-    Layers are found among the child's attributes; one with `trainable = False` keeps its values from the next `compile`
-    on.
+    `seed` decides the order of samples in `fit`.  Layers are found among the child's
+    attributes; one with `trainable = False` keeps its values from the next `compile` on.
 
     >>> import numpy as np
     >>> import graphc as gc
@@ -75,14 +75,41 @@ class Model(Part):
         self._functions: dict[Any, Any] = {}
 
     def __call__(self, x: Node) -> Node:
+        """The model's result for a node; a child gives it.
+
+        >>> import graphc as gc
+        >>> class Line(gc.nn.Model):
+        ...     def __init__(self):
+        ...         super().__init__(seed=0)
+        ...         self.dense = gc.nn.Dense(1)
+        ...     def __call__(self, x):
+        ...         return self.dense(x)
+        ...     def parameters(self):
+        ...         return self.dense.parameters()
+        >>> Line()(gc.input("x", ("batch", 3))).shape
+        (batch, 1)
+        """
         raise NotImplementedError
 
     def parameters(self) -> list[Node]:
+        """The parameters, which `fit` changes and files of weights hold, in order; a child gives them.
+
+        >>> import graphc as gc
+        >>> model = gc.nn.Sequential([gc.nn.Dense(1)])
+        >>> model.build((None, 3))
+        >>> [w.shape for w in model.parameters()]
+        [(3, 1), (1,)]
+        """
         raise NotImplementedError
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """The layers that the model holds, and those of the models that it holds."""
+        """The layers that the model holds, and those of the models that it holds.
+
+        >>> import graphc as gc
+        >>> gc.nn.Sequential([gc.nn.Dense(3)]).layers
+        (Dense(3, name='dense'),)
+        """
         return tuple(part for part in self.parts(through=Model) if isinstance(part, Layer))
 
     def __getstate__(self) -> tuple[Any, dict[str, Any]]:
@@ -106,24 +133,45 @@ class Model(Part):
         return html.block(html.heading(title), Summary(self.layers, made, without(made, self.frozen())).html)
 
     def summary(self) -> None:
-        """Print the layers, the shapes of their parameters, and how many values they hold."""
+        """Print the layers, the shapes of their parameters, and how many values they hold.
+
+        Raises DeclarationError for a stack without parameters so far.
+
+        >>> import graphc as gc
+        >>> model = gc.nn.Sequential([gc.nn.Dense(2)])
+        >>> model.build((None, 3))
+        >>> model.summary()
+        dense                Dense                 8  kernel [3, 2], bias [2]
+        total                                      8
+        """
         print(Summary(self.layers, self.parameters(), self.trainable_parameters()))
 
     def compile(self, optimizer: Any = "adam", loss: Any = None, *, metrics: Any = None) -> None:
-        """Say how to learn: an optimiser and a loss by name or as objects, and a list of metrics.
+        """Say how to learn: an `optimizer` and a `loss` by name or as objects, and a list of `metrics`.
 
         Optimisers: sgd, adam.  Losses: mean_squared_error, mse, binary_crossentropy, categorical_crossentropy,
         sparse_categorical_crossentropy, kl_divergence, kld, or a function of (y_true, y_pred).  Metrics: accuracy, acc,
         and all losses.  The values of a loss or metric that gives more than one are averaged.
 
         Raises DeclarationError for a name that does not exist.
+
+        >>> import graphc as gc
+        >>> model = gc.nn.Sequential([gc.nn.Dense(1)])
+        >>> model.compile(gc.optim.SGD(0.1), "mse", metrics=["accuracy"])
+        >>> model.optimizer
+        SGD(learning_rate=0.1, momentum=0.0, nesterov=False)
         """
         self._plan = _Plan(optim.get(optimizer), losses.get(loss), metric_names.get(metrics), self.frozen())
         self._functions.clear()
 
     @property
     def optimizer(self) -> optim.Optimizer:
-        """The optimiser that `compile` was given or made; PropertyError before."""
+        """The optimiser that `compile` was given or made; PropertyError before.
+
+        >>> import graphc as gc
+        >>> hasattr(gc.nn.Sequential([gc.nn.Dense(1)]), "optimizer")
+        False
+        """
         if self._plan is None:
             raise PropertyError(_NOT_COMPILED)
         return self._plan.optimizer
@@ -138,16 +186,31 @@ class Model(Part):
         *,
         validation_data: tuple[Any, Any] | None = None,
         shuffle: bool = True,
+        **others: Any,
     ) -> History:
         """Learn from samples x [n, ...] and targets y [n, ...]; `verbose` is 0, 1 (a bar), 2 (lines) or "auto".
 
-        The order is drawn anew for each epoch from the model's seed.  An interrupt (KeyboardInterrupt) passes through:
-        the model keeps the steps that it took, and `model.history` the epochs that it finished.
-        Raises InputError where x and y do not have the same number of samples, or none.
+        A step sees `batch_size` samples.  With `shuffle` their order is drawn anew for each epoch, from the seed.
+        `validation_data`, a pair (x, y), is evaluated after each epoch.  Lists of Python floats are float32, or of the
+        parameters' dtype.  An interrupt (KeyboardInterrupt) passes through: the model keeps the steps that it took, and
+        `model.history` the epochs that it finished.
+
+        Raises InputError where x and y do not have the same number of samples, or none, or for an argument of Keras's
+        that is not there; DTypeError for float64 samples and float32 parameters; DeclarationError before `compile`.
+
+        >>> import numpy as np
+        >>> import graphc as gc
+        >>> model = gc.nn.Sequential([gc.nn.Dense(1)], seed=0)
+        >>> model.compile("sgd", "mse")
+        >>> x = np.ones((8, 3), "float32")
+        >>> model.fit(x, x[:, :1], batch_size=4, epochs=2, verbose=0).epoch
+        [0, 1]
         """
-        x, y = _samples(x, y)
-        batch_size, epochs = _count("batch_size", batch_size), _count("epochs", epochs)
-        validation = None if validation_data is None else _samples(*_pair(validation_data))
+        if others:
+            raise InputError(not_taken(next(iter(others))))
+        x, y = self._samples(x, y)
+        batch_size, epochs = count("batch_size", batch_size), count("epochs", epochs)
+        validation = None if validation_data is None else self._samples(*pair(validation_data))
         step = self._function("fit", x, y)
         if validation is not None:
             self._function("evaluate", *validation)  # what is wrong with it shows before the first step
@@ -156,7 +219,7 @@ class Model(Part):
             for epoch in range(epochs):
                 shown.begin(f"Epoch {epoch + 1}/{epochs}")
                 order = self._shuffle.permutation(len(x)) if shuffle else None
-                values = _epoch(step, x, y, batch_size, order, shown)
+                values = run_epoch(step, x, y, batch_size, order, shown)
                 if validation is not None:
                     values |= {f"val_{name}": v for name, v in self._evaluate(*validation, _BATCH).items()}
                 self.history.add(epoch, values)
@@ -168,10 +231,18 @@ class Model(Part):
     ) -> Any:
         """The loss and metrics on samples x and targets y: a float if there are no metrics, a list, or a dict.
 
-        `batch_size` bounds the memory that it takes; the values do not depend on it but for rounding.
+        `batch_size` bounds the memory that it takes; the values do not depend on it but for rounding.  `verbose` is as
+        in `fit`; with `return_dict` the values come by name.  Raises what `fit` raises.
+
+        >>> import numpy as np
+        >>> import graphc as gc
+        >>> model = gc.nn.Sequential([gc.nn.Dense(1, kernel_initializer="zeros")])
+        >>> model.compile("sgd", "mse")
+        >>> model.evaluate(np.ones((8, 3), "float32"), np.ones((8, 1), "float32"), verbose=0, return_dict=True)
+        {'loss': 1.0}
         """
-        x, y = _samples(x, y)
-        batch_size = _count("batch_size", _BATCH if batch_size is None else batch_size)
+        x, y = self._samples(x, y)
+        batch_size = count("batch_size", _BATCH if batch_size is None else batch_size)
         with report(verbose, len(x)) as shown:
             shown.begin("Evaluate")
             values = self._evaluate(x, y, batch_size)
@@ -182,9 +253,18 @@ class Model(Part):
         return list(values.values()) if len(values) > 1 else values["loss"]
 
     def predict(self, x: Any, batch_size: int | None = None, verbose: Any = "auto") -> Array:
-        """The model's results for samples x [n, ...], in one array [n, ...]."""
-        x = _as_samples("x", x)
-        batch_size = _count("batch_size", _BATCH if batch_size is None else batch_size)
+        """The model's results for samples x [n, ...], in one array [n, ...].
+
+        `batch_size` bounds the memory that it takes, `verbose` is as in `fit`.  Raises InputError without samples,
+        DTypeError for float64 samples and float32 parameters.
+
+        >>> import graphc as gc
+        >>> model = gc.nn.Sequential([gc.nn.Dense(2, kernel_initializer="ones")])
+        >>> model.predict([[1.0, 2.0, 3.0]], verbose=0)
+        array([[6., 6.]], dtype=float32)
+        """
+        x = self._some("x", x)
+        batch_size = count("batch_size", _BATCH if batch_size is None else batch_size)
         function = self._function("predict", x)
         parts = []
         with report(verbose, len(x)) as shown:
@@ -196,13 +276,39 @@ class Model(Part):
         return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
     def save_weights(self, path: str | os.PathLike[str]) -> None:
-        """Write the parameters' values to a .npz file; it holds arrays by name and no code."""
+        """Write the parameters' values to a .npz file at `path`; it holds arrays by name and no code.
+
+        Raises InputError for a path of another ending, DeclarationError without parameters, OSError if the file can't
+        be written.
+
+        >>> import pathlib, tempfile
+        >>> import graphc as gc
+        >>> model = gc.nn.Sequential([gc.nn.Dense(1, kernel_initializer="ones")])
+        >>> model.build((None, 3))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder) / "weights.npz"
+        ...     model.save_weights(path)
+        ...     path.exists()
+        True
+        """
         weights.save(path, self.parameters())
 
     def load_weights(self, path: str | os.PathLike[str]) -> None:
-        """Set the parameters to the values in a file that `save_weights` wrote.
+        """Set the parameters to the values in the file at `path` that `save_weights` wrote.
 
-        Raises InputError, with nothing changed, if a name is missing or too many, or a shape or dtype differs.
+        Raises InputError, with nothing changed, if a name is missing or too many, or a shape or dtype differs;
+        DeclarationError without parameters, OSError if the file can't be read.
+
+        >>> import pathlib, tempfile
+        >>> import graphc as gc
+        >>> models = [gc.nn.Sequential([gc.nn.Dense(1)], seed=k) for k in range(2)]
+        >>> for model in models:
+        ...     model.build((None, 3))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     models[0].save_weights(pathlib.Path(folder) / "weights.npz")
+        ...     models[1].load_weights(pathlib.Path(folder) / "weights.npz")
+        >>> bool((models[0].predict([[1.0] * 3], verbose=0) == models[1].predict([[1.0] * 3], verbose=0)).all())
+        True
         """
         weights.load(path, self.parameters())
 
@@ -211,10 +317,19 @@ class Model(Part):
             raise DeclarationError(_NOT_COMPILED)
         return self._plan
 
+    def _samples(self, x: Any, y: Any) -> tuple[Array, Array]:
+        x, y = self._some("x", x), self._some("y", y)
+        if len(x) != len(y):
+            raise InputError(f"x has {len(x)} samples and y has {len(y)}; a sample has one target")
+        return x, y
+
+    def _some(self, name: str, value: Any) -> Array:
+        return as_samples(name, value, next((w.dtype for w in self.made() if w.dtype.is_float), float32))
+
     def _evaluate(self, x: Array, y: Array, batch_size: int) -> Values:
         batch_size = min(batch_size, len(x))
         values = self._function("evaluate", x, y).run(x=x, t=y, batch_size=batch_size)
-        return _means(values, len(x), batch_size)
+        return means(values, len(x), batch_size)
 
     def _function(self, kind: str, *arrays: Array) -> Any:
         """The compiled function of this kind for samples of these dtypes and shapes."""
@@ -266,59 +381,3 @@ def _averaged(name: str, value: Any) -> Node:
         raise DeclarationError(f"{name} is a node, made from the nodes y_true and y_pred; its function gave {value!r}")
     mean: Node = value if value.shape == () else ops.mean(value)
     return mean
-
-
-def _epoch(step: Any, x: Array, y: Array, batch_size: int, order: Array | None, shown: Report) -> Values:
-    """One pass over the samples, whole or in pieces that are short enough to tell about progress."""
-    if shown.interval is None:
-        return _means(step.run(x=x, t=y, batch_size=batch_size, order=order), len(x), batch_size)
-    order = np.arange(len(x)) if order is None else order
-    parts = []
-    for piece in _pieces(order, batch_size, shown.interval):
-        parts.append(step.run(x=x, t=y, batch_size=batch_size, order=piece))
-        shown.advance(len(piece), _means(parts[-1], len(piece), batch_size))
-    return _means({name: np.concatenate([p[name] for p in parts]) for name in parts[0]}, len(x), batch_size)
-
-
-def _pieces(order: Array, batch_size: int, interval: float) -> Iterator[Array]:
-    """Whole batches of the order, as many at a time as took about `interval` seconds so far."""
-    done, steps = 0, 1
-    while done < len(order):
-        start = time.perf_counter()
-        yield order[done : done + steps * batch_size]
-        done += steps * batch_size
-        steps = min(2 * steps, max(1, int(steps * interval / (time.perf_counter() - start))))
-
-
-def _means(values: Mapping[str, Array], samples: int, batch_size: int) -> Values:
-    """Means over the samples of values that are means over batches, of which the last may be smaller."""
-    sizes = np.minimum(batch_size, samples - np.arange(0, samples, batch_size))
-    return {name: float(np.dot(np.asarray(v, np.float64), sizes) / samples) for name, v in values.items()}
-
-
-def _samples(x: Any, y: Any) -> tuple[Array, Array]:
-    x, y = _as_samples("x", x), _as_samples("y", y)
-    if len(x) != len(y):
-        raise InputError(f"x has {len(x)} samples and y has {len(y)}; a sample has one target")
-    return x, y
-
-
-def _as_samples(name: str, value: Any) -> Array:
-    if value is None:
-        raise InputError(f"{name} is missing: an array is wanted whose first dimension counts the samples")
-    array = as_array(value)
-    if array.ndim == 0 or len(array) == 0:
-        raise InputError(f"{name} holds no samples: its shape is {array.shape}, and the first dimension counts them")
-    return array
-
-
-def _pair(validation_data: Any) -> tuple[Any, Any]:
-    if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
-        raise InputError("validation_data is a pair (x, y)")
-    return validation_data[0], validation_data[1]
-
-
-def _count(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise InputError(f"{name} is an int of at least 1, got {value!r}")
-    return int(value)

@@ -21,7 +21,14 @@ class Part:
 
     @property
     def trainable(self) -> bool:
-        """Whether `fit` changes the parameters; setting it sets it in all parts, and the next `compile` heeds it."""
+        """Whether `fit` changes the parameters; setting it sets it in all parts, and the next `compile` heeds it.
+
+        >>> import graphc as gc
+        >>> model = gc.nn.Sequential([gc.nn.Dense(1)])
+        >>> model.trainable = False
+        >>> model.layers[0].trainable
+        False
+        """
         return getattr(self, "_trainable", True)
 
     @trainable.setter
@@ -36,15 +43,33 @@ class Part:
         raise NotImplementedError
 
     def trainable_parameters(self) -> list[Node]:
-        """The parameters without those of parts that are not trainable, for an optimiser's `updates`."""
+        """The parameters without those of parts that are not trainable, for an optimiser's `updates`.
+
+        >>> import graphc as gc
+        >>> model = gc.nn.Sequential([gc.nn.Dense(4), gc.nn.Dense(1)])
+        >>> model.build((None, 3))
+        >>> model.layers[0].trainable = False
+        >>> [w.name for w in model.trainable_parameters()]
+        ['dense_1/kernel', 'dense_1/bias']
+        """
         return without(self.parameters(), self.frozen())
 
     def held(self) -> Iterator[Part]:
-        """The layers and models among the attributes, and in lists, tuples and dicts there."""
+        """The layers and models among the attributes, and in lists, tuples and dicts there.
+
+        >>> import graphc as gc
+        >>> [part.name for part in gc.nn.Sequential([gc.nn.Dense(4), gc.nn.Dense(1)]).held()]
+        ['dense', 'dense_1']
+        """
         return _found(list(vars(self).values()) if hasattr(self, "__dict__") else [])
 
     def parts(self, through: type[Part] | None = None) -> Iterator[Part]:
-        """This part and all that it holds, each once and in order; what is held `through` parts of a class alone."""
+        """This part and all that it holds, each once and in order; what is held `through` parts of a class alone.
+
+        >>> import graphc as gc
+        >>> [type(part).__name__ for part in gc.nn.Sequential([gc.nn.Dense(4)]).parts()]
+        ['Sequential', 'Dense']
+        """
         seen: set[int] = set()
         waiting: list[Part] = [self]
         while waiting:
@@ -56,11 +81,23 @@ class Part:
                     waiting[:0] = part.held()
 
     def frozen(self) -> list[Part]:
-        """Those of the parts that are not trainable."""
+        """Those of the parts that are not trainable.
+
+        >>> import graphc as gc
+        >>> layer = gc.nn.Dense(4)
+        >>> layer.trainable = False
+        >>> [part.name for part in gc.nn.Sequential([layer, gc.nn.Dense(1)]).frozen()]
+        ['dense']
+        """
         return [part for part in self.parts() if not part.trainable]
 
     def made(self) -> list[Node]:
-        """The parameters that exist already."""
+        """The parameters that exist already.
+
+        >>> import graphc as gc
+        >>> gc.nn.Dense(4).made()
+        []
+        """
         return self.parameters()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,6 +21,7 @@ class Sequential(Model):
     """Layers one after the other; the first call makes their parameters.
 
     `seed` decides the initial values and the order of samples in `fit`; each layer draws from a generator of its own.
+    Raises DeclarationError for `layers` that are no list of layers, or none, or two of one name.
 
     >>> import graphc as gc
     >>> model = gc.nn.Sequential([gc.nn.Dense(3, activation="relu"), gc.nn.Dense(2)], seed=0)
@@ -33,6 +34,8 @@ class Sequential(Model):
     __slots__ = ("_layers", "_seeds")
 
     def __init__(self, layers: Sequence[Layer], seed: int | None = None) -> None:
+        if isinstance(layers, Part) or not isinstance(layers, Iterable):
+            raise DeclarationError(f"Sequential takes a list of layers: Sequential([...]); got {layers!r}")
         self._layers = tuple(layers)
         for layer in self._layers:
             if not isinstance(layer, Layer):
@@ -45,7 +48,12 @@ class Sequential(Model):
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """The layers in order; the stack is made once, by the constructor."""
+        """The layers in order; the stack is made once, by the constructor.
+
+        >>> import graphc as gc
+        >>> [layer.name for layer in gc.nn.Sequential([gc.nn.Dense(3), gc.nn.Dense(2)]).layers]
+        ['dense', 'dense_1']
+        """
         return self._layers
 
     def held(self) -> Iterator[Part]:
@@ -69,7 +77,9 @@ class Sequential(Model):
             raise
 
     def build(self, shape: Sequence[int | None], dtype: Any = float32) -> None:
-        """Make the parameters for inputs of this shape; the first dimension, the batch, may be None.
+        """Make the parameters for inputs of this shape and dtype; the first dimension, the batch, may be None.
+
+        Raises DeclarationError for what is no shape of a batch, ShapeError if the layers do not take it.
 
         >>> import graphc as gc
         >>> model = gc.nn.Sequential([gc.nn.Dense(2)])
@@ -83,7 +93,14 @@ class Sequential(Model):
         self(declare_input("x", ("batch", *shape[1:]), dtype))
 
     def parameters(self) -> list[Node]:
-        """The layers' parameters in order, each once; DeclarationError before the first call."""
+        """The layers' parameters in order, each once; DeclarationError before the first call.
+
+        >>> import graphc as gc
+        >>> model = gc.nn.Sequential([gc.nn.Dense(2)])
+        >>> model.build((None, 3))
+        >>> [w.name for w in model.parameters()]
+        ['dense/kernel', 'dense/bias']
+        """
         if any(layer.weights is None for layer in self._layers):
             advice = "write model.build((None, 784)), where 784 stands for the shape of a sample, or fit it first"
             raise DeclarationError(f"the model has no parameters yet; {advice}")

@@ -56,7 +56,8 @@ def _steps(key: slice, size: Dim) -> tuple[Dim, int, Dim]:
 
 def _run(start: Any, stop: Any, size: Dim) -> tuple[Dim, Dim]:
     """Where start:stop begins and how many elements it has; the beginning only matters if it has any."""
-    first, last = (p if isinstance(p, Poly) else int(p) for p in (start or 0, 0 if stop is None else stop))
+    given = (0 if p is None else p for p in (start, stop))
+    first, last = (p if isinstance(p, Poly) else int(p) for p in given)
     if _from_start(first, start):
         if stop is None:
             return first, _after(size, first)

@@ -16,7 +16,7 @@ BY_NAME: dict[str, Callable[[], Optimizer]] = {"sgd": SGD, "adam": Adam}
 
 
 def get(optimizer: Any) -> Optimizer:
-    """A new optimiser of this name with its defaults, or `optimizer` itself if it is one.
+    """A new optimiser of this name with its defaults, or `optimizer` itself if it is one; DeclarationError for others.
 
     >>> get("adam").beta_2
     0.999

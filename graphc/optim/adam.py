@@ -15,7 +15,9 @@ class Adam(Optimizer):
     w -= lr sqrt(1 - beta_2**t) / (1 - beta_1**t) m / (sqrt(v) + epsilon), with t = 1 in the first step.
 
     Source: Kingma, Ba, "Adam: a method for stochastic optimization", 2015, end of section 2 (epsilon is their "hat"
-    epsilon).  The scalar factor is computed in float64 and rounded once.
+    epsilon).  The scalar factor, in which lr is `learning_rate`, is computed in float64 and rounded once.
+
+    Raises DeclarationError for a number that is not finite, or a beta outside [0, 1).
 
     >>> import graphc as gc
     >>> w = gc.parameter("w", 1.0)

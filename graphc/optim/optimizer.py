@@ -25,6 +25,7 @@ class Optimizer:
     """Base of the optimisers: a learning rate, a count of steps, and slots kept for each parameter.
 
     The learning rate is a parameter node: functions that are compiled already follow `opt.learning_rate = 0.01`.
+    A child gives `update`; DeclarationError for a learning rate that is no finite number.
 
     >>> import graphc as gc
     >>> class SignDescent(gc.optim.Optimizer):
@@ -46,6 +47,14 @@ class Optimizer:
 
     @property
     def learning_rate(self) -> Node:
+        """The learning rate, a float64 parameter; a number that is set takes effect in functions compiled before.
+
+        >>> import graphc as gc
+        >>> opt = gc.optim.SGD(0.1)
+        >>> opt.learning_rate = 0.01
+        >>> opt.learning_rate.value
+        array(0.01)
+        """
         return self._learning_rate
 
     @learning_rate.setter
@@ -64,6 +73,11 @@ class Optimizer:
 
         Raises DeclarationError if there are no parameters, or one of them is not a parameter or stands twice;
         GradientError if `loss` is not a float scalar or a parameter is not float.
+
+        >>> import graphc as gc
+        >>> w = gc.parameter("w", 1.0)
+        >>> sorted(p.name for p in gc.optim.SGD(0.1).updates(w * w, [w]))
+        ['iterations', 'w']
         """
         parameters = list(parameters)
         _check(parameters)
@@ -73,18 +87,36 @@ class Optimizer:
         return new
 
     def update(self, w: Node, gradient: Node) -> Updates:
-        """New values of one parameter and of its slots, given its gradient."""
+        """New values of one parameter and of its slots, given its gradient, a node of its shape and dtype.
+
+        >>> import graphc as gc
+        >>> w = gc.parameter("w", 1.0)
+        >>> new = gc.optim.SGD(0.5).update(w, 2.0 * w)
+        >>> gc.compile([], new[w])()
+        array(0.)
+        """
         raise NotImplementedError
 
     def slot(self, w: Node, name: str) -> Node:
-        """The state called `name` that this optimiser keeps for `w`; it begins with zeros."""
+        """The state called `name` that this optimiser keeps for `w`: of its shape and dtype, zeros at first.
+
+        >>> import graphc as gc
+        >>> w = gc.parameter("w", [1.0, 2.0])
+        >>> gc.optim.SGD(0.5).slot(w, "velocity").value
+        array([0., 0.])
+        """
         key = (w, name)
         if key not in self._slots:
             self._slots[key] = parameter(f"{w.name}/{name}", np.zeros(w.shape, w.dtype.numpy))
         return self._slots[key]
 
     def rate(self, w: Node) -> Node:
-        """The learning rate in the dtype of `w`."""
+        """The learning rate in the dtype of `w`.
+
+        >>> import graphc as gc
+        >>> gc.optim.SGD(0.5).rate(gc.parameter("w", 1.0, "float32")).dtype
+        graphc.float32
+        """
         rate: Node = ops.astype(self._learning_rate, w.dtype)
         return rate
 

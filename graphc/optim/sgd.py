@@ -7,11 +7,13 @@ from graphc.optim.optimizer import Optimizer, Updates, fraction
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent: w - lr g; with momentum, v = momentum v - lr g and w + v.
+    """Stochastic gradient descent: w - lr g; with momentum, v = momentum v - lr g and w + v; lr is `learning_rate`.
 
-    Nesterov's form takes the step from where the momentum leads: w + momentum v - lr g, with the new v.
+    Nesterov's form (`nesterov`) takes the step from where the momentum leads: w + momentum v - lr g, with the new v.
     Source: Sutskever, Martens, Dahl, Hinton, "On the importance of initialization and momentum in deep learning", 2013,
     equations 1 to 4, in the form of Keras, which keeps the shifted weights.
+
+    Raises DeclarationError for a number that is not finite, or a momentum outside [0, 1).
 
     >>> import graphc as gc
     >>> w = gc.parameter("w", 1.0)

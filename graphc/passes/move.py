@@ -79,7 +79,7 @@ def _identical_slice(b: Builder, node: Node) -> Node | None:
 
 
 def _starts_at_zero(node: Node) -> bool:
-    return not any(node.attrs["start"]) and all(s == 1 for s in node.attrs["step"])
+    return all(s == 0 for s in node.attrs["start"]) and all(s == 1 for s in node.attrs["step"])
 
 
 def _slice_of_slice(b: Builder, node: Node) -> Node | None:

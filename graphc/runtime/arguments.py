@@ -24,6 +24,10 @@ def describe(slot: Slot) -> str:
     return f"input {slot.name!r}: {slot.dtype}{shape_text(slot.shape)}"
 
 
+def counted(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
 def signature(slots: Sequence[Slot]) -> str:
     return ", ".join(f"{s.name}: {s.dtype}{shape_text(s.shape)}" for s in slots) or "no inputs"
 
@@ -78,7 +82,7 @@ def _weak(function: str, slot: Slot, value: Any, array: Array) -> Array:
     """Python scalars in the dtype of what they meet; everything else that needs an unsafe cast is an error."""
     kind = slot.dtype.kind
     takes = "iubf" if kind == "f" else "iub" if kind in "iu" else "b"
-    if not _made_of_scalars(value) or array.dtype.kind not in takes:
+    if not made_of_scalars(value) or array.dtype.kind not in takes:
         raise DTypeError(
             f"{function}: {describe(slot)}: got {array.dtype}{list(array.shape)}, and that cast may change values; "
             f"write np.asarray({slot.name}).astype({slot.dtype.name!r}) if that is meant"
@@ -89,9 +93,10 @@ def _weak(function: str, slot: Slot, value: Any, array: Array) -> Array:
         raise DTypeError(f"{function}: {describe(slot)}: {error}") from None
 
 
-def _made_of_scalars(value: Any) -> bool:
+def made_of_scalars(value: Any) -> bool:
+    """Whether a value is a Python number, or lists and tuples of them, which take the dtype they meet."""
     if isinstance(value, (tuple, list)):
-        return all(map(_made_of_scalars, value))
+        return all(map(made_of_scalars, value))
     return type(value) in (bool, int, float)
 
 
@@ -101,7 +106,8 @@ def symbol_sizes(function: str, slots: Sequence[Slot], shapes: Sequence[tuple[in
     fixed_by: dict[str, str] = {}
     for slot, shape in zip(slots, shapes, strict=True):
         if len(shape) != len(slot.shape):
-            raise InputError(f"{function}: {describe(slot)} has {len(slot.shape)} dimensions, got shape {list(shape)}")
+            has = counted(len(slot.shape), "dimension")
+            raise InputError(f"{function}: {describe(slot)} has {has}, got shape {list(shape)}")
         for declared, size in zip(slot.shape, shape, strict=True):
             name = str(declared)
             if isinstance(declared, Poly) and name.isidentifier() and name not in sizes:

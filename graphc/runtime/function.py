@@ -27,10 +27,9 @@ if TYPE_CHECKING:
 
 
 class CompiledFunction:
-    """A compiled graph, called by position or by input name.
+    """A compiled graph, called by position or by input name; made by `gc.compile`.
 
-    `out=` writes into arrays that the caller owns.  A scalar result is a 0-d array.  A pickle holds what
-    `rebuild` is called with, never code.
+    A pickle holds the graph and the parameters' values, never code.
 
     >>> import graphc as gc
     >>> x = gc.input("x", ("n",))
@@ -60,6 +59,21 @@ class CompiledFunction:
         self._as_it_is = type(structure) is type(plain) and structure == plain  # a named tuple is equal to a tuple
 
     def __call__(self, /, *args: Any, out: Any = None, **kwargs: Any) -> Any:
+        """The outputs for these inputs, in the structure that was compiled; a scalar is a 0-d array.
+
+        Inputs are arrays of the declared dtypes, or what casts safely to them; Python numbers and lists of them take
+        the declared dtype.  `out`, arrays in the structure of the outputs, is written and returned.
+
+        Raises InputError for inputs that are missing or do not fit, DTypeError for a cast that may change values; no
+        parameter has changed then.
+
+        >>> import numpy as np
+        >>> import graphc as gc
+        >>> f = gc.compile([x := gc.input("x", ("n",))], 2.0 * x)
+        >>> y = np.empty(2)
+        >>> f(x=[1.0, 2.0], out=y) is y, y
+        (True, array([2., 4.]))
+        """
         if out is None and not kwargs:
             result = self._enter(*args)
             if type(result) is self._kind:
@@ -107,12 +121,12 @@ class CompiledFunction:
         leaves = [f"{s.dtype}{shape_text(s.shape)}" for s in self._program.outputs]
         return str(unflatten(self._structure, leaves))
 
-    def run(self, /, *, batch_size: int = 32, order: Any = None, **arrays: Any) -> Any:
+    def run(self, /, *args: Any, batch_size: int = 32, order: Any = None, **arrays: Any) -> Any:
         """Many steps in one call, over slices of the inputs that begin with the one leading symbol.
 
         Step k sees rows k * batch_size and following of those inputs, or the rows that the int array `order` names
-        there; the last step may see fewer.  The others are passed whole.  Every output is a scalar; it comes back as
-        an array of one value a step, as if the function had been called step by step.
+        there; the last step may see fewer.  The other `arrays`, all given by name, are passed whole.  Every output is a
+        scalar; it comes back as an array of one value a step, as if the function had been called step by step.
 
         Raises InputError if an input does not fit (before the first step), or if a step fails: the steps before it
         are done, and the error says how many.
@@ -122,12 +136,21 @@ class CompiledFunction:
         >>> gc.compile([x], gc.sum(x)).run(x=[1.0, 2.0, 3.0], batch_size=2)
         array([3., 3.])
         """
+        if args:
+            names = ", ".join(f"{slot.name}=..." for slot in self._program.inputs)
+            raise InputError(f"{self.name}.run takes its inputs by name: run({names})")
         return unflatten(self._structure, steps.run(self._machine, self._inputs((), arrays), batch_size, order))
 
     def without_updates(self) -> CompiledFunction | None:
         """The same function with all parameters left as they are, by the same machine code.
 
         None where an output is computed in one sweep with the new value of a parameter: then compile it anew.
+
+        >>> import graphc as gc
+        >>> w = gc.parameter("w", 1.0)
+        >>> look = gc.compile([], w * 2.0, updates={w: w + 1.0}).without_updates()
+        >>> look(), w.value
+        (array(2.), array(1.))
         """
         program = self._program.without_updates()
         if program is None:
@@ -137,6 +160,7 @@ class CompiledFunction:
 
     @property
     def name(self) -> str:
+        """The name that `gc.compile` was given, which stands in errors."""
         return self._program.name
 
     @property
@@ -161,22 +185,45 @@ class CompiledFunction:
         }
 
     def explain(self) -> str:
-        """What each pass and the scheduler did, and where the program's data lie."""
+        """What each pass and the scheduler did, and where the program's data lie, as text.
+
+        >>> import graphc as gc
+        >>> x = gc.input("x", ("n",))
+        >>> gc.compile([x], x + 1.0).explain().splitlines()[-3:-1]
+        ['  0 add', '      max(((n + 16383) // 16384), 1) chunks; n flops, 16*n bytes']
+        """
         from graphc.inspect.explain import explain
 
-        return explain(self._program)
+        return explain(self)
 
     def profile(self, /, *args: Any, repeat: int = 100, **kwargs: Any) -> Profile:
         """Time each kernel over `repeat` runs on these inputs; no parameter changes.
 
-        The result is a sequence of records, and a table when printed.
-        """
-        from graphc.inspect.profile import profile
+        The result is a sequence of records, times in microseconds, and a table when printed.  Raises InputError where a
+        call would, and if `repeat` is no int >= 1.
 
-        return profile(self._machine, self._inputs(args, kwargs), repeat)
+        >>> import graphc as gc
+        >>> x = gc.input("x", ("n",))
+        >>> [kernel.title for kernel in gc.compile([x], x + 1.0).profile([1.0, 2.0])]
+        ['add']
+        """
+        from graphc.inspect.profile import measure
+
+        return measure(self._machine, self._inputs(args, kwargs), repeat)
 
     def draw(self, path: str | os.PathLike[str]) -> None:
-        """Write a drawing of the graph and its phases: SVG or, for .dot and .gv, Graphviz's text."""
+        """Write a drawing of the graph and its phases: SVG or, for .dot and .gv, Graphviz's text.
+
+        Raises DeclarationError for a path of another ending, OSError if the file can't be written.
+
+        >>> import pathlib, tempfile
+        >>> import graphc as gc
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder) / "f.svg"
+        ...     gc.compile([x := gc.input("x", ("n",))], x + 1.0).draw(path)
+        ...     path.exists()
+        True
+        """
         from graphc.inspect.draw import draw
 
         draw(self, path)
@@ -187,7 +234,15 @@ class CompiledFunction:
         return page(self)
 
     def release(self) -> None:
-        """Free the workspaces; the next call makes one."""
+        """Free the workspaces; the next call makes one.
+
+        >>> import graphc as gc
+        >>> f = gc.compile([x := gc.input("x", ("n",))], gc.sum(x))
+        >>> _ = f([1.0])
+        >>> f.release()
+        >>> f.stats["workspace"]
+        0
+        """
         self._machine.release()
 
     def __repr__(self) -> str:

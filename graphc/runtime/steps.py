@@ -17,7 +17,7 @@ from graphc.codegen.program import HEADER_WORDS, Program
 from graphc.dims import Poly
 from graphc.errors import InputError
 from graphc.runtime import layout as at
-from graphc.runtime.arguments import Array, describe
+from graphc.runtime.arguments import Array, counted, describe
 from graphc.runtime.machine import Machine
 from graphc.runtime.workspace import Words, first_output
 from graphc.state import address
@@ -81,9 +81,8 @@ def _rows(program: Program, whole: Sequence[Array], sliced: Sequence[int]) -> in
     for k in sliced:
         slot, array = program.inputs[k], whole[k]
         if array.ndim != len(slot.shape):
-            raise InputError(
-                f"{program.name}.run: {describe(slot)} has {len(slot.shape)} dimensions, got shape {list(array.shape)}"
-            )
+            has = counted(len(slot.shape), "dimension")
+            raise InputError(f"{program.name}.run: {describe(slot)} has {has}, got shape {list(array.shape)}")
         counts.setdefault(len(array), slot.name)
     if len(counts) > 1:
         text = ", ".join(f"{name!r} has {n}" for n, name in counts.items())
