@@ -6,6 +6,7 @@ In: what a user writes.  Out: nodes.  FUNCTIONS holds every public function by n
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -142,7 +143,7 @@ def refuse_masked(value: Any) -> None:
         if not set(map(type, value)) <= WEAK.keys():  # a long list of numbers is told at once
             for v in value:
                 refuse_masked(v)
-    elif isinstance(value, np.ma.MaskedArray):
+    elif "numpy.ma" in sys.modules and isinstance(value, np.ma.MaskedArray):  # importing it takes 10 ms
         raise DTypeError("the value is a masked array, and masks are not kept; write value.filled(0.0), or what fits")
 
 

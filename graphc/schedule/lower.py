@@ -90,14 +90,22 @@ def _lower_contraction(node: Node) -> Node:
 
 
 def _labels_of_one(node: Node) -> str:
-    """The labels of axes of length 1, in the order in which they stand."""
+    """The labels of axes of length 1 that stand beside others of rows or columns, and all that do in sums and batches.
+
+    A lone one stays: a matrix with one column is still a matrix.
+    """
     labels = node.attrs["a_labels"] + node.attrs["b_labels"]
-    pairs = zip(labels, node.operands[0].shape + node.operands[1].shape, strict=True)
-    return "".join(dict.fromkeys(c for c, d in pairs if d == 1))
+    sizes = dict(zip(labels, node.operands[0].shape + node.operands[1].shape, strict=True))
+    parts = labels_of(node)
+    found = "".join(c for c in parts.batch + parts.summed if sizes[c] == 1)
+    for group in (parts.rows, parts.columns):
+        short = [c for c in group if sizes[c] == 1]
+        found += "".join(short if len(short) < len(group) else short[:-1])
+    return found
 
 
 def _without_labels(node: Node, short: str) -> Node:
-    """The contraction of operands without their axes of length 1, which would stand in the way of the last label."""
+    """The contraction of operands without these axes of length 1, which would stand in the way of the last label."""
 
     def rest(labels: str) -> str:
         return "".join(c for c in labels if c not in short)
