@@ -221,7 +221,7 @@ register(
 def _extreme(name: str) -> Callable[..., Any]:
     """NumPy's max or min, with the sign of zeros that IEEE 754-2019 gives them."""
 
-    def reference(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    def reference(x: Any, axis: Any = None, keepdims: Any = False) -> Any:
         found = getattr(np, name)(x, axis=axis, keepdims=keepdims)
         if found.dtype.kind != "f":
             return found

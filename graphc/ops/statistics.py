@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -41,9 +41,9 @@ def _logsumexp(b: Any, x: Any, /, axis: Any = None, *, keepdims: bool = False) -
 
 
 def _logsumexp_reference(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    axes = normalize_axes(axis, x.ndim, "logsumexp")
+    axes, fold = normalize_axes(axis, x.ndim, "logsumexp"), cast(Any, np.logaddexp.reduce)
     for k in reversed(axes):
-        x = np.logaddexp.reduce(x, axis=k)
+        x = fold(x, axis=k)
     return np.expand_dims(x, axes) if keepdims else x
 
 
