@@ -67,8 +67,8 @@ class _Nest(Form):
 
     def _work(self) -> tuple[Dim, Dim]:
         """Operations, and bytes read and written; what a product in the same phase has just made is counted there."""
-        before = self.before and self.before.node
-        read = bytes_read(self.group, lambda n: n is not before and self.is_loaded(n))
+        before = None if self.before is None else self.before.node
+        read = bytes_read(self.group, self.is_loaded, before)
         stored = self.step.stores[1:] if self.group.kind == "commit" else self.step.stores
         written = total(n.dtype.size * product(n.shape) for n, _ in stored)
         return operations(self.group, self.is_loaded), read + written

@@ -19,15 +19,17 @@ def operations(group: Group, loaded: Callable[[Node], bool]) -> Dim:
     return total(product(domain_of(m)) for m in group.members if not loaded(m))
 
 
-def bytes_read(group: Group, loaded: Callable[[Node], bool]) -> Dim:
-    """The elements that the loops touch of each array that the group loads: at most all, each once."""
+def bytes_read(group: Group, loaded: Callable[[Node], bool], hot: Node | None = None) -> Dim:
+    """The elements that the loops touch of each array that the group loads but for the `hot` one: at most all, once."""
     touched: dict[Node, dict[Read, Dim]] = {}
     made = set(group.members)
     for member in group.members:
         for read in loads(member, loaded, made):
             touched.setdefault(read.node, {})[read] = _extent(read, member)
     found: list[Dim] = []
-    for node in filter(loaded, group.reads):
+    for node in group.reads:
+        if node is hot or not loaded(node):
+            continue
         reads = touched.get(node)  # none where a gather stands between, which reads at positions of the call
         count = total(reads.values()) if reads else product(group.domain)
         found.append(dim_min(product(node.shape), count) * node.dtype.size)

@@ -28,7 +28,8 @@ PROFILES = {
             "products",
             {
                 "product": 3,
-                "einsum": 6,
+                "einsum": 4,
+                "contraction": 4,
                 "filled": 0.5,
                 "arithmetic": 1,
                 "gradient": 0.7,

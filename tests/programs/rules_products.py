@@ -67,6 +67,18 @@ def einsum(g: Grower) -> None:
     )
 
 
+@rule
+def contraction(g: Grower) -> None:
+    """A product of matrices whose rows, columns and sums are of one or two axes, many of them of length 1 or 0."""
+    rows, columns, sums, batch = "ij"[g.below(2) :], "mn"[g.below(2) :], "ab"[g.below(2) :], "z"[g.below(2) :]
+    lengths = {c: g.choose((1, 1, 2, 3, 5, 0) if g.chance(0.5) else (2, 3, 5)) for c in rows + columns + sums + batch}
+    first, second, out = list(rows + sums + batch), list(columns + sums + batch), list(rows + columns + batch)
+    for labels in (first, second, out):
+        g.rng.shuffle(labels)
+    x, y = (g.leaf([lengths[c] for c in labels], g.dtype) for labels in (first, second))
+    g.add(f'gc.einsum("{"".join(first)},{"".join(second)}->{"".join(out)}", {x}, {y})', sure=True)
+
+
 # positions
 
 
