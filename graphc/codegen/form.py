@@ -46,7 +46,7 @@ class Form:
             self._sweep(member)
         self.sweep = 0
         self.kept = self._kept()
-        self.evaluator = Evaluator(text, self._stored)
+        self.evaluator = Evaluator(text, self._stored, self.flat and rank > 1)
 
     # where things are
 
