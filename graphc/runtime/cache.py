@@ -197,7 +197,17 @@ def _settings() -> list[str]:
 def _sources() -> str:
     """The digest of every source file of graphc, whatever its date says."""
     digest = hashlib.sha256()
-    for path in sorted(_PACKAGE.rglob("*.py")):
-        content = path.read_bytes()
-        digest.update(f"{path.relative_to(_PACKAGE)}:{len(content)}:".encode() + content)
+    root = str(_PACKAGE)
+    for name in sorted(_files(root)):  # by strings: paths would take most of the time of a key
+        with open(name, "rb", 0) as file:
+            content = file.readall()
+        digest.update(f"{name[len(root) :]}:{len(content)}:".encode() + content)
     return digest.hexdigest()
+
+
+def _files(root: str) -> Iterator[str]:
+    """The source files of a folder and those in it."""
+    for folder, folders, names in os.walk(root):
+        if "__pycache__" in folders:
+            folders.remove("__pycache__")
+        yield from (os.path.join(folder, name) for name in names if name.endswith(".py"))
