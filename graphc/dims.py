@@ -54,7 +54,7 @@ class Atom:
 class Poly:
     """A polynomial with integer coefficients in normal form; made by arithmetic, never directly.
 
-    Arithmetic with integers gives a dimension again.  `beyond(name, first, second)`, which graphc.declare fills in,
+    Arithmetic with integers gives a dimension again.  `beyond(name, first, second)`, which graphc.operators fills in,
     does all other arithmetic: there the dimension is a number.
 
     >>> n = symbol("n")

@@ -99,7 +99,7 @@ class Node:
     def __reduce__(self) -> tuple[Any, ...]:
         return _first_output, (Graph((self,)),)
 
-    if TYPE_CHECKING:  # the operators are attached by graphc.declare, from one table
+    if TYPE_CHECKING:  # the operators are attached by graphc.operators, from one table
 
         def __getattr__(self, name: str) -> Any: ...
         def __add__(self, other: Any) -> Node: ...
