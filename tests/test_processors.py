@@ -20,6 +20,6 @@ _LEFT_OUT = ("benchmarks", "cache", "docs", "examples", "gemm", "processors", "p
 def test_the_suite_passes_on(name: str, features: str) -> None:
     environment = os.environ | {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features}
     ignored = [f"--ignore={_TESTS / f'test_{stem}.py'}" for stem in _LEFT_OUT]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(_TESTS), *ignored]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "auto", "-p", "no:cacheprovider", str(_TESTS), *ignored]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=_TESTS.parent)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
