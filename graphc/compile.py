@@ -17,7 +17,7 @@ from graphc.line import users_line
 from graphc.passes import run_pipeline
 from graphc.runtime import cache
 from graphc.runtime.function import CompiledFunction
-from graphc.runtime.native import Native, check_compiler, compiling
+from graphc.runtime.native import Native, kernel_name
 from graphc.runtime.places import constraints, every_node, numbered, placed
 from graphc.tree import Skeleton, flatten
 from graphc.types import shape_text
@@ -130,10 +130,10 @@ def _compiled(unit: _Unit) -> CompiledFunction:
     start = time.perf_counter()
     key = cache.make_key(unit.text, repr(unit.options))
     found = _kept(unit, key)
-    program, code = found or _translated(unit, key)
+    program, parts = found or _translated(unit, key)
     return CompiledFunction(
         program,
-        Native(code),
+        Native(parts, map(kernel_name, program.kernels)),
         [p.attrs["state"] for p in unit.parameters],
         unit.structure,
         rebuild=(_rebuild, _plain(unit)),
@@ -141,36 +141,27 @@ def _compiled(unit: _Unit) -> CompiledFunction:
     )
 
 
-def _kept(unit: _Unit, key: str) -> tuple[Program, bytes] | None:
+def _kept(unit: _Unit, key: str) -> tuple[Program, tuple[bytes, ...]] | None:
     """What the cache has, with the user's lines of now."""
     entry = cache.load(key) if unit.is_kept else None
     if entry is None:
         return None
-    program = placed(Program.from_json(entry.program), unit.graph, str(users_line()))
-    return None if program is None else (program, entry.code)
+    program = placed(Program.from_json(entry.text), unit.graph, str(users_line()))
+    return None if program is None else (program, entry.parts)
 
 
-def _translated(unit: _Unit, key: str) -> tuple[Program, bytes]:
-    check_compiler()
-    with compiling:
-        program, code = _translate(unit, key)
+def _translated(unit: _Unit, key: str) -> tuple[Program, tuple[bytes, ...]]:
+    from graphc.runtime.parts import parts
+
+    program = _printed(unit)
+    code = parts(program.kernels, unit.is_kept)
     if unit.is_kept:
         cache.store(key, cache.Entry(numbered(program, unit.graph).to_json(), code))
     return program, code
 
 
-def _translate(unit: _Unit, key: str) -> tuple[Program, bytes]:
-    """From a declared graph to machine code.  Numba is imported here, so that a warm start never does."""
-    from graphc.codegen.namespace import namespace
-    from graphc.runtime.native import compile_text
-
-    program = _printed(unit)
-    code = compile_text(program.text, namespace(program.text), f"<graphc {unit.name} {key[:8]}>")
-    return program, code
-
-
 def _printed(unit: _Unit) -> Program:
-    """From a declared graph to the text of its program."""
+    """From a declared graph to its kernels, as text.  What prints is imported here, so that a warm start never does."""
     from graphc.codegen.emit import emit
     from graphc.schedule.lower import lower
     from graphc.schedule.storage import schedule

@@ -14,16 +14,16 @@ import time
 import warnings
 from pathlib import Path
 
-import numpy as np
 import pytest
 import small_programs as small
 
 import graphc
 from graphc.errors import CacheError
 from graphc.runtime import cache, entry
-from graphc.runtime.native import Native, compile_text
+from graphc.runtime.native import Native, compile_kernels, kernel_name
+from graphc.runtime.parts import parts
 
-ENTRY = cache.Entry('{"name": "é"}', bytes(range(256)))
+ENTRY = cache.Entry('{"name": "é"}', (bytes(range(256)), b"", b"end"))
 
 
 @pytest.fixture(autouse=True)
@@ -79,10 +79,11 @@ def damage_byte(content):
         lambda c: b"\xff\xfe" + c,
         lambda c: b"[]\n" + c,
         lambda c: b"{}\n" + c.split(b"\n", 1)[1],
-        lambda c: c.replace(b'"program": 14', b'"program": 13').replace(b'"code": 256', b'"code": 257'),
-        lambda c: c.replace(b'"program": 14', b'"program": -1'),
+        lambda c: c.replace(b"[14, 256, 0,", b"[13, 257, 0,"),
+        lambda c: c.replace(b"[14, 256, 0, 3]", b"[-1, 271, 0, 3]"),
+        lambda c: c.replace(b"[14, 256, 0, 3]", b"[]"),
     ],
-    ids=["bit", "short", "long", "empty", "header", "no text", "no dict", "no fields", "split", "negative"],
+    ids=["bit", "short", "long", "empty", "header", "no text", "no dict", "no fields", "split", "negative", "none"],
 )
 def test_a_damaged_entry_is_refused(place, key, damage):
     cache.store(key, ENTRY)
@@ -250,44 +251,41 @@ import numpy as np
 from graphc.codegen.program import Program
 from graphc.runtime import cache
 from graphc.runtime.function import CompiledFunction
-from graphc.runtime.native import Native
+from graphc.runtime.native import Native, kernel_name
 entry = cache.load(cache.make_key("total"))
-total = CompiledFunction(Program.from_json(entry.program), Native(entry.code), (), 0, rebuild=(), stats={})
+program = Program.from_json(entry.text)
+native = Native(entry.parts, map(kernel_name, program.kernels))
+total = CompiledFunction(program, native, (), 0, rebuild=(), stats={})
 print(total(np.arange(4.0)), "numba" in sys.modules)
 """
 
 
 def test_a_warm_process_runs_the_kept_code_without_numba():
     p = small.total().program
-    cache.store(cache.make_key("total"), cache.Entry(p.to_json(), compile_text(p.text, small.NAMES, "<total>")))
+    cache.store(cache.make_key("total"), cache.Entry(p.to_json(), parts(p.kernels, keep=False)))
     entry.load_driver()  # keeps the driver in this folder too
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
     done = subprocess.run([sys.executable, "-c", WARM], capture_output=True, text=True, env=environment, check=False)
     assert done.stdout == "6.0 False\n", done.stderr
 
 
-def test_functions_of_a_text_call_one_another():
-    text = """
-def helper(a, b, c):
-    return a + b * c
-
-def program(T, phase, chunk):
-    set_word(T, 0, helper(T, 0, 0))
-"""
-    code = compile_text(text, small.NAMES, "<text>")
-    frame = np.zeros(1, np.int64)
-    assert small.call(Native(code), frame.ctypes.data, 0, 0) == 0
-    assert frame[0] == frame.ctypes.data
-
-
-def test_an_error_in_a_text_shows_its_line():
-    with pytest.raises(Exception, match=r'"<wrong text>", line 2:\n(.|\n)*return T\.missing'):
-        compile_text("def program(T, phase, chunk):\n    return T.missing\n", {}, "<wrong text>")
+def test_what_no_kernel_may_do_is_told():
+    for line, told in (
+        ("return T.missing", "getattr"),
+        ("t0 = T / chunk", "truediv of int64"),
+        ("t0 = ld_f4_1_0(T, 0) + ld_f8_1_0(T, 0)", "add of float32 and float64"),
+        ("t0 = tanh(T)", "does not take int64"),
+        ("t0 = T if T > 0 else True", "is int64 and bool"),
+        ("for i in range(0, T, chunk): pass", "constant positive step"),
+    ):
+        with pytest.raises((TypeError, NotImplementedError), match=told):
+            compile_kernels([f"\n\n\ndef kernel(T, s, chunk):\n    wide()\n    {line}\n"])
 
 
 def test_code_that_needs_what_is_nowhere_can_not_be_linked():
-    text = "def program(T, phase, chunk):\n    return missing(T, phase, chunk)\n"
-    from graphc.runtime.native import _caller
-
+    text = "\n\n\ndef kernel(T, s, chunk):\n    wide()\n    t0 = sum_f8(T, chunk)\n"
+    (kernel,), routines = compile_kernels([text])
+    assert kernel.routines == ("sum_f8",) == tuple(routines)
+    Native((kernel.code, *routines.values()), [kernel_name(text)])
     with pytest.raises(RuntimeError, match="symbols"):
-        Native(compile_text(text, {"missing": _caller("missing")}, "<text>"))
+        Native((kernel.code,), [kernel_name(text)])

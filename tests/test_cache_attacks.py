@@ -18,7 +18,7 @@ from graphc.errors import CacheError
 from graphc.runtime import cache
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="owners, modes and links")
-ENTRY = cache.Entry('{"name": "é"}', bytes(range(256)))
+ENTRY = cache.Entry('{"name": "é"}', (bytes(range(256)),))
 as_root = pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="gives files to others")
 NOBODY = 65534
 

@@ -7,7 +7,7 @@ import os
 import pickle
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import pytest
 import graphc as gc
 from graphc.graph import Graph, Node
 from graphc.interpret import interpret
-from graphc.runtime import native
+from graphc.runtime import native, parts
 
 Values = np.ndarray[Any, Any]
 
@@ -49,16 +49,16 @@ def samples(count: int) -> tuple[Values, Values]:
 
 
 def test_one_compilation_serves_every_batch_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    texts: list[str] = []
-    compile_text = native.compile_text
+    compiled: list[str] = []
+    compile_kernels = native.compile_kernels
 
-    def counted(text: str, *args: Any) -> bytes:
-        texts.append(text)
-        return compile_text(text, *args)
+    def counted(texts: Sequence[str], **more: Any) -> Any:
+        compiled.extend(texts)
+        return compile_kernels(texts, **more)
 
-    monkeypatch.setattr(native, "compile_text", counted)
+    monkeypatch.setattr(parts, "compile_kernels", counted)
     training = Training(options=gc.Options(cache=False))
-    assert texts == [training.step.source]
+    assert tuple(compiled) == training.step.program.kernels
     compile_seconds = training.step.stats["compile_seconds"]
     for count in (1, 7, 32, 4000, 7):
         x, t = samples(count)
@@ -67,7 +67,7 @@ def test_one_compilation_serves_every_batch_size(monkeypatch: pytest.MonkeyPatch
         np.testing.assert_allclose(training.step(x, t)["loss"], loss, rtol=2e-6)
         for parameter, value in zip(training.updates, expected, strict=True):
             np.testing.assert_allclose(parameter.value, value, rtol=2e-4, atol=2e-6, err_msg=str(parameter.name))
-    assert len(texts) == 1
+    assert len(compiled) == len(training.step.program.kernels)
     assert training.step.stats["compile_seconds"] == compile_seconds
 
 

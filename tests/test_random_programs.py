@@ -114,10 +114,10 @@ def test_differences_tell_a_wrong_gradient() -> None:
 
 
 def _kernels(*lines: str, chunks: int = 1, size: int = 3) -> Kernels:
-    text = "def program(T, phase, chunk):\n" + "".join(f"    {line}\n" for line in lines)
+    text = "\n\ndef kernel(T, s, chunk):\n    wide()\n" + "".join(f"    {line}\n" for line in lines)
     return Kernels(
-        "f", text, (), (Slot("x", float64, (3,)),), (Slot("y", float64, (size,)),), (), (), (), (), (), (),
-        (Phase("one", chunks, 0, 0),), (),
+        "f", (text,), (), (Slot("x", float64, (3,)),), (Slot("y", float64, (size,)),), (), (), (), (), (), (),
+        (Phase("one", chunks, 0, 0, 0, 0, ()),), (),
     )  # fmt: skip
 
 
@@ -156,5 +156,5 @@ def test_failing_programs_become_small() -> None:
     assert len(small.lines) == 1
     evaluate(small, small.sizes)
     declared(small)
-    assert "def program" in text_of(small)
+    assert "def kernel_0" in text_of(small)
     assert pruned(small) == small

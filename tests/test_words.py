@@ -17,7 +17,7 @@ NAMES = ("collatz", "sums", "logic", "not_so")
 
 @pytest.fixture(scope="module")
 def native():
-    return Native(compile_modules(word_functions), NAMES)
+    return Native((compile_modules(word_functions),), NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,4 +1,4 @@
-"""From a schedule to a Program: the text of every phase, and the plan of the frame."""
+"""From a schedule to a Program: kernels, the phases that run them, and the plan of the frame."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 from graphc.codegen.nest import emit_nest, emit_with_product
 from graphc.codegen.product import emit_product
-from graphc.codegen.program import Buffer, Failure, Phase, Program, Slot
+from graphc.codegen.program import Buffer, Failure, Phase, Program, Slot, word
 from graphc.codegen.record import record_program
 from graphc.codegen.scatter import emit_scatter
-from graphc.codegen.text import Text, numbered
-from graphc.dims import symbol
+from graphc.codegen.text import PhaseText, Text
+from graphc.dims import Dim
 from graphc.graph import Node
 from graphc.schedule.fuse import Group
-from graphc.schedule.storage import Schedule, Step
-from graphc.types import Constraint
+from graphc.schedule.storage import Place, Schedule, Step
+from graphc.types import Constraint, shape_text
 
 _EMITTERS = {"nest": emit_nest, "commit": emit_nest, "product": emit_product, "scatter": emit_scatter}
 
@@ -33,32 +33,20 @@ def emit(
     records: Mapping[str, Any],
 ) -> Program:
     """Print the schedule and gather all that the runtime needs."""
-    text = Text(schedule, list(symbols), values=[symbol(s) for s in symbols])
-    together: list[Group] = []  # what the last phase does
-    steps = list(schedule.steps)
+    text = Text(schedule)
+    steps = list(reversed(schedule.steps))
     while steps:
-        step = steps.pop(0)
-        text.may_join = bool(together) and not any(step.group.reaches(g) for g in together)
-        if step.group.kind == "product" and steps and _follows(text, step, steps[0]):
-            together = [step.group, steps.pop(0).group]
+        step = steps.pop()
+        if step.group.kind == "product" and steps and _follows(text, step, steps[-1]):
+            steps.pop()
             continue
         text.steps = (step,)
         _EMITTERS[step.group.kind](text, step)
-        together = [*together, step.group] if text.joined else [step.group]
-    recorded = record_program(text, outputs, parameters)
-    text.finish()
-    counts = {
-        "input": len(inputs),
-        "output": len(outputs),
-        "parameter": len(parameters),
-        "constant": len(schedule.constants),
-        "value": len(text.values),
-        "buffer": len(schedule.buffers),
-        "phase": len(text.phases),
-    }
+    rows = _rows(text, {"input": len(inputs), "output": len(outputs), "parameter": len(parameters)})
+    named = {"input": inputs, "output": outputs, "parameter": parameters, "constant": schedule.constants}
     return Program(
         name=name,
-        text=text.render(counts),
+        kernels=tuple(text.kernels),
         symbols=tuple(symbols),
         inputs=tuple(Slot(str(n.name), n.dtype, n.shape) for n in inputs),
         outputs=tuple(Slot(f"output {k}", n.dtype, n.shape) for k, n in enumerate(outputs)),
@@ -66,12 +54,12 @@ def emit(
         writes=tuple(k for k, n in enumerate(parameters) if any(n is w for w in written)),
         constants=tuple(n.attrs["value"].array for n in schedule.constants),
         constraints=tuple(constraints),
-        values=tuple(int(numbered(v, counts)) if isinstance(v, str) else v for v in text.values),
         buffers=tuple(_buffer(text, k) for k in range(len(schedule.buffers))),
-        phases=tuple(Phase(p.title, p.total("chunks"), p.total("flops"), p.total("nbytes")) for p in text.phases),
+        values=tuple(value for row in rows for value in row),
+        phases=tuple(_phase(p, row, schedule, named) for p, row in zip(text.phases, rows, strict=True)),
         failures=tuple(Failure(*f) for f in text.failures),
         for_outputs=_for_outputs(text),
-        records={**records, **recorded},
+        records={**records, **record_program(text, outputs, parameters)},
     )
 
 
@@ -79,8 +67,32 @@ def _follows(text: Text, first: Step, second: Step) -> bool:
     """Print a product and the nest that reads it as one phase, if they fit."""
     if first.group not in second.group.needs:
         return False
-    text.steps, text.may_join = (first, second), False
+    text.steps = (first, second)
     return emit_with_product(text, first, second)
+
+
+def _rows(text: Text, counts: Mapping[str, int]) -> list[list[Dim]]:
+    """The words of each phase's row: for a place, the number of the frame's word that holds its address."""
+    known = {**counts, "constant": len(text.schedule.constants), "buffer": len(text.schedule.buffers)}
+    return [[word(known, w.kind, w.number) if isinstance(w, Place) else w for w in p.row] for p in text.phases]
+
+
+def _phase(text: PhaseText, row: Sequence[Dim], schedule: Schedule, named: Mapping[str, Sequence[Node]]) -> Phase:
+    notes = tuple(_note(what, schedule, named) for what in text.row)
+    return Phase(text.title, text.chunks, text.flops, text.nbytes, text.kernel, len(row), notes)
+
+
+def _note(what: Dim | Place, schedule: Schedule, named: Mapping[str, Sequence[Node]]) -> str:
+    """What a word of a row is, in a few words."""
+    if not isinstance(what, Place):
+        return str(what)
+    if what.kind == "buffer":
+        dtype, shape = schedule.buffers[what.number]
+        holds = [n.op.name.lstrip("_") for n, place in schedule.place.items() if place == what]
+        return f"buffer {what.number}: {', '.join([*dict.fromkeys(holds), f'{dtype}{shape_text(shape)}'])}"
+    node = named[what.kind][what.number]
+    label = f"{what.kind} {what.number}" if what.kind in ("output", "constant") else f"{what.kind} {node.name}"
+    return f"{label}: {node.dtype}{shape_text(node.shape)}"
 
 
 def _buffer(text: Text, number: int) -> Buffer:
@@ -100,9 +112,8 @@ def _for_outputs(text: Text) -> tuple[int, ...] | None:
             waiting += group.needs
     found = []
     for k, phase in enumerate(text.phases):
-        steps = [s for segment in (phase, *phase.segments) for s in segment.steps]
-        if any(s.group in needed for s in steps):
-            if any(p.kind == "parameter" for s in steps for _, p in s.stores):
+        if any(s.group in needed for s in phase.steps):
+            if any(p.kind == "parameter" for s in phase.steps for _, p in s.stores):
                 return None
             found.append(k)
     return tuple(found)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from graphc.codegen.evaluate import Evaluator, loaded_from
-from graphc.codegen.intrinsics.total import BLOCK
+from graphc.codegen.intrinsics.target import BLOCK
 from graphc.codegen.product import Product
 from graphc.codegen.text import Text
 from graphc.dims import Dim, Poly, blocks, dim_max, floor_div, product, substitute, symbol

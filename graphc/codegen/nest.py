@@ -10,7 +10,7 @@ In: a group and its stores.  Out: one phase, and a second that combines the chun
 from __future__ import annotations
 
 from graphc.codegen.form import Form
-from graphc.codegen.intrinsics.total import BLOCK
+from graphc.codegen.intrinsics.target import BLOCK
 from graphc.codegen.product import Product
 from graphc.codegen.reduction import Columns, Fold, combine
 from graphc.codegen.text import Scope, Text

@@ -92,7 +92,6 @@ class Product:
 
     def _copy(self) -> None:
         """Print the phase that copies the result to the other places where it belongs, once all chunks have made it."""
-        self.text.may_join = False
         size = product(self.node.shape)
         with self.text.phase("copy", 1, 0, size * self.size * 2) as top:
             for _, other in self.step.stores[1:]:

@@ -1,13 +1,14 @@
-"""A compiled program as plain data: the text of its kernels and all that the runtime needs to call them.
+"""A compiled program as plain data: its kernels and all that the runtime needs to call them.
 
-The text defines `program(T, phase, chunk)`, where T is the address of a frame: int64 words followed by the buffers.
+A kernel is `kernel(T, s, chunk)`, where T is the address of a frame, int64 words followed by the buffers, and s that of
+the row of words of the phase that runs.
 
     word 0            status: 0, or 1 + the index of the failure in `failures`
     words 1 to 3      where it failed: position, and the offending value
     words 4 to 7      the runtime's own
     words 8 ...       addresses of inputs, outputs, parameters, constants, in this order
-    then              `values`, evaluated for the symbols of the call
-    then              offsets of the buffers from T, in bytes
+    then              addresses of the buffers
+    then              `values`, evaluated for the symbols of the call: the rows of the phases, one after the other
     then              the number of chunks of each phase
 
 The runtime fills the frame and calls every chunk of every phase, in order; it stops where the status is not 0.
@@ -16,6 +17,7 @@ The runtime fills the frame and calls every chunk of every phase, in order; it s
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -23,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.codegen.source import source
 from graphc.dims import Dim, from_plain, to_plain
 from graphc.types import DTYPES, Constraint, DType, Shape
 
@@ -49,12 +52,18 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Phase:
-    """Work cut into `chunks`, any of which may run at the same time; `title` says what it computes."""
+    """Work cut into `chunks`, any of which may run at the same time; `title` says what it computes.
+
+    It is done by the kernel of this number, on a row of `words` words; `notes` say what each of them is.
+    """
 
     title: str
     chunks: Dim
     flops: Dim
     nbytes: Dim
+    kernel: int
+    words: int
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,7 @@ class Failure:
 @dataclass(frozen=True)
 class Program:
     name: str
-    text: str
+    kernels: tuple[str, ...]  # their text
     symbols: tuple[str, ...]
     inputs: tuple[Slot, ...]
     outputs: tuple[Slot, ...]
@@ -76,12 +85,23 @@ class Program:
     writes: tuple[int, ...]  # the parameters that a call changes
     constants: tuple[np.ndarray[Any, Any], ...]
     constraints: tuple[tuple[Constraint, str], ...]  # with the user's line
-    values: tuple[Dim, ...]
     buffers: tuple[Buffer, ...]
+    values: tuple[Dim, ...]
     phases: tuple[Phase, ...]
     failures: tuple[Failure, ...]
     for_outputs: tuple[int, ...] | None = None  # phases that the outputs need; None if one of them writes a parameter
     records: Mapping[str, Any] = field(default_factory=dict)  # what the passes and the scheduler did, for explain()
+
+    @property
+    def text(self) -> str:
+        """The source of all kernels, with a legend, and what each phase runs."""
+        return source(self)
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """The frame's word at which the row of each phase begins."""
+        first = self.word("value", 0)
+        return tuple(itertools.accumulate((p.words for p in self.phases[:-1]), initial=first)) if self.phases else ()
 
     def without_updates(self) -> Program | None:
         """The program with only the phases that its outputs need; None if those change a parameter."""
@@ -96,7 +116,7 @@ class Program:
         return word(self.counts(), kind, index)
 
     def counts(self) -> dict[str, int]:
-        sections = (self.inputs, self.outputs, self.parameters, self.constants, self.values, self.buffers, self.phases)
+        sections = (self.inputs, self.outputs, self.parameters, self.constants, self.buffers, self.values, self.phases)
         return dict(zip(SECTIONS, map(len, sections), strict=True))
 
     @property
@@ -111,7 +131,7 @@ class Program:
         return _program(json.loads(text))
 
 
-SECTIONS = ("input", "output", "parameter", "constant", "value", "buffer", "phase")
+SECTIONS = ("input", "output", "parameter", "constant", "buffer", "value", "phase")
 
 
 def word(counts: Mapping[str, int], kind: str, index: int) -> int:
@@ -127,7 +147,7 @@ def _slots(slots: tuple[Slot, ...]) -> list[Any]:
 def _plain(p: Program) -> dict[str, Any]:
     return {
         "name": p.name,
-        "text": p.text,
+        "kernels": p.kernels,
         "symbols": p.symbols,
         "inputs": _slots(p.inputs),
         "outputs": _slots(p.outputs),
@@ -135,9 +155,12 @@ def _plain(p: Program) -> dict[str, Any]:
         "writes": p.writes,
         "constants": [[c.dtype.name, c.shape, base64.b64encode(c.tobytes()).decode()] for c in p.constants],
         "constraints": [[to_plain(c.left), c.relation, to_plain(c.right), c.text, line] for c, line in p.constraints],
-        "values": [to_plain(v) for v in p.values],
         "buffers": [[to_plain(b.nbytes), b.first, b.last] for b in p.buffers],
-        "phases": [[h.title, to_plain(h.chunks), to_plain(h.flops), to_plain(h.nbytes)] for h in p.phases],
+        "values": [to_plain(v) for v in p.values],
+        "phases": [
+            [h.title, to_plain(h.chunks), to_plain(h.flops), to_plain(h.nbytes), h.kernel, h.words, h.notes]
+            for h in p.phases
+        ],
         "failures": [[f.text, f.line] for f in p.failures],
         "for_outputs": p.for_outputs,
         "records": p.records,
@@ -150,7 +173,7 @@ def _program(d: Mapping[str, Any]) -> Program:
 
     return Program(
         name=d["name"],
-        text=d["text"],
+        kernels=tuple(d["kernels"]),
         symbols=tuple(d["symbols"]),
         inputs=slots(d["inputs"]),
         outputs=slots(d["outputs"]),
@@ -160,9 +183,12 @@ def _program(d: Mapping[str, Any]) -> Program:
         constraints=tuple(
             (Constraint(from_plain(p), rel, from_plain(q), text), line) for p, rel, q, text, line in d["constraints"]
         ),
-        values=tuple(map(from_plain, d["values"])),
         buffers=tuple(Buffer(from_plain(n), first, last) for n, first, last in d["buffers"]),
-        phases=tuple(Phase(t, from_plain(c), from_plain(f), from_plain(n)) for t, c, f, n in d["phases"]),
+        values=tuple(map(from_plain, d["values"])),
+        phases=tuple(
+            Phase(title, from_plain(c), from_plain(f), from_plain(n), kernel, words, tuple(notes))
+            for title, c, f, n, kernel, words, notes in d["phases"]
+        ),
         failures=tuple(Failure(*f) for f in d["failures"]),
         for_outputs=None if d["for_outputs"] is None else tuple(d["for_outputs"]),
         records=d["records"],

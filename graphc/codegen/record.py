@@ -5,7 +5,6 @@ In: the program under construction.  Out: JSON values, which become part of Prog
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,13 +15,11 @@ from graphc.op import Family
 from graphc.schedule.storage import Place, Step
 from graphc.types import shape_text
 
-_PLACE = re.compile(r"@(input|output|parameter|constant|buffer)(\d+)@")
-
 
 def record_program(text: Text, outputs: Sequence[Node], parameters: Sequence[Node]) -> dict[str, Any]:
     """The records "schedule" and "graph" of a program whose phases are printed, but not finished."""
     schedule = {
-        "phases": [[_segment(text, s) for s in (phase, *phase.segments)] for phase in text.phases],
+        "phases": [[_segment(text, phase)] for phase in text.phases],
         "buffers": [f"{dtype}{shape_text(shape)}" for dtype, shape in text.schedule.buffers],
     }
     gives: dict[Node, list[str]] = {}
@@ -38,7 +35,7 @@ def record_program(text: Text, outputs: Sequence[Node], parameters: Sequence[Nod
 
 def _segment(text: Text, segment: PhaseText) -> dict[str, Any]:
     """What a segment reads and writes; scratch is what the emitters asked for beside that."""
-    touched = dict.fromkeys(Place(kind, int(number)) for kind, number in _PLACE.findall(" ".join(segment.words)))
+    touched = [what for what in segment.row if isinstance(what, Place)]
     loaded: set[Place] = set()
     stored: set[Place] = set()
     for step in segment.steps:  # what one step hands to the next is not read from elsewhere
@@ -70,10 +67,9 @@ def _phases(text: Text, graph: Graph) -> dict[Node, list[int]]:
     """The phase that computes a node; several for one that is computed again wherever it is read."""
     found: dict[Node, list[int]] = {}
     for k, phase in enumerate(text.phases):
-        for segment in (phase, *phase.segments):
-            for member in (m for step in segment.steps for m in step.group.members):
-                if member.op.family is not Family.LEAF:
-                    found.setdefault(member, [k])
+        for member in (m for step in phase.steps for m in step.group.members):
+            if member.op.family is not Family.LEAF:
+                found.setdefault(member, [k])
     for node in reversed(graph.nodes):
         if node.op.family is not Family.LEAF and node not in found:
             found[node] = sorted({k for user in graph.users[node] for k in found[user]})

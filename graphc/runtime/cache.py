@@ -1,7 +1,7 @@
-"""The cache on disk: programs and their machine code, by a digest of all that decides what runs.
+"""The cache on disk: programs, kernels and routines, by a digest of all that decides what runs.
 
-In: a key and an Entry.  Out: the Entry again, in this process or another.  A file is a line of JSON, the program as
-JSON, and an object file; folder, owner, kind, sizes and digest are checked before any of it is used, and nothing is
+In: a key and an Entry.  Out: the Entry again, in this process or another.  A file is a line of JSON, the text, and
+object files; folder, owner, kind, sizes and digest are checked before any of it is used, and nothing is
 ever unpickled.  Whatever goes wrong is a miss, with one warning for each folder.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
+import itertools
 import json
 import os
 import platform
@@ -18,7 +19,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,7 @@ from graphc.runtime.trust import MOST_BYTES, checked_folder, opened
 
 _PACKAGE = Path(__file__).parent.parent
 _FREE_SETTINGS = ("NUMBA_NUM_THREADS", "NUMBA_THREADING_LAYER", "NUMBA_THREADING_LAYER_PRIORITY", "NUMBA_CACHE_DIR")
-_HEADER_BYTES = 1_000
+_HEADER_BYTES = 100_000
 _LEFT_SECONDS = 3_600  # a file that is being written is younger
 _warned: set[tuple[str | None, ...]] = set()
 _mine = threading.local()
@@ -40,10 +41,10 @@ _mine = threading.local()
 
 @dataclass(frozen=True)
 class Entry:
-    """What is kept: a program as JSON (or nothing) and the object file of its code."""
+    """What is kept: a text, which is JSON or empty, and object files."""
 
-    program: str
-    code: bytes
+    text: str
+    parts: tuple[bytes, ...]
 
 
 def folder() -> Path:
@@ -95,9 +96,9 @@ def store(key: str, entry: Entry) -> None:
     """Keep an entry; a folder that can't be written is no error."""
     if getattr(_mine, "untouched", False):
         return
-    program = entry.program.encode()
-    content = program + entry.code
-    header = {"program": len(program), "code": len(entry.code), "sha256": _digest(key, len(program), content)}
+    pieces = (entry.text.encode(), *entry.parts)
+    sizes, content = [len(p) for p in pieces], b"".join(pieces)
+    header = {"sizes": sizes, "sha256": _digest(key, sizes, content)}
     try:
         if len(content) > MOST_BYTES - _HEADER_BYTES:
             raise CacheError(f"a program of {len(content)} bytes is not kept")
@@ -139,16 +140,18 @@ def _sweep(place: Path) -> None:
 
 
 def _checked(key: str, header: dict[str, object], content: bytes) -> Entry:
-    n, code = header["program"], header["code"]
-    if not isinstance(n, int) or not isinstance(code, int) or len(content) != n + code:
-        raise ValueError(f"{len(content)} bytes where {n} + {code} were written")
-    if header["sha256"] != _digest(key, n, content):
+    sizes = header["sizes"]
+    if not isinstance(sizes, list) or not all(type(n) is int and n >= 0 for n in sizes) or len(content) != sum(sizes):
+        raise ValueError(f"{len(content)} bytes where {sizes} were written")
+    if header["sha256"] != _digest(key, sizes, content):
         raise ValueError("its digest is wrong")
-    return Entry(content[:n].decode(), content[n:])
+    ends = [*itertools.accumulate(sizes)]
+    text, *parts = (content[end - n : end] for n, end in zip(sizes, ends, strict=True))
+    return Entry(text.decode(), tuple(parts))
 
 
-def _digest(key: str, split: int, content: bytes) -> str:
-    return hashlib.sha256(f"{key}:{split}:".encode() + content).hexdigest()
+def _digest(key: str, sizes: Sequence[int], content: bytes) -> str:
+    return hashlib.sha256(f"{key}:{sizes}:".encode() + content).hexdigest()
 
 
 @contextlib.contextmanager

@@ -204,7 +204,10 @@ def load_shape(D: int, frame: int, shape: int) -> int:
         for _ in range(load(D, at.OUTPUTS)):
             words += 8 * load(D, row + at.NDIM)
             row += at.ROW
-        copy(frame + 8 * load(D, at.PREPARED_AT), words, 8 * load(D, at.PREPARED))
+        first = load(D, at.PREPARED_AT)
+        copy(frame + 8 * first, words, 8 * load(D, at.PREPARED))
+        for k in range(first, first + load(D, at.BUFFERS)):
+            store(frame, k, frame + load(frame, k))
         store(frame, at.LOADED, load(shape, at.IDENTITY))
     return 0
 
@@ -248,12 +251,14 @@ def steps_in_turn(R: int, b: int, claim: int) -> int:
 
 def execute(D: int, frame: int, c: int) -> int:
     """Every chunk of every phase, in order; stops where a check fails.  Returns the status."""
-    program = load(D, at.PROGRAM)
+    kernels = load(D, at.KERNELS)
     chunks = load(D, at.CHUNKS_AT)
     store(frame, at.STATUS, 0)
     for phase in range(load(D, at.PHASES)):
+        kernel = load(kernels, 2 * phase)
+        row = frame + load(kernels, 2 * phase + 1)
         for chunk in range(load(frame, chunks + phase)):
-            call(program, frame, phase, chunk)
+            call(kernel, frame, row, chunk)
             if load(frame, at.STATUS):
                 return load(frame, at.STATUS)
     return 0

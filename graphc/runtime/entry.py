@@ -57,9 +57,9 @@ def load_driver() -> Native:
         with compiling:
             from graphc.runtime import driver, sharing
 
-            entry = cache.Entry("", compile_modules(driver, sharing))
+            entry = cache.Entry("", (compile_modules(driver, sharing),))
         cache.store(key, entry)
-    return Native(entry.code, (*_CALLS, *_KEEPING))
+    return Native(entry.parts, (*_CALLS, *_KEEPING))
 
 
 def check_gil() -> None:

@@ -9,7 +9,7 @@ LOADED, CAPACITY, FRAME_OWNER = 4, 5, 6  # identity of the shape loaded; bytes o
 # The descriptor of a compiled function.
 (
     API,  # address of the table of C functions below
-    PROGRAM,  # address of program(T, phase, chunk)
+    KERNELS,  # address of a table: for each phase, the address of its kernel and where its row lies, bytes from T
     INPUTS,  # how many there are
     OUTPUTS,
     PARAMETERS,
@@ -19,11 +19,12 @@ LOADED, CAPACITY, FRAME_OWNER = 4, 5, 6  # identity of the shape loaded; bytes o
     POOL,  # address of the pool of free workspaces
     SHAPES,  # address of the known shapes
     KEY_DIMS,  # how many dimensions all inputs have together
-    PREPARED_AT,  # the frame's first word that depends on the shape
+    PREPARED_AT,  # the frame's first word that depends on the shape; those of the buffers come first
     PREPARED,  # how many such words there are
+    BUFFERS,
     CHUNKS_AT,  # the frame's first word that holds a number of chunks
     TABLE,  # rows of the inputs, then of the outputs, then of the parameters
-) = range(15)
+) = range(16)
 ROW = 3
 DTYPE, NDIM, TYPENUM = range(
     ROW

@@ -19,7 +19,7 @@ from graphc.errors import InputError
 from graphc.runtime import entry, fork
 from graphc.runtime import layout as at
 from graphc.runtime.arguments import Array, symbol_sizes
-from graphc.runtime.native import Native
+from graphc.runtime.native import Native, kernel_name
 from graphc.runtime.pool import Pool, Shapes
 from graphc.runtime.workspace import (
     Dims,
@@ -42,6 +42,9 @@ class Machine:
         entry.check_gil()
         entry.driver()  # if there is none, nothing has been made that it would have to let go
         self._constants = tuple(np.ascontiguousarray(c) for c in program.constants)
+        names = [native[kernel_name(text)] for text in program.kernels]
+        rows = zip(program.phases, program.rows, strict=True)
+        self._kernels = np.array([(names[p.kernel], 8 * row) for p, row in rows], np.int64)
         fixed = [*(s.address for s in states), *(address(c) for c in self._constants)]
         self._pool = Pool(program, fixed)
         self._shapes = Shapes()
@@ -59,7 +62,7 @@ class Machine:
         first, count = prepared_range(p)
         head = {
             at.API: address(entry.api_table()),
-            at.PROGRAM: self.native["program"],
+            at.KERNELS: address(self._kernels),
             at.INPUTS: len(p.inputs),
             at.OUTPUTS: len(p.outputs),
             at.PARAMETERS: len(p.parameters),
@@ -71,6 +74,7 @@ class Machine:
             at.KEY_DIMS: sum(len(s.shape) for s in p.inputs),
             at.PREPARED_AT: first,
             at.PREPARED: count,
+            at.BUFFERS: len(p.buffers),
             at.CHUNKS_AT: p.word("phase", 0),
         }
         arrays = [[id(s.dtype.numpy), len(s.shape), s.dtype.numpy.num] for s in (*p.inputs, *p.outputs)]
@@ -111,6 +115,7 @@ class Machine:
         first, count = prepared_range(self.program)
         words[at.LOADED] = 0  # no shape, until all words are there
         words[first:] = shape.words[len(shape.words) - count :]
+        words[first : first + len(self.program.buffers)] += address(memory)
         words[at.LOADED] = shape.words[at.IDENTITY]
         yield words
         self._pool.give(memory)

@@ -1,20 +1,20 @@
-"""From text to machine code: Numba's front end, one run of LLVM, an object file that is linked where it is needed.
+"""Machine code: object files of kernels, routines and the driver, and functions in memory.
 
-In: text that defines functions of three int64 values, and the intrinsics that it names.  Out: the bytes of an object
-file, which may be kept on disk, and addresses once it is linked.  Linking needs llvmlite alone, so that a process
-which finds its program in the cache never imports Numba.
+In: the text of kernels, and modules of words.  Out: the bytes of object files, which may be kept on disk, and addresses
+once they are linked.  Linking needs llvmlite alone, so that a process which finds its kernels in the cache never
+imports Numba.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import hashlib
 import itertools
-import linecache
 import threading
-from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
-from types import FunctionType, ModuleType
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -29,20 +29,6 @@ _counter = itertools.count()
 compiling = threading.RLock()  # held by whoever compiles, from before Numba is imported
 forked_in_a_compilation = False  # this process began while another thread of its parent held that lock, or Numba's
 
-# Called with C's convention; the inner function has Numba's: a place for the result, one for an exception.
-_WRAPPER = """
-declare i32 @{inner}(ptr, ptr, i64, i64, i64)
-
-define i64 @{symbol}(i64 %a, i64 %b, i64 %c) {{
-    %result = alloca i64
-    %exception = alloca ptr
-    store i64 0, ptr %result
-    %status = call i32 @{inner}(ptr %result, ptr %exception, i64 %a, i64 %b, i64 %c)
-    %value = load i64, ptr %result
-    ret i64 %value
-}}
-"""
-
 
 def check_compiler() -> None:
     """Raises GraphcError where compiling would wait for a thread that is not there."""
@@ -53,40 +39,52 @@ def check_compiler() -> None:
         )
 
 
-def compile_text(text: str, namespace: Mapping[str, Any], filename: str) -> bytes:
-    """The object file that holds every function of `text` as a C function.
+@dataclass(frozen=True)
+class Compiled:
+    """The object file of a kernel, and the names of the routines that it calls."""
 
-    Each takes three int64 values and returns an int64, or nothing, which becomes 0; they may call one another, use no
-    reference counts and raise nothing.  `filename` stands for the text in tracebacks.
+    code: bytes
+    routines: tuple[str, ...]
+
+
+def kernel_name(text: str) -> str:
+    """The name of a kernel's function: its content, in short."""
+    return "kernel_" + hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def compile_kernels(texts: Sequence[str], have: Container[str] = ()) -> tuple[list[Compiled], dict[str, bytes]]:
+    """The kernels of these texts, and by name the routines that they call, but for those that the caller has.
+
+    LLVM works on one kernel while the front end reads the next: it lets other threads run meanwhile.
     """
-    # Only those who compile pay for importing Numba.
-    from numba.core.compiler_lock import global_compiler_lock
-    from numba.core.registry import cpu_target
+    from concurrent.futures import Future, ThreadPoolExecutor
 
-    scope = dict(namespace, __name__="graphc.program")
-    exec(compile(text, filename, "exec"), scope)
-    functions = {k: f for k, f in scope.items() if isinstance(f, FunctionType) and f.__code__.co_filename == filename}
-    scope.update({name: _caller(name) for name in functions})
-    with global_compiler_lock, _no_garbage_collection(), _shown_in_errors(text, filename):
-        cpu_target.typing_context.refresh()
-        cpu_target.target_context.refresh()
-        module = llvm.parse_assembly("")
-        for name, function in functions.items():
-            _lower_into(module, name, function)
-        for variable in module.global_variables:
-            if variable.name.startswith("_ZN08NumbaEnv"):
-                variable.linkage = "internal"  # never read by code that raises nothing
-        return _optimised(module)
+    from graphc.codegen.intrinsics.routine import KernelModule, Routine
+    from graphc.codegen.namespace import namespace
+    from graphc.runtime.frontend import lower_function  # only those who compile pay for importing Numba
+
+    routines: dict[str, Routine] = {}
+    kernels: list[tuple[Future[bytes], tuple[str, ...]]] = []
+    machine = _target_machine()
+    with _no_garbage_collection(), ThreadPoolExecutor(1) as llvm_thread:
+        for text in texts:
+            scope = dict(namespace(text), __name__="graphc.kernel")
+            exec(compile(text, f"<{kernel_name(text)}>", "exec"), scope)
+            module = KernelModule()
+            lower_function(scope["kernel"], _PREFIX + kernel_name(text), module)
+            kernels.append((llvm_thread.submit(_object, str(module), machine), tuple(module.routines)))
+            routines |= module.routines
+        wanted = [r for r in routines.values() if r.name not in have]
+        made = {r.name: llvm_thread.submit(_object, _module_of(r), machine) for r in wanted}
+        return [Compiled(code.result(), needs) for code, needs in kernels], {n: c.result() for n, c in made.items()}
 
 
-@contextlib.contextmanager
-def _shown_in_errors(text: str, filename: str) -> Iterator[None]:
-    """Numba's errors quote lines of the text meanwhile."""
-    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
-    try:
-        yield
-    finally:
-        linecache.cache.pop(filename, None)
+def _module_of(routine: Any) -> str:
+    from llvmlite import ir
+
+    module = ir.Module(routine.name)
+    routine.define(module)
+    return str(module)
 
 
 @contextlib.contextmanager
@@ -101,103 +99,12 @@ def _no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _caller(name: str) -> Any:
-    """The intrinsic by which one function of a text calls another."""
-    from llvmlite import ir
-    from numba.core import cgutils, types
-    from numba.extending import intrinsic
-
-    @intrinsic
-    def call(context: Any, a: Any, b: Any, c: Any) -> Any:
-        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            kind = ir.FunctionType(ir.IntType(64), [ir.IntType(64)] * 3)
-            return builder.call(cgutils.get_or_insert_function(builder.module, kind, _PREFIX + name), args)
-
-        return types.int64(types.int64, types.int64, types.int64), emit
-
-    return call
-
-
-def _lower_into(module: Any, name: str, function: FunctionType) -> None:
-    """Add the C function `name` to an LLVM module."""
-    from numba.core import compiler, types
-    from numba.core.registry import cpu_target
-
-    flags: Any = compiler.Flags()
-    flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
-    flags.error_model = "numpy"
-    result = compiler.compile_extra(
-        cpu_target.typing_context,
-        cpu_target.target_context,
-        function,
-        (types.int64,) * 3,
-        None,
-        flags,
-        {},
-        pipeline_class=_lean_pipeline(),
-    )
-    inner = result.fndesc.llvm_func_name
-    module.link_in(llvm.parse_assembly(result.library.get_llvm_str()))
-    for needed in result.library._linking_libraries:
-        module.link_in(needed._get_module_for_linking(), preserve=True)
-    module.link_in(llvm.parse_assembly(_WRAPPER.format(symbol=_PREFIX + name, inner=inner)))
-    module.get_function(inner).linkage = "internal"
-
-
-@lru_cache(maxsize=1)
-def _lean_pipeline() -> Any:
-    """Numba's stages without those that the text never needs: closures, overloads, literals, rewrites, parfors.
-
-    Sums, differences and products carry `contract`, and nothing else does.  (Numba's own setting would have comparisons
-    carry it too, from where LLVM hands it on to choices, and takes max(0, |x|) for max(0, x).)
-    """
-    from llvmlite.ir.transforms import Visitor
-    from numba.core import compiler, lowering, typed_passes, untyped_passes
-    from numba.core.compiler_machinery import PassManager, register_pass
-
-    class Contract(Visitor):  # type: ignore[misc]
-        def visit_Instruction(self, instruction: Any) -> None:
-            if instruction.opname in ("fadd", "fsub", "fmul") and not instruction.flags:
-                instruction.flags.append("contract")
-
-    class Lower(lowering.Lower):
-        def lower_normal_function(self, fndesc: Any) -> None:
-            super().lower_normal_function(fndesc)
-            Contract().visit(self.module)
-
-    @register_pass(mutates_CFG=True, analysis_only=False)
-    class Lowering(typed_passes.NativeLowering):
-        _name = "graphc_lowering"
-        lowering_class = Lower
-
-    stages = (
-        untyped_passes.TranslateByteCode,
-        untyped_passes.FixupArgs,
-        untyped_passes.IRProcessing,
-        typed_passes.NopythonTypeInference,
-        typed_passes.PreLowerStripPhis,
-        typed_passes.IRLegalization,
-        Lowering,
-        typed_passes.NoPythonBackend,
-    )
-
-    class LeanPipeline(compiler.CompilerBase):
-        def define_pipelines(self) -> list[Any]:
-            manager = PassManager("graphc")
-            for stage in stages:
-                manager.add_pass(stage, stage.__name__)
-            manager.finalize()
-            return [manager]
-
-    return LeanPipeline
-
-
 def compile_modules(*modules: ModuleType) -> bytes:
     """The object file that holds every function of modules written in graphc.runtime.words."""
     from graphc.runtime.words import compile_words
 
-    code = llvm.parse_assembly(compile_words(modules, _PREFIX))
-    machine = _target_machine(code)
+    machine = _target_machine()
+    code = _parsed(compile_words(modules, _PREFIX), machine)
     # Variables into registers and little more: the full set of passes takes ten times as long and saves nothing here.
     passes = llvm.create_new_module_pass_manager()
     passes.add_sroa_pass()
@@ -207,10 +114,10 @@ def compile_modules(*modules: ModuleType) -> bytes:
     return bytes(machine.emit_object(code))
 
 
-def _optimised(code: Any) -> bytes:
-    """The module, optimised once, as an object file."""
+def _object(text: str, machine: Any) -> bytes:
+    """The object file of a module's text, optimised."""
+    code = _parsed(text, machine)
     config = _numba_config()
-    machine = _target_machine(code)
     tuning = llvm.create_pipeline_tuning_options(speed_level=_level())
     tuning.loop_vectorization = bool(config.LOOP_VECTORIZE)
     tuning.slp_vectorization = bool(config.SLP_VECTORIZE)
@@ -219,12 +126,19 @@ def _optimised(code: Any) -> bytes:
     return bytes(machine.emit_object(code))
 
 
-def _target_machine(code: Any) -> Any:
-    """The machine that Numba compiles for, set up as Numba does; the module is made ready for it."""
+def _parsed(text: str, machine: Any) -> Any:
+    code = llvm.parse_assembly(text)
+    code.triple, code.data_layout = machine.triple, str(machine.target_data)
+    code.verify()
+    return code
+
+
+def _target_machine() -> Any:
+    """The machine that Numba compiles for, set up as Numba does."""
     from numba.core.registry import cpu_target
 
     triple, cpu, features = cpu_target.target_context.codegen().magic_tuple()
-    machine = llvm.Target.from_triple(triple).create_target_machine(
+    return llvm.Target.from_triple(triple).create_target_machine(
         cpu=cpu,
         features=features,
         opt=_level(),
@@ -232,9 +146,6 @@ def _target_machine(code: Any) -> Any:
         codemodel="jitdefault",
         jit=True,
     )
-    code.triple, code.data_layout = triple, str(machine.target_data)
-    code.verify()
-    return machine
 
 
 def _level() -> int:
@@ -271,8 +182,10 @@ def _linker(number: int) -> Any:
 class Native:
     """Functions in memory; their addresses are valid as long as this object lives."""
 
-    def __init__(self, code: bytes, names: Iterable[str] = ("program",)) -> None:
-        builder = llvm.JITLibraryBuilder().add_object_img(code).add_current_process()
+    def __init__(self, parts: Sequence[bytes], names: Iterable[str]) -> None:
+        builder = llvm.JITLibraryBuilder().add_current_process()
+        for code in parts:
+            builder.add_object_img(code)
         symbols = {name: _PREFIX + name for name in names}
         for symbol in symbols.values():
             builder.export_symbol(symbol)

@@ -90,8 +90,8 @@ def make_shape(program: Program, inputs: Sequence[Dims], sizes: Mapping[str, int
     flops = sum(evaluate(p.flops, sizes) for p in program.phases)
     moved = sum(evaluate(p.nbytes, sizes) for p in program.phases)
     prepared = [
+        *(frame + offset for offset in offsets),  # from the frame, which the driver adds
         *(evaluate(v, sizes) for v in program.values),
-        *(frame + offset for offset in offsets),
         *(evaluate(p.chunks, sizes) for p in program.phases),
     ]
     head = [next(_identities), frame + buffers, int(flops + moved > _RELEASE_WORK), 0]
@@ -137,7 +137,7 @@ def frame_words(program: Program, memory: Memory) -> Words:
 
 def prepared_range(program: Program) -> tuple[int, int]:
     """First word that depends on the shape, and how many do."""
-    first = program.word("value", 0)
+    first = program.word("buffer", 0)
     return first, program.words - first
 
 

@@ -49,7 +49,7 @@ class Simulation:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.code = compile(program.text, f"<{program.name}>", "exec")
-        blocks = len(set(re.findall(r"\bstack_\d+\b", program.text)))
+        blocks = max((len(set(re.findall(r"\bstack_\d+\b", text))) for text in program.kernels), default=0)
         if blocks > STACK:
             raise Fault("stack", f"one function has {blocks} blocks of 8 kB on the stack")
 
@@ -80,7 +80,7 @@ class Simulation:
             words[p.word("value", k)] = evaluate(value, sizes)
         for k, b in enumerate(p.buffers):
             region = Region(f"b{k}", evaluate(b.nbytes, sizes), (b.first, b.last))
-            words[p.word("buffer", k)] = memory.add(region) - frame
+            words[p.word("buffer", k)] = memory.add(region)
         self._phases(memory, frame, words, sizes, backwards)
         for state, array in zip(states, parameters, strict=True):
             array[...] = state.array(array.shape, array.dtype)
@@ -91,11 +91,12 @@ class Simulation:
         status: list[int] = []
         names = namespace(self.program.text, memory, status, lambda at, i: words[(at - frame) // 8 + i])
         exec(self.code, names)
-        for number, phase in enumerate(self.program.phases):
+        for number, (phase, first) in enumerate(zip(self.program.phases, self.program.rows, strict=True)):
+            kernel, row = names[f"kernel_{phase.kernel}"], frame + 8 * first
             chunks = range(evaluate(phase.chunks, sizes))
             for chunk in reversed(chunks) if backwards else chunks:
                 memory.begin(number, chunk)
-                names["program"](frame, number, chunk)
+                kernel(frame, row, chunk)
                 if status:
                     self._fail(status, memory, number)
 

@@ -32,7 +32,7 @@ def micro(dtype: DTypeLike, MR: int, NV: int) -> Any:
     def emit(lanes: Vectors, *arguments: ir.Value) -> None:
         _emit_micro(lanes, MR, NV, *arguments)
 
-    typed = call_body(dtype, f"graphc_micro_{type_name(dtype)}_{MR}x{NV}", emit)
+    typed = call_body(dtype, f"micro_{type_name(dtype)}_{MR}x{NV}", emit)
 
     @intrinsic
     def product(
@@ -117,7 +117,7 @@ def micro_transposed(dtype: DTypeLike, MR: int, NV: int) -> Any:
     def emit(lanes: Vectors, *arguments: ir.Value) -> None:
         _emit_transposed(lanes, MR, NV, *arguments)
 
-    typed = call_body(dtype, f"graphc_micro_transposed_{type_name(dtype)}_{MR}x{NV}", emit)
+    typed = call_body(dtype, f"micro_transposed_{type_name(dtype)}_{MR}x{NV}", emit)
 
     @intrinsic
     def product(
@@ -176,7 +176,7 @@ def dots(dtype: DTypeLike, MR: int, NR: int) -> Any:
     def emit(lanes: Vectors, *arguments: ir.Value) -> None:
         _emit_dots(lanes, MR, NR, *arguments)
 
-    typed = call_body(dtype, f"graphc_dots_{type_name(dtype)}_{MR}x{NR}", emit)
+    typed = call_body(dtype, f"dots_{type_name(dtype)}_{MR}x{NR}", emit)
 
     @intrinsic
     def product(

@@ -19,7 +19,7 @@ def pack(dtype: DTypeLike, NV: int) -> Any:
     def emit(lanes: Vectors, *arguments: ir.Value) -> None:
         _emit_pack(lanes, NV, *arguments)
 
-    typed = call_body(dtype, f"graphc_pack_{type_name(dtype)}_{NV}", emit)
+    typed = call_body(dtype, f"pack_{type_name(dtype)}_{NV}", emit)
 
     @intrinsic
     def copy(typingctx: Any, K: Any, cols: Any, b: Any, b_row: Any, b_col: Any, p: Any) -> Any:

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 
+import llvmlite.binding as llvm
 import numpy as np
-from numba.core.registry import cpu_target
 from numpy.typing import DTypeLike
+
+BLOCK = 1_024  # elements that a reduction may add in any order; they fit a block of the stack
+_SETTINGS = ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_ENABLE_AVX")
 
 
 @cache
 def host_features() -> frozenset[str]:
-    """The target features that Numba compiles with (so NUMBA_CPU_FEATURES is respected), without their plus signs."""
-    features: str = cpu_target.target_context.codegen().magic_tuple()[2]
+    """The target features that Numba compiles with (so NUMBA_CPU_FEATURES is respected), without their plus signs.
+
+    Where nothing is set, they are the host's, and Numba need not be imported to tell.
+    """
+    if os.path.exists(".numba_config.yaml") or any(name in os.environ for name in _SETTINGS):
+        from numba.core.registry import cpu_target
+
+        features: str = cpu_target.target_context.codegen().magic_tuple()[2]
+    else:
+        features = llvm.get_host_cpu_features().flatten()
     return frozenset(feature[1:] for feature in features.split(",") if feature.startswith("+"))
 
 

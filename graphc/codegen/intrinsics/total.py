@@ -15,9 +15,10 @@ from numba import types
 from numba.extending import intrinsic
 
 from graphc.codegen.intrinsics.memory import NUMBA_TYPES
+from graphc.codegen.intrinsics.routine import call_routine
+from graphc.codegen.intrinsics.target import BLOCK
 from graphc.codegen.intrinsics.vectors import I32, I64, Values, Vectors, integer
 
-BLOCK = 1_024  # elements that a reduction may add in any order; they fit a block of the stack
 _CHAINS = 4  # accumulators, which hide the latency of an addition
 
 
@@ -25,38 +26,30 @@ _CHAINS = 4  # accumulators, which hide the latency of an addition
 def total(operation: str, code: str) -> Any:
     """Intrinsic (address, n) -> the sum, product, max or min (NaN if there is one) of n floats, f4 or f8."""
     scalar: ir.Type = ir.FloatType() if code == "f4" else ir.DoubleType()
-    return _function(f"graphc_{operation}_{code}", code, NUMBA_TYPES[code], scalar, partial(_fold, operation))
+    return _function(f"{operation}_{code}", code, NUMBA_TYPES[code], scalar, partial(_fold, operation))
 
 
 @cache
 def first_of(code: str) -> Any:
     """Intrinsic (address, n, value) -> the first position of a value among n floats; of the first NaN if it is NaN."""
-    return _function(f"graphc_first_of_{code}", code, types.int64, I64, _first_of, NUMBA_TYPES[code])
+    return _function(f"first_of_{code}", code, types.int64, I64, _first_of, NUMBA_TYPES[code])
 
 
 def _function(name: str, code: str, result: Any, llvm_result: ir.Type, emit: Any, *more: Any) -> Any:
-    """An intrinsic (address, n, *more) that calls one function of the module, whose body `emit` builds."""
+    """An intrinsic (address, n, *more) that calls the routine whose body `emit` builds."""
+
+    def body(builder: ir.IRBuilder, *args: ir.Value) -> ir.Value:
+        return emit(Vectors(builder, code), *args)
 
     def typed(*operands: Any) -> Any:
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
-            body = builder.module.globals.get(name) or _define(builder.module, code, name, llvm_result, args, emit)
-            return builder.call(body, args)
+            return call_routine(builder, name, llvm_result, args, body)
 
         return result(types.int64, types.int64, *more), codegen
 
     if more:
         return intrinsic(lambda typingctx, address, n, value: typed(address, n, value))
     return intrinsic(lambda typingctx, address, n: typed(address, n))
-
-
-def _define(module: ir.Module, code: str, name: str, result: ir.Type, args: Any, emit: Any) -> ir.Function:
-    body = ir.Function(module, ir.FunctionType(result, [a.type for a in args]), name)
-    body.linkage = "linkonce_odr"
-    for attribute in ("noinline", "nounwind", "optsize"):
-        body.attributes.add(attribute)
-    builder = ir.IRBuilder(body.append_basic_block("entry"))
-    builder.ret(emit(Vectors(builder, code), *body.args))
-    return body
 
 
 _NEUTRAL = {"sum": -0.0, "product": 1.0, "max": float("-inf"), "min": float("inf")}

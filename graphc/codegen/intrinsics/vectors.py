@@ -15,6 +15,7 @@ from numba import types
 from numba.core import cgutils
 from numpy.typing import DTypeLike
 
+from graphc.codegen.intrinsics.routine import call_routine
 from graphc.codegen.intrinsics.target import host_vector_bytes
 
 I1, I32, I64, POINTER = ir.IntType(1), ir.IntType(32), ir.IntType(64), ir.PointerType()
@@ -190,28 +191,16 @@ Emitter = Callable[..., None]  # (vectors, *arguments), the arguments i64
 
 
 def call_body(dtype: DTypeLike, name: str, emit: Emitter) -> Callable[..., tuple[Any, Any]]:
-    """What an intrinsic of all-int64 parameters returns to Numba: a call of one function `name` of the module.
+    """What an intrinsic of all-int64 parameters returns to Numba: a call of the routine `emit(vectors, *arguments)`."""
 
-    The body is `emit(vectors, *arguments)`; every caller in the module, and in the modules linked to it, shares it.
-    """
+    def body(builder: ir.IRBuilder, *arguments: ir.Value) -> None:
+        emit(Vectors(builder, dtype), *arguments)
 
     def typed(*parameters: Any) -> tuple[Any, Any]:
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Values) -> ir.Value:
-            body = builder.module.globals.get(name) or _define(builder.module, dtype, name, len(arguments), emit)
-            builder.call(body, arguments)
+            call_routine(builder, name, ir.VoidType(), arguments, body)
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * len(parameters)), codegen
 
     return typed
-
-
-def _define(module: ir.Module, dtype: DTypeLike, name: str, arity: int, emit: Emitter) -> ir.Function:
-    body = ir.Function(module, ir.FunctionType(ir.VoidType(), [I64] * arity), name)
-    body.linkage = "linkonce_odr"  # Numba links the module of a callee into its caller's: one copy is to survive
-    for attribute in ("noinline", "nounwind", "optsize"):  # optsize: the loops as written, not unrolled nor vectorised
-        body.attributes.add(attribute)
-    builder = ir.IRBuilder(body.append_basic_block("entry"))
-    emit(Vectors(builder, dtype), *body.args)
-    builder.ret_void()
-    return body
