@@ -147,8 +147,8 @@ def _unmeasured(text: str) -> list[str]:
 
 
 def readme_parts(text: str) -> dict[str, str]:
-    """The first phase of the function `f` that README's example compiles."""
-    return {"kernel": _fenced(_first_phase(_run(text)["f"]), "python")}
+    """The first kernel of the function `f` that README's example compiles."""
+    return {"kernel": _fenced(_first_kernel(_run(text)["f"]), "python")}
 
 
 def reading_parts(text: str) -> dict[str, str]:
@@ -157,7 +157,7 @@ def reading_parts(text: str) -> dict[str, str]:
     step = scope["step"]
     return {
         "passes and phases": _fenced(step.explain()),
-        "source": _fenced(_first_phase(step), "python"),
+        "source": _fenced(_first_kernel(step), "python"),
         "profile": _fenced(str(step.profile(scope["X"], scope["T"]))),
     }
 
@@ -193,10 +193,10 @@ def _run(text: str) -> dict[str, Any]:
     return scope
 
 
-def _first_phase(function: Any) -> str:
-    phase = re.search(r"^    if phase == 0:.*?(?=^    elif|\Z)", function.source, re.MULTILINE | re.DOTALL)
-    assert phase is not None
-    return textwrap.dedent(phase[0]).rstrip()
+def _first_kernel(function: Any) -> str:
+    kernel = re.search(r"^def kernel_0.*?(?=\n\n\n)", function.source, re.MULTILINE | re.DOTALL)
+    assert kernel is not None
+    return kernel[0]
 
 
 def _fenced(text: str, language: str = "text") -> str:
