@@ -1,7 +1,8 @@
-"""The front end of kernels: that Numba by itself takes the same text, to the same values."""
+"""The front end of kernels: that Numba by itself takes the same text; and vector math that is called."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,15 @@ import pytest
 from golden_programs import PROGRAMS
 from numba import njit, types
 
+import graphc as gc
+from graphc.codegen.intrinsics.far import MOST
+from graphc.codegen.intrinsics.routine import PREFIX, KernelModule
 from graphc.codegen.namespace import namespace
 from graphc.dims import evaluate
 from graphc.graph import Graph
 from graphc.interpret import interpret
+from graphc.runtime import native
+from graphc.runtime.frontend import lower_function
 from graphc.runtime.machine import Machine
 from graphc.state import State, address
 from graphc.tree import flatten
@@ -46,3 +52,35 @@ def test_numba_takes_the_text(name: str) -> None:
     for actual, expected in zip([*outputs, *(new[p.name] for p in golden.updates)], wanted, strict=True):
         tolerance = 1e-5 if expected.dtype == np.float32 else 1e-12
         assert np.max(np.abs(actual - expected), initial=0) <= tolerance * np.max(np.abs(expected), initial=1e-30)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", [0, 1, 7, 16, 33, 1000])
+def test_vector_math_by_calls_is_vector_math(dtype: str, size: int) -> None:
+    """Many functions in one kernel are called, not built in; each is off by at most 2 units, and so is their chain."""
+    x = gc.input("x", ("n",), dtype)
+    z = x
+    for _ in range(MOST // 2 + 1):
+        z = gc.sin(z) * gc.exp(-z * z)
+    values = np.linspace(-1, 1, size).astype(dtype)
+    wanted = values.astype(np.longdouble)
+    for _ in range(MOST // 2 + 1):
+        wanted = np.sin(wanted) * np.exp(-wanted * wanted)
+    found = gc.compile([x], z)(values)
+    assert np.max(np.abs(found - wanted), initial=0) <= 60 * np.finfo(dtype).eps * np.max(np.abs(wanted), initial=0)
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("tanh", "float32"), ("exp", "float64"), ("arcsinh", "float64")])
+def test_calls_of_vector_math_are_vectorised(name: str, dtype: str) -> None:
+    z = x = gc.input("x", ("n",), dtype)
+    for _ in range(MOST + 1):
+        z = getattr(gc, name)(z)
+    (text,) = gc.compile([x], z).program.kernels
+    scope = dict(namespace(text), __name__="kernels")
+    exec(text, scope)
+    module = KernelModule()
+    lower_function(scope["kernel"], "kernel", module)
+    (routine,) = module.routines
+    machine = native._target_machine()
+    code = native._optimised(native._parsed(str(module), machine), machine)
+    assert re.search(rf"call .*@{PREFIX}{routine}\.v\d+\(", str(code))

@@ -137,7 +137,7 @@ class Evaluator:
             at, shape = scratch, self.text.schedule.buffers[place.number][1]
         position = offset(at, shape)
         axes = set().union(*(loop_axes(i) for i in at))
-        text = self.text.load(place, node.dtype, self.text.dim(position))
+        text = self.text.load(place, node.dtype, self.text.position(position))
         return self._emit(node, index, scope, text, axes, tuple(f"i{a[1:]}" for a in axes))
 
     def _expression(self, node: Node, index: Index, scope: Scope, result: int) -> Steps:
@@ -231,7 +231,8 @@ class Evaluator:
         else:
             base, position = view.base, _of_view(view, where)
         axes = set().union(*(loop_axes(i) for i in where)) - {f"%{at}"}
-        text = self.text.load(self.text.schedule.place[base], node.dtype, self.text.dim(position), source.shape[axis])
+        place, at_most = self.text.schedule.place[base], source.shape[axis]
+        text = self.text.load(place, node.dtype, self.text.position(position), at_most)
         return self._emit(node, index, scope, text, axes, (at,))
 
     def position(self, node: Node, positions: Node, size: Dim, index: Index, scope: Scope) -> str:

@@ -104,7 +104,8 @@ class Product:
             ("b", self.text.schedule.place[self.b.base], self.b.offset),
             ("c", self.step.stores[0][1], 0),
         ):
-            top.lines.append(f"{name} = {added(self.text.address(place), self.text, offset * self.size)}")
+            start = [] if offset == 0 else [self.text.value(offset * self.size)]
+            top.lines.append(f"{name} = {' + '.join([self.text.address(place), *start])}")
         scopes = self._outer_loops(top)
         panel = None
         if not self.batch and isinstance(self.kernel, InPlace):

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.dims import Atom, Dim, is_positive, symbol
+from graphc.dims import Atom, Dim, constant_part, is_positive, symbol
 from graphc.schedule.storage import Place, Schedule, Step
 from graphc.types import DType, Shape
 
@@ -199,6 +199,13 @@ class Text:
         if name.startswith("%"):
             return f"i{name[1:]}" if name[1:].isdigit() else name[1:]
         return self._word(symbol(name), "d")
+
+    def position(self, p: Dim) -> str:
+        """An index expression whose constant part is a word of the row, so that slices at other places are alike."""
+        shift = constant_part(p)
+        if shift == 0 or shift == p:
+            return self.dim(p)
+        return f"{self.dim(p - shift)} + {self.value(shift)}"
 
     def constant(self, value: Any, dtype: DType) -> str:
         """A literal, or the name of a typed constant, which tells its value."""

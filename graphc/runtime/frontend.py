@@ -22,6 +22,10 @@ from numba.core.interpreter import Interpreter
 from numba.core.registry import cpu_target
 from numba.core.typed_passes import PreLowerStripPhis
 
+from graphc.codegen.intrinsics.far import MOST
+from graphc.codegen.intrinsics.lanes import VECTOR_MATH
+from graphc.codegen.intrinsics.routine import KernelModule, LaneBuilder
+
 Typed = tuple[Any, Any]  # a Numba type and what has it: an LLVM value, or what only the front end knows
 
 _I64, _I1 = ir.IntType(64), ir.IntType(1)
@@ -43,15 +47,13 @@ _ORDER = {
 _signatures: dict[tuple[Any, ...], tuple[Any, Any]] = {}
 
 
-def lower_function(function: FunctionType, symbol: str, module: ir.Module) -> None:
+def lower_function(function: FunctionType, symbol: str, module: KernelModule) -> None:
     """Add a Python function of int64 values, which returns nothing, to an LLVM module as a C function."""
     identity = bytecode.FunctionIdentity.from_function(function)
     code = Interpreter(identity).interpret(bytecode.ByteCode(identity))
-    _Lowering(PreLowerStripPhis()._strip_phi_nodes(code), ir.Function(module, _kind(code.arg_count), symbol)).emit()
-
-
-def _kind(arity: int) -> ir.FunctionType:
-    return ir.FunctionType(ir.VoidType(), [_I64] * arity)
+    kind = ir.FunctionType(ir.VoidType(), [_I64] * code.arg_count)
+    _Lowering(PreLowerStripPhis()._strip_phi_nodes(code), ir.Function(module, kind, symbol)).emit()
+    module.finish()
 
 
 class _Lowering:
@@ -62,8 +64,10 @@ class _Lowering:
         entry = ir.IRBuilder(target.append_basic_block("entry"))
         self.blocks = {label: target.append_basic_block(f"b{label}") for label in sorted(code.blocks)}
         entry.branch(self.blocks[min(self.blocks)])
-        self.b = ir.IRBuilder()
-        assigned = Counter(s.target.name for b in code.blocks.values() for s in b.body if isinstance(s, _ASSIGN))
+        self.b = LaneBuilder()
+        called = [s.value.value for b in code.blocks.values() for s in b.body if _is_global(s)]
+        target.module.far = sum(f in VECTOR_MATH for f in called) > MOST
+        assigned = Counter(s.target.name for b in code.blocks.values() for s in b.body if isinstance(s, numba_ir.Assign))
         self.once = {name for name, times in assigned.items() if times == 1}
         self.values: dict[str, Typed] = {}
         self.places: dict[str, Typed] = {}
@@ -166,8 +170,7 @@ class _Lowering:
         if e.fn in _INDEX and kind == types.int64:
             return kind, getattr(self.b, _INDEX[e.fn])(x, y, flags=["nsw"])
         if e.fn in _FLOAT and isinstance(kind, types.Float):
-            flags = [] if e.fn is operator.truediv else ["contract"]
-            return kind, getattr(self.b, _FLOAT[e.fn])(x, y, flags=flags)
+            return kind, getattr(self.b, _FLOAT[e.fn])(x, y)
         raise TypeError(f"{e.fn.__name__} of {kind}")
 
     def compared(self, kind: Any, relation: str, x: Any, y: Any) -> Any:
@@ -219,7 +222,8 @@ class _Lowering:
         return types.boolean, self.named(e.value)[1][1]
 
 
-_ASSIGN = numba_ir.Assign
+def _is_global(statement: Any) -> bool:
+    return isinstance(statement, numba_ir.Assign) and isinstance(statement.value, numba_ir.Global)
 
 
 def _resolved(function: Any, operands: tuple[Any, ...]) -> tuple[Any, Any]:

@@ -116,14 +116,18 @@ def compile_modules(*modules: ModuleType) -> bytes:
 
 def _object(text: str, machine: Any) -> bytes:
     """The object file of a module's text, optimised."""
-    code = _parsed(text, machine)
+    return bytes(machine.emit_object(_optimised(_parsed(text, machine), machine)))
+
+
+def _optimised(code: Any, machine: Any) -> Any:
+    """The module, optimised in place."""
     config = _numba_config()
     tuning = llvm.create_pipeline_tuning_options(speed_level=_level())
     tuning.loop_vectorization = bool(config.LOOP_VECTORIZE)
     tuning.slp_vectorization = bool(config.SLP_VECTORIZE)
     builder = llvm.create_pass_builder(machine, tuning)
     builder.getModulePassManager().run(code, builder)
-    return bytes(machine.emit_object(code))
+    return code
 
 
 def _parsed(text: str, machine: Any) -> Any:

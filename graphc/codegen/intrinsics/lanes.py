@@ -164,10 +164,21 @@ class Lanes:
 
 
 Emitter = Callable[..., Any]
+VECTOR_MATH: set[Any] = set()
 
 
 def float_intrinsic(emit: Emitter) -> Any:
-    """Make a Numba intrinsic of `emit(lanes, *floats) -> float`; all operands have the one type, float32 or float64."""
+    """Make a Numba intrinsic of `emit(lanes, *floats) -> float`; all operands have the one type, float32 or float64.
+
+    A kernel that calls very many of them calls routines (graphc.codegen.intrinsics.far).
+    """
+    made = machine_intrinsic(emit)
+    VECTOR_MATH.add(made)
+    return made
+
+
+def machine_intrinsic(emit: Emitter) -> Any:
+    """The same for what takes the machine an instruction or two."""
     arity = emit.__code__.co_argcount - 1
 
     def typed(*operands: Any) -> Any:
@@ -176,6 +187,10 @@ def float_intrinsic(emit: Emitter) -> Any:
             return None
 
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Sequence[ir.Value]) -> ir.Value:
+            if getattr(builder.module, "far", False) and made in VECTOR_MATH:
+                from graphc.codegen.intrinsics.far import call_far
+
+                return call_far(builder, emit, x == types.float64, args)
             return emit(Lanes(builder, x == types.float64), *args)
 
         return x(*operands), codegen
@@ -183,4 +198,5 @@ def float_intrinsic(emit: Emitter) -> Any:
     template: Any = (lambda typingctx, x: typed(x)) if arity == 1 else (lambda typingctx, x, y: typed(x, y))
     template.__name__ = emit.__name__
     template.__doc__ = emit.__doc__
-    return intrinsic(template)
+    made = intrinsic(template)
+    return made

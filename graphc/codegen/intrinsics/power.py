@@ -13,7 +13,7 @@ from llvmlite import ir
 
 from graphc.codegen.intrinsics.exponential import EXP_RANGE, exp_of
 from graphc.codegen.intrinsics.exponents import power_of_two, split_any
-from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic
+from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic, machine_intrinsic
 from graphc.codegen.intrinsics.logarithmic import one_plus_half
 from graphc.codegen.intrinsics.pairs import LN2, Pair, constant, product, quotient
 
@@ -28,13 +28,13 @@ POW_TAIL = (
 TWELFTH = (0.08333333333333333, 4.625929269271485e-18)
 
 
-@float_intrinsic
+@machine_intrinsic
 def sqrt(lanes: Lanes, x: ir.Value) -> ir.Value:
     """The machine's square root, rounded once; 0.5 and 0.5."""
     return lanes.sqrt(x)
 
 
-@float_intrinsic
+@machine_intrinsic
 def rsqrt(lanes: Lanes, x: ir.Value) -> ir.Value:
     """1/sqrt(x), rounded twice; 1.5 and 1.5."""
     return lanes.div(lanes.const(1.0), lanes.sqrt(x))

@@ -14,40 +14,71 @@ from typing import Any
 from llvmlite import ir
 
 PREFIX = "graphc_"  # no function of ours may meet a name of the C library
+_OWN = ("noinline", "nounwind", "optsize")  # loops as they are written, neither unrolled nor vectorised any further
 Body = Callable[..., Any]  # (builder, *arguments) -> the result, or None
+
+
+class LaneBuilder(ir.IRBuilder):  # type: ignore[misc]
+    """Puts `contract` on sums, differences and products, and on nothing else.
+
+    (Numba's own setting would have comparisons carry it too, from where LLVM hands it on to choices, and takes
+    max(0, |x|) for max(0, x).)
+    """
+
+    def fadd(self, a: Any, b: Any, name: str = "", flags: Sequence[str] = ("contract",)) -> Any:
+        return super().fadd(a, b, name, flags)
+
+    def fsub(self, a: Any, b: Any, name: str = "", flags: Sequence[str] = ("contract",)) -> Any:
+        return super().fsub(a, b, name, flags)
+
+    def fmul(self, a: Any, b: Any, name: str = "", flags: Sequence[str] = ("contract",)) -> Any:
+        return super().fmul(a, b, name, flags)
 
 
 @dataclass(frozen=True)
 class Routine:
-    """A function: its name, its LLVM type, and what builds its body."""
+    """A function: its name, its LLVM type, what builds its body, and what defines variants of it, if it has any."""
 
     name: str
     kind: ir.FunctionType
     body: Body
-
-    def declare(self, module: ir.Module) -> ir.Function:
-        return ir.Function(module, self.kind, PREFIX + self.name)
+    variants: Callable[[ir.Module, ir.Function], None] | None = None
 
     def define(self, module: ir.Module) -> ir.Function:
-        """The function with its body: loops as they are written, neither unrolled nor vectorised any further."""
-        function = self.declare(module)
-        for attribute in ("noinline", "nounwind", "optsize"):
+        """The function with its body."""
+        function = ir.Function(module, self.kind, PREFIX + self.name)
+        for attribute in _OWN if self.variants is None else ("nounwind",):
             function.attributes.add(attribute)
-        builder = ir.IRBuilder(function.append_basic_block("entry"))
+        builder = LaneBuilder(function.append_basic_block("entry"))
         result = self.body(builder, *function.args)
         if result is None:
             builder.ret_void()
         else:
             builder.ret(result)
+        if self.variants is not None:
+            self.variants(module, function)
         return function
 
 
 class KernelModule(ir.Module):  # type: ignore[misc]
-    """The module of a kernel; `routines` are those that it calls."""
+    """The module of a kernel: the routines that it calls, and declarations to be kept until LLVM has looked at them.
+
+    `far`: vector math is called rather than built in.
+    """
 
     def __init__(self) -> None:
         super().__init__("kernel")
         self.routines: dict[str, Routine] = {}
+        self.kept: list[ir.Function] = []
+        self.far = False
+
+    def finish(self) -> None:
+        """Note what is to be kept where LLVM looks for it."""
+        if self.kept:
+            pointers = ir.ArrayType(ir.PointerType(), len(self.kept))
+            used = ir.GlobalVariable(self, pointers, "llvm.compiler.used")
+            used.linkage, used.section = "appending", "llvm.metadata"
+            used.initializer = ir.Constant(pointers, self.kept)
 
 
 def call_routine(builder: ir.IRBuilder, name: str, result: ir.Type, arguments: Sequence[Any], body: Body) -> Any:
@@ -58,7 +89,7 @@ def call_routine(builder: ir.IRBuilder, name: str, result: ir.Type, arguments: S
         routine = Routine(name, ir.FunctionType(result, [a.type for a in arguments]), body)
         if isinstance(module, KernelModule):
             module.routines[name] = routine
-            function = routine.declare(module)
+            function = ir.Function(module, routine.kind, PREFIX + name)
         else:
             function = routine.define(module)
             function.linkage = "linkonce_odr"  # Numba links a callee's module into its caller's: one copy survives
