@@ -9,11 +9,14 @@ from __future__ import annotations
 import linecache
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from graphc.graph import Node
 
 _PACKAGE = str(Path(__file__).parent)
 
@@ -86,6 +89,18 @@ def inside(layer: str) -> AbstractContextManager[None]:
     """What is declared in here belongs to the layer of this name, in the layer that is being declared."""
     now = _standing.purpose
     return _with("purpose", Purpose(now.part, f"{now.layer}/{layer}" if now.layer else layer, now.of))
+
+
+def with_own_lines(nodes: Iterable[Node]) -> set[Node]:
+    """The nodes, of these in order, that depend on an input or a parameter.
+
+    The others are shared by all programs, so that their line may be that of another program.
+    """
+    own: set[Node] = set()
+    for node in nodes:
+        if node.op.name in ("input", "parameter") or any(o in own for o in node.operands):
+            own.add(node)
+    return own
 
 
 def users_line() -> Line:

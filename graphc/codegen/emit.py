@@ -45,7 +45,7 @@ def emit(
         text.steps = (step,)
         _EMITTERS[step.group.kind](text, step)
         together = [*together, step.group] if text.joined else [step.group]
-    recorded = record_program(text, outputs, parameters)
+    recorded = record_program(text, outputs)
     text.finish()
     counts = {
         "input": len(inputs),

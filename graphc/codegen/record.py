@@ -1,4 +1,4 @@
-"""What was decided, as plain data for explain and drawing: the work of every phase, the buffers, the graph.
+"""What was decided, as plain data for explain and drawing: the work of every phase, the buffers, the graph, its lines.
 
 In: the program under construction.  Out: JSON values, which become part of Program.records.
 """
@@ -11,6 +11,7 @@ from typing import Any
 
 from graphc.codegen.text import PhaseText, Text
 from graphc.graph import Graph, Node
+from graphc.line import with_own_lines
 from graphc.literal import Identity, Literal
 from graphc.op import Family
 from graphc.schedule.storage import Place, Step
@@ -19,21 +20,18 @@ from graphc.types import shape_text
 _PLACE = re.compile(r"@(input|output|parameter|constant|buffer)(\d+)@")
 
 
-def record_program(text: Text, outputs: Sequence[Node], parameters: Sequence[Node]) -> dict[str, Any]:
-    """The records "schedule" and "graph" of a program whose phases are printed, but not finished."""
+def record_program(text: Text, outputs: Sequence[Node]) -> dict[str, Any]:
+    """The records "schedule", "graph" and "lines" of a program whose phases are printed, but not finished."""
     schedule = {
         "phases": [[_segment(text, s) for s in (phase, *phase.segments)] for phase in text.phases],
         "buffers": [f"{dtype}{shape_text(shape)}" for dtype, shape in text.schedule.buffers],
     }
-    gives: dict[Node, list[str]] = {}
-    for k, node in enumerate(outputs):
-        gives.setdefault(node, []).append(f"output {k}")
-    for step in text.schedule.steps:
-        for node, place in step.stores:
-            if place.kind == "parameter":
-                gives.setdefault(node, []).append(str(parameters[place.number].name))
+    updates = [store for step in text.schedule.steps for store in step.stores if store[1].kind == "parameter"]
+    gives: dict[Node, list[Place]] = {}
+    for node, place in (*((n, Place("output", k)) for k, n in enumerate(outputs)), *updates):
+        gives.setdefault(node, []).append(place)
     graph = Graph(tuple(gives))
-    return {"schedule": schedule, "graph": record_graph(graph, gives, _phases(text, graph))}
+    return {"schedule": schedule, **record_graph(graph, gives, _phases(text, graph))}
 
 
 def _segment(text: Text, segment: PhaseText) -> dict[str, Any]:
@@ -81,21 +79,28 @@ def _phases(text: Text, graph: Graph) -> dict[Node, list[int]]:
 
 
 def record_graph(
-    graph: Graph, gives: Mapping[Node, Sequence[str]], phases: Mapping[Node, Sequence[int]]
-) -> list[dict[str, Any]]:
-    """A row for each node, operands first; `gives` tells which results a node is."""
+    graph: Graph, gives: Mapping[Node, Sequence[Place]], phases: Mapping[Node, Sequence[int]]
+) -> dict[str, Any]:
+    """The records "graph", a row for each node, operands first, and "lines", each with file, number, part and layer.
+
+    `gives` tells which results a node is.  A node whose line may be that of another program has none.
+    """
     number = {n: k for k, n in enumerate(graph.nodes)}
-    return [
+    own = with_own_lines(graph.nodes)
+    lines = {line: k for k, line in enumerate(dict.fromkeys(n.line.plain for n in graph.nodes if n in own))}
+    rows = [
         {
             "op": n.op.name.lstrip("_"),
             "says": n.name or _attributes(n),
             "type": ", ".join(map(str, n.types)),
             "operands": [number[o] for o in n.operands],
-            "gives": list(gives.get(n, ())),
+            "gives": [_plain(place) for place in gives.get(n, ())],
             "phases": list(phases.get(n, ())),
+            "line": lines[n.line.plain] if n in own else None,
         }
         for n in graph.nodes
     ]
+    return {"graph": rows, "lines": [list(line) for line in lines]}
 
 
 def _attributes(node: Node) -> str:
