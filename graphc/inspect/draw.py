@@ -162,7 +162,8 @@ def _drawn_edges(scene: Scene, placed: Layout) -> Iterator[str]:
         kind = scene.boxes[source].kind
         colour = _COLOURS[kind][1] if kind in PARTS else _EDGE
         x, y = route[-1]
-        yield f'<path d="{_curve(route)}" style="fill:none;stroke:{colour};stroke-width:1.1;stroke-opacity:.6"/>'
+        line = f"fill:none;stroke:{colour};stroke-width:1.1;stroke-opacity:.6;stroke-dasharray:none"
+        yield f'<path d="{_curve(route)}" style="{line}"/>'
         yield f'<path d="M{x - 3:.1f} {y - 6:.1f} h6 L{x:.1f} {y:.1f} z" style="fill:{colour};stroke:none"/>'
 
 
@@ -213,8 +214,8 @@ def _rectangle(
 
 
 def _text(place: Point, text: str, style: str, middle: bool = False) -> str:
-    anchor = "middle" if middle else "start"
-    return f'<text x="{place[0]:.1f}" y="{place[1]:.1f}" style="{style};text-anchor:{anchor}">{escape(text)}</text>'
+    style = f"{style};stroke:none;text-anchor:{'middle' if middle else 'start'}"
+    return f'<text x="{place[0]:.1f}" y="{place[1]:.1f}" style="{style}">{escape(text)}</text>'
 
 
 def _legend(scene: Scene) -> list[tuple[str | int, str]]:
