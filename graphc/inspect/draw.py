@@ -88,7 +88,7 @@ def svg(what: Any) -> str | None:
 def page(function: Any) -> str:
     """A compiled function for a notebook, as HTML: what it takes and gives, its drawing, and texts to be opened."""
     drawing = svg(function) if "graph" in function.program.records else None
-    texts = {"what was done": explain(function.program), "the text that runs": function.source}
+    texts = {"what was done": explain(function), "the text that runs": function.source}
     folded = (html.folded(title, text) for title, text in texts.items())
     return html.block(html.heading(repr(function)), html.picture(drawing) if drawing else "", *folded)
 
