@@ -112,7 +112,7 @@ def test_places_go_by_the_users_names(training: Any) -> None:
     assert lines[2].startswith("reads x, dense/kernel, dense/bias; writes b")
     assert sum("segments" in line for line in lines) == 1
     update = next(k for k, line in enumerate(lines) if "in 4 segments" in line)
-    assert [re.findall(r"; writes .*, (dense\S*) in place$", line) for line in lines[update + 1 : update + 5]] == [
+    assert [re.findall(r"; updates .*, (dense\S*) in place$", line) for line in lines[update + 1 : update + 5]] == [
         ["dense/kernel"],
         ["dense/bias"],
         ["dense_1/kernel"],
@@ -123,14 +123,14 @@ def test_places_go_by_the_users_names(training: Any) -> None:
 def test_updates_in_place_and_at_the_end_are_told_apart() -> None:
     golden = PROGRAMS["in_place_updates"]()
     lines = phases(golden.compile().explain())
-    written = re.compile(r"writes (?:.*, )?(\w+) (in place|at the end)$")
+    written = re.compile(r"updates (?:.*, )?(\w+) (in place|at the end)$")
     how = {found[1]: found[2] for found in map(written.search, lines) if found}
     assert set(how) == {"p", "q", "r"}
     assert how["r"] == "at the end"  # it is read at other elements than it is written
-    assert any(re.fullmatch(r"reads b\d+; writes r at the end", line) for line in lines)
+    assert any(re.fullmatch(r"reads b\d+; updates r at the end", line) for line in lines)
     safe = gc.parameter("safe", np.zeros(3))
     alone = gc.compile([], (), updates={safe: safe + 1.0})
-    assert section(alone.explain(), "update")[2] == "reads safe; writes safe in place"
+    assert section(alone.explain(), "update")[2] == "reads safe; updates safe in place"
 
 
 def test_buffers_are_told_with_size_and_life(training: Any) -> None:
@@ -283,6 +283,17 @@ def test_sections_come_in_order_with_the_buffers_last(training: Any) -> None:
     both = gc.compile([x], {"y": y, "dx": gc.grad(y, x)}).explain()
     assert section(both, "forward and adjoint")[2] == "reads x; writes dx; scratch b0"
     assert section(both, "forward")[2] == "writes y; scratch b0"  # chunks are combined
+
+
+def test_phases_that_only_copy_stand_where_their_results_do() -> None:
+    x, w, v = gc.input("x", ("n",)), gc.parameter("w", np.ones(3)), gc.parameter("v", np.zeros(3))
+    told = sections(gc.compile([x], {"y": x, "old": w}, updates={w: v, v: w}).explain())
+    assert list(told) == ["passes", "forward", "update", "buffers"]
+    assert [line for line in told["forward"] if "writes" in line] == ["reads x; writes y", "reads w; writes old"]
+    assert [line.split("; ")[1] for line in told["update"] if line.startswith("reads")] == [
+        *("writes b0", "writes b1"),
+        *("updates w at the end", "updates v at the end"),
+    ]
 
 
 PROGRAM = """

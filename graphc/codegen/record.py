@@ -27,9 +27,11 @@ def record_program(text: Text, outputs: Sequence[Node]) -> dict[str, Any]:
         "buffers": [f"{dtype}{shape_text(shape)}" for dtype, shape in text.schedule.buffers],
     }
     updates = [store for step in text.schedule.steps for store in step.stores if store[1].kind == "parameter"]
-    gives: dict[Node, list[Place]] = {}
-    for node, place in (*((n, Place("output", k)) for k, n in enumerate(outputs)), *updates):
-        gives.setdefault(node, []).append(place)
+    gives: dict[Node, list[tuple[str, int]]] = {}
+    for k, node in enumerate(outputs):
+        gives.setdefault(node, []).append(("output", k))
+    for node, place in updates:
+        gives.setdefault(node, []).append(("parameter", place.number))
     graph = Graph(tuple(gives))
     return {"schedule": schedule, **record_graph(graph, gives, _phases(text, graph))}
 
@@ -79,11 +81,12 @@ def _phases(text: Text, graph: Graph) -> dict[Node, list[int]]:
 
 
 def record_graph(
-    graph: Graph, gives: Mapping[Node, Sequence[Place]], phases: Mapping[Node, Sequence[int]]
+    graph: Graph, gives: Mapping[Node, Sequence[tuple[str, int]]], phases: Mapping[Node, Sequence[int]]
 ) -> dict[str, Any]:
     """The records "graph", a row for each node, operands first, and "lines", each with file, number, part and layer.
 
-    `gives` tells which results a node is.  A node whose line may be that of another program has none.
+    `gives` tells which outputs, and new values of which parameters, a node is.  A node whose line may be that of
+    another program has none.
     """
     number = {n: k for k, n in enumerate(graph.nodes)}
     own = with_own_lines(graph.nodes)
@@ -94,7 +97,7 @@ def record_graph(
             "says": n.name or _attributes(n),
             "type": ", ".join(map(str, n.types)),
             "operands": [number[o] for o in n.operands],
-            "gives": [_plain(place) for place in gives.get(n, ())],
+            "gives": [list(result) for result in gives.get(n, ())],
             "phases": list(phases.get(n, ())),
             "line": lines[n.line.plain] if n in own else None,
         }

@@ -27,7 +27,6 @@ from graphc.inspect.layout import Layout, Point, layout
 from graphc.inspect.names import outputs_of
 from graphc.inspect.parts import LEAVES, PARTS
 from graphc.inspect.scene import Box, Scene, make_scene
-from graphc.schedule.storage import Place
 
 _CHARACTER, _LINE, _MARGIN = 6.7, 14.0, 24.0  # of the text at 11 pixels
 _COLOURS = {  # fill and outline; those of the parts can be told apart by all eyes (Okabe and Ito, 2008)
@@ -96,9 +95,9 @@ def page(function: Any) -> str:
 def _scene(what: Any) -> Scene:
     graph = Graph((what,)) if isinstance(what, Node) else what
     if isinstance(graph, Graph):
-        gives: dict[Node, list[Place]] = {}
+        gives: dict[Node, list[tuple[str, int]]] = {}
         for k, node in enumerate(graph.outputs):
-            gives.setdefault(node, []).append(Place("output", k))
+            gives.setdefault(node, []).append(("output", k))
         names = outputs_of(graph)
         return make_scene(record_graph(graph, gives, {}), [], lambda _, number: names[number])
     program = getattr(what, "program", what)

@@ -14,7 +14,7 @@ from graphc.codegen.program import Program
 from graphc.dims import Dim
 from graphc.errors import DeclarationError
 from graphc.inspect.names import outputs_of, printable
-from graphc.inspect.parts import LEAVES, PARTS, parts, where_declared
+from graphc.inspect.parts import LEAVES, PARTS, Row, Where, parts, where_declared
 from graphc.line import Line
 
 Work = Mapping[str, Any]  # what a segment of a phase does
@@ -61,8 +61,9 @@ class _Told:
         schedule = records.get("schedule", {"phases": [[] for _ in program.phases], "buffers": []})
         self.work: Sequence[Sequence[Work]] = schedule["phases"]
         self.kinds: Sequence[str] = schedule["buffers"]
-        self.rows, self.lines = records.get("graph", ()), records.get("lines", ())
-        self.part = parts(self.rows, self.lines)
+        self.rows, lines = records.get("graph", ()), records.get("lines", ())
+        self.part = parts(self.rows, lines)
+        self.lines = _lines_of(self.rows, lines, len(self.work))
         self.program = program
         self.names = {
             "input": [slot.name for slot in program.inputs],
@@ -78,29 +79,24 @@ class _Told:
         return {" and ".join(key) or "phases": lines for key, lines in found.items()}
 
     def _parts(self) -> list[tuple[str, ...]]:
-        """The parts that each phase computes; one that only folds or moves belongs where its results or sources do."""
+        """The parts that each phase computes; one that only folds or copies belongs where its results or sources do."""
         found: list[set[str]] = [set() for _ in self.work]
+        results: dict[tuple[str, int], str] = {}
         for row, part in zip(self.rows, self.part, strict=True):
             if part and len(row["phases"]) == 1:
                 found[row["phases"][0]].add(part)
-        for p, work in enumerate(self.work):
-            if not found[p] and self.rows:
-                sources = (found[q] for q in reversed(range(p)) if self._feeds(q, p))
-                found[p] = self._results(work) or next(sources, set())
+            for kind, number in row["gives"]:
+                results[kind, number] = "update" if kind == "parameter" else part or "forward"
+        for computed, work in zip(found, self.work, strict=True):
+            places = (tuple(place) for segment in work for place in segment["writes"])
+            computed |= set() if computed else {results[place] for place in places if place in results}
+        for order in (1, -1):  # else it is of the phase before that has touched its buffers, or of the one after
+            touched: dict[int, set[str]] = {}
+            for computed, work in list(zip(found, self.work, strict=True))[::order]:
+                buffers = _buffers(work)
+                computed |= set() if computed else set().union(*(touched.get(b, ()) for b in buffers))
+                touched.update(dict.fromkeys(buffers, computed))
         return [tuple(part for part in PARTS if part in computed) for computed in found]
-
-    def _results(self, work: Sequence[Work]) -> set[str]:
-        """The parts of the outputs that are written here, and update for a parameter."""
-        written = [place for segment in work for place in segment["writes"]]
-        outputs = {self.part[k] for k, row in enumerate(self.rows) for place in row["gives"] if place in written}
-        return {"update"} if any(kind == "parameter" for kind, _ in written) else outputs - {""}
-
-    def _feeds(self, source: int, target: int) -> bool:
-        return not self._buffers(source).isdisjoint(self._buffers(target))
-
-    def _buffers(self, k: int) -> set[int]:
-        """The buffers that a phase touches."""
-        return {n for segment in self.work[k] for role in _ROLES for kind, n in segment[role] if kind == "buffer"}
 
     def _phase(self, k: int) -> Iterator[str]:
         phase, work = self.program.phases[k], self.work[k]
@@ -109,36 +105,39 @@ class _Told:
         yield f"{k:{width}} {phase.title}"
         copies = f" in {len(work)} segments" if len(work) > 1 else ""
         yield f"{margin}{_counted(phase.chunks, 'chunk')}{copies}; {phase.flops} flops, {phase.nbytes} bytes"
-        for segment in work:
-            roles = (f"{role} {self._places(segment, role)}" for role in _ROLES if segment[role])
-            yield f"{margin}{'; '.join(roles)}"
+        yield from (f"{margin}{self._segment(segment)}" for segment in work)
         yield from (f"{margin}{line}" for line in self._lines(k))
 
-    def _places(self, segment: Work, role: str) -> str:
-        names = ", ".join(self._name(*place) for place in segment[role])
-        updates = role == "writes" and any(kind == "parameter" for kind, _ in segment[role])
-        return f"{names} {'at the end' if segment['kind'] == 'commit' else 'in place'}" if updates else names
+    def _segment(self, segment: Work) -> str:
+        updates = [place for place in segment["writes"] if place[0] == "parameter"]
+        roles = {
+            "reads": segment["reads"],
+            "writes": [place for place in segment["writes"] if place not in updates],
+            "updates": updates,
+            "scratch": segment["scratch"],
+        }
+        how = " at the end" if segment["kind"] == "commit" else " in place"
+        return "; ".join(
+            f"{role} {', '.join(self._name(*place) for place in places)}{how if role == 'updates' else ''}"
+            for role, places in roles.items()
+            if places
+        )
 
     def _name(self, kind: str, number: int) -> str:
         return printable(self.names[kind][number]) if kind in self.names else f"{_LETTERS[kind]}{number}"
 
     def _lines(self, k: int) -> Iterator[str]:
         """The user's lines that a phase comes from, each with the layers that are declared there."""
-        layers: dict[Line, dict[str, None]] = {}
-        for row in self.rows:
-            where = where_declared(row, self.lines)
-            if k in row["phases"] and row["op"] not in LEAVES and where is not None:
-                file, number, _, layer = where
-                layers.setdefault(Line(file, number), {}).update({layer: None} if layer else {})
-        for line, names in list(layers.items())[:_MOST]:
-            yield printable(f"from {', '.join(names)}{' at ' if names else ''}{line}")
-        if len(layers) > _MOST:
-            yield f"from {_counted(len(layers) - _MOST, 'other line')}"
+        lines = self.lines[k]
+        for line, layers in list(lines.items())[:_MOST]:
+            yield printable(f"from {', '.join(layers)}{' at ' if layers else ''}{line}")
+        if len(lines) > _MOST:
+            yield f"from {_counted(len(lines) - _MOST, 'other line')}"
 
     def buffers(self) -> Iterator[str]:
         """Every buffer that is used; those that are never needed at the same time may share storage."""
         over = self._written_over()
-        for number in sorted(set[int]().union(*map(self._buffers, range(len(self.work))))):
+        for number in sorted(set[int]().union(*map(_buffers, self.work))):
             buffer, kind = self.program.buffers[number], self.kinds[number]
             reuse = f"; written over in phase {', '.join(map(str, over[number]))}" if number in over else ""
             yield f"b{number} {kind}: {buffer.nbytes} bytes, phases {buffer.first} to {buffer.last}{reuse}"
@@ -152,6 +151,23 @@ class _Told:
                     if kind == "buffer" and [kind, number] in segment["reads"]:
                         found.setdefault(number, []).append(k)
         return found
+
+
+def _buffers(work: Sequence[Work]) -> set[int]:
+    """The buffers that a phase touches."""
+    return {number for segment in work for role in _ROLES for kind, number in segment[role] if kind == "buffer"}
+
+
+def _lines_of(rows: Sequence[Row], lines: Sequence[Where | None], count: int) -> list[dict[Line, dict[str, None]]]:
+    """For each phase the lines of the rows that it computes, each with its layers, in order."""
+    found: list[dict[Line, dict[str, None]]] = [{} for _ in range(count)]
+    for row in rows:
+        where = where_declared(row, lines)
+        if where is not None and row["op"] not in LEAVES:
+            file, number, _, layer = where
+            for k in row["phases"]:
+                found[k].setdefault(Line(file, number), {}).update({layer: None} if layer else {})
+    return found
 
 
 def _counted(n: Dim, what: str) -> str:
