@@ -7,6 +7,7 @@ import linecache
 import re
 import time
 import xml.etree.ElementTree as ET
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -487,6 +488,64 @@ def test_a_graph_a_node_and_a_program_can_be_drawn(tmp_path: Path) -> None:
         assert any("multiply(·, 2.5)" in box or "multiply(2.5, ·)" in box for box in drawn)
         assert len(drawn) == 4
     assert (tmp_path / "0.svg").read_text() == (tmp_path / "1.svg").read_text()
+
+
+def styled(path: Path) -> list[tuple[str, dict[str, str], list[str], str]]:
+    """Kind, style of the frame, texts and tip of each box of an SVG file."""
+    found = []
+    for g in ET.parse(path).getroot().iter(f"{SVG}g"):
+        if kind := g.get("data-kind"):
+            frame = g.find(f"{SVG}rect")
+            assert frame is not None
+            style = dict(part.split(":", 1) for part in str(frame.get("style")).split(";"))
+            texts = [t.text or "" for t in g.iter(f"{SVG}text")]
+            found.append((kind, style, texts, g.findtext(f"{SVG}title", "")))
+    return found
+
+
+def test_parts_have_a_colour_each_and_a_legend(training: Any, tmp_path: Path) -> None:
+    function, _ = training
+    function.draw(tmp_path / "graph.svg")
+    drawn = styled(tmp_path / "graph.svg")
+    records = function.program.records
+    counts = Counter(kind for kind, *_ in drawn)
+    wanted = Counter(part for part in parts(records["graph"], records["lines"]) if part)
+    assert {part: counts[part] for part in wanted} == wanted
+    assert set(wanted) == {"forward", "adjoint", "update"}
+    colours = {kind: {(s["fill"], s["stroke"]) for k, s, *_ in drawn if k == kind} for kind in counts}
+    assert all(len(found) == 1 for found in colours.values())
+    assert len(set.union(*colours.values())) == len(colours)
+    root = ET.parse(tmp_path / "graph.svg").getroot()
+    legend = [t.text for t in root.findall(f"{SVG}text")]
+    assert legend[:3] == ["forward", "adjoint", "update"]
+    assert [text for text in legend if text and not text.isdigit()][-1] == function.program.phases[-1].title
+
+
+def test_a_node_that_is_computed_again_has_dashes_and_no_number(tmp_path: Path) -> None:
+    f = declared_in("program.py", PROGRAM)["step"]
+    f.draw(tmp_path / "graph.svg")
+    drawn = [box for box in styled(tmp_path / "graph.svg") if box[0] not in ("input", "parameter")]
+    again = [texts for _, style, texts, _ in drawn if style["stroke-dasharray"] != "none"]
+    rows = [row for row in f.program.records["graph"] if row["op"] not in ("input", "parameter", "constant")]
+    assert {texts[0] for texts in again} == {"iota", "reshape"}  # the number of rows, in two phases
+    assert len(again) == sum(len(row["phases"]) > 1 for row in rows) == 2
+    assert all(texts[-1].isdigit() is (texts not in again) for _, _, texts, _ in drawn)
+    gc.inspect.draw(gc.exp(gc.input("x", ())), tmp_path / "node.svg")  # what was not compiled has no phases
+    assert all(style["stroke-dasharray"] == "none" for _, style, *_ in styled(tmp_path / "node.svg"))
+
+
+def test_a_drawing_names_outputs_layers_and_the_users_lines(tmp_path: Path) -> None:
+    text = "x = gc.input('x', ('n', 3))\ny = gc.nn.Sequential([gc.nn.Dense(2), gc.nn.Dense(1)])(x)\n"
+    scope = declared_in("layers.py", text)
+    f = gc.compile([scope["x"]], {"mean": gc.mean(scope["y"]), "all": [scope["y"]]})
+    f.draw(tmp_path / "graph.svg")
+    drawn = styled(tmp_path / "graph.svg")
+    texts = {line for _, _, lines, _ in drawn for line in lines}
+    assert texts >= {"→ mean", "→ all[0]", "in dense", "in dense_1", "dense_1/kernel"}
+    tips = {tip for _, _, lines, tip in drawn if "in dense_1" in lines}
+    assert tips == {"layers.py:2: y = gc.nn.Sequential([gc.nn.Dense(2), gc.nn.Dense(1)])(x)"}
+    f.draw(tmp_path / "graph.dot")
+    assert "in dense_1" in (tmp_path / "graph.dot").read_text()
 
 
 def test_names_cannot_break_out_of_a_drawing(tmp_path: Path) -> None:
