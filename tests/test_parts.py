@@ -28,6 +28,16 @@ def test_the_parts_of_a_step_by_an_optimiser() -> None:
             assert not {"sqrt", "pow"} & found["forward"]
 
 
+def test_an_update_of_an_optimiser_that_is_an_output_too() -> None:
+    w = gc.parameter("w", np.ones(3))
+    loss = gc.sum(gc.sinh(w))
+    updates = gc.optim.Adam(0.1).updates(loss, [w])
+    found = parts_of(gc.compile([], {"loss": loss, "new": updates[w]}, updates=updates))
+    assert {"sqrt", "pow", "subtract"} <= found["update"]
+    assert found["adjoint"] == {"cosh"}
+    assert found["forward"] == {"sinh", "sum"}
+
+
 def test_an_update_that_is_written_by_hand() -> None:
     x, w = gc.input("x", ("n",)), gc.parameter("w", 1.0)
     loss = gc.sum(gc.sinh(x * w))
@@ -153,6 +163,22 @@ def test_phases_tell_the_users_lines() -> None:
     assert f"from {error}" in lines["forward and adjoint"]  # the adjoint is that of the error, wherever `grad` stands
     assert lines["update"] == {f"from {update}"}
     assert {f"from {line}" for line in (error, loss, update)} == set().union(*lines.values())
+
+
+def test_an_adjoint_tells_the_lines_that_it_is_the_adjoint_of() -> None:
+    text = """
+x, w = gc.input("x", ("n", 3)), gc.parameter("w", np.ones((3, 2)))
+h = x @ w
+y = gc.sum(gc.tanh(h))
+f = gc.compile([x], gc.grad(y, w))
+g = gc.compile([x], gc.grad(gc.sum(gc.grad(y, w)), w))
+"""
+    scope = declared_in("adjoint.py", text)
+    told = phases(scope["f"].explain())
+    product = next(k for k, line in enumerate(told) if "product ik,ij->kj" in line)
+    assert next(line for line in told[product:] if line.startswith("from")) == "from adjoint.py:3: h = x @ w"
+    records = scope["g"].program.records  # a derivative of a derivative is told by what was declared at first
+    assert {line[1] for line in records["lines"] if line[2] == "adjoint"} == {3, 4}
 
 
 def test_a_program_from_the_cache_tells_the_lines_of_now() -> None:
