@@ -12,6 +12,7 @@ import contextlib
 import doctest
 import inspect
 import io
+import linecache
 import re
 import tempfile
 import textwrap
@@ -184,12 +185,19 @@ def name_parts(text: str) -> dict[str, str]:
 
 
 def _run(text: str) -> dict[str, Any]:
-    """The names that the examples of a page define, but for those that call what is compiled."""
+    """The names that the examples of a page define, but for those that call what is compiled.
+
+    To whoever asks for the line of a node they are a file.
+    """
     scope: dict[str, Any] = {}
+    lines: list[str] = []
+    linecache.cache["example.py"] = (0, None, lines, "example.py")
     with contextlib.redirect_stdout(io.StringIO()):
         for example in doctest.DocTestParser().get_examples(text):
             if re.match(r"import|from|\w+(, \w+)* = ", example.source):
-                exec(example.source, scope)
+                source = "\n" * len(lines) + example.source
+                lines += example.source.splitlines(keepends=True)
+                exec(compile(source, "example.py", "exec"), scope)
     return scope
 
 

@@ -19,6 +19,7 @@ from typing import Any
 from graphc.declare import BUILDER, FUNCTIONS, astype, constant
 from graphc.errors import GradientError
 from graphc.graph import Graph, Node, describe, item
+from graphc.line import adjoint_of
 from graphc.op import Family
 from graphc.rewrite import filled
 from graphc.stabilise import stabilise
@@ -58,10 +59,12 @@ def vjp(y: Node, wrt: Any, cotangent: Any) -> Any:
     """
     _check_output(y)
     targets, tree = _targets(wrt)
-    seed = FUNCTIONS["broadcast_to"](astype(cotangent, y.dtype), y.shape)
-    graph, _ = stabilise(Graph((y,)), keep=targets)
-    found = _walk(graph.outputs[0], targets, seed)
-    return unflatten(tree, [found[n] if n in found else FUNCTIONS["zeros"](n.shape, dtype=n.dtype) for n in targets])
+    with adjoint_of(y.line):
+        seed = FUNCTIONS["broadcast_to"](astype(cotangent, y.dtype), y.shape)
+        graph, _ = stabilise(Graph((y,)), keep=targets)
+        found = _walk(graph.outputs[0], targets, seed)
+        grads = [found[n] if n in found else FUNCTIONS["zeros"](n.shape, dtype=n.dtype) for n in targets]
+    return unflatten(tree, grads)
 
 
 def value_and_grad(y: Node, wrt: Any) -> tuple[Node, Any]:
@@ -109,12 +112,13 @@ def _walk(y: Node, targets: Sequence[Node], seed: Node) -> dict[Node, Node]:
     for node in reversed(order):
         if node not in active or not (parts := cotangents.pop(node, None)):
             continue
-        if len(node.types) == 1:
-            totals[node] = _sum(parts)
-        if any(o in active for o in node.operands):
-            for operand, part in zip(node.operands, _pull_back(node, parts), strict=True):
-                if part is not None and operand in active:
-                    cotangents.setdefault(operand, []).append(part)
+        with adjoint_of(node.line):
+            if len(node.types) == 1:
+                totals[node] = _sum(parts)
+            if any(o in active for o in node.operands):
+                for operand, part in zip(node.operands, _pull_back(node, parts), strict=True):
+                    if part is not None and operand in active:
+                        cotangents.setdefault(operand, []).append(part)
     return totals
 
 

@@ -1,6 +1,7 @@
-"""Lines of the user's program, by which errors and nodes say where something was written.
+"""Lines of the user's program, by which errors and nodes say where something was written, and what it is for.
 
-In: the stack of a running declaration.  Out: the innermost line outside graphc.
+In: the stack of a running declaration.  Out: the innermost line outside graphc, with the part of the program and the
+layer that are being declared.
 """
 
 from __future__ import annotations
@@ -8,46 +9,105 @@ from __future__ import annotations
 import linecache
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from graphc.graph import Node
 
 _PACKAGE = str(Path(__file__).parent)
 
 
 @dataclass(frozen=True)
+class Purpose:
+    """What is declared: forward, adjoint or update, in which layer; an adjoint also of which line."""
+
+    part: str = "forward"
+    layer: str = ""
+    of: Line | None = None
+
+
+_FORWARD = Purpose()
+
+
+@dataclass(frozen=True)
 class Line:
-    """A line of the user's program."""
+    """A line of the user's program, and what was declared there."""
 
     file: str
     number: int
+    purpose: Purpose = _FORWARD
 
     def __str__(self) -> str:
         text = linecache.getline(self.file, self.number).strip()
         return f"{self.file}:{self.number}" + (f": {text}" if text else "")
 
+    @property
+    def plain(self) -> tuple[str, int, str, str]:
+        """File, number, part and layer; file and number of an adjoint are those of what it is the adjoint of."""
+        shown = self.purpose.of or self
+        return shown.file, shown.number, self.purpose.part, self.purpose.layer
 
-_standing = threading.local()
+
+class _Standing(threading.local):
+    line: Line | None = None
+    purpose: Purpose = _FORWARD
+
+
+_standing = _Standing()
 
 
 @contextmanager
-def standing_at(line: Line) -> Iterator[None]:
-    """What is declared in here stands at this line: nodes that a pass puts in the place of another."""
-    before = getattr(_standing, "line", None)
-    _standing.line = line
+def _with(name: str, value: Any) -> Iterator[None]:
+    before = getattr(_standing, name)
+    setattr(_standing, name, value)
     try:
         yield
     finally:
-        _standing.line = before
+        setattr(_standing, name, before)
+
+
+def standing_at(line: Line) -> AbstractContextManager[None]:
+    """What is declared in here stands at this line: nodes that a pass puts in the place of another."""
+    return _with("line", line)
+
+
+def adjoint_of(line: Line) -> AbstractContextManager[None]:
+    """What is declared in here is the adjoint of what that line declared."""
+    return _with("purpose", Purpose("adjoint", line.purpose.layer, line.purpose.of or line))
+
+
+def updating() -> AbstractContextManager[None]:
+    """What is declared in here are new values of parameters."""
+    return _with("purpose", Purpose("update"))
+
+
+def inside(layer: str) -> AbstractContextManager[None]:
+    """What is declared in here belongs to the layer of this name, in the layer that is being declared."""
+    now = _standing.purpose
+    return _with("purpose", Purpose(now.part, f"{now.layer}/{layer}" if now.layer else layer, now.of))
+
+
+def with_own_lines(nodes: Iterable[Node]) -> set[Node]:
+    """The nodes, of these in order, that depend on an input or a parameter.
+
+    The others are shared by all programs, so that their line may be that of another program.
+    """
+    own: set[Node] = set()
+    for node in nodes:
+        if node.op.name in ("input", "parameter") or any(o in own for o in node.operands):
+            own.add(node)
+    return own
 
 
 def users_line() -> Line:
     """The line that is running, outside graphc, or the one that a pass works for."""
-    line: Line | None = getattr(_standing, "line", None)
-    if line is not None:
-        return line
+    if _standing.line is not None:
+        return _standing.line
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
-    return Line(frame.f_code.co_filename, frame.f_lineno)
+    return Line(frame.f_code.co_filename, frame.f_lineno, _standing.purpose)

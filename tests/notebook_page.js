@@ -52,6 +52,16 @@ function looked(root) {
 function styles(root) {
   return [...root.querySelectorAll("*")].map((e) => [...getComputedStyle(e)].map((k) => getComputedStyle(e)[k]).join("|")).join("\n");
 }
+function painted(root) {
+  return [...root.querySelectorAll("svg, svg text, svg path, svg rect, svg polyline, svg circle")].map((e) => {
+    const style = getComputedStyle(e), seen = [e.tagName];
+    if (e.tagName === "svg") return seen.concat(style.backgroundColor).join(" ");
+    seen.push(style.fill, style.stroke);
+    if (style.stroke !== "none") seen.push(style.strokeWidth, style.strokeDasharray);
+    if (e.tagName === "text") seen.push(style.fontSize, style.fontFamily, style.textAnchor);
+    return seen.join(" ");
+  });
+}
 const host = document.getElementById("host"), output = document.getElementById("output");
 const result = {};
 for (const theme of ["light", "dark"]) {
@@ -60,13 +70,15 @@ for (const theme of ["light", "dark"]) {
   const before = styles(host);
   output.innerHTML = JSON.parse(document.getElementById("renderings").textContent).join("<hr>");
   for (const d of output.querySelectorAll("details")) d.open = true;
-  const ids = [...output.querySelectorAll("[id]")].map((e) => e.id);
+  const drawn = painted(output);
+  document.body.classList.add("hostile");
+  const repainted = painted(output);
+  document.body.classList.remove("hostile");
   result[theme] = {
     ...looked(output),
     leaks: before !== styles(host),
     wide: document.documentElement.scrollWidth > window.innerWidth,
-    ids: ids.length,
-    names: new Set(ids).size,
+    changed: drawn.flatMap((style, k) => (style === repainted[k] ? [] : [style + " became " + repainted[k]])),
     elements: output.querySelectorAll("style, link, script").length,
   };
 }

@@ -6,16 +6,20 @@ import itertools
 import re
 import time
 import xml.etree.ElementTree as ET
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from golden_programs import PROGRAMS
+from support_inspect import PROGRAM, declared_in, phases, section
 
 import graphc as gc
 from graphc.codegen.program import Program
 from graphc.inspect.layout import BETWEEN, layout
+from graphc.inspect.names import outputs_of
+from graphc.inspect.parts import parts
 from graphc.inspect.profile import Kernel, Profile
 
 over_programs = pytest.mark.parametrize("name", PROGRAMS)
@@ -27,12 +31,6 @@ def training() -> Any:
     """The golden training step and its values."""
     golden = PROGRAMS["training_step"]()
     return golden.compile(), golden
-
-
-def section(text: str, title: str) -> list[str]:
-    """The lines of one section, without their indentation."""
-    blocks = {block.split("\n")[0]: block.split("\n")[1:] for block in text.split("\n\n")}
-    return [line.strip() for line in blocks.get(title, [])]
 
 
 # explain
@@ -54,7 +52,7 @@ def test_passes_are_told_with_what_fired_and_the_nodes_before_and_after() -> Non
 @over_programs
 def test_every_phase_of_the_source_is_told_with_its_chunks(name: str) -> None:
     function = PROGRAMS[name]().compile()
-    lines = section(function.explain(), "phases")
+    lines = phases(function.explain())
     for k, phase in enumerate(function.program.phases):
         at = lines.index(f"{k} {phase.title}")
         assert lines[at + 1].startswith(f"{phase.chunks} chunk")
@@ -66,7 +64,7 @@ def test_what_phases_read_and_write_is_what_their_text_loads_and_stores(name: st
     function = PROGRAMS[name]().compile()
     program = function.program
     values = iter(program.values)
-    for phase, (told,) in zip(program.phases, program.records["schedule"]["phases"], strict=True):
+    for phase, told in zip(program.phases, program.records["schedule"]["phases"], strict=True):
         names = {value: f"p{k}" for k, value in enumerate(itertools.islice(values, phase.words))}
         named = {role: {names[program.word(*place)] for place in told[role]} for role in ("reads", "writes", "scratch")}
         text = program.kernels[phase.kernel]
@@ -80,22 +78,23 @@ def test_what_phases_read_and_write_is_what_their_text_loads_and_stores(name: st
 
 def test_places_go_by_the_users_names(training: Any) -> None:
     function, _ = training
-    lines = section(function.explain(), "phases")
+    lines = phases(function.explain())
     assert lines[2].startswith("reads x, dense/kernel, dense/bias; writes b")
-    written = [found for line in lines for found in re.findall(r"; writes .*, (dense\S*)$", line)]
+    written = [found for line in lines for found in re.findall(r"; updates .*, (dense\S*) in place$", line)]
     assert written == ["dense/kernel", "dense/bias", "dense_1/kernel", "dense_1/bias"]
 
 
 def test_updates_in_place_and_at_the_end_are_told_apart() -> None:
     golden = PROGRAMS["in_place_updates"]()
-    lines = section(golden.compile().explain(), "updates")
-    how = {line.split(":")[0]: line.split(": ")[1].split(",")[0] for line in lines}
+    lines = phases(golden.compile().explain())
+    written = re.compile(r"updates (?:.*, )?(\w+) (in place|at the end)$")
+    how = {found[1]: found[2] for found in map(written.search, lines) if found}
     assert set(how) == {"p", "q", "r"}
     assert how["r"] == "at the end"  # it is read at other elements than it is written
-    assert any(re.fullmatch(r"r: at the end, from b\d+, in phase \d+", line) for line in lines)
+    assert any(re.fullmatch(r"reads b\d+; updates r at the end", line) for line in lines)
     safe = gc.parameter("safe", np.zeros(3))
     alone = gc.compile([], (), updates={safe: safe + 1.0})
-    assert section(alone.explain(), "updates") == ["safe: in place, in phase 0"]
+    assert section(alone.explain(), "update")[2] == "reads safe; updates safe in place"
 
 
 def test_buffers_are_told_with_size_and_life(training: Any) -> None:
@@ -227,10 +226,10 @@ def test_a_drawing_of_a_function_shows_every_node(name: str, tmp_path: Path) -> 
     inner = [r for r in rows if r["op"] not in ("input", "parameter", "constant")]
     for op in {r["op"] for r in inner}:
         assert sum(text == op or text.startswith(f"{op}(") for text in drawn) == sum(r["op"] == op for r in inner)
-    for k in range(len(function.program.outputs)):
-        assert f"→ output {k}" in drawn
+    for output in outputs_of(function):
+        assert f"→ {output}" in drawn
     for slot in function.program.parameters:
-        assert slot.name in drawn or f"→ {slot.name}" in drawn
+        assert slot.name in drawn or f"→ new {slot.name}" in drawn
 
 
 @over_programs
@@ -251,10 +250,68 @@ def test_a_graph_a_node_and_a_program_can_be_drawn(tmp_path: Path) -> None:
         gc.inspect.draw(what, str(tmp_path / f"{k}.svg"))
         drawn = boxes(tmp_path / f"{k}.svg")
         assert any("tanh" in box for box in drawn)
-        assert any("→ output 0" in box for box in drawn)
+        assert any("→ output" in box for box in drawn)
         assert any("multiply(·, 2.5)" in box or "multiply(2.5, ·)" in box for box in drawn)
         assert len(drawn) == 4
     assert (tmp_path / "0.svg").read_text() == (tmp_path / "1.svg").read_text()
+
+
+def styled(path: Path) -> list[tuple[str, dict[str, str], list[str], str]]:
+    """Kind, style of the frame, texts and tip of each box of an SVG file."""
+    found = []
+    for g in ET.parse(path).getroot().iter(f"{SVG}g"):
+        if kind := g.get("data-kind"):
+            frame = g.find(f"{SVG}rect")
+            assert frame is not None
+            style = dict(part.split(":", 1) for part in str(frame.get("style")).split(";"))
+            texts = [t.text or "" for t in g.iter(f"{SVG}text")]
+            found.append((kind, style, texts, g.findtext(f"{SVG}title", "")))
+    return found
+
+
+def test_parts_have_a_colour_each_and_a_legend(training: Any, tmp_path: Path) -> None:
+    function, _ = training
+    function.draw(tmp_path / "graph.svg")
+    drawn = styled(tmp_path / "graph.svg")
+    records = function.program.records
+    counts = Counter(kind for kind, *_ in drawn)
+    wanted = Counter(part for part in parts(records["graph"], records["lines"]) if part)
+    assert {part: counts[part] for part in wanted} == wanted
+    assert set(wanted) == {"forward", "adjoint", "update"}
+    colours = {kind: {(s["fill"], s["stroke"]) for k, s, *_ in drawn if k == kind} for kind in counts}
+    assert all(len(found) == 1 for found in colours.values())
+    assert len(set.union(*colours.values())) == len(colours)
+    root = ET.parse(tmp_path / "graph.svg").getroot()
+    legend = [t.text for t in root.findall(f"{SVG}text")]
+    assert legend[:3] == ["forward", "adjoint", "update"]
+    assert [text for text in legend if text and not text.isdigit()][-1] == function.program.phases[-1].title
+
+
+def test_a_node_that_is_computed_again_has_dashes_and_no_number(tmp_path: Path) -> None:
+    f = declared_in("program.py", PROGRAM)["step"]
+    f.draw(tmp_path / "graph.svg")
+    drawn = [box for box in styled(tmp_path / "graph.svg") if box[0] not in ("input", "parameter")]
+    again = [texts for _, style, texts, _ in drawn if style["stroke-dasharray"] != "none"]
+    rows = [row for row in f.program.records["graph"] if row["op"] not in ("input", "parameter", "constant")]
+    assert {texts[0] for texts in again} == {"iota", "reshape"}  # the number of rows, in two phases
+    assert len(again) == sum(len(row["phases"]) > 1 for row in rows) == 2
+    assert all(texts[-1].isdigit() is (texts not in again) for _, _, texts, _ in drawn)
+    gc.inspect.draw(gc.exp(gc.input("x", ())), tmp_path / "node.svg")  # what was not compiled has no phases
+    assert all(style["stroke-dasharray"] == "none" for _, style, *_ in styled(tmp_path / "node.svg"))
+
+
+def test_a_drawing_names_outputs_layers_and_the_users_lines(tmp_path: Path) -> None:
+    text = "x = gc.input('x', ('n', 3))\ny = gc.nn.Sequential([gc.nn.Dense(2), gc.nn.Dense(1)])(x)\n"
+    scope = declared_in("layers.py", text)
+    f = gc.compile([scope["x"]], {"mean": gc.mean(scope["y"]), "all": [scope["y"]]})
+    f.draw(tmp_path / "graph.svg")
+    drawn = styled(tmp_path / "graph.svg")
+    texts = {line for _, _, lines, _ in drawn for line in lines}
+    assert texts >= {"→ mean", "→ all[0]", "in dense", "in dense_1", "dense_1/kernel"}
+    tips = {tip for _, _, lines, tip in drawn if "in dense_1" in lines}
+    assert tips == {"layers.py:2: y = gc.nn.Sequential([gc.nn.Dense(2), gc.nn.Dense(1)])(x)"}
+    f.draw(tmp_path / "graph.dot")
+    assert "in dense_1" in (tmp_path / "graph.dot").read_text()
 
 
 def test_names_cannot_break_out_of_a_drawing(tmp_path: Path) -> None:
@@ -346,4 +403,4 @@ def test_a_leaf_that_is_a_result_has_one_box(tmp_path: Path) -> None:
     gc.inspect.draw(gc.Graph((gc.sin(x), x), (x,)), tmp_path / "graph.svg")
     drawn = boxes(tmp_path / "graph.svg")
     assert sorted(box[0] for box in drawn) == ["sin", "x"]
-    assert sorted(box[-1] for box in drawn) == ["→ output 0", "→ output 1"]
+    assert sorted(box[-1] for box in drawn) == ["→ output[0]", "→ output[1]"]

@@ -86,7 +86,7 @@ def test_looking_shows_names_and_they_break_out_of_nothing(function: Any, tmp_pa
             assert any(text.startswith(start(name)) for text in drawn if text)
             assert any(text.startswith(f"→ {start(name)}") for text in drawn if text)
         line = "".join(c if c.isprintable() else "\ufffd" for c in name)  # a name takes no line of its own
-        assert f"  {line}: " in explained
+        assert re.search(f"updates .*{re.escape(line)} (in place|at the end)\n", explained)
         assert escape(start(name)) in page
     assert "<script>" not in page
     assert repr(function).startswith(f"<compiled {WHOLE}(")

@@ -59,7 +59,7 @@ def emit(
         phases=tuple(_phase(p, row, schedule, named) for p, row in zip(text.phases, rows, strict=True)),
         failures=tuple(Failure(*f) for f in text.failures),
         for_outputs=_for_outputs(text),
-        records={**records, **record_program(text, outputs, parameters)},
+        records={**records, **record_program(text, outputs)},
     )
 
 
@@ -89,10 +89,10 @@ def _note(what: Dim | Place, schedule: Schedule, named: Mapping[str, Sequence[No
     if what.kind == "buffer":
         dtype, shape = schedule.buffers[what.number]
         holds = [n.op.name.lstrip("_") for n, place in schedule.place.items() if place == what]
-        return f"buffer {what.number}: {', '.join([*dict.fromkeys(holds), f'{dtype}{shape_text(shape)}'])}"
+        return f"b{what.number}: {', '.join([*dict.fromkeys(holds), f'{dtype}{shape_text(shape)}'])}"
     node = named[what.kind][what.number]
-    label = f"{what.kind} {what.number}" if what.kind in ("output", "constant") else f"{what.kind} {node.name}"
-    return f"{label}: {node.dtype}{shape_text(node.shape)}"
+    names = {"output": f"output {what.number}", "constant": f"k{what.number}"}
+    return f"{names.get(what.kind) or f'{what.kind} {node.name}'}: {node.dtype}{shape_text(node.shape)}"
 
 
 def _buffer(text: Text, number: int) -> Buffer:

@@ -1,4 +1,4 @@
-"""What was decided, as plain data for explain and drawing: the work of every phase, the buffers, the graph.
+"""What was decided, as plain data for explain and drawing: the work of every phase, the buffers, the graph, its lines.
 
 In: the program under construction.  Out: JSON values, which become part of Program.records.
 """
@@ -10,39 +10,39 @@ from typing import Any
 
 from graphc.codegen.text import PhaseText, Text
 from graphc.graph import Graph, Node
+from graphc.line import with_own_lines
 from graphc.literal import Identity, Literal
 from graphc.op import Family
 from graphc.schedule.storage import Place, Step
 from graphc.types import shape_text
 
 
-def record_program(text: Text, outputs: Sequence[Node], parameters: Sequence[Node]) -> dict[str, Any]:
-    """The records "schedule" and "graph" of a program whose phases are printed, but not finished."""
+def record_program(text: Text, outputs: Sequence[Node]) -> dict[str, Any]:
+    """The records "schedule", "graph" and "lines" of a program whose phases are printed, but not finished."""
     schedule = {
-        "phases": [[_segment(text, phase)] for phase in text.phases],
+        "phases": [_work(text, phase) for phase in text.phases],
         "buffers": [f"{dtype}{shape_text(shape)}" for dtype, shape in text.schedule.buffers],
     }
-    gives: dict[Node, list[str]] = {}
+    updates = [store for step in text.schedule.steps for store in step.stores if store[1].kind == "parameter"]
+    gives: dict[Node, list[tuple[str, int]]] = {}
     for k, node in enumerate(outputs):
-        gives.setdefault(node, []).append(f"output {k}")
-    for step in text.schedule.steps:
-        for node, place in step.stores:
-            if place.kind == "parameter":
-                gives.setdefault(node, []).append(str(parameters[place.number].name))
+        gives.setdefault(node, []).append(("output", k))
+    for node, place in updates:
+        gives.setdefault(node, []).append(("parameter", place.number))
     graph = Graph(tuple(gives))
-    return {"schedule": schedule, "graph": record_graph(graph, gives, _phases(text, graph))}
+    return {"schedule": schedule, **record_graph(graph, gives, _phases(text, graph))}
 
 
-def _segment(text: Text, segment: PhaseText) -> dict[str, Any]:
-    """What a segment reads and writes; scratch is what the emitters asked for beside that."""
-    touched = [what for what in segment.row if isinstance(what, Place)]
+def _work(text: Text, phase: PhaseText) -> dict[str, Any]:
+    """What a phase reads and writes; scratch is what the emitters asked for beside that."""
+    touched = [what for what in phase.row if isinstance(what, Place)]
     loaded: set[Place] = set()
     stored: set[Place] = set()
-    for step in segment.steps:  # what one step hands to the next is not read from elsewhere
+    for step in phase.steps:  # what one step hands to the next is not read from elsewhere
         loaded |= _loaded(text, step) - stored
         stored |= _stored(step)
     return {
-        "kind": " and ".join(step.group.kind for step in segment.steps),
+        "kind": " and ".join(step.group.kind for step in phase.steps),
         "reads": [_plain(p) for p in touched if p in loaded],
         "writes": [_plain(p) for p in touched if p in stored],
         "scratch": [_plain(p) for p in touched if p not in loaded and p not in stored],
@@ -77,21 +77,29 @@ def _phases(text: Text, graph: Graph) -> dict[Node, list[int]]:
 
 
 def record_graph(
-    graph: Graph, gives: Mapping[Node, Sequence[str]], phases: Mapping[Node, Sequence[int]]
-) -> list[dict[str, Any]]:
-    """A row for each node, operands first; `gives` tells which results a node is."""
+    graph: Graph, gives: Mapping[Node, Sequence[tuple[str, int]]], phases: Mapping[Node, Sequence[int]]
+) -> dict[str, Any]:
+    """The records "graph", a row for each node, operands first, and "lines", each with file, number, part and layer.
+
+    `gives` tells which outputs, and new values of which parameters, a node is.  A node whose line may be that of
+    another program has none.
+    """
     number = {n: k for k, n in enumerate(graph.nodes)}
-    return [
+    own = with_own_lines(graph.nodes)
+    lines = {line: k for k, line in enumerate(dict.fromkeys(n.line.plain for n in graph.nodes if n in own))}
+    rows = [
         {
             "op": n.op.name.lstrip("_"),
             "says": n.name or _attributes(n),
             "type": ", ".join(map(str, n.types)),
             "operands": [number[o] for o in n.operands],
-            "gives": list(gives.get(n, ())),
+            "gives": [list(result) for result in gives.get(n, ())],
             "phases": list(phases.get(n, ())),
+            "line": lines[n.line.plain] if n in own else None,
         }
         for n in graph.nodes
     ]
+    return {"graph": rows, "lines": [list(line) for line in lines]}
 
 
 def _attributes(node: Node) -> str:

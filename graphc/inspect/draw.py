@@ -1,14 +1,14 @@
 """Drawings of graphs, made without any program beside Python.
 
 In: a compiled function, a Graph or a node.  Out: SVG, or Graphviz's text.  Of a compiled function the graph that runs
-is drawn, each node in the colour of the phase that computes it; white ones are computed again wherever they are read.
-Styles stand in the elements and the one name is the drawing's own, so that a page may hold many, and its styles stay.
+is drawn: a node in the colour of its part, forward, adjoint or update, with the number of the phase that computes it;
+one in dashes is computed again wherever it is read.  Every element states all of its style and nothing has a name, so
+that a page may hold many drawings, and neither its styles nor theirs reach the other.
 """
 
 from __future__ import annotations
 
 import colorsys
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -24,16 +24,36 @@ from graphc.graph import Graph, Node
 from graphc.inspect import html
 from graphc.inspect.explain import explain
 from graphc.inspect.layout import Layout, Point, layout
+from graphc.inspect.names import outputs_of
+from graphc.inspect.parts import LEAVES, PARTS
 from graphc.inspect.scene import Box, Scene, make_scene
 
 _CHARACTER, _LINE, _MARGIN = 6.7, 14.0, 24.0  # of the text at 11 pixels
-_LEAVES = {"input": ("#1d4ed8", "#1e3a8a"), "parameter": ("#475569", "#1e293b"), "constant": ("#f8fafc", "#64748b")}
-_PLAIN = ("#ffffff", "#94a3b8")
-_INK, _PAPER = "#0f172a", "#ffffff"
-_LINES = {"title": f"font-weight:600;fill:{_INK}", "type": "fill:#475569", "gives": "font-weight:600;fill:#991b1b"}
-_LIGHT = {"title": f"font-weight:600;fill:{_PAPER}", "type": f"fill:{_PAPER}", "gives": "font-weight:600;fill:#fecaca"}
-_LEGEND = f"fill:{_INK}"
-_NUMBER = "font-size:8px;fill:#475569"
+_COLOURS = {  # fill and outline; those of the parts can be told apart by all eyes (Okabe and Ito, 2008)
+    "input": ("#1d4ed8", "#1e3a8a"),
+    "parameter": ("#475569", "#1e293b"),
+    "constant": ("#f8fafc", "#64748b"),
+    "forward": ("#dceefa", "#0072b2"),
+    "adjoint": ("#fde5d3", "#d55e00"),
+    "update": ("#d5f2e7", "#009e73"),
+}
+_INK, _PAPER, _EDGE = "#0f172a", "#ffffff", "#94a3b8"
+_FONT = "font:11px monospace"
+_TEXTS = {
+    "title": f"font:600 11px monospace;fill:{_INK}",
+    "detail": f"{_FONT};fill:#475569",
+    "layer": "font:italic 11px monospace;fill:#475569",
+    "gives": "font:600 11px monospace;fill:#991b1b",
+}
+_TEXTS_ON_DARK = {
+    "title": f"font:600 11px monospace;fill:{_PAPER}",
+    "detail": f"{_FONT};fill:{_PAPER}",
+    "layer": f"font:italic 11px monospace;fill:{_PAPER}",
+    "gives": "font:600 11px monospace;fill:#fecaca",
+}
+_LEGEND = f"{_FONT};fill:{_INK}"
+_NUMBER = f"font:8px monospace;fill:{_INK}"
+_ROW = 1.6 * _LINE  # of the legend
 _MOST = 400  # boxes of a drawing that is made without being asked for; it takes a second
 
 
@@ -67,7 +87,7 @@ def svg(what: Any) -> str | None:
 def page(function: Any) -> str:
     """A compiled function for a notebook, as HTML: what it takes and gives, its drawing, and texts to be opened."""
     drawing = svg(function) if "graph" in function.program.records else None
-    texts = {"what was done": explain(function.program), "the text that runs": function.source}
+    texts = {"what was done": explain(function), "the text that runs": function.source}
     folded = (html.folded(title, text) for title, text in texts.items())
     return html.block(html.heading(repr(function)), html.picture(drawing) if drawing else "", *folded)
 
@@ -75,21 +95,16 @@ def page(function: Any) -> str:
 def _scene(what: Any) -> Scene:
     graph = Graph((what,)) if isinstance(what, Node) else what
     if isinstance(graph, Graph):
-        gives: dict[Node, list[str]] = {}
+        gives: dict[Node, list[tuple[str, int]]] = {}
         for k, node in enumerate(graph.outputs):
-            gives.setdefault(node, []).append(f"output {k}")
-        return make_scene(record_graph(graph, gives, {}), [])
+            gives.setdefault(node, []).append(("output", k))
+        names = outputs_of(graph)
+        return make_scene(record_graph(graph, gives, {}), [], lambda _, number: names[number])
     program = getattr(what, "program", what)
     if not isinstance(program, Program) or "graph" not in program.records:
         raise DeclarationError(f"drawings are made of compiled functions, graphs and nodes; got {what!r}")
-    return make_scene(program.records["graph"], [p.title for p in program.phases])
-
-
-def _colours(box: Box) -> tuple[str, str]:
-    """Fill and outline."""
-    if box.kind != "node":
-        return _LEAVES[box.kind]
-    return _PLAIN if box.phase is None else _phase_colours(box.phase)
+    results = {"output": outputs_of(what), "parameter": [f"new {slot.name}" for slot in program.parameters]}
+    return make_scene(program.records, [p.title for p in program.phases], lambda kind, number: results[kind][number])
 
 
 def _phase_colours(phase: int) -> tuple[str, str]:
@@ -108,22 +123,18 @@ def _hex(rgb: tuple[float, float, float]) -> str:
 def to_svg(scene: Scene) -> str:
     """The drawing as the text of an SVG file."""
     placed = layout([_size(b) for b in scene.boxes], scene.edges)
-    legend = list(_legend(scene))
-    left = _MARGIN + (_legend_width(scene) + 2 * _MARGIN if legend else 0)
+    legend = _legend(scene)
+    left = 2 * _MARGIN + 34 + max(len(text) for _, text in legend) * _CHARACTER + _MARGIN if legend else _MARGIN
     width = left + placed.width + _MARGIN
-    height = max(placed.height, _LINE * 1.6 * len(legend)) + 2 * _MARGIN
-    tip = f"tip-{hashlib.sha256(repr(scene).encode('utf-8', 'replace')).hexdigest()[:12]}"
-    edge = f"fill:none;stroke:#94a3b8;stroke-width:1.1;marker-end:url(#{tip})"
+    height = max(placed.height, _ROW * len(legend)) + 2 * _MARGIN
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
-            f'viewBox="0 0 {width:.0f} {height:.0f}" style="font:11px monospace;background:{_PAPER}">',
-            f'<defs><marker id="{tip}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
-            'orient="auto"><path d="M0 0.8 L8 4 L0 7.2 z" style="fill:#64748b"/></marker></defs>',
-            f'<rect width="100%" height="100%" style="fill:{_PAPER}"/>',
-            *legend,
+            f'viewBox="0 0 {width:.0f} {height:.0f}" style="{_FONT};background:{_PAPER}">',
+            f'<rect width="100%" height="100%" style="fill:{_PAPER};stroke:none"/>',
+            *_drawn_legend(legend),
             f'<g transform="translate({left:.1f} {_MARGIN:.1f})">',
-            *(f'<path style="{edge}" d="{_curve(route)}"/>' for route in placed.routes),
+            *_drawn_edges(scene, placed),
             *_drawn_boxes(scene, placed),
             "</g>",
             "</svg>\n",
@@ -132,14 +143,27 @@ def to_svg(scene: Scene) -> str:
 
 
 def _text_lines(box: Box) -> list[tuple[str, str]]:
-    """Class and text of each line."""
+    """Kind and text of each line."""
     title, *details = box.lines
-    return [("title", title), *(("type", line) for line in details), *(("gives", f"→ {name}") for name in box.gives)]
+    found = [("title", title), *(("detail", line) for line in details)]
+    found += [("layer", f"in {box.layer}")] if box.layer else []
+    return found + [("gives", f"→ {name}") for name in box.gives]
 
 
 def _size(box: Box) -> Point:
     lines = _text_lines(box)
     return max(len(line) for _, line in lines) * _CHARACTER + 22, len(lines) * _LINE + 8
+
+
+def _drawn_edges(scene: Scene, placed: Layout) -> Iterator[str]:
+    """Each edge in the colour of the part that it comes from, with its tip."""
+    for (source, _), route in zip(scene.edges, placed.routes, strict=True):
+        kind = scene.boxes[source].kind
+        colour = _COLOURS[kind][1] if kind in PARTS else _EDGE
+        x, y = route[-1]
+        line = f"fill:none;stroke:{colour};stroke-width:1.1;stroke-opacity:.6;stroke-dasharray:none"
+        yield f'<path d="{_curve(route)}" style="{line}"/>'
+        yield f'<path d="M{x - 3:.1f} {y - 6:.1f} h6 L{x:.1f} {y:.1f} z" style="fill:{colour};stroke:none"/>'
 
 
 def _curve(route: Sequence[Point]) -> str:
@@ -156,39 +180,60 @@ def _curve(route: Sequence[Point]) -> str:
 def _drawn_boxes(scene: Scene, placed: Layout) -> Iterator[str]:
     for box, (x, y) in zip(scene.boxes, placed.centres, strict=True):
         width, height = _size(box)
-        radius = 5 if box.kind == "node" else height / 2
-        styles = _LIGHT if box.kind in ("input", "parameter") else _LINES
-        yield f'<g data-kind="{box.kind}">'
-        stroke = 2.2 if box.gives else 1.1
-        yield _rectangle((x - width / 2, y - height / 2), (width, height), radius, _colours(box), stroke)
-        for k, (kind, line) in enumerate(_text_lines(box)):
+        radius = height / 2 if box.kind in LEAVES else 5
+        texts = _TEXTS_ON_DARK if box.kind in ("input", "parameter") else _TEXTS
+        yield f'<g data-kind="{box.kind}">' + (f"<title>{escape(box.line)}</title>" if box.line else "")
+        line = (2.2 if box.gives else 1.1, _is_computed_again(scene, box))
+        yield _rectangle((x - width / 2, y - height / 2), (width, height), radius, _COLOURS[box.kind], *line)
+        for k, (kind, text) in enumerate(_text_lines(box)):
             baseline = y - height / 2 + 4 + _LINE * (k + 0.8)
-            yield _text((x, baseline), line, styles[kind], middle=True)
+            yield _text((x, baseline), text, texts[kind], middle=True)
         if box.phase is not None:
-            yield _text((x - width / 2 + 4, y - height / 2 + 9), str(box.phase), _NUMBER)
+            yield from _number((x - width / 2 - 3, y - height / 2 - 4), box.phase)
         yield "</g>"
 
 
-def _rectangle(corner: Point, size: Point, radius: float, colours: tuple[str, str], line: float) -> str:
+def _is_computed_again(scene: Scene, box: Box) -> bool:
+    return bool(scene.phases) and box.kind in PARTS and box.phase is None
+
+
+def _number(corner: Point, phase: int) -> Iterator[str]:
+    """The number of a phase, on its colour."""
+    width = 6 + 5.0 * len(str(phase))
+    yield _rectangle(corner, (width, 11), 3, _phase_colours(phase), 0.8)
+    yield _text((corner[0] + width / 2, corner[1] + 8.5), str(phase), _NUMBER, middle=True)
+
+
+def _rectangle(
+    corner: Point, size: Point, radius: float, colours: tuple[str, str], line: float, dashed: bool = False
+) -> str:
     place = f'x="{corner[0]:.1f}" y="{corner[1]:.1f}" width="{size[0]:.1f}" height="{size[1]:.1f}" rx="{radius:.1f}"'
-    return f'<rect {place} style="fill:{colours[0]};stroke:{colours[1]};stroke-width:{line}"/>'
+    outline = f"stroke:{colours[1]};stroke-width:{line};stroke-dasharray:{'4 3' if dashed else 'none'}"
+    return f'<rect {place} style="fill:{colours[0]};{outline}"/>'
 
 
 def _text(place: Point, text: str, style: str, middle: bool = False) -> str:
-    anchor = ";text-anchor:middle" if middle else ""
-    return f'<text x="{place[0]:.1f}" y="{place[1]:.1f}" style="{style}{anchor}">{escape(text)}</text>'
+    style = f"{style};stroke:none;text-anchor:{'middle' if middle else 'start'}"
+    return f'<text x="{place[0]:.1f}" y="{place[1]:.1f}" style="{style}">{escape(text)}</text>'
 
 
-def _legend(scene: Scene) -> Iterator[str]:
-    for k, title in enumerate(scene.phases):
-        y = _MARGIN + 1.6 * _LINE * k
-        yield _rectangle((_MARGIN, y), (26, 16), 4, _phase_colours(k), 1.1)
-        yield _text((_MARGIN + 13, y + 12), str(k), _LEGEND, middle=True)
-        yield _text((_MARGIN + 34, y + 12), title, _LEGEND)
+def _legend(scene: Scene) -> list[tuple[str | int, str]]:
+    """What stands in the legend: parts, if there are several, and phases by their numbers, each with its text."""
+    found: list[tuple[str | int, str]] = [(part, part) for part in PARTS if any(b.kind == part for b in scene.boxes)]
+    if any(_is_computed_again(scene, box) for box in scene.boxes):
+        found.append(("again", "computed again wherever it is read"))
+    return [*(found if len(found) > 1 else ()), *enumerate(scene.phases)]
 
 
-def _legend_width(scene: Scene) -> float:
-    return 34 + max(map(len, scene.phases)) * _CHARACTER
+def _drawn_legend(legend: Sequence[tuple[str | int, str]]) -> Iterator[str]:
+    for k, (what, text) in enumerate(legend):
+        y = _MARGIN + _ROW * k
+        if isinstance(what, int):
+            yield from _number((_MARGIN + 7.5 - 2.5 * len(str(what)), y + 2.5), what)
+        else:
+            colours = _COLOURS.get(what, (_PAPER, _EDGE))
+            yield _rectangle((_MARGIN, y), (20, 14), 4, colours, 1.1, dashed=what not in _COLOURS)
+        yield _text((_MARGIN + 30, y + 11), text, _LEGEND)
 
 
 # Graphviz
@@ -197,20 +242,23 @@ def _legend_width(scene: Scene) -> float:
 def to_dot(scene: Scene) -> str:
     """The drawing as Graphviz's text, the nodes of a phase in a cluster."""
     lines = ["digraph graph_ {", '  node [shape=box, style="filled,rounded", fontname=monospace, fontsize=10];']
-    lines += [f"  {_dot_node(k, box)}" for k, box in enumerate(scene.boxes) if box.phase is None]
+    for k, box in enumerate(scene.boxes):
+        if box.phase is None:
+            lines.append(f"  {_dot_node(k, box, _is_computed_again(scene, box))}")
     for phase, title in enumerate(scene.phases):
-        members = [f"    {_dot_node(k, box)}" for k, box in enumerate(scene.boxes) if box.phase == phase]
+        members = [f"    {_dot_node(k, box, False)}" for k, box in enumerate(scene.boxes) if box.phase == phase]
         if members:
             lines += [f"  subgraph cluster_{phase} {{", f"    label={_quoted(f'{phase}: {title}')};", *members, "  }"]
     lines += [f"  n{source} -> n{target};" for source, target in scene.edges]
     return "\n".join([*lines, "}\n"])
 
 
-def _dot_node(number: int, box: Box) -> str:
-    fill, outline = _colours(box)
-    ink = "#ffffff" if box.kind in ("input", "parameter") else "#0f172a"
+def _dot_node(number: int, box: Box, again: bool) -> str:
+    fill, outline = _COLOURS[box.kind]
+    ink = _PAPER if box.kind in ("input", "parameter") else _INK
+    style = ', style="filled,rounded,dashed"' if again else ""
     label = _quoted("\n".join(line for _, line in _text_lines(box)))
-    return f'n{number} [label={label}, fillcolor="{fill}", color="{outline}", fontcolor="{ink}"];'
+    return f'n{number} [label={label}, fillcolor="{fill}", color="{outline}", fontcolor="{ink}"{style}];'
 
 
 def _quoted(text: str) -> str:

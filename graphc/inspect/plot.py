@@ -18,7 +18,8 @@ Point = tuple[float, float]
 _WIDTH, _HEIGHT = 320.0, 190.0  # of a panel
 _LEFT, _TOP, _RIGHT, _BOTTOM = 74.0, 28.0, 18.0, 34.0  # around its curves
 _COLOURS = ("#3b82f6", "#ea580c", "#16a34a", "#a855f7")
-_AXIS = "fill:none;stroke:rgba(128,128,128,.7)"
+_AXIS = "fill:none;stroke:rgba(128,128,128,.7);stroke-width:1;stroke-dasharray:none"
+_FONT = "font:11px ui-monospace,monospace"
 _MOST = 400  # points of a curve
 _LONGEST = 14  # characters of a name
 _CHARACTER = 6.7
@@ -30,7 +31,7 @@ def plot(epochs: Sequence[int], panels: Sequence[Mapping[str, Curve]]) -> str:
     drawn = "".join(line for k, curves in enumerate(panels) for line in _panel(k * _WIDTH, epochs, curves))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{_HEIGHT:.0f}" '
-        f'viewBox="0 0 {width:.0f} {_HEIGHT:.0f}" style="font:11px ui-monospace,monospace;color:inherit">{drawn}</svg>'
+        f'viewBox="0 0 {width:.0f} {_HEIGHT:.0f}" style="{_FONT};color:inherit;background:none">{drawn}</svg>'
     )
 
 
@@ -51,7 +52,7 @@ def _panel(left: float, epochs: Sequence[int], curves: Mapping[str, Curve]) -> I
     at = x0
     for k, (name, curve) in enumerate(curves.items()):
         colour, name = _COLOURS[k % len(_COLOURS)], name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"
-        yield f'<rect x="{at:.1f}" y="9" width="10" height="5" style="fill:{colour}"/>'
+        yield f'<rect x="{at:.1f}" y="9" width="10" height="5" style="fill:{colour};stroke:none"/>'
         yield _text((at + 14, 16), name, "start")
         at += 14 + (len(name) + 2) * _CHARACTER
         yield from _lines([place(e, v) if math.isfinite(v) else None for e, v in _thinned(epochs, curve)], colour)
@@ -75,12 +76,13 @@ def _lines(points: Sequence[Point | None], colour: str) -> Iterator[str]:
         if known:
             text = " ".join(f"{p[0]:.1f},{p[1]:.1f}" for p in run if p is not None)
             if " " in text:
-                yield f'<polyline points="{text}" style="fill:none;stroke:{colour};stroke-width:1.6"/>'
+                line = f"fill:none;stroke:{colour};stroke-width:1.6;stroke-dasharray:none"
+                yield f'<polyline points="{text}" style="{line}"/>'
             else:
                 x, y = text.split(",")
-                yield f'<circle cx="{x}" cy="{y}" r="2.5" style="fill:{colour}"/>'
+                yield f'<circle cx="{x}" cy="{y}" r="2.5" style="fill:{colour};stroke:none"/>'
 
 
 def _text(place: Point, text: str, anchor: str) -> str:
-    style = f"fill:currentColor;text-anchor:{anchor}"
+    style = f"{_FONT};fill:currentColor;stroke:none;text-anchor:{anchor}"
     return f'<text x="{place[0]:.1f}" y="{place[1]:.1f}" style="{style}">{shown(text)}</text>'

@@ -6,23 +6,27 @@ in the text of its reader; another leaf is drawn once for every phase that reads
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-Row = Mapping[str, Any]
-_LEAVES = ("input", "parameter", "constant")
+from graphc.inspect.names import printable
+from graphc.inspect.parts import Row, Where, parts, where_declared
+from graphc.line import Line
+
 _LONGEST = 36  # characters in a line of a box
 
 
 @dataclass(frozen=True)
 class Box:
-    """A node as drawn; `kind` is input, parameter, constant or node, `phase` the only one that computes it."""
+    """A node as drawn; `kind` is input, parameter, constant or the part of a node, `phase` the only one with it."""
 
     kind: str
     lines: tuple[str, ...]
     gives: tuple[str, ...]  # the results that it is
     phase: int | None = None
+    layer: str = ""
+    line: str = ""  # the user's
 
 
 @dataclass
@@ -34,21 +38,24 @@ class Scene:
     phases: list[str] = field(default_factory=list)
 
 
-def make_scene(rows: Sequence[Row], phases: Sequence[str]) -> Scene:
-    """The scene of a recorded graph; `phases` are the titles."""
+def make_scene(records: Mapping[str, Any], phases: Sequence[str], result: Callable[[str, int], str]) -> Scene:
+    """The scene of the records "graph" and "lines"; `phases` are the titles, `result` names an output or parameter."""
     scene = Scene(phases=list(phases))
+    rows: Sequence[Row] = records["graph"]
+    of = parts(rows, records["lines"])
     drawn: dict[tuple[int, tuple[int, ...]], int] = {}
 
     def box(k: int, readers: Sequence[int] = ()) -> int:
         """The box of node k, for a leaf the one that these phases read."""
-        key = (k, tuple(readers) if _kind(rows[k]) != "node" else ())
+        key = (k, () if of[k] else tuple(readers))
         if key not in drawn:
             drawn[key] = len(scene.boxes)
-            scene.boxes.append(_box(rows, k, with_results=not key[1]))
+            gives = () if key[1] else tuple(printable(result(*place)) for place in rows[k]["gives"])
+            scene.boxes.append(_box(rows, k, of[k], where_declared(rows[k], records["lines"]), gives))
         return drawn[key]
 
     for k, row in enumerate(rows):
-        if _kind(row) == "node":
+        if of[k]:
             sources = [box(o, row["phases"]) for o in row["operands"] if not _is_in_text(rows[o])]
             target = box(k)
             scene.edges += [(source, target) for source in sources]
@@ -57,20 +64,18 @@ def make_scene(rows: Sequence[Row], phases: Sequence[str]) -> Scene:
     return scene
 
 
-def _kind(row: Row) -> str:
-    return row["op"] if row["op"] in _LEAVES else "node"
-
-
 def _is_in_text(row: Row) -> bool:
-    return bool(_kind(row) == "constant" and row["type"].endswith("[]"))
+    return bool(row["op"] == "constant" and row["type"].endswith("[]"))
 
 
-def _box(rows: Sequence[Row], k: int, with_results: bool) -> Box:
-    row, kind = rows[k], _kind(rows[k])
+def _box(rows: Sequence[Row], k: int, part: str, where: Where | None, gives: tuple[str, ...]) -> Box:
+    row = rows[k]
     phase = row["phases"][0] if len(row["phases"]) == 1 else None
-    lines = [row["says"] or row["op"]] if kind != "node" else [_call(rows, row), row["says"]]
-    lines = [_shortened(line) for line in (*lines, row["type"]) if line]
-    return Box(kind, tuple(lines), tuple(map(_printable, row["gives"])) if with_results else (), phase)
+    file, number, _, layer = where or ("", 0, "", "")
+    lines = [_call(rows, row), row["says"], row["type"]] if part else [row["says"] or row["op"], row["type"]]
+    lines = [_shortened(line) for line in lines if line]
+    line = printable(str(Line(file, number))) if file else ""
+    return Box(part or row["op"], tuple(lines), gives, phase, _shortened(layer) if part else "", line)
 
 
 def _call(rows: Sequence[Row], row: Row) -> str:
@@ -79,11 +84,6 @@ def _call(rows: Sequence[Row], row: Row) -> str:
     return f"{row['op']}({', '.join(operands)})" if set(operands) - {"·"} else str(row["op"])
 
 
-def _printable(text: str) -> str:
-    """The text on one line; what no file of SVG may hold, such as NUL, has a sign of its own."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)
-
-
 def _shortened(line: str) -> str:
-    line = _printable(line)
+    line = printable(line)
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"

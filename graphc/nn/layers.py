@@ -17,7 +17,7 @@ from graphc.declare import BUILDER as ops
 from graphc.declare import parameter
 from graphc.errors import DeclarationError, ShapeError
 from graphc.graph import Node, describe
-from graphc.line import users_line
+from graphc.line import inside, users_line
 from graphc.nn.initializers import check, initial
 from graphc.nn.part import Part
 from graphc.types import float32, float64
@@ -109,7 +109,8 @@ class Layer(Part):
             raise DeclarationError(f"a layer takes a node, got {type(x).__name__}; for values use model.predict(x)")
         if self.weights is None:
             self.weights = self.build(x, np.random.default_rng() if rng is None else rng)
-        return self.apply(x)
+        with inside(self.name or self.kind):
+            return self.apply(x)
 
     def parameters(self) -> list[Node]:
         """The parameters; DeclarationError before the first call.

@@ -17,6 +17,7 @@ from graphc.declare import BUILDER as ops
 from graphc.declare import parameter
 from graphc.errors import DeclarationError
 from graphc.graph import Node, describe
+from graphc.line import updating
 
 Updates = dict[Node, Node]
 
@@ -81,9 +82,11 @@ class Optimizer:
         """
         parameters = list(parameters)
         _check(parameters)
-        new = {self.iterations: self.iterations + 1}
-        for w, gradient in zip(parameters, grad(loss, parameters), strict=True):
-            new |= self.update(w, gradient)
+        gradients = grad(loss, parameters)
+        with updating():
+            new = {self.iterations: self.iterations + 1}
+            for w, gradient in zip(parameters, gradients, strict=True):
+                new |= self.update(w, gradient)
         return new
 
     def update(self, w: Node, gradient: Node) -> Updates:

@@ -189,8 +189,8 @@ class CompiledFunction:
 
         >>> import graphc as gc
         >>> x = gc.input("x", ("n",))
-        >>> gc.compile([x], x + 1.0).explain().splitlines()[-3:-1]
-        ['  0 add', '      max(((n + 16383) // 16384), 1) chunks; n flops, 16*n bytes']
+        >>> gc.compile([x], x + 1.0).explain().splitlines()[-5:-2]
+        ['forward', '  0 add', '      max(((n + 16383) // 16384), 1) chunks; n flops, 16*n bytes']
         """
         from graphc.inspect.explain import explain
 

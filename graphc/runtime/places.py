@@ -1,7 +1,7 @@
 """The user's lines in a program that the cache keeps: by the nodes that they belong to.
 
-In: a program, and the declared graph that it came from.  Out: the program with numbers of nodes where its failures name
-lines; or, for an equal graph that is declared elsewhere, with the lines of that one.
+In: a program, and the declared graph that it came from.  Out: the program with numbers of nodes where its failures and
+records name lines; or, for an equal graph that is declared elsewhere, with the lines of that one.
 """
 
 from __future__ import annotations
@@ -11,16 +11,23 @@ from dataclasses import replace
 
 from graphc.codegen.program import Failure, Program
 from graphc.graph import Graph, Node
+from graphc.line import with_own_lines
 from graphc.types import Constraint
 
 
 def numbered(program: Program, graph: Graph) -> Program:
-    """The program with numbers for lines: those of all nodes of that line."""
+    """The program with numbers for lines: those of all nodes of that line, in records that of the first."""
     nodes: dict[str, list[str]] = {}
-    for k, node in enumerate(every_node(graph)):
+    first: dict[tuple[str, int, str, str], int] = {}
+    every = tuple(every_node(graph))
+    own = with_own_lines(every)
+    for k, node in enumerate(every):
         nodes.setdefault(str(node.line), []).append(str(k))
+        if node in own:
+            first.setdefault(node.line.plain, k)
     failures = (Failure(f.text, " ".join(nodes.get(f.line, ()))) for f in program.failures)
-    return replace(program, failures=tuple(failures), constraints=())
+    records = {**program.records, "lines": [first.get(tuple(line)) for line in program.records["lines"]]}
+    return replace(program, failures=tuple(failures), constraints=(), records=records)
 
 
 def placed(program: Program, graph: Graph, here: str) -> Program | None:
@@ -28,12 +35,14 @@ def placed(program: Program, graph: Graph, here: str) -> Program | None:
 
     A failure that belongs to no declared node is that of the line which compiles, `here`.
     """
-    every = tuple(every_node(graph)) if program.failures else ()
+    every = tuple(every_node(graph))
     lines = [{str(every[int(k)].line) for k in f.line.split()} or {here} for f in program.failures]
     if any(len(found) > 1 for found in lines):
         return None
     failures = (Failure(f.text, *found) for f, found in zip(program.failures, lines, strict=True))
-    return replace(program, failures=tuple(failures), constraints=constraints(graph))
+    told = [None if k is None else list(every[k].line.plain) for k in program.records["lines"]]
+    records = {**program.records, "lines": told}
+    return replace(program, failures=tuple(failures), constraints=constraints(graph), records=records)
 
 
 def constraints(graph: Graph) -> tuple[tuple[Constraint, str], ...]:
