@@ -15,7 +15,6 @@ import io
 import linecache
 import re
 import tempfile
-import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any

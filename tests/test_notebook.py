@@ -109,7 +109,7 @@ def test_renderings_say_what_they_show(rendered: dict[str, str]) -> None:
     for name, words in {
         "node": ["tanh", "→ output"],
         "graph": ["sin", "→ output[1]"],
-        "function": ["<compiled step(", "if phase == 0", "→ loss", "→ new w</td>", "update", "writes loss"],
+        "function": ["<compiled step(", "def kernel_0", "→ loss", "→ new w</td>", "update", "writes loss"],
         "profile": ["GFLOP/s", "all"],
         "model": ["<b>first", "kernel [4, 5], bias [5] (not trainable)", "total 31", "trainable 6"],
         "unbuilt": ["Sequential, without parameters so far", "dense"],

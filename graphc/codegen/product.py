@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from graphc.codegen.kernels import Axis, Dots, InPlace, Kernel, Packed, Transposed, added
+from graphc.codegen.kernels import Axis, Dots, InPlace, Kernel, Packed, Transposed
 from graphc.codegen.text import Scope, Text, code_of
 from graphc.dims import Dim, dim_max, dim_min, product
 from graphc.graph import Node

@@ -65,9 +65,10 @@ class _Lowering:
         self.blocks = {label: target.append_basic_block(f"b{label}") for label in sorted(code.blocks)}
         entry.branch(self.blocks[min(self.blocks)])
         self.b = LaneBuilder()
-        called = [s.value.value for b in code.blocks.values() for s in b.body if _is_global(s)]
+        assignments = [s for b in code.blocks.values() for s in b.body if isinstance(s, numba_ir.Assign)]
+        called = [s.value.value for s in assignments if isinstance(s.value, numba_ir.Global)]
         target.module.far = sum(f in VECTOR_MATH for f in called) > MOST
-        assigned = Counter(s.target.name for b in code.blocks.values() for s in b.body if isinstance(s, numba_ir.Assign))
+        assigned = Counter(s.target.name for s in assignments)
         self.once = {name for name, times in assigned.items() if times == 1}
         self.values: dict[str, Typed] = {}
         self.places: dict[str, Typed] = {}
@@ -222,8 +223,6 @@ class _Lowering:
         return types.boolean, self.named(e.value)[1][1]
 
 
-def _is_global(statement: Any) -> bool:
-    return isinstance(statement, numba_ir.Assign) and isinstance(statement.value, numba_ir.Global)
 
 
 def _resolved(function: Any, operands: tuple[Any, ...]) -> tuple[Any, Any]:

@@ -7,7 +7,6 @@ those in `rare.py` do; so the loop around it is vectorised all the same.  A call
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from llvmlite import ir
 
