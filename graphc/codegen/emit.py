@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from graphc.codegen.nest import emit_nest, emit_with_product
+from graphc.codegen.nest import emit_copy, emit_nest, emit_with_product
 from graphc.codegen.product import emit_product
 from graphc.codegen.program import Buffer, Failure, Phase, Program, Slot
 from graphc.codegen.record import record_program
@@ -13,11 +13,11 @@ from graphc.codegen.scatter import emit_scatter
 from graphc.codegen.text import Text, numbered
 from graphc.dims import symbol
 from graphc.graph import Node
-from graphc.schedule.fuse import Group
-from graphc.schedule.storage import Schedule, Step
+from graphc.schedule.storage import Schedule
+from graphc.schedule.task import Copy, Nest, Product, Scatter, Task, writes
 from graphc.types import Constraint
 
-_EMITTERS = {"nest": emit_nest, "commit": emit_nest, "product": emit_product, "scatter": emit_scatter}
+_EMITTERS: dict[Any, Any] = {Nest: emit_nest, Copy: emit_copy, Product: emit_product, Scatter: emit_scatter}
 
 
 def emit(
@@ -34,18 +34,16 @@ def emit(
 ) -> Program:
     """Print the schedule and gather all that the runtime needs."""
     text = Text(schedule, list(symbols), values=[symbol(s) for s in symbols])
-    together: list[Group] = []  # what the last phase does
-    steps = list(schedule.steps)
-    while steps:
-        step = steps.pop(0)
-        text.may_join = bool(together) and not any(step.group.reaches(g) for g in together)
-        if step.group.kind == "product" and steps and _follows(text, step, steps[0]):
-            together = [step.group, steps.pop(0).group]
+    start, k, tasks = 0, 0, schedule.tasks  # the last phase does the tasks from `start` to `k`
+    while k < len(tasks):
+        text.may_join = start < k and max(schedule.before[k], default=-1) < start
+        if _follows(text, k):
+            start, k = k, k + 2
             continue
-        text.steps = (step,)
-        _EMITTERS[step.group.kind](text, step)
-        together = [*together, step.group] if text.joined else [step.group]
-    recorded = record_program(text, outputs, parameters)
+        text.tasks = (tasks[k],)
+        _EMITTERS[type(tasks[k])](text, tasks[k])
+        start, k = start if text.joined else k, k + 1
+    recorded = record_program(text, outputs)
     text.finish()
     counts = {
         "input": len(inputs),
@@ -75,12 +73,17 @@ def emit(
     )
 
 
-def _follows(text: Text, first: Step, second: Step) -> bool:
+def _follows(text: Text, k: int) -> bool:
     """Print a product and the nest that reads it as one phase, if they fit."""
-    if first.group not in second.group.needs:
+    first, *rest = text.schedule.tasks[k : k + 2]
+    if not isinstance(first, Product) or not rest or not isinstance(rest[0], Nest):
         return False
-    text.steps, text.may_join = (first, second), False
-    return emit_with_product(text, first, second)
+    if k not in text.schedule.needs[k + 1]:
+        return False
+    may_join, text.may_join, text.tasks = text.may_join, False, (first, rest[0])
+    printed = emit_with_product(text, first, rest[0])
+    text.may_join = may_join
+    return printed
 
 
 def _buffer(text: Text, number: int) -> Buffer:
@@ -91,18 +94,16 @@ def _buffer(text: Text, number: int) -> Buffer:
 
 def _for_outputs(text: Text) -> tuple[int, ...] | None:
     """The phases that the outputs need, or None if one of them writes a parameter as well."""
-    waiting = [s.group for s in text.schedule.steps if any(p.kind == "output" for _, p in s.stores)]
-    needed: set[Group] = set()
-    while waiting:
-        group = waiting.pop()
-        if group not in needed:
-            needed.add(group)
-            waiting += group.needs
+    tasks = text.schedule.tasks
+    needed: set[Task] = set()
+    for k in reversed(range(len(tasks))):
+        if tasks[k] in needed or any(p.kind == "output" for p in writes(tasks[k])):
+            needed |= {tasks[k], *(tasks[n] for n in text.schedule.needs[k])}
     found = []
     for k, phase in enumerate(text.phases):
-        steps = [s for segment in (phase, *phase.segments) for s in segment.steps]
-        if any(s.group in needed for s in steps):
-            if any(p.kind == "parameter" for s in steps for _, p in s.stores):
+        done = [t for segment in (phase, *phase.segments) for t in segment.tasks]
+        if any(t in needed for t in done):
+            if any(p.kind == "parameter" for t in done for p in writes(t)):
                 return None
             found.append(k)
     return tuple(found)

@@ -13,13 +13,13 @@ from graphc.codegen.text import PhaseText, Text
 from graphc.graph import Graph, Node
 from graphc.literal import Identity, Literal
 from graphc.op import Family
-from graphc.schedule.storage import Place, Step
+from graphc.schedule.task import Copy, Place, Task, reads, writes
 from graphc.types import shape_text
 
 _PLACE = re.compile(r"@(input|output|parameter|constant|buffer)(\d+)@")
 
 
-def record_program(text: Text, outputs: Sequence[Node], parameters: Sequence[Node]) -> dict[str, Any]:
+def record_program(text: Text, outputs: Sequence[Node]) -> dict[str, Any]:
     """The records "schedule" and "graph" of a program whose phases are printed, but not finished."""
     schedule = {
         "phases": [[_segment(text, s) for s in (phase, *phase.segments)] for phase in text.phases],
@@ -28,10 +28,8 @@ def record_program(text: Text, outputs: Sequence[Node], parameters: Sequence[Nod
     gives: dict[Node, list[str]] = {}
     for k, node in enumerate(outputs):
         gives.setdefault(node, []).append(f"output {k}")
-    for step in text.schedule.steps:
-        for node, place in step.stores:
-            if place.kind == "parameter":
-                gives.setdefault(node, []).append(str(parameters[place.number].name))
+    for parameter, value in text.schedule.updates:
+        gives.setdefault(value, []).append(str(parameter.name))
     graph = Graph(tuple(gives))
     return {"schedule": schedule, "graph": record_graph(graph, gives, _phases(text, graph))}
 
@@ -41,29 +39,24 @@ def _segment(text: Text, segment: PhaseText) -> dict[str, Any]:
     touched = dict.fromkeys(Place(kind, int(number)) for kind, number in _PLACE.findall(" ".join(segment.words)))
     loaded: set[Place] = set()
     stored: set[Place] = set()
-    for step in segment.steps:  # what one step hands to the next is not read from elsewhere
-        loaded |= _loaded(text, step) - stored
-        stored |= _stored(step)
+    for task in segment.tasks:  # what one task hands to the next is not read from elsewhere
+        loaded |= reads(task) - stored
+        stored |= writes(task)
     return {
-        "kind": " and ".join(step.group.kind for step in segment.steps),
+        "kind": " and ".join(map(_kind, segment.tasks)),
         "reads": [_plain(p) for p in touched if p in loaded],
         "writes": [_plain(p) for p in touched if p in stored],
         "scratch": [_plain(p) for p in touched if p not in loaded and p not in stored],
     }
 
 
+def _kind(task: Task) -> str:
+    commits = isinstance(task, Copy) and task.target.kind == "parameter"
+    return "commit" if commits else type(task).__name__.lower()
+
+
 def _plain(place: Place) -> list[Any]:
     return [place.kind, place.number]
-
-
-def _loaded(text: Text, step: Step) -> set[Place]:
-    if step.group.kind == "commit":
-        return {step.stores[0][1]}
-    return {text.schedule.place[n] for n in step.group.reads if n in text.schedule.place}
-
-
-def _stored(step: Step) -> set[Place]:
-    return {place for _, place in (step.stores[1:] if step.group.kind == "commit" else step.stores)}
 
 
 def _phases(text: Text, graph: Graph) -> dict[Node, list[int]]:
@@ -71,7 +64,7 @@ def _phases(text: Text, graph: Graph) -> dict[Node, list[int]]:
     found: dict[Node, list[int]] = {}
     for k, phase in enumerate(text.phases):
         for segment in (phase, *phase.segments):
-            for member in (m for step in segment.steps for m in step.group.members):
+            for member in (m for task in segment.tasks for m in task.members):
                 if member.op.family is not Family.LEAF:
                     found.setdefault(member, [k])
     for node in reversed(graph.nodes):

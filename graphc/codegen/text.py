@@ -17,7 +17,8 @@ import numpy as np
 
 from graphc.codegen.program import word
 from graphc.dims import Atom, Dim, is_positive
-from graphc.schedule.storage import Place, Schedule, Step
+from graphc.schedule.storage import Schedule
+from graphc.schedule.task import Place, Task
 from graphc.types import DType, Shape
 
 INDENT = "    "
@@ -71,7 +72,7 @@ class PhaseText:
     flops: Dim
     nbytes: Dim
     lines: list[str]
-    steps: tuple[Step, ...] = ()  # whose work it does
+    tasks: tuple[Task, ...] = ()  # whose work it does
     segments: list[PhaseText] = field(default_factory=list)
 
     def alike(self, other: PhaseText) -> bool:
@@ -128,7 +129,7 @@ class Text:
     uses: dict[int, Use] = field(default_factory=dict)
     values: list[Dim | str] = field(default_factory=list)  # a str is a placeholder for the number of a word
     nests: int = 0
-    steps: tuple[Step, ...] = ()  # whose phases are being printed
+    tasks: tuple[Task, ...] = ()  # whose phases are being printed
     may_join: bool = False  # whether the next phase may run at the same time as the one before it
     joined: bool = False  # whether the last phase became a segment of the one before it
     _names: int = 0
@@ -150,7 +151,7 @@ class Text:
         scope = Scope(None)
         yield scope
         lines = [f"{name} = {value}" for name, value in self._prologue.items()] + scope.lines
-        phase = PhaseText(title, chunks, flops, nbytes, lines or ["pass"], self.steps)
+        phase = PhaseText(title, chunks, flops, nbytes, lines or ["pass"], self.tasks)
         self.joined = self.may_join and self.phases[-1].alike(phase)
         if self.joined:
             self.phases[-1].segments.append(phase)
