@@ -15,7 +15,8 @@ from functools import cache
 
 from graphc.graph import Graph, Node, describe
 from graphc.op import Family, Op
-from graphc.schedule.access import Index, Read, canonical, operand_indices, strided, through_movement, whole
+from graphc.schedule.access import Index, Read, atoms, canonical, operand_indices, strided, through_movement, whole
+from graphc.schedule.settle import ATOMS, PIECES
 from graphc.schedule.split import (
     REDUCTIONS,
     Split,
@@ -31,7 +32,6 @@ from graphc.types import Shape
 
 _FOLDS = 8  # reductions of a nest, each of which takes a block of 8 kB on the stack
 _CHEAP = 12  # nodes that may be computed again wherever their value is read
-_READS = 32  # elements that a cheap node may be computed from
 _MEMBERS = 256  # of a group: past it the time of compilers grows faster than the text
 _LATEST = 32  # groups that are looked at for one that reads the same
 _BETWEEN = 256  # groups between two, past which none is moved before the other
@@ -150,15 +150,15 @@ class Fusion:
         return family in (Family.ELEMENTWISE, Family.GATHER, Family.ITEM) and not self._is_cheap(node)
 
     def _is_cheap(self, node: Node) -> bool:
-        stack, seen, stored, reads = [node], {node}, set(), 0
+        stack, seen, stored, reads, size = [node], {node}, set(), 0, 0
         while stack:
             n = stack.pop()
             if is_expensive(n) or len(seen) > _CHEAP:
                 return False
             for read in reads_of(n):
                 m = read.node
-                reads += 1
-                if reads > _READS:
+                reads, size = reads + 1, size + atoms(read.index)
+                if reads > PIECES or size > ATOMS:
                     return False
                 if m in self.group_of or m.op.family is Family.LEAF:
                     stored |= {m} if m.op.name != "constant" or m.ndim else set()

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from graphc.dims import product
 from graphc.graph import Node, describe
 from graphc.op import Family
-from graphc.schedule.access import canonical
+from graphc.schedule.access import Index, Read, canonical
 from graphc.schedule.shape import loads
 from graphc.schedule.split import REDUCTIONS
-from graphc.schedule.task import Copy, Nest, Place, Scatter, Task, reads, writes
+from graphc.schedule.task import Copy, Kernel, Nest, Place, Scatter, Task
 
 if TYPE_CHECKING:
     from graphc.schedule.storage import Schedule
@@ -59,16 +59,17 @@ class _Check:
     def task(self, k: int, task: Task) -> None:
         """Check a task, and note what it writes."""
         name = f"task {k} ({', '.join(m.op.name for m in task.members) or 'copy'})"
+        reads: dict[Place, list[Read]] = {}
         if isinstance(task, Copy):
             stores = [(self._copied(task, name), task.target)]
         else:
             for node, place in task.loads:
                 self.holds(place, node, name)
-            self._is_complete(task, name)
+            reads = self._reads(task, name)
             stores = list(task.stores)
-        for place in writes(task):
-            self._may_write(k, task, place, name)
         for node, place in stores:
+            self._may_write(k, place, name)
+            self._may_write_over(task, place, canonical(node.shape), reads.get(place, ()), name)
             _fits(self.schedule, node, place, name)
             self.content[place] = node
 
@@ -78,44 +79,40 @@ class _Check:
             raise AssertionError(f"{name}: {task.source} does not hold what goes to {task.target}")
         return found
 
-    def _is_complete(self, task: Task, name: str) -> None:
-        """Check that a task makes what it stores, and loads all that this takes and that is not made of numbers."""
-        assert not isinstance(task, Copy)
-        made, loaded = set(task.members), {n for n, _ in task.loads}
+    def _reads(self, task: Nest | Kernel, name: str) -> dict[Place, list[Read]]:
+        """The elements that a task reads of each place; it makes what it stores and loads all that this takes."""
+        made, loaded = set(task.members), dict(task.loads)
+        found: dict[Place, list[Read]] = {}
         for node, place in task.stores:
             if node not in made:
                 raise AssertionError(f"{name}: stores to {place} what it does not make, {describe(node)}")
         for member in task.members:
             for read in loads(member, loaded.__contains__, made):
-                is_number = read.node.op.name == "constant" and not read.node.ndim
-                if read.node not in loaded and not is_number and read.node.op.family is not Family.INDEX:
+                if read.node in loaded:
+                    found.setdefault(loaded[read.node], []).append(read)
+                elif read.node.op.family is not Family.INDEX and (read.node.op.name != "constant" or read.node.ndim):
                     raise AssertionError(f"{name}: does not load what it reads, {describe(read.node)}")
+        return found
 
-    def _may_write(self, k: int, task: Task, place: Place, name: str) -> None:
+    def _may_write(self, k: int, place: Place, name: str) -> None:
         if place.kind in ("input", "constant"):
             raise AssertionError(f"{name}: writes {place}")
         if place.kind == "parameter" and k <= self.last_check:
             raise AssertionError(f"{name}: writes {place} before task {self.last_check} has made its checks")
-        in_place = place in reads(task)
-        if in_place and not _is_swept(task, place):
+
+    def _may_write_over(self, task: Task, place: Place, index: Index, reads: Sequence[Read], name: str) -> None:
+        """Check that what lies there already is read at the element that is written, and nowhere else."""
+        if reads and (not isinstance(task, Nest) or any(m.op.family in REDUCTIONS for m in task.members)):
+            raise AssertionError(f"{name}: writes {place} while it still reads it")
+        if any(r.guarded or r.index != index for r in reads):
             raise AssertionError(f"{name}: writes {place}, of which it reads other elements")
-        if place in self.written and (place.kind != "buffer" or not in_place):
+        if place in self.written and (place.kind != "buffer" or not reads):
             raise AssertionError(f"{name}: writes {place} once more")
         self.written.add(place)
 
 
 def _may_fail(task: Task) -> bool:
     return isinstance(task, Scatter) or any(m.op.family is Family.GATHER for m in task.members)
-
-
-def _is_swept(task: Task, place: Place) -> bool:
-    """Whether a task reads of a place the element that it writes, and no other."""
-    if not isinstance(task, Nest) or any(m.op.family in REDUCTIONS for m in task.members):
-        return False
-    loaded, made = dict(task.loads), set(task.members)
-    at = next(canonical(n.shape) for n, p in task.stores if p == place)
-    found = (r for m in task.members for r in loads(m, loaded.__contains__, made) if loaded.get(r.node) == place)
-    return all(r.index == at and not r.guarded for r in found)
 
 
 def _fits(schedule: Schedule, node: Node, place: Place, name: str) -> None:
