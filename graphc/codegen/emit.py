@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from graphc.codegen.nest import emit_nest, emit_with_product
+from graphc.codegen.nest import emit_copy, emit_nest, emit_with_product
 from graphc.codegen.product import emit_product
 from graphc.codegen.program import Buffer, Failure, Phase, Program, Slot, word
 from graphc.codegen.record import record_program
@@ -13,11 +13,11 @@ from graphc.codegen.scatter import emit_scatter
 from graphc.codegen.text import PhaseText, Text
 from graphc.dims import Dim
 from graphc.graph import Node
-from graphc.schedule.fuse import Group
-from graphc.schedule.storage import Place, Schedule, Step
+from graphc.schedule.storage import Schedule
+from graphc.schedule.task import Copy, Nest, Place, Product, Scatter, Task, writes
 from graphc.types import Constraint, shape_text
 
-_EMITTERS = {"nest": emit_nest, "commit": emit_nest, "product": emit_product, "scatter": emit_scatter}
+_EMITTERS: dict[Any, Any] = {Nest: emit_nest, Copy: emit_copy, Product: emit_product, Scatter: emit_scatter}
 
 
 def emit(
@@ -34,14 +34,14 @@ def emit(
 ) -> Program:
     """Print the schedule and gather all that the runtime needs."""
     text = Text(schedule)
-    steps = list(reversed(schedule.steps))
-    while steps:
-        step = steps.pop()
-        if step.group.kind == "product" and steps and _follows(text, step, steps[-1]):
-            steps.pop()
+    k, tasks = 0, schedule.tasks
+    while k < len(tasks):
+        if _follows(text, k):
+            k += 2
             continue
-        text.steps = (step,)
-        _EMITTERS[step.group.kind](text, step)
+        text.tasks = (tasks[k],)
+        _EMITTERS[type(tasks[k])](text, tasks[k])
+        k += 1
     rows = _rows(text, {"input": len(inputs), "output": len(outputs), "parameter": len(parameters)})
     named = {"input": inputs, "output": outputs, "parameter": parameters, "constant": schedule.constants}
     return Program(
@@ -59,16 +59,19 @@ def emit(
         phases=tuple(_phase(p, row, schedule, named) for p, row in zip(text.phases, rows, strict=True)),
         failures=tuple(Failure(*f) for f in text.failures),
         for_outputs=_for_outputs(text),
-        records={**records, **record_program(text, outputs)},
+        records={**records, **record_program(text, outputs, parameters)},
     )
 
 
-def _follows(text: Text, first: Step, second: Step) -> bool:
+def _follows(text: Text, k: int) -> bool:
     """Print a product and the nest that reads it as one phase, if they fit."""
-    if first.group not in second.group.needs:
+    first, *rest = text.schedule.tasks[k : k + 2]
+    if not isinstance(first, Product) or not rest or not isinstance(rest[0], Nest):
         return False
-    text.steps = (first, second)
-    return emit_with_product(text, first, second)
+    if k not in text.schedule.needs[k + 1]:
+        return False
+    text.tasks = (first, rest[0])
+    return emit_with_product(text, first, rest[0])
 
 
 def _rows(text: Text, counts: Mapping[str, int]) -> list[list[Dim]]:
@@ -103,17 +106,15 @@ def _buffer(text: Text, number: int) -> Buffer:
 
 def _for_outputs(text: Text) -> tuple[int, ...] | None:
     """The phases that the outputs need, or None if one of them writes a parameter as well."""
-    waiting = [s.group for s in text.schedule.steps if any(p.kind == "output" for _, p in s.stores)]
-    needed: set[Group] = set()
-    while waiting:
-        group = waiting.pop()
-        if group not in needed:
-            needed.add(group)
-            waiting += group.needs
+    tasks = text.schedule.tasks
+    needed: set[Task] = set()
+    for k in reversed(range(len(tasks))):
+        if tasks[k] in needed or any(p.kind == "output" for p in writes(tasks[k])):
+            needed |= {tasks[k], *(tasks[n] for n in text.schedule.needs[k])}
     found = []
     for k, phase in enumerate(text.phases):
-        if any(s.group in needed for s in phase.steps):
-            if any(p.kind == "parameter" for s in phase.steps for _, p in s.stores):
+        if any(t in needed for t in phase.tasks):
+            if any(p.kind == "parameter" for t in phase.tasks for p in writes(t)):
                 return None
             found.append(k)
     return tuple(found)

@@ -15,7 +15,7 @@ from graphc.dims import Dim, symbol
 from graphc.graph import Node, describe
 from graphc.op import Family, Piece
 from graphc.schedule.access import Index, Strided, aligned, loop_axes, offset, pieces, strided
-from graphc.schedule.storage import Place
+from graphc.schedule.task import Place
 from graphc.types import DType, int64, uint64
 
 _WORD = re.compile(r"\b[a-z_][a-z_0-9]*\b")

@@ -1,6 +1,6 @@
 """The form of a nest's loops: what is loaded, computed and kept, sweep by sweep, and how the work is cut into chunks.
 
-In: a group and its stores, and the product before it, if both are to be one phase.  Out: what graphc.codegen.nest
+In: a nest, and the product before it, if both are to be one phase.  Out: what graphc.codegen.nest
 prints from: axes of rows and within a row, the sweep of every value, indices, chunks.
 """
 
@@ -15,34 +15,32 @@ from graphc.codegen.text import Text
 from graphc.dims import Dim, Poly, blocks, dim_max, floor_div, product, substitute, symbol
 from graphc.graph import Node
 from graphc.schedule.access import Index, canonical, linear, loop_symbol, offset, through_movement
-from graphc.schedule.fuse import REDUCTIONS, domain_of, is_expensive, member_index, reduced, row_index
+from graphc.schedule.fuse import is_expensive
 from graphc.schedule.shape import is_flat, loads
-from graphc.schedule.storage import Place, Step
+from graphc.schedule.split import REDUCTIONS, domain_of, member_index, reduced, row_index
+from graphc.schedule.task import Nest, Place
 
 CHUNK = 16_384  # elements of a chunk, some 10 us of work
 FLAT = symbol("%i")
 
 
 class Form:
-    """The loops of one group, with the names that graphc.codegen.nest uses."""
+    """The loops of one nest, with the names that graphc.codegen.nest uses."""
 
-    def __init__(self, text: Text, step: Step, before: Product | None = None) -> None:
-        self.text, self.step, self.group, self.before = text, step, step.group, before
-        self.domain = self.group.domain
-        first = self.group.members[0]
-        self.copied = first if self.group.kind == "commit" or first in self.group.reads else None
-        self.made = {} if self.copied is not None else dict.fromkeys(self.group.members)
-        self.flat = before is None and is_flat(self.group, self.is_loaded)
+    def __init__(self, text: Text, nest: Nest, before: Product | None = None) -> None:
+        self.text, self.nest, self.before = text, nest, before
+        self.domain, self.split, self.members = nest.domain, nest.split, nest.members
+        self.made = dict.fromkeys(nest.members)
+        self.flat = before is None and is_flat(nest, self.is_loaded)
         rank = len(self.domain)
-        split = self.group.inner if self.group.inner is not None else (rank - 1,) if rank > 1 and not self.flat else ()
-        self.inner: tuple[int, ...] = split
+        self.inner = nest.split.inner or ((rank - 1,) if rank > 1 and not self.flat else ())
         self.rows = tuple(k for k in range(rank) if k not in self.inner)
-        self.reductions = [m for m in self.group.members if m.op.family in REDUCTIONS and self.copied is None]
-        self.row_set = {r for r in self.reductions if self.is_full(r) and reduced(r) == self.group.inner}
+        self.reductions = [m for m in nest.members if m.op.family in REDUCTIONS]
+        self.row_set = {r for r in self.reductions if self.is_full(r) and reduced(r) == nest.split.inner}
         self.totals = [r for r in self.reductions if r not in self.row_set]
         self.total_set = set(self.totals)
         self.sweep_of: dict[Node, int] = {}
-        for member in self.group.members:
+        for member in nest.members:
             self._sweep(member)
         self.sweep = 0
         self.kept = self._kept()
@@ -51,12 +49,10 @@ class Form:
     # where things are
 
     def is_loaded(self, node: Node) -> bool:
-        return node not in self.made and (node is self.copied or loaded_from(self.text, node) is not None)
+        return node not in self.made and loaded_from(self.text, node) is not None
 
     def _stored(self, node: Node) -> tuple[Place, Index | None] | None:
         """Where to load a node from: values of other groups, and those of this row that an earlier sweep has stored."""
-        if node is self.copied and self.group.kind == "commit":
-            return self.step.stores[0][1], None
         if node not in self.made:
             place = loaded_from(self.text, node)
             return (place, None) if place is not None else None
@@ -72,10 +68,10 @@ class Form:
     def index_of(self, node: Node) -> Index:
         """The index at which the loops compute a member, or store it."""
         if node in self.row_set or node in self.total_set:
-            return member_index(self.group, node)
+            return member_index(node, self.domain, self.split)
         if self.flat and node.shape == self.domain:
             return self._flat_index()
-        return canonical(node.shape) if self.group.inner is None else member_index(self.group, node)
+        return member_index(node, self.domain, self.split) if self.split.inner else canonical(node.shape)
 
     def _flat_index(self) -> Index:
         """The index whose position in an array of the domain's shape is the one loop variable."""
@@ -87,7 +83,9 @@ class Form:
         operand = reduction.operands[0]
         if self.flat:
             return self._flat_index() if operand.shape == self.domain else canonical(operand.shape)
-        return canonical(operand.shape) if self.is_full(reduction) else row_index(self.group, operand.shape)
+        if self.is_full(reduction):
+            return canonical(operand.shape)
+        return row_index(operand.shape, self.domain, self.split)
 
     def lies_along(self, reduction: Node) -> tuple[Place, Dim] | None:
         """Place and position of an operand that the innermost loop would only load, element after element.
@@ -129,29 +127,29 @@ class Form:
         found: dict[Node, tuple[Place, bool]] = {}
         if not self.row_set:  # there is one sweep
             return found
-        placed = dict(reversed(self.step.stores))
-        for root in self.group.members:
-            for node in self._inside(root):
-                if self.is_full(node) and node.op.family not in REDUCTIONS and self._is_worth_keeping(node, root):
-                    found.setdefault(node, (placed[node], False) if node in placed else (self._scratch(node), True))
+        placed = dict(reversed(self.nest.stores))
+        seen: set[tuple[Node, int]] = set()
+        for root in self.members:
+            for node in self._again(root, seen):
+                found.setdefault(node, (placed[node], False) if node in placed else (self._scratch(node), True))
         return found
 
-    def _inside(self, root: Node) -> Iterator[Node]:
-        """The members that computing `root` evaluates, down to the first that are expensive."""
-        stack, seen = list(root.operands), set()
+    def _again(self, root: Node, seen: set[tuple[Node, int]]) -> Iterator[Node]:
+        """The expensive members of earlier sweeps that `root` needs; `seen` has what was looked at, sweep by sweep."""
+        sweep = self.computed_in(root)
+        stack = list(root.operands)
         while stack:
             n = stack.pop()
-            if n in seen or self.is_loaded(n):
+            if (n, sweep) in seen or self.is_loaded(n):
                 continue
-            seen.add(n)
-            if n in self.made:
-                yield n
-            if n.op.family not in REDUCTIONS and not (n in self.made and self._is_worth_keeping(n, root)):
+            seen.add((n, sweep))
+            if n.op.family in REDUCTIONS:
+                continue
+            if n in self.made and self.sweep_of[n] < sweep and is_expensive(n):
+                if self.is_full(n):
+                    yield n
+            else:
                 stack += n.operands
-
-    def _is_worth_keeping(self, node: Node, root: Node) -> bool:
-        """Whether `root`, in a later sweep, had better load the value than compute it again."""
-        return self.sweep_of[node] < self.computed_in(root) and is_expensive(node)
 
     def _scratch(self, node: Node) -> Place:
         chunks = self.chunks()[2]
@@ -183,11 +181,11 @@ class Form:
 
     def by_batch(self) -> bool:
         """Whether column sums run over some of the row axes only, for each batch on its own."""
-        return self.group.inner is not None and self.group.outer not in (None, self.rows) and bool(self.totals)
+        return bool(self.split.batch and self.split.outer)
 
     def batch_axes(self) -> tuple[int, ...]:
         """The row axes over which column sums are apart."""
-        return tuple(k for k in self.rows if k not in (self.group.outer or ())) if self.by_batch() else ()
+        return self.split.batch if self.by_batch() else ()
 
     def row_axes(self) -> tuple[int, ...]:
         """The row axes in the order of their loops; the first is cut into chunks, so it is none that is summed over.
@@ -199,11 +197,11 @@ class Form:
 
     def fits(self, product: Product) -> bool:
         """Whether the loops run over the rows of a product, so that each block of rows can follow the product's."""
-        by_rows = self.group.kind == "nest" and self.copied is None and not self.by_batch() and product.goes_by_rows
+        by_rows = not self.by_batch() and product.goes_by_rows
         if not by_rows or self.domain != product.node.shape or len(self.domain) != 2 or self.inner != (1,):
             return False
         operands = {self.text.schedule.place[view.base] for view in (product.a, product.b)}
-        if isinstance(self.domain[1], Poly) or any(place in operands for _, place in self.step.stores):
+        if isinstance(self.domain[1], Poly) or any(place in operands for _, place in self.nest.stores):
             return False
-        reads = (r for m in self.group.members for r in loads(m, self.is_loaded, self.made) if r.node is product.node)
+        reads = (r for m in self.members for r in loads(m, self.is_loaded, self.made) if r.node is product.node)
         return all(not r.guarded and r.index[0] == canonical(self.domain)[0] for r in reads)

@@ -1,6 +1,6 @@
 """Loop nests: the text of one group of elementwise ops, reductions and what lies between.
 
-In: a group and its stores.  Out: one phase, and a second that combines the chunks' partial results where there are any.
+In: a nest.  Out: one phase, and a second that combines the chunks' partial results where there are any.
 
     for rows (cut into chunks):         a value is computed at the outermost level at which its index is known
         sweep 0 over the inner axes     row reductions accumulate; a later sweep of the row may use them
@@ -9,6 +9,7 @@ In: a group and its stores.  Out: one phase, and a second that combines the chun
 
 from __future__ import annotations
 
+from graphc.codegen import form
 from graphc.codegen.form import Form
 from graphc.codegen.intrinsics.target import BLOCK
 from graphc.codegen.product import Product
@@ -16,22 +17,41 @@ from graphc.codegen.reduction import Columns, Fold, combine
 from graphc.codegen.text import Scope, Text
 from graphc.codegen.unread import check_unread, gathers
 from graphc.codegen.work import bytes_read, operations, total
-from graphc.dims import Dim, product, substitute, symbol
+from graphc.dims import Dim, blocks, product, substitute, symbol
 from graphc.graph import Node
 from graphc.schedule.access import Index, loop_symbol, offset
-from graphc.schedule.fuse import REDUCTIONS, member_index, reduced
-from graphc.schedule.storage import Place, Step
+from graphc.schedule.split import REDUCTIONS, member_index, reduced
+from graphc.schedule.task import Copy, Nest, Place
+from graphc.schedule.task import Product as ProductTask
 
 
-def emit_nest(text: Text, step: Step) -> None:
-    """Print the phases of a group of kind nest or commit."""
-    _Nest(text, step).emit()
+def emit_nest(text: Text, task: Nest) -> None:
+    """Print the phases of a nest."""
+    _Nest(text, task).emit()
 
 
-def emit_with_product(text: Text, first: Step, step: Step) -> bool:
+def emit_copy(text: Text, task: Copy) -> None:
+    """Print the phase of a copy."""
+    size = product(task.shape)
+    title = "commit" if task.target.kind == "parameter" else task.source.kind
+    with text.phase(title, blocks(size, form.CHUNK), 0, 2 * size * task.dtype.size) as top:
+        text.new_nest()
+        scope, at = top, "0"
+        if task.shape:
+            end = text.value(size) if isinstance(size, int) else text.dim(size)
+            top.lines += [f"lo = chunk * {form.CHUNK}", f"hi = least(lo + {form.CHUNK}, {end})"]
+            scope, at = Scope(top, "for i in range(lo, hi):", ["%i"]), "i"
+        name = text.fresh()
+        scope.lines.append(f"{name} = {text.load(task.source, task.dtype, at)}")
+        scope.lines.append(text.store(task.target, task.dtype, at, name))
+        if scope is not top:
+            scope.close()
+
+
+def emit_with_product(text: Text, first: ProductTask, task: Nest) -> bool:
     """Print a product and the nest over its rows as one phase, if they fit: a block of rows goes on while hot."""
     product = Product(text, first)
-    nest = _Nest(text, step, product)
+    nest = _Nest(text, task, product)
     if not nest.fits(product):
         return False
     nest.emit()
@@ -43,8 +63,7 @@ class _Nest(Form):
 
     def emit(self) -> None:
         length, size, chunks = self.chunks()
-        title = ", ".join(dict.fromkeys(m.op.name for m in self.group.members))
-        title = title if self.group.kind == "nest" else "commit"
+        title = ", ".join(dict.fromkeys(m.op.name for m in self.members))
         flops, moved = self._work()
         if self.before is not None:
             more = self.before.work()
@@ -68,13 +87,11 @@ class _Nest(Form):
     def _work(self) -> tuple[Dim, Dim]:
         """Operations, and bytes read and written; what a product in the same phase has just made is counted there."""
         before = None if self.before is None else self.before.node
-        read = bytes_read(self.group, self.is_loaded, before)
-        stored = self.step.stores[1:] if self.group.kind == "commit" else self.step.stores
-        written = total(n.dtype.size * product(n.shape) for n, _ in stored)
-        return operations(self.group, self.is_loaded), read + written
+        written = total(n.dtype.size * product(n.shape) for n, _ in self.nest.stores)
+        return operations(self.nest), bytes_read(self.nest, before) + written
 
     def _destinations(self, node: Node) -> list[Place]:
-        return [p for n, p in self.step.stores if n is node]
+        return [p for n, p in self.nest.stores if n is node]
 
     def _partial_places(self, chunks: Dim) -> dict[Node, tuple[Place, Dim]]:
         """Where each total of a chunk goes, and at which element its row begins."""
@@ -110,7 +127,7 @@ class _Nest(Form):
             top.lines.append(self.text.store(place, node.dtype, self.text.dim(base), fold.name))
 
     def _is_column(self, node: Node) -> bool:
-        return self.is_full(node) and reduced(node) == self.group.outer and bool(self.inner)
+        return self.is_full(node) and reduced(node) == self.split.outer and bool(self.split.inner)
 
     def _one_loop(self, top: Scope, folds: dict[Node, Fold]) -> None:
         """One loop over all elements, in blocks if a float sum is taken; no loop for 0-d values."""
@@ -147,7 +164,7 @@ class _Nest(Form):
             bounds = "lo, hi" if n == 0 else self.text.dim(self.domain[axis])
             scopes.append(Scope(scopes[-1], f"for i{axis} in range({bounds}):", [f"%{axis}"]))
         row = scopes[-1]
-        sweeps = 1 + max(self.computed_in(m) for m in self.group.members)
+        sweeps = 1 + max(self.computed_in(m) for m in self.members)
         for sweep in range(sweeps):
             self.sweep = sweep
             self._row_sweep(row, folds, columns)
@@ -198,7 +215,7 @@ class _Nest(Form):
             if r in folds:
                 folds[r].add_exactly(row, fold.name)
             else:
-                self.evaluator.define(row, r, member_index(self.group, r), fold.name)
+                self.evaluator.define(row, r, member_index(r, self.domain, self.split), fold.name)
 
     def _addresses(self, folds: dict[Node, Fold], start: str | None) -> dict[Node, str]:
         """Where blocks of folds begin that need not be copied to the stack, since they lie in memory as they are."""
@@ -213,14 +230,12 @@ class _Nest(Form):
 
     def _stores_in(self, sweep: int) -> list[tuple[Node, Place, bool]]:
         """Stores of whole arrays in a sweep, and of values that a later sweep will want."""
-        wanted = [(n, p, False) for n, p in self.step.stores if n not in self.total_set and self._is_stored_whole(n)]
-        if self.group.kind == "commit":
-            wanted = wanted[1:]
+        wanted = [(n, p, False) for n, p in self.nest.stores if n not in self.total_set and self._is_stored_whole(n)]
         wanted += [(n, p, True) for n, (p, scratch) in self.kept.items() if scratch]
         return [w for w in wanted if self.sweep_of[w[0]] == sweep]
 
     def _is_stored_whole(self, node: Node) -> bool:
-        return node is self.copied or (node.op.family not in REDUCTIONS and node.shape == self.domain)
+        return node.op.family not in REDUCTIONS and node.shape == self.domain
 
     def _body(self, scope: Scope, folds: dict[Node, Fold], columns: dict[Node, Columns], position: str) -> None:
         """What is done for each element in a sweep: everything is computed before anything is stored.
@@ -249,9 +264,9 @@ class _Nest(Form):
 
     def _end_row(self, row: Scope, folds: dict[Node, Fold]) -> None:
         """Stores of per-row values, and their totals."""
-        for node, place in self.step.stores:
+        for node, place in self.nest.stores:
             if node not in self.total_set and not self._is_stored_whole(node):
-                index = member_index(self.group, node)
+                index = member_index(node, self.domain, self.split)
                 value = self.evaluator.value(node, index, row)
                 row.lines.append(self.text.store(place, node.dtype, self.text.dim(offset(index, node.shape)), value))
         for node, fold in folds.items():

@@ -16,20 +16,20 @@ from graphc.dims import Dim, dim_max, dim_min, product
 from graphc.graph import Node
 from graphc.schedule.access import Strided, strided, strides
 from graphc.schedule.lower import labels_of
-from graphc.schedule.storage import Step
+from graphc.schedule.task import Product as Task
 
 
-def emit_product(text: Text, step: Step) -> None:
+def emit_product(text: Text, task: Task) -> None:
     """Print the phase of a matrix product."""
-    Product(text, step).emit()
+    Product(text, task).emit()
 
 
 class Product:
     """One contraction as a product of rows, columns and a sum, with the loops around it and the kernel for it."""
 
-    def __init__(self, text: Text, step: Step) -> None:
-        self.text, self.step = text, step
-        self.node: Node = step.group.members[0]
+    def __init__(self, text: Text, task: Task) -> None:
+        self.text, self.task = text, task
+        self.node: Node = task.member
         self.code = code_of(self.node.dtype)
         self.size = self.node.dtype.size
         self.a, self.b = (strided(o) or Strided(o, strides(o.shape), 0) for o in self.node.operands)
@@ -87,22 +87,13 @@ class Product:
                 rows = ("lo", "hi")
                 top.lines += [f"lo = chunk * {kernel.block}", f"hi = least(lo + {kernel.block}, {dim(self.rows.size)})"]
             self.emit_rows(top, rows)
-        if len(self.step.stores) > 1:
-            self._copy()
-
-    def _copy(self) -> None:
-        """Print the phase that copies the result to the other places where it belongs, once all chunks have made it."""
-        size = product(self.node.shape)
-        with self.text.phase("copy", 1, 0, size * self.size * 2) as top:
-            for _, other in self.step.stores[1:]:
-                self.text.copy(top, self.step.stores[0][1], other, self.node.dtype, size)
 
     def emit_rows(self, top: Scope, rows: tuple[str, str]) -> None:
         """Print the product of a range of rows."""
         for name, place, offset in (
             ("a", self.text.schedule.place[self.a.base], self.a.offset),
             ("b", self.text.schedule.place[self.b.base], self.b.offset),
-            ("c", self.step.stores[0][1], 0),
+            ("c", self.task.stores[0][1], 0),
         ):
             start = [] if offset == 0 else [self.text.value(offset * self.size)]
             top.lines.append(f"{name} = {' + '.join([self.text.address(place), *start])}")
@@ -116,8 +107,8 @@ class Product:
 
     @property
     def goes_by_rows(self) -> bool:
-        """Whether a range of rows of the result is one call of the kernel, and the result lies in one place."""
-        alone = not self.batch and not self.outer_sums and len(self.step.stores) == 1
+        """Whether a range of rows of the result is one call of the kernel."""
+        alone = not self.batch and not self.outer_sums
         return alone and self.kernel.by_rows and self.rows.size == self.node.shape[0]
 
     @property

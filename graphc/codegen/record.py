@@ -13,22 +13,22 @@ from graphc.graph import Graph, Node
 from graphc.line import with_own_lines
 from graphc.literal import Identity, Literal
 from graphc.op import Family
-from graphc.schedule.storage import Place, Step
+from graphc.schedule.task import Copy, Place, Task, reads, writes
 from graphc.types import shape_text
 
 
-def record_program(text: Text, outputs: Sequence[Node]) -> dict[str, Any]:
+def record_program(text: Text, outputs: Sequence[Node], parameters: Sequence[Node]) -> dict[str, Any]:
     """The records "schedule", "graph" and "lines" of a program whose phases are printed, but not finished."""
     schedule = {
         "phases": [_work(text, phase) for phase in text.phases],
         "buffers": [f"{dtype}{shape_text(shape)}" for dtype, shape in text.schedule.buffers],
     }
-    updates = [store for step in text.schedule.steps for store in step.stores if store[1].kind == "parameter"]
     gives: dict[Node, list[tuple[str, int]]] = {}
     for k, node in enumerate(outputs):
         gives.setdefault(node, []).append(("output", k))
-    for node, place in updates:
-        gives.setdefault(node, []).append(("parameter", place.number))
+    numbers = {parameter: k for k, parameter in enumerate(parameters)}
+    for parameter, value in text.schedule.updates:
+        gives.setdefault(value, []).append(("parameter", numbers[parameter]))
     graph = Graph(tuple(gives))
     return {"schedule": schedule, **record_graph(graph, gives, _phases(text, graph))}
 
@@ -38,36 +38,31 @@ def _work(text: Text, phase: PhaseText) -> dict[str, Any]:
     touched = [what for what in phase.row if isinstance(what, Place)]
     loaded: set[Place] = set()
     stored: set[Place] = set()
-    for step in phase.steps:  # what one step hands to the next is not read from elsewhere
-        loaded |= _loaded(text, step) - stored
-        stored |= _stored(step)
+    for task in phase.tasks:  # what one task hands to the next is not read from elsewhere
+        loaded |= reads(task) - stored
+        stored |= writes(task)
     return {
-        "kind": " and ".join(step.group.kind for step in phase.steps),
+        "kind": " and ".join(map(_kind, phase.tasks)),
         "reads": [_plain(p) for p in touched if p in loaded],
         "writes": [_plain(p) for p in touched if p in stored],
         "scratch": [_plain(p) for p in touched if p not in loaded and p not in stored],
     }
 
 
+def _kind(task: Task) -> str:
+    commits = isinstance(task, Copy) and task.target.kind == "parameter"
+    return "commit" if commits else type(task).__name__.lower()
+
+
 def _plain(place: Place) -> list[Any]:
     return [place.kind, place.number]
-
-
-def _loaded(text: Text, step: Step) -> set[Place]:
-    if step.group.kind == "commit":
-        return {step.stores[0][1]}
-    return {text.schedule.place[n] for n in step.group.reads if n in text.schedule.place}
-
-
-def _stored(step: Step) -> set[Place]:
-    return {place for _, place in (step.stores[1:] if step.group.kind == "commit" else step.stores)}
 
 
 def _phases(text: Text, graph: Graph) -> dict[Node, list[int]]:
     """The phase that computes a node; several for one that is computed again wherever it is read."""
     found: dict[Node, list[int]] = {}
     for k, phase in enumerate(text.phases):
-        for member in (m for step in phase.steps for m in step.group.members):
+        for member in (m for task in phase.tasks for m in task.members):
             if member.op.family is not Family.LEAF:
                 found.setdefault(member, [k])
     for node in reversed(graph.nodes):

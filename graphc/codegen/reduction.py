@@ -16,7 +16,7 @@ from graphc.codegen.text import Scope, Text, code_of
 from graphc.dims import Dim, product, symbol
 from graphc.graph import Node
 from graphc.op import Family
-from graphc.schedule.storage import Place
+from graphc.schedule.task import Place
 from graphc.types import DType, Shape
 
 _COMBINE = {

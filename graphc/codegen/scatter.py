@@ -9,16 +9,16 @@ from graphc.codegen.unread import check_unread
 from graphc.dims import is_positive, product, symbol
 from graphc.graph import Node
 from graphc.schedule.access import aligned, canonical, offset
-from graphc.schedule.storage import Step
+from graphc.schedule.task import Scatter
 from graphc.types import Shape, broadcast
 
 
-def emit_scatter(text: Text, step: Step) -> None:
+def emit_scatter(text: Text, task: Scatter) -> None:
     """Print the phase of a scatter: zeros, then every value added where it belongs."""
-    node = step.group.members[0]
+    node = task.member
     indices, values = node.operands
     domain = broadcast([indices.shape, values.shape], [])
-    target = step.stores[0][1]
+    target = task.stores[0][1]
     with text.phase(node.op.name.strip("_"), 1, product(domain), product(domain) * values.dtype.size) as top:
         text.new_nest()
         evaluator = Evaluator(text, lambda n: (place, None) if (place := loaded_from(text, n)) is not None else None)
@@ -28,14 +28,12 @@ def emit_scatter(text: Text, step: Step) -> None:
         for axis, size in enumerate(domain):
             if size != 1:
                 scopes.append(Scope(scopes[-1], f"for i{axis} in range({text.dim(size)}):", [f"%{axis}"]))
-        _add(evaluator, node, step, scopes[-1], domain)
+        _add(evaluator, node, task, scopes[-1], domain)
         for scope in reversed(scopes[1:]):
             scope.close()
-        for _, other in step.stores[1:]:
-            text.copy(top, target, other, node.dtype, product(node.shape))
 
 
-def _add(evaluator: Evaluator, node: Node, step: Step, scope: Scope, domain: Shape) -> None:
+def _add(evaluator: Evaluator, node: Node, task: Scatter, scope: Scope, domain: Shape) -> None:
     indices, values = node.operands
     text = evaluator.text
     index = canonical(domain)
@@ -44,7 +42,7 @@ def _add(evaluator: Evaluator, node: Node, step: Step, scope: Scope, domain: Sha
     where = list(index)
     where[node.attrs["axis"]] = symbol(f"%{at}")
     position = text.dim(offset(tuple(where), node.shape))
-    name, target, size = text.fresh(), step.stores[0][1], node.attrs["size"]
+    name, target, size = text.fresh(), task.stores[0][1], node.attrs["size"]
     inside = scope if is_positive(size) else Scope(scope, f"if {text.dim(size)} > 0:")
     inside.lines += [
         f"{name} = {text.load(target, node.dtype, position)}",

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from graphc.dims import Atom, Dim, constant_part, is_positive, symbol
-from graphc.schedule.storage import Place, Schedule, Step
+from graphc.schedule.storage import Schedule
+from graphc.schedule.task import Place, Task
 from graphc.types import DType, Shape
 
 INDENT = "    "
@@ -69,7 +70,7 @@ class PhaseText:
     nbytes: Dim
     kernel: int
     row: tuple[Dim | Place, ...]
-    steps: tuple[Step, ...]  # whose work it does
+    tasks: tuple[Task, ...]  # whose work it does
 
 
 @dataclass
@@ -89,7 +90,7 @@ class Text:
     kernels: dict[str, int] = field(default_factory=dict)  # numbers by text
     failures: list[tuple[str, str]] = field(default_factory=list)
     uses: dict[int, Use] = field(default_factory=dict)
-    steps: tuple[Step, ...] = ()  # whose phases are being printed
+    tasks: tuple[Task, ...] = ()  # whose phases are being printed
     _names: int = 0
     _nests: int = 0
     _row: dict[tuple[str, Dim | Place], str] = field(default_factory=dict)  # names of the words, in their order
@@ -111,7 +112,7 @@ class Text:
         text = self._kernel(scope.lines)
         row = tuple(what for _, what in self._row)
         number = self.kernels.setdefault(text, len(self.kernels))
-        self.phases.append(PhaseText(title, chunks, flops, nbytes, number, row, self.steps))
+        self.phases.append(PhaseText(title, chunks, flops, nbytes, number, row, self.tasks))
 
     def _kernel(self, lines: Sequence[str]) -> str:
         words = [

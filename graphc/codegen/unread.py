@@ -14,7 +14,7 @@ from graphc.dims import Dim, is_positive, product
 from graphc.graph import Node
 from graphc.op import Family
 from graphc.schedule.access import canonical
-from graphc.schedule.fuse import REDUCTIONS
+from graphc.schedule.split import REDUCTIONS
 from graphc.types import Shape
 
 Positions = tuple[Node, Node, Dim]  # whose they are, the node that holds them, the length of their axis

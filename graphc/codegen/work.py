@@ -1,37 +1,37 @@
 """The work of a nest, for explain and profile: operations, and bytes that go through memory.
 
-In: a group, its stores, and what it loads.  Out: dimensions.  An array counts once, with the elements that are touched.
+In: a nest.  Out: dimensions.  An array counts once, with the elements that are touched.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from graphc.dims import Dim, dim_min, product
 from graphc.graph import Node
 from graphc.schedule.access import Read, loop_axes
-from graphc.schedule.fuse import Group, domain_of
 from graphc.schedule.shape import loads
+from graphc.schedule.split import domain_of
+from graphc.schedule.task import Nest
 
 
-def operations(group: Group, loaded: Callable[[Node], bool]) -> Dim:
-    """One for each element of each member's loops; what is only copied is none."""
-    return total(product(domain_of(m)) for m in group.members if not loaded(m))
+def operations(nest: Nest) -> Dim:
+    """One for each element of each member's loops."""
+    return total(product(domain_of(m)) for m in nest.members)
 
 
-def bytes_read(group: Group, loaded: Callable[[Node], bool], hot: Node | None = None) -> Dim:
-    """The elements that the loops touch of each array that the group loads but for the `hot` one: at most all, once."""
+def bytes_read(nest: Nest, hot: Node | None = None) -> Dim:
+    """The elements that the loops touch of each array that the nest loads but for the `hot` one: at most all, once."""
     touched: dict[Node, dict[Read, Dim]] = {}
-    made = set(group.members)
-    for member in group.members:
-        for read in loads(member, loaded, made):
+    made, loaded = set(nest.members), {n for n, _ in nest.loads}
+    for member in nest.members:
+        for read in loads(member, loaded.__contains__, made):
             touched.setdefault(read.node, {})[read] = _extent(read, member)
     found: list[Dim] = []
-    for node in group.reads:
-        if node is hot or not loaded(node):
+    for node, _ in nest.loads:
+        if node is hot:
             continue
-        reads = touched.get(node)  # none where a gather stands between, which reads at positions of the call
-        count = total(reads.values()) if reads else product(group.domain)
+        count = total(touched[node].values())
         found.append(dim_min(product(node.shape), count) * node.dtype.size)
     return total(found)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache, lru_cache
 
 from graphc.dims import Atom, Dim, Poly, product, symbol, symbols
 from graphc.graph import Node
@@ -18,10 +19,13 @@ from graphc.types import Shape
 Index = tuple[Dim, ...]
 
 
+@cache
 def loop_symbol(axis: int) -> Dim:
+    """The variable of the loop over an axis."""
     return symbol(f"%{axis}")
 
 
+@lru_cache(maxsize=4096)
 def canonical(shape: Shape) -> Index:
     """The index of the element that loops over `shape` are at; axes of size 1 are at 0."""
     return tuple(0 if d == 1 else loop_symbol(k) for k, d in enumerate(shape))
@@ -122,6 +126,12 @@ def linear(expression: Dim) -> dict[str, Dim] | None:
                 rest = rest * factor
         found[name] = found.get(name, 0) + rest
     return found
+
+
+def atoms(index: Index) -> int:
+    """How many symbols and functions of dimensions an index is made of."""
+    found = [a for d in index if isinstance(d, Poly) for monomial, _ in d.terms for a, _ in monomial]
+    return len(found) + sum(atoms(a.operands) for a in found if a.kind != "symbol")
 
 
 def as_dim(atom: Atom) -> Dim:

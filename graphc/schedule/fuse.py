@@ -1,40 +1,41 @@
 """Fusion: which nodes are computed together in one loop nest.
 
-In: a lowered graph and the nodes that must be stored.  Out: groups in an order in which they can run, and what each
-stores.  A group of kind "nest" loops over one domain; its axes are split in three:
-
-    batch   axes over which results are independent
-    outer   axes summed over by the group's outer reductions (column sums, totals)
-    inner   axes reduced within a row (softmax, layer norm); row reductions are there for later stages of the same row
-
-A group of kind "product" is one matrix product, one of kind "scatter" adds at positions.
+In: a lowered graph, the nodes that must be stored, and the updates.  Out: groups in order of creation.  A product and a
+scatter are groups of their own; every other group loops over one domain, whose axes its reductions split.
 Nodes that are cheap and read at most one stored array are computed again wherever they are read.
+Every question about a node or a group is answered in bounded time, so that fusion takes as long as the graph is large.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
-from graphc.dims import substitute
-from graphc.graph import Graph, Node
-from graphc.op import Family
-from graphc.schedule.access import (
-    Index,
-    Read,
-    canonical,
-    loop_symbol,
-    operand_indices,
-    strided,
-    through_movement,
-    whole,
+from graphc.graph import Graph, Node, describe
+from graphc.op import Family, Op
+from graphc.schedule.access import Index, Read, atoms, canonical, operand_indices, strided, through_movement, whole
+from graphc.schedule.settle import ATOMS, PIECES
+from graphc.schedule.split import (
+    REDUCTIONS,
+    Split,
+    domain_of,
+    in_loops_of,
+    is_outer,
+    is_row_shape,
+    member_index,
+    reduced,
+    split_for,
 )
 from graphc.types import Shape
 
-REDUCTIONS = (Family.REDUCTION, Family.ARG_REDUCTION)
 _FOLDS = 8  # reductions of a nest, each of which takes a block of 8 kB on the stack
 _CHEAP = 12  # nodes that may be computed again wherever their value is read
+_MEMBERS = 256  # of a group: past it the time of compilers grows faster than the text
+_LATEST = 32  # groups that are looked at for one that reads the same
+_BETWEEN = 256  # groups between two, past which none is moved before the other
+_IN_PLACE = (Family.ELEMENTWISE, Family.ITEM, Family.MOVEMENT)  # computed element by element
 _CALL = re.compile(
     r"\b(exp|exp2|expm1|log|log2|log10|log1p|sqrt|rsqrt|cbrt|a?(?:sin|cos|tan)h?|atan2|pow|hypot|sigmoid|erfc?)\("
 )
@@ -42,57 +43,36 @@ _CALL = re.compile(
 
 @dataclass(eq=False)
 class Group:
-    """Nodes computed together; see the module."""
+    """Nodes computed together; `rank` is its place in an order in which every group comes after what it needs."""
 
-    kind: str
+    index: int
+    rank: int
     domain: Shape
+    split: Split
     members: list[Node] = field(default_factory=list)
-    inner: tuple[int, ...] | None = None  # None: not split yet
-    outer: tuple[int, ...] | None = None
-    needs: set[Group] = field(default_factory=set)
-    reads: dict[Node, None] = field(default_factory=dict)  # stored nodes that the group loads, in order
+    reductions: list[Node] = field(default_factory=list)  # the members that fold values
+    needs: dict[Group, None] = field(default_factory=dict)
+    reads: dict[Node, list[Read]] = field(default_factory=dict)  # what is loaded, in order, and at which elements
+    updated: dict[Node, None] = field(default_factory=dict)  # parameters whose new values it may write in place
 
     @property
-    def rows(self) -> tuple[int, ...]:
-        """The axes that are not inner."""
-        return tuple(k for k in range(len(self.domain)) if k not in (self.inner or ()))
+    def is_nest(self) -> bool:
+        """Whether it is a loop nest, not a kernel."""
+        return self.members[0].op.family not in (Family.CONTRACTION, Family.SCATTER)
 
     @property
-    def reduces(self) -> bool:
-        """Whether a member folds values."""
-        return self.folds > 0
+    def may_fail(self) -> bool:
+        """Whether it checks positions that it is given."""
+        return any(m.op.family in (Family.GATHER, Family.SCATTER) for m in self.members)
 
-    @property
-    def folds(self) -> int:
-        """How many members fold values."""
-        return sum(m.op.family in REDUCTIONS for m in self.members)
+    def sweeps(self, node: Node) -> bool:
+        """Whether it loads of an array the element that it computes, and no other."""
+        at = member_index(node, self.domain, self.split)
+        return all(not r.guarded and r.index == at for r in self.reads.get(node, ()))
 
-    def reaches(self, target: Group) -> bool:
-        """Whether this group needs `target`, at once or through others."""
-        stack, seen = [self], set()
-        while stack:
-            group = stack.pop()
-            if group is target:
-                return True
-            if group not in seen:
-                seen.add(group)
-                stack += group.needs
-        return False
-
-    def is_outer_reduction(self, node: Node) -> bool:
-        """Whether a member is known only after all rows."""
-        return node.op.family in REDUCTIONS and (reduced(node) != self.inner or domain_of(node) != self.domain)
-
-
-def reduced(node: Node) -> tuple[int, ...]:
-    """The axes that a reduction folds."""
-    axis = node.attrs["axis"]
-    return axis if isinstance(axis, tuple) else (axis,)
-
-
-def domain_of(node: Node) -> Shape:
-    """The shape that a node's loops run over."""
-    return node.operands[0].shape if node.op.family in REDUCTIONS else node.shape
+    def may_write(self, node: Node) -> bool:
+        """Whether an array may be written element by element as far as the group's own reads go."""
+        return node not in self.reads or (not self.reductions and self.sweeps(node))
 
 
 def reads_of(node: Node) -> Iterator[Read]:
@@ -120,21 +100,30 @@ def _stored_base(operand: Node) -> Node:
     return view.base if view is not None else operand
 
 
+@cache
+def _is_call(op: Op) -> bool:
+    body = op.body
+    texts = body.values() if isinstance(body, dict) else body if isinstance(body, tuple) else (body or "",)
+    return any(_CALL.search(str(t)) for t in texts)
+
+
 def is_expensive(node: Node) -> bool:
     """Whether computing the node once more costs more than storing and loading it."""
-    body = node.op.body
-    texts = body.values() if isinstance(body, dict) else body if isinstance(body, tuple) else (body or "",)
-    return node.op.family is Family.GATHER or any(_CALL.search(str(t)) for t in texts)
+    return node.op.family is Family.GATHER or _is_call(node.op)
 
 
 class Fusion:
     """The fusion of one graph; `groups` in order of creation, `group_of` for their members."""
 
-    def __init__(self, graph: Graph, roots: Iterable[Node]) -> None:
+    def __init__(self, graph: Graph, roots: Iterable[Node], updates: Iterable[tuple[Node, Node]] = ()) -> None:
         self.graph = graph
         self.groups: list[Group] = []
         self.group_of: dict[Node, Group] = {}
         self.must_store = set(roots) | self._bases()
+        self._updated: dict[Node, dict[Node, None]] = {}
+        for parameter, value in updates:
+            self._updated.setdefault(value, {})[parameter] = None
+        self._order: list[Group] = []
         for node in graph.nodes:
             if self._is_computed(node):
                 self._place(node)
@@ -161,13 +150,16 @@ class Fusion:
         return family in (Family.ELEMENTWISE, Family.GATHER, Family.ITEM) and not self._is_cheap(node)
 
     def _is_cheap(self, node: Node) -> bool:
-        stack, seen, stored = [node], {node}, set()
+        stack, seen, stored, reads, size = [node], {node}, set(), 0, 0
         while stack:
             n = stack.pop()
             if is_expensive(n) or len(seen) > _CHEAP:
                 return False
             for read in reads_of(n):
                 m = read.node
+                reads, size = reads + 1, size + atoms(read.index)
+                if reads > PIECES or size > ATOMS:
+                    return False
                 if m in self.group_of or m.op.family is Family.LEAF:
                     stored |= {m} if m.op.name != "constant" or m.ndim else set()
                 elif read.guarded:  # each branch computes it anew, and so would every branch around it
@@ -177,7 +169,7 @@ class Fusion:
                     stack.append(m)
         return len(stored) <= 1
 
-    def sources(self, node: Node) -> list[Read]:
+    def _sources(self, node: Node) -> list[Read]:
         """The reads of stored or grouped nodes, with whatever is evaluated in between looked through."""
         found: list[Read] = []
         stack = list(reads_of(node))
@@ -190,129 +182,143 @@ class Fusion:
             n = read.node
             if n in self.group_of or n.op.family is Family.LEAF:
                 found.append(read)
-            elif n.op.family is Family.ITEM or len(n.types) > 1 or n.op.family is Family.ELEMENTWISE:
-                operands = n.operands
-                for operand, at in zip(operands, _operand_reads(n, read.index), strict=True):
+            elif n.op.family in (Family.ITEM, Family.ELEMENTWISE):
+                for operand, at in zip(n.operands, _operand_reads(n, read.index), strict=True):
                     stack += through_movement(operand, at, read.guarded)
-            elif n.op.family is Family.GATHER:
-                stack.append(whole(_stored_base(n.operands[0])))
-                stack += through_movement(n.operands[1], operand_indices(n, read.index)[1], True)
         return found
 
     def _place(self, node: Node) -> None:
-        sources = self.sources(node)
-        producers = {self.group_of[r.node] for r in sources if r.node in self.group_of}
+        sources = self._sources(node)
+        producers = {self.group_of[r.node]: None for r in sources if r.node in self.group_of}
         group = None
         if node.op.family not in (Family.CONTRACTION, Family.SCATTER):
             candidates = self._candidates(node, sources, producers)
             group = next((g for g in candidates if self._joins(g, node, sources, producers)), None)
         if group is None:
             group = self._new_group(node)
-        group.members.append(node)
-        self.group_of[node] = group
-        group.needs |= producers - {group}
-        group.reads |= dict.fromkeys(r.node for r in sources if self.group_of.get(r.node) is not group)
-
-    def _candidates(self, node: Node, sources: list[Read], producers: set[Group]) -> list[Group]:
-        """Groups that the node might join: those that make what it reads, then those that read the same."""
-        latest = [g for g in reversed(self.groups) if g in producers]
-        read = {r.node for r in sources}
-        others = [g for g in reversed(self.groups[-32:]) if g not in producers]
-        return latest + [g for g in others if g.reads.keys() & read or not domain_of(node)]
-
-    def _joins(self, group: Group, node: Node, sources: list[Read], producers: set[Group]) -> bool:
-        if group.kind != "nest" or any(p.reaches(group) for p in producers if p is not group):
-            return False
-        full = domain_of(node) == group.domain
-        if not full and not (group.inner and _is_row_shape(domain_of(node), group)):
-            return False
-        for read in sources:
-            if self.group_of.get(read.node) is group and not _at_hand(group, node, read, full):
-                return False
-        if node.op.family in REDUCTIONS:
-            return group.folds < _FOLDS and _fits_reduction(group, node, full)
-        return True
+        self._join(group, node, sources, producers)
 
     def _new_group(self, node: Node) -> Group:
-        kind = {Family.CONTRACTION: "product", Family.SCATTER: "scatter"}.get(node.op.family or Family.LEAF, "nest")
-        group = Group(kind, domain_of(node))
-        if node.op.family in REDUCTIONS:
-            _split(group, node)
+        domain = domain_of(node)
+        group = Group(len(self.groups), len(self.groups), domain, Split(tuple(range(len(domain)))))
         self.groups.append(group)
+        self._order.append(group)
         return group
+
+    def _join(self, group: Group, node: Node, sources: list[Read], producers: Mapping[Group, None]) -> None:
+        """Make the node a member, and move what it reads before the group."""
+        group.members.append(node)
+        self.group_of[node] = group
+        if node.op.family in REDUCTIONS:
+            group.reductions.append(node)
+            split = split_for(group.domain, group.reductions)
+            assert split is not None, f"{describe(node)} joins where no split serves it"
+            group.split = split
+        for read in sources:
+            if self.group_of.get(read.node) is not group:
+                group.reads.setdefault(read.node, []).append(read)
+        group.needs |= {p: None for p in producers if p is not group}
+        self._move_before(group, self._between(group, producers))
+        if node in self._updated and self._may_update(group, node):
+            group.updated |= self._updated[node]
+
+    # which group
+
+    def _candidates(self, node: Node, sources: list[Read], producers: Mapping[Group, None]) -> Iterator[Group]:
+        """Groups that the node might join: those that make what it reads, then those that read the same."""
+        yield from sorted(producers, key=lambda g: -g.index)
+        for group in reversed(self.groups[-_LATEST:]):
+            if group not in producers and (not domain_of(node) or any(r.node in group.reads for r in sources)):
+                yield group
+
+    def _joins(self, group: Group, node: Node, sources: list[Read], producers: Mapping[Group, None]) -> bool:
+        if not group.is_nest or len(group.members) == _MEMBERS:
+            return False
+        full = domain_of(node) == group.domain
+        if not full and not (group.split.inner and is_row_shape(domain_of(node), group.domain, group.split)):
+            return False
+        for read in sources:
+            if self.group_of.get(read.node) is group and not _at_hand(group, node, read):
+                return False
+        if node.op.family in REDUCTIONS and not _folds(group, node):
+            return False
+        return self._leaves_updates(group, node, sources) and self._between(group, producers) is not None
+
+    def _leaves_updates(self, group: Group, node: Node, sources: list[Read]) -> bool:
+        """Whether parameters can be written in place as they could if the node stood in a group of its own."""
+        own = self._updated.get(node, {}) if node.op.family in _IN_PLACE else {}
+        if not own and not group.updated:
+            return True
+        at = member_index(node, group.domain, group.split)
+        here = {r.node for r in sources}
+        elsewhere = {r.node for r in sources if r.guarded or r.index != at}
+        apart = all(self.group_of.get(n) is not group for n in here)
+        for parameter in group.updated:
+            if node.op.family is Family.GATHER:
+                return False
+            if node.op.family in REDUCTIONS and (parameter in here or parameter in group.reads):
+                return False
+            if apart and (parameter in elsewhere or (parameter in here and group.reductions)):
+                return False
+        if own.keys() & elsewhere:
+            return True
+        read = [p for p in own if p in here or p in group.reads]
+        return not read or (not group.reductions and (not apart or all(map(group.sweeps, read))))
+
+    def _may_update(self, group: Group, value: Node) -> bool:
+        """Whether the group may write the new value where the old one lies, if it comes after all other readers."""
+        if value.shape != group.domain or value.op.family not in _IN_PLACE or group.may_fail:
+            return False
+        return all(map(group.may_write, self._updated[value]))
+
+    # order
+
+    def _between(self, group: Group, producers: Iterable[Group]) -> list[Group] | None:
+        """What the producers need of the groups that stand after this one, themselves included, in order.
+
+        None if that is the group itself, or if it stands too far before them to be sure.
+        """
+        late = [p for p in producers if p.rank > group.rank]
+        if any(p.rank - group.rank > _BETWEEN for p in late):
+            return None
+        seen = dict.fromkeys(late)
+        while late:
+            for need in late.pop().needs:
+                if need is group:
+                    return None
+                if need.rank > group.rank and need not in seen:
+                    seen[need] = None
+                    late.append(need)
+        return sorted(seen, key=lambda g: g.rank)
+
+    def _move_before(self, group: Group, moved: list[Group] | None) -> None:
+        assert moved is not None, "a group would need itself"
+        if not moved:
+            return
+        first, end = group.rank, moved[-1].rank + 1
+        rest = [g for g in self._order[first:end] if g not in set(moved)]
+        self._order[first:end] = [*moved, *rest]
+        for rank in range(first, end):
+            self._order[rank].rank = rank
 
 
 def _operand_reads(node: Node, index: Index) -> list[Index]:
     return [index] if node.op.family is Family.ITEM else operand_indices(node, index)
 
 
-def _is_row_shape(shape: Shape, group: Group) -> bool:
-    """Whether one element of this shape belongs to each row of the group."""
-    outer = tuple(group.domain[k] for k in group.rows)
-    kept = tuple(1 if k in (group.inner or ()) else d for k, d in enumerate(group.domain))
-    return bool(outer) and shape in (outer, kept)
-
-
-def row_index(group: Group, shape: Shape) -> Index:
-    """The index of a row's element in an array that has one element a row."""
-    if len(shape) == len(group.domain):
-        return tuple(0 if k in (group.inner or ()) or d == 1 else loop_symbol(k) for k, d in enumerate(group.domain))
-    return tuple(0 if group.domain[k] == 1 else loop_symbol(k) for k in group.rows)
-
-
-def member_index(group: Group, node: Node) -> Index:
-    """The index at which the group's loops compute a member that is no reduction's operand."""
-    if node.op.family in REDUCTIONS:
-        return row_index(group, node.shape)
-    return canonical(node.shape) if node.shape == group.domain else row_index(group, node.shape)
-
-
-def in_group(group: Group, node: Node, index: Index) -> Index:
-    """An index in the loop variables of the node's own domain, in those of the group."""
-    if domain_of(node) == group.domain or len(domain_of(node)) == len(group.domain):
-        return index
-    names = {f"%{j}": loop_symbol(k) for j, k in enumerate(group.rows)}
-    return tuple(substitute(i, names) for i in index)
-
-
-def _at_hand(group: Group, node: Node, read: Read, full: bool) -> bool:
+def _at_hand(group: Group, node: Node, read: Read) -> bool:
     """Whether the group has the value that is read at the place where the node would be computed."""
-    if read.guarded or group.is_outer_reduction(read.node):
+    domain, split = group.domain, group.split
+    if read.guarded or is_outer(read.node, domain, split):
         return False
-    return in_group(group, node, read.index) == member_index(group, read.node)
+    return in_loops_of(read.index, node, domain, split) == member_index(read.node, domain, split)
 
 
-def _fits_reduction(group: Group, node: Node, full: bool) -> bool:
-    """Whether the group's loops can fold the node's operand; splits the group's axes if that settles it."""
-    rank, axes = len(group.domain), reduced(node)
-    if not full:  # per-row values: only a total over all rows
-        all_axes = len(axes) == node.operands[0].ndim
-        return all_axes and group.outer == group.rows and node.op.family is Family.REDUCTION
-    if len(axes) == rank and rank and group.inner is None:
-        return node.op.family is Family.REDUCTION
-    if group.inner is None:
-        wanted = Group("nest", group.domain)
-        _split(wanted, node)
-        if wanted.outer != wanted.rows and group.reduces:
-            return False
-        group.inner, group.outer = wanted.inner, wanted.outer
-        return True
-    if axes == group.inner:
-        return group.outer == group.rows
-    total = len(axes) == rank and group.outer == group.rows
-    return (axes == group.outer or total) and node.op.family is Family.REDUCTION
-
-
-def _split(group: Group, node: Node) -> None:
-    """Split the axes for a reduction: along rows if it folds the last axis, else down columns."""
-    axes, rank = reduced(node), len(group.domain)
-    if len(axes) == rank:
-        if node.op.family is Family.ARG_REDUCTION:
-            group.inner, group.outer = axes, ()
-        return
-    if rank - 1 in axes or node.op.family is Family.ARG_REDUCTION:
-        group.inner = axes
-        group.outer = group.rows
-        return
-    group.inner = tuple(k for k in range(max(axes) + 1, rank))
-    group.outer = axes
+def _folds(group: Group, node: Node) -> bool:
+    """Whether the group's loops can fold the node's operand as well."""
+    if len(group.reductions) == _FOLDS:
+        return False
+    searches_all = node.op.family is Family.ARG_REDUCTION and len(reduced(node)) == len(group.domain)
+    if searches_all and not group.split.inner:
+        return False
+    return split_for(group.domain, [*group.reductions, node]) is not None

@@ -16,6 +16,7 @@ from graphc.line import standing_at
 from graphc.op import Family
 from graphc.rewrite import rebuilt
 from graphc.schedule.access import strided
+from graphc.schedule.settle import settled
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def labels_of(node: Node) -> Labels:
 def lower(graph: Graph) -> Graph:
     """The graph with sub-graphs put in place and contractions in the form that the matrix kernels take."""
     graph = _settled(graph, _lower_region)
-    return _settled(graph, _lower_contraction)
+    return settled(_settled(graph, _lower_contraction))
 
 
 def _settled(graph: Graph, rule: Callable[[Node], Node]) -> Graph:

@@ -1,0 +1,136 @@
+"""The order of groups and copies, and which parameters can be written in place.
+
+In: entries, each with what it needs, the parameters that it reads, whether it may fail, and the updates that it would
+write in place.  Out: an order, and the updates that must wait, since their writer can't come after every other reader
+of the parameter and after everything that may fail.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from graphc.graph import Node
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A group or copy to be ordered; `needs` are numbers of other entries, `updates` numbers of updates."""
+
+    needs: tuple[int, ...]
+    reads: frozenset[Node]
+    may_fail: bool
+    updates: tuple[int, ...]
+
+
+def ordered(entries: Sequence[Entry], parameters: Sequence[Node]) -> tuple[list[int], set[int]]:
+    """Numbers of entries in order, and the updates that must wait; `parameters` has that of each update.
+
+    Entries that write parameters run as late as may be, so that they stand together.
+    """
+    first = _Order(entries, parameters, frozenset())
+    if not first.waiting:
+        return first.order, first.waiting
+    return _Order(entries, parameters, first.waiting).order, first.waiting
+
+
+class _Order:
+    """Entries taken as soon as they are free; where none is, an update on a circle is made to wait."""
+
+    def __init__(self, entries: Sequence[Entry], parameters: Sequence[Node], waiting: Collection[int]) -> None:
+        self.entries, self.parameters = entries, parameters
+        self.waiting: set[int] = set(waiting)
+        self.checks = len(entries)  # stands for all entries that may fail
+        self.edges: list[dict[int, set[int] | None]] = [dict.fromkeys(e.needs) for e in entries]
+        self.edges.append({k: None for k, e in enumerate(entries) if e.may_fail})
+        self._hold_writers()
+        self.users: list[list[int]] = [[] for _ in self.edges]
+        for k, edges in enumerate(self.edges):
+            for source in edges:
+                self.users[source].append(k)
+        self.missing = [len(edges) for edges in self.edges]
+        self.done = [False] * len(self.edges)
+        self.order: list[int] = []
+        self._run()
+
+    def _hold_writers(self) -> None:
+        """Edges from the readers of a parameter, and from what may fail, to its writer; each knows its updates."""
+        readers: dict[Node, list[int]] = {}
+        for k, entry in enumerate(self.entries):
+            for node in entry.reads:
+                readers.setdefault(node, []).append(k)
+        for k, entry in enumerate(self.entries):
+            for update in entry.updates:
+                if update in self.waiting:
+                    continue
+                for reader in (*readers.get(self.parameters[update], ()), self.checks):
+                    held = self.edges[k].setdefault(reader, set()) if reader != k else None
+                    if held is not None:
+                        held.add(update)
+
+    def _run(self) -> None:
+        self.ready: list[tuple[bool, int]] = []
+        for k in range(len(self.edges)):
+            self._offer(k)
+        self.unfinished = list(range(len(self.edges)))
+        self.sources = [list(edges) for edges in self.edges]
+        while len(self.order) < len(self.entries):
+            while self.ready:
+                self._take(heapq.heappop(self.ready)[1])
+            if len(self.order) < len(self.entries):
+                self._release(*self._circle())
+
+    def _offer(self, k: int) -> None:
+        if not self.missing[k]:
+            writes = k < len(self.entries) and any(u not in self.waiting for u in self.entries[k].updates)
+            heapq.heappush(self.ready, (writes, k))
+
+    def _take(self, k: int) -> None:
+        self.done[k] = True
+        if k != self.checks:
+            self.order.append(k)
+        for user in self.users[k]:
+            if k in self.edges[user]:
+                self.missing[user] -= 1
+                self._offer(user)
+
+    # circles
+
+    def _circle(self) -> tuple[int, int, int]:
+        """The edge of a circle whose updates had better wait: (update, writer, what it waits for)."""
+        walk: dict[int, int] = {}
+        while self.done[self.unfinished[-1]]:
+            self.unfinished.pop()
+        k = self.unfinished[-1]
+        while k not in walk:
+            walk[k] = self._blocking(k)
+            k = walk[k]
+        found, start = [], k
+        while True:
+            updates = self.edges[k][walk[k]]
+            if updates:
+                found.append((max(updates), k, walk[k]))
+            k = walk[k]
+            if k == start:
+                return max(found)
+
+    def _blocking(self, k: int) -> int:
+        """Something unfinished that k waits for."""
+        sources = self.sources[k]
+        while self.done[sources[-1]] or sources[-1] not in self.edges[k]:
+            sources.pop()
+        return sources[-1]
+
+    def _release(self, update: int, writer: int, source: int) -> None:
+        """Have the updates wait for which the writer waited for the source."""
+        gone = set(self.edges[writer][source] or ())
+        self.waiting |= gone
+        for other in list(self.edges[writer]):
+            updates = self.edges[writer][other]
+            if updates is not None:
+                updates -= gone
+                if not updates:
+                    del self.edges[writer][other]
+                    self.missing[writer] -= not self.done[other]
+        self._offer(writer)

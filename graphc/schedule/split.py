@@ -1,0 +1,130 @@
+"""How the axes of a nest are split by the reductions in it, and at which index its loops compute a value.
+
+    batch   axes over which results are independent
+    outer   axes summed over by the nest's outer reductions (column sums, totals)
+    inner   axes reduced within a row (softmax, layer norm); row reductions are there for later stages of the same row
+
+Where there are no row reductions and no column sums, inner is empty: one loop over all elements may do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from graphc.dims import substitute
+from graphc.graph import Node
+from graphc.op import Family
+from graphc.schedule.access import Index, canonical, loop_symbol
+from graphc.types import Shape
+
+REDUCTIONS = (Family.REDUCTION, Family.ARG_REDUCTION)
+Axes = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Split:
+    """The axes of a domain in three parts; see the module."""
+
+    batch: Axes
+    outer: Axes = ()
+    inner: Axes = ()
+
+    @property
+    def rows(self) -> Axes:
+        """The axes that are not inner."""
+        return tuple(sorted((*self.batch, *self.outer)))
+
+
+def reduced(node: Node) -> Axes:
+    """The axes that a reduction folds."""
+    axis = node.attrs["axis"]
+    return axis if isinstance(axis, tuple) else (axis,)
+
+
+def domain_of(node: Node) -> Shape:
+    """The shape that a node's loops run over."""
+    return node.operands[0].shape if node.op.family in REDUCTIONS else node.shape
+
+
+def split_for(domain: Shape, reductions: Iterable[Node]) -> Split | None:
+    """The split of a domain that serves all these reductions, in their order; None if there is none.
+
+    A reduction over another domain is one of values of a row, and may be a total alone.
+    """
+    rank = len(domain)
+    split, cut, folds = Split(tuple(range(rank))), False, False  # cut: into rows, which may be summed over
+    for node in reductions:
+        axes, position = reduced(node), node.op.family is Family.ARG_REDUCTION
+        is_total = len(axes) == node.operands[0].ndim and not position
+        if domain_of(node) != domain:
+            if not is_total or not cut or not _sums_rows(split):
+                return None
+            split = Split((), split.rows, split.inner)
+        elif is_total:
+            if cut and not _sums_rows(split):
+                return None
+            split = Split((), split.rows, split.inner)
+        elif not cut:
+            wanted = _cut(axes, rank, position)
+            if folds and wanted.batch and wanted.outer:
+                return None
+            split = Split((), wanted.rows, wanted.inner) if folds else wanted
+            cut = True
+        elif axes == split.inner:
+            if not _sums_rows(split):
+                return None
+        elif axes == split.rows and _sums_rows(split) and not position:
+            split = Split((), split.rows, split.inner)
+        elif axes != split.outer or position:
+            return None
+        folds = True
+    return split
+
+
+def _sums_rows(split: Split) -> bool:
+    """Whether what is summed over rows may be summed over all of them."""
+    return not split.outer or not split.batch
+
+
+def _cut(axes: Axes, rank: int, position: bool) -> Split:
+    """The split for one reduction: along rows if it folds the last axis, else down columns."""
+    others = tuple(k for k in range(rank) if k not in axes)
+    if rank - 1 in axes or position:
+        return Split(others, (), axes)
+    inner = tuple(k for k in range(max(axes) + 1, rank))
+    return Split(tuple(k for k in others if k not in inner), axes, inner)
+
+
+def is_row_shape(shape: Shape, domain: Shape, split: Split) -> bool:
+    """Whether one element of this shape belongs to each row."""
+    outer = tuple(domain[k] for k in split.rows)
+    kept = tuple(1 if k in split.inner else d for k, d in enumerate(domain))
+    return bool(outer) and shape in (outer, kept)
+
+
+def row_index(shape: Shape, domain: Shape, split: Split) -> Index:
+    """The index of a row's element in an array that has one element a row."""
+    if len(shape) == len(domain):
+        return tuple(0 if k in split.inner or d == 1 else loop_symbol(k) for k, d in enumerate(domain))
+    return tuple(0 if domain[k] == 1 else loop_symbol(k) for k in split.rows)
+
+
+def member_index(node: Node, domain: Shape, split: Split) -> Index:
+    """The index at which the loops compute a member that is no reduction's operand."""
+    if node.op.family in REDUCTIONS or node.shape != domain:
+        return row_index(node.shape, domain, split)
+    return canonical(node.shape)
+
+
+def in_loops_of(index: Index, node: Node, domain: Shape, split: Split) -> Index:
+    """An index in the loop variables of the node's own domain, in those of the nest."""
+    if len(domain_of(node)) == len(domain):
+        return index
+    names = {f"%{j}": loop_symbol(k) for j, k in enumerate(split.rows)}
+    return tuple(substitute(i, names) for i in index)
+
+
+def is_outer(node: Node, domain: Shape, split: Split) -> bool:
+    """Whether a member is known only after all rows."""
+    return node.op.family in REDUCTIONS and (reduced(node) != split.inner or domain_of(node) != domain)
