@@ -24,7 +24,8 @@ PACKAGE = ROOT / "graphc"
 # here that its own begins with, and imports from its own stage or from earlier ones.  CompiledFunction stands above
 # what looks into it, since `explain`, `profile` and `draw` are its methods.
 STAGES = [
-    *("errors", "dims", "types", "op", "state", "line", "tree", "literal", "graph", "ops", "declare", "operators"),
+    *("errors", "dims", "types", "scalar", "op", "state", "line", "tree", "literal"),
+    *("graph", "ops", "declare", "operators"),
     "interpret",
     *("rewrite", "stabilise", "adjoint", "passes", "schedule", "codegen"),
     *("runtime", "inspect", "runtime.function", "compile", "losses", "optim", "nn"),
