@@ -11,7 +11,8 @@ from graphc.codegen.program import Buffer, Failure, Phase, Program, Slot, word
 from graphc.codegen.record import record_program
 from graphc.codegen.scatter import emit_scatter
 from graphc.codegen.text import PhaseText, Text
-from graphc.dims import Dim
+from graphc.codegen.verify import verify
+from graphc.dims import Dim, product
 from graphc.graph import Node
 from graphc.schedule.storage import Schedule
 from graphc.schedule.task import Copy, Nest, Place, Product, Scatter, Task, writes
@@ -42,6 +43,7 @@ def emit(
         text.tasks = (tasks[k],)
         _EMITTERS[type(tasks[k])](text, tasks[k])
         k += 1
+    _verify(text, {"input": inputs, "output": outputs, "parameter": parameters, "constant": schedule.constants})
     rows = _rows(text, {"input": len(inputs), "output": len(outputs), "parameter": len(parameters)})
     named = {"input": inputs, "output": outputs, "parameter": parameters, "constant": schedule.constants}
     return Program(
@@ -72,6 +74,14 @@ def _follows(text: Text, k: int) -> bool:
         return False
     text.tasks = (first, rest[0])
     return emit_with_product(text, first, rest[0])
+
+
+def _verify(text: Text, named: Mapping[str, Sequence[Node]]) -> None:
+    """Check the loops of every phase."""
+    places = {Place(kind, k): (n.dtype, product(n.shape)) for kind, nodes in named.items() for k, n in enumerate(nodes)}
+    places |= {Place("buffer", k): (d, product(shape)) for k, (d, shape) in enumerate(text.schedule.buffers)}
+    for phase in text.phases:
+        verify(phase.code, places)
 
 
 def _rows(text: Text, counts: Mapping[str, int]) -> list[list[Dim]]:

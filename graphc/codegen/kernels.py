@@ -59,7 +59,7 @@ class Kernel(ABC):
     NR: int
 
     def __init__(self, product: Product) -> None:
-        self.product, self.text, self.code, self.size = product, product.text, product.code, product.size
+        self.product, self.text, self.size = product, product.text, product.size
         self.rows, self.columns, self.summed = product.rows, product.columns, product.summed
         self.dtype = product.node.dtype
         self.choose_tile()
@@ -142,9 +142,11 @@ class InPlace(Kernel):
         loop = self.rows_loop(scope, rows)
         m, s = self.rows, self.summed
         loop.use(
-            f"micro_{self.code}_{self.MR}x{self.vectors}",
+            "micro",
             *(self.height(rows), Position(symbol("%cols")), *self.sizes(depth[0])),
             *(a, *self.sizes(m.a, s.a), b[0], *self.sizes(b[1]), c, *self.sizes(m.c, more)),
+            dtype=self.dtype,
+            tile=(self.MR, self.vectors),
         )
         loop.close()
 
@@ -167,7 +169,8 @@ class Packed(InPlace):
             depth, k, more = symbol("%depth"), K, more + K
         b, steps = self.addresses(k)[1], self.sizes(self.summed.b, self.columns.b)
         cols, packed = Position(symbol("%cols")), Address("panel")
-        inner.use(f"pack_{self.code}_{self.vectors}", self.text.at(depth), cols, b, *steps, packed)
+        tile = (self.vectors,)
+        inner.use("pack", self.text.at(depth), cols, b, *steps, packed, dtype=self.dtype, tile=tile)
         self.tiles(inner, rows, (packed, width), (depth, k), more)
         for opened, around in ((inner, panels), (panels, scope)):
             if opened is not around and isinstance(opened, Loop):
@@ -199,9 +202,11 @@ class Dots(ByRows):
     def tile_call(self, scope: Scope, rows: Rows, more: Dim) -> None:
         a, b, c = self.addresses()
         scope.use(
-            f"dots_{self.code}_{self.MR}x{self.NR}",
+            "dots",
             *(self.height(rows), self.width(), *self.sizes(self.summed.size)),
             *(a, *self.sizes(self.rows.a), b, *self.sizes(self.columns.b), c, *self.sizes(self.rows.c, more)),
+            dtype=self.dtype,
+            tile=(self.MR, self.NR),
         )
 
 
@@ -215,8 +220,10 @@ class Transposed(ByRows):
     def tile_call(self, scope: Scope, rows: Rows, more: Dim) -> None:
         a, b, c = self.addresses()
         scope.use(
-            f"micro_transposed_{self.code}_{self.NR}x{self.vectors}",
+            "micro_transposed",
             *(self.width(), self.height(rows), *self.sizes(self.summed.size)),
             *(b, *self.sizes(self.columns.b, self.summed.b), a, *self.sizes(self.summed.a)),
             *(c, *self.sizes(self.rows.c)),
+            dtype=self.dtype,
+            tile=(self.NR, self.vectors),
         )

@@ -127,12 +127,39 @@ class For:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A kernel that touches memory by itself (graphc.codegen.uses): a tile, a packing, a fold, a check, zeros."""
+    """A kernel that touches memory by itself: one of KERNELS, for elements of `dtype`, with a tile of fixed size."""
 
     kernel: str
     args: tuple[Expr, ...]
+    dtype: DType | None = None
+    tile: tuple[int, ...] = ()
     result: Var | None = None
 
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """Which arguments are addresses that it reads, and that it writes; the others are integers."""
+
+    args: int
+    reads: tuple[int, ...]
+    writes: tuple[int, ...]
+    gives: Literal["", "element", "integer"] = ""
+
+
+_FOLD = Kernel(2, (0,), (), "element")  # address, count
+KERNELS: dict[str, Kernel] = {
+    "sum": _FOLD,
+    "product": _FOLD,
+    "max": _FOLD,
+    "min": _FOLD,
+    "first_of": Kernel(3, (0,), (), "integer"),  # address, count, value -> where the value is first
+    "micro": Kernel(11, (3, 6, 8), (8,)),  # rows, columns, depth, A and two steps, B and one, C and one, added to C?
+    "micro_transposed": Kernel(10, (3, 6), (8,)),  # the same, C by columns and not added to
+    "dots": Kernel(10, (3, 5, 7), (7,)),  # rows, columns, depth, A and a step, B and a step, C and a step, added to C?
+    "pack": Kernel(6, (2,), (5,)),  # depth, columns, B and two steps, the panel
+    "clear": Kernel(2, (), (0,)),  # address, bytes
+    "checked": Kernel(3, (), (), "integer"),  # status of the failure, position, length -> position from the start
+}
 
 Stmt = Let | Set | Store | If | For | Use
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.codegen.footprint import places
 from graphc.codegen.loops import (
     Address,
     Call,
@@ -26,9 +27,6 @@ from graphc.codegen.loops import (
     Store,
     Use,
     Var,
-    expressions,
-    parts,
-    statements,
 )
 from graphc.dims import Atom, Dim, constant_part, is_positive, symbol
 from graphc.schedule.task import Place
@@ -52,6 +50,11 @@ def print_code(code: Code) -> str:
     return _Printer(code).text()
 
 
+def print_statement(code: Code, statement: Stmt) -> str:
+    """A statement alone, as it stands in the text."""
+    return "\n".join(_Printer(code).block((statement,)))
+
+
 def variable(name: str) -> str:
     """The name in the text of an integer that a dimension has as the symbol `name`."""
     return f"i{name[1:]}" if name[1:].isdigit() else name[1:]
@@ -68,10 +71,15 @@ class _Printer:
             f"{name} = {f'word(T, word(s, {k}))' if isinstance(what, Place) else f'word(s, {k})'}"
             for k, (name, what) in enumerate(self.code.words)
         ]
-        stacks = [f"r{n} = stack_{n}()" for n in sorted(_stacks(self.code.loop))]
+        numbers = sorted(p.number for p in places(self.code) if p.kind == "stack")
+        stacks = [f"r{n} = stack_{n}()" for n in numbers]
         lines = ["wide()", *words, *stacks, *self.block(self.code.loop.body)]
         constants = [f"{name_of(c)} = {_literal(c)}" for c in self.code.constants]
         return "\n".join([*constants, "", "", "def kernel(T, s, chunk):", *(INDENT + line for line in lines), ""])
+
+    def named(self, letter: str, what: Dim | Place) -> str:
+        """The word of the row that holds this; a statement that is faulty may name what has none."""
+        return self.names.get((letter, what), f"<{what}>")
 
     # statements
 
@@ -112,7 +120,9 @@ class _Printer:
 
     def use(self, s: Use) -> str:
         frame = ["T"] if s.kernel == "checked" else []
-        call = f"{s.kernel}({', '.join([*frame, *map(self.expr, s.args)])})"
+        dtype = [] if s.dtype is None else [code_of(s.dtype)]
+        name = "_".join([s.kernel, *dtype, *filter(None, ["x".join(map(str, s.tile))])])
+        call = f"{name}({', '.join([*frame, *map(self.expr, s.args)])})"
         return call if s.result is None else f"{s.result.name} = {call}"
 
     # expressions
@@ -158,7 +168,7 @@ class _Printer:
         return f"ld_{code_of(e.dtype)}_{e.nest}_{e.storage}({address}, {position})"
 
     def place(self, place: Place) -> str:
-        return f"r{place.number}" if place.kind == "stack" else self.names["p", place]
+        return f"r{place.number}" if place.kind == "stack" else self.named("p", place)
 
     # dimensions
 
@@ -172,7 +182,7 @@ class _Printer:
         shift = constant_part(p)
         if shift == 0 or shift == p:
             return self.dim(p)
-        return f"{self.dim(p - shift)} + {self.names['n', shift]}"
+        return f"{self.dim(p - shift)} + {self.named('n', shift)}"
 
     def dim(self, p: Dim) -> str:
         if isinstance(p, int):
@@ -198,10 +208,10 @@ class _Printer:
             p, q = (self.dim(o) for o in atom.operands)
             return f"{_FUNCTIONS[atom.kind]}({p}, {q})"
         name = str(atom.operands[0])
-        return variable(name) if name.startswith("%") else self.names["d", symbol(name)]
+        return variable(name) if name.startswith("%") else self.named("d", symbol(name))
 
 
-# constants and blocks on the stack
+# constants
 
 
 def name_of(c: Const) -> str:
@@ -215,16 +225,3 @@ def name_of(c: Const) -> str:
 def _literal(c: Const) -> str:
     literal = repr(c.value.item()) if np.isfinite(c.value) else f'"{c.value}"'
     return f"{c.dtype.name}({literal})"
-
-
-def _stacks(loop: For) -> set[int]:
-    found = set()
-    for s in statements((loop,)):
-        places = [s.place] if isinstance(s, Store) else []
-        for e in (part for whole in expressions(s) for part in parts(whole)):
-            if isinstance(e, Load) or (isinstance(e, Address) and isinstance(e.base, Place)):
-                place = e.place if isinstance(e, Load) else e.base
-                assert isinstance(place, Place)
-                places.append(place)
-        found |= {p.number for p in places if p.kind == "stack"}
-    return found

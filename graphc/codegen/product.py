@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from graphc.codegen.kernels import Axis, Dots, InPlace, Kernel, Packed, Transposed
-from graphc.codegen.printer import code_of
 from graphc.codegen.text import HI, LO, Scope, Text, close
 from graphc.dims import Dim, dim_max, dim_min, product, symbol
 from graphc.graph import Node
@@ -31,7 +30,6 @@ class Product:
     def __init__(self, text: Text, task: Task) -> None:
         self.text, self.task = text, task
         self.node: Node = task.member
-        self.code = code_of(self.node.dtype)
         self.size = self.node.dtype.size
         self.a, self.b = (strided(o) or Strided(o, strides(o.shape), 0) for o in self.node.operands)
         labels = labels_of(self.node)

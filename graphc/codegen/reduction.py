@@ -13,7 +13,6 @@ import numpy as np
 
 from graphc.codegen.evaluate import converted, fill
 from graphc.codegen.loops import Address, Call, Expr, If, Let, Position, Set, Var
-from graphc.codegen.printer import code_of
 from graphc.codegen.text import ZERO, Loop, Scope, Text, test
 from graphc.dims import Dim, product, symbol
 from graphc.graph import Node
@@ -119,7 +118,7 @@ class Fold:
             return
         found = Scope(scope)
         at = self.var if not start else Var(self.text.fresh(), int64)
-        found.use(f"first_of_{code_of(self.dtype)}", block, length, value, result=at)
+        found.use("first_of", block, length, value, dtype=self.dtype, result=at)
         if start:
             found.add(Set(self.var, Position(symbol(f"%{start}") + symbol(f"%{at.name}"))))
         self._better(scope, value, found)
@@ -132,7 +131,7 @@ class Fold:
             self.end_block(scope, length, "", lies)
 
     def _fold_block(self, scope: Scope, block: Address, length: Expr, result: Var) -> None:
-        scope.use(f"{_BLOCKS[str(self.node.op.combine)]}_{code_of(self.dtype)}", block, length, result=result)
+        scope.use(_BLOCKS[str(self.node.op.combine)], block, length, dtype=self.dtype, result=result)
 
     def add_exactly(self, scope: Scope, value: Expr) -> None:
         """Fold a partial result in; a sum keeps what rounding loses."""

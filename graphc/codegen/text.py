@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.codegen.footprint import places
 from graphc.codegen.loops import (
     Address,
     Call,
@@ -79,8 +80,15 @@ class Scope:
         self.body.append(Let(var, value))
         return var
 
-    def use(self, kernel: str, *args: Expr, result: Var | None = None) -> None:
-        self.body.append(Use(kernel, args, result))
+    def use(
+        self,
+        kernel: str,
+        *args: Expr,
+        dtype: DType | None = None,
+        tile: tuple[int, ...] = (),
+        result: Var | None = None,
+    ) -> None:
+        self.body.append(Use(kernel, args, dtype, tile, result))
 
 
 class Loop(Scope):
@@ -137,7 +145,7 @@ class PhaseText:
         return tuple(what for _, what in self.code.words)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Lifetime:
     """The phases between which a buffer must live."""
 
@@ -176,6 +184,10 @@ class Text:
         loop = For("chunk", ZERO, Position(chunks), 1, tuple(scope.body), "chunks")
         words = tuple((name, what) for (_, what), name in self._row.items())
         code = Code(loop, words, tuple(self._constants.values()))
+        now = len(self.phases)
+        for place in places(code):
+            if place.kind == "buffer":
+                self.uses[place.number] = Lifetime(self.uses.get(place.number, Lifetime(now, now)).first, now)
         number = self.kernels.setdefault(print_code(code), len(self.kernels))
         self.phases.append(PhaseText(title, code, chunks, flops, nbytes, number, self.tasks))
 
@@ -231,13 +243,8 @@ class Text:
         return Address(base, tuple(t for t in terms if t != 0))
 
     def _reach(self, place: Place) -> None:
-        if place.kind == "stack":
-            return
-        if place.kind == "buffer":
-            now = len(self.phases)
-            use = self.uses.setdefault(place.number, Lifetime(now, now))
-            use.first, use.last = min(use.first, now), max(use.last, now)
-        self._word(place, "p")
+        if place.kind != "stack":
+            self._word(place, "p")
 
     def _storage(self, place: Place) -> int:
         """The number by which the present nest tells this memory from other memory."""
