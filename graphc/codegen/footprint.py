@@ -74,7 +74,7 @@ def _touched(body: tuple[Stmt, ...], ranges: Ranges | None, names: dict[str, Pla
                 yield from _of_kernel(s, names)
             case If():
                 yield from _touched(s.yes, ranges and ranges.under(s.test), names)
-                yield from _touched(s.no, ranges and ranges.copy(), names)
+                yield from _touched(s.no, ranges and ranges.otherwise(), names)
             case For():
                 yield from _touched(s.body, ranges and ranges.inside(s), names)
 

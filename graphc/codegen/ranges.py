@@ -24,13 +24,19 @@ class Ranges:
     blocks: dict[str, Range] = field(default_factory=dict)  # variables of loops over a block: its start, its last step
     met: set[str] = field(default_factory=set)  # symbols that take every value of their range
     chunked: set[str] = field(default_factory=set)  # symbols whose values differ from chunk to chunk
-    runs: bool = True  # False in a loop that is surely empty
+    runs: bool = True  # False in a branch, and in a loop that is surely empty
 
     @classmethod
     def of(cls, code: Code) -> Ranges:
         words = {f"%{name}": what for name, what in code.words if not isinstance(what, Place) and name[0] == "n"}
         ranges = cls({}, words)
         return ranges.inside(code.loop)
+
+    def otherwise(self) -> Ranges:
+        """What is known where a condition does not hold."""
+        ranges = self.copy()
+        ranges.runs = False
+        return ranges
 
     def copy(self) -> Ranges:
         return Ranges(dict(self.known), self.words, dict(self.blocks), set(self.met), set(self.chunked), self.runs)
@@ -109,8 +115,7 @@ class Ranges:
 
     def under(self, test: Expr) -> Ranges:
         """What is known where the test holds."""
-        ranges = self.copy()
-        ranges.met = set()
+        ranges = self.otherwise()
         for part in test.args if isinstance(test, Call) and test.function == "and" else (test,):
             match part:
                 case Call(">=" | "<" as relation, (Position(at), Position(bound))):

@@ -117,10 +117,9 @@ class Fold:
             self.add_exactly(scope, value)
             return
         found = Scope(scope)
-        at = self.var if not start else Var(self.text.fresh(), int64)
+        at = Var(self.text.fresh(), int64)
         found.use("first_of", block, length, value, dtype=self.dtype, result=at)
-        if start:
-            found.add(Set(self.var, Position(symbol(f"%{start}") + symbol(f"%{at.name}"))))
+        found.add(Set(self.var, Position((symbol(f"%{start}") if start else 0) + symbol(f"%{at.name}"))))
         self._better(scope, value, found)
 
     def only_block(self, scope: Scope, length: Expr, lies: Address | None = None) -> None:

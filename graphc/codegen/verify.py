@@ -101,6 +101,8 @@ class _Verifier:
         match s:
             case Let(var, value):
                 bound = self.bind(var, self.expr(value, ranges))
+                if isinstance(value, Call) and value.args[-1] in (Position(0), Position(1)) and var.name == "hi":
+                    self.alone = True
                 if isinstance(value, Address):
                     self.bases[var.name] = self.base(value)
                     self.moved |= {var.name} if self.moves(value, ranges) else set()
@@ -129,7 +131,7 @@ class _Verifier:
         if self.expr(s.test, ranges) != bool_:
             raise self.fault("a condition is no truth value")
         yes = self.block(s.yes, ranges.under(s.test))
-        no = self.block(s.no, ranges.copy())
+        no = self.block(s.no, ranges.otherwise())
         both = yes & no
         self.bound |= {name: self.dtypes[name] for name in both}
         return both
@@ -148,8 +150,12 @@ class _Verifier:
     def store(self, s: Store, ranges: Ranges) -> None:
         dtype = self.expr(s.value, ranges)
         self.access(s.place, dtype, s.at, ranges)
-        if not self.alone and s.place.kind != "stack" and not self.differs(s.at, ranges):
+        if self.is_shared(s.place, ranges) and not self.differs(s.at, ranges):
             raise self.fault(f"every chunk writes the same elements of {s.place}")
+
+    def is_shared(self, place: Place, ranges: Ranges) -> bool:
+        """Whether several chunks may write to a place, as far as is known."""
+        return ranges.runs and not self.alone and place.kind != "stack" and self.places[place][1] != 0
 
     def differs(self, at: Dim, ranges: Ranges) -> bool:
         """Whether an index may differ from chunk to chunk."""
@@ -178,7 +184,7 @@ class _Verifier:
     def view(self, s: Use, e: Expr, writes: bool, ranges: Ranges) -> None:
         assert isinstance(e, Address)
         place = self.base(e)
-        if writes and not self.alone and place.kind != "stack" and not self.moves(e, ranges):
+        if writes and self.is_shared(place, ranges) and not self.moves(e, ranges) and Position(0) not in s.args[:3]:
             raise self.fault(f"every chunk writes the same elements of {place}")
         if s.dtype is not None and place.kind != "stack" and self.places[place][0].size != s.dtype.size:
             raise self.fault(f"{place} holds {self.places[place][0]}, and {s.kernel} takes {s.dtype}")
