@@ -28,7 +28,7 @@ STAGES = [
     *("graph", "ops", "declare", "operators"),
     "interpret",
     *("rewrite", "stabilise", "adjoint", "passes", "schedule", "codegen"),
-    *("runtime", "inspect", "runtime.function", "compile", "losses", "optim", "nn"),
+    *("runtime", "inspect", "runtime.function", "debug", "compile", "losses", "optim", "nn"),
 ]
 # they may name ops
 RULES = ("ops", "declare", "operators", "rewrite", "stabilise", "adjoint", "passes", "losses", "optim", "nn")

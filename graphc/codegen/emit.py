@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from graphc.codegen.loops import Loops
 from graphc.codegen.nest import emit_copy, emit_nest, emit_with_product
 from graphc.codegen.product import emit_product
 from graphc.codegen.program import Buffer, Failure, Phase, Program, Slot, word
 from graphc.codegen.record import record_program
 from graphc.codegen.scatter import emit_scatter
 from graphc.codegen.text import PhaseText, Text
-from graphc.codegen.verify import verify
 from graphc.dims import Dim, product
 from graphc.graph import Node
 from graphc.schedule.storage import Schedule
@@ -43,7 +43,6 @@ def emit(
         text.tasks = (tasks[k],)
         _EMITTERS[type(tasks[k])](text, tasks[k])
         k += 1
-    _verify(text, {"input": inputs, "output": outputs, "parameter": parameters, "constant": schedule.constants})
     rows = _rows(text, {"input": len(inputs), "output": len(outputs), "parameter": len(parameters)})
     named = {"input": inputs, "output": outputs, "parameter": parameters, "constant": schedule.constants}
     return Program(
@@ -61,6 +60,7 @@ def emit(
         phases=tuple(_phase(p, row, schedule, named) for p, row in zip(text.phases, rows, strict=True)),
         failures=tuple(Failure(*f) for f in text.failures),
         for_outputs=_for_outputs(text),
+        loops=_loops(text, named),
         records={**records, **record_program(text, outputs, parameters)},
     )
 
@@ -76,12 +76,12 @@ def _follows(text: Text, k: int) -> bool:
     return emit_with_product(text, first, rest[0])
 
 
-def _verify(text: Text, named: Mapping[str, Sequence[Node]]) -> None:
-    """Check the loops of every phase."""
+def _loops(text: Text, named: Mapping[str, Sequence[Node]]) -> Loops:
+    """The loops of every phase, with what is known of the places that they touch."""
     places = {Place(kind, k): (n.dtype, product(n.shape)) for kind, nodes in named.items() for k, n in enumerate(nodes)}
     places |= {Place("buffer", k): (d, product(shape)) for k, (d, shape) in enumerate(text.schedule.buffers)}
-    for phase in text.phases:
-        verify(phase.code, places)
+    lines = (dict.fromkeys(str(m.line) for task in p.tasks for m in task.members) for p in text.phases)
+    return Loops(tuple(p.code for p in text.phases), tuple(map(tuple, lines)), places)
 
 
 def _rows(text: Text, counts: Mapping[str, int]) -> list[list[Dim]]:

@@ -177,6 +177,18 @@ class Code:
     constants: tuple[Const, ...] = ()
 
 
+@dataclass(frozen=True)
+class Loops:
+    """The loops of a whole program, phase by phase, for who runs them without machine code.
+
+    `lines` are the user's, of what each phase computes; `places` tell dtype and number of elements.
+    """
+
+    phases: tuple[Code, ...]
+    lines: tuple[tuple[str, ...], ...]
+    places: dict[Place, tuple[DType, Dim]]
+
+
 def statements(body: tuple[Stmt, ...]) -> Iterator[Stmt]:
     """Every statement, those inside others after them."""
     for s in body:
