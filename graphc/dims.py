@@ -295,6 +295,8 @@ def is_positive(p: Dim) -> bool:
 
 def same(p: Dim, q: Dim) -> bool | None:
     """Whether two dimensions are equal: True, False, or None where it depends on the symbols."""
+    if p is q:
+        return True
     difference = p - q
     if isinstance(difference, int):
         return difference == 0

@@ -10,14 +10,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 _PACKAGE = str(Path(__file__).parent)
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """A line of the user's program."""
 
     file: str
@@ -48,6 +47,8 @@ def users_line() -> Line:
     if line is not None:
         return line
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    file = frame.f_code.co_filename
+    while file.startswith(_PACKAGE) and frame.f_back is not None:
         frame = frame.f_back
-    return Line(frame.f_code.co_filename, frame.f_lineno)
+        file = frame.f_code.co_filename
+    return Line(file, frame.f_lineno)
