@@ -150,15 +150,20 @@ def _taken(op: Op, operands: tuple[Node, ...]) -> tuple[TensorType, ...]:
     return operands[0].types if op.family is Family.ITEM else tuple([o.type for o in operands])
 
 
-def make(op: Op, operands: Sequence[Node], attrs: Mapping[str, Any] | None = None) -> Node:
-    """The node of `op` on these operands; types are inferred, and errors name the user's line."""
-    operands, attrs = tuple(operands), dict(attrs) if attrs else {}
+_NO_ATTRS: Mapping[str, Any] = MappingProxyType({})
+
+
+def make(op: Op, operands: Sequence[Node], attrs: Mapping[str, Any] = _NO_ATTRS, line: Line | None = None) -> Node:
+    """The node of `op` on these operands; types are inferred, and errors name the line, the user's if none is given."""
+    operands = tuple(operands)
+    if type(attrs) is not MappingProxyType:  # another node's are frozen
+        attrs = MappingProxyType(dict(attrs))
     key = _key(op, operands, attrs)
     known = _intern.get(key)
     if known is not None:
         return known
     found: list[Constraint] = []
-    line = users_line()
+    line = line or users_line()
     assert op.infer is not None, f"{op.name} is not a primitive"
     try:
         types = op.infer(_taken(op, operands), attrs, found)
@@ -168,7 +173,7 @@ def make(op: Op, operands: Sequence[Node], attrs: Mapping[str, Any] | None = Non
     except GraphcError as error:
         raise type(error)(_complaint(op, operands, line, str(error))) from None
     node = object.__new__(Node)
-    fields = (op, operands, MappingProxyType(attrs), tuple(types), tuple(found), line)
+    fields = (op, operands, attrs, tuple(types), tuple(found), line)
     for fill, value in zip(_FILL, fields, strict=True):  # __setattr__ refuses
         fill(node, value)
     with intern_lock:

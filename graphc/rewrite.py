@@ -68,8 +68,7 @@ def rebuilt(node: Node, operands: Sequence[Node]) -> Node:
     """The node on other operands, at the same line; the node itself if they are its own."""
     if all(map(operator.is_, operands, node.operands)):
         return node
-    with standing_at(node.line):
-        return make(node.op, operands, node.attrs)
+    return make(node.op, operands, node.attrs, node.line)
 
 
 class _Table:
@@ -119,23 +118,24 @@ class _Walk:
 
     def _advance(self, node: Node) -> list[Node]:
         """Settle the node, or tell which nodes have to be settled before it can be."""
-        settled = self.settled
-        after = self.became.get(node)
+        settled, became = self.settled, self.became
+        after = became.get(node)
         if after is None:
             waiting = [o for o in node.operands if o not in settled]
             if waiting:
                 return waiting
-            after = self.became[node] = self._step(node)
-        if after is not node and after not in settled:
+            same = rebuilt(node, [settled[o] for o in node.operands])
+            after = became[node] = became[same] if same in became else self._step(same)
+            became[same] = after
+            if after is same:
+                settled[same] = same
+        if after not in settled:
             return [after]
-        settled[node] = node if after is node else settled[after]
+        settled[node] = settled[after]
         return []
 
     def _step(self, node: Node) -> Node:
-        """The node on settled operands, else what the first rule that fits makes of it, else the node itself."""
-        after = rebuilt(node, [self.settled[o] for o in node.operands])
-        if after is not node:
-            return after
+        """What the first rule that fits makes of a node on settled operands, else the node itself."""
         rules = self.table.fitting(node)
         if rules:
             with standing_at(node.line):
@@ -154,8 +154,8 @@ class _Walk:
         inner = {k: rewrite(v, self.rules) for k, v in held.items()}
         for _, fired in inner.values():
             self.fired += fired
-        with standing_at(node.line):
-            return make(node.op, node.operands, {**node.attrs, **{k: graph for k, (graph, _) in inner.items()}})
+        attrs = {**node.attrs, **{k: graph for k, (graph, _) in inner.items()}}
+        return make(node.op, node.operands, attrs, node.line)
 
 
 def _named_as(node: Node, result: Node, rule: Rule) -> Node:
