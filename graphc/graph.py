@@ -369,9 +369,9 @@ def _listed(nodes: Sequence[Node], number: Mapping[Node, int]) -> str:
 
 
 def _row(n: Node, number: Mapping[Node, int]) -> str:
-    attrs = (f"{k}={_attribute(v)}" for k, v in sorted(n.attrs.items()) if not _has_identity(v))
-    arguments = ", ".join([*(f"%{number[o]}" for o in n.operands), *attrs])
-    return f"{n.op.name}({arguments}) : {', '.join(map(str, n.types))}"
+    arguments = [f"%{number[o]}" for o in n.operands]
+    arguments += [f"{k}={_attribute(v)}" for k, v in sorted(n.attrs.items()) if not _has_identity(v)]
+    return f"{n.op.name}({', '.join(arguments)}) : {', '.join(map(str, n.types))}"
 
 
 def _attribute(value: Any) -> str:

@@ -47,9 +47,12 @@ def rewrite(graph: Graph, rules: Sequence[Rule], keep: Collection[Node] = ()) ->
     """
     hidden = {n: _stand_in(n) for n in keep if n.operands or n.op.name == "constant"}
     shown = {stand_in: n for n, stand_in in hidden.items()}
+    graph = _replaced(graph, hidden)
     walk = _Walk(rules, bound=_STEPS_PER_NODE * len(graph.nodes))
-    settled = [walk.settle(o) for o in _replaced(graph, hidden).outputs]
-    return _replaced(graph.with_outputs(settled), shown), walk.fired
+    for node in graph.nodes:  # operands first, so that only what rules make waits for others
+        walk.settle(node)
+    settled = graph.with_outputs([walk.settled[o] for o in graph.outputs])
+    return _replaced(settled, shown), walk.fired
 
 
 def _stand_in(node: Node) -> Node:
@@ -101,8 +104,8 @@ class _Walk:
         self.became: dict[Node, Node] = {}
         self.fired: Counter[str] = Counter()
 
-    def settle(self, root: Node) -> Node:
-        """The normal form of a node.  The stack is a list: a graph may be deeper than Python's."""
+    def settle(self, root: Node) -> None:
+        """Find the normal form of a node.  The stack is a list: a graph may be deeper than Python's."""
         settled, stack = self.settled, [root]
         while stack:
             self.steps += 1
@@ -114,7 +117,6 @@ class _Walk:
                 stack += waiting
             else:
                 stack.pop()
-        return settled[root]
 
     def _advance(self, node: Node) -> list[Node]:
         """Settle the node, or tell which nodes have to be settled before it can be."""

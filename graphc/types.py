@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -120,8 +121,12 @@ class TensorType:
     def ndim(self) -> int:
         return len(self.shape)
 
-    def __str__(self) -> str:
+    @cached_property
+    def _text(self) -> str:
         return f"{self.dtype}{shape_text(self.shape)}"
+
+    def __str__(self) -> str:
+        return self._text
 
 
 @dataclass(frozen=True)

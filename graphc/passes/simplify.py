@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -61,10 +62,17 @@ def _over_power_of_two(b: Builder, node: Node) -> Node | None:
     value = filled(divisor)
     if value is None or not math.isfinite(value) or abs(math.frexp(value)[0]) != 0.5:
         return None
-    limits = np.finfo(node.dtype.numpy)
-    if not all(limits.smallest_normal <= abs(v) <= limits.max for v in (value, 1 / value)):
+    low, high = _normal_floats(node.dtype.name)
+    if not (low <= abs(value) <= high and low <= abs(1 / value) <= high):
         return None
     return _spread(b, x * b.constant(1 / value, node.dtype), node)
+
+
+@lru_cache
+def _normal_floats(dtype: str) -> tuple[float, float]:
+    """The smallest and the largest normal number of a dtype: NumPy takes its time to tell."""
+    limits = np.finfo(dtype)
+    return float(limits.smallest_normal), float(limits.max)
 
 
 def _plus_nothing(b: Builder, node: Node) -> Node | None:
