@@ -25,7 +25,6 @@ from graphc.stabilise import stabilise
 from graphc.tree import Skeleton, flatten, unflatten
 from graphc.types import Shape
 
-
 _DEEPEST = 2  # guards around a cotangent
 
 

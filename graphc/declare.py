@@ -179,7 +179,7 @@ def _strong(values: Sequence[Any]) -> list[Any]:
 
 def _met(values: Sequence[Any]) -> DType:
     """The dtype in which nodes and Python scalars meet."""
-    return _meeting(tuple([v.dtype.name if isinstance(v, Node) else WEAK[type(v)] for v in values]))
+    return _meeting(tuple(dict.fromkeys([v.dtype.name if isinstance(v, Node) else WEAK[type(v)] for v in values])))
 
 
 @lru_cache(maxsize=1024)

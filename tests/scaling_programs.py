@@ -108,10 +108,10 @@ def deep(layers: int, width: int = 64) -> Made:
     return [x], (loss,), {w: w - 0.01 * g for w, g in zip(weights, gradients, strict=True)}
 
 
-def transformer(blocks: int, width: int = 64, heads: int = 4, steps: int = 32, inner: int = 128, batch: int = 8) -> Made:
+def transformer(blocks: int, width: int = 64, heads: int = 4, steps: int = 32, inner: int = 128) -> Made:
     """Encoder blocks, normalised first: the mean square of the last one's values, gradients of all weights."""
     rng = np.random.default_rng(0)
-    x = y = gc.input("x", (batch, steps, width), "float32")
+    x = y = gc.input("x", (8, steps, width), "float32")
     weights: list[gc.Node] = []
     for k in range(blocks):
         own = _block_weights(rng, f"block{k}", width, inner)
