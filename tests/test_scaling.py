@@ -41,7 +41,7 @@ SMALL = {
     "logistic_map": 150, "lstm": 8, "deep": 16, "transformer": 2,
 }
 LARGE = {
-    "chain": 5000, "vector_chain": 2000, "sum_of_terms": 5000, "used_often": 5000, "guarded_chain": 1000,
+    "chain": 5000, "vector_chain": 2000, "sum_of_terms": 2000, "used_often": 5000, "guarded_chain": 1000,
     "logistic_map": 1000, "lstm": 20, "cholesky": 12, "deep": 100, "transformer": 4,
 }
 A_NODE = 180  # calls of Python functions from declaration to the lowered graph; a rule tried in vain at each adds one
@@ -108,9 +108,9 @@ def test_work_grows_as_the_program_does(name: str) -> None:
 
 
 def test_work_of_a_factorisation_grows_as_its_nodes() -> None:
-    once, nodes = work(lambda: PROGRAMS["cholesky"](12))
-    more_done, more = work(lambda: PROGRAMS["cholesky"](16))
-    assert more / nodes > 2
+    once, nodes = work(lambda: PROGRAMS["cholesky"](8))
+    more_done, more = work(lambda: PROGRAMS["cholesky"](10))
+    assert more / nodes > 1.7
     slower = {s: n / once[s] for s, n in more_done.items() if n > 1000 and n > 1.1 * once[s] * more / nodes}
     assert not slower
 
@@ -148,9 +148,9 @@ def test_large_programs_pass_without_recursion(name: str) -> None:
 def test_a_chain_of_any_length_is_let_go() -> None:
     x = gc.input("x", ())
     z = x
-    for _ in range(100_000):
+    for _ in range(30_000):
         z = gc.sin(z)
-    assert len(Graph((z,)).nodes) == 100_001
+    assert len(Graph((z,)).nodes) == 30_001
     del z
     collector.collect()
     assert gc.sin(x).operands == (x,)
@@ -301,7 +301,7 @@ def digest(seed: int) -> str:
 
 
 def test_stages_do_not_depend_on_the_process() -> None:
-    code = "from test_scaling import digest\nfor seed in range(200): print(seed, digest(seed))\n"
+    code = "from test_scaling import digest\nfor seed in range(60): print(seed, digest(seed))\n"
     path = os.pathsep.join([str(_HERE), str(_HERE.parent)])
     processes = [
         subprocess.Popen(
@@ -314,7 +314,7 @@ def test_stages_do_not_depend_on_the_process() -> None:
     ]
     found = [process.communicate()[0] for process in processes]
     assert found[0] == found[1] == found[2]
-    assert len(set(found[0].split())) > 300
+    assert len(set(found[0].split())) > 100
 
 
 def test_an_order_by_address_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
