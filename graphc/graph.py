@@ -156,8 +156,7 @@ _NO_ATTRS: Mapping[str, Any] = MappingProxyType({})
 def make(op: Op, operands: Sequence[Node], attrs: Mapping[str, Any] = _NO_ATTRS, line: Line | None = None) -> Node:
     """The node of `op` on these operands; types are inferred, and errors name the line, the user's if none is given."""
     operands = tuple(operands)
-    if type(attrs) is not MappingProxyType:  # another node's are frozen
-        attrs = MappingProxyType(dict(attrs))
+    attrs = attrs if type(attrs) is MappingProxyType else MappingProxyType(dict(attrs))
     key = _key(op, operands, attrs)
     known = _intern.get(key)
     if known is not None:
@@ -262,11 +261,6 @@ class Graph:
                 stack += [o for o in reversed(node.operands) if o not in order]
         return tuple(order)
 
-    def with_outputs(self, outputs: Sequence[Node]) -> Graph:
-        """The graph of other outputs and the same inputs; the graph itself, with what it knows, if they are its own."""
-        same = len(outputs) == len(self.outputs) and all(map(operator.is_, outputs, self.outputs))
-        return self if same else Graph(tuple(outputs), self.inputs)
-
     @cached_property
     def users(self) -> Mapping[Node, tuple[Node, ...]]:
         """The nodes that read each node, in order, once for each operand that it is."""
@@ -311,9 +305,7 @@ class Graph:
     def verify(self, known: Collection[Node] = ()) -> None:
         """Check that every node's types are what its op infers, and that its operands come before it.
 
-        Nodes are frozen, so those that are `known` from a graph that was verified are not looked at again.
-
-        Raises AssertionError, which names the node.
+        Nodes are frozen: `known` ones, of a verified graph, hold.  Raises AssertionError, which names the node.
 
         >>> import graphc as gc
         >>> Graph((gc.exp(gc.input("x", ())),)).verify()
@@ -400,4 +392,9 @@ def map_graph(graph: Graph, replace: Any) -> Graph:
     new: dict[Node, Node] = {}
     for n in graph.nodes:
         new[n] = replace(n, tuple([new[o] for o in n.operands]))
-    return graph.with_outputs([new[o] for o in graph.outputs])
+    return with_outputs(graph, [new[o] for o in graph.outputs])
+
+
+def with_outputs(graph: Graph, outputs: Sequence[Node]) -> Graph:
+    """The graph with others for its outputs; the graph itself, with what it knows, if they are its own."""
+    return graph if all(map(operator.is_, outputs, graph.outputs)) else Graph(tuple(outputs), graph.inputs)

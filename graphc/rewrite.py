@@ -16,7 +16,7 @@ from typing import Any
 
 from graphc.declare import BUILDER, Builder
 from graphc.dims import same
-from graphc.graph import Graph, Node, make, map_graph
+from graphc.graph import Graph, Node, make, map_graph, with_outputs
 from graphc.line import standing_at
 from graphc.literal import Identity
 from graphc.op import REGISTRY, Family
@@ -51,7 +51,7 @@ def rewrite(graph: Graph, rules: Sequence[Rule], keep: Collection[Node] = ()) ->
     walk = _Walk(rules, bound=_STEPS_PER_NODE * len(graph.nodes))
     for node in graph.nodes:  # operands first, so that only what rules make waits for others
         walk.settle(node)
-    settled = graph.with_outputs([walk.settled[o] for o in graph.outputs])
+    settled = with_outputs(graph, [walk.settled[o] for o in graph.outputs])
     return _replaced(settled, shown), walk.fired
 
 
