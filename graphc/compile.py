@@ -240,8 +240,11 @@ def _check_reached(graph: Graph) -> None:
 def _check_dimensions(graph: Graph) -> None:
     """Every dimension must be known from the shapes of the inputs, where it stands alone: no call solves 2*n for n."""
     known = {str(d) for node in graph.inputs for d in node.shape}
+    seen: set[Any] = set()  # most nodes have the shape of another
     for node in dict.fromkeys((*graph.inputs, *graph.nodes)):
-        for name in sorted(_named((*(t.shape for t in node.types), *node.attrs.values()))):
+        new = {v for v in (*(t.shape for t in node.types), *node.attrs.values()) if isinstance(v, (tuple, Poly))} - seen
+        seen |= new
+        for name in sorted(set().union(*map(_named, new))):
             if name not in known:
                 text = f"no input has the dimension {name!r} by itself, which this needs: {describe(node)}"
                 advice = "list an input whose shape has it, or give a dimension of many terms a name of its own"

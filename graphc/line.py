@@ -11,9 +11,8 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from graphc.graph import Node
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
 _PACKAGE = str(Path(__file__).parent)
 
 
-@dataclass(frozen=True)
-class Purpose:
+class Purpose(NamedTuple):
     """What is declared: forward, adjoint or update, in which layer; an adjoint also of which line."""
 
     part: str = "forward"
@@ -33,8 +31,7 @@ class Purpose:
 _FORWARD = Purpose()
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """A line of the user's program, and what was declared there."""
 
     file: str
@@ -108,6 +105,8 @@ def users_line() -> Line:
     if _standing.line is not None:
         return _standing.line
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    file = frame.f_code.co_filename
+    while file.startswith(_PACKAGE) and frame.f_back is not None:
         frame = frame.f_back
-    return Line(frame.f_code.co_filename, frame.f_lineno, _standing.purpose)
+        file = frame.f_code.co_filename
+    return Line(file, frame.f_lineno, _standing.purpose)
