@@ -160,9 +160,17 @@ def convert(value: Any, weak: DType | None = None) -> Node:
         return value if weak is None else astype(value, weak)
     if isinstance(value, Number):
         return astype(value.node, weak or float64)
+    if type(value) is float and weak is not None and value == value:  # a NaN may have a sign
+        return make(REGISTRY["constant"], (), {"value": _literal(repr(value), weak)})
     if type(value) in WEAK and weak is not None:
         return constant(_checked(value, weak), weak)
     return constant(value)
+
+
+@lru_cache(maxsize=1024)
+def _literal(text: str, dtype: DType) -> Literal:
+    """The value of a Python float by its text, which -0.0 does not share: a program has the same ones often."""
+    return Literal(as_array(float(text), dtype))
 
 
 def _checked(value: Any, dtype: DType) -> Any:

@@ -254,11 +254,11 @@ class Graph:
             node = stack[-1]
             if node in order:
                 stack.pop()
-            elif node in opened or not node.operands:
+            elif node in opened:
                 order[stack.pop()] = None
             else:
                 opened.add(node)
-                stack += [o for o in reversed(node.operands) if o not in order]
+                stack += [o for o in reversed(node.operands) if o not in opened]
         return tuple(order)
 
     @cached_property
