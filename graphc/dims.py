@@ -340,15 +340,6 @@ def evaluate(p: Dim, values: Mapping[str, int]) -> int:
     return total
 
 
-def constant_part(p: Dim) -> int:
-    """The constant that a dimension has as a term.
-
-    >>> constant_part(2 * symbol("n") + 3)
-    3
-    """
-    return p if isinstance(p, int) else next((c for monomial, c in p.terms if not monomial), 0)
-
-
 def symbols(p: Dim) -> set[str]:
     """Names of the symbols in p."""
     found: set[str] = set()

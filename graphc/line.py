@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from graphc.graph import Node
@@ -58,34 +58,38 @@ _standing = _Standing()
 
 
 @contextmanager
-def _with(name: str, value: Any) -> Iterator[None]:
-    before = getattr(_standing, name)
-    setattr(_standing, name, value)
+def _for(purpose: Purpose) -> Iterator[None]:
+    before, _standing.purpose = _standing.purpose, purpose
     try:
         yield
     finally:
-        setattr(_standing, name, before)
+        _standing.purpose = before
 
 
-def standing_at(line: Line) -> AbstractContextManager[None]:
+@contextmanager
+def standing_at(line: Line) -> Iterator[None]:
     """What is declared in here stands at this line: nodes that a pass puts in the place of another."""
-    return _with("line", line)
+    before, _standing.line = _standing.line, line
+    try:
+        yield
+    finally:
+        _standing.line = before
 
 
 def adjoint_of(line: Line) -> AbstractContextManager[None]:
     """What is declared in here is the adjoint of what that line declared."""
-    return _with("purpose", Purpose("adjoint", line.purpose.layer, line.purpose.of or line))
+    return _for(Purpose("adjoint", line.purpose.layer, line.purpose.of or line))
 
 
 def updating() -> AbstractContextManager[None]:
     """What is declared in here are new values of parameters."""
-    return _with("purpose", Purpose("update"))
+    return _for(Purpose("update"))
 
 
 def inside(layer: str) -> AbstractContextManager[None]:
     """What is declared in here belongs to the layer of this name, in the layer that is being declared."""
     now = _standing.purpose
-    return _with("purpose", Purpose(now.part, f"{now.layer}/{layer}" if now.layer else layer, now.of))
+    return _for(Purpose(now.part, f"{now.layer}/{layer}" if now.layer else layer, now.of))
 
 
 def with_own_lines(nodes: Iterable[Node]) -> set[Node]:

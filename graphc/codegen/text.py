@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.dims import Atom, Dim, constant_part, is_positive, symbol
+from graphc.dims import Atom, Dim, is_positive, symbol
 from graphc.schedule.storage import Schedule
 from graphc.schedule.task import Place, Task
 from graphc.types import DType, Shape
@@ -203,8 +203,8 @@ class Text:
 
     def position(self, p: Dim) -> str:
         """An index expression whose constant part is a word of the row, so that slices at other places are alike."""
-        shift = constant_part(p)
-        if shift == 0 or shift == p:
+        shift = 0 if isinstance(p, int) else next((c for monomial, c in p.terms if not monomial), 0)
+        if shift == 0:
             return self.dim(p)
         return f"{self.dim(p - shift)} + {self.value(shift)}"
 

@@ -36,7 +36,7 @@ def numbered(program: Program, graph: Graph) -> Program:
     for k, f in enumerate(program.failures):
         known = first.setdefault(f.line, k)
         failures.append(Failure(f.text, " ".join(nodes[f.line]) if known == k else f"={known}"))
-    records = {**program.records, "lines": [stood.get(tuple(line)) for line in program.records["lines"]]}
+    records = {**program.records, "lines": [stood.get(tuple(line)) for line in program.records.get("lines", ())]}
     return replace(program, failures=tuple(failures), constraints=(), records=records)
 
 
@@ -56,7 +56,7 @@ def placed(program: Program, graph: Graph, here: str) -> Program | None:
             return None
         lines.append(str(Line(*found.pop())) if found else here)
     failures = (Failure(f.text, line) for f, line in zip(program.failures, lines, strict=True))
-    told = [None if k is None else list(every[k].line.plain) for k in program.records["lines"]]
+    told = [None if k is None else list(every[k].line.plain) for k in program.records.get("lines", ())]
     records = {**program.records, "lines": told}
     return replace(program, failures=tuple(failures), constraints=constraints(graph), records=records)
 
