@@ -13,12 +13,12 @@ from graphc.op import Family
 from graphc.rewrite import rebuilt
 from graphc.schedule.access import atoms, canonical, pieces, through_movement
 
-PIECES = 32  # movement and elements that one element may be read through
+PIECES = 16  # movement and elements that one element may be read through
 ATOMS = 128  # of the index expressions at which they are read
 
 
 def settled(graph: Graph) -> Graph:
-    """The graph in which no movement is read through more than some 32 others."""
+    """The graph in which no movement is read through more than some 16 others."""
     weights: dict[Node, int] = {}
 
     def settle(old: Node, operands: tuple[Node, ...]) -> Node:
