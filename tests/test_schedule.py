@@ -1,4 +1,4 @@
-"""The schedule: splits, what is written in place, conflicts, what the verifier refuses, time that grows with the graph."""
+"""The schedule: splits, what is written in place, conflicts, what the verifier refuses, how its time grows."""
 
 from __future__ import annotations
 

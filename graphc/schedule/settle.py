@@ -1,6 +1,6 @@
 """Movement that would be read in many pieces, or at long index expressions, is stored once.
 
-In: a graph.  Out: the graph with a conversion to its own dtype, which is stored, after each such movement, so that the
+In: a graph.  Out: the graph with a node of the same value, which is stored, after each such movement, so that the
 reads of every other node are few and short.  Without it, n rolls of an array would be read in 2**n pieces.
 """
 
@@ -29,7 +29,7 @@ def settled(graph: Graph) -> Graph:
         weights[node] = weight
         if graph.users[old] and (weight > PIECES or _atoms(node) > ATOMS):
             with standing_at(old.line):
-                stored: Node = BUILDER.primitive("astype", (node,), dtype=node.dtype)
+                stored: Node = BUILDER.stop_gradient(node)
             return stored
         return node
 
