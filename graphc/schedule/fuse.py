@@ -32,7 +32,7 @@ from graphc.types import Shape
 
 _FOLDS = 8  # reductions of a nest, each of which takes a block of 8 kB on the stack
 _CHEAP = 12  # nodes that may be computed again wherever their value is read
-_MEMBERS = 256  # of a group: past it the time of compilers grows faster than the text
+_MEMBERS = 512  # of a group: past it the time of compilers grows faster than the text
 _LATEST = 32  # groups that are looked at for one that reads the same
 _BETWEEN = 256  # groups between two, past which none is moved before the other
 _IN_PLACE = (Family.ELEMENTWISE, Family.ITEM, Family.MOVEMENT)  # computed element by element
@@ -53,17 +53,13 @@ class Group:
     reductions: list[Node] = field(default_factory=list)  # the members that fold values
     needs: dict[Group, None] = field(default_factory=dict)
     reads: dict[Node, list[Read]] = field(default_factory=dict)  # what is loaded, in order, and at which elements
+    may_fail: bool = False  # whether it checks positions that it is given
     updated: dict[Node, None] = field(default_factory=dict)  # parameters whose new values it may write in place
 
     @property
     def is_nest(self) -> bool:
         """Whether it is a loop nest, not a kernel."""
         return self.members[0].op.family not in (Family.CONTRACTION, Family.SCATTER)
-
-    @property
-    def may_fail(self) -> bool:
-        """Whether it checks positions that it is given."""
-        return any(m.op.family in (Family.GATHER, Family.SCATTER) for m in self.members)
 
     def sweeps(self, node: Node) -> bool:
         """Whether it loads of an array the element that it computes, and no other."""
@@ -209,6 +205,7 @@ class Fusion:
         """Make the node a member, and move what it reads before the group."""
         group.members.append(node)
         self.group_of[node] = group
+        group.may_fail |= node.op.family in (Family.GATHER, Family.SCATTER)
         if node.op.family in REDUCTIONS:
             group.reductions.append(node)
             split = split_for(group.domain, group.reductions)
@@ -253,13 +250,13 @@ class Fusion:
         here = {r.node for r in sources}
         elsewhere = {r.node for r in sources if r.guarded or r.index != at}
         apart = all(self.group_of.get(n) is not group for n in here)
-        for parameter in group.updated:
-            if node.op.family is Family.GATHER:
-                return False
-            if node.op.family in REDUCTIONS and (parameter in here or parameter in group.reads):
-                return False
-            if apart and (parameter in elsewhere or (parameter in here and group.reductions)):
-                return False
+        updated = group.updated.keys()
+        if updated and node.op.family is Family.GATHER:
+            return False
+        if node.op.family in REDUCTIONS and (updated & here or updated & group.reads.keys()):
+            return False
+        if apart and (updated & elsewhere or (group.reductions and updated & here)):
+            return False
         if own.keys() & elsewhere:
             return True
         read = [p for p in own if p in here or p in group.reads]
