@@ -44,6 +44,11 @@ class Routine:
     body: Body
     variants: Callable[[ir.Module, ir.Function], None] | None = None
 
+    @property
+    def is_loop(self) -> bool:
+        """Whether LLVM has loops to vectorise in it; without variants, its vectors are explicit."""
+        return self.variants is not None
+
     def define(self, module: ir.Module) -> ir.Function:
         """The function with its body."""
         function = ir.Function(module, self.kind, PREFIX + self.name)
