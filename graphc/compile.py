@@ -157,6 +157,7 @@ def _translated(unit: _Unit, key: str) -> tuple[Program, tuple[bytes, ...]]:
     code = parts(program.kernels, unit.is_kept)
     if unit.is_kept:
         cache.store(key, cache.Entry(numbered(program, unit.graph).to_json(), code))
+        cache.trim()
     return program, code
 
 
