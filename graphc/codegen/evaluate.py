@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from graphc.codegen.text import Scope, Text, code_of
-from graphc.dims import Dim, symbol
+from graphc.dims import Dim, is_positive, symbol
 from graphc.graph import Node, describe
 from graphc.op import Family, Piece
 from graphc.schedule.access import Index, Strided, aligned, loop_axes, offset, pieces, strided
@@ -114,7 +114,9 @@ class Evaluator:
         self, key: Key, index: Index, scope: Scope, expression: str, axes: set[str], names: tuple[str, ...]
     ) -> str:
         """Print `t = expression` in the outermost scope where its loop variables and operands exist."""
-        home = self._home(scope, axes, names)
+        return self._emit_in(self._home(scope, axes, names), key, index, expression)
+
+    def _emit_in(self, home: Scope, key: Key, index: Index, expression: str) -> str:
         name = self.text.fresh()
         home.lines.append(f"{name} = {expression}")
         self.define(home, key, index, name)
@@ -138,6 +140,8 @@ class Evaluator:
         position = offset(at, shape)
         axes = set().union(*(loop_axes(i) for i in at))
         text = self.text.load(place, node.dtype, self.text.position(position))
+        if any(not loop_axes(i) and not is_positive(d) for i, d in zip(at, shape, strict=True)):
+            return self._emit_in(scope, node, index, text)  # where no loop runs, there may be nothing to load
         return self._emit(node, index, scope, text, axes, tuple(f"i{a[1:]}" for a in axes))
 
     def _expression(self, node: Node, index: Index, scope: Scope, result: int) -> Steps:

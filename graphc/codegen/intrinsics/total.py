@@ -7,7 +7,7 @@ the call is compiled, on one machine.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -143,29 +143,44 @@ def _tree(lanes: Vectors, vectors: Values, combine: Combine) -> ir.Value:
 
 
 def _first_of(lanes: Vectors, address: ir.Value, n: ir.Value, value: ir.Value) -> ir.Value:
-    builder = lanes.builder
-    kind = ir.VectorType(I32, lanes.lanes)
-    steps = ir.Constant(kind, list(range(lanes.lanes)))
-    wanted, far = lanes.splat(value), ir.Constant(kind, [BLOCK] * lanes.lanes)
+    """The search goes on by 32 or 64 values until a bit of the comparisons is set, then through what is left."""
+    builder, wanted, stride = lanes.builder, lanes.splat(value), _CHAINS * lanes.lanes
 
-    def nearer(a: ir.Value, b: ir.Value) -> ir.Value:
-        return builder.select(builder.icmp_signed("<", a, b), a, b)
+    def bits(i: ir.Value, masks: Sequence[ir.Value | None]) -> ir.Value:
+        """A bit for each of the next values that is the one, or NaN; where one is NaN, so is the extreme."""
+        found: ir.Value = integer(0)
+        start = lanes.pointer(builder.add(address, builder.mul(i, integer(lanes.bytes))))
+        for k, mask in enumerate(masks):
+            here = lanes.load(builder.gep(start, [integer(k * lanes.lanes)], source_etype=lanes.float), mask)
+            same = builder.fcmp_unordered("ueq", here, wanted)
+            same = same if mask is None else builder.and_(mask, same)
+            one = builder.zext(builder.bitcast(same, ir.IntType(lanes.lanes)), I64)
+            found = builder.or_(found, builder.shl(one, integer(k * lanes.lanes)))
+        return found
 
-    def look(i: ir.Value, nearest: Values) -> Values:
-        mask = lanes.first(builder.sub(n, i))
-        here = lanes.load(lanes.pointer(builder.add(address, builder.mul(i, integer(lanes.bytes)))), mask)
-        # Where one is NaN, so is the extreme that is looked for.
-        same = builder.or_(builder.fcmp_ordered("==", here, wanted), builder.fcmp_unordered("uno", here, here))
-        found = builder.and_(mask, same)
-        positions = builder.add(lanes.splat(builder.trunc(i, I32)), steps)
-        return [nearer(builder.select(found, positions, far), nearest[0])]
-
-    (nearest,) = lanes.loop(integer(0), n, lanes.lanes, [far], look)
-    width = lanes.lanes
-    while width > 1:
-        width //= 2
-        nearest = nearer(nearest, lanes.rotate(nearest, width))
-    return builder.sext(builder.extract_element(nearest, ir.Constant(I32, 0)), I64)
+    full = builder.mul(builder.sdiv(n, integer(stride)), integer(stride))
+    entry, look, more, rest, done = builder.block, *(builder.append_basic_block() for _ in range(4))
+    builder.cbranch(builder.icmp_signed("<", integer(0), full), look, rest)
+    builder.position_at_end(look)
+    i = builder.phi(I64)
+    found = bits(i, [None] * _CHAINS)
+    position = builder.add(i, builder.cttz(found, I1(0)))
+    builder.cbranch(builder.icmp_unsigned("!=", found, integer(0)), done, more)
+    builder.position_at_end(more)
+    following = builder.add(i, integer(stride))
+    builder.cbranch(builder.icmp_signed("<", following, full), look, rest)
+    for start, block in ((integer(0), entry), (following, more)):
+        i.add_incoming(start, block)
+    builder.position_at_end(rest)
+    left = builder.sub(n, full)
+    last = bits(full, [lanes.first(builder.sub(left, integer(k * lanes.lanes))) for k in range(_CHAINS)])
+    end = builder.add(full, builder.cttz(last, I1(0)))
+    builder.branch(done)
+    builder.position_at_end(done)
+    result = builder.phi(I64)
+    for place, block in ((position, look), (end, rest)):
+        result.add_incoming(place, block)
+    return result
 
 
 @cache
