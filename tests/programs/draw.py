@@ -102,13 +102,15 @@ class Grower:
     def shape(self) -> tuple[int | str, ...]:
         shape = tuple(self.choose(self.palette) for _ in range(self.choose(_RANKS)))
         if self.profile.leading:
-            shape = ("n", *shape[1:]) if self.chance(0.7) else shape
+            shape = ("n", *(self.sized(d) for d in shape[1:])) if self.chance(0.9) else shape
         while np.prod([self.sizes.get(d, d) for d in shape]) > self.profile.elements:
             shape = shape[:-1]
         return shape
 
     def leaf(self, shape: Sequence[int | str], dtype: str, draws: str = "plain", parameter: bool = False) -> str:
         """The name of a new input or parameter."""
+        if self.profile.leading and "n" in shape[1:]:
+            raise Reject
         letter = "p" if parameter else "x" if dtype.startswith("float") else "c" if dtype == "bool" else "k"
         name = f"{letter}{len(self.leaves)}"
         leaf = Leaf(name, tuple(shape), dtype, draws, parameter)
@@ -263,9 +265,10 @@ class Grower:
         return self._program(tuple(dict.fromkeys(outputs) if self.chance(0.7) else outputs), tuple(updates.items()))
 
     def _scalars(self, values: Sequence[str]) -> list[str]:
-        """Each value that is a scalar, and the sums of the others."""
+        """Each value that is a scalar, and the sums of the others, of an input that `run` slices among them."""
         found = []
-        for name in values:
+        sliced = [leaf.name for leaf in self.leaves if leaf.shape[:1] == ("n",)]
+        for name in (*values, *sliced[:1]):
             with contextlib.suppress(Reject):
                 found.append(name if not self.ndim(name) else self.add(f"gc.sum({name})", large=True))
         return found or [self.add("gc.constant(1.0)")]

@@ -79,12 +79,12 @@ PROFILES = {
         Profile(
             "updates",
             {
-                "update": 4,
+                "update": 8,
                 "swap": 2,
                 "counter": 1,
                 "reduced": 2,
                 "descent": 1.5,
-                "arithmetic": 1,
+                "arithmetic": 0.5,
                 "reduction": 0.5,
                 "product": 0.5,
                 "gradient": 0.3,
@@ -117,7 +117,7 @@ PROFILES = {
         Profile("operands", {"filled_operands": 5, "gradient": 1, "reduction": 0.5, "arithmetic": 0.5}, length=8),
         Profile(
             "borders",
-            {"border": 4, "bordered_product": 3, "bordered_positions": 0.7, "gradient": 0.5, "arithmetic": 0.3},
+            {"border": 4, "bordered_product": 3, "bordered_positions": 1.5, "gradient": 0.5, "arithmetic": 0.3},
             length=4,
             outputs=1,
             machine=1.0,

@@ -45,7 +45,8 @@ def twins(g: Grower) -> None:
     dims = list(g.shape()) or [3]
     names = [g.leaf(dims, g.dtype) for _ in range(2 + g.below(3))]
     form = g.choose((
-        "gc.tanh({a}) * {b}", "{a} - 0.1 * {b}", "gc.sum({a} * {b}, axis=0)", "gc.sum({a} * {b})", "{a} * {b} + {a}",
+        "gc.tanh({a}) * {b}", "{a} - 0.1 * {b}", "gc.sum({a} * {b}, axis=0)", "gc.sum({a} * {b})", "{a} * {b} + {c}",
+        "{a} * {b} - {c}", "gc.sum({a} * {b} - {c}, axis=0)",
         "gc.max({a}, axis=-1) - gc.min({b}, axis=-1)", "{a} - gc.mean({b}, axis=0)", "gc.softmax({a}, axis=-1) * {b}",
         "gc.where({a} > {b}, {a}, {b})", "gc.flip({a}, axis=0) * {b}", "{a} - gc.flip({b}, axis=0)",
         "gc.vecdot({a}, {b})", "gc.logsumexp({a} + {b}, axis=0)", "{a} / (1.5 + gc.sum({b} * {b}))",
@@ -53,9 +54,10 @@ def twins(g: Grower) -> None:
     made = []
     for _ in range(2 + g.below(4)):
         a, b = g.choose(names), g.choose(names)
-        made.append(g.add(form.format(a=a, b=b), large=True))
+        text = form.format(a=a, b=b, c=g.choose((a, b)))
+        made.append(g.add(text, large=True))
         if g.chance(0.3):  # one that differs by a number
-            made.append(g.add(form.format(a=a, b=b) + g.choose((" * 2.0", " + 0.5")), large=True))
+            made.append(g.add(text + g.choose((" * 2.0", " + 0.5")), large=True))
         if g.chance(0.25) and g.dims(made[-1]) == dims:
             names.append(made[-1])  # an operand of the next that is an output as well
     _seen(g, made)

@@ -11,7 +11,8 @@ def _state(g: Grower) -> str:
     known = [p.name for p in g.leaves if p.is_parameter and g.dtype_of(p.name)[:5] == "float"]
     if known and g.chance(0.6):
         return str(g.choose(known))
-    return g.leaf([d for d in g.shape() if isinstance(d, int)], g.dtype, parameter=True)
+    dims = [g.sized(d) or 2 for d in g.shape()]
+    return g.leaf(dims or [2, 3, 4][: g.below(3)], g.dtype, parameter=True)
 
 
 def _like(g: Grower, p: str) -> str:
@@ -38,19 +39,22 @@ def _operand(g: Grower, p: str) -> str:
 
 
 def _new_value(g: Grower, p: str) -> str:
-    """An expression of the parameter's type: along its elements, across them, or without it."""
+    """An expression of the parameter's type: element by element, from other elements, from all, or without it."""
     ndim, x = g.ndim(p), _operand(g, p)
     along = [f"{p} * 0.5 + {x}", f"{p} - 0.1 * {x}", f"gc.tanh({p}) * {x}", f"gc.maximum({p}, {x})", f"{p} * {p}"]
     across = [f"{p} - gc.mean({p})", f"{p} / (1.5 + gc.max(gc.abs({p})))", f"{p} * gc.sum({p} * {x})"]
+    moved = [f"gc.tanh({p})"]
     without = [f"{x} * 1.0", f"gc.zeros({tuple(g.dims(p))})", f"gc.broadcast_to(gc.sum({x}), {tuple(g.dims(p))})"]
     if ndim:
         k = g.below(ndim)
-        across += [f"gc.flip({p}, axis={k})", f"{p} + gc.flip({p}, axis={k})", f"gc.softmax({p}, axis={k})"]
-        across += [f"{p} - gc.sum({p}, axis={k}, keepdims=True)", f"gc.concat([{p}[1:], {p}[:1]], axis=0) * 0.5"]
-        across += [f"gc.pad({p}[1:], {[(0, 1), *[(0, 0)] * (ndim - 1)]}) + {x}"]
+        across += [f"{p} - gc.sum({p}, axis={k}, keepdims=True)", f"gc.softmax({p}, axis={k})"]
+        moved = [f"gc.flip({p}, axis={k})", f"{p} + gc.flip({p}, axis={k})", f"{p}[::-1] * {x}"]
+        moved += [f"gc.concat([{p}[1:], {p}[:1]], axis=0) * 0.5", f"gc.broadcast_to({p}[:1], {p}.shape) * {x} + {p}"]
+        moved += [f"gc.pad({p}[1:], {[(0, 1), *[(0, 0)] * (ndim - 1)]}) + {p} * 0.5"]
     if ndim >= 2 and g.dims(p)[-1] == g.dims(p)[-2]:
-        across += [f"gc.matrix_transpose({p})", f"{p} @ {p}", f"{p} + gc.matrix_transpose({p})"]
-    text = str(g.choose(g.choose((along, along, across, without))))
+        across += [f"{p} @ {p}"]
+        moved += [f"gc.matrix_transpose({p})", f"{p} + gc.matrix_transpose({p})"]
+    text = str(g.choose(g.choose((along, moved, moved, across, without))))
     return text if g.dtype_of(p) == "float64" else f'({text}).astype("float32")'
 
 
@@ -64,10 +68,12 @@ def _reader(g: Grower, name: str) -> str:
 def _watched(g: Grower, p: str, v: str) -> None:
     """Who else sees the old or the new value: an output of it, or of what is made from it."""
     for name in (p, v):
-        if g.chance(0.3):
+        if g.chance(0.2):
             g.wanted.append(name)
-        if g.chance(0.35):
+        if g.chance(0.25):
             g.wanted.append(_reader(g, name))
+    if g.chance(0.25):  # the old value read after what the new one leads to
+        g.wanted.append(g.add(f"{p} - gc.sum(gc.exp(-gc.abs({v} - gc.max({v}))))", large=True))
 
 
 @rule
