@@ -52,15 +52,30 @@ def twins(g: Grower) -> None:
         "gc.vecdot({a}, {b})", "gc.logsumexp({a} + {b}, axis=0)", "{a} / (1.5 + gc.sum({b} * {b}))",
     ))  # fmt: skip
     made = []
+    apart, numbered = g.chance(0.5), g.chance(0.5)  # each on arrays of its own; each with a number
     for _ in range(2 + g.below(4)):
-        a, b = g.choose(names), g.choose(names)
+        a = g.leaf(dims, g.dtype) if apart else g.choose(names)
+        b = g.choose((a, g.leaf(dims, g.dtype))) if apart else g.choose(names)
         text = form.format(a=a, b=b, c=g.choose((a, b)))
+        text = f"({text}) * {g.choose((1.5, 1.5, 2.5))}" if numbered else text
         made.append(g.add(text, large=True))
-        if g.chance(0.3):  # one that differs by a number
-            made.append(g.add(text + g.choose((" * 2.0", " + 0.5")), large=True))
         if g.chance(0.25) and g.dims(made[-1]) == dims:
             names.append(made[-1])  # an operand of the next that is an output as well
     _seen(g, made)
+
+
+@rule
+def towers(g: Grower) -> None:
+    """Chains of alike layers side by side, each on what the layer before it made: a layer needs its own chain alone."""
+    dims = list(g.shape())[:2] or [3]
+    heads = [g.leaf(dims, g.dtype) for _ in range(2 + g.below(2))]
+    form = g.choose((
+        "gc.tanh(gc.flip({h}, axis=0)) * {w}", "{h} * {w} - gc.sum({h})", "gc.flip({h}, axis=-1) + {w}",
+        "gc.exp(-gc.abs({h} - gc.max({h}, axis=0))) * {w}",
+    ))  # fmt: skip
+    for _ in range(2 + g.below(2)):
+        heads = [g.add(form.format(h=h, w=g.leaf(dims, g.dtype)), large=True) for h in heads]
+    _seen(g, heads)
 
 
 @rule
@@ -69,11 +84,12 @@ def twin_updates(g: Grower) -> None:
     dims = [d for d in g.shape() if isinstance(d, int)][:2]
     shapes = [dims if g.chance(0.7) else [*dims, 2] for _ in range(2 + g.below(4))]
     names = [g.leaf(s, g.dtype, parameter=True) for s in shapes]
-    form = g.choose(("{p} - 0.1 * {d}", "0.9 * {p} + {d} * {d}", "{p} - 0.1 * gc.tanh({d})", "gc.maximum({p}, {d})"))
+    rates = (0.1, 0.1, 0.1, 0.25) if g.chance(0.5) else (0.1,)
+    form = g.choose(("{p} - {r} * {d}", "{r} * {p} + {d} * {d}", "{p} - {r} * gc.tanh({d})", "gc.maximum({p}, {d})"))
     for k, p in enumerate(names):
         like = [q for q, s in zip(names, shapes, strict=True) if s == shapes[k]]
         d = g.choose((p, g.choose(like), g.leaf(shapes[k], g.dtype)))
-        g.updates[p] = g.add(form.format(p=p, d=d))
+        g.updates[p] = g.add(form.format(p=p, d=d, r=g.choose(rates)))
     if g.chance(0.6):
         g.wanted.append(g.choose((g.choose(names), g.updates[names[0]], g.add(f"gc.sum({g.choose(names)})"))))
 

@@ -35,6 +35,13 @@ def _row(g: Grower) -> tuple[str, int]:
     return str(x), n
 
 
+def _sloped(g: Grower, made: str, x: str) -> None:
+    """The gradient through all of it, now and then."""
+    if g.chance(0.4) and any(leaf.name == x for leaf in g.leaves):
+        s = g.add(f"gc.sum({made})", large=True)
+        g.wanted.append(g.add(f"gc.grad({s}, [{x}])", sure=True, of=s, wrt=[x]))
+
+
 def _times(g: Grower) -> int:
     """How often: hundreds of times in programs of that kind."""
     return int(g.choose((60, 100, 150, 300) if g.profile.name in ("chain", "unrolled") else (3, 5, 8)))
@@ -47,7 +54,7 @@ def chain(g: Grower) -> None:
     x = _little(g)
     y = _little(g, 0)
     times = _times(g) if k in _BOUNDED else g.choose((3, 8, 12, 25))
-    g.add(f"repeat(lambda z: {_STEPS[k].format(y=y)}, {x}, {times})", large=True)
+    _sloped(g, g.add(f"repeat(lambda z: {_STEPS[k].format(y=y)}, {x}, {times})", large=True), x)
 
 
 @rule
@@ -58,7 +65,7 @@ def wide_fan(g: Grower) -> None:
         f"{x} * (k + 0.5)", f"gc.sin({x} * (k + 1))", f"{x} * k", f"gc.sum({x} * (k + 0.25))", f"{y} / (k + 1.5)",
         f"gc.where({x} > k * 0.1, {x}, {y})", f"gc.maximum({x} - k * 0.1, 0.0)", f"{x} ** (k % 5)", f"{x} + {y}",
     ))  # fmt: skip
-    g.add(f"{g.choose(('fan', 'tree'))}(lambda k: {term}, {_times(g)})", large=True)
+    _sloped(g, g.add(f"{g.choose(('fan', 'tree'))}(lambda k: {term}, {_times(g)})", large=True), x)
 
 
 @rule
@@ -82,7 +89,7 @@ def recurrence(g: Grower) -> None:
         "(a + 0.1 * b, b - 0.1 * a)", "(b, a)", "(b, 0.5 * a + 0.25 * b)", "(gc.tanh(a + b), a)",
         "(0.9 * a + 0.01 * t, gc.where(a > b, a, 0.5 * b))", "(gc.maximum(a, b), gc.minimum(a, b) * 0.5)",
     )  # fmt: skip
-    g.add(f"unroll(lambda t, a, b: {g.choose(steps)}, ({x}, {y}), {times})", count=2, large=True)
+    _sloped(g, g.add(f"unroll(lambda t, a, b: {g.choose(steps)}, ({x}, {y}), {times})", count=2, large=True), x)
 
 
 @rule
