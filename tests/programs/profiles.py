@@ -20,8 +20,9 @@ _GENERAL = {
     "movement": 2.5, "overlap": 1.0, "filled": 0.7, "dimension": 0.3, "product": 1.0, "einsum": 0.5, "gather": 0.8,
     "one_hot": 0.1, "gradient": 1.2, "pullback": 0.3, "guard": 0.2, "chain": 0.05, "wide_fan": 0.05, "many_reads": 0.1,
     "recurrence": 0.1, "recurrence_of_three": 0.1, "cells": 0.1, "factorisation": 0.05, "layers": 0.15, "twins": 0.15,
-    "towers": 0.05, "counter": 0.05, "twin_updates": 0.05, "twin_products": 0.1, "along_axes": 0.7, "position_of": 0.2, "dense": 0.2,
-    "compound": 0.3, "filled_operands": 0.3, "update": 0.2, "swap": 0.1, "reduced": 0.1, "descent": 0.1,
+    "towers": 0.05, "counter": 0.05, "twin_updates": 0.05, "twin_products": 0.1, "along_axes": 0.7,
+    "dense": 0.2, "descent": 0.1, "compound": 0.3, "filled_operands": 0.3, "position_of": 0.2, "update": 0.2,
+    "swap": 0.1, "reduced": 0.1,
 }  # fmt: skip
 
 PROFILES = {
