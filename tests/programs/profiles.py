@@ -111,6 +111,13 @@ PROFILES = {
             outputs=2,
             machine=0.1,
         ),
+        Profile(  # short, so that what is alike stands side by side
+            "twins",
+            {"twins": 6, "towers": 2, "twin_updates": 2, "twin_products": 1},
+            length=4,
+            outputs=0,
+            machine=0.1,
+        ),
         Profile(
             "layouts",
             {"along_axes": 6, "position_of": 1.5, "dense": 2, "gradient": 1, "arithmetic": 0.5, "movement": 0.5},
@@ -159,9 +166,9 @@ _ORDER = (
     *("general", "reductions", "overlaps", "products", "positions", "updates", "layers"),
     *("general", "exact", "guards", "dimensions", "layouts", "unrolled", "general", "borders"),
     *("reductions", "overlaps", "products", "positions", "general", "updates", "steps"),
-    *("exact", "general", "guards", "overlaps", "chain", "layouts", "layers", "operands"),
+    *("exact", "general", "guards", "overlaps", "chain", "layouts", "twins", "operands"),
     *("general", "reductions", "products", "positions", "exact", "updates", "unrolled"),
-    *("general", "reductions", "overlaps", "wide", "stray", "layouts", "layers"),
+    *("general", "twins", "overlaps", "wide", "stray", "layouts", "twins"),
     *("steps", "dimensions", "operands", "borders", "updates"),
 )
 

@@ -42,7 +42,7 @@ def layers(g: Grower) -> None:
 @rule
 def twins(g: Grower) -> None:
     """Phases that are alike but for their operands, none of which needs another: f(x, x) beside f(x, y)."""
-    dims = list(g.shape()) or [3]
+    dims = [d or 2 for d in g.shape()] or [3]
     names = [g.leaf(dims, g.dtype) for _ in range(2 + g.below(3))]
     form = g.choose((
         "gc.tanh({a}) * {b}", "{a} - 0.1 * {b}", "gc.sum({a} * {b}, axis=0)", "gc.sum({a} * {b})", "{a} * {b} + {c}",
@@ -52,7 +52,7 @@ def twins(g: Grower) -> None:
         "gc.vecdot({a}, {b})", "gc.logsumexp({a} + {b}, axis=0)", "{a} / (1.5 + gc.sum({b} * {b}))",
     ))  # fmt: skip
     made = []
-    apart, numbered = g.chance(0.5), g.chance(0.5)  # each on arrays of its own; each with a number
+    apart, numbered = g.chance(0.6), g.chance(0.6)  # each on arrays of its own; each with a number
     for _ in range(2 + g.below(4)):
         a = g.leaf(dims, g.dtype) if apart else g.choose(names)
         b = g.choose((a, g.leaf(dims, g.dtype))) if apart else g.choose(names)
@@ -61,13 +61,13 @@ def twins(g: Grower) -> None:
         made.append(g.add(text, large=True))
         if g.chance(0.25) and g.dims(made[-1]) == dims:
             names.append(made[-1])  # an operand of the next that is an output as well
-    _seen(g, made)
+    _seen(g, made, all_of_them=apart)
 
 
 @rule
 def towers(g: Grower) -> None:
     """Chains of alike layers side by side, each on what the layer before it made: a layer needs its own chain alone."""
-    dims = list(g.shape())[:2] or [3]
+    dims = [d or 2 for d in g.shape()][:2] or [3]
     heads = [g.leaf(dims, g.dtype) for _ in range(2 + g.below(2))]
     form = g.choose((
         "gc.tanh(gc.flip({h}, axis=0)) * {w}", "{h} * {w} - gc.sum({h})", "gc.flip({h}, axis=-1) + {w}",
@@ -75,7 +75,7 @@ def towers(g: Grower) -> None:
     ))  # fmt: skip
     for _ in range(2 + g.below(2)):
         heads = [g.add(form.format(h=h, w=g.leaf(dims, g.dtype)), large=True) for h in heads]
-    _seen(g, heads)
+    _seen(g, heads, all_of_them=True)
 
 
 @rule
@@ -105,6 +105,6 @@ def twin_products(g: Grower) -> None:
     _seen(g, [g.add(after.format(z=form.format(a=a, b=b), a=a, b=b), large=True) for a, b in pairs])
 
 
-def _seen(g: Grower, made: Sequence[str]) -> None:
-    """The last as an output, and some of the others."""
-    g.wanted += [name for name in made[:-1] if g.chance(0.35)] + list(made[-1:])
+def _seen(g: Grower, made: Sequence[str], all_of_them: bool = False) -> None:
+    """The last as an output, and some of the others, or all."""
+    g.wanted += [name for name in made[:-1] if all_of_them or g.chance(0.35)] + list(made[-1:])
