@@ -250,7 +250,8 @@ class Grower:
         most = self.profile.outputs
         count = self.below(3) if most < 20 and self.chance(0.4) else most
         outputs = [self.choose(made) for _ in range(count)] + made[-1:]
-        outputs += [n for n in self.wanted if self.chance(0.8)]
+        wanted = [n for n in self.wanted if self.chance(0.9)]
+        outputs = wanted + outputs if self.chance(0.5) else outputs + wanted  # groups follow the order of outputs
         if self.chance(0.25):
             outputs.append(self.choose(outputs))
         if self.profile.scalars:

@@ -73,9 +73,9 @@ def towers(g: Grower) -> None:
         "gc.tanh(gc.flip({h}, axis=0)) * {w}", "{h} * {w} - gc.sum({h})", "gc.flip({h}, axis=-1) + {w}",
         "gc.exp(-gc.abs({h} - gc.max({h}, axis=0))) * {w}",
     ))  # fmt: skip
-    for _ in range(2 + g.below(2)):
+    for _ in range(2 + g.below(5)):
         heads = [g.add(form.format(h=h, w=g.leaf(dims, g.dtype)), large=True) for h in heads]
-    _seen(g, heads, all_of_them=True)
+        _seen(g, heads, all_of_them=True)
 
 
 @rule
