@@ -152,7 +152,7 @@ def _first_of(lanes: Vectors, address: ir.Value, n: ir.Value, value: ir.Value) -
         start = lanes.pointer(builder.add(address, builder.mul(i, integer(lanes.bytes))))
         for k, mask in enumerate(masks):
             here = lanes.load(builder.gep(start, [integer(k * lanes.lanes)], source_etype=lanes.float), mask)
-            same = builder.fcmp_unordered("ueq", here, wanted)
+            same = builder.or_(builder.fcmp_ordered("==", here, wanted), builder.fcmp_unordered("uno", here, here))
             same = same if mask is None else builder.and_(mask, same)
             one = builder.zext(builder.bitcast(same, ir.IntType(lanes.lanes)), I64)
             found = builder.or_(found, builder.shl(one, integer(k * lanes.lanes)))
