@@ -17,7 +17,7 @@ from graphc.line import users_line
 from graphc.passes import run_pipeline
 from graphc.runtime import cache
 from graphc.runtime.function import CompiledFunction
-from graphc.runtime.native import Native, kernel_name
+from graphc.runtime.native import Native, check_compiler, compiling, kernel_name
 from graphc.runtime.places import constraints, every_node, numbered, placed
 from graphc.tree import Skeleton, flatten
 from graphc.types import shape_text
@@ -151,10 +151,12 @@ def _kept(unit: _Unit, key: str) -> tuple[Program, tuple[bytes, ...]] | None:
 
 
 def _translated(unit: _Unit, key: str) -> tuple[Program, tuple[bytes, ...]]:
-    from graphc.runtime.parts import parts
+    check_compiler()
+    with compiling:  # from before the first import: a child that is forked meanwhile must not wait for it
+        from graphc.runtime.parts import parts
 
-    program = _printed(unit)
-    code = parts(program.kernels, unit.is_kept)
+        program = _printed(unit)
+        code = parts(program.kernels, unit.is_kept)
     if unit.is_kept:
         cache.store(key, cache.Entry(numbered(program, unit.graph).to_json(), code))
         cache.trim()

@@ -37,13 +37,15 @@ def _plain_names() -> dict[str, Any]:
 
 def _made(name: str) -> Any:
     """Intrinsics that come in families: ld_f4_2_0, to_f4, sum_f4, stack_0, micro_f4_6x4, dots_f4_4x4, pack_f4_4 ..."""
-    from graphc.codegen.intrinsics import gemm, memory, total
+    from graphc.codegen.intrinsics import columns, gemm, memory, total
 
     head, _, rest = name.partition("_")
     if head in memory.FACTORIES and (match := re.fullmatch(r"([a-z]\d)_(\d+)_(\d+)", rest)):
         return memory.FACTORIES[head](match[1], int(match[2]), int(match[3]))
     if head in ("sum", "product", "max", "min") and rest in ("f4", "f8"):
         return total.total(head, rest)
+    if match := re.fullmatch(r"columns_(add|maximum|minimum)_(f\d)", name):
+        return columns.columns(match[1], match[2])
     if match := re.fullmatch(r"first_of_(f\d)", name):
         return total.first_of(match[1])
     if head == "stack" and rest.isdigit():

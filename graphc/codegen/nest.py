@@ -10,6 +10,7 @@ In: a nest.  Out: one phase, and a second that combines the chunks' partial resu
 from __future__ import annotations
 
 from graphc.codegen import form
+from graphc.codegen.evaluate import loaded_from
 from graphc.codegen.form import Form
 from graphc.codegen.intrinsics.target import BLOCK
 from graphc.codegen.product import Product
@@ -19,7 +20,7 @@ from graphc.codegen.unread import check_unread, gathers
 from graphc.codegen.work import bytes_read, operations, total
 from graphc.dims import Dim, blocks, product, substitute, symbol
 from graphc.graph import Node
-from graphc.schedule.access import Index, loop_symbol, offset
+from graphc.schedule.access import Index, linear, loop_symbol, offset, through_movement
 from graphc.schedule.split import REDUCTIONS, member_index, reduced
 from graphc.schedule.task import Copy, Nest, Place
 from graphc.schedule.task import Product as ProductTask
@@ -164,6 +165,7 @@ class _Nest(Form):
             bounds = "lo, hi" if n == 0 else self.text.dim(self.domain[axis])
             scopes.append(Scope(scopes[-1], f"for i{axis} in range({bounds}):", [f"%{axis}"]))
         row = scopes[-1]
+        self.folded_down = self._fold_down(scopes[-2], columns)
         sweeps = 1 + max(self.computed_in(m) for m in self.members)
         for sweep in range(sweeps):
             self.sweep = sweep
@@ -171,14 +173,50 @@ class _Nest(Form):
         self.sweep = sweeps
         self._end_row(row, folds)
         for n, scope in reversed(list(enumerate(scopes))[1:]):
-            scope.close()
+            scope.close_if_filled()
             if batch and n == len(batch) + 1:
                 for node, column in columns.items():
                     column.copy(scopes[n - 1], self._destinations(node)[1:])
 
+    def _fold_down(self, scope: Scope, columns: dict[Node, Columns]) -> set[Node]:
+        """Print the folds of rows that lie in memory, many rows at a time; other columns are left to the loop."""
+        found = set()
+        for node, column in columns.items():
+            rows = self._rows_in_memory(node) if column.folds_down else None
+            if rows is not None:
+                whole = "0", self.text.dim(self.domain[self.row_axes()[-1]])
+                column.fold_down(scope, *rows, whole if self.batch_axes() else ("lo", "hi"))
+                found.add(node)
+        return found
+
+    def _rows_in_memory(self, reduction: Node) -> tuple[Place, Dim, Dim] | None:
+        """Where the first row of the innermost row loop begins, and the step to the next, if the loop only loads rows.
+
+        Steps are in elements; each row is contiguous.
+        """
+        *around, axis = self.row_axes()
+        reads = list(through_movement(reduction.operands[0], self.operand_index(reduction)))
+        if tuple(around) != self.batch_axes() or len(reads) != 1 or reads[0].guarded:
+            return None
+        node = reads[0].node
+        place = loaded_from(self.text, node) if self.is_loaded(node) else None
+        position = offset(reads[0].index, node.shape)
+        steps = linear(position)
+        if place is None or steps is None or (around and axis == self.row_axes()[0]):
+            return None
+        sizes = [self.domain[k] for k in self.inner]
+        if any(
+            s != 1 and steps.get(f"%{k}", 0) != product(sizes[n + 1 :])
+            for n, (k, s) in enumerate(zip(self.inner, sizes, strict=True))
+        ):
+            return None
+        gone = {f"%{k}": 0 for k in (*self.inner, axis)}
+        return place, substitute(position, gone), steps.get(f"%{axis}", 0)
+
     def _row_sweep(self, row: Scope, folds: dict[Node, Fold], columns: dict[Node, Columns]) -> None:
         """One sweep over the inner axes of a row."""
         here = [r for r in self.reductions if self.is_full(r) and self.computed_in(r) == self.sweep]
+        here = [r for r in here if r not in self.folded_down]
         local = {r: Fold(self.text, r, k) for k, r in enumerate(here) if r not in columns}
         if not here and not self._stores_in(self.sweep):
             return
@@ -203,7 +241,7 @@ class _Nest(Form):
         addresses = self._addresses(local, "%j" if blocked else None)
         body = Scope(scopes[-1], f"for i{last} in range({bounds}):", [f"%{last}"])
         folded = {r: f for r, f in local.items() if r not in addresses}
-        self._body(body, folded, {r: c for r, c in columns.items() if self.computed_in(r) == self.sweep}, position)
+        self._body(body, folded, {r: c for r, c in columns.items() if r in here}, position)
         body.close_if_filled()
         for r, fold in local.items():
             fold.end_block(scopes[-1], "j" if blocked else "0", count, addresses.get(r), only=not keeps)

@@ -153,6 +153,22 @@ class Columns:
         loop.lines += [self.text.store(place, self.node.dtype, at, name) for place in places]
         loop.close()
 
+    @property
+    def folds_down(self) -> bool:
+        """Whether a routine folds rows that lie in memory."""
+        return self.node.dtype.is_float and self.node.op.combine in ("add", "maximum", "minimum")
+
+    def fold_down(self, scope: Scope, place: Place, start: Dim, step: Dim, rows: tuple[str, str]) -> None:
+        """Print the fold of rows that lie in memory, from one row of the loop to another."""
+        text, code, size = self.text, code_of(self.node.dtype), self.node.dtype.size
+        low, high = rows
+        first = start + symbol(f"%{low}") * step if low != "0" else start
+        x = f"{text.address(place)} + {text.factor(first * size)}"
+        a = f"{text.address(self.place)} + {text.factor(self.base * size)}"
+        count = high if low == "0" else f"{high} - {low}"
+        function = f"columns_{self.node.op.combine}_{code}"
+        scope.lines.append(f"{function}({x}, {text.dim(step * size)}, {count}, {text.dim(self.size)}, {a})")
+
     def add(self, scope: Scope, value: str, position: Dim) -> None:
         at = self.text.dim(self.base + position)
         name = self.text.fresh()

@@ -39,6 +39,8 @@ def _made(name: str, memory: Memory) -> Any:
         return _total(memory, m[1], DTYPES[m[2]])
     if m := re.fullmatch(r"first_of_(f\d)", name):
         return _first_of(memory, DTYPES[m[1]])
+    if m := re.fullmatch(r"columns_(add|maximum|minimum)_(f\d)", name):
+        return _columns(memory, m[1], DTYPES[m[2]])
     if m := re.fullmatch(r"stack_(\d+)", name):
         return lambda number=int(m[1]): memory.stack(number, _BLOCK)
     if (m := re.fullmatch(r"to_([a-z]\d)", name)) and m[1] in DTYPES:
@@ -118,6 +120,18 @@ def _total(memory: Memory, operation: str, dtype: np.dtype[Any]) -> Any:
         return _FOLDS[operation].reduce(_block(memory, address, n, dtype))
 
     return total
+
+
+def _columns(memory: Memory, operation: str, dtype: np.dtype[Any]) -> Any:
+    fold = {"add": np.add, "maximum": np.maximum, "minimum": np.minimum}[operation]
+
+    def columns(x: int, row: int, rows: int, n: int, a: int) -> None:
+        places = memory.grid(a, [dtype.itemsize], [n], dtype)
+        for k in range(rows):
+            values = fold(memory.load_all(places, dtype), _block(memory, x + k * row, n, dtype))
+            memory.store_all(places, dtype, values)
+
+    return columns
 
 
 def _first_of(memory: Memory, dtype: np.dtype[Any]) -> Any:
