@@ -80,11 +80,11 @@ def _by_step(axes: Iterable[int], steps: Sequence[Steps]) -> list[int]:
 
 def _prefers(first: str, second: str, steps: Sequence[Steps]) -> bool:
     """Whether more arrays want the first loop around the second than the other way round."""
-    pairs = [(_size(s.get(first, 0)), _size(s.get(second, 0))) for s in steps]
+    pairs = [(_size(s[first]), _size(s[second])) for s in steps if s.get(first, 0) != 0 and s.get(second, 0) != 0]
     return sum(is_positive(a - b) for a, b in pairs) > sum(is_positive(b - a) for a, b in pairs)
 
 
 def _size(step: Dim) -> Dim:
-    """A step without its sign, where every dimension is at least 1."""
-    found = substitute(step, {name: symbol(name) + 1 for name in symbols(step)})
+    """A step without its sign, where every dimension is at least 2; smaller ones do not matter."""
+    found = substitute(step, {name: symbol(name) + 2 for name in symbols(step)})
     return found if is_nonnegative(found) else -found
