@@ -20,8 +20,8 @@ from graphc.codegen.unread import check_unread, gathers
 from graphc.codegen.work import bytes_read, operations, total
 from graphc.dims import Dim, blocks, product, substitute, symbol
 from graphc.graph import Node
-from graphc.schedule.access import Index, linear, loop_symbol, offset, through_movement
-from graphc.schedule.split import REDUCTIONS, member_index, reduced
+from graphc.schedule.access import linear, offset, through_movement
+from graphc.schedule.split import REDUCTIONS
 from graphc.schedule.task import Copy, Nest, Place
 from graphc.schedule.task import Product as ProductTask
 
@@ -73,7 +73,7 @@ class _Nest(Form):
         partial = self._partial_places(chunks)
         with self.text.phase(title, chunks, flops, moved) as top:
             self.text.new_nest()
-            check_unread(self.evaluator, gathers(self.made, self.is_loaded), self.domain, top)
+            check_unread(self.evaluator, gathers(self.made, self.is_loaded), self.nest.domain, top)
             if self.rows:
                 end = self.text.value(length) if isinstance(length, int) and not self.inner else self.text.dim(length)
                 top.lines.append(f"lo = chunk * {self.text.factor(size)}")
@@ -128,7 +128,7 @@ class _Nest(Form):
             top.lines.append(self.text.store(place, node.dtype, self.text.dim(base), fold.name))
 
     def _is_column(self, node: Node) -> bool:
-        return self.is_full(node) and reduced(node) == self.split.outer and bool(self.split.inner)
+        return self.is_full(node) and self.folded(node) == self.split.outer and bool(self.split.inner)
 
     def _one_loop(self, top: Scope, folds: dict[Node, Fold]) -> None:
         """One loop over all elements, in blocks if a float sum is taken; no loop for 0-d values."""
@@ -151,9 +151,8 @@ class _Nest(Form):
 
     def _batch_row(self, node: Node) -> tuple[Place, tuple[Dim, ...], Dim]:
         """The row of column sums of one batch: its place, shape and first element."""
-        batch = self.batch_axes()
-        index = (*(loop_symbol(k) if self.domain[k] != 1 else 0 for k in batch), *([0] * (node.ndim - len(batch))))
-        return self._destinations(node)[0], node.shape[len(batch) :], offset(index, node.shape)
+        first = substitute(offset(self.index_of(node), node.shape), {f"%{k}": 0 for k in self.inner})
+        return self._destinations(node)[0], tuple(self.domain[k] for k in self.inner), first
 
     def _nested_loops(self, top: Scope, folds: dict[Node, Fold], columns: dict[Node, Columns]) -> None:
         batch = self.batch_axes()
@@ -165,7 +164,7 @@ class _Nest(Form):
             bounds = "lo, hi" if n == 0 else self.text.dim(self.domain[axis])
             scopes.append(Scope(scopes[-1], f"for i{axis} in range({bounds}):", [f"%{axis}"]))
         row = scopes[-1]
-        self.folded_down = self._fold_down(scopes[-2], columns)
+        self.folded_down = self._fold_down(scopes[-2], columns) if columns else set()
         sweeps = 1 + max(self.computed_in(m) for m in self.members)
         for sweep in range(sweeps):
             self.sweep = sweep
@@ -215,8 +214,8 @@ class _Nest(Form):
 
     def _row_sweep(self, row: Scope, folds: dict[Node, Fold], columns: dict[Node, Columns]) -> None:
         """One sweep over the inner axes of a row."""
-        here = [r for r in self.reductions if self.is_full(r) and self.computed_in(r) == self.sweep]
-        here = [r for r in here if r not in self.folded_down]
+        full = (r for r in self.reductions if self.is_full(r) and self.computed_in(r) == self.sweep)
+        here = dict.fromkeys(r for r in full if r not in self.folded_down)
         local = {r: Fold(self.text, r, k) for k, r in enumerate(here) if r not in columns}
         if not here and not self._stores_in(self.sweep):
             return
@@ -253,7 +252,7 @@ class _Nest(Form):
             if r in folds:
                 folds[r].add_exactly(row, fold.name)
             else:
-                self.evaluator.define(row, r, member_index(r, self.domain, self.split), fold.name)
+                self.evaluator.define(row, r, self.index_of(r), fold.name)
 
     def _addresses(self, folds: dict[Node, Fold], start: str | None) -> dict[Node, str]:
         """Where blocks of folds begin that need not be copied to the stack, since they lie in memory as they are."""
@@ -273,7 +272,7 @@ class _Nest(Form):
         return [w for w in wanted if self.sweep_of[w[0]] == sweep]
 
     def _is_stored_whole(self, node: Node) -> bool:
-        return node.op.family not in REDUCTIONS and node.shape == self.domain
+        return node.op.family not in REDUCTIONS and node.shape == self.nest.domain
 
     def _body(self, scope: Scope, folds: dict[Node, Fold], columns: dict[Node, Columns], position: str) -> None:
         """What is done for each element in a sweep: everything is computed before anything is stored.
@@ -291,20 +290,21 @@ class _Nest(Form):
             stores.append(self.text.store(place, node.dtype, at, value))
         for node, fold in folds.items():
             value = self.evaluator.value(node.operands[0], self.operand_index(node), scope)
-            fold.add(scope, value, position if fold.collects else f"i{reduced(node)[-1]}")
+            fold.add(scope, value, position if fold.collects else self.searched(node))
         for node, column in columns.items():
             value = self.evaluator.value(node.operands[0], self.operand_index(node), scope)
-            column.add(scope, value, offset(self._inner_index(), tuple(self.domain[k] for k in self.inner)))
+            column.add(scope, value, self._column(node))
         scope.lines += stores
 
-    def _inner_index(self) -> Index:
-        return tuple(loop_symbol(k) if self.domain[k] != 1 else 0 for k in self.inner)
+    def _column(self, node: Node) -> Dim:
+        """The place in the row of sums of the element that is folded."""
+        return substitute(offset(self.index_of(node), node.shape), {f"%{k}": 0 for k in self.batch_axes()})
 
     def _end_row(self, row: Scope, folds: dict[Node, Fold]) -> None:
         """Stores of per-row values, and their totals."""
         for node, place in self.nest.stores:
             if node not in self.total_set and not self._is_stored_whole(node):
-                index = member_index(node, self.domain, self.split)
+                index = self.index_of(node)
                 value = self.evaluator.value(node, index, row)
                 row.lines.append(self.text.store(place, node.dtype, self.text.dim(offset(index, node.shape)), value))
         for node, fold in folds.items():

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
+from graphc.dims import Dim
 from graphc.graph import Graph, Node, describe
 from graphc.op import Family, Op
 from graphc.schedule.access import Index, Read, atoms, canonical, operand_indices, strided, through_movement, whole
@@ -71,22 +72,25 @@ class Group:
         return node not in self.reads or (not self.reductions and self.sweeps(node))
 
 
-def reads_of(node: Node) -> Iterator[Read]:
-    """What computing an element of `node` reads, at the loop variables of its domain; movement is looked through."""
+def reads_of(node: Node, conditions: list[Dim] | None = None) -> Iterator[Read]:
+    """What computing an element of `node` reads, at the loop variables of its domain; movement is looked through.
+
+    `conditions` gets what depends on the loops beside the elements that are read.
+    """
     index = canonical(domain_of(node))
     family = node.op.family
     if family in REDUCTIONS or family is Family.MOVEMENT:
         operand = node.operands[0] if family in REDUCTIONS else node
-        yield from through_movement(operand, index)
+        yield from through_movement(operand, index, False, conditions)
     elif family is Family.ELEMENTWISE:
         for operand, at in zip(node.operands, operand_indices(node, index), strict=True):
-            yield from through_movement(operand, at)
+            yield from through_movement(operand, at, False, conditions)
     elif family is Family.ITEM:
         yield Read(node.operands[0], index)
     elif family is Family.GATHER:
         source, positions = node.operands
         yield whole(_stored_base(source))
-        yield from through_movement(positions, operand_indices(node, index)[1])
+        yield from through_movement(positions, operand_indices(node, index)[1], False, conditions)
     else:
         yield from (whole(_stored_base(o)) for o in node.operands)
 
