@@ -30,7 +30,7 @@ class Form:
 
     def __init__(self, text: Text, nest: Nest, before: Product | None = None) -> None:
         self.text, self.nest, self.before = text, nest, before
-        self.loops = loops_of(nest)
+        self.loops = loops_of(nest, 0 if before is None else before.row_axes)
         self.domain, self.split, self.members = self.loops.domain, self.loops.split, nest.members
         self.made = dict.fromkeys(nest.members)
         rank = len(self.domain)

@@ -53,8 +53,8 @@ class Loops:
         return tuple(k for k in range(len(self.domain)) if f"%{k}" in found)
 
 
-def loops_of(nest: Nest) -> Loops:
-    """The loops in which a nest is computed."""
+def loops_of(nest: Nest, rows: int = 0) -> Loops:
+    """The loops in which a nest is computed; those of its first `rows` axes stay apart from the others."""
     memory, others = _accesses(nest)
     folds = [m for m in nest.members if m.op.family in REDUCTIONS]
     keep = [reduced(r)[-1] for r in folds if reduced(r) and all(r.operands[0].shape[k] == 1 for k in reduced(r))]
@@ -68,7 +68,7 @@ def loops_of(nest: Nest) -> Loops:
             if all(_is_row(loops, r) for r in folds):
                 return _in_blocks(loops, folds)
     split = nest.split
-    classes = [(k in split.inner, k in split.outer) for k in range(len(nest.domain))]
+    classes = [(k < rows, k in split.inner, k in split.outer) for k in range(len(nest.domain))]
     loops = Loops(*normalised(nest.domain, memory, others, classes, keep=keep), Split(()))
     parts = (loops.axes(axes) for axes in (split.batch, split.outer, split.inner))
     return replace(loops, split=Split(*parts))
