@@ -47,17 +47,11 @@ def loaded_from(text: Text, node: Node) -> Place | None:
 
 
 class Evaluator:
-    """Evaluates nodes for one nest; `stored(node)` is the place to load it from, or None if the nest computes it.
+    """Evaluates nodes for one nest; `stored(node)` is the place to load it from, or None if the nest computes it."""
 
-    `flat`: the one loop goes over positions in arrays of several axes, so nothing may ask where in a row it is.
-    """
-
-    def __init__(
-        self, text: Text, stored: Callable[[Node], tuple[Place, Index | None] | None], flat: bool = False
-    ) -> None:
+    def __init__(self, text: Text, stored: Callable[[Node], tuple[Place, Index | None] | None]) -> None:
         self.text = text
         self.stored = stored
-        self.flat = flat
         self.homes: dict[str, Scope] = {}
 
     def define(self, scope: Scope, key: Key, index: Index, name: str) -> None:
@@ -103,7 +97,6 @@ class Evaluator:
         if family is Family.ELEMENTWISE:
             return (yield from self._expression(node, index, scope, 0))
         if family is Family.INDEX:
-            assert not (self.flat and loop_axes(index[0])), f"{describe(node)} is asked for in a loop over positions"
             position = f"to_{code_of(node.dtype)}({self.text.dim(index[0] + node.attrs['start'])})"
             return self._emit(node, index, scope, position, loop_axes(index[0]), ())
         if family is Family.GATHER:
@@ -181,7 +174,6 @@ class Evaluator:
         found = pieces(node, index)
         if len(found) == 1 and not found[0].inside and not found[0].multiples:
             return str((yield node.operands[found[0].operand], found[0].index, scope))
-        assert not self.flat, f"{describe(node)} asks for its row in a loop over positions"
         name = self.text.fresh()
         home = self._home(scope, set().union(*(loop_axes(i) for i in index)))
         fill = self.text.constant(node.attrs.get("fill", 0), node.dtype)

@@ -33,7 +33,7 @@ from graphc.types import Shape
 
 _FOLDS = 8  # reductions of a nest, each of which takes a block of 8 kB on the stack
 _CHEAP = 12  # nodes that may be computed again wherever their value is read
-_MEMBERS = 512  # of a group: past it the time of compilers grows faster than the text
+_MEMBERS = 1_024  # of a group: past it the time of compilers grows faster than the text
 _LATEST = 32  # groups that are looked at for one that reads the same
 _BETWEEN = 256  # groups between two, past which none is moved before the other
 _IN_PLACE = (Family.ELEMENTWISE, Family.ITEM, Family.MOVEMENT)  # computed element by element

@@ -84,16 +84,16 @@ def _leave(nest: Nest, folds: list[Node]) -> bool:
         return False
     if any(n.op.family not in REDUCTIONS for n, _ in nest.stores):
         return False
-    found, made = set(folds), set(nest.members)
-    for member in nest.members:
-        stack, seen = list(member.operands), set(member.operands)
-        while stack:
-            node = stack.pop()
-            if node in found:
-                return False
-            if node not in made:
-                stack += [o for o in node.operands if o not in seen]
-                seen.update(node.operands)
+    found, ends = set(folds), {*nest.members, *(n for n, _ in nest.loads)}
+    seen = {o for m in nest.members for o in m.operands}
+    stack = list(seen)
+    while stack:
+        node = stack.pop()
+        if node in found:
+            return False
+        new = [] if node in ends else [o for o in node.operands if o not in seen]
+        stack += new
+        seen.update(new)
     return True
 
 
