@@ -26,6 +26,8 @@ from graphc.stabilise import stabilise
 from graphc.tree import Skeleton, flatten, unflatten
 from graphc.types import Shape
 
+_DEEPEST = 2  # guards around a cotangent
+
 
 def grad(y: Node, wrt: Any) -> Any:
     """Gradients of the scalar `y` with respect to `wrt`: a node, or a tree of nodes, of which the same tree comes back.
@@ -127,6 +129,8 @@ def _sum(parts: Sequence[Node]) -> Node:
 
     Where the guards differ, the sum is 0 unless those of one part hold, and says so: it is guarded by that.
     """
+    if not any(p.op.name == "where" for p in parts):
+        return reduce(operator.add, parts)
     peeled = [_peel(p) for p in parts]
     every = [guards for guards, _ in peeled]
     shared = tuple(g[0] for g in takewhile(lambda same: all(s == same[0] for s in same), zip(*every, strict=False)))
@@ -140,8 +144,11 @@ def _any_of(alternatives: Sequence[tuple[_Guard, ...]]) -> tuple[_Guard, ...]:
     alone = {(g[0].condition, g[0].truth) for g in alternatives if len(g) == 1}
     if not all(alternatives) or any((condition, not truth) in alone for condition, truth in alone):
         return ()
-    some = reduce(FUNCTIONS["logical_or"], (reduce(FUNCTIONS["logical_and"], map(_holds, g)) for g in alternatives))
-    return (_Guard(some, True),)
+    return (_Guard(reduce(FUNCTIONS["logical_or"], map(_all_hold, alternatives)), True),)
+
+
+def _all_hold(guards: Sequence[_Guard]) -> Node:
+    return reduce(FUNCTIONS["logical_and"], map(_holds, guards))
 
 
 def _holds(guard: _Guard) -> Node:
@@ -184,6 +191,11 @@ def _share_guards(cotangents: Sequence[Node]) -> tuple[Sequence[_Guard], Sequenc
     return peeled[0][0], [inner for _, inner in peeled]
 
 
+def _few(guards: Sequence[_Guard]) -> Sequence[_Guard]:
+    """The guards, or one in the place of many: else choices within choices would make every cotangent longer."""
+    return guards if len(guards) <= _DEEPEST else (_Guard(_all_hold(guards), True),)
+
+
 def _guarded(g: Node, guards: Sequence[_Guard]) -> Node:
     for guard in reversed(guards):
         g = FUNCTIONS["where"](guard.condition, *((g, 0) if guard.truth else (0, g)))
@@ -205,7 +217,7 @@ def _pull_back(node: Node, parts: list[Any]) -> Sequence[Any]:
     guards, inner = _share_guards([g for g in results if g is not None])
     left = iter(inner)
     rule = _rule(node, [None if g is None else next(left) for g in results])
-    pairs = zip(rule, node.operands, strict=True)
+    guards, pairs = _few(guards), zip(rule, node.operands, strict=True)
     return [None if p is None else _unbroadcast(_guarded(p, guards), o.shape) for p, o in pairs]
 
 

@@ -17,7 +17,7 @@ from graphc.line import users_line
 from graphc.passes import run_pipeline
 from graphc.runtime import cache
 from graphc.runtime.function import CompiledFunction
-from graphc.runtime.native import Native, kernel_name
+from graphc.runtime.native import Native, check_compiler, compiling, kernel_name
 from graphc.runtime.places import constraints, every_node, numbered, placed
 from graphc.tree import Skeleton, flatten
 from graphc.types import shape_text
@@ -172,12 +172,15 @@ def _kept(unit: _Unit, key: str) -> tuple[Program, tuple[bytes, ...]] | None:
 
 
 def _translated(unit: _Unit, key: str) -> tuple[Program, tuple[bytes, ...]]:
-    from graphc.runtime.parts import parts
+    check_compiler()
+    with compiling:  # from before the first import: a child that is forked meanwhile must not wait for it
+        from graphc.runtime.parts import parts
 
-    program = replace(_printed(unit), loops=None)
-    code = parts(program.kernels, unit.is_kept)
+        program = replace(_printed(unit), loops=None)
+        code = parts(program.kernels, unit.is_kept)
     if unit.is_kept:
         cache.store(key, cache.Entry(numbered(program, unit.graph).to_json(), code))
+        cache.trim()
     return program, code
 
 
@@ -261,8 +264,11 @@ def _check_reached(graph: Graph) -> None:
 def _check_dimensions(graph: Graph) -> None:
     """Every dimension must be known from the shapes of the inputs, where it stands alone: no call solves 2*n for n."""
     known = {str(d) for node in graph.inputs for d in node.shape}
+    seen: set[Any] = set()  # most nodes have the shape of another
     for node in dict.fromkeys((*graph.inputs, *graph.nodes)):
-        for name in sorted(_named((*(t.shape for t in node.types), *node.attrs.values()))):
+        new = {v for v in (*(t.shape for t in node.types), *node.attrs.values()) if isinstance(v, (tuple, Poly))} - seen
+        seen |= new
+        for name in sorted(set().union(*map(_named, new))):
             if name not in known:
                 text = f"no input has the dimension {name!r} by itself, which this needs: {describe(node)}"
                 advice = "list an input whose shape has it, or give a dimension of many terms a name of its own"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -159,9 +160,17 @@ def convert(value: Any, weak: DType | None = None) -> Node:
         return value if weak is None else astype(value, weak)
     if isinstance(value, Number):
         return astype(value.node, weak or float64)
+    if type(value) is float and weak is not None and value == value:  # a NaN may have a sign
+        return make(REGISTRY["constant"], (), {"value": _literal(repr(value), weak)})
     if type(value) in WEAK and weak is not None:
         return constant(_checked(value, weak), weak)
     return constant(value)
+
+
+@lru_cache(maxsize=1024)
+def _literal(text: str, dtype: DType) -> Literal:
+    """The value of a Python float by its text, which -0.0 does not share: a program has the same ones often."""
+    return Literal(as_array(float(text), dtype))
 
 
 def _checked(value: Any, dtype: DType) -> Any:
@@ -176,6 +185,17 @@ def _strong(values: Sequence[Any]) -> list[Any]:
     return [v if isinstance(v, Node) or type(v) in WEAK else constant(v) for v in values]
 
 
+def _met(values: Sequence[Any]) -> DType:
+    """The dtype in which nodes and Python scalars meet."""
+    return _meeting(tuple(dict.fromkeys([v.dtype.name if isinstance(v, Node) else WEAK[type(v)] for v in values])))
+
+
+@lru_cache(maxsize=1024)
+def _meeting(kinds: tuple[str | type, ...]) -> DType:
+    """The dtype in which dtypes, by name, and types of Python scalars meet: of those the value does not matter."""
+    return as_dtype(np.result_type(*(np.dtype(k) if isinstance(k, str) else k(1) for k in kinds)))
+
+
 def result_dtype(*values: Any) -> DType:
     """The dtype in which the `values`, nodes, arrays and Python scalars, meet, as NumPy 2 has it.
 
@@ -186,20 +206,23 @@ def result_dtype(*values: Any) -> DType:
     """
     if not values:
         raise DeclarationError("result_dtype takes at least one value")
-    terms: list[Any] = [v.dtype.numpy if isinstance(v, Node) else v for v in _strong(values)]
-    scalars = [WEAK[type(t)](1) for t in terms if type(t) in WEAK]  # the value does not matter, only its type
-    return as_dtype(np.result_type(*(t for t in terms if type(t) not in WEAK), *scalars))
+    return _met(_strong(values))
 
 
 def promoted(*values: Any, dtype: DType | None = None) -> tuple[Node, ...]:
     """Nodes of one dtype: `dtype`, or the one in which the values meet."""
-    dtype = dtype or result_dtype(*values)
-    return tuple(astype(convert(v, dtype), dtype) for v in _strong(values))
+    nodes = _strong(values)
+    return _in_dtype(nodes, dtype or _met(nodes))
+
+
+def _in_dtype(values: Sequence[Any], dtype: DType) -> tuple[Node, ...]:
+    return tuple([v if isinstance(v, Node) and v.dtype is dtype else astype(convert(v, dtype), dtype) for v in values])
 
 
 def floating(*values: Any) -> tuple[Node, ...]:
     """Nodes of one float dtype: the one in which the values meet, float64 for integers and bool."""
-    return promoted(*values, dtype=float_for(result_dtype(*values)))
+    nodes = _strong(values)
+    return _in_dtype(nodes, float_for(_met(nodes)))
 
 
 def astype(x: Any, dtype: Any) -> Node:

@@ -7,7 +7,7 @@ serves index expressions of the code generator, where loop variables are symbols
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from numbers import Integral
@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Union
 
 Dim = Union[int, "Poly"]
 Monomial = tuple[tuple["Atom", int], ...]
+_MOST = 2**31  # of a divisor that is made of two
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,10 @@ class Atom:
         return self._hash
 
     def __str__(self) -> str:
+        return self._text
+
+    @cached_property
+    def _text(self) -> str:
         if self.kind == "symbol":
             return str(self.operands[0])
         first, second = self.operands
@@ -177,20 +182,17 @@ def _times(m1: Monomial, m2: Monomial) -> Monomial:
     return tuple(sorted(powers.items(), key=lambda item: str(item[0])))
 
 
-def _degree(monomial: Monomial) -> int:
-    return sum(power for _, power in monomial)
-
-
 def _normal(total: Mapping[Monomial, int]) -> Dim:
     kept = [(m, c) for m, c in total.items() if c]
     if not kept:
         return 0
     if len(kept) == 1 and not kept[0][0]:
         return kept[0][1]
-    kept.sort(key=lambda term: (-_degree(term[0]), [(str(a), p) for a, p in term[0]]))
+    kept.sort(key=lambda term: (-sum(p for _, p in term[0]), [(str(a), p) for a, p in term[0]]))
     return Poly(tuple(kept))
 
 
+@lru_cache(maxsize=4096)
 def _atom(kind: str, *operands: Any) -> Dim:
     return Poly((((((Atom(kind, operands)), 1),), 1),))
 
@@ -204,8 +206,8 @@ def floor_div(p: Dim, k: Dim) -> Dim:
     """floor(p / k), taking out what k divides exactly.
 
     >>> n = symbol("n")
-    >>> floor_div(6 * n + 3, 3), floor_div(n * n, n)
-    (2*n + 1, n)
+    >>> floor_div(6 * n + 3, 3), floor_div(n * n, n), floor_div(floor_div(n + 1, 2) + 1, 3)
+    (2*n + 1, n, ((n + 3) // 6))
     """
     if isinstance(p, int) and isinstance(k, int):
         return p // k
@@ -221,7 +223,22 @@ def floor_div(p: Dim, k: Dim) -> Dim:
     out = _normal(whole)
     if isinstance(remainder, int) and isinstance(k, int):
         return out + remainder // k
-    return out if remainder == 0 else out + _atom("floor", remainder, k)
+    return out if remainder == 0 else out + _floor_of_floor(remainder, k)
+
+
+def _floor_of_floor(p: Dim, k: Dim) -> Dim:
+    """floor(p / k), where floor((floor(q / a) + c) / k) is floor((q + a*c) / (a*k)) of positive numbers a and k."""
+    inner, rest = _alone(p, "floor")
+    a = inner[1] if inner else 0
+    if isinstance(rest, int) and isinstance(k, int) and isinstance(a, int) and a > 0 < k and a * k < _MOST:
+        return floor_div(inner[0] + a * rest, a * k)
+    return _atom("floor", p, k)
+
+
+def _alone(p: Dim, kind: str) -> tuple[tuple[Any, ...], Dim]:
+    """The operands of the one atom of a kind that stands in p by itself, and the rest of p; no operands without one."""
+    found = [m for m, c in _terms(p) if c == 1 and len(m) == 1 and m[0][1] == 1 and m[0][0].kind == kind]
+    return (found[0][0][0].operands, p - Poly(((found[0], 1),))) if len(found) == 1 else ((), p)
 
 
 def _divide_term(monomial: Monomial, coefficient: int, k: Dim) -> tuple[Monomial, int] | None:
@@ -239,9 +256,7 @@ def _divide_term(monomial: Monomial, coefficient: int, k: Dim) -> tuple[Monomial
 
 def dim_max(p: Dim, q: Dim) -> Dim:
     """max(p, q), decided where the difference has a known sign."""
-    if is_nonnegative(p - q):
-        return p
-    return q if is_nonnegative(q - p) else _atom("max", *sorted((p, q), key=str))
+    return _extreme("max", p, q, lambda a, b: is_nonnegative(a - b))
 
 
 def blocks(size: Dim, block: Dim) -> Dim:
@@ -251,9 +266,19 @@ def blocks(size: Dim, block: Dim) -> Dim:
 
 def dim_min(p: Dim, q: Dim) -> Dim:
     """min(p, q), decided where the difference has a known sign."""
-    if is_nonnegative(p - q):
-        return q
-    return p if is_nonnegative(q - p) else _atom("min", *sorted((p, q), key=str))
+    return _extreme("min", p, q, lambda a, b: is_nonnegative(b - a))
+
+
+def _extreme(kind: str, p: Dim, q: Dim, wins: Callable[[Dim, Dim], bool]) -> Dim:
+    """max or min of p and q; of a max of max, what loses against another one is left out."""
+    if wins(p, q) or wins(q, p):
+        return p if wins(p, q) else q
+    for outer, other in ((p, q), (q, p)):
+        inner, rest = _alone(outer, kind)
+        for a, b in (inner, inner[::-1]) if inner else ():
+            if wins(other, a + rest):
+                return _extreme(kind, b + rest, other, wins)
+    return _atom(kind, *sorted((p, q), key=str))
 
 
 def _atom_nonnegative(atom: Atom) -> bool:
@@ -295,6 +320,8 @@ def is_positive(p: Dim) -> bool:
 
 def same(p: Dim, q: Dim) -> bool | None:
     """Whether two dimensions are equal: True, False, or None where it depends on the symbols."""
+    if p is q:
+        return True
     difference = p - q
     if isinstance(difference, int):
         return difference == 0
@@ -313,15 +340,6 @@ def evaluate(p: Dim, values: Mapping[str, int]) -> int:
     return total
 
 
-def constant_part(p: Dim) -> int:
-    """The constant that a dimension has as a term.
-
-    >>> constant_part(2 * symbol("n") + 3)
-    3
-    """
-    return p if isinstance(p, int) else next((c for monomial, c in p.terms if not monomial), 0)
-
-
 def symbols(p: Dim) -> set[str]:
     """Names of the symbols in p."""
     found: set[str] = set()
@@ -335,14 +353,8 @@ def substitute(p: Dim, values: Mapping[str, Dim]) -> Dim:
     """p with dimensions put for symbols."""
     if isinstance(p, int):
         return p
-    total: Dim = 0
-    for monomial, coefficient in p.terms:
-        term: Dim = coefficient
-        for atom, power in monomial:
-            for _ in range(power):
-                term = term * _substitute_atom(atom, values)
-        total = total + term
-    return total
+    terms = ([_substitute_atom(a, values) for a, power in m for _ in range(power)] for m, _ in p.terms)
+    return sum((c * product(factors) for factors, (_, c) in zip(terms, p.terms, strict=True)), 0)
 
 
 def _substitute_atom(atom: Atom, values: Mapping[str, Dim]) -> Dim:

@@ -6,9 +6,10 @@ reaches.  Equal op, attributes and operands are one node; leaves that have ident
 
 from __future__ import annotations
 
+import operator
 import threading
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -44,15 +45,15 @@ class Node:
     constraints: tuple[Constraint, ...]
     line: Line
 
-    def __hash__(self) -> int:
-        return id(self)
+    __hash__ = object.__hash__  # of the identity, and told without a call of Python
 
     @property
     def type(self) -> TensorType:
         """Dtype and shape; PropertyError for a node with several results."""
-        if len(self.types) != 1:
-            raise PropertyError(f"{describe(self)} has {len(self.types)} results; select one with item(node, i)")
-        return self.types[0]
+        types = self.types
+        if len(types) != 1:
+            raise PropertyError(f"{describe(self)} has {len(types)} results; select one with item(node, i)")
+        return types[0]
 
     @property
     def dtype(self) -> DType:
@@ -138,25 +139,30 @@ intern_lock = threading.RLock()
 
 def _key(op: Op, operands: tuple[Node, ...], attrs: Mapping[str, Any]) -> tuple[Any, ...]:
     # ids stand for operands: a node keeps them alive, and `==` on nodes would build a node; -0.0 is not 0.0
+    if not attrs:
+        return op.name, *map(id, operands)
     values = tuple((k, type(v), repr(v) if type(v) is float else v) for k, v in sorted(attrs.items()))
     return op.name, tuple(map(id, operands)), values
 
 
 def _taken(op: Op, operands: tuple[Node, ...]) -> tuple[TensorType, ...]:
     """The types that an op infers from: one an operand, or all that ITEM selects from."""
-    return operands[0].types if op.family is Family.ITEM else tuple(o.type for o in operands)
+    return operands[0].types if op.family is Family.ITEM else tuple([o.type for o in operands])
 
 
-def make(op: Op, operands: Sequence[Node], attrs: Mapping[str, Any] | None = None) -> Node:
-    """The node of `op` on these operands; types are inferred, and errors name the user's line."""
-    operands, attrs = tuple(operands), dict(attrs or {})
+_NO_ATTRS: Mapping[str, Any] = MappingProxyType({})
+
+
+def make(op: Op, operands: Sequence[Node], attrs: Mapping[str, Any] = _NO_ATTRS, line: Line | None = None) -> Node:
+    """The node of `op` on these operands; types are inferred, and errors name the line, the user's if none is given."""
+    operands = tuple(operands)
+    attrs = attrs if type(attrs) is MappingProxyType else MappingProxyType(dict(attrs))
     key = _key(op, operands, attrs)
-    with intern_lock:
-        known = _intern.get(key)
-        if known is not None:
-            return known
+    known = _intern.get(key)
+    if known is not None:
+        return known
     found: list[Constraint] = []
-    line = users_line()
+    line = line or users_line()
     assert op.infer is not None, f"{op.name} is not a primitive"
     try:
         types = op.infer(_taken(op, operands), attrs, found)
@@ -166,17 +172,14 @@ def make(op: Op, operands: Sequence[Node], attrs: Mapping[str, Any] | None = Non
     except GraphcError as error:
         raise type(error)(_complaint(op, operands, line, str(error))) from None
     node = object.__new__(Node)
-    for name, value in (
-        ("op", op),
-        ("operands", operands),
-        ("attrs", MappingProxyType(attrs)),
-        ("types", tuple(types)),
-        ("constraints", tuple(found)),
-        ("line", line),
-    ):
-        object.__setattr__(node, name, value)
+    fields = (op, operands, attrs, tuple(types), tuple(found), line)
+    for fill, value in zip(_FILL, fields, strict=True):  # __setattr__ refuses
+        fill(node, value)
     with intern_lock:
         return _intern.setdefault(key, node)
+
+
+_FILL = tuple(getattr(Node, name).__set__ for name in ("op", "operands", "attrs", "types", "constraints", "line"))
 
 
 def _frozen(self: Node, name: str, value: Any = None) -> None:
@@ -245,18 +248,17 @@ class Graph:
     def nodes(self) -> tuple[Node, ...]:
         """Every reachable node, operands first; the order depends on nothing but the graph."""
         order: dict[Node, None] = {}
-        seen: set[Node] = set()
-        for root in self.outputs:
-            stack: list[tuple[Node, int]] = [(root, 0)]
-            while stack:
-                node, k = stack.pop()
-                if k == 0 and node in seen:
-                    continue
-                seen.add(node)
-                if k < len(node.operands):
-                    stack += [(node, k + 1), (node.operands[k], 0)]
-                else:
-                    order[node] = None
+        opened: set[Node] = set()  # nodes whose operands are in order, or on the stack above them
+        stack = list(reversed(self.outputs))
+        while stack:
+            node = stack[-1]
+            if node in order:
+                stack.pop()
+            elif node in opened:
+                order[stack.pop()] = None
+            else:
+                opened.add(node)
+                stack += [o for o in reversed(node.operands) if o not in opened]
         return tuple(order)
 
     @cached_property
@@ -300,17 +302,19 @@ class Graph:
     def __hash__(self) -> int:
         return hash(self._key)
 
-    def verify(self) -> None:
+    def verify(self, known: Collection[Node] = ()) -> None:
         """Check that every node's types are what its op infers, and that its operands come before it.
 
-        Raises AssertionError, which names the node.
+        Nodes are frozen: `known` ones, of a verified graph, hold.  Raises AssertionError, which names the node.
 
         >>> import graphc as gc
         >>> Graph((gc.exp(gc.input("x", ())),)).verify()
         """
-        seen: set[Node] = set()
+        seen = set(known)
         for n in self.nodes:
-            assert all(o in seen for o in n.operands), f"{describe(n)} stands before an operand"
+            if n in seen:
+                continue
+            assert seen.issuperset(n.operands), f"{describe(n)} stands before an operand"
             seen.add(n)
             assert REGISTRY.get(n.op.name) is n.op, f"{describe(n)}: its op is not registered"
             assert n.op.infer is not None, f"{describe(n)}: its op is not a primitive"
@@ -357,9 +361,9 @@ def _listed(nodes: Sequence[Node], number: Mapping[Node, int]) -> str:
 
 
 def _row(n: Node, number: Mapping[Node, int]) -> str:
-    attrs = (f"{k}={_attribute(v)}" for k, v in sorted(n.attrs.items()) if not _has_identity(v))
-    arguments = ", ".join([*(f"%{number[o]}" for o in n.operands), *attrs])
-    return f"{n.op.name}({arguments}) : {', '.join(map(str, n.types))}"
+    arguments = [f"%{number[o]}" for o in n.operands]
+    arguments += [f"{k}={_attribute(v)}" for k, v in sorted(n.attrs.items()) if not _has_identity(v)]
+    return f"{n.op.name}({', '.join(arguments)}) : {', '.join(map(str, n.types))}"
 
 
 def _attribute(value: Any) -> str:
@@ -387,5 +391,10 @@ def map_graph(graph: Graph, replace: Any) -> Graph:
     """The graph with each node, its operands replaced already, put through `replace(old, operands) -> node`."""
     new: dict[Node, Node] = {}
     for n in graph.nodes:
-        new[n] = replace(n, tuple(new[o] for o in n.operands))
-    return Graph(tuple(new[o] for o in graph.outputs), graph.inputs)
+        new[n] = replace(n, tuple([new[o] for o in n.operands]))
+    return with_outputs(graph, [new[o] for o in graph.outputs])
+
+
+def with_outputs(graph: Graph, outputs: Sequence[Node]) -> Graph:
+    """The graph with others for its outputs; the graph itself, with what it knows, if they are its own."""
+    return graph if all(map(operator.is_, outputs, graph.outputs)) else Graph(tuple(outputs), graph.inputs)

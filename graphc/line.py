@@ -11,9 +11,8 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from graphc.graph import Node
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
 _PACKAGE = str(Path(__file__).parent)
 
 
-@dataclass(frozen=True)
-class Purpose:
+class Purpose(NamedTuple):
     """What is declared: forward, adjoint or update, in which layer; an adjoint also of which line."""
 
     part: str = "forward"
@@ -33,8 +31,7 @@ class Purpose:
 _FORWARD = Purpose()
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """A line of the user's program, and what was declared there."""
 
     file: str
@@ -61,34 +58,38 @@ _standing = _Standing()
 
 
 @contextmanager
-def _with(name: str, value: Any) -> Iterator[None]:
-    before = getattr(_standing, name)
-    setattr(_standing, name, value)
+def _for(purpose: Purpose) -> Iterator[None]:
+    before, _standing.purpose = _standing.purpose, purpose
     try:
         yield
     finally:
-        setattr(_standing, name, before)
+        _standing.purpose = before
 
 
-def standing_at(line: Line) -> AbstractContextManager[None]:
+@contextmanager
+def standing_at(line: Line) -> Iterator[None]:
     """What is declared in here stands at this line: nodes that a pass puts in the place of another."""
-    return _with("line", line)
+    before, _standing.line = _standing.line, line
+    try:
+        yield
+    finally:
+        _standing.line = before
 
 
 def adjoint_of(line: Line) -> AbstractContextManager[None]:
     """What is declared in here is the adjoint of what that line declared."""
-    return _with("purpose", Purpose("adjoint", line.purpose.layer, line.purpose.of or line))
+    return _for(Purpose("adjoint", line.purpose.layer, line.purpose.of or line))
 
 
 def updating() -> AbstractContextManager[None]:
     """What is declared in here are new values of parameters."""
-    return _with("purpose", Purpose("update"))
+    return _for(Purpose("update"))
 
 
 def inside(layer: str) -> AbstractContextManager[None]:
     """What is declared in here belongs to the layer of this name, in the layer that is being declared."""
     now = _standing.purpose
-    return _with("purpose", Purpose(now.part, f"{now.layer}/{layer}" if now.layer else layer, now.of))
+    return _for(Purpose(now.part, f"{now.layer}/{layer}" if now.layer else layer, now.of))
 
 
 def with_own_lines(nodes: Iterable[Node]) -> set[Node]:
@@ -108,6 +109,8 @@ def users_line() -> Line:
     if _standing.line is not None:
         return _standing.line
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    file = frame.f_code.co_filename
+    while file.startswith(_PACKAGE) and frame.f_back is not None:
         frame = frame.f_back
-    return Line(frame.f_code.co_filename, frame.f_lineno, _standing.purpose)
+        file = frame.f_code.co_filename
+    return Line(file, frame.f_lineno, _standing.purpose)

@@ -20,13 +20,14 @@ class Identity:
 class Literal:
     """The value of a constant, compared by dtype, shape and bytes (so that -0.0, NaN, True and 1 differ)."""
 
-    __slots__ = ("array", "_key")
+    __slots__ = ("array", "_key", "_hash")
 
     def __init__(self, value: Any) -> None:
         array = np.array(value, order="C")
         array.flags.writeable = False
         self.array = array
         self._key = (array.dtype.str, array.shape, array.tobytes())
+        self._hash = hash(self._key)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Literal, (self.array,)
@@ -35,7 +36,7 @@ class Literal:
         return isinstance(other, Literal) and self._key == other._key
 
     def __hash__(self) -> int:
-        return hash(self._key)
+        return self._hash
 
     def __str__(self) -> str:
         if self.array.size <= 4:

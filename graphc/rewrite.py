@@ -16,23 +16,28 @@ from typing import Any
 
 from graphc.declare import BUILDER, Builder
 from graphc.dims import same
-from graphc.graph import Graph, Node, make, map_graph
+from graphc.graph import Graph, Node, make, map_graph, with_outputs
 from graphc.line import standing_at
 from graphc.literal import Identity
-from graphc.op import REGISTRY
+from graphc.op import REGISTRY, Family
 
 ANY = "*"  # the op of a rule that looks at every node
+FILLED = "constant broadcast_to reshape"  # ops of which a node may be that is known to be one value
 _STEPS_PER_NODE = 1000  # far more than any terminating table takes
 
 
 @dataclass(frozen=True)
 class Rule:
-    """`apply(b, node)` gives what stands for a node of the op, or None where the rule does not fit; `says` is why."""
+    """`apply(b, node)` gives what stands for a node of the op, or None where the rule does not fit; `says` is why.
+
+    `op` is a name, a family, or ANY.  `over` names ops, of which an operand must be one; without names, any may be.
+    """
 
     name: str
-    op: str
+    op: str | Family
     apply: Callable[[Builder, Node], Node | None]
     says: str
+    over: str = ""
 
 
 def rewrite(graph: Graph, rules: Sequence[Rule], keep: Collection[Node] = ()) -> tuple[Graph, Counter[str]]:
@@ -42,9 +47,12 @@ def rewrite(graph: Graph, rules: Sequence[Rule], keep: Collection[Node] = ()) ->
     """
     hidden = {n: _stand_in(n) for n in keep if n.operands or n.op.name == "constant"}
     shown = {stand_in: n for n, stand_in in hidden.items()}
+    graph = _replaced(graph, hidden)
     walk = _Walk(rules, bound=_STEPS_PER_NODE * len(graph.nodes))
-    settled = tuple(walk.settle(o) for o in _replaced(graph, hidden).outputs)
-    return _replaced(Graph(settled, graph.inputs), shown), walk.fired
+    for node in graph.nodes:  # operands first, so that only what rules make waits for others
+        walk.settle(node)
+    settled = with_outputs(graph, [walk.settled[o] for o in graph.outputs])
+    return _replaced(settled, shown), walk.fired
 
 
 def _stand_in(node: Node) -> Node:
@@ -63,8 +71,27 @@ def rebuilt(node: Node, operands: Sequence[Node]) -> Node:
     """The node on other operands, at the same line; the node itself if they are its own."""
     if all(map(operator.is_, operands, node.operands)):
         return node
-    with standing_at(node.line):
-        return make(node.op, operands, node.attrs)
+    return make(node.op, operands, node.attrs, node.line)
+
+
+class _Table:
+    """Rules by what they look at, so that a node meets those only that may fit it."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self.by_op: dict[str | Family | None, list[Rule]] = {}
+        for rule in rules:
+            self.by_op.setdefault(rule.op, []).append(rule)
+        self.found: dict[tuple[str, frozenset[str]], list[Rule]] = {}
+
+    def fitting(self, node: Node) -> list[Rule]:
+        """The rules for a node of this op on operands of these ops, in their order: the op's own come first."""
+        op = node.op
+        key = (op.name, frozenset([o.op.name for o in node.operands]))
+        rules = self.found.get(key)
+        if rules is None:
+            every = [rule for place in (op.name, op.family, ANY) for rule in self.by_op.get(place, ())]
+            rules = self.found[key] = [r for r in every if not r.over or not key[1].isdisjoint(r.over.split())]
+        return rules
 
 
 class _Walk:
@@ -72,57 +99,54 @@ class _Walk:
 
     def __init__(self, rules: Sequence[Rule], bound: int) -> None:
         self.rules, self.bound, self.steps = rules, bound, 0
-        self.by_op: dict[str, list[Rule]] = {}
-        for rule in rules:
-            self.by_op.setdefault(rule.op, []).append(rule)
-        self.general = self.by_op.get(ANY, [])
+        self.table = _Table(rules)
         self.settled: dict[Node, Node] = {}
         self.became: dict[Node, Node] = {}
         self.fired: Counter[str] = Counter()
 
-    def settle(self, root: Node) -> Node:
-        """The normal form of a node.  The stack is a list: a graph may be deeper than Python's."""
-        stack = [root]
+    def settle(self, root: Node) -> None:
+        """Find the normal form of a node.  The stack is a list: a graph may be deeper than Python's."""
+        settled, stack = self.settled, [root]
         while stack:
             self.steps += 1
             assert self.steps <= self.bound, f"rewriting does not end; rules that fired: {self.fired.most_common(4)}"
             node = stack[-1]
-            waiting = self._advance(node)
-            if node in self.settled:
+            if node in settled:
                 stack.pop()
-            stack += waiting
-        return self.settled[root]
+            elif waiting := self._advance(node):
+                stack += waiting
+            else:
+                stack.pop()
 
     def _advance(self, node: Node) -> list[Node]:
         """Settle the node, or tell which nodes have to be settled before it can be."""
-        if node in self.settled:
-            return []
-        if node not in self.became:
-            waiting = [o for o in node.operands if o not in self.settled]
+        settled, became = self.settled, self.became
+        after = became.get(node)
+        if after is None:
+            waiting = [o for o in node.operands if o not in settled]
             if waiting:
                 return waiting
-            self.became[node] = self._step(node)
-        after = self.became[node]
-        if after is node:
-            self.settled[node] = node
-        elif after in self.settled:
-            self.settled[node] = self.settled[after]
-        else:
+            same = rebuilt(node, [settled[o] for o in node.operands])
+            after = became[node] = became[same] if same in became else self._step(same)
+            became[same] = after
+            if after is same:
+                settled[same] = same
+        if after not in settled:
             return [after]
+        settled[node] = settled[after]
         return []
 
     def _step(self, node: Node) -> Node:
-        """The node on settled operands, else what the first rule that fits makes of it, else the node itself."""
-        after = rebuilt(node, [self.settled[o] for o in node.operands])
-        if after is not node:
-            return after
-        with standing_at(node.line):
-            for rule in (*self.by_op.get(node.op.name, ()), *self.general):
-                result = rule.apply(BUILDER, node)
-                if isinstance(result, Node) and result is not node:
-                    self.fired[rule.name] += 1
-                    return _named_as(node, result, rule)
-            return self._with_settled_graphs(node)
+        """What the first rule that fits makes of a node on settled operands, else the node itself."""
+        rules = self.table.fitting(node)
+        if rules:
+            with standing_at(node.line):
+                for rule in rules:
+                    result = rule.apply(BUILDER, node)
+                    if isinstance(result, Node) and result is not node:
+                        self.fired[rule.name] += 1
+                        return _named_as(node, result, rule)
+        return self._with_settled_graphs(node) if node.attrs else node
 
     def _with_settled_graphs(self, node: Node) -> Node:
         """The node with the graphs that it holds rewritten as well; their inputs stay."""
@@ -132,7 +156,8 @@ class _Walk:
         inner = {k: rewrite(v, self.rules) for k, v in held.items()}
         for _, fired in inner.values():
             self.fired += fired
-        return make(node.op, node.operands, {**node.attrs, **{k: graph for k, (graph, _) in inner.items()}})
+        attrs = {**node.attrs, **{k: graph for k, (graph, _) in inner.items()}}
+        return make(node.op, node.operands, attrs, node.line)
 
 
 def _named_as(node: Node, result: Node, rule: Rule) -> Node:

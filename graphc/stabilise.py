@@ -14,7 +14,7 @@ from graphc.declare import Builder
 from graphc.dims import is_positive
 from graphc.graph import Graph, Node
 from graphc.ops.reduce import kept
-from graphc.rewrite import Rule, argument, below, filled, is_filled, rewrite
+from graphc.rewrite import FILLED, Rule, argument, below, filled, is_filled, rewrite
 from graphc.types import Shape
 
 Axes = tuple[int, ...]
@@ -128,6 +128,10 @@ def _log_of_mean(b: Builder, node: Node) -> Node | None:
         return None
     out: Node = b.log(total) - b.log(count)
     return out
+
+
+def _log_of_exp(b: Builder, node: Node) -> Node | None:
+    return argument(node.operands[0], "exp")
 
 
 def _log_of_moved(b: Builder, node: Node) -> Node | None:
@@ -253,20 +257,20 @@ def _spread(b: Builder, x: Node, shape: Shape) -> Node:
 
 
 STABILISING: tuple[Rule, ...] = (
-    Rule("softmax", "divide", _softmax, "exp(x) / sum(exp(x)) is shifted by the largest x, which exp can't overflow"),
-    Rule("log of sum of exp", "log", _log_of_sum, "log(sum(exp(x))) is logsumexp(x), shifted by the largest x"),
-    Rule("log of mean of exp", "log", _log_of_mean, "log(sum(exp(x)) / n) is logsumexp(x) - log(n)"),
-    Rule("log of softmax", "log", _log_of_softmax, "log(exp(d) / s) is d - log(s), which is finite where exp(d) is 0"),
-    Rule("log of sigmoid", "log", _log_of_sigmoid, "log(sigmoid(x)) is -softplus(-x), which is finite where it is 0"),
-    Rule("log of exp", "log", lambda b, n: argument(n.operands[0], "exp"), "log(exp(x)) is x, which does not overflow"),
-    Rule("log of moved", "log", _log_of_moved, "the logarithm of moved elements is taken before they are moved"),
-    Rule("log1p", "log", _log1p, "log(1 + x) is log1p(x), which keeps the digits of a small x"),
-    Rule("softplus", "log1p", _softplus, "log1p(exp(x)) is softplus(x), which does not overflow"),
-    Rule("log of complement", "log1p", _log_of_complement, "log1p(-sigmoid(x)) is -softplus(x)"),
-    Rule("complement of sigmoid", "subtract", _complement, "1 - sigmoid(x) is sigmoid(-x), which does not cancel"),
-    Rule("expm1", "subtract", _expm1, "exp(x) - 1 is expm1(x), which does not cancel"),
-    Rule("exp", "add", _exp, "expm1(x) + 1 is exp(x), which does not cancel"),
-    Rule("sigmoid", "divide", _sigmoid, "1 / (1 + exp(-x)) is sigmoid(x), whose adjoint does not overflow"),
-    Rule("sigmoid as reciprocal", "reciprocal", _sigmoid, "1 / (1 + exp(-x)) is sigmoid(x)"),
-    Rule("power", "pow", _power, "x**2, x**3 and 1/x are products and a quotient, also in the adjoint"),
+    Rule("softmax", "divide", _softmax, "exp(x) / sum(exp(x)) is shifted by the largest x, so no exp overflows", "exp"),
+    Rule("log of sum of exp", "log", _log_of_sum, "log(sum(exp(x))) is logsumexp(x)", "sum reshape broadcast_to"),
+    Rule("log of mean of exp", "log", _log_of_mean, "log(sum(exp(x)) / n) is logsumexp(x) - log(n)", "divide"),
+    Rule("log of softmax", "log", _log_of_softmax, "log(exp(d) / s) is d - log(s), finite where exp(d) is 0", "divide"),
+    Rule("log of sigmoid", "log", _log_of_sigmoid, "log(sigmoid(x)) is -softplus(-x), finite where it is 0", "sigmoid"),
+    Rule("log of exp", "log", _log_of_exp, "log(exp(x)) is x, which does not overflow", "exp"),
+    Rule("log of moved", "log", _log_of_moved, "logarithms are taken before elements are moved", " ".join(_MOVING)),
+    Rule("log1p", "log", _log1p, "log(1 + x) is log1p(x), which keeps the digits of a small x", "add"),
+    Rule("softplus", "log1p", _softplus, "log1p(exp(x)) is softplus(x), which does not overflow", "exp"),
+    Rule("log of complement", "log1p", _log_of_complement, "log1p(-sigmoid(x)) is -softplus(x)", "negative"),
+    Rule("complement of sigmoid", "subtract", _complement, "1 - sigmoid(x) is sigmoid(-x) to all digits", "sigmoid"),
+    Rule("expm1", "subtract", _expm1, "exp(x) - 1 is expm1(x), which does not cancel", "exp"),
+    Rule("exp", "add", _exp, "expm1(x) + 1 is exp(x), which does not cancel", "expm1"),
+    Rule("sigmoid", "divide", _sigmoid, "1 / (1 + exp(-x)) is sigmoid(x), whose adjoint does not overflow", "add"),
+    Rule("sigmoid as reciprocal", "reciprocal", _sigmoid, "1 / (1 + exp(-x)) is sigmoid(x)", "add"),
+    Rule("power", "pow", _power, "x**2, x**3 and 1/x are products and a quotient, also in the adjoint", FILLED),
 )

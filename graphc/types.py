@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,8 @@ class DType:
         return self.kind in "iu"
 
     def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
         if isinstance(other, DType):
             return self.name == other.name
         if not isinstance(other, (str, type, np.dtype)):
@@ -74,6 +77,7 @@ DTYPES = {
         DType("bool", "b", 1),
     )
 }
+_NATIVE = {d.numpy: d for d in DTYPES.values()}
 float32, float64 = DTYPES["float32"], DTYPES["float64"]
 int8, int16, int32, int64 = (DTYPES[f"int{n}"] for n in (8, 16, 32, 64))
 uint8, uint16, uint32, uint64 = (DTYPES[f"uint{n}"] for n in (8, 16, 32, 64))
@@ -87,6 +91,8 @@ def as_dtype(value: Any) -> DType:
     """The DType that `value` (a DType, a NumPy dtype, a name, float, int or bool) names."""
     if isinstance(value, DType):
         return value
+    if isinstance(value, np.dtype) and value in _NATIVE:
+        return _NATIVE[value]
     try:
         name = np.dtype(value).name
         native = np.dtype(value).isnative
@@ -115,8 +121,12 @@ class TensorType:
     def ndim(self) -> int:
         return len(self.shape)
 
-    def __str__(self) -> str:
+    @cached_property
+    def _text(self) -> str:
         return f"{self.dtype}{shape_text(self.shape)}"
+
+    def __str__(self) -> str:
+        return self._text
 
 
 @dataclass(frozen=True)
@@ -182,6 +192,8 @@ def broadcast_dims(p: Dim, q: Dim, found: list[Constraint]) -> Dim:
 
 def broadcast(shapes: Sequence[Shape], found: list[Constraint]) -> Shape:
     """The shape that all shapes broadcast to, as in NumPy; undecided equalities are added to `found`."""
+    if shapes and shapes.count(shapes[0]) == len(shapes):
+        return shapes[0]
     rank = max((len(s) for s in shapes), default=0)
     out: list[Dim] = [1] * rank
     for shape in shapes:

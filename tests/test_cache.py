@@ -14,12 +14,14 @@ import time
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import small_programs as small
 
 import graphc
 from graphc.errors import CacheError
 from graphc.runtime import cache, entry
+from graphc.runtime import parts as parts_module
 from graphc.runtime.native import Native, compile_kernels, kernel_name
 from graphc.runtime.parts import parts
 
@@ -289,3 +291,44 @@ def test_code_that_needs_what_is_nowhere_can_not_be_linked():
     Native((kernel.code, *routines.values()), [kernel_name(text)])
     with pytest.raises(RuntimeError, match="symbols"):
         Native((kernel.code,), [kernel_name(text)])
+
+
+def test_what_was_used_longest_ago_goes_first(place, monkeypatch):
+    keys = [cache.make_key("a graph", str(k)) for k in range(8)]
+    for age, key in enumerate(keys):
+        cache.store(key, ENTRY)
+        os.utime(place / key, (1e9 - age, 1e9 - age))
+    assert cache.load(keys[7]) == ENTRY  # the oldest is in use
+    monkeypatch.setattr(cache, "MOST_KEPT", 8 * (place / keys[0]).stat().st_size)
+    cache.trim()
+    assert {p.name for p in place.iterdir()} == set(keys)
+    monkeypatch.setattr(cache, "MOST_KEPT", cache.MOST_KEPT - 1)
+    cache.trim()
+    assert {p.name for p in place.iterdir()} == {*keys[:4], keys[7]}
+
+
+def test_a_changed_program_compiles_what_is_new(place, monkeypatch):
+    """Alike kernels are shared within a program, with other programs, and with other processes."""
+    compiled = []
+
+    def counted(texts, **more):
+        compiled.extend(texts)
+        return compile_kernels(texts, **more)
+
+    monkeypatch.setattr(parts_module, "compile_kernels", counted)
+
+    def deep(layers):
+        x = h = graphc.input("x", (8, 8))
+        for k in range(layers):
+            h = graphc.tanh(h @ graphc.parameter(f"w{k}", np.full((8, 8), k / 8)))
+        return graphc.compile([x], h)
+
+    four, five = deep(4), deep(5)
+    assert len(four.program.phases) == 4
+    assert len(five.program.phases) == 5
+    assert len(set(compiled)) == len(compiled) == len({*four.program.kernels, *five.program.kernels}) <= 2
+    x = np.arange(64.0).reshape(8, 8) / 64
+    wanted = x
+    for k in range(5):
+        wanted = np.tanh(wanted @ np.full((8, 8), k / 8))
+    np.testing.assert_allclose(five(x), wanted, rtol=1e-13)

@@ -229,6 +229,7 @@ def test_what_killed_writers_left_is_deleted(place, key):
         path.write_bytes(b"half")
     os.utime(old, (0, 0))
     cache.store(key, ENTRY)
+    cache.trim()
     assert not old.exists()
     assert new.exists()
 

@@ -39,6 +39,21 @@ def test_signs_and_equalities_hold(depth: int) -> None:
     assert proven > 40
 
 
+def test_floors_of_floors_and_extremes_of_extremes_are_one() -> None:
+    n, m = symbol("n"), symbol("m")
+    assert floor_div(floor_div(n + 1, 2) + 1, 3) == floor_div(n + 3, 6)
+    assert floor_div(floor_div(n, m), 2) != floor_div(floor_div(n, 2), m)
+    assert dim_max(dim_max(n - 1, 0) - 1, 0) == dim_max(n - 2, 0)
+    assert dim_max(dim_max(n, m), n - 3) == dim_max(n, m)
+    assert dim_min(dim_min(n, m) + 2, n + 5) == dim_min(n, m) + 2
+    assert dim_min(dim_min(n, 4) + 1, 9) == dim_min(n, 4) + 1
+    assert dim_max(dim_max(n, m) + 1, 3) != dim_max(n, m) + 1
+    size = n
+    for _ in range(500):
+        size = dim_max(floor_div(size - 1, 1) - 1, 0)
+    assert size == dim_max(n - 1000, 0)
+
+
 def test_bounds_of_floor_max_and_min_are_used() -> None:
     n, m = symbol("n"), symbol("m")
     half = floor_div(n, 2)

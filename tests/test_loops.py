@@ -12,7 +12,7 @@ from golden_programs import PROGRAMS
 
 import graphc as gc
 from graphc.codegen.footprint import footprint
-from graphc.codegen.loops import (
+from graphc.codegen.loop_ir import (
     Address,
     Call,
     Code,
@@ -22,7 +22,7 @@ from graphc.codegen.loops import (
     If,
     Let,
     Load,
-    Loops,
+    LoopProgram,
     Position,
     Set,
     Stmt,
@@ -192,7 +192,7 @@ def ran(*body: Stmt, chunks: int = 1, life: tuple[int, int] = (0, 0), verified: 
         (Buffer(40, *life),), (), (Phase("one", chunks, 0, 0, 0, 0, ()),), (),
     )  # fmt: skip
     phases = (code(*body, chunks=chunks),)
-    interpreter = Interpreter(program, Loops((code(),), (("user.py:7: y = ...",),), PLACES))
+    interpreter = Interpreter(program, LoopProgram((code(),), (("user.py:7: y = ...",),), PLACES))
     interpreter.phases = [type(interpreter.phases[0])(interpreter, phase) for phase in phases]
     return interpreter.run([np.arange(3.0)], [])[0]
 

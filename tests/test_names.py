@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import pickle
 import re
@@ -86,9 +87,10 @@ def test_looking_shows_names_and_they_break_out_of_nothing(function: Any, tmp_pa
             assert any(text.startswith(start(name)) for text in drawn if text)
             assert any(text.startswith(f"→ {start(name)}") for text in drawn if text)
         line = "".join(c if c.isprintable() else "\ufffd" for c in name)  # a name takes no line of its own
-        assert re.search(f"updates .*{re.escape(line)} (in place|at the end)\n", explained)
+        assert re.search(f"updates .*{re.escape(line)}.* (in place|at the end)\n", explained)
         assert escape(start(name)) in page
     assert "<script>" not in page
+    assert {type(n) for n in ast.parse(function.source).body} == {ast.Assign, ast.FunctionDef}
     assert repr(function).startswith(f"<compiled {WHOLE}(")
 
 

@@ -41,7 +41,7 @@ def test_loops_agree(seed: int) -> None:
     _check(seed, machine=False)
 
 
-@pytest.mark.parametrize("seed", [s for s in range(60) if profile_of(s) == "exact" or s % 7 == 0])
+@pytest.mark.parametrize("seed", [s for s in range(60) if profile_of(s) in ("exact", "borders") or s % 7 == 0])
 def test_machine_code_agrees(seed: int) -> None:
     _check(seed, machine=True)
 

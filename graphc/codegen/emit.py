@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from graphc.codegen.loops import Loops
+from graphc.codegen.loop_ir import LoopProgram
 from graphc.codegen.nest import emit_copy, emit_nest, emit_with_product
 from graphc.codegen.product import emit_product
 from graphc.codegen.program import Buffer, Failure, Phase, Program, Slot, word
@@ -76,12 +76,12 @@ def _follows(text: Text, k: int) -> bool:
     return emit_with_product(text, first, rest[0])
 
 
-def _loops(text: Text, named: Mapping[str, Sequence[Node]]) -> Loops:
+def _loops(text: Text, named: Mapping[str, Sequence[Node]]) -> LoopProgram:
     """The loops of every phase, with what is known of the places that they touch."""
     places = {Place(kind, k): (n.dtype, product(n.shape)) for kind, nodes in named.items() for k, n in enumerate(nodes)}
     places |= {Place("buffer", k): (d, product(shape)) for k, (d, shape) in enumerate(text.schedule.buffers)}
     lines = (dict.fromkeys(str(m.line) for task in p.tasks for m in task.members) for p in text.phases)
-    return Loops(tuple(p.code for p in text.phases), tuple(map(tuple, lines)), places)
+    return LoopProgram(tuple(p.code for p in text.phases), tuple(map(tuple, lines)), places)
 
 
 def _rows(text: Text, counts: Mapping[str, int]) -> list[list[Dim]]:

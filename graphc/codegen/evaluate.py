@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
-from graphc.codegen.loops import Call, Const, Expr, If, Let, Position, Set, Stmt, Var
+from graphc.codegen.loop_ir import Call, Const, Expr, If, Let, Position, Set, Stmt, Var
 from graphc.codegen.printer import CODES, code_of, variable
 from graphc.codegen.text import Scope, Text, test
-from graphc.dims import Dim, symbol
+from graphc.dims import Dim, is_positive, symbol
 from graphc.graph import Node, describe
 from graphc.op import Family, Piece
 from graphc.scalar import NUMBERS, Body, function, parse
@@ -49,17 +49,11 @@ def loaded_from(text: Text, node: Node) -> Place | None:
 
 
 class Evaluator:
-    """Evaluates nodes for one nest; `stored(node)` is the place to load it from, or None if the nest computes it.
+    """Evaluates nodes for one nest; `stored(node)` is the place to load it from, or None if the nest computes it."""
 
-    `flat`: the one loop goes over positions in arrays of several axes, so nothing may ask where in a row it is.
-    """
-
-    def __init__(
-        self, text: Text, stored: Callable[[Node], tuple[Place, Index | None] | None], flat: bool = False
-    ) -> None:
+    def __init__(self, text: Text, stored: Callable[[Node], tuple[Place, Index | None] | None]) -> None:
         self.text = text
         self.stored = stored
-        self.flat = flat
         self.homes: dict[str, Scope] = {}
 
     def define(self, scope: Scope, key: Key, index: Index, var: Var) -> None:
@@ -105,7 +99,6 @@ class Evaluator:
         if family is Family.ELEMENTWISE:
             return (yield from self._expression(node, index, scope, 0))
         if family is Family.INDEX:
-            assert not (self.flat and loop_axes(index[0])), f"{describe(node)} is asked for in a loop over positions"
             position = converted(self.text.at(index[0] + node.attrs["start"]), node.dtype)
             return self._emit(node, index, scope, position, loop_axes(index[0]), ())
         if family is Family.GATHER:
@@ -117,7 +110,9 @@ class Evaluator:
     ) -> Var:
         """Bind the value in the outermost scope where its loop variables and operands exist."""
         names = tuple(o.name for o in operands if isinstance(o, Var))
-        home = self._home(scope, axes, names)
+        return self._emit_in(self._home(scope, axes, names), key, index, value)
+
+    def _emit_in(self, home: Scope, key: Key, index: Index, value: Expr) -> Var:
         var = home.let(self.text.fresh(), value)
         self.define(home, key, index, var)
         return var
@@ -139,6 +134,8 @@ class Evaluator:
             at, shape = scratch, self.text.schedule.buffers[place.number][1]
         axes = set().union(*(loop_axes(i) for i in at))
         load = self.text.load(place, node.dtype, offset(at, shape))
+        if any(not loop_axes(i) and not is_positive(d) for i, d in zip(at, shape, strict=True)):
+            return self._emit_in(scope, node, index, load)  # where no loop runs, there may be nothing to load
         return self._emit(node, index, scope, load, axes, tuple(Var(variable(a), int64) for a in axes))
 
     def _expression(self, node: Node, index: Index, scope: Scope, result: int) -> Steps:
@@ -171,7 +168,6 @@ class Evaluator:
         if len(found) == 1 and not found[0].inside and not found[0].multiples:
             alone: Atomic = yield node.operands[found[0].operand], found[0].index, scope
             return alone
-        assert not self.flat, f"{describe(node)} asks for its row in a loop over positions"
         var = Var(self.text.fresh(), node.dtype)
         home = self._home(scope, set().union(*(loop_axes(i) for i in index)))
         fill = self.text.constant(node.attrs.get("fill", 0), node.dtype)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from graphc.codegen.loops import KERNELS, Address, Code, For, If, Let, Load, Stmt, Store, Use, expressions, parts
+from graphc.codegen.loop_ir import KERNELS, Address, Code, For, If, Let, Load, Stmt, Store, Use, expressions, parts
 from graphc.codegen.ranges import Ranges
 from graphc.dims import Dim, product
 from graphc.schedule.access import linear

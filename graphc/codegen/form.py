@@ -16,7 +16,8 @@ from graphc.dims import Dim, Poly, blocks, dim_max, floor_div, product, substitu
 from graphc.graph import Node
 from graphc.schedule.access import Index, canonical, linear, loop_symbol, offset, through_movement
 from graphc.schedule.fuse import is_expensive
-from graphc.schedule.shape import is_flat, loads
+from graphc.schedule.loops import loops_of
+from graphc.schedule.shape import loads
 from graphc.schedule.split import REDUCTIONS, domain_of, member_index, reduced, row_index
 from graphc.schedule.task import Nest, Place
 
@@ -29,22 +30,23 @@ class Form:
 
     def __init__(self, text: Text, nest: Nest, before: Product | None = None) -> None:
         self.text, self.nest, self.before = text, nest, before
-        self.domain, self.split, self.members = nest.domain, nest.split, nest.members
+        self.loops = loops_of(nest, 0 if before is None else before.row_axes)
+        self.domain, self.split, self.members = self.loops.domain, self.loops.split, nest.members
         self.made = dict.fromkeys(nest.members)
-        self.flat = before is None and is_flat(nest, self.is_loaded)
         rank = len(self.domain)
-        self.inner = nest.split.inner or ((rank - 1,) if rank > 1 and not self.flat else ())
+        self.inner = self.split.inner or ((rank - 1,) if rank > 1 else ())
         self.rows = tuple(k for k in range(rank) if k not in self.inner)
         self.reductions = [m for m in nest.members if m.op.family in REDUCTIONS]
-        self.row_set = {r for r in self.reductions if self.is_full(r) and reduced(r) == nest.split.inner}
+        self.row_set = {r for r in self.reductions if self.is_full(r) and self.folded(r) == self.split.inner}
         self.totals = [r for r in self.reductions if r not in self.row_set]
         self.total_set = set(self.totals)
         self.sweep_of: dict[Node, int] = {}
         for member in nest.members:
             self._sweep(member)
+        self.block = symbol("%j" if before is None else "%k")  # a panel of the product before begins at j
         self.sweep = 0
         self.kept = self._kept()
-        self.evaluator = Evaluator(text, self._stored, self.flat and rank > 1)
+        self.evaluator = Evaluator(text, self._stored)
 
     # where things are
 
@@ -63,34 +65,36 @@ class Form:
 
     def is_full(self, node: Node) -> bool:
         """Whether the node's loops run over the whole domain, rather than once a row."""
-        return domain_of(node) == self.domain
+        return domain_of(node) == self.nest.domain
+
+    def moved(self, index: Index) -> Index:
+        """An index in the variables of the nest's domain, in those of the loops that are printed."""
+        found = self.loops.moved(index)
+        return found if self.inner else tuple(substitute(i, {"%0": FLAT}) for i in found)
+
+    def folded(self, reduction: Node) -> tuple[int, ...]:
+        """The loops over the axes that a reduction folds."""
+        return self.loops.axes(reduced(reduction))
 
     def index_of(self, node: Node) -> Index:
         """The index at which the loops compute a member, or store it."""
-        if node in self.row_set or node in self.total_set:
-            return member_index(node, self.domain, self.split)
-        if self.flat and node.shape == self.domain:
-            return self._flat_index()
-        return member_index(node, self.domain, self.split) if self.split.inner else canonical(node.shape)
+        return self.moved(member_index(node, self.nest.domain, self.nest.split))
 
-    def _flat_index(self) -> Index:
-        """The index whose position in an array of the domain's shape is the one loop variable."""
-        last = max((k for k, d in enumerate(self.domain) if d != 1), default=0)
-        return tuple(FLAT if k == last else 0 for k in range(len(self.domain)))
+    def searched(self, reduction: Node) -> Dim:
+        """Where the loops are along the last axis that a reduction folds."""
+        return self.moved((loop_symbol(reduced(reduction)[-1]),))[0]
 
     def operand_index(self, reduction: Node) -> Index:
         """The index at which a reduction reads its operand."""
-        operand = reduction.operands[0]
-        if self.flat:
-            return self._flat_index() if operand.shape == self.domain else canonical(operand.shape)
+        shape = reduction.operands[0].shape
         if self.is_full(reduction):
-            return canonical(operand.shape)
-        return row_index(operand.shape, self.domain, self.split)
+            return self.moved(canonical(shape))
+        return self.moved(row_index(shape, self.nest.domain, self.nest.split))
 
     def lies_along(self, reduction: Node) -> tuple[Place, Dim] | None:
         """Place and position of an operand that the innermost loop would only load, element after element.
 
-        The position is that of the first element of the block, `%j`.
+        The position is that of the first element of the block, which is at `self.block`.
         """
         reads = list(through_movement(reduction.operands[0], self.operand_index(reduction)))
         if len(reads) != 1 or reads[0].guarded or not self.is_loaded(reads[0].node) or not self.is_full(reduction):
@@ -101,7 +105,7 @@ class Form:
         if steps is None or steps.get(variable) != 1:
             return None
         place = loaded_from(self.text, reads[0].node)
-        return None if place is None else (place, substitute(position, {variable: symbol("%j")}))
+        return None if place is None else (place, substitute(position, {variable: self.block}))
 
     # sweeps
 
@@ -197,11 +201,13 @@ class Form:
 
     def fits(self, product: Product) -> bool:
         """Whether the loops run over the rows of a product, so that each block of rows can follow the product's."""
-        by_rows = not self.by_batch() and product.goes_by_rows
-        if not by_rows or self.domain != product.node.shape or len(self.domain) != 2 or self.inner != (1,):
+        if self.by_batch() or not product.goes_by_rows or self.nest.domain != product.node.shape:
+            return False
+        if self.domain != (product.rows.size, product.columns.size) or self.inner != (1,):
             return False
         operands = {self.text.schedule.place[view.base] for view in (product.a, product.b)}
         if isinstance(self.domain[1], Poly) or any(place in operands for _, place in self.nest.stores):
             return False
         reads = (r for m in self.members for r in loads(m, self.is_loaded, self.made) if r.node is product.node)
-        return all(not r.guarded and r.index[0] == canonical(self.domain)[0] for r in reads)
+        rows = slice(product.row_axes)
+        return all(not r.guarded and r.index[rows] == canonical(self.nest.domain)[rows] for r in reads)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graphc.codegen.intrinsics.target import dots_tile, host_vector_bytes, tile
-from graphc.codegen.loops import Address, Expr, Position
+from graphc.codegen.loop_ir import Address, Expr, Position
 from graphc.codegen.text import Loop, Scope, integer
 from graphc.dims import Dim, blocks, dim_max, dim_min, symbol
 

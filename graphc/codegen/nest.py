@@ -10,22 +10,21 @@ In: a nest.  Out: one phase, and a second that combines the chunks' partial resu
 from __future__ import annotations
 
 from graphc.codegen import form
+from graphc.codegen.evaluate import loaded_from
 from graphc.codegen.form import Form
 from graphc.codegen.intrinsics.target import BLOCK
-from graphc.codegen.loops import Address, Expr, Position, Stmt
+from graphc.codegen.loop_ir import Address, Expr, Position, Stmt
 from graphc.codegen.product import Product
 from graphc.codegen.reduction import Columns, Fold, combine
-from graphc.codegen.text import HI, LO, Scope, Text, close, integer
+from graphc.codegen.text import HI, LO, Loop, Scope, Text, close, integer
 from graphc.codegen.unread import check_unread, gathers
 from graphc.codegen.work import bytes_read, operations, total
 from graphc.dims import Dim, blocks, product, substitute, symbol
 from graphc.graph import Node
-from graphc.schedule.access import Index, loop_symbol, offset
-from graphc.schedule.split import REDUCTIONS, member_index, reduced
+from graphc.schedule.access import linear, loop_symbol, offset, through_movement
+from graphc.schedule.split import REDUCTIONS
 from graphc.schedule.task import Copy, Nest, Place
 from graphc.schedule.task import Product as ProductTask
-
-J = symbol("%j")
 
 
 def emit_nest(text: Text, task: Nest) -> None:
@@ -77,7 +76,7 @@ class _Nest(Form):
         partial = self._partial_places(chunks)
         with self.text.phase(title, chunks, flops, moved) as top:
             self.text.new_nest()
-            check_unread(self.evaluator, gathers(self.made, self.is_loaded), self.domain, top)
+            check_unread(self.evaluator, gathers(self.made, self.is_loaded), self.nest.domain, top)
             if self.rows:
                 self.text.cut(top, size, self.text.at(length) if self.inner else self.text.end(length))
             if self.before is not None:
@@ -130,7 +129,7 @@ class _Nest(Form):
             top.add(self.text.store(place, base, fold.var))
 
     def _is_column(self, node: Node) -> bool:
-        return self.is_full(node) and reduced(node) == self.split.outer and bool(self.split.inner)
+        return self.is_full(node) and self.folded(node) == self.split.outer and bool(self.split.inner)
 
     def _one_loop(self, top: Scope, folds: dict[Node, Fold]) -> None:
         """One loop over all elements, in blocks if a float sum is taken; no loop for 0-d values."""
@@ -144,20 +143,19 @@ class _Nest(Form):
             self._body(body, folds, {}, 0)
             body.close_if_filled()
             return
-        outer = self.text.loop(top, "j", HI, LO, BLOCK)
-        lies = self._lies(folds, "j")
-        body = self.text.loop(outer, "i", _block_end(Position(HI)), J)
-        self._body(body, {n: f for n, f in folds.items() if n not in lies}, {}, symbol("%i") - J)
+        outer = self._blocks(top, Position(HI), LO)
+        lies = self._lies(folds, True)
+        body = self.text.loop(outer, "i", self._block_end(Position(HI)), self.block)
+        self._body(body, {n: f for n, f in folds.items() if n not in lies}, {}, symbol("%i") - self.block)
         body.close_if_filled()
         for node, fold in folds.items():
-            fold.end_block(outer, _block_size(Position(HI)), "j", lies.get(node))
+            fold.end_block(outer, self._block_size(Position(HI)), self.block, lies.get(node))
         outer.close()
 
     def _batch_row(self, node: Node) -> tuple[Place, tuple[Dim, ...], Dim]:
         """The row of column sums of one batch: its place, shape and first element."""
-        batch = self.batch_axes()
-        index = (*(loop_symbol(k) if self.domain[k] != 1 else 0 for k in batch), *([0] * (node.ndim - len(batch))))
-        return self._destinations(node)[0], node.shape[len(batch) :], offset(index, node.shape)
+        first = substitute(offset(self.index_of(node), node.shape), {f"%{k}": 0 for k in self.inner})
+        return self._destinations(node)[0], tuple(self.domain[k] for k in self.inner), first
 
     def _nested_loops(self, top: Scope, folds: dict[Node, Fold], columns: dict[Node, Columns]) -> None:
         batch = self.batch_axes()
@@ -169,6 +167,7 @@ class _Nest(Form):
             lo, hi = (LO, HI) if n == 0 else (0, self.domain[axis])
             scopes.append(self.text.loop(scopes[-1], str(axis), hi, lo))
         row = scopes[-1]
+        self.folded_down = self._fold_down(scopes[-2], columns) if columns else set()
         sweeps = 1 + max(self.computed_in(m) for m in self.members)
         for sweep in range(sweeps):
             self.sweep = sweep
@@ -176,14 +175,51 @@ class _Nest(Form):
         self.sweep = sweeps
         self._end_row(row, folds)
         for n, scope in reversed(list(enumerate(scopes))[1:]):
-            close(scope)
+            assert isinstance(scope, Loop)
+            scope.close_if_filled()
             if batch and n == len(batch) + 1:
                 for node, column in columns.items():
                     column.copy(scopes[n - 1], self._destinations(node)[1:])
 
+    def _fold_down(self, scope: Scope, columns: dict[Node, Columns]) -> set[Node]:
+        """Make the folds of rows that lie in memory, many rows at a time; other columns are left to the loop."""
+        found = set()
+        for node, column in columns.items():
+            rows = self._rows_in_memory(node) if column.folds_down else None
+            if rows is not None:
+                whole: tuple[Dim, Dim] = 0, self.domain[self.row_axes()[-1]]
+                column.fold_down(scope, *rows, whole if self.batch_axes() else (LO, HI))
+                found.add(node)
+        return found
+
+    def _rows_in_memory(self, reduction: Node) -> tuple[Place, Dim, Dim] | None:
+        """Where the first row of the innermost row loop begins, and the step to the next, if the loop only loads rows.
+
+        Steps are in elements; each row is contiguous.
+        """
+        *around, axis = self.row_axes()
+        reads = list(through_movement(reduction.operands[0], self.operand_index(reduction)))
+        if tuple(around) != self.batch_axes() or len(reads) != 1 or reads[0].guarded:
+            return None
+        node = reads[0].node
+        place = loaded_from(self.text, node) if self.is_loaded(node) else None
+        position = offset(reads[0].index, node.shape)
+        steps = linear(position)
+        if place is None or steps is None or (around and axis == self.row_axes()[0]):
+            return None
+        sizes = [self.domain[k] for k in self.inner]
+        if any(
+            s != 1 and steps.get(f"%{k}", 0) != product(sizes[n + 1 :])
+            for n, (k, s) in enumerate(zip(self.inner, sizes, strict=True))
+        ):
+            return None
+        gone = {f"%{k}": 0 for k in (*self.inner, axis)}
+        return place, substitute(position, gone), steps.get(f"%{axis}", 0)
+
     def _row_sweep(self, row: Scope, folds: dict[Node, Fold], columns: dict[Node, Columns]) -> None:
         """One sweep over the inner axes of a row."""
-        here = [r for r in self.reductions if self.is_full(r) and self.computed_in(r) == self.sweep]
+        full = (r for r in self.reductions if self.is_full(r) and self.computed_in(r) == self.sweep)
+        here = dict.fromkeys(r for r in full if r not in self.folded_down)
         local = {r: Fold(self.text, r, k) for k, r in enumerate(here) if r not in columns}
         if not here and not self._stores_in(self.sweep):
             return
@@ -198,23 +234,23 @@ class _Nest(Form):
                 fold.begin_blocks(row)
         scopes = self.text.loops(row, ((axis, self.domain[axis]) for axis in outer_axes))
         size = self.text.at(length)
-        lies = self._lies(local, "j" if blocked else None)
+        lies = self._lies(local, blocked)
         if blocked:
-            scopes.append(self.text.loop(scopes[-1], "j", size, 0, BLOCK))
-            body = self.text.loop(scopes[-1], str(last), _block_end(size), J)
+            scopes.append(self._blocks(scopes[-1], size))
+            body = self.text.loop(scopes[-1], str(last), self._block_end(size), self.block)
         else:
             body = self.text.loop(scopes[-1], str(last), size)
         folded = {r: f for r, f in local.items() if r not in lies}
-        position = loop_symbol(last) - J if blocked else loop_symbol(last)
-        self._body(body, folded, {r: c for r, c in columns.items() if self.computed_in(r) == self.sweep}, position)
+        position = loop_symbol(last) - self.block if blocked else loop_symbol(last)
+        self._body(body, folded, {r: c for r, c in columns.items() if r in here}, position)
         body.close_if_filled()
         for r, fold in local.items():
             if not keeps:
                 fold.only_block(scopes[-1], size, lies.get(r))
             elif blocked:
-                fold.end_block(scopes[-1], _block_size(size), "j", lies.get(r))
+                fold.end_block(scopes[-1], self._block_size(size), self.block, lies.get(r))
             else:
-                fold.end_block(scopes[-1], size, "", lies.get(r))
+                fold.end_block(scopes[-1], size, 0, lies.get(r))
         close(*scopes[1:])
         for r, fold in local.items():
             if keeps:
@@ -222,16 +258,16 @@ class _Nest(Form):
             if r in folds:
                 folds[r].add_exactly(row, fold.var)
             else:
-                self.evaluator.define(row, r, member_index(r, self.domain, self.split), fold.var)
+                self.evaluator.define(row, r, self.index_of(r), fold.var)
 
-    def _lies(self, folds: dict[Node, Fold], start: str | None) -> dict[Node, Address]:
+    def _lies(self, folds: dict[Node, Fold], blocked: bool) -> dict[Node, Address]:
         """Where blocks of folds begin that need not be copied to the stack, since they lie in memory as they are."""
         found = {}
         for node, fold in folds.items():
             along = self.lies_along(node) if fold.collects else None
             if along is not None:
                 place, position = along
-                at = position if start is not None else substitute(position, {"%j": 0})
+                at = position if blocked else position - self.block
                 found[node] = self.text.address(place, at * fold.dtype.size)
         return found
 
@@ -242,7 +278,7 @@ class _Nest(Form):
         return [w for w in wanted if self.sweep_of[w[0]] == sweep]
 
     def _is_stored_whole(self, node: Node) -> bool:
-        return node.op.family not in REDUCTIONS and node.shape == self.domain
+        return node.op.family not in REDUCTIONS and node.shape == self.nest.domain
 
     def _body(self, scope: Scope, folds: dict[Node, Fold], columns: dict[Node, Columns], position: Dim) -> None:
         """What is done for each element in a sweep: everything is computed before anything is stored.
@@ -260,30 +296,33 @@ class _Nest(Form):
             stores.append(self.text.store(place, at, value))
         for node, fold in folds.items():
             value = self.evaluator.value(node.operands[0], self.operand_index(node), scope)
-            fold.add(scope, value, position if fold.collects else loop_symbol(reduced(node)[-1]))
+            fold.add(scope, value, position if fold.collects else self.searched(node))
         for node, column in columns.items():
             value = self.evaluator.value(node.operands[0], self.operand_index(node), scope)
-            column.add(scope, value, offset(self._inner_index(), tuple(self.domain[k] for k in self.inner)))
+            column.add(scope, value, self._column(node))
         scope.add(*stores)
 
-    def _inner_index(self) -> Index:
-        return tuple(loop_symbol(k) if self.domain[k] != 1 else 0 for k in self.inner)
+    def _column(self, node: Node) -> Dim:
+        """The place in the row of sums of the element that is folded."""
+        return substitute(offset(self.index_of(node), node.shape), {f"%{k}": 0 for k in self.batch_axes()})
 
     def _end_row(self, row: Scope, folds: dict[Node, Fold]) -> None:
         """Stores of per-row values, and their totals."""
         for node, place in self.nest.stores:
             if node not in self.total_set and not self._is_stored_whole(node):
-                index = member_index(node, self.domain, self.split)
+                index = self.index_of(node)
                 value = self.evaluator.value(node, index, row)
                 row.add(self.text.store(place, offset(index, node.shape), value))
         for node, fold in folds.items():
             if not self.is_full(node):
                 fold.add_exactly(row, self.evaluator.value(node.operands[0], self.operand_index(node), row))
 
+    def _blocks(self, scope: Scope, hi: Expr, lo: Dim = 0) -> Loop:
+        """The loop over blocks of the innermost loop."""
+        return self.text.loop(scope, str(self.block)[1:], hi, lo, BLOCK)
 
-def _block_end(hi: Expr) -> Expr:
-    return integer("least", Position(J + BLOCK), hi)
+    def _block_end(self, hi: Expr) -> Expr:
+        return integer("least", Position(self.block + BLOCK), hi)
 
-
-def _block_size(hi: Expr) -> Expr:
-    return integer("least", Position(BLOCK), integer("-", hi, Position(J)))
+    def _block_size(self, hi: Expr) -> Expr:
+        return integer("least", Position(BLOCK), integer("-", hi, Position(self.block)))

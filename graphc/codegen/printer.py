@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from graphc.codegen.footprint import places
-from graphc.codegen.loops import (
+from graphc.codegen.loop_ir import (
     Address,
     Call,
     Code,
@@ -28,7 +28,7 @@ from graphc.codegen.loops import (
     Use,
     Var,
 )
-from graphc.dims import Atom, Dim, constant_part, is_positive, symbol
+from graphc.dims import Atom, Dim, is_positive, symbol
 from graphc.schedule.task import Place
 from graphc.types import DTYPES, DType
 
@@ -53,6 +53,11 @@ def print_code(code: Code) -> str:
 def print_statement(code: Code, statement: Stmt) -> str:
     """A statement alone, as it stands in the text."""
     return "\n".join(_Printer(code).block((statement,)))
+
+
+def shift_of(p: Dim) -> int:
+    """The constant that an index has beside what varies."""
+    return 0 if isinstance(p, int) else next((c for monomial, c in p.terms if not monomial), 0)
 
 
 def variable(name: str) -> str:
@@ -179,8 +184,8 @@ class _Printer:
 
     def position(self, p: Dim) -> str:
         """An index whose constant part is a word of the row, so that slices at other places are alike."""
-        shift = constant_part(p)
-        if shift == 0 or shift == p:
+        shift = shift_of(p)
+        if shift == 0:
             return self.dim(p)
         return f"{self.dim(p - shift)} + {self.named('n', shift)}"
 

@@ -106,7 +106,12 @@ class Product:
     def goes_by_rows(self) -> bool:
         """Whether a range of rows of the result is one call of the kernel."""
         alone = not self.batch and not self.outer_sums
-        return alone and self.kernel.by_rows and self.rows.size == self.node.shape[0]
+        return alone and self.kernel.by_rows
+
+    @property
+    def row_axes(self) -> int:
+        """How many axes of the result, from the first, are rows."""
+        return len(labels_of(self.node).rows)
 
     @property
     def title(self) -> str:

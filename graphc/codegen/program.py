@@ -30,7 +30,7 @@ from graphc.dims import Dim, from_plain, to_plain
 from graphc.types import DTYPES, Constraint, DType, Shape
 
 if TYPE_CHECKING:
-    from graphc.codegen.loops import Loops
+    from graphc.codegen.loop_ir import LoopProgram
 
 HEADER_WORDS = 8
 
@@ -94,7 +94,7 @@ class Program:
     failures: tuple[Failure, ...]
     for_outputs: tuple[int, ...] | None = None  # phases that the outputs need; None if one of them writes a parameter
     records: Mapping[str, Any] = field(default_factory=dict)  # what the passes and the scheduler did, for explain()
-    loops: Loops | None = field(default=None, compare=False, repr=False)  # what was printed, for the interpreter alone
+    loops: LoopProgram | None = field(default=None, compare=False, repr=False)  # for the interpreter alone
 
     @property
     def text(self) -> str:

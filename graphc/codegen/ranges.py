@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from graphc.codegen.loops import Call, Code, Expr, For, Position, Var
+from graphc.codegen.loop_ir import Call, Code, Expr, For, Position, Var
 from graphc.dims import Dim, dim_max, dim_min, is_nonnegative, substitute, symbol
 from graphc.schedule.access import linear
 from graphc.schedule.task import Place

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from graphc.codegen.evaluate import converted, fill
-from graphc.codegen.loops import Address, Call, Expr, If, Let, Position, Set, Var
+from graphc.codegen.loop_ir import Address, Call, Expr, If, Let, Position, Set, Var
 from graphc.codegen.text import ZERO, Loop, Scope, Text, test
 from graphc.dims import Dim, product, symbol
 from graphc.graph import Node
@@ -104,8 +104,8 @@ class Fold:
         found.add(Set(self.best, value))
         scope.add(If(test("or", test("<", self.var, ZERO), better), tuple(found.body)))
 
-    def end_block(self, scope: Scope, length: Expr, start: str = "", lies: Address | None = None) -> None:
-        """Fold the block that the loop has filled, or what lies at an address; `start` is the name of where it begins.
+    def end_block(self, scope: Scope, length: Expr, start: Dim = 0, lies: Address | None = None) -> None:
+        """Fold the block that the loop has filled, or what lies at an address; `start` is where it begins.
 
         `length` is how many elements the block has.
         """
@@ -119,7 +119,7 @@ class Fold:
         found = Scope(scope)
         at = Var(self.text.fresh(), int64)
         found.use("first_of", block, length, value, dtype=self.dtype, result=at)
-        found.add(Set(self.var, Position((symbol(f"%{start}") if start else 0) + symbol(f"%{at.name}"))))
+        found.add(Set(self.var, Position(start + symbol(f"%{at.name}"))))
         self._better(scope, value, found)
 
     def only_block(self, scope: Scope, length: Expr, lies: Address | None = None) -> None:
@@ -127,7 +127,7 @@ class Fold:
         if self.collects and not self.is_position:
             self._fold_block(scope, lies or self.text.address(self.block), length, self.var)
         else:
-            self.end_block(scope, length, "", lies)
+            self.end_block(scope, length, 0, lies)
 
     def _fold_block(self, scope: Scope, block: Address, length: Expr, result: Var) -> None:
         scope.use(_BLOCKS[str(self.node.op.combine)], block, length, dtype=self.dtype, result=result)
@@ -166,6 +166,21 @@ class Columns:
         value = loop.let(name, self.text.load(self.place, self.node.dtype, at))
         loop.add(*(self.text.store(place, at, value) for place in places))
         loop.close()
+
+    @property
+    def folds_down(self) -> bool:
+        """Whether a routine folds rows that lie in memory."""
+        return self.node.dtype.is_float and self.node.op.combine in ("add", "maximum", "minimum")
+
+    def fold_down(self, scope: Scope, place: Place, start: Dim, step: Dim, rows: tuple[Dim, Dim]) -> None:
+        """Fold rows that lie in memory, from one row of the loop to another."""
+        text, dtype = self.text, self.node.dtype
+        low, high = rows
+        x = text.address(place, (start + low * step) * dtype.size)
+        a = text.address(self.place, self.base * dtype.size)
+        count = text.at(high - low)
+        row, size = text.at(step * dtype.size), text.at(self.size)
+        scope.use(f"columns_{self.node.op.combine}", x, row, count, size, a, dtype=dtype)
 
     def add(self, scope: Scope, value: Expr, position: Dim) -> None:
         at, name = self.base + position, self.text.fresh()

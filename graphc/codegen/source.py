@@ -12,23 +12,28 @@ if TYPE_CHECKING:
     from graphc.codegen.program import Phase, Program
 
 _HEAD = "def kernel(T, s, chunk):"
-_LEGEND = '''"""Kernels of {name}, printed by graphc; kernel(T, s, chunk) does one chunk of a phase.
+_LEGEND = """\
+# Kernels of {name}, printed by graphc; kernel(T, s, chunk) does one chunk of a phase.
+#
+# T      the frame: status, addresses, sizes       s     the row of words of the phase
+# word   a word of the frame or of the row         p0    an address; its note names the array
+# d0     a size of the call                        n0    another number that the call fixes
+# t0     a scalar                                  a0    an accumulator; a0_lost what its rounding lost
+# i0     a loop over axis 0                        r0    a block on the stack
+# c1_f4  a constant, here float32(1)               f0    the status that a failed check leaves
+# ld_f4_1_0 loads float32, st_ stores; in nest 1, memory of different last numbers never overlaps"""
 
-T     the frame: status, addresses, sizes        s     the row of words of the phase
-word  a word of the frame or of the row          p0    an address; its note names the array
-d0    a size of the call                         n0    another number that the call fixes
-t0    a scalar                                   a0    an accumulator; a0_lost what its rounding lost
-c1_f4 a constant, here float32(1)                r0    a block on the stack
-i0    a loop over axis 0                         f0    the status that a failed check leaves
-ld_f4_1_0  load float32; in nest 1, memory of different last numbers never overlaps; st_ stores
-"""'''
+
+def printable(text: str) -> str:
+    """The text on one line; what can't be shown, such as NUL, has a sign of its own."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def source(program: Program) -> str:
     """Everything that runs, with a legend."""
     texts = [text.partition(_HEAD) for text in program.kernels]
     constants = dict.fromkeys(line for head, _, _ in texts for line in head.split("\n") if line)
-    lines = [_LEGEND.format(name=program.name), "", *constants, *[""] * bool(constants)]
+    lines = [_LEGEND.format(name=printable(program.name)), "", *constants, *[""] * bool(constants)]
     for k, (_, _, body) in enumerate(texts):
         lines += ["", *_kernel(k, body.strip("\n").split("\n"), [p for p in program.phases if p.kernel == k]), ""]
     return "\n".join([*lines, "", "# phases, in order", *_phases(program)]) + "\n"
@@ -39,7 +44,7 @@ def _kernel(number: int, lines: list[str], phases: list[Phase]) -> list[str]:
     titles = ", or ".join(dict.fromkeys(p.title for p in phases))
     notes = [_both(each) for each in zip(*(p.notes for p in phases), strict=True)]
     first, *rest = lines
-    noted = [f"{line}  # {note}" for line, note in zip(rest, notes, strict=False)]
+    noted = [f"{line}  # {printable(note)}" for line, note in zip(rest, notes, strict=False)]
     return [f"{_HEAD.replace('kernel', f'kernel_{number}')}  # {titles}", first, *noted, *rest[len(notes) :]]
 
 

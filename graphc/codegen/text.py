@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from graphc.codegen.footprint import places
-from graphc.codegen.loops import (
+from graphc.codegen.loop_ir import (
     Address,
     Call,
     Code,
@@ -32,8 +32,8 @@ from graphc.codegen.loops import (
     Use,
     Var,
 )
-from graphc.codegen.printer import name_of, print_code
-from graphc.dims import Dim, Poly, constant_part, is_positive, symbol
+from graphc.codegen.printer import name_of, print_code, shift_of
+from graphc.dims import Dim, Poly, is_positive, symbol
 from graphc.schedule.storage import Schedule
 from graphc.schedule.task import Place, Task
 from graphc.types import DType, Shape, bool_, int64
@@ -251,9 +251,7 @@ class Text:
         return self._storages.setdefault(place, len(self._storages))
 
     def _index(self, p: Dim) -> None:
-        shift = constant_part(p)
-        if shift == p:
-            return
+        shift = shift_of(p)
         self._ask(p - shift)
         if shift != 0:
             self._word(shift, "n")

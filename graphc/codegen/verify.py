@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from graphc.codegen.loops import (
+from graphc.codegen.loop_ir import (
     KERNELS,
     Address,
     Call,

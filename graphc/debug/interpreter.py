@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from graphc.codegen.footprint import places
-from graphc.codegen.loops import (
+from graphc.codegen.loop_ir import (
     Address,
     Call,
     Code,
@@ -23,7 +23,7 @@ from graphc.codegen.loops import (
     If,
     Let,
     Load,
-    Loops,
+    LoopProgram,
     Position,
     Set,
     Stmt,
@@ -55,7 +55,7 @@ STACK = 16  # blocks that one thread's stack bears
 class Interpreter:
     """A program ready to be interpreted; its loops are verified."""
 
-    def __init__(self, program: Program, loops: Loops) -> None:
+    def __init__(self, program: Program, loops: LoopProgram) -> None:
         self.program, self.loops = program, loops
         for code in loops.phases:
             verify(code, loops.places)

@@ -35,6 +35,16 @@ def _fold(operation: str) -> Callable[..., Any]:
     return fold
 
 
+def _columns(fold: Any) -> Callable[..., Any]:
+    def columns(memory, dtype, tile, x, row, rows, n, a):  # type: ignore[no-untyped-def]
+        places = memory.grid(a, [dtype.itemsize], [n], dtype)
+        for k in range(rows):
+            values = fold(memory.load_all(places, dtype), _block(memory, x + k * row, n, dtype))
+            memory.store_all(places, dtype, values)
+
+    return columns
+
+
 def _first_of(memory: Memory, dtype: np.dtype[Any], tile: Tile, address: int, n: int, value: Any) -> int:
     block = _block(memory, address, n, dtype)
     return int(np.flatnonzero((block == value) | np.isnan(block))[0])
@@ -97,6 +107,9 @@ def _pack(memory, dtype, tile, K, cols, b, b_row, b_col, panel):  # type: ignore
 
 KERNELS: dict[str, Callable[..., Any]] = {
     **{operation: _fold(operation) for operation in _FOLDS},
+    "columns_add": _columns(np.add),
+    "columns_maximum": _columns(np.maximum),
+    "columns_minimum": _columns(np.minimum),
     "first_of": _first_of,
     "clear": _clear,
     "micro": _micro,

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from graphc.codegen.program import Program
+from graphc.codegen.source import printable
 from graphc.dims import Dim
 from graphc.errors import DeclarationError
-from graphc.inspect.names import outputs_of, printable
+from graphc.inspect.names import outputs_of
 from graphc.inspect.parts import LEAVES, PARTS, Row, Where, parts, where_declared
 from graphc.line import Line
 

@@ -46,8 +46,3 @@ def outputs_of(what: Any) -> list[str]:
     """The names of a compiled function's outputs, or of those of a Program or Graph, which know no structure."""
     count = len(getattr(what, "program", what).outputs)
     return output_names(getattr(what, "_structure", 0 if count == 1 else tuple(range(count))))
-
-
-def printable(text: str) -> str:
-    """The text on one line; what can't be shown, such as NUL, has a sign of its own."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphc.inspect.names import printable
+from graphc.codegen.source import printable
 from graphc.inspect.parts import Row, Where, parts, where_declared
 from graphc.line import Line
 

@@ -13,6 +13,9 @@ from graphc.types import Constraint, DType, TensorType, broadcast
 
 def require(types: Sequence[TensorType], allowed: Sequence[DType]) -> None:
     """Raise DTypeError unless every operand has an allowed dtype and all have the same."""
+    dtypes = [t.dtype for t in types]
+    if dtypes[0] in allowed and dtypes.count(dtypes[0]) == len(dtypes):
+        return
     for k, t in enumerate(types):
         if t.dtype not in allowed:
             names = ", ".join(str(d) for d in allowed)
@@ -26,8 +29,9 @@ def elementwise(allowed: Sequence[DType], result: DType | None = None, results: 
 
     def infer(types: tuple[TensorType, ...], attrs: Attrs, found: list[Constraint]) -> tuple[TensorType, ...]:
         require(types, allowed)
-        shape = broadcast([t.shape for t in types], found)
-        return (TensorType(result or types[0].dtype, shape),) * results
+        first, shape = types[0], broadcast([t.shape for t in types], found)
+        kept = shape is first.shape and result in (None, first.dtype)
+        return (first if kept else TensorType(result or first.dtype, shape),) * results
 
     return infer
 

@@ -45,4 +45,4 @@ def _is_concrete(value: Any) -> bool:
     return all(map(_is_concrete, value)) if isinstance(value, tuple) else not isinstance(value, Poly)
 
 
-FOLDING: tuple[Rule, ...] = (Rule("fold", ANY, _fold, "what depends on constants alone is computed here"),)
+FOLDING: tuple[Rule, ...] = (Rule("fold", ANY, _fold, "what depends on constants alone is computed here", "constant"),)

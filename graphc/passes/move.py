@@ -12,7 +12,7 @@ from graphc.declare import Builder
 from graphc.dims import Dim, product, same
 from graphc.graph import Node
 from graphc.op import Family
-from graphc.rewrite import ANY, Rule, argument, rebuilt
+from graphc.rewrite import Rule, argument, rebuilt
 from graphc.types import Shape
 
 _IDEMPOTENT = ("max", "min", "any", "all")
@@ -108,9 +108,7 @@ def _slice_of_pad(b: Builder, node: Node) -> Node | None:
 
 def _elementwise_of_broadcast(b: Builder, node: Node) -> Node | None:
     """Operands broadcast by themselves; where all of them were, fewer elements are computed."""
-    if node.op.family is not Family.ELEMENTWISE or len(node.types) > 1:
-        return None
-    if not any(o.op.name == "broadcast_to" for o in node.operands):
+    if len(node.types) > 1:
         return None
     return b.broadcast_to(rebuilt(node, _narrowed(node.operands)), node.shape)  # type: ignore[no-any-return]
 
@@ -192,21 +190,33 @@ def _contract_of_permutation(b: Builder, node: Node) -> Node | None:
 
 MOVING: tuple[Rule, ...] = (
     Rule("reshape to the same", "reshape", _identity, "the shape is there already"),
-    Rule("reshape of reshape", "reshape", _reshape_of_reshape, "the last shape is enough"),
-    Rule("reshape of broadcast", "reshape", _reshape_of_broadcast, "axes of length 1 change before the broadcast"),
+    Rule("reshape of reshape", "reshape", _reshape_of_reshape, "the last shape is enough", "reshape"),
+    Rule("reshape of broadcast", "reshape", _reshape_of_broadcast, "axes of length 1 change before it", "broadcast_to"),
     Rule("broadcast to the same", "broadcast_to", _identity, "the shape is there already"),
-    Rule("broadcast of broadcast", "broadcast_to", _broadcast_of_broadcast, "the last shape is enough"),
+    Rule("broadcast of broadcast", "broadcast_to", _broadcast_of_broadcast, "the last shape is enough", "broadcast_to"),
     Rule("broadcast of leading 1", "broadcast_to", _broadcast_of_leading_ones, "a broadcast adds leading axes itself"),
-    Rule("permutation of permutation", "permute_dims", _permute_of_permute, "one permutation does it"),
+    Rule("permutation of permutation", "permute_dims", _permute_of_permute, "one permutation does it", "permute_dims"),
     Rule("identical permutation", "permute_dims", _identical_permutation, "no axis moves"),
     Rule("identical slice", "_slice", _identical_slice, "the slice takes everything"),
-    Rule("slice of slice", "_slice", _slice_of_slice, "one slice does it"),
-    Rule("slice of pad", "_slice", _slice_of_pad, "the slice takes what was padded"),
+    Rule("slice of slice", "_slice", _slice_of_slice, "one slice does it", "_slice"),
+    Rule("slice of pad", "_slice", _slice_of_pad, "the slice takes what was padded", "_pad"),
     Rule("identical pad", "_pad", _identical_slice, "nothing is added"),
-    Rule("elementwise of broadcast", ANY, _elementwise_of_broadcast, "operands broadcast by themselves"),
+    Rule(
+        "elementwise of broadcast",
+        Family.ELEMENTWISE,
+        _elementwise_of_broadcast,
+        "operands broadcast by themselves",
+        "broadcast_to",
+    ),
     *(Rule(f"{name} over length 1", name, _over_one_element, "one element is its reduction") for name in _FOLDING),
-    *(Rule(f"{name} of reshape", name, _of_reshape, "axes of length 1 do not matter") for name in _FOLDING),
-    *(Rule(f"{name} of broadcast", name, _of_broadcast, "all elements are equal") for name in (*_IDEMPOTENT, "sum")),
-    *(Rule(f"{name} of permutation", name, _of_permutation, "the axes are those of the operand") for name in _FOLDING),
-    Rule("product of permutation", "_contract", _contract_of_permutation, "the labels are permuted instead"),
+    *(Rule(f"{name} of reshape", name, _of_reshape, "axes of length 1 do not matter", "reshape") for name in _FOLDING),
+    *(
+        Rule(f"{name} of broadcast", name, _of_broadcast, "all elements are equal", "broadcast_to")
+        for name in (*_IDEMPOTENT, "sum")
+    ),
+    *(
+        Rule(f"{name} of permutation", name, _of_permutation, "the axes are those of the operand", "permute_dims")
+        for name in _FOLDING
+    ),
+    Rule("product of permutation", "_contract", _contract_of_permutation, "the labels change instead", "permute_dims"),
 )

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from graphc.declare import Builder
 from graphc.graph import Node
-from graphc.rewrite import Rule, argument, filled, is_filled
+from graphc.rewrite import FILLED, Rule, argument, filled, is_filled
 
 
 def _spread(b: Builder, x: Any, node: Node) -> Node:
@@ -61,10 +62,17 @@ def _over_power_of_two(b: Builder, node: Node) -> Node | None:
     value = filled(divisor)
     if value is None or not math.isfinite(value) or abs(math.frexp(value)[0]) != 0.5:
         return None
-    limits = np.finfo(node.dtype.numpy)
-    if not all(limits.smallest_normal <= abs(v) <= limits.max for v in (value, 1 / value)):
+    low, high = _normal_floats(node.dtype.name)
+    if not (low <= abs(value) <= high and low <= abs(1 / value) <= high):
         return None
     return _spread(b, x * b.constant(1 / value, node.dtype), node)
+
+
+@lru_cache
+def _normal_floats(dtype: str) -> tuple[float, float]:
+    """The smallest and the largest normal number of a dtype: NumPy takes its time to tell."""
+    limits = np.finfo(dtype)
+    return float(limits.smallest_normal), float(limits.max)
 
 
 def _plus_nothing(b: Builder, node: Node) -> Node | None:
@@ -180,6 +188,10 @@ def _negated_condition(b: Builder, node: Node) -> Node | None:
     return None if positive is None else b.where(positive, y, x)
 
 
+def _not_of_not(b: Builder, node: Node) -> Node | None:
+    return argument(node.operands[0], "logical_not")
+
+
 def _choice_of_choice(b: Builder, node: Node) -> Node | None:
     """where(c, where(c, a, b), d) and where(c, a, where(c, b, d))."""
     condition, x, y = node.operands
@@ -196,26 +208,26 @@ def _of_twice_the_same(b: Builder, node: Node) -> Node | None:
 
 
 SIMPLIFYING: tuple[Rule, ...] = (
-    Rule("x * 1", "multiply", _times_one, "1 is neutral"),
-    Rule("x * -1", "multiply", _times_minus_one, "a sign is cheaper than a product"),
-    Rule("x / 1", "divide", _over_one, "1 is neutral"),
-    Rule("x / 2**k", "divide", _over_power_of_two, "the inverse of a power of two is exact, and products are fast"),
-    Rule("x + nothing", "add", _plus_nothing, "-0.0 is neutral for floats, 0 for integers"),
-    Rule("x - 0", "subtract", _minus_nothing, "0 is neutral"),
-    Rule("-(-x)", "negative", _negative_of_negative, "two signs cancel"),
-    Rule("x + -y", "add", _plus_negative, "a sum with a negative is a difference"),
-    Rule("x - -y", "subtract", _minus_negative, "a difference with a negative is a sum"),
-    Rule("-x * y", "multiply", _sign_of_factors, "the sign goes to the front, or into a constant"),
-    Rule("-x / y", "divide", _sign_of_factors, "the sign goes to the front, or into a constant"),
-    Rule("-(x * c)", "negative", _negative_of_scaled, "the sign goes into the constant"),
+    Rule("x * 1", "multiply", _times_one, "1 is neutral", FILLED),
+    Rule("x * -1", "multiply", _times_minus_one, "a sign is cheaper than a product", FILLED),
+    Rule("x / 1", "divide", _over_one, "1 is neutral", FILLED),
+    Rule("x / 2**k", "divide", _over_power_of_two, "the inverse is exact, and products are fast", FILLED),
+    Rule("x + nothing", "add", _plus_nothing, "-0.0 is neutral for floats, 0 for integers", FILLED),
+    Rule("x - 0", "subtract", _minus_nothing, "0 is neutral", FILLED),
+    Rule("-(-x)", "negative", _negative_of_negative, "two signs cancel", "negative"),
+    Rule("x + -y", "add", _plus_negative, "a sum with a negative is a difference", "negative"),
+    Rule("x - -y", "subtract", _minus_negative, "a difference with a negative is a sum", "negative"),
+    Rule("-x * y", "multiply", _sign_of_factors, "the sign goes to the front, or into a constant", "negative"),
+    Rule("-x / y", "divide", _sign_of_factors, "the sign goes to the front, or into a constant", "negative"),
+    Rule("-(x * c)", "negative", _negative_of_scaled, "the sign goes into the constant", "multiply divide"),
     Rule("abs of sign", "abs", _abs_of_sign, "abs drops the sign itself"),
     Rule("stop_gradient", "stop_gradient", _itself, "adjoints are derived already, so it does nothing"),
-    Rule("astype of astype", "astype", _astype_of_astype, "the dtype between holds every value exactly"),
-    Rule("where known", "where", _known_condition, "the condition is a constant"),
+    Rule("astype of astype", "astype", _astype_of_astype, "the dtype between holds every value exactly", "astype"),
+    Rule("where known", "where", _known_condition, "the condition is a constant", FILLED),
     Rule("where(c, x, x)", "where", _same_choices, "both choices are the same"),
-    Rule("where not", "where", _negated_condition, "the choices change places instead"),
-    Rule("where of where", "where", _choice_of_choice, "the inner choice was made outside"),
-    Rule("not not", "logical_not", lambda b, n: argument(n.operands[0], "logical_not"), "two negations cancel"),
+    Rule("where not", "where", _negated_condition, "the choices change places instead", "logical_not"),
+    Rule("where of where", "where", _choice_of_choice, "the inner choice was made outside", "where"),
+    Rule("not not", "logical_not", _not_of_not, "two negations cancel", "logical_not"),
     *(
         Rule(f"{name}(x, x)", name, _of_twice_the_same, "x itself")
         for name in ("maximum", "minimum", "logical_and", "logical_or")

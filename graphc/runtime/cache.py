@@ -34,6 +34,7 @@ from graphc.runtime.trust import MOST_BYTES, checked_folder, opened
 _PACKAGE = Path(__file__).parent.parent
 _FREE_SETTINGS = ("NUMBA_NUM_THREADS", "NUMBA_THREADING_LAYER", "NUMBA_THREADING_LAYER_PRIORITY", "NUMBA_CACHE_DIR")
 _HEADER_BYTES = 100_000
+MOST_KEPT = 1 << 29  # bytes of all entries
 _LEFT_SECONDS = 3_600  # a file that is being written is younger
 _warned: set[tuple[str | None, ...]] = set()
 _mine = threading.local()
@@ -84,7 +85,9 @@ def load(key: str) -> Entry | None:
     try:
         with opened(checked_folder(folder()) / key) as file:
             header = json.loads(file.readline(_HEADER_BYTES))
-            return _checked(key, header, file.read(MOST_BYTES))
+            entry = _checked(key, header, file.read(MOST_BYTES))
+            _mark_used(file.fileno())
+            return entry
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -103,7 +106,6 @@ def store(key: str, entry: Entry) -> None:
         if len(content) > MOST_BYTES - _HEADER_BYTES:
             raise CacheError(f"a program of {len(content)} bytes is not kept")
         place = open_folder()
-        _sweep(place)
         with _temporary(place) as (descriptor, name):
             with open(descriptor, "wb") as file:
                 file.write(json.dumps(header).encode() + b"\n" + content)
@@ -131,12 +133,28 @@ def clear() -> None:
             file.unlink(missing_ok=True)
 
 
-def _sweep(place: Path) -> None:
-    """Delete what processes that were killed have left half written."""
-    for file in os.scandir(place):
-        with contextlib.suppress(FileNotFoundError):
-            if file.name.startswith(".") and file.stat(follow_symlinks=False).st_mtime < time.time() - _LEFT_SECONDS:
+def trim() -> None:
+    """Delete what processes that were killed have left half written, and of too many entries those unused longest."""
+    with contextlib.suppress(OSError):
+        files = [(file, file.stat(follow_symlinks=False)) for file in os.scandir(checked_folder(folder()))]
+        kept = [pair for pair in files if not pair[0].name.startswith(".")]
+        gone = [f for f, status in files if f.name.startswith(".") and status.st_mtime < time.time() - _LEFT_SECONDS]
+        size = sum(status.st_size for _, status in kept)
+        if size > MOST_KEPT:
+            for file, status in sorted(kept, key=lambda pair: pair[1].st_mtime):
+                gone.append(file)
+                size -= status.st_size
+                if size <= MOST_KEPT // 4 * 3:
+                    break
+        for file in gone:
+            with contextlib.suppress(OSError):
                 os.unlink(file)
+
+
+def _mark_used(descriptor: int) -> None:
+    """Give a file the time of now, so that others go first."""
+    with contextlib.suppress(OSError):
+        os.utime(descriptor)
 
 
 def _checked(key: str, header: dict[str, object], content: bytes) -> Entry:

@@ -22,7 +22,7 @@ from numba.core.interpreter import Interpreter
 from numba.core.registry import cpu_target
 from numba.core.typed_passes import PreLowerStripPhis
 
-from graphc.codegen.intrinsics.far import MOST
+from graphc.codegen.intrinsics.far import MOST, call_far
 from graphc.codegen.intrinsics.lanes import VECTOR_MATH
 from graphc.codegen.intrinsics.routine import KernelModule, LaneBuilder
 
@@ -67,7 +67,7 @@ class _Lowering:
         self.b = LaneBuilder()
         assignments = [s for b in code.blocks.values() for s in b.body if isinstance(s, numba_ir.Assign)]
         called = [s.value.value for s in assignments if isinstance(s.value, numba_ir.Global)]
-        target.module.far = sum(f in VECTOR_MATH for f in called) > MOST
+        target.module.far = call_far if sum(f in VECTOR_MATH for f in called) > MOST else None
         assigned = Counter(s.target.name for s in assignments)
         self.once = {name for name, times in assigned.items() if times == 1}
         self.values: dict[str, Typed] = {}

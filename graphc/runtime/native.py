@@ -76,7 +76,7 @@ def compile_kernels(texts: Sequence[str], have: Container[str] = ()) -> tuple[li
             kernels.append((llvm_thread.submit(_object, str(module), machine), tuple(module.routines)))
             routines |= module.routines
         wanted = [r for r in routines.values() if r.name not in have]
-        made = {r.name: llvm_thread.submit(_object, _module_of(r), machine) for r in wanted}
+        made = {r.name: llvm_thread.submit(_object, _module_of(r), machine, r.is_loop) for r in wanted}
         return [Compiled(code.result(), needs) for code, needs in kernels], {n: c.result() for n, c in made.items()}
 
 
@@ -104,20 +104,23 @@ def compile_modules(*modules: ModuleType) -> bytes:
     """The object file that holds every function of modules written in graphc.runtime.words."""
     from graphc.runtime.words import compile_words
 
-    machine = _target_machine()
-    code = _parsed(compile_words(modules, _PREFIX), machine)
-    # Variables into registers and little more: the full set of passes takes ten times as long and saves nothing here.
+    return _object(compile_words(modules, _PREFIX), _target_machine(), loops=False)
+
+
+def _object(text: str, machine: Any, loops: bool = True) -> bytes:
+    """The object file of a module's text, optimised; without `loops` that LLVM should make more of, it is as it is."""
+    code = _parsed(text, machine)
+    return bytes(machine.emit_object((_optimised if loops else _tidied)(code, machine)))
+
+
+def _tidied(code: Any, machine: Any) -> Any:
+    """The module with variables in registers, and little more: the full set of passes takes ten times as long."""
     passes = llvm.create_new_module_pass_manager()
     passes.add_sroa_pass()
     passes.add_instruction_combine_pass()
     passes.add_simplify_cfg_pass()
     passes.run(code, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options()))
-    return bytes(machine.emit_object(code))
-
-
-def _object(text: str, machine: Any) -> bytes:
-    """The object file of a module's text, optimised."""
-    return bytes(machine.emit_object(_optimised(_parsed(text, machine), machine)))
+    return code
 
 
 def _optimised(code: Any, machine: Any) -> Any:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 
 from graphc.runtime import cache
-from graphc.runtime.native import Compiled, check_compiler, compile_kernels, compiling
+from graphc.runtime.native import Compiled, compile_kernels
 
 
 def parts(texts: Sequence[str], keep: bool) -> tuple[bytes, ...]:
@@ -23,9 +23,7 @@ def parts(texts: Sequence[str], keep: bool) -> tuple[bytes, ...]:
             kernels[text] = found
     missing = [text for text in texts if text not in kernels]
     if missing:
-        check_compiler()
-        with compiling:
-            compiled, made = compile_kernels(missing, have=routines)
+        compiled, made = compile_kernels(missing, have=routines)
         kernels |= dict(zip(missing, compiled, strict=True))
         routines |= made
         if keep:

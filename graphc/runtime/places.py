@@ -11,22 +11,32 @@ from dataclasses import replace
 
 from graphc.codegen.program import Failure, Program
 from graphc.graph import Graph, Node
-from graphc.line import with_own_lines
+from graphc.line import Line, with_own_lines
 from graphc.types import Constraint
 
 
 def numbered(program: Program, graph: Graph) -> Program:
-    """The program with numbers for lines: those of all nodes of that line, in records that of the first."""
-    nodes: dict[str, list[str]] = {}
-    first: dict[tuple[str, int, str, str], int] = {}
+    """The program with numbers for lines: those of all nodes of that line, or `=` and the first failure of it.
+
+    In records a line has the number of the first node that was declared there.
+    """
+    nodes: dict[str, list[str]] = {f.line: [] for f in program.failures}
+    texts: dict[Line, str] = {}  # that many nodes share
+    stood: dict[tuple[str, int, str, str], int] = {}
     every = tuple(every_node(graph))
     own = with_own_lines(every)
     for k, node in enumerate(every):
-        nodes.setdefault(str(node.line), []).append(str(k))
+        line = texts.get(node.line) or texts.setdefault(node.line, str(node.line))
+        if line in nodes:
+            nodes[line].append(str(k))
         if node in own:
-            first.setdefault(node.line.plain, k)
-    failures = (Failure(f.text, " ".join(nodes.get(f.line, ()))) for f in program.failures)
-    records = {**program.records, "lines": [first.get(tuple(line)) for line in program.records["lines"]]}
+            stood.setdefault(node.line.plain, k)
+    first: dict[str, int] = {}
+    failures = []
+    for k, f in enumerate(program.failures):
+        known = first.setdefault(f.line, k)
+        failures.append(Failure(f.text, " ".join(nodes[f.line]) if known == k else f"={known}"))
+    records = {**program.records, "lines": [stood.get(tuple(line)) for line in program.records.get("lines", ())]}
     return replace(program, failures=tuple(failures), constraints=(), records=records)
 
 
@@ -36,11 +46,17 @@ def placed(program: Program, graph: Graph, here: str) -> Program | None:
     A failure that belongs to no declared node is that of the line which compiles, `here`.
     """
     every = tuple(every_node(graph))
-    lines = [{str(every[int(k)].line) for k in f.line.split()} or {here} for f in program.failures]
-    if any(len(found) > 1 for found in lines):
-        return None
-    failures = (Failure(f.text, *found) for f, found in zip(program.failures, lines, strict=True))
-    told = [None if k is None else list(every[k].line.plain) for k in program.records["lines"]]
+    lines: list[str] = []
+    for f in program.failures:
+        if f.line.startswith("="):
+            lines.append(lines[int(f.line[1:])])
+            continue
+        found = {every[int(k)].line[:2] for k in f.line.split()}
+        if len(found) > 1:
+            return None
+        lines.append(str(Line(*found.pop())) if found else here)
+    failures = (Failure(f.text, line) for f, line in zip(program.failures, lines, strict=True))
+    told = [None if k is None else list(every[k].line.plain) for k in program.records.get("lines", ())]
     records = {**program.records, "lines": told}
     return replace(program, failures=tuple(failures), constraints=constraints(graph), records=records)
 
@@ -54,6 +70,5 @@ def every_node(graph: Graph) -> Iterator[Node]:
     """The nodes of a graph and of those that they hold, in an order that the text of the graph decides."""
     for node in graph.nodes:
         yield node
-        for _, value in sorted(node.attrs.items()):
-            if isinstance(value, Graph):
-                yield from every_node(value)
+        for _, value in sorted((name, value) for name, value in node.attrs.items() if isinstance(value, Graph)):
+            yield from every_node(value)

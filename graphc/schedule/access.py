@@ -77,8 +77,10 @@ def whole(node: Node) -> Read:
     return Read(node, (), guarded=True, whole=True)
 
 
-def through_movement(node: Node, index: Index, guarded: bool = False) -> Iterator[Read]:
-    """The reads of non-movement nodes that an element of `node` comes from."""
+def through_movement(
+    node: Node, index: Index, guarded: bool = False, conditions: list[Dim] | None = None
+) -> Iterator[Read]:
+    """The reads of non-movement nodes that an element of `node` comes from; `conditions` gets what they depend on."""
     stack = [Read(node, index, guarded)]
     while stack:
         read = stack.pop()
@@ -87,6 +89,8 @@ def through_movement(node: Node, index: Index, guarded: bool = False) -> Iterato
             continue
         for piece in pieces(read.node, read.index):
             conditional = read.guarded or bool(piece.inside or piece.multiples)
+            if conditions is not None:
+                conditions += [e for e, *_ in (*piece.inside, *piece.multiples)]
             stack.append(Read(read.node.operands[piece.operand], piece.index, conditional))
 
 

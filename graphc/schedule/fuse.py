@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
+from graphc.dims import Dim
 from graphc.graph import Graph, Node, describe
 from graphc.op import Family, Op
 from graphc.scalar import is_dear
@@ -32,7 +33,7 @@ from graphc.types import Shape
 
 _FOLDS = 8  # reductions of a nest, each of which takes a block of 8 kB on the stack
 _CHEAP = 12  # nodes that may be computed again wherever their value is read
-_MEMBERS = 256  # of a group: past it the time of compilers grows faster than the text
+_MEMBERS = 1_024  # of a group: past it the time of compilers grows faster than the text
 _LATEST = 32  # groups that are looked at for one that reads the same
 _BETWEEN = 256  # groups between two, past which none is moved before the other
 _IN_PLACE = (Family.ELEMENTWISE, Family.ITEM, Family.MOVEMENT)  # computed element by element
@@ -50,17 +51,13 @@ class Group:
     reductions: list[Node] = field(default_factory=list)  # the members that fold values
     needs: dict[Group, None] = field(default_factory=dict)
     reads: dict[Node, list[Read]] = field(default_factory=dict)  # what is loaded, in order, and at which elements
+    may_fail: bool = False  # whether it checks positions that it is given
     updated: dict[Node, None] = field(default_factory=dict)  # parameters whose new values it may write in place
 
     @property
     def is_nest(self) -> bool:
         """Whether it is a loop nest, not a kernel."""
         return self.members[0].op.family not in (Family.CONTRACTION, Family.SCATTER)
-
-    @property
-    def may_fail(self) -> bool:
-        """Whether it checks positions that it is given."""
-        return any(m.op.family in (Family.GATHER, Family.SCATTER) for m in self.members)
 
     def sweeps(self, node: Node) -> bool:
         """Whether it loads of an array the element that it computes, and no other."""
@@ -72,22 +69,25 @@ class Group:
         return node not in self.reads or (not self.reductions and self.sweeps(node))
 
 
-def reads_of(node: Node) -> Iterator[Read]:
-    """What computing an element of `node` reads, at the loop variables of its domain; movement is looked through."""
+def reads_of(node: Node, conditions: list[Dim] | None = None) -> Iterator[Read]:
+    """What computing an element of `node` reads, at the loop variables of its domain; movement is looked through.
+
+    `conditions` gets what depends on the loops beside the elements that are read.
+    """
     index = canonical(domain_of(node))
     family = node.op.family
     if family in REDUCTIONS or family is Family.MOVEMENT:
         operand = node.operands[0] if family in REDUCTIONS else node
-        yield from through_movement(operand, index)
+        yield from through_movement(operand, index, False, conditions)
     elif family is Family.ELEMENTWISE:
         for operand, at in zip(node.operands, operand_indices(node, index), strict=True):
-            yield from through_movement(operand, at)
+            yield from through_movement(operand, at, False, conditions)
     elif family is Family.ITEM:
         yield Read(node.operands[0], index)
     elif family is Family.GATHER:
         source, positions = node.operands
         yield whole(_stored_base(source))
-        yield from through_movement(positions, operand_indices(node, index)[1])
+        yield from through_movement(positions, operand_indices(node, index)[1], False, conditions)
     else:
         yield from (whole(_stored_base(o)) for o in node.operands)
 
@@ -204,6 +204,7 @@ class Fusion:
         """Make the node a member, and move what it reads before the group."""
         group.members.append(node)
         self.group_of[node] = group
+        group.may_fail |= node.op.family in (Family.GATHER, Family.SCATTER)
         if node.op.family in REDUCTIONS:
             group.reductions.append(node)
             split = split_for(group.domain, group.reductions)
@@ -248,13 +249,13 @@ class Fusion:
         here = {r.node for r in sources}
         elsewhere = {r.node for r in sources if r.guarded or r.index != at}
         apart = all(self.group_of.get(n) is not group for n in here)
-        for parameter in group.updated:
-            if node.op.family is Family.GATHER:
-                return False
-            if node.op.family in REDUCTIONS and (parameter in here or parameter in group.reads):
-                return False
-            if apart and (parameter in elsewhere or (parameter in here and group.reductions)):
-                return False
+        updated = group.updated.keys()
+        if updated and node.op.family is Family.GATHER:
+            return False
+        if node.op.family in REDUCTIONS and (updated & here or updated & group.reads.keys()):
+            return False
+        if apart and (updated & elsewhere or (group.reductions and updated & here)):
+            return False
         if own.keys() & elsewhere:
             return True
         read = [p for p in own if p in here or p in group.reads]

@@ -7,14 +7,13 @@ empty), a column group N and a summed group K, with N last in the result and a f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from graphc.declare import BUILDER
-from graphc.graph import Graph, Node, make, map_graph
-from graphc.line import standing_at
+from graphc.declare import BUILDER, Builder
+from graphc.graph import Graph, Node, make
 from graphc.op import Family
-from graphc.rewrite import rebuilt
+from graphc.rewrite import Rule, rewrite
 from graphc.schedule.access import strided
 from graphc.schedule.settle import settled
 
@@ -41,53 +40,43 @@ def labels_of(node: Node) -> Labels:
 
 def lower(graph: Graph) -> Graph:
     """The graph with sub-graphs put in place and contractions in the form that the matrix kernels take."""
-    graph = _settled(graph, _lower_region)
-    return settled(_settled(graph, _lower_contraction))
+    return settled(rewrite(graph, _LOWERING)[0])
 
 
-def _settled(graph: Graph, rule: Callable[[Node], Node]) -> Graph:
-    def replace(old: Node, operands: tuple[Node, ...]) -> Node:
-        with standing_at(old.line):
-            return rule(rebuilt(old, operands))
-
-    return map_graph(graph, replace)
+def _inlined(b: Builder, node: Node) -> Node | None:
+    return _outputs(b, node)[0] if len(node.types) == 1 else None
 
 
-def _lower_region(node: Node) -> Node:
-    if node.op.family is Family.ITEM and node.operands[0].op.family is Family.REGION:
-        return _inline(node.operands[0])[int(node.attrs["index"])]
-    if node.op.family is Family.REGION and len(node.types) == 1:
-        return _inline(node)[0]
-    return node
+def _inlined_item(b: Builder, node: Node) -> Node | None:
+    region = node.operands[0]
+    return _outputs(b, region)[int(node.attrs["index"])] if region.op.family is Family.REGION else None
 
 
-def _inline(node: Node) -> tuple[Node, ...]:
-    """The outputs of a region's sub-graph on its operands; a region inside it is put in place as well."""
-    assert node.op.define is not None
-    outputs: tuple[Node, ...] = tuple(node.op.define(BUILDER, node))
-    return lower(Graph(outputs)).outputs
+def _outputs(b: Builder, region: Node) -> Sequence[Node]:
+    """The outputs of a region's sub-graph on its operands."""
+    assert region.op.define is not None
+    outputs: Sequence[Node] = region.op.define(b, region)
+    return outputs
 
 
-def _lower_contraction(node: Node) -> Node:
-    if node.op.family is not Family.CONTRACTION:
-        return node
+def _contraction(b: Builder, node: Node) -> Node | None:
     short = _labels_of_one(node)
     if short:
         return _without_labels(node, short)
-    a, b = node.operands
+    x, y = node.operands
     parts = labels_of(node)
     if not parts.summed or not (parts.rows or parts.columns) or not node.dtype.is_float:
         return _product_and_sum(node, parts)
     out = node.attrs["out_labels"]
     if not parts.columns or (parts.rows and out[-1] in parts.rows):
-        return _lower_contraction(_contract(node, b, a, node.attrs["b_labels"], node.attrs["a_labels"], out))
-    if not parts.rows and _summed_contiguously(b, node.attrs["b_labels"], parts.summed):
+        return _contract(node, y, x, node.attrs["b_labels"], node.attrs["a_labels"], out)
+    if not parts.rows and _summed_contiguously(y, node.attrs["b_labels"], parts.summed):
         return _product_and_sum(node, parts)
     wanted = parts.batch + parts.rows + parts.columns
     if out[-1] in parts.batch:
-        moved = _contract(node, a, b, node.attrs["a_labels"], node.attrs["b_labels"], wanted)
+        moved = _contract(node, x, y, node.attrs["a_labels"], node.attrs["b_labels"], wanted)
         return _permuted(moved, wanted, out)
-    return node
+    return None
 
 
 def _labels_of_one(node: Node) -> str:
@@ -116,7 +105,7 @@ def _without_labels(node: Node, short: str) -> Node:
         BUILDER.reshape(operand, tuple(d for c, d in zip(names, operand.shape, strict=True) if c not in short))
         for operand, names in zip(node.operands, labels[:2], strict=True)
     )
-    out: Node = BUILDER.reshape(_lower_contraction(_contract(node, a, b, *map(rest, labels))), node.shape)
+    out: Node = BUILDER.reshape(_contract(node, a, b, *map(rest, labels)), node.shape)
     return out
 
 
@@ -155,3 +144,10 @@ def _spread(operand: Node, labels: str, wanted: str) -> Node:
 def _permuted(operand: Node, labels: str, wanted: Iterable[str]) -> Node:
     moved: Node = BUILDER.permute_dims(operand, tuple(labels.index(c) for c in wanted))
     return moved
+
+
+_LOWERING = (
+    Rule("region", Family.REGION, _inlined, "its sub-graph takes its place"),
+    Rule("result of a region", Family.ITEM, _inlined_item, "its sub-graph takes its place"),
+    Rule("contraction", Family.CONTRACTION, _contraction, "kernels take matrices with the columns last"),
+)

@@ -1,6 +1,6 @@
 """Movement that would be read in many pieces, or at long index expressions, is stored once.
 
-In: a graph.  Out: the graph with a conversion to its own dtype, which is stored, after each such movement, so that the
+In: a graph.  Out: the graph with a node of the same value, which is stored, after each such movement, so that the
 reads of every other node are few and short.  Without it, n rolls of an array would be read in 2**n pieces.
 """
 
@@ -13,12 +13,12 @@ from graphc.op import Family
 from graphc.rewrite import rebuilt
 from graphc.schedule.access import atoms, canonical, pieces, through_movement
 
-PIECES = 32  # movement and elements that one element may be read through
+PIECES = 16  # movement and elements that one element may be read through
 ATOMS = 128  # of the index expressions at which they are read
 
 
 def settled(graph: Graph) -> Graph:
-    """The graph in which no movement is read through more than some 32 others."""
+    """The graph in which no movement is read through more than some 16 others."""
     weights: dict[Node, int] = {}
 
     def settle(old: Node, operands: tuple[Node, ...]) -> Node:
@@ -29,7 +29,7 @@ def settled(graph: Graph) -> Graph:
         weights[node] = weight
         if graph.users[old] and (weight > PIECES or _atoms(node) > ATOMS):
             with standing_at(old.line):
-                stored: Node = BUILDER.primitive("astype", (node,), dtype=node.dtype)
+                stored: Node = BUILDER.stop_gradient(node)
             return stored
         return node
 

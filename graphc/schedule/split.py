@@ -52,33 +52,38 @@ def split_for(domain: Shape, reductions: Iterable[Node]) -> Split | None:
 
     A reduction over another domain is one of values of a row, and may be a total alone.
     """
-    rank = len(domain)
-    split, cut, folds = Split(tuple(range(rank))), False, False  # cut: into rows, which may be summed over
+    folds: list[tuple[Axes | None, bool]] = []
     for node in reductions:
-        axes, position = reduced(node), node.op.family is Family.ARG_REDUCTION
-        is_total = len(axes) == node.operands[0].ndim and not position
-        if domain_of(node) != domain:
-            if not is_total or not cut or not _sums_rows(split):
-                return None
-            split = Split((), split.rows, split.inner)
-        elif is_total:
-            if cut and not _sums_rows(split):
+        axes, searches = reduced(node), node.op.family is Family.ARG_REDUCTION
+        of_rows = domain_of(node) != domain
+        if of_rows and (searches or len(axes) < node.operands[0].ndim):
+            return None
+        folds.append((None if of_rows else axes, searches))
+    return split_of(len(domain), folds)
+
+
+def split_of(rank: int, folds: Iterable[tuple[Axes | None, bool]]) -> Split | None:
+    """The split that serves these folds: their axes (None: a total of rows), and whether they look for a position."""
+    split, cut, any_fold = Split(tuple(range(rank))), False, False  # cut: into rows, which may be summed over
+    for axes, searches in folds:
+        if axes is None or (len(axes) == rank and not searches):
+            if not _sums_rows(split) if cut else axes is None:
                 return None
             split = Split((), split.rows, split.inner)
         elif not cut:
-            wanted = _cut(axes, rank, position)
-            if folds and wanted.batch and wanted.outer:
+            wanted = _cut(axes, rank, searches)
+            if any_fold and wanted.batch and wanted.outer:
                 return None
-            split = Split((), wanted.rows, wanted.inner) if folds else wanted
+            split = Split((), wanted.rows, wanted.inner) if any_fold else wanted
             cut = True
         elif axes == split.inner:
             if not _sums_rows(split):
                 return None
-        elif axes == split.rows and _sums_rows(split) and not position:
+        elif axes == split.rows and _sums_rows(split) and not searches:
             split = Split((), split.rows, split.inner)
-        elif axes != split.outer or position:
+        elif axes != split.outer or searches:
             return None
-        folds = True
+        any_fold = True
     return split
 
 
@@ -87,10 +92,10 @@ def _sums_rows(split: Split) -> bool:
     return not split.outer or not split.batch
 
 
-def _cut(axes: Axes, rank: int, position: bool) -> Split:
+def _cut(axes: Axes, rank: int, searches: bool) -> Split:
     """The split for one reduction: along rows if it folds the last axis, else down columns."""
     others = tuple(k for k in range(rank) if k not in axes)
-    if rank - 1 in axes or position:
+    if rank - 1 in axes or searches:
         return Split(others, (), axes)
     inner = tuple(k for k in range(max(axes) + 1, rank))
     return Split(tuple(k for k in others if k not in inner), axes, inner)
@@ -111,10 +116,11 @@ def row_index(shape: Shape, domain: Shape, split: Split) -> Index:
 
 
 def member_index(node: Node, domain: Shape, split: Split) -> Index:
-    """The index at which the loops compute a member that is no reduction's operand."""
-    if node.op.family in REDUCTIONS or node.shape != domain:
-        return row_index(node.shape, domain, split)
-    return canonical(node.shape)
+    """The index at which the loops compute a member, or fold into it."""
+    if node.op.family in REDUCTIONS:
+        index = canonical(node.operands[0].shape) if domain_of(node) == domain else ()
+        return tuple(i for k, i in enumerate(index) if k not in reduced(node))
+    return canonical(node.shape) if node.shape == domain else row_index(node.shape, domain, split)
 
 
 def in_loops_of(index: Index, node: Node, domain: Shape, split: Split) -> Index:

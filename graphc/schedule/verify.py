@@ -67,9 +67,10 @@ class _Check:
                 self.holds(place, node, name)
             reads = self._reads(task, name)
             stores = list(task.stores)
+        sweeps = isinstance(task, Nest) and not any(m.op.family in REDUCTIONS for m in task.members)
         for node, place in stores:
             self._may_write(k, place, name)
-            self._may_write_over(task, place, canonical(node.shape), reads.get(place, ()), name)
+            self._may_write_over(sweeps, place, canonical(node.shape), reads.get(place, ()), name)
             _fits(self.schedule, node, place, name)
             self.content[place] = node
 
@@ -100,9 +101,9 @@ class _Check:
         if place.kind == "parameter" and k <= self.last_check:
             raise AssertionError(f"{name}: writes {place} before task {self.last_check} has made its checks")
 
-    def _may_write_over(self, task: Task, place: Place, index: Index, reads: Sequence[Read], name: str) -> None:
+    def _may_write_over(self, sweeps: bool, place: Place, index: Index, reads: Sequence[Read], name: str) -> None:
         """Check that what lies there already is read at the element that is written, and nowhere else."""
-        if reads and (not isinstance(task, Nest) or any(m.op.family in REDUCTIONS for m in task.members)):
+        if reads and not sweeps:
             raise AssertionError(f"{name}: writes {place} while it still reads it")
         if any(r.guarded or r.index != index for r in reads):
             raise AssertionError(f"{name}: writes {place}, of which it reads other elements")

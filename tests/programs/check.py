@@ -11,7 +11,7 @@ import math
 import re
 import signal
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,10 +26,12 @@ from graphc.errors import DebugError, DeclarationError, InputError
 from graphc.graph import Graph, Node
 
 from . import draw
+from .bits import Bits, Driven
 from .compare import Comparison, Finding
-from .evaluate import UNKNOWN, evaluate, repeat
+from .evaluate import UNKNOWN, evaluate
 from .program import Program, Sizes, Values
 from .simulate import small_borders
+from .unrolled import HELPERS
 
 _compile = importlib.import_module("graphc.compile")
 LARGEST = 300_000  # elements of a value that machine code is tried on
@@ -59,7 +61,7 @@ def limited(seconds: float = SECONDS) -> Iterator[None]:
 
 def declared(program: Program) -> dict[str, Any]:
     """The nodes by name."""
-    names: dict[str, Any] = {"gc": gc, "np": np, "repeat": repeat}
+    names: dict[str, Any] = {"gc": gc, "np": np, **HELPERS}
     exec(compile(program.declaration(), f"program {program.seed}", "exec"), names)
     return names
 
@@ -165,9 +167,11 @@ class _Checked:
             with limited():
                 unit = unit_of(self.program, self.names)
                 printed = printed_of(self.program, unit)
-                interpreter = Interpreter(printed, printed.loops)
+                interpreter = Interpreter(printed, printed.loops) if self.program.simulate else None
         except Exception as error:
             self.findings.append(_broken("compile", error))
+            return
+        if interpreter is None:
             return
         for k, sizes in enumerate((self.program.sizes, *self.program.other_sizes)):
             self._run("loops", sizes, lambda i, p, k=k: interpreter.run(i, p, backwards=k % 2 == 1), first=k == 0)
@@ -178,25 +182,20 @@ class _Checked:
 
     def machine(self) -> None:
         """Machine code."""
-        unit = unit_of(self.program, self.names)
         try:
             with limited(5 * SECONDS):
-                function = _compile._compile(unit)
+                driven = self._compiled()
         except Exception as error:
             self.findings.append(_broken("machine", error))
             return
-        states = {p.name: p.attrs["state"] for p in unit.parameters}
+        sizes = (self.program.sizes, *self.program.other_sizes, *self._large_sizes())
+        succeeded = [s for s in sizes if self._run("machine", s, driven.call)]
+        if succeeded and not self.findings:
+            self.findings += Bits(self.program, driven, self._compiled).findings(succeeded)
 
-        def run(inputs: Sequence[Values], parameters: Sequence[Values]) -> tuple[Values, ...]:
-            for state, array in zip(states.values(), parameters, strict=True):
-                state.array[...] = array
-            result = function(*inputs)
-            for state, array in zip(states.values(), parameters, strict=True):
-                array[...] = state.array
-            return result
-
-        for sizes in (self.program.sizes, *self.program.other_sizes, *self._large_sizes()):
-            self._run("machine", sizes, run)
+    def _compiled(self) -> Driven:
+        unit = unit_of(self.program, self.names)
+        return Driven(_compile._compile(unit), {p.name: p.attrs["state"] for p in unit.parameters})
 
     def _large_sizes(self) -> Iterator[Sizes]:
         """Sizes at the borders of whole blocks and chunks, for one symbol or for all."""
@@ -212,7 +211,8 @@ class _Checked:
 
     # one choice of sizes
 
-    def _run(self, stage: str, sizes: Sizes, run: Any, first: bool = False, astray: bool = False) -> None:
+    def _run(self, stage: str, sizes: Sizes, run: Any, first: bool = False, astray: bool = False) -> bool:
+        """Whether the call gave values; what is wrong with it is added to the findings."""
         values = self.program.values(sizes, astray)
         unit = unit_of(self.program, self.names)
         must, may = self._raises(sizes, astray)
@@ -233,13 +233,13 @@ class _Checked:
                 self.findings.append(Finding(f"{stage}: raises", f"{where}: {error}"))
             elif f"program {self.program.seed}:" not in str(error):
                 self.findings.append(Finding(f"{stage}: line", f"the user's line is lost: {error}"))
-            return
+            return False
         except Exception as error:
             self.findings.append(_broken(stage, error))
-            return
+            return False
         if must:
             self.findings.append(Finding(f"{stage}: runs", f"{where} an error is due: {must}"))
-            return
+            return False
         actual = dict(zip(self.program.outputs, outputs, strict=True))
         updated = dict(self.program.updates)
         for (name, before), array in zip(parameters.items(), after, strict=True):
@@ -255,6 +255,7 @@ class _Checked:
         if first and not found:
             found = list(self.comparison.gradients(values, known))
         self.findings += [replace(f, text=f"{where} {f.text}") for f in found]
+        return True
 
     def _raises(self, sizes: Sizes, astray: bool) -> tuple[str, bool]:
         """Why a call must raise ("" if it need not), and whether it may."""

@@ -7,6 +7,7 @@ expression over the pool, and what NumPy can't evaluate, or what becomes large, 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,10 +20,10 @@ from graphc.dims import evaluate as evaluate_dim
 from graphc.errors import GraphcError
 from graphc.graph import Node
 
-from .evaluate import NAMESPACE, UNKNOWN, assign, repeat
+from .evaluate import NAMESPACE, UNKNOWN, assign
 from .program import Leaf, Line, Program, Sizes
+from .unrolled import HELPERS
 
-LARGEST = 50.0
 _LITERALS = (2, 3, 4, 5, 7, 2, 3, 3, 2, 3, 1, 1, 0, 8, 9, 17)
 _RANKS = (0, 1, 1, 1, 2, 2, 2, 2, 2, 3, 3, 3, 4, 4, 5)
 INTEGERS = ("int64", "int64", "int32", "int16", "int8", "uint8", "uint16", "uint32", "uint64")
@@ -49,6 +50,12 @@ class Profile:
     kinds: str = "ffffib"  # dtype kinds of its inputs
     finite: bool = True
     stray: bool = False  # whether a dimension that no input has is named at the end
+    simulate: bool = True  # whether its text runs as Python: not where arrays are large
+    lengths: tuple[int, ...] = _LITERALS
+    leading: bool = False  # whether inputs begin with n, and no other axis has it, so that `run` may slice them
+    scalars: bool = False  # whether all outputs are scalars, as `run` wants them
+    elements: int = 600  # of an input at most
+    largest: float = 50.0  # of a value
 
 
 class Grower:
@@ -58,13 +65,16 @@ class Grower:
         self.dtype = "float32" if self.chance(0.15) else "float64"
         self.leaves: list[Leaf] = []
         self.lines: list[Line] = []
-        self.known: dict[str, Any] = {"gc": NAMESPACE, "np": np, "repeat": repeat}
-        self.nodes: dict[str, Any] = {"gc": gc, "np": np, "repeat": repeat}
+        self.known: dict[str, Any] = {"gc": NAMESPACE, "np": np, **HELPERS}
+        self.nodes: dict[str, Any] = {"gc": gc, "np": np, **HELPERS}
         self.pool: list[str] = []
-        self.sizes = self._draw_sizes()
-        symbols = list(self.sizes)
+        self.wanted: list[str] = []  # outputs that a rule asks for
+        self.updates: dict[str, str] = {}
+        self.sizes = {"n": self.choose((2, 3, 4, 5))} if profile.leading else self._draw_sizes()
+        symbols = [] if profile.leading else list(self.sizes)
+        lengths = profile.lengths
         self.palette = [
-            self.choose(symbols) if symbols and self.chance(0.5) else self.choose(_LITERALS) for _ in range(4)
+            self.choose(symbols) if symbols and self.chance(0.5) else self.choose(lengths) for _ in range(4)
         ]
         self.palette += [1] if self.chance(0.3) else []
 
@@ -91,10 +101,16 @@ class Grower:
 
     def shape(self) -> tuple[int | str, ...]:
         shape = tuple(self.choose(self.palette) for _ in range(self.choose(_RANKS)))
-        return shape if np.prod([self.sizes.get(d, d) for d in shape]) <= 600 else shape[:2]
+        if self.profile.leading:
+            shape = ("n", *(self.sized(d) for d in shape[1:])) if self.chance(0.9) else shape
+        while np.prod([self.sizes.get(d, d) for d in shape]) > self.profile.elements:
+            shape = shape[:-1]
+        return shape
 
     def leaf(self, shape: Sequence[int | str], dtype: str, draws: str = "plain", parameter: bool = False) -> str:
         """The name of a new input or parameter."""
+        if self.profile.leading and "n" in shape[1:]:
+            raise Reject
         letter = "p" if parameter else "x" if dtype.startswith("float") else "c" if dtype == "bool" else "k"
         name = f"{letter}{len(self.leaves)}"
         leaf = Leaf(name, tuple(shape), dtype, draws, parameter)
@@ -155,11 +171,17 @@ class Grower:
     # growing
 
     def add(
-        self, expression: str, sure: bool = False, of: str = "", wrt: Sequence[str] = (), large: bool = False
+        self,
+        expression: str,
+        sure: bool = False,
+        of: str = "",
+        wrt: Sequence[str] = (),
+        large: bool = False,
+        count: int = 1,
     ) -> str:
-        """The name of a new value.  `sure`: the expression is right, so that refusing it is a finding."""
+        """The name of a new value, or of the first of `count`.  `sure`: refusing the expression is a finding."""
         letter = "g" if wrt else "v"
-        names = [f"{letter}{len(self.lines)}" + (chr(97 + k) if k else "") for k in range(max(len(wrt), 1))]
+        names = [f"{letter}{len(self.lines)}" + (chr(97 + k) if k else "") for k in range(max(len(wrt), count))]
         line = Line(", ".join(names) + ("," if wrt else ""), expression, of, tuple(wrt))
         trial = dict(self.known)
         try:
@@ -186,11 +208,11 @@ class Grower:
     def _is_small(self, value: Any) -> bool:
         if value is UNKNOWN:
             return True
-        if value.size > 3_000 or value.ndim > 6:
+        if value.size > 5 * self.profile.elements or value.ndim > 6:
             return False
         if value.dtype.kind != "f" or not self.profile.finite:
             return True
-        return bool(np.all(np.isfinite(value)) and np.all(np.abs(value) <= LARGEST))
+        return bool(np.all(np.isfinite(value)) and np.all(np.abs(value) <= self.profile.largest))
 
     def grow(self) -> Program:
         for _ in range(3 + self.below(2)):
@@ -207,9 +229,9 @@ class Grower:
                     rule(self)
                 except Reject:
                     continue
+            return self._gone_astray() if self.profile.stray else self._finished()
         except Stop:
             return self._program(self.lines[-1].targets, ())
-        return self._gone_astray() if self.profile.stray else self._finished()
 
     def _gone_astray(self) -> Program:
         """The last line names a dimension that no input has; NumPy has nothing to say to that."""
@@ -228,9 +250,13 @@ class Grower:
         most = self.profile.outputs
         count = self.below(3) if most < 20 and self.chance(0.4) else most
         outputs = [self.choose(made) for _ in range(count)] + made[-1:]
+        wanted = [n for n in self.wanted if self.chance(0.9)]
+        outputs = wanted + outputs if self.chance(0.5) else outputs + wanted  # groups follow the order of outputs
         if self.chance(0.25):
             outputs.append(self.choose(outputs))
-        updates: dict[str, str] = {}
+        if self.profile.scalars:
+            outputs = self._scalars(outputs)
+        updates = dict(self.updates)
         for _ in range(self.choose((0, 0, 1, 2, 3))):
             value = self.choose(made)
             if value not in outputs or self.chance(0.5):
@@ -238,6 +264,15 @@ class Grower:
                 if parameter is not None:
                     updates.setdefault(parameter, value)
         return self._program(tuple(dict.fromkeys(outputs) if self.chance(0.7) else outputs), tuple(updates.items()))
+
+    def _scalars(self, values: Sequence[str]) -> list[str]:
+        """Each value that is a scalar, and the sums of the others, of an input that `run` slices among them."""
+        found = []
+        sliced = [leaf.name for leaf in self.leaves if leaf.shape[:1] == ("n",)]
+        for name in (*values, *sliced[:1]):
+            with contextlib.suppress(Reject):
+                found.append(name if not self.ndim(name) else self.add(f"gc.sum({name})", large=True))
+        return found or [self.add("gc.constant(1.0)")]
 
     def _parameter_for(self, value: str) -> str | None:
         """A parameter of the value's type, new or known."""
@@ -250,11 +285,13 @@ class Grower:
         return self.leaf(tuple(map(int, node.shape)), str(node.dtype), parameter=True)
 
     def _program(self, outputs: Sequence[str], updates: Sequence[tuple[str, str]]) -> Program:
-        small, machine = self.chance(0.75), self.chance(self.profile.machine)
+        small, machine = self.chance(0.75) and self.profile.simulate, self.chance(self.profile.machine)
         leaves, lines, sizes = tuple(self.leaves), tuple(self.lines), self.other_sizes()
         kind = self.profile.name
         whole = Program(
-            self.seed, self.sizes, leaves, lines, tuple(outputs), tuple(updates), small, machine, sizes, kind
+            *(self.seed, self.sizes, leaves, lines, tuple(outputs), tuple(updates)),
+            *(small, machine, sizes, kind),
+            simulate=self.profile.simulate,
         )
         return pruned(whole) if outputs else whole
 

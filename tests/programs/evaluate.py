@@ -5,7 +5,6 @@ In: a Program and its sizes.  Out: the value of every target.  Nothing of graphc
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 from scipy import special
 
 from .program import Line, Program, Values
+from .unrolled import HELPERS
 
 
 def _float(x: Any) -> Any:
@@ -88,11 +88,6 @@ def _divided(function: Any, by_zero: Any) -> Any:
         return np.where(np.equal(y, 0), np.asarray(by_zero, out.dtype), out) if out.dtype.kind in "iu" else out
 
     return divide
-
-
-def repeat(step: Any, start: Any, times: int) -> Any:
-    """step(step(... start))."""
-    return functools.reduce(lambda z, _: step(z), range(times), start)
 
 
 NAMESPACE = SimpleNamespace(
@@ -229,7 +224,7 @@ def assign(line: Line, names: dict[str, Any]) -> None:
 def evaluate(program: Program, sizes: Mapping[str, int], astray: bool = False) -> dict[str, Any]:
     """The value of every leaf and target."""
     values = program.values(dict(sizes), astray)
-    names: dict[str, Any] = {"gc": NAMESPACE, "np": np, "repeat": repeat, **values}
+    names: dict[str, Any] = {"gc": NAMESPACE, "np": np, **HELPERS, **values}
     for line in program.lines:
         assign(line, names)
     return names

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from .unrolled import HELPERS
+
 Values = np.ndarray[Any, Any]
 Sizes = dict[str, int]
 
@@ -99,6 +101,7 @@ class Program:
     other_sizes: tuple[Sizes, ...] = ()
     kind: str = "general"  # the profile's name
     stray: bool = False  # whether it names a dimension that no input has, so that it must be refused
+    simulate: bool = True  # whether its text is run as Python
 
     @property
     def inputs(self) -> tuple[Leaf, ...]:
@@ -128,6 +131,8 @@ class Program:
     def __str__(self) -> str:
         """Text that a reader can paste."""
         head = "import numpy as np\nimport graphc as gc\n"
+        helpers = [name for name in HELPERS if any(f"{name}(" in line.expression for line in self.lines)]
+        head += f"from tests.programs.unrolled import {', '.join(helpers)}\n" if helpers else ""
         sizes = ", ".join(f"{k} = {v}" for k, v in self.sizes.items())
         note = f"# seed {self.seed}" + (f", drawn with {sizes}" if sizes else "")
         note += ", small borders" if self.small else ""

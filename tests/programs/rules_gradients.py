@@ -1,9 +1,9 @@
-"""Rules of gradients, guards and chains."""
+"""Rules of gradients and guards."""
 
 from __future__ import annotations
 
 from .draw import Grower, Reject
-from .rules import fitting, rule, within
+from .rules import fitting, rule
 from .rules_movement import moved, same_shape
 from .rules_products import partner
 
@@ -59,7 +59,7 @@ def pullback(g: Grower) -> None:
         g.add(f"{made} + {g.choose((scalar, x, same_shape(g, x)))}")
 
 
-# guards and chains
+# guards
 
 
 @rule
@@ -92,23 +92,3 @@ def guard(g: Grower) -> None:
     if g.chance(0.8) and any(leaf.name == x for leaf in g.leaves):
         s = g.add(f"gc.sum({w})", large=True)
         g.add(f"gc.grad({s}, [{x}])", sure=True, of=s, wrt=[x])
-
-
-@rule
-def chain(g: Grower) -> None:
-    """One step again and again."""
-    x = within(g, g.named("f", 0, 2), -0.9, 0.9)
-    step = g.choose(
-        (
-            "gc.sin(z) + 0.1",
-            "3.7 * z * (1 - z)",
-            "z + z",
-            "gc.tanh(z) * 0.9 + z",
-            "z * 0.5 + gc.cos(z)",
-            "gc.maximum(z, -z)",
-        )
-    )
-    times = g.choose((5, 8, 8, 12, 20, 40, 200) if g.profile.name == "chain" else (3, 5))
-    if step == "z + z" or "z * (1" in step:
-        times = min(times, 25)
-    g.add(f"repeat(lambda z: {step}, {x.replace('z', 'z')}, {times})", large=True)

@@ -101,3 +101,24 @@ def dimension(g: Grower) -> None:
         f"-0.5 * {d} * gc.log({within(g, x, 0.5, 2.0)})", f"({d} + 1) * {x}", f"{d} ** 2 * {x}", f"{x} * ({d} // 2)",
     ]  # fmt: skip
     g.add(g.choose(texts), sure=True)
+
+
+@rule
+def compound(g: Grower) -> None:
+    """Axes whose lengths are sums, products and quotients of others, and what reads them back."""
+    x = g.named("f", 1, 3)
+    dims = g.dims(x)
+    d, e = (g.length(g.choose(dims)) for _ in range(2))
+    first, rest = g.length(dims[0]), "".join(f", {g.length(n)}" for n in dims[1:])
+    whole = " * ".join(map(g.length, dims))
+    texts = [
+        f"gc.reshape({x}, ({whole},))", f"gc.reshape(gc.broadcast_to({x}, ({d}, *{x}.shape)), ({d} * {first}{rest}))",
+        f"{x}[: {first} // 2]", f"{x}[{first} // 2 :]", f"gc.concat([{x}, {x}], axis=0)[{first} :] - {x}",
+        f"gc.concat([{x}[{first} // 2 :], {x}[: {first} // 2]], axis=0) + {x}", f"gc.zeros(({d} + 1, {e})) + 0.5",
+        f"gc.reshape(gc.arange({d} * {e}), ({d}, {e})) * 0.25", f"gc.arange(2 * {d} + 1) * 0.5 - {e}",
+        f"gc.sum(gc.concat([{x}, {x}], axis=0)) / ({d} + {e})", f"gc.ones(({d} * {e},)) * 0.5",
+        f"gc.reshape(gc.concat([{x}, {x}], axis=0), (2, {first}{rest}))[1] * 2.0",
+        f"gc.sum(gc.reshape(gc.stack([{x}, {x} * 2], axis=0), (2 * {first}{rest})), axis=0)",
+        f"gc.pad({x}, 1)[1 : {first} + 1]", f"gc.mean(gc.pad({x}, 1)) * ({d} * {e} + 2) / ({d} + 2)",
+    ]  # fmt: skip
+    g.add(g.choose(texts))

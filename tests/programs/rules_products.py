@@ -117,3 +117,37 @@ def gather(g: Grower) -> None:
 def one_hot(g: Grower) -> None:
     places = g.leaf(g.shape()[:2], "int64", "position 3")
     g.add(f"gc.one_hot({places}, 3)")
+
+
+def _filler(g: Grower, shape: Sequence[int | str]) -> str:
+    """One number, or one value of the call, at every element."""
+    scalars = [n for n in g.pool if not g.ndim(n) and g.dtype_of(n) == g.dtype]
+    scalar = g.choose((*scalars, g.leaf((), g.dtype)))
+    text = g.shape_text(shape)
+    options = (f"gc.ones({text})", f"gc.zeros({text})", f"gc.broadcast_to(gc.constant(1.5), {text})")
+    spread = (f"gc.broadcast_to({scalar}, {text})", f"(gc.broadcast_to({scalar}, {text}) * 0.5)")
+    return str(g.choose(options + spread + spread))
+
+
+@rule
+def filled_operands(g: Grower) -> None:
+    """Products, gathers and scatters of what is one value at every element."""
+    n, d, e = (g.choose((*g.sizes, 1, 2, 3)) for _ in range(3))
+    x, y = g.leaf([n, d], g.dtype), g.leaf([d, e], g.dtype)
+    k = g.leaf([g.choose((*g.sizes, 2, 3))], "int64", f"position {n}")
+    one, other, along = _filler(g, [n, d]), _filler(g, [d, e]), _filler(g, [n])
+    last = g.dims(k)[0]
+    texts = [
+        f"{one} @ {y}", f"{x} @ {other}", f"{one} @ {other}", f'gc.einsum("ij,jk->k", {one}, {other})',
+        f"gc.take({one}, {k}, axis=0)", f"gc.take({x} * {one}, {k}, axis=0)", f"gc.take({along}, {k}) * 2.0",
+        f"gc.take({x}, gc.broadcast_to(gc.constant(0), {g.shape_text([last])}), axis=0)", f"gc.vecdot({x}, {one})",
+        f"{one} @ {other} + {x} @ {y}", f"gc.take_along_axis({one}, gc.argmax({x}, axis=0, keepdims=True), axis=0)",
+    ]  # fmt: skip
+    draw = g.rng.random()
+    if draw < 0.6:
+        g.add(g.choose(texts), large=True)
+        return
+    z = g.add(g.choose((f"gc.take({x}, {k}, axis=0)", f"{x} @ {y}", f"gc.take({x}, {k}, axis=0) @ {y}")), large=True)
+    c = _filler(g, g.dims(z))
+    s = g.add(f"gc.sum({z} * {c})", large=True)
+    g.add(f"gc.vjp({z}, [{x}], {c})", sure=True, of=s, wrt=[x])

@@ -11,7 +11,7 @@ from typing import Any
 from unittest import mock
 
 from graphc.codegen import form, kernels, nest, product
-from graphc.codegen.loops import Loops
+from graphc.codegen.loop_ir import LoopProgram
 from graphc.codegen.program import Program
 from graphc.codegen.ranges import symbol_of
 from graphc.debug.interpreter import Interpreter
@@ -39,7 +39,7 @@ def small_borders() -> Any:
 class Printed(Interpreter):
     """A program whose text is run as Python in the place of its loops."""
 
-    def __init__(self, program: Program, loops: Loops) -> None:
+    def __init__(self, program: Program, loops: LoopProgram) -> None:
         super().__init__(program, loops)
         bound = {
             "word": lambda at, k: self.phases[0].addresses[k] if isinstance(k, Place) else at[k],

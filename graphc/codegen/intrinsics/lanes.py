@@ -187,10 +187,9 @@ def machine_intrinsic(emit: Emitter) -> Any:
             return None
 
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Sequence[ir.Value]) -> ir.Value:
-            if getattr(builder.module, "far", False) and made in VECTOR_MATH:
-                from graphc.codegen.intrinsics.far import call_far
-
-                return call_far(builder, emit, x == types.float64, args)
+            far = getattr(builder.module, "far", None)
+            if far is not None and made in VECTOR_MATH:
+                return far(builder, emit, x == types.float64, args)
             return emit(Lanes(builder, x == types.float64), *args)
 
         return x(*operands), codegen

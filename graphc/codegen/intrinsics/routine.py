@@ -44,6 +44,11 @@ class Routine:
     body: Body
     variants: Callable[[ir.Module, ir.Function], None] | None = None
 
+    @property
+    def is_loop(self) -> bool:
+        """Whether LLVM has loops to vectorise in it; without variants, its vectors are explicit."""
+        return self.variants is not None
+
     def define(self, module: ir.Module) -> ir.Function:
         """The function with its body."""
         function = ir.Function(module, self.kind, PREFIX + self.name)
@@ -63,14 +68,14 @@ class Routine:
 class KernelModule(ir.Module):  # type: ignore[misc]
     """The module of a kernel: the routines that it calls, and declarations to be kept until LLVM has looked at them.
 
-    `far`: vector math is called rather than built in.
+    `far`: what calls vector math, where it is not built in.
     """
 
     def __init__(self) -> None:
         super().__init__("kernel")
         self.routines: dict[str, Routine] = {}
         self.kept: list[ir.Function] = []
-        self.far = False
+        self.far: Callable[..., Any] | None = None
 
     def finish(self) -> None:
         """Note what is to be kept where LLVM looks for it."""

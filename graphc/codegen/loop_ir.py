@@ -153,6 +153,9 @@ KERNELS: dict[str, Kernel] = {
     "max": _FOLD,
     "min": _FOLD,
     "first_of": Kernel(3, (0,), (), "integer"),  # address, count, value -> where the value is first
+    **dict.fromkeys(  # rows and the step between them, how many, of how many columns, the row they are folded into
+        ("columns_add", "columns_maximum", "columns_minimum"), Kernel(5, (0, 4), (4,))
+    ),
     "micro": Kernel(11, (3, 6, 8), (8,)),  # rows, columns, depth, A and two steps, B and one, C and one, added to C?
     "micro_transposed": Kernel(10, (3, 6), (8,)),  # the same, C by columns and not added to
     "dots": Kernel(10, (3, 5, 7), (7,)),  # rows, columns, depth, A and a step, B and a step, C and a step, added to C?
@@ -178,7 +181,7 @@ class Code:
 
 
 @dataclass(frozen=True)
-class Loops:
+class LoopProgram:
     """The loops of a whole program, phase by phase, for who runs them without machine code.
 
     `lines` are the user's, of what each phase computes; `places` tell dtype and number of elements.

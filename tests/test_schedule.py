@@ -1,0 +1,339 @@
+"""The schedule: splits, what is written in place, conflicts, what the verifier refuses, how its time grows."""
+
+from __future__ import annotations
+
+import cProfile
+import pstats
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.compile import _unit
+from graphc.graph import Node
+from graphc.passes import run_pipeline
+from graphc.schedule.lower import lower
+from graphc.schedule.order import Entry, ordered
+from graphc.schedule.split import Split, split_for
+from graphc.schedule.storage import Schedule, schedule
+from graphc.schedule.task import Copy, Nest, Place, Product, Scatter, before, needs, reads, writes
+from graphc.schedule.verify import verify_schedule
+
+Asked = tuple[Sequence[Node], Sequence[Node], Sequence[Node], Sequence[tuple[Node, Node]]]
+
+
+def planned(inputs: Any, outputs: Any, updates: Mapping[Any, Any] | None = None) -> tuple[Schedule, Asked]:
+    """A schedule, and inputs, parameters, outputs and updates to verify it with."""
+    unit = _unit(inputs, outputs, updates or {}, gc.Options(), "f")
+    graph = lower(run_pipeline(unit.graph)[0])
+    results, values = graph.outputs[: unit.results], graph.outputs[unit.results :]
+    changed = list(zip(unit.updated, values, strict=True))
+    return schedule(graph, results, changed, unit.parameters), (graph.inputs, unit.parameters, results, changed)
+
+
+def kinds(inputs: Any, outputs: Any, updates: Mapping[Any, Any] | None = None) -> list[str]:
+    """Ops of each task, or where a copy goes from and to."""
+    found, _ = planned(inputs, outputs, updates)
+    return [
+        f"{t.source} to {t.target}" if isinstance(t, Copy) else ", ".join(m.op.name for m in t.members)
+        for t in found.tasks
+    ]
+
+
+# splits
+
+X = gc.input("x", ("n", 4, 5))
+ROW = gc.sum(X, axis=2)
+SPLITS: dict[str, tuple[Sequence[Node], Split | None]] = {
+    "nothing folded": ([], Split((0, 1, 2))),
+    "a total": ([gc.sum(X)], Split((), (0, 1, 2))),
+    "rows": ([gc.sum(X, axis=2)], Split((0, 1), (), (2,))),
+    "rows of two axes": ([gc.max(X, axis=(1, 2))], Split((0,), (), (1, 2))),
+    "columns": ([gc.sum(X, axis=(0, 1))], Split((), (0, 1), (2,))),
+    "columns of each batch": ([gc.sum(X, axis=1)], Split((0,), (1,), (2,))),
+    "columns of planes": ([gc.sum(X, axis=0)], Split((), (0,), (1, 2))),
+    "rows and a total": ([gc.sum(X, axis=2), gc.sum(X * X)], Split((), (0, 1), (2,))),
+    "a total and rows": ([gc.sum(X * X), gc.sum(X, axis=2)], Split((), (0, 1), (2,))),
+    "rows and columns": ([gc.sum(X, axis=2), gc.sum(X, axis=(0, 1))], Split((), (0, 1), (2,))),
+    "rows and a total of them": ([ROW, gc.sum(ROW)], Split((), (0, 1), (2,))),
+    "a position in rows": ([gc.argmax(X, axis=1)], Split((0, 2), (), (1,))),
+    "two kinds of rows": ([gc.sum(X, axis=2), gc.sum(X, axis=(1, 2))], None),
+    "two kinds of columns": ([gc.sum(X, axis=0), gc.sum(X, axis=(0, 1))], None),
+    "a total and columns of each batch": ([gc.sum(X * X), gc.sum(X, axis=1)], None),
+    "columns of each batch and a total": ([gc.sum(X, axis=1), gc.sum(X * X)], None),
+    "rows and a part of them": ([ROW, gc.sum(ROW, axis=0)], None),
+}
+
+
+@pytest.mark.parametrize("name", SPLITS)
+def test_split(name: str) -> None:
+    reductions, wanted = SPLITS[name]
+    assert split_for(X.shape, reductions) == wanted
+
+
+# what is written in place
+
+
+def test_a_new_value_that_others_read_is_written_in_place() -> None:
+    x, w = gc.input("x", (6,)), gc.parameter("w", np.zeros(6))
+    new = w - 0.1 * x
+    assert kinds([x], gc.sum(new * new), {w: new}) == ["subtract", "sum"]
+    assert kinds([x], gc.sum(new * new) + new[0], {w: new}) == ["subtract", "sum", "add"]
+    assert kinds([x], (new, gc.exp(new)), {w: new}) == ["subtract, exp"]
+    assert kinds([x], gc.softmax(new), {w: new})[0] == "subtract"
+
+
+def test_an_output_that_reads_old_values_elsewhere_goes_before() -> None:
+    x, w = gc.input("x", (6,)), gc.parameter("w", np.zeros(6))
+    assert kinds([x], gc.exp(w[::-1] * x), {w: w - 0.1 * x}) == ["multiply, exp", "subtract"]
+    assert kinds([x], gc.sum(w * w), {w: w - 0.1 * x}) == ["sum", "subtract"]
+
+
+def test_a_leaf_is_copied_to_the_parameter_it_updates() -> None:
+    x, w, old = gc.input("x", (3,)), gc.parameter("w", np.zeros(3)), gc.parameter("old", np.zeros(3))
+    assert kinds([x], (), {w: w - x, old: w}) == ["parameter 0 to parameter 1", "subtract"]
+    assert kinds([x], gc.sum(w), {w: x}) == ["sum", "input 0 to parameter 0"]
+    assert kinds([x], (), {w: w}) == []
+
+
+def test_of_a_circle_the_last_waits() -> None:
+    a, b, c = (gc.parameter(name, np.zeros(3)) for name in "abc")
+    assert kinds([], (), {a: b, b: c, c: a}) == [
+        "parameter 2 to buffer 0",  # c's new value; b is parameter 0, since it is met first
+        "parameter 0 to parameter 2",
+        "parameter 1 to parameter 0",
+        "buffer 0 to parameter 1",
+    ]
+
+
+def test_no_parameter_is_written_before_a_check() -> None:
+    table, at = gc.parameter("table", np.zeros((5, 2))), gc.input("at", ("n",), "int64")
+    rows = gc.take(table, at, axis=0)
+    loss = gc.sum(rows * rows)
+    tasks = planned([at], loss, {table: table - 0.1 * gc.grad(loss, table)})[0].tasks
+    last = max(k for k, t in enumerate(tasks) if isinstance(t, Scatter))
+    assert [k for k, t in enumerate(tasks) if Place("parameter", 0) in writes(t)] == [last + 1]
+    new = table * 2.0  # what is read of the new value at positions is checked after it would be written
+    assert kinds([at], gc.take(new, at, axis=0), {table: new})[-1] == "buffer 0 to parameter 0"
+
+
+# order and conflicts
+
+
+def entry(*needs: int, reads: Sequence[Node] = (), fails: bool = False, updates: Sequence[int] = ()) -> Entry:
+    return Entry(needs, frozenset(reads), fails, tuple(updates))
+
+
+A, B = gc.parameter("a", 0.0), gc.parameter("b", 0.0)
+ORDERS: dict[str, tuple[list[Entry], list[Node], list[int], set[int]]] = {
+    "as they come": ([entry(), entry(0), entry(0)], [], [0, 1, 2], set()),
+    "needs first": ([entry(2), entry(), entry(1)], [], [1, 2, 0], set()),
+    "readers first": ([entry(reads=[A], updates=[0]), entry(reads=[A])], [A], [1, 0], set()),
+    "checks first": ([entry(updates=[0]), entry(2, fails=True), entry()], [A], [2, 1, 0], set()),
+    "writers last": ([entry(updates=[0]), entry(), entry()], [A], [1, 2, 0], set()),
+    "two that swap": ([entry(reads=[B], updates=[0]), entry(reads=[A], updates=[1])], [A, B], [1, 0], {1}),
+    "a check of the new value": ([entry(updates=[0]), entry(0, fails=True)], [A], [0, 1], {0}),
+    "a reader of the new value that reads the old one": ([entry(updates=[0]), entry(0, reads=[A])], [A], [0, 1], {0}),
+    "both new values of a writer": (
+        [entry(updates=[0, 1]), entry(0, reads=[A]), entry(reads=[B])],
+        [A, B],
+        [2, 0, 1],
+        {0},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_order(name: str) -> None:
+    entries, parameters, order, waiting = ORDERS[name]
+    assert ordered(entries, parameters) == (order, waiting)
+
+
+def test_conflicts_are_those_of_places() -> None:
+    x, y, a, b = (Place(kind, k) for kind, k in (("input", 0), ("output", 0), ("buffer", 0), ("buffer", 1)))
+
+    def copy(source: Place, target: Place) -> Copy:
+        return Copy(source, target, X.dtype, (3,))
+
+    tasks = [copy(x, a), copy(a, b), copy(a, y), copy(x, a), copy(a, b)]
+    assert before(tasks) == ((), (0,), (0,), (0, 1, 2), (1, 3))
+    assert needs(tasks) == ((), (0,), (0,), (), (3,))
+    assert [(reads(t), writes(t)) for t in tasks[:1]] == [({x}, {a})]
+
+
+# the verifier
+
+
+def step() -> tuple[Schedule, Asked]:
+    x, w = gc.input("x", ("n", 5)), gc.parameter("w", np.zeros((5, 3)))
+    h = gc.tanh(x @ w)
+    loss = gc.sum(h * h)
+    return planned([x], (loss, h), {w: w - 0.1 * gc.grad(loss, w)})
+
+
+def without_a_store(tasks: list[Any]) -> None:
+    k = next(k for k, t in enumerate(tasks) if isinstance(t, Nest) and len(t.stores) > 1)
+    tasks[k] = replace(tasks[k], stores=tasks[k].stores[1:])
+
+
+def without_a_load(tasks: list[Any]) -> None:
+    k = next(k for k, t in enumerate(tasks) if isinstance(t, Nest))
+    tasks[k] = replace(tasks[k], loads=())
+
+
+def written_twice(tasks: list[Any]) -> None:
+    tasks.insert(0, replace(tasks[0]))
+
+
+def too_early(tasks: list[Any]) -> None:
+    tasks.insert(0, tasks.pop())
+
+
+def of_a_product_over_its_operand(tasks: list[Any]) -> None:
+    k = next(k for k, t in enumerate(tasks) if isinstance(t, Product))
+    tasks[k] = replace(tasks[k], stores=((tasks[k].member, tasks[k].loads[0][1]),))
+
+
+def without_the_end(tasks: list[Any]) -> None:
+    tasks.pop()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (without_a_store, "holds nothing"),
+        (without_a_load, "does not load what it reads"),
+        (written_twice, "once more"),
+        (too_early, "holds nothing"),
+        (of_a_product_over_its_operand, "writes parameter 0 while it still reads it"),
+        (without_the_end, "at the end: parameter 0 holds parameter 'w'"),
+    ],
+)
+def test_a_spoilt_schedule_is_refused(spoil: Callable[[list[Any]], None], says: str) -> None:
+    found, asked = step()
+    tasks = list(found.tasks)
+    verify_schedule(found, *asked)
+    spoil(tasks)
+    with pytest.raises(AssertionError, match=says):
+        verify_schedule(replace(found, tasks=tuple(tasks)), *asked)
+
+
+def test_writing_over_other_elements_is_refused() -> None:
+    x, w = gc.input("x", (6,)), gc.parameter("w", np.zeros(6))
+    found, asked = planned([x], (), {w: w[::-1] * x})
+    (nest, _) = found.tasks
+    assert isinstance(nest, Nest)
+    spoilt = replace(nest, stores=((nest.members[0], Place("parameter", 0)),))
+    with pytest.raises(AssertionError, match="of which it reads other elements"):
+        verify_schedule(replace(found, tasks=(spoilt,)), *asked)
+
+
+def test_writing_before_a_check_is_refused() -> None:
+    x, w, at = gc.input("x", (6,)), gc.parameter("w", np.zeros(6)), gc.input("at", ("n",), "int64")
+    found, asked = planned([x, at], gc.take(x, at), {w: w + 1.0})
+    with pytest.raises(AssertionError, match=r"writes parameter 0 before task \d has made its checks"):
+        verify_schedule(replace(found, tasks=(found.tasks[-1], *found.tasks[:-1])), *asked)
+
+
+# time
+
+
+def _chain(n: int) -> Any:
+    z = y = gc.input("z", ())
+    for _ in range(n):
+        y = gc.sin(y) + 0.1
+    return [z], (y, gc.grad(y, z))
+
+
+def _fan_out(n: int) -> Any:
+    z = gc.input("z", (3,))
+    return [z], tuple(gc.sum(gc.sin(z * (k + 1.0))) for k in range(n))
+
+
+def _fan_in(n: int) -> Any:
+    xs = [gc.input(f"x{k}", (4,)) for k in range(n)]
+    y = sum((gc.sin(x) for x in xs[1:]), xs[0])
+    return xs, (y, gc.grad(gc.sum(y), xs))
+
+
+def _logistic(n: int) -> Any:
+    z = y = gc.input("z", (5,))
+    for _ in range(n):
+        y = 3.7 * y * (1 - y)
+    return [z], gc.grad(gc.sum(y), z)
+
+
+def _layers(n: int) -> Any:
+    x = h = gc.input("x", ("b", 8))
+    ws = [gc.parameter(f"w{k}", np.zeros((8, 8))) for k in range(n)]
+    for w in ws:
+        h = gc.tanh(h @ w)
+    return [x], gc.mean(h), {w: w - 0.1 * g for w, g in zip(ws, gc.grad(gc.mean(h), ws), strict=True)}
+
+
+def _ring_of_updates(n: int) -> Any:
+    ps = [gc.parameter(f"p{k}", np.zeros(8)) for k in range(n)]
+    return [], (), {p: p + ps[(k + 1) % n] for k, p in enumerate(ps)}
+
+
+def _stack(n: int) -> Any:
+    z = gc.input("z", (n,))
+    y = gc.stack([gc.sin(z[k]) for k in range(n)])
+    return [z], (y, y * 2.0 + gc.cos(y[::-1]))
+
+
+def _rolls(n: int) -> Any:
+    z = y = gc.input("z", (7,))
+    for _ in range(n):
+        y = gc.concat([y[1:], y[:1]])
+    return [z], y
+
+
+def _twists(n: int) -> Any:
+    z = y = gc.input("z", (6, 10))
+    for _ in range(n):
+        y = gc.reshape(gc.permute_dims(y, (1, 0)), (6, 10))
+    return [z], y
+
+
+GROWTH = {
+    "a chain": (_chain, 100),
+    "a fan out": (_fan_out, 60),
+    "a fan in": (_fan_in, 60),
+    "a recurrence": (_logistic, 60),
+    "layers": (_layers, 10),
+    "a ring of updates": (_ring_of_updates, 100),
+    "a stack": (_stack, 40),
+    "rolls": (_rolls, 40),
+    "twists": (_twists, 20),
+}
+
+
+@pytest.mark.parametrize("name", GROWTH)
+def test_calls_grow_with_the_graph_and_no_faster(name: str) -> None:
+    """Twice the nodes, at most 2.2 times the work of the scheduler, counted in calls."""
+    make, n = GROWTH[name]
+    short, long = (_calls(make(size)) for size in (n, 2 * n))
+    assert long < 2.2 * short
+
+
+def _calls(program: Any) -> int:
+    unit = _unit(*program, *([{}] if len(program) == 2 else []), gc.Options(), "f")
+    graph = lower(run_pipeline(unit.graph)[0])
+    results, values = graph.outputs[: unit.results], graph.outputs[unit.results :]
+    with cProfile.Profile() as profile:
+        schedule(graph, results, list(zip(unit.updated, values, strict=True)), unit.parameters)
+    return int(pstats.Stats(profile).total_calls)  # type: ignore[attr-defined]
+
+
+def test_far_rolls_and_twists_are_right() -> None:
+    z = np.arange(60.0)
+    rolls, twists = _rolls(9), _twists(9)
+    np.testing.assert_array_equal(gc.compile(*rolls)(z[:7]), np.roll(z[:7], -9))
+    expected = z.reshape(6, 10)
+    for _ in range(9):
+        expected = expected.T.reshape(6, 10)
+    np.testing.assert_array_equal(gc.compile(*twists)(z.reshape(6, 10)), expected)
