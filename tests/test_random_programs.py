@@ -1,4 +1,4 @@
-"""Random programs agree with the interpreter and with NumPy, as text run by Python and as machine code."""
+"""Random programs agree with the interpreter and with NumPy, as interpreted loops and as machine code."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Random programs: drawn from a seed, run as Python and as machine code, and compared with NumPy."""
+"""Random programs: drawn from a seed, interpreted loop by loop and run as machine code, and compared with NumPy."""

@@ -50,7 +50,7 @@ class Profile:
     kinds: str = "ffffib"  # dtype kinds of its inputs
     finite: bool = True
     stray: bool = False  # whether a dimension that no input has is named at the end
-    simulate: bool = True  # whether its text runs as Python: not where arrays are large
+    simulate: bool = True  # whether its loops are interpreted: not where arrays are large
     lengths: tuple[int, ...] = _LITERALS
     leading: bool = False  # whether inputs begin with n, and no other axis has it, so that `run` may slice them
     scalars: bool = False  # whether all outputs are scalars, as `run` wants them

@@ -101,7 +101,7 @@ class Program:
     other_sizes: tuple[Sizes, ...] = ()
     kind: str = "general"  # the profile's name
     stray: bool = False  # whether it names a dimension that no input has, so that it must be refused
-    simulate: bool = True  # whether its text is run as Python
+    simulate: bool = True  # whether its loops are interpreted
 
     @property
     def inputs(self) -> tuple[Leaf, ...]:
