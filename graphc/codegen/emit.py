@@ -45,6 +45,7 @@ def emit(
         k += 1
     rows = _rows(text, {"input": len(inputs), "output": len(outputs), "parameter": len(parameters)})
     named = {"input": inputs, "output": outputs, "parameter": parameters, "constant": schedule.constants}
+    notes = _notes(schedule, named)
     return Program(
         name=name,
         kernels=tuple(text.kernels),
@@ -57,7 +58,7 @@ def emit(
         constraints=tuple(constraints),
         buffers=tuple(_buffer(text, k) for k in range(len(schedule.buffers))),
         values=tuple(value for row in rows for value in row),
-        phases=tuple(_phase(p, row, schedule, named) for p, row in zip(text.phases, rows, strict=True)),
+        phases=tuple(_phase(p, notes) for p in text.phases),
         failures=tuple(Failure(*f) for f in text.failures),
         for_outputs=_for_outputs(text),
         loops=_loops(text, named),
@@ -90,22 +91,25 @@ def _rows(text: Text, counts: Mapping[str, int]) -> list[list[Dim]]:
     return [[word(known, w.kind, w.number) if isinstance(w, Place) else w for w in p.row] for p in text.phases]
 
 
-def _phase(text: PhaseText, row: Sequence[Dim], schedule: Schedule, named: Mapping[str, Sequence[Node]]) -> Phase:
-    notes = tuple(_note(what, schedule, named) for what in text.row)
-    return Phase(text.title, text.chunks, text.flops, text.nbytes, text.kernel, len(row), notes)
+def _phase(text: PhaseText, notes: Mapping[Place, str]) -> Phase:
+    words = tuple(notes[what] if isinstance(what, Place) else str(what) for what in text.row)
+    return Phase(text.title, text.chunks, text.flops, text.nbytes, text.kernel, len(words), words)
 
 
-def _note(what: Dim | Place, schedule: Schedule, named: Mapping[str, Sequence[Node]]) -> str:
-    """What a word of a row is, in a few words."""
-    if not isinstance(what, Place):
-        return str(what)
-    if what.kind == "buffer":
-        dtype, shape = schedule.buffers[what.number]
-        holds = [n.op.name.lstrip("_") for n, place in schedule.place.items() if place == what]
-        return f"b{what.number}: {', '.join([*dict.fromkeys(holds), f'{dtype}{shape_text(shape)}'])}"
-    node = named[what.kind][what.number]
-    names = {"output": f"output {what.number}", "constant": f"k{what.number}"}
-    return f"{names.get(what.kind) or f'{what.kind} {node.name}'}: {node.dtype}{shape_text(node.shape)}"
+def _notes(schedule: Schedule, named: Mapping[str, Sequence[Node]]) -> dict[Place, str]:
+    """What lies in each place, in a few words."""
+    holds: dict[Place, dict[str, None]] = {}
+    for node, place in schedule.place.items():
+        holds.setdefault(place, {})[node.op.name.lstrip("_")] = None
+    found = {}
+    for number, (dtype, shape) in enumerate(schedule.buffers):
+        place = Place("buffer", number)
+        found[place] = f"b{number}: {', '.join([*holds.get(place, ()), f'{dtype}{shape_text(shape)}'])}"
+    for kind, nodes in named.items():
+        for k, node in enumerate(nodes):
+            name = {"output": f"output {k}", "constant": f"k{k}"}.get(kind) or f"{kind} {node.name}"
+            found[Place(kind, k)] = f"{name}: {node.dtype}{shape_text(node.shape)}"
+    return found
 
 
 def _buffer(text: Text, number: int) -> Buffer:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from graphc.codegen.footprint import places
 from graphc.codegen.loop_ir import (
     Address,
     Call,
@@ -45,9 +44,9 @@ def code_of(dtype: DType) -> str:
 CODES = {code_of(dtype): dtype for dtype in DTYPES.values()}
 
 
-def print_code(code: Code) -> str:
-    """The text of a kernel."""
-    return _Printer(code).text()
+def print_code(code: Code, touched: Iterable[Place]) -> str:
+    """The text of a kernel that touches these places."""
+    return _Printer(code).text(sorted(p.number for p in touched if p.kind == "stack"))
 
 
 def print_statement(code: Code, statement: Stmt) -> str:
@@ -71,13 +70,12 @@ class _Printer:
         self.names = {(name[0], what): name for name, what in code.words}
         self.dims: dict[Dim, str] = {}
 
-    def text(self) -> str:
+    def text(self, blocks: Iterable[int]) -> str:
         words = [
             f"{name} = {f'word(T, word(s, {k}))' if isinstance(what, Place) else f'word(s, {k})'}"
             for k, (name, what) in enumerate(self.code.words)
         ]
-        numbers = sorted(p.number for p in places(self.code) if p.kind == "stack")
-        stacks = [f"r{n} = stack_{n}()" for n in numbers]
+        stacks = [f"r{n} = stack_{n}()" for n in blocks]
         lines = ["wide()", *words, *stacks, *self.block(self.code.loop.body)]
         constants = [f"{name_of(c)} = {_literal(c)}" for c in self.code.constants]
         return "\n".join([*constants, "", "", "def kernel(T, s, chunk):", *(INDENT + line for line in lines), ""])

@@ -184,11 +184,11 @@ class Text:
         loop = For("chunk", ZERO, Position(chunks), 1, tuple(scope.body), "chunks")
         words = tuple((name, what) for (_, what), name in self._row.items())
         code = Code(loop, words, tuple(self._constants.values()))
-        now = len(self.phases)
-        for place in places(code):
+        now, touched = len(self.phases), places(code)
+        for place in touched:
             if place.kind == "buffer":
                 self.uses[place.number] = Lifetime(self.uses.get(place.number, Lifetime(now, now)).first, now)
-        number = self.kernels.setdefault(print_code(code), len(self.kernels))
+        number = self.kernels.setdefault(print_code(code, touched), len(self.kernels))
         self.phases.append(PhaseText(title, code, chunks, flops, nbytes, number, self.tasks))
 
     def scratch(self, dtype: DType, shape: Shape) -> Place:
