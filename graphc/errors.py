@@ -94,7 +94,7 @@ class CacheError(GraphcError, OSError):
 class DebugError(GraphcError, RuntimeError):
     """Loops that do what none may do, found by the interpreter of `Options(debug=True)`: a fault of the compiler.
 
-    `kind` is a word for it: bounds, unwritten, race, alias, life, alignment, type, tile, stack, failure.
+    `kind` is a word for it: bounds, unwritten, race, alias, life, alignment, type, tile, stack, failure, verify.
 
     >>> import graphc as gc
     >>> issubclass(gc.DebugError, gc.GraphcError)

@@ -7,6 +7,7 @@ it, the scheduler asks what it costs; no stage after this one reads text.
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -121,12 +122,11 @@ def _apply(name: str, args: list[Any], text: str) -> Apply:
 
 
 def bodies(body: Any) -> tuple[str, ...]:
-    """The texts of a record's body: one, one a result, or one a kind of dtype."""
-    if body is None:
-        return ()
-    if isinstance(body, str):
-        return (body,)
-    return tuple(body.values()) if hasattr(body, "values") else tuple(body)
+    """The texts of a record's body: one, or several for results and for kinds of dtype."""
+    if body is None or isinstance(body, str):
+        return () if body is None else (body,)
+    each = body.values() if isinstance(body, Mapping) else body
+    return tuple(text for one in each for text in bodies(one))
 
 
 def cost(body: Body) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,6 +31,7 @@ class Interpreted:
         self.single = len(program.outputs) == 1
         self.last_shape: Shape | None = None
         self._interpreter = Interpreter(program, program.loops)
+        self._alone = threading.Lock()  # the interpreter has one memory
 
     def enter_new(self, *arrays: Any) -> Any:
         """Always the slow way, which converts and looks at shapes."""
@@ -38,10 +40,11 @@ class Interpreted:
     def enter(self, inputs: Sequence[Array], given: Sequence[Array] = ()) -> Any:
         """The outputs; written into `given` if there are any.  Parameters change when all has gone well."""
         self.last_shape = self.shape(tuple(a.shape for a in inputs))
-        values = [s.read().copy() for s in self.states]
-        outputs = self._interpreter.run(inputs, values)
-        for k in self.program.writes:
-            self.states[k].write(values[k])
+        with self._alone:
+            values = [s.read().copy() for s in self.states]
+            outputs = self._interpreter.run(inputs, values)
+            for k in self.program.writes:
+                self.states[k].write(values[k])
         for array, value in zip(given, outputs, strict=False):
             np.copyto(array, value)
         results = tuple(given) or outputs
@@ -56,7 +59,7 @@ class Interpreted:
 
 
 class DebuggedFunction(CompiledFunction):
-    """A compiled function whose calls are interpreted.  It may be called by one thread at a time."""
+    """A compiled function whose calls are interpreted, one after the other."""
 
     @staticmethod
     def _made(program: Program, native: Native, states: Sequence[State]) -> Any:

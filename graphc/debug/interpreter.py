@@ -57,8 +57,11 @@ class Interpreter:
 
     def __init__(self, program: Program, loops: LoopProgram) -> None:
         self.program, self.loops = program, loops
-        for code in loops.phases:
-            verify(code, loops.places)
+        for number, code in enumerate(loops.phases):
+            try:
+                verify(code, loops.places)
+            except AssertionError as error:
+                raise DebugError("verify", f"{program.name}: {error}\n{self._where(number)}") from error
         self.memory = Memory()
         self.status: list[int] = []
         self.phases = [_Phase(self, code) for code in loops.phases]
@@ -111,11 +114,14 @@ class Interpreter:
                 self._fail(number)
 
     def _error(self, number: int, phase: _Phase, chunk: int, fault: Fault) -> DebugError:
+        text = f"{self.program.name}: {fault}, in chunk {chunk}, at\n    {phase.told()}\n{self._where(number)}"
+        return DebugError(fault.kind, text)
+
+    def _where(self, number: int) -> str:
+        """A phase, and the user's lines of what it computes."""
         lines = self.loops.lines[number]
-        where = "".join(f"\n  for {line}" for line in lines[:8]) + ("\n  ..." if len(lines) > 8 else "")
-        title = self.program.phases[number].title
-        kernel = f"in phase {number} ({title}), chunk {chunk}, at\n    {phase.told()}"
-        return DebugError(fault.kind, f"{self.program.name}: {fault}, {kernel}{where}")
+        more = ["  ..."] if len(lines) > 8 else []
+        return "\n".join([f"in phase {number} ({self.program.phases[number].title})", *lines[:8], *more])
 
     def _fail(self, number: int) -> None:
         """Raise as a call does; no parameter may have been written."""
