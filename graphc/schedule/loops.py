@@ -68,6 +68,8 @@ def loops_of(nest: Nest) -> Loops:
             if all(_is_row(loops, r) for r in folds):
                 return _in_blocks(loops, folds)
     split = nest.split
+    if split.inner and all(nest.domain[k] == 1 for k in split.inner):
+        keep.append(split.inner[-1])  # rows of one element are rows
     classes = [(k in split.inner, k in split.outer) for k in range(len(nest.domain))]
     loops = Loops(*normalised(nest.domain, memory, others, classes, keep=keep), Split(()))
     parts = (loops.axes(axes) for axes in (split.batch, split.outer, split.inner))
