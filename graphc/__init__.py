@@ -22,6 +22,7 @@ from graphc.adjoint import grad, value_and_grad, vjp
 from graphc.declare import FUNCTIONS, constant, input, parameter, result_dtype
 from graphc.errors import (
     CacheError,
+    DebugError,
     DeclarationError,
     DTypeError,
     GradientError,
@@ -62,6 +63,7 @@ _LATER_NAMES = {
 __all__ = [
     "CacheError",
     "DTypeError",
+    "DebugError",
     "DeclarationError",
     "GradientError",
     "Graph",

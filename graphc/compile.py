@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from graphc.codegen.program import Program
@@ -29,15 +29,20 @@ KEYWORDS = ("out", "batch_size", "order")  # of a call and of `run`, which take 
 class Options:
     """How to compile: with `cache`, machine code is looked for in the user's cache folder and kept there.
 
-    A folder that can't be used is one warning, never an error.
+    A folder that can't be used is one warning, never an error.  With `debug` there is no machine code: calls are
+    interpreted, thousands of times slower, and every access to memory is checked.  The results are the same but for
+    rounding.  Raises DebugError where the loops are wrong, which is a fault of graphc worth reporting.
 
     >>> import graphc as gc
     >>> x = gc.input("x", ())
     >>> gc.compile([x], x + 1.0, options=gc.Options(cache=False)).stats["from_cache"]
     False
+    >>> gc.compile([x], x + 1.0, options=gc.Options(debug=True))(2.0)
+    array(3.)
     """
 
     cache: bool = True
+    debug: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,6 +133,8 @@ def _compile(unit: _Unit) -> CompiledFunction:
 
 def _compiled(unit: _Unit) -> CompiledFunction:
     start = time.perf_counter()
+    if unit.options.debug:
+        return _debugged(unit, start)
     key = cache.make_key(unit.text, repr(unit.options))
     found = _kept(unit, key)
     program, parts = found or _translated(unit, key)
@@ -138,6 +145,20 @@ def _compiled(unit: _Unit) -> CompiledFunction:
         unit.structure,
         rebuild=(_rebuild, _plain(unit)),
         stats={"compile_seconds": time.perf_counter() - start, "from_cache": found is not None},
+    )
+
+
+def _debugged(unit: _Unit, start: float) -> CompiledFunction:
+    from graphc.debug.function import DebuggedFunction
+
+    program = _printed(unit)
+    return DebuggedFunction(
+        program,
+        Native((), ()),
+        [p.attrs["state"] for p in unit.parameters],
+        unit.structure,
+        rebuild=(_rebuild, _plain(unit)),
+        stats={"compile_seconds": time.perf_counter() - start, "from_cache": False},
     )
 
 
@@ -155,7 +176,7 @@ def _translated(unit: _Unit, key: str) -> tuple[Program, tuple[bytes, ...]]:
     with compiling:  # from before the first import: a child that is forked meanwhile must not wait for it
         from graphc.runtime.parts import parts
 
-        program = _printed(unit)
+        program = replace(_printed(unit), loops=None)
         code = parts(program.kernels, unit.is_kept)
     if unit.is_kept:
         cache.store(key, cache.Entry(numbered(program, unit.graph).to_json(), code))

@@ -89,3 +89,18 @@ class CacheError(GraphcError, OSError):
     >>> issubclass(gc.CacheError, OSError)
     True
     """
+
+
+class DebugError(GraphcError, RuntimeError):
+    """Loops that do what none may do, found by the interpreter of `Options(debug=True)`: a fault of the compiler.
+
+    `kind` is a word for it: bounds, unwritten, race, alias, life, alignment, type, tile, stack, failure.
+
+    >>> import graphc as gc
+    >>> issubclass(gc.DebugError, gc.GraphcError)
+    True
+    """
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind

@@ -14,6 +14,7 @@ from enum import Enum
 from typing import Any
 
 from graphc.dims import Dim
+from graphc.scalar import bodies, parse
 from graphc.types import Constraint, DType, TensorType
 
 Attrs = Mapping[str, Any]
@@ -133,8 +134,13 @@ REGISTRY: dict[str, Op] = {}
 
 
 def register(op: Op) -> Op:
-    """Add a record to the registry; a name is given once."""
+    """Add a record to the registry; a name is given once, and the body is read."""
     if op.name in REGISTRY:
         raise ValueError(f"op {op.name!r} is registered already")
+    for text in bodies(op.body):
+        try:
+            parse(text)
+        except ValueError as error:
+            raise ValueError(f"the body of op {op.name!r}: {error}") from None
     REGISTRY[op.name] = op
     return op

@@ -155,7 +155,7 @@ def kernel(T, s, chunk):
 
 def test_contract_stands_on_sums_and_products_alone() -> None:
     """Where it stands on a comparison, LLVM may hand it on to a choice, and take max(0, |x|) for max(0, x)."""
-    scope = dict(namespace(_CONTRACT), __name__="test")
+    scope = dict(namespace(compile(_CONTRACT, "contract", "exec")), __name__="test")
     exec(_CONTRACT, scope)
     module = KernelModule()
     lower_function(scope["kernel"], "kernel", module)

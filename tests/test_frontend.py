@@ -25,7 +25,7 @@ from graphc.tree import flatten
 
 
 def _by_numba(text: str) -> Any:
-    scope = dict(namespace(text), __name__="kernels")
+    scope = dict(namespace(compile(text, "kernels", "exec")), __name__="kernels")
     exec(text, scope)
     return njit(types.void(types.int64, types.int64, types.int64), error_model="numpy")(scope["kernel"])
 
@@ -76,7 +76,7 @@ def test_calls_of_vector_math_are_vectorised(name: str, dtype: str) -> None:
     for _ in range(MOST + 1):
         z = getattr(gc, name)(z)
     (text,) = gc.compile([x], z).program.kernels
-    scope = dict(namespace(text), __name__="kernels")
+    scope = dict(namespace(compile(text, "kernels", "exec")), __name__="kernels")
     exec(text, scope)
     module = KernelModule()
     lower_function(scope["kernel"], "kernel", module)

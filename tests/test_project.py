@@ -24,10 +24,11 @@ PACKAGE = ROOT / "graphc"
 # here that its own begins with, and imports from its own stage or from earlier ones.  CompiledFunction stands above
 # what looks into it, since `explain`, `profile` and `draw` are its methods.
 STAGES = [
-    *("errors", "dims", "types", "op", "state", "line", "tree", "literal", "graph", "ops", "declare", "operators"),
+    *("errors", "dims", "types", "scalar", "op", "state", "line", "tree", "literal"),
+    *("graph", "ops", "declare", "operators"),
     "interpret",
     *("rewrite", "stabilise", "adjoint", "passes", "schedule", "codegen"),
-    *("runtime", "inspect", "runtime.function", "compile", "losses", "optim", "nn"),
+    *("runtime", "inspect", "runtime.function", "debug", "compile", "losses", "optim", "nn"),
 ]
 # they may name ops
 RULES = ("ops", "declare", "operators", "rewrite", "stabilise", "adjoint", "passes", "losses", "optim", "nn")

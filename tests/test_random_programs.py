@@ -11,21 +11,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from programs.check import check, declared, text_of
+from programs.check import check, declared, printed_of, text_of, unit_of
 from programs.draw import pruned
 from programs.evaluate import evaluate
-from programs.intrinsics import PLAIN
-from programs.memory import Fault
 from programs.profiles import PROFILES, profile_of, random_program
 from programs.program import Leaf, Line, Program
 from programs.shrink import shrink
-from programs.simulate import Simulation
+from programs.simulate import Printed
 
 import graphc as gc
 from graphc.codegen.namespace import _plain_names
-from graphc.codegen.program import Phase, Slot
-from graphc.codegen.program import Program as Kernels
-from graphc.types import float64
+from graphc.debug.functions import PLAIN
+from graphc.debug.interpreter import Interpreter
 
 _HERE = Path(__file__).parent
 
@@ -40,7 +37,7 @@ def _check(seed: int, machine: bool | None) -> None:
 
 
 @pytest.mark.parametrize("seed", range(300))
-def test_text_agrees(seed: int) -> None:
+def test_loops_agree(seed: int) -> None:
     _check(seed, machine=False)
 
 
@@ -102,7 +99,7 @@ def test_numpy_tells_what_the_interpreter_tells_wrongly(monkeypatch: pytest.Monk
     program = _program((X,), Line("v0", "gc.tanh(x0)"), outputs=("v0",))
     assert check(program) == []
     monkeypatch.setattr("graphc.interpret._value", lambda node, operands, sizes: np.zeros(3))
-    assert [f.kind for f in check(program)] == ["text: differs"]
+    assert [f.kind for f in check(program)] == ["loops: differs"]
 
 
 def test_differences_tell_a_wrong_gradient() -> None:
@@ -113,41 +110,28 @@ def test_differences_tell_a_wrong_gradient() -> None:
     assert [f.kind for f in check(wrong)] == ["gradient"]
 
 
-def _kernels(*lines: str, chunks: int = 1, size: int = 3) -> Kernels:
-    text = "\n\ndef kernel(T, s, chunk):\n    wide()\n" + "".join(f"    {line}\n" for line in lines)
-    return Kernels(
-        "f", (text,), (), (Slot("x", float64, (3,)),), (Slot("y", float64, (size,)),), (), (), (), (), (), (),
-        (Phase("one", chunks, 0, 0, 0, 0, ()),), (),
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("kind", "chunks", "lines"),
-    [
-        ("bounds", 1, ["st_f8_1_1(word(T, 9), 3, ld_f8_1_0(word(T, 8), 0))"]),
-        ("bounds", 1, ["st_f8_1_1(word(T, 9), 0, ld_f8_1_0(word(T, 8), -1))"]),
-        ("alignment", 1, ["st_f8_1_1(word(T, 9) + 4, 0, ld_f8_1_0(word(T, 8), 0))"]),
-        ("unwritten", 1, ["st_f8_1_1(word(T, 9), 0, ld_f8_1_1(word(T, 9), 1))"]),
-        ("unwritten", 1, ["st_f8_1_1(word(T, 9), 0, ld_f8_1_0(word(T, 8), 0))"]),
-        ("race", 2, ["st_f8_1_1(word(T, 9), 0, ld_f8_1_0(word(T, 8), 0))"]),
-        ("alias", 1, ["st_f8_1_1(word(T, 9), 0, ld_f8_1_0(word(T, 8), 0))", "t = ld_f8_1_2(word(T, 9), 0)"]),
-        ("type", 1, ["st_f8_1_1(word(T, 9), 0, ld_f8_1_0(word(T, 8), 0))", "t = ld_i8_2_0(word(T, 9), 0)"]),
-    ],
-)
-def test_memory_is_watched(kind: str, chunks: int, lines: list[str]) -> None:
-    with pytest.raises(Fault) as caught:
-        Simulation(_kernels(*lines, chunks=chunks)).run([np.arange(3.0)], [])
-    assert caught.value.kind == kind
-
-
 def test_every_intrinsic_has_a_python_body() -> None:
     bound = {"word", "checked", "clear"}  # to the memory of a run
     assert set(_plain_names()) <= set(PLAIN) | bound
 
 
-def test_text_runs_as_python() -> None:
-    kernels = _kernels("for i in range(3):", "    st_f8_1_1(word(T, 9), i, -ld_f8_1_0(word(T, 8), i))")
-    np.testing.assert_array_equal(Simulation(kernels).run([np.arange(3.0)], [])[0], -np.arange(3.0))
+@pytest.mark.parametrize("seed", range(40))
+def test_the_text_does_what_the_loops_do(seed: int) -> None:
+    program = random_program(seed)
+    if program.stray or not program.outputs:
+        return
+    values, unit = program.values(program.sizes), unit_of(program, declared(program))
+    printed = printed_of(program, unit)
+    inputs = [values[leaf.name] for leaf in program.inputs]
+    before = [values[str(n.name)] for n in unit.parameters]
+    told = []
+    for way in (Interpreter, Printed):
+        after = [a.copy() for a in before]
+        try:
+            told.append([a.tobytes() for a in (*way(printed, printed.loops).run(inputs, after), *after)])
+        except gc.InputError as error:
+            told.append([str(error).encode()])
+    assert told[0] == told[1]
 
 
 def test_failing_programs_become_small() -> None:

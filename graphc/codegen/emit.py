@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from graphc.codegen.loop_ir import LoopProgram
 from graphc.codegen.nest import emit_copy, emit_nest, emit_with_product
 from graphc.codegen.product import emit_product
 from graphc.codegen.program import Buffer, Failure, Phase, Program, Slot, word
 from graphc.codegen.record import record_program
 from graphc.codegen.scatter import emit_scatter
 from graphc.codegen.text import PhaseText, Text
-from graphc.dims import Dim
+from graphc.dims import Dim, product
 from graphc.graph import Node
 from graphc.schedule.storage import Schedule
 from graphc.schedule.task import Copy, Nest, Place, Product, Scatter, Task, writes
@@ -59,6 +60,7 @@ def emit(
         phases=tuple(_phase(p, row, schedule, named) for p, row in zip(text.phases, rows, strict=True)),
         failures=tuple(Failure(*f) for f in text.failures),
         for_outputs=_for_outputs(text),
+        loops=_loops(text, named),
         records={**records, **record_program(text, outputs, parameters)},
     )
 
@@ -72,6 +74,14 @@ def _follows(text: Text, k: int) -> bool:
         return False
     text.tasks = (first, rest[0])
     return emit_with_product(text, first, rest[0])
+
+
+def _loops(text: Text, named: Mapping[str, Sequence[Node]]) -> LoopProgram:
+    """The loops of every phase, with what is known of the places that they touch."""
+    places = {Place(kind, k): (n.dtype, product(n.shape)) for kind, nodes in named.items() for k, n in enumerate(nodes)}
+    places |= {Place("buffer", k): (d, product(shape)) for k, (d, shape) in enumerate(text.schedule.buffers)}
+    lines = (dict.fromkeys(str(m.line) for task in p.tasks for m in task.members) for p in text.phases)
+    return LoopProgram(tuple(p.code for p in text.phases), tuple(map(tuple, lines)), places)
 
 
 def _rows(text: Text, counts: Mapping[str, int]) -> list[list[Dim]]:

@@ -1,25 +1,25 @@
-"""Values inside a loop nest: the text that computes an element of a node, in the outermost scope that may hold it.
+"""Values inside a loop nest: what computes an element of a node, in the outermost scope that may hold it.
 
-In: a node, the index of an element, the scope that wants it.  Out: the name of a scalar.  Movement ops change the index
-and compute nothing; equal elements are computed once a scope.
+In: a node, the index of an element, the scope that wants it.  Out: the name of a scalar, or a constant.  Movement ops
+change the index and compute nothing; equal elements are computed once a scope.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
-from graphc.codegen.text import Scope, Text, code_of
+from graphc.codegen.loop_ir import Call, Const, Expr, If, Let, Position, Set, Stmt, Var
+from graphc.codegen.printer import CODES, code_of, variable
+from graphc.codegen.text import Scope, Text, test
 from graphc.dims import Dim, is_positive, symbol
 from graphc.graph import Node, describe
 from graphc.op import Family, Piece
+from graphc.scalar import NUMBERS, Body, function, parse
 from graphc.schedule.access import Index, Strided, aligned, loop_axes, offset, pieces, strided
 from graphc.schedule.task import Place
-from graphc.types import DType, int64, uint64
+from graphc.types import DType, bool_, int64, uint64
 
-_WORD = re.compile(r"\b[a-z_][a-z_0-9]*\b")
-_NUMBERS = {"zero": 0, "one": 1, "half": 0.5, "two": 2}
 _EXACT = ("f4", "f8", "i8", "u8", "b1")  # dtypes in which Numba's arithmetic stays
 
 
@@ -37,7 +37,9 @@ class _Result:
 
 
 Key = Node | _Result  # what an element belongs to
-Steps = Generator[tuple[Node, Index, Scope], Any, str]  # an evaluation: asks for other elements, returns a name
+Atomic = Var | Const
+Wanted = tuple[Node, Index, Scope]
+Steps = Generator[Wanted, Any, Atomic]  # an evaluation: asks for other elements
 
 
 def loaded_from(text: Text, node: Node) -> Place | None:
@@ -54,25 +56,25 @@ class Evaluator:
         self.stored = stored
         self.homes: dict[str, Scope] = {}
 
-    def define(self, scope: Scope, key: Key, index: Index, name: str) -> None:
-        """Say that `name`, made in `scope`, holds the element."""
-        scope.memo[key, index] = name
-        self.homes[name] = scope
+    def define(self, scope: Scope, key: Key, index: Index, var: Var) -> None:
+        """Say that `var`, bound in `scope`, holds the element."""
+        scope.memo[key, index] = var
+        self.homes[var.name] = scope
 
-    def value(self, node: Node, index: Index, scope: Scope) -> str:
-        """The name of the element of `node` at `index`, in the scope or around it."""
+    def value(self, node: Node, index: Index, scope: Scope) -> Atomic:
+        """The element of `node` at `index`, known in the scope or around it."""
         return self._finished(self._value(node, index, scope))
 
-    def _finished(self, first: Steps) -> str:
+    def _finished(self, first: Steps) -> Atomic:
         """What an evaluation comes to.  The stack is a list: a graph may be deeper than Python's."""
         stack: list[Steps] = [first]
-        answer: str | None = None
+        answer: Atomic | None = None
         while stack:
             try:
                 wanted = stack[-1].send(answer)
             except StopIteration as done:
                 stack.pop()
-                answer = str(done.value)
+                answer = done.value
             else:
                 stack.append(self._value(*wanted))
                 answer = None
@@ -97,23 +99,23 @@ class Evaluator:
         if family is Family.ELEMENTWISE:
             return (yield from self._expression(node, index, scope, 0))
         if family is Family.INDEX:
-            position = f"to_{code_of(node.dtype)}({self.text.dim(index[0] + node.attrs['start'])})"
+            position = converted(self.text.at(index[0] + node.attrs["start"]), node.dtype)
             return self._emit(node, index, scope, position, loop_axes(index[0]), ())
         if family is Family.GATHER:
             return (yield from self._gathered(node, index, scope))
         raise AssertionError(f"{describe(node)} is read where it is not at hand")
 
     def _emit(
-        self, key: Key, index: Index, scope: Scope, expression: str, axes: set[str], names: tuple[str, ...]
-    ) -> str:
-        """Print `t = expression` in the outermost scope where its loop variables and operands exist."""
-        return self._emit_in(self._home(scope, axes, names), key, index, expression)
+        self, key: Key, index: Index, scope: Scope, value: Expr, axes: set[str], operands: tuple[Expr, ...]
+    ) -> Var:
+        """Bind the value in the outermost scope where its loop variables and operands exist."""
+        names = tuple(o.name for o in operands if isinstance(o, Var))
+        return self._emit_in(self._home(scope, axes, names), key, index, value)
 
-    def _emit_in(self, home: Scope, key: Key, index: Index, expression: str) -> str:
-        name = self.text.fresh()
-        home.lines.append(f"{name} = {expression}")
-        self.define(home, key, index, name)
-        return name
+    def _emit_in(self, home: Scope, key: Key, index: Index, value: Expr) -> Var:
+        var = home.let(self.text.fresh(), value)
+        self.define(home, key, index, var)
+        return var
 
     def _home(self, scope: Scope, axes: set[str], names: tuple[str, ...] = ()) -> Scope:
         """The outermost scope, from `scope` to the next guard, where these loop variables and names exist."""
@@ -124,21 +126,20 @@ class Evaluator:
             home = home.parent
         return home
 
-    def _load(self, node: Node, place: Place, scratch: Index | None, index: Index, scope: Scope) -> str:
+    def _load(self, node: Node, place: Place, scratch: Index | None, index: Index, scope: Scope) -> Var:
         """The element in the node's place, or the one at an index of its own in a row of scratch."""
         if scratch is None:
             at, shape = index, node.shape
         else:
             at, shape = scratch, self.text.schedule.buffers[place.number][1]
-        position = offset(at, shape)
         axes = set().union(*(loop_axes(i) for i in at))
-        text = self.text.load(place, node.dtype, self.text.position(position))
+        load = self.text.load(place, node.dtype, offset(at, shape))
         if any(not loop_axes(i) and not is_positive(d) for i, d in zip(at, shape, strict=True)):
-            return self._emit_in(scope, node, index, text)  # where no loop runs, there may be nothing to load
-        return self._emit(node, index, scope, text, axes, tuple(f"i{a[1:]}" for a in axes))
+            return self._emit_in(scope, node, index, load)  # where no loop runs, there may be nothing to load
+        return self._emit(node, index, scope, load, axes, tuple(Var(variable(a), int64) for a in axes))
 
     def _expression(self, node: Node, index: Index, scope: Scope, result: int) -> Steps:
-        operands: tuple[str, ...] = ()
+        operands: tuple[Atomic, ...] = ()
         for o in node.operands:
             operands += ((yield o, aligned(index, o.shape), scope),)
         body: Any = node.op.body
@@ -148,70 +149,63 @@ class Evaluator:
             body = body[node.operands[0].dtype.kind]
         dtype = node.types[result].dtype
         taken = node.operands[0].dtype if node.operands else dtype
-        text = self.fill(body, dict(zip("xyz", operands, strict=False)), taken)
+        value = fill(self.text, parse(body), dict(zip("xyz", operands, strict=False)), taken)
+        is_cast = isinstance(value, Call) and value.function.startswith("to_")
         if dtype.kind == "b":
-            convert = body == "x"
+            convert = value is operands[0]
         else:
-            convert = code_of(dtype) not in _EXACT or (taken != dtype and "to_" not in text)
+            convert = code_of(dtype) not in _EXACT or (taken != dtype and not is_cast)
         if convert:
-            text = f"to_{code_of(dtype)}({text})"
+            value = converted(value, dtype)
         key: Key = node if len(node.types) == 1 else _Result(node, result)
         known = scope.find((key, index))
-        return known if known is not None else self._emit(key, index, scope, text, set(), operands)
-
-    def fill(self, body: str, names: dict[str, str], dtype: DType) -> str:
-        """A body with names for its operands and typed constants for its numbers."""
-
-        def word(match: re.Match[str]) -> str:
-            w = match[0]
-            return names[w] if w in names else self.text.constant(_NUMBERS[w], dtype) if w in _NUMBERS else w
-
-        return _WORD.sub(word, body)
+        return known if known is not None else self._emit(key, index, scope, value, set(), operands)
 
     # movement
 
     def _moved(self, node: Node, index: Index, scope: Scope) -> Steps:
         found = pieces(node, index)
         if len(found) == 1 and not found[0].inside and not found[0].multiples:
-            return str((yield node.operands[found[0].operand], found[0].index, scope))
-        name = self.text.fresh()
+            alone: Atomic = yield node.operands[found[0].operand], found[0].index, scope
+            return alone
+        var = Var(self.text.fresh(), node.dtype)
         home = self._home(scope, set().union(*(loop_axes(i) for i in index)))
         fill = self.text.constant(node.attrs.get("fill", 0), node.dtype)
-        yield from self._choose(node, found, name, fill, home)
-        self.define(home, node, index, name)
-        return name
+        home.add(*(yield from self._choose(node, found, var, fill, home)))
+        self.define(home, node, index, var)
+        return var
 
-    def _choose(self, node: Node, found: list[Piece], name: str, fill: str, scope: Scope) -> Steps:
-        """`name = ` the first piece whose conditions hold, else the fill."""
-        for n, piece in enumerate(found):
+    def _choose(
+        self, node: Node, found: list[Piece], var: Var, fill: Const, scope: Scope
+    ) -> Generator[Wanted, Any, tuple[Stmt, ...]]:
+        """Set `var` to the first piece whose conditions hold, else to the fill."""
+        branches: list[tuple[Expr, Scope]] = []
+        last: tuple[Stmt, ...] = (Set(var, fill),)
+        for piece in found:
             condition = self._condition(piece)
+            if condition is None and not branches:
+                value = yield node.operands[piece.operand], piece.index, scope
+                return (Let(var, value),)
+            branch = Scope(scope, guard=True)
+            value = yield node.operands[piece.operand], piece.index, branch
+            branch.add(Set(var, value))
             if condition is None:
-                if n == 0:
-                    value = yield node.operands[piece.operand], piece.index, scope
-                    scope.lines.append(f"{name} = {value}")
-                    return name
-                yield from self._branch(node, piece, name, "else:", scope)
-                return name
-            yield from self._branch(node, piece, name, f"{'if' if n == 0 else 'elif'} {condition}:", scope)
-        scope.lines += ["else:", f"    {name} = {fill}"]
-        return name
+                last = tuple(branch.body)
+                break
+            branches.append((condition, branch))
+        for condition, branch in reversed(branches):
+            last = (If(condition, tuple(branch.body), last),)
+        return last
 
-    def _branch(self, node: Node, piece: Piece, name: str, header: str, scope: Scope) -> Steps:
-        branch = Scope(scope, header, guard=True)
-        value = yield node.operands[piece.operand], piece.index, branch
-        branch.lines.append(f"{name} = {value}")
-        branch.close()
-        return name
-
-    def _condition(self, piece: Piece) -> str | None:
-        tests = []
+    def _condition(self, piece: Piece) -> Expr | None:
+        tests: list[Expr] = []
         for expression, low, high in piece.inside:
-            e = self.text.dim(expression)
-            tests += [f"{e} >= {self.text.dim(low)}", f"{e} < {self.text.dim(high)}"]
-        for expression, k in piece.multiples:
-            e = self.text.dim(expression)
-            tests.append(f"multiple({e}, {k})")
-        return " and ".join(tests) or None
+            e = self.text.at(expression)
+            tests += [test(">=", e, self.text.at(low)), test("<", e, self.text.at(high))]
+        tests += [test("multiple", self.text.at(e), Position(k)) for e, k in piece.multiples]
+        if len(tests) < 2:
+            return tests[0] if tests else None
+        return test("and", *tests)
 
     # reads at positions
 
@@ -220,34 +214,54 @@ class Evaluator:
         axis = node.attrs["axis"]
         at = yield from self._position(node, positions, source.shape[axis], index, scope)
         where = list(aligned(index, source.shape))
-        where[axis] = symbol(f"%{at}")
+        where[axis] = symbol(f"%{at.name}")
         view = strided(source)
         if view is None:
             base, position = source, offset(tuple(where), source.shape)
         else:
             base, position = view.base, _of_view(view, where)
-        axes = set().union(*(loop_axes(i) for i in where)) - {f"%{at}"}
-        place, at_most = self.text.schedule.place[base], source.shape[axis]
-        text = self.text.load(place, node.dtype, self.text.position(position), at_most)
-        return self._emit(node, index, scope, text, axes, (at,))
+        axes = set().union(*(loop_axes(i) for i in where)) - {f"%{at.name}"}
+        place, length = self.text.schedule.place[base], source.shape[axis]
+        return self._emit(node, index, scope, self.text.load(place, node.dtype, position, length), axes, (at,))
 
-    def position(self, node: Node, positions: Node, size: Dim, index: Index, scope: Scope) -> str:
+    def position(self, node: Node, positions: Node, size: Dim, index: Index, scope: Scope) -> Var:
         """The checked position that an index operand holds, as int64."""
-        return self._finished(self._position(node, positions, size, index, scope))
+        var = self._finished(self._position(node, positions, size, index, scope))
+        assert isinstance(var, Var)
+        return var
 
-    def _position(self, node: Node, positions: Node, size: Dim, index: Index, scope: Scope) -> Steps:
-        raw = yield positions, aligned(index, positions.shape), scope
+    def _position(
+        self, node: Node, positions: Node, size: Dim, index: Index, scope: Scope
+    ) -> Generator[Wanted, Any, Var]:
+        raw: Expr = yield positions, aligned(index, positions.shape), scope
         if positions.dtype == uint64:  # what int64 does not hold must not come back as a position from the end
-            raw = f"fmin({raw}, {self.text.constant(2**63 - 1, uint64)})"
+            raw = Call("fmin", (raw, self.text.constant(2**63 - 1, uint64)), uint64)
         if positions.dtype != int64:
-            raw = f"to_i8({raw})"
+            raw = converted(raw, int64)
         axis = node.attrs["axis"]
         text = f"{node.op.name}: position {{position}} does not lie on axis {axis}, which has length {{value}}"
         status = self.text.failure(text, str(node.line))
-        name = self.text.fresh()
-        scope.lines.append(f"{name} = checked(T, {status}, {raw}, {self.text.dim(size)})")
-        self.homes[name] = scope
-        return name
+        var = Var(self.text.fresh(), int64)
+        scope.use("checked", status, raw, self.text.at(size), result=var)
+        self.homes[var.name] = scope
+        return var
+
+
+def converted(value: Expr, dtype: DType) -> Call:
+    """The value as another dtype."""
+    return Call(f"to_{code_of(dtype)}", (value,), dtype)
+
+
+def fill(text: Text, body: Body, operands: Mapping[str, Expr], dtype: DType) -> Expr:
+    """A body with expressions for its operands and typed constants for its numbers."""
+    if isinstance(body, str):
+        return operands[body] if body in operands else text.constant(NUMBERS[body], dtype)
+    args = tuple(fill(text, o, operands, dtype) for o in body.operands)
+    if body.function.startswith("to_"):
+        return Call(body.function, args, CODES[body.function.removeprefix("to_")])
+    known = function(body.function, len(args))
+    assert known is not None
+    return Call(body.function, args, bool_ if known.gives == "b" else args[known.takes.index("x")].dtype)
 
 
 def _of_view(view: Strided, where: list[Dim]) -> Dim:

@@ -43,6 +43,7 @@ class Form:
         self.sweep_of: dict[Node, int] = {}
         for member in nest.members:
             self._sweep(member)
+        self.block = symbol("%j" if before is None else "%k")  # a panel of the product before begins at j
         self.sweep = 0
         self.kept = self._kept()
         self.evaluator = Evaluator(text, self._stored)
@@ -79,9 +80,9 @@ class Form:
         """The index at which the loops compute a member, or store it."""
         return self.moved(member_index(node, self.nest.domain, self.nest.split))
 
-    def searched(self, reduction: Node) -> str:
+    def searched(self, reduction: Node) -> Dim:
         """Where the loops are along the last axis that a reduction folds."""
-        return self.text.dim(self.moved((loop_symbol(reduced(reduction)[-1]),))[0])
+        return self.moved((loop_symbol(reduced(reduction)[-1]),))[0]
 
     def operand_index(self, reduction: Node) -> Index:
         """The index at which a reduction reads its operand."""
@@ -93,7 +94,7 @@ class Form:
     def lies_along(self, reduction: Node) -> tuple[Place, Dim] | None:
         """Place and position of an operand that the innermost loop would only load, element after element.
 
-        The position is that of the first element of the block, `%j`.
+        The position is that of the first element of the block, which is at `self.block`.
         """
         reads = list(through_movement(reduction.operands[0], self.operand_index(reduction)))
         if len(reads) != 1 or reads[0].guarded or not self.is_loaded(reads[0].node) or not self.is_full(reduction):
@@ -104,7 +105,7 @@ class Form:
         if steps is None or steps.get(variable) != 1:
             return None
         place = loaded_from(self.text, reads[0].node)
-        return None if place is None else (place, substitute(position, {variable: symbol("%j")}))
+        return None if place is None else (place, substitute(position, {variable: self.block}))
 
     # sweeps
 

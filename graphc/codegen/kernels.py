@@ -1,7 +1,7 @@
-"""Kernels of matrix products: loops over register tiles, as text.
+"""Kernels of matrix products: loops over register tiles.
 
 In: a product (sizes and steps in bytes of its rows, columns and sum, and the names of its addresses).
-Out: lines that compute C, or the chunk of it that is asked for.
+Out: statements that compute C, or the chunk of it that is asked for.
 
     InPlace     B is read where it lies; tiles of rows
     Packed      panels of B are copied into contiguous memory first, within each all rows
@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graphc.codegen.intrinsics.target import dots_tile, host_vector_bytes, tile
-from graphc.codegen.text import Scope, Text
-from graphc.dims import Dim, blocks, dim_max, dim_min
+from graphc.codegen.loop_ir import Address, Expr, Position
+from graphc.codegen.text import Loop, Scope, integer
+from graphc.dims import Dim, blocks, dim_max, dim_min, symbol
 
 if TYPE_CHECKING:
     from graphc.codegen.product import Product
@@ -43,16 +44,8 @@ class Axis:
         return None
 
 
-def added(base: str, text: Text, *terms: Dim | tuple[str, Dim]) -> str:
-    """base + terms, where a term is a dimension or a variable with its step."""
-    out = [base]
-    for term in terms:
-        if isinstance(term, tuple):
-            variable, step = term
-            out += [f"{variable}*{text.factor(step)}"] if step != 0 and variable != "0" else []
-        elif term != 0:
-            out.append(text.dim(term))
-    return " + ".join(out)
+CHUNK, ROW, J, K = (symbol(f"%{name}") for name in ("chunk", "i", "j", "k"))
+Rows = tuple[Dim, Dim]  # from, to
 
 
 def _known(size: Dim, limit: int = 1 << 30) -> int | None:
@@ -66,7 +59,7 @@ class Kernel(ABC):
     NR: int
 
     def __init__(self, product: Product) -> None:
-        self.product, self.text, self.code, self.size = product, product.text, product.code, product.size
+        self.product, self.text, self.size = product, product.text, product.size
         self.rows, self.columns, self.summed = product.rows, product.columns, product.summed
         self.dtype = product.node.dtype
         self.choose_tile()
@@ -75,8 +68,11 @@ class Kernel(ABC):
     def choose_tile(self) -> None: ...
 
     @abstractmethod
-    def emit(self, scope: Scope, rows: tuple[str, str], panel: str | None, more: str) -> None:
-        """Print the loops over a range of rows, and all columns or those of one panel."""
+    def emit(self, scope: Scope, rows: Rows, panel: Dim | None, more: Dim) -> None:
+        """Make the loops over a range of rows, and all columns or those of the panel that begins at one.
+
+        `more` is not 0 where C is added to.
+        """
 
     @property
     def by_rows(self) -> bool:
@@ -92,34 +88,39 @@ class Kernel(ABC):
         work = dim_max(1, self.summed.size * self.columns.size * 2 * self.MR)
         return self.MR * (max(1, CHUNK_FLOPS // work) if isinstance(work, int) else 4)
 
-    def rows_loop(self, scope: Scope, rows: tuple[str, str]) -> Scope:
-        return Scope(scope, f"for i in range({rows[0]}, {rows[1]}, {self.MR}):")
+    def rows_loop(self, scope: Scope, rows: Rows) -> Loop:
+        return self.text.loop(scope, "i", rows[1], rows[0], self.MR)
 
-    def columns_loop(self, scope: Scope) -> Scope:
-        return Scope(scope, f"for j in range(0, {self.text.dim(self.columns.size)}, {self.NR}):")
+    def columns_loop(self, scope: Scope) -> Loop:
+        return self.text.loop(scope, "j", self.columns.size, 0, self.NR)
 
-    def panels(self, scope: Scope, panel: str | None) -> Scope:
+    def panels(self, scope: Scope, panel: Dim | None) -> Scope:
         """The scope in which j is the first column of a panel and `cols` says how many it has."""
         inner = self.columns_loop(scope) if panel is None else scope
-        inner.lines += ([] if panel is None else [f"j = {panel}"]) + [f"cols = {self.width()}"]
+        if panel is not None:
+            inner.let("j", Position(panel))
+        inner.let("cols", self.width())
         return inner
 
-    def height(self, rows: tuple[str, str]) -> str:
+    def height(self, rows: Rows) -> Expr:
         """How many rows of a tile lie inside."""
-        return f"least({self.MR}, {rows[1]} - i)"
+        return integer("least", Position(self.MR), integer("-", self.text.at(rows[1]), Position(ROW)))
 
-    def width(self) -> str:
+    def width(self) -> Expr:
         """How many columns of a tile lie inside."""
-        return f"least({self.NR}, {self.text.dim(self.columns.size)} - j)"
+        return integer("least", Position(self.NR), integer("-", self.text.at(self.columns.size), Position(J)))
 
-    def addresses(self, k: str = "0") -> tuple[str, str, str]:
+    def addresses(self, k: Dim = 0) -> tuple[Address, Address, Address]:
         """Addresses of A(i, k), B(k, j) and C(i, j)."""
-        names, text = self.product.names, self.text
+        names, address = self.product.names, self.text.address
         return (
-            added(names["a"], text, ("i", self.rows.a), (k, self.summed.a)),
-            added(names["b"], text, ("j", self.columns.b), (k, self.summed.b)),
-            added(names["c"], text, ("i", self.rows.c), ("j", self.columns.c)),
+            address(names["a"], ROW * self.rows.a, k * self.summed.a),
+            address(names["b"], J * self.columns.b, k * self.summed.b),
+            address(names["c"], ROW * self.rows.c, J * self.columns.c),
         )
+
+    def sizes(self, *dims: Dim) -> list[Expr]:
+        return [self.text.at(d) for d in dims]
 
 
 class InPlace(Kernel):
@@ -127,45 +128,53 @@ class InPlace(Kernel):
         self.MR, self.vectors = tile(self.dtype.name, _known(self.columns.size), _known(self.rows.size, 48))
         self.NR = self.vectors * host_vector_bytes() // self.size
 
-    def emit(self, scope: Scope, rows: tuple[str, str], panel: str | None, more: str) -> None:
+    def emit(self, scope: Scope, rows: Rows, panel: Dim | None, more: Dim) -> None:
         inner = self.panels(scope, panel)
         b = self.addresses()[1]
-        self.tiles(inner, rows, (b, self.text.dim(self.summed.b)), (self.text.dim(self.summed.size), "0"), more)
-        if inner is not scope:
+        self.text.at(self.summed.b)
+        self.tiles(inner, rows, (b, self.summed.b), (self.summed.size, 0), more)
+        if isinstance(inner, Loop) and inner is not scope:
             inner.close()
 
-    def tiles(self, scope: Scope, rows: tuple[str, str], b: tuple[str, str], depth: tuple[str, str], more: str) -> None:
+    def tiles(self, scope: Scope, rows: Rows, b: tuple[Address, Dim], depth: Rows, more: Dim) -> None:
         """The tiles of one panel; B as (address, step of rows), the sum as (how deep, from where)."""
-        dim = self.text.dim
         a, _, c = self.addresses(depth[1])
         loop = self.rows_loop(scope, rows)
-        loop.lines.append(
-            f"micro_{self.code}_{self.MR}x{self.vectors}({self.height(rows)}, cols, {depth[0]}, "
-            f"{a}, {dim(self.rows.a)}, {dim(self.summed.a)}, {b[0]}, {b[1]}, {c}, {dim(self.rows.c)}, {more})"
+        m, s = self.rows, self.summed
+        loop.use(
+            "micro",
+            *(self.height(rows), Position(symbol("%cols")), *self.sizes(depth[0])),
+            *(a, *self.sizes(m.a, s.a), b[0], *self.sizes(b[1]), c, *self.sizes(m.c, more)),
+            dtype=self.dtype,
+            tile=(self.MR, self.vectors),
         )
         loop.close()
 
 
 class Packed(InPlace):
-    def emit(self, scope: Scope, rows: tuple[str, str], panel: str | None, more: str) -> None:
+    def emit(self, scope: Scope, rows: Rows, panel: Dim | None, more: Dim) -> None:
         """Panel by panel; a deep sum is cut, so that a panel stays in cache."""
-        dim, width = self.text.dim, self.NR * self.size
+        width = self.NR * self.size
         deepest = dim_min(self.summed.size, PANEL_DEPTH)
         place = self.text.scratch(self.dtype, (self.product.chunks, dim_max(deepest, 1), self.NR))
-        scope.lines.append(f"panel = {added(self.text.address(place), self.text, ('chunk', deepest * width))}")
+        scope.let("panel", self.text.address(place, CHUNK * deepest * width))
         panels = self.panels(scope, panel)
-        inner, depth, k = panels, dim(self.summed.size), "0"
+        inner: Scope = panels
+        depth: Dim = self.summed.size
+        k: Dim = 0
+        self.text.at(depth)
         if deepest != self.summed.size:  # an empty sum still has one block, which writes zeros
-            inner = Scope(panels, f"for k in range(0, most({depth}, 1), {PANEL_DEPTH}):")
-            inner.lines.append(f"depth = least({PANEL_DEPTH}, {depth} - k)")
-            depth, k, more = "depth", "k", "k" if more == "0" else f"{more} + k"
-        b, steps = self.addresses(k)[1], f"{dim(self.summed.b)}, {dim(self.columns.b)}"
-        inner.lines.append(f"pack_{self.code}_{self.vectors}({depth}, cols, {b}, {steps}, panel)")
-        self.tiles(inner, rows, ("panel", str(width)), (depth, k), more)
-        if inner is not panels:
-            inner.close()
-        if panels is not scope:
-            panels.close()
+            inner = self.text.loop(panels, "k", integer("most", self.text.at(depth), Position(1)), 0, PANEL_DEPTH)
+            inner.let("depth", integer("least", Position(PANEL_DEPTH), integer("-", self.text.at(depth), Position(K))))
+            depth, k, more = symbol("%depth"), K, more + K
+        b, steps = self.addresses(k)[1], self.sizes(self.summed.b, self.columns.b)
+        cols, packed = Position(symbol("%cols")), Address("panel")
+        tile = (self.vectors,)
+        inner.use("pack", self.text.at(depth), cols, b, *steps, packed, dtype=self.dtype, tile=tile)
+        self.tiles(inner, rows, (packed, width), (depth, k), more)
+        for opened, around in ((inner, panels), (panels, scope)):
+            if opened is not around and isinstance(opened, Loop):
+                opened.close()
 
 
 class ByRows(Kernel):
@@ -176,12 +185,12 @@ class ByRows(Kernel):
         return True
 
     @abstractmethod
-    def tile_call(self, rows: tuple[str, str], more: str) -> str: ...
+    def tile_call(self, scope: Scope, rows: Rows, more: Dim) -> None: ...
 
-    def emit(self, scope: Scope, rows: tuple[str, str], panel: str | None, more: str) -> None:
+    def emit(self, scope: Scope, rows: Rows, panel: Dim | None, more: Dim) -> None:
         loop = self.rows_loop(scope, rows)
         columns = self.columns_loop(loop)
-        columns.lines.append(self.tile_call(rows, more))
+        self.tile_call(columns, rows, more)
         columns.close()
         loop.close()
 
@@ -190,12 +199,14 @@ class Dots(ByRows):
     def choose_tile(self) -> None:
         self.MR, self.NR = dots_tile(_known(self.columns.size), _known(self.rows.size, 64))
 
-    def tile_call(self, rows: tuple[str, str], more: str) -> str:
-        dim = self.text.dim
+    def tile_call(self, scope: Scope, rows: Rows, more: Dim) -> None:
         a, b, c = self.addresses()
-        return (
-            f"dots_{self.code}_{self.MR}x{self.NR}({self.height(rows)}, {self.width()}, {dim(self.summed.size)}, "
-            f"{a}, {dim(self.rows.a)}, {b}, {dim(self.columns.b)}, {c}, {dim(self.rows.c)}, {more})"
+        scope.use(
+            "dots",
+            *(self.height(rows), self.width(), *self.sizes(self.summed.size)),
+            *(a, *self.sizes(self.rows.a), b, *self.sizes(self.columns.b), c, *self.sizes(self.rows.c, more)),
+            dtype=self.dtype,
+            tile=(self.MR, self.NR),
         )
 
 
@@ -206,11 +217,13 @@ class Transposed(ByRows):
         self.NR, self.vectors = tile(self.dtype.name, _known(self.rows.size), _known(self.columns.size))
         self.MR = self.vectors * host_vector_bytes() // self.size
 
-    def tile_call(self, rows: tuple[str, str], more: str) -> str:
-        dim = self.text.dim
+    def tile_call(self, scope: Scope, rows: Rows, more: Dim) -> None:
         a, b, c = self.addresses()
-        return (
-            f"micro_transposed_{self.code}_{self.NR}x{self.vectors}({self.width()}, {self.height(rows)}, "
-            f"{dim(self.summed.size)}, {b}, {dim(self.columns.b)}, {dim(self.summed.b)}, "
-            f"{a}, {dim(self.summed.a)}, {c}, {dim(self.rows.c)})"
+        scope.use(
+            "micro_transposed",
+            *(self.width(), self.height(rows), *self.sizes(self.summed.size)),
+            *(b, *self.sizes(self.columns.b, self.summed.b), a, *self.sizes(self.summed.a)),
+            *(c, *self.sizes(self.rows.c)),
+            dtype=self.dtype,
+            tile=(self.NR, self.vectors),
         )

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
+from types import CodeType
 from typing import Any
 
 from graphc.types import FLOATS, INTEGERS
 
-_NAME = re.compile(r"\b([A-Za-z_]\w*)\b")
 _MODULES = ("pointwise", "exponential", "logarithmic", "power", "trigonometric", "special", "memory")
 _SCALARS = {t.name: t.numpy.type for t in (*FLOATS, *INTEGERS)}
 
 
-def namespace(text: str) -> dict[str, Any]:
-    """What the names that `text` uses stand for."""
+def namespace(code: CodeType) -> dict[str, Any]:
+    """What the names stand for that a module's code and its functions use, but for those that it binds."""
     known = _plain_names()
-    found: dict[str, Any] = {}
-    for name in set(_NAME.findall(text)):
-        value = known.get(name)
-        if value is None:
-            value = _made(name)
-        if value is not None:
-            found[name] = value
-    return found
+    found = {name: known[name] if name in known else _made(name) for name in _names(code)}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
 
 
 def _plain_names() -> dict[str, Any]:
@@ -39,25 +40,21 @@ def _made(name: str) -> Any:
     """Intrinsics that come in families: ld_f4_2_0, to_f4, sum_f4, stack_0, micro_f4_6x4, dots_f4_4x4, pack_f4_4 ..."""
     from graphc.codegen.intrinsics import columns, gemm, memory, total
 
-    head, _, rest = name.partition("_")
-    if head in memory.FACTORIES and (match := re.fullmatch(r"([a-z]\d)_(\d+)_(\d+)", rest)):
-        return memory.FACTORIES[head](match[1], int(match[2]), int(match[3]))
-    if head in ("sum", "product", "max", "min") and rest in ("f4", "f8"):
-        return total.total(head, rest)
-    if match := re.fullmatch(r"columns_(add|maximum|minimum)_(f\d)", name):
-        return columns.columns(match[1], match[2])
-    if match := re.fullmatch(r"first_of_(f\d)", name):
-        return total.first_of(match[1])
-    if head == "stack" and rest.isdigit():
-        return total.stack(int(rest))
-    if head == "to" and rest in memory.NUMBA_TYPES:
-        return memory.cast(rest)
-    if match := re.fullmatch(r"micro_transposed_(f\d)_(\d+)x(\d+)", name):
-        return gemm.micro_transposed(match[1], int(match[2]), int(match[3]))
-    if head == "dots" and (match := re.fullmatch(r"(f\d)_(\d+)x(\d+)", rest)):
-        return gemm.dots(match[1], int(match[2]), int(match[3]))
-    if head == "micro" and (match := re.fullmatch(r"(f\d)_(\d+)x(\d+)", rest)):
-        return gemm.micro(match[1], int(match[2]), int(match[3]))
-    if head == "pack" and (match := re.fullmatch(r"(f\d)_(\d+)", rest)):
-        return gemm.pack(match[1], int(match[2]))
-    return None
+    words = name.split("_")
+    at = next((k for k, word in enumerate(words) if word in memory.NUMBA_TYPES), len(words))
+    family, numbers = "_".join(words[:at]), [int(n) for word in words[at + 1 :] for n in word.split("x")]
+    code = words[at] if at < len(words) else ""
+    match family:
+        case "ld" | "st":
+            return memory.FACTORIES[family](code, *numbers)
+        case "sum" | "product" | "max" | "min":
+            return total.total(family, code)
+        case "columns_add" | "columns_maximum" | "columns_minimum":
+            return columns.columns(words[1], code)
+        case "first_of":
+            return total.first_of(code)
+        case "to":
+            return memory.cast(code)
+        case "micro_transposed" | "dots" | "micro" | "pack":
+            return getattr(gemm, family)(code, *numbers)
+    return total.stack(int(words[1])) if words[0] == "stack" else None

@@ -1,4 +1,4 @@
-"""Loop nests: the text of one group of elementwise ops, reductions and what lies between.
+"""Loop nests: the loops of one group of elementwise ops, reductions and what lies between.
 
 In: a nest.  Out: one phase, and a second that combines the chunks' partial results where there are any.
 
@@ -13,14 +13,15 @@ from graphc.codegen import form
 from graphc.codegen.evaluate import loaded_from
 from graphc.codegen.form import Form
 from graphc.codegen.intrinsics.target import BLOCK
+from graphc.codegen.loop_ir import Address, Expr, Position, Stmt
 from graphc.codegen.product import Product
 from graphc.codegen.reduction import Columns, Fold, combine
-from graphc.codegen.text import Scope, Text
+from graphc.codegen.text import HI, LO, Loop, Scope, Text, close, integer
 from graphc.codegen.unread import check_unread, gathers
 from graphc.codegen.work import bytes_read, operations, total
 from graphc.dims import Dim, blocks, product, substitute, symbol
 from graphc.graph import Node
-from graphc.schedule.access import linear, offset, through_movement
+from graphc.schedule.access import linear, loop_symbol, offset, through_movement
 from graphc.schedule.split import REDUCTIONS
 from graphc.schedule.task import Copy, Nest, Place
 from graphc.schedule.task import Product as ProductTask
@@ -37,16 +38,18 @@ def emit_copy(text: Text, task: Copy) -> None:
     title = "commit" if task.target.kind == "parameter" else task.source.kind
     with text.phase(title, blocks(size, form.CHUNK), 0, 2 * size * task.dtype.size) as top:
         text.new_nest()
-        scope, at = top, "0"
-        if task.shape:
-            end = text.value(size) if isinstance(size, int) else text.dim(size)
-            top.lines += [f"lo = chunk * {form.CHUNK}", f"hi = least(lo + {form.CHUNK}, {end})"]
-            scope, at = Scope(top, "for i in range(lo, hi):", ["%i"]), "i"
-        name = text.fresh()
-        scope.lines.append(f"{name} = {text.load(task.source, task.dtype, at)}")
-        scope.lines.append(text.store(task.target, task.dtype, at, name))
-        if scope is not top:
-            scope.close()
+        if not task.shape:
+            _copy_element(text, task, top, 0)
+            return
+        text.cut(top, form.CHUNK, text.end(size))
+        loop = text.loop(top, "i", HI, LO)
+        _copy_element(text, task, loop, symbol("%i"))
+        loop.close()
+
+
+def _copy_element(text: Text, task: Copy, scope: Scope, at: Dim) -> None:
+    value = scope.let(text.fresh(), text.load(task.source, task.dtype, at))
+    scope.add(text.store(task.target, at, value))
 
 
 def emit_with_product(text: Text, first: ProductTask, task: Nest) -> bool:
@@ -60,7 +63,7 @@ def emit_with_product(text: Text, first: ProductTask, task: Nest) -> bool:
 
 
 class _Nest(Form):
-    """Prints the loops of a form."""
+    """Makes the loops of a form."""
 
     def emit(self) -> None:
         length, size, chunks = self.chunks()
@@ -75,11 +78,9 @@ class _Nest(Form):
             self.text.new_nest()
             check_unread(self.evaluator, gathers(self.made, self.is_loaded), self.nest.domain, top)
             if self.rows:
-                end = self.text.value(length) if isinstance(length, int) and not self.inner else self.text.dim(length)
-                top.lines.append(f"lo = chunk * {self.text.factor(size)}")
-                top.lines.append(f"hi = least(lo + {self.text.dim(size)}, {end})")
+                self.text.cut(top, size, self.text.at(length) if self.inner else self.text.end(length))
             if self.before is not None:
-                self.before.emit_rows(top, ("lo", "hi"))
+                self.before.emit_rows(top, (LO, HI))
             self._loops(top, partial)
         waiting = [(n, p, self._destinations(n)) for n, (p, _) in partial.items() if p not in self._destinations(n)]
         if waiting:
@@ -125,7 +126,7 @@ class _Nest(Form):
         for node, fold in folds.items():
             fold.end_blocks(top)
             place, base = partial[node]
-            top.lines.append(self.text.store(place, node.dtype, self.text.dim(base), fold.name))
+            top.add(self.text.store(place, base, fold.var))
 
     def _is_column(self, node: Node) -> bool:
         return self.is_full(node) and self.folded(node) == self.split.outer and bool(self.split.inner)
@@ -133,21 +134,23 @@ class _Nest(Form):
     def _one_loop(self, top: Scope, folds: dict[Node, Fold]) -> None:
         """One loop over all elements, in blocks if a float sum is taken; no loop for 0-d values."""
         if not self.domain:
-            self._body(top, folds, {}, "0")
+            self._body(top, folds, {}, 0)
             for fold in folds.values():
-                fold.end_block(top, "0", "1")
+                fold.end_block(top, Position(1))
             return
-        blocked = any(f.collects for f in folds.values())
-        outer = Scope(top, f"for j in range(lo, hi, {BLOCK}):") if blocked else top
-        bounds = f"j, least(j + {BLOCK}, hi)" if blocked else "lo, hi"
-        addresses = self._addresses(folds, "%j")
-        body = Scope(outer, f"for i in range({bounds}):", ["%i"])
-        self._body(body, {n: f for n, f in folds.items() if n not in addresses}, {}, "i - j")
+        if not any(f.collects for f in folds.values()):
+            body = self.text.loop(top, "i", HI, LO)
+            self._body(body, folds, {}, 0)
+            body.close_if_filled()
+            return
+        outer = self._blocks(top, Position(HI), LO)
+        lies = self._lies(folds, True)
+        body = self.text.loop(outer, "i", self._block_end(Position(HI)), self.block)
+        self._body(body, {n: f for n, f in folds.items() if n not in lies}, {}, symbol("%i") - self.block)
         body.close_if_filled()
         for node, fold in folds.items():
-            fold.end_block(outer, "j", f"least({BLOCK}, hi - j)", addresses.get(node))
-        if blocked:
-            outer.close()
+            fold.end_block(outer, self._block_size(Position(HI)), self.block, lies.get(node))
+        outer.close()
 
     def _batch_row(self, node: Node) -> tuple[Place, tuple[Dim, ...], Dim]:
         """The row of column sums of one batch: its place, shape and first element."""
@@ -156,13 +159,13 @@ class _Nest(Form):
 
     def _nested_loops(self, top: Scope, folds: dict[Node, Fold], columns: dict[Node, Columns]) -> None:
         batch = self.batch_axes()
-        scopes = [top]
+        scopes: list[Scope] = [top]
         for n, axis in enumerate(self.row_axes()):
             if batch and n == len(batch):
                 for column in columns.values():
                     column.begin(scopes[-1])
-            bounds = "lo, hi" if n == 0 else self.text.dim(self.domain[axis])
-            scopes.append(Scope(scopes[-1], f"for i{axis} in range({bounds}):", [f"%{axis}"]))
+            lo, hi = (LO, HI) if n == 0 else (0, self.domain[axis])
+            scopes.append(self.text.loop(scopes[-1], str(axis), hi, lo))
         row = scopes[-1]
         self.folded_down = self._fold_down(scopes[-2], columns) if columns else set()
         sweeps = 1 + max(self.computed_in(m) for m in self.members)
@@ -172,19 +175,20 @@ class _Nest(Form):
         self.sweep = sweeps
         self._end_row(row, folds)
         for n, scope in reversed(list(enumerate(scopes))[1:]):
+            assert isinstance(scope, Loop)
             scope.close_if_filled()
             if batch and n == len(batch) + 1:
                 for node, column in columns.items():
                     column.copy(scopes[n - 1], self._destinations(node)[1:])
 
     def _fold_down(self, scope: Scope, columns: dict[Node, Columns]) -> set[Node]:
-        """Print the folds of rows that lie in memory, many rows at a time; other columns are left to the loop."""
+        """Make the folds of rows that lie in memory, many rows at a time; other columns are left to the loop."""
         found = set()
         for node, column in columns.items():
             rows = self._rows_in_memory(node) if column.folds_down else None
             if rows is not None:
-                whole = "0", self.text.dim(self.domain[self.row_axes()[-1]])
-                column.fold_down(scope, *rows, whole if self.batch_axes() else ("lo", "hi"))
+                whole: tuple[Dim, Dim] = 0, self.domain[self.row_axes()[-1]]
+                column.fold_down(scope, *rows, whole if self.batch_axes() else (LO, HI))
                 found.add(node)
         return found
 
@@ -228,41 +232,43 @@ class _Nest(Form):
             if keeps or not fold.collects or fold.is_position:
                 fold.begin(row)
                 fold.begin_blocks(row)
-        scopes = [row]
-        for axis in outer_axes:
-            scopes.append(Scope(scopes[-1], f"for i{axis} in range({self.text.dim(self.domain[axis])}):", [f"%{axis}"]))
-        size = self.text.dim(length)
-        bounds, count, position = size, size, f"i{last}"
+        scopes = self.text.loops(row, ((axis, self.domain[axis]) for axis in outer_axes))
+        size = self.text.at(length)
+        lies = self._lies(local, blocked)
         if blocked:
-            scopes.append(Scope(scopes[-1], f"for j in range(0, {size}, {BLOCK}):"))
-            bounds, count = f"j, least(j + {BLOCK}, {size})", f"least({BLOCK}, {size} - j)"
-            position = f"i{last} - j"
-        addresses = self._addresses(local, "%j" if blocked else None)
-        body = Scope(scopes[-1], f"for i{last} in range({bounds}):", [f"%{last}"])
-        folded = {r: f for r, f in local.items() if r not in addresses}
+            scopes.append(self._blocks(scopes[-1], size))
+            body = self.text.loop(scopes[-1], str(last), self._block_end(size), self.block)
+        else:
+            body = self.text.loop(scopes[-1], str(last), size)
+        folded = {r: f for r, f in local.items() if r not in lies}
+        position = loop_symbol(last) - self.block if blocked else loop_symbol(last)
         self._body(body, folded, {r: c for r, c in columns.items() if r in here}, position)
         body.close_if_filled()
         for r, fold in local.items():
-            fold.end_block(scopes[-1], "j" if blocked else "0", count, addresses.get(r), only=not keeps)
-        for scope in reversed(scopes[1:]):
-            scope.close()
+            if not keeps:
+                fold.only_block(scopes[-1], size, lies.get(r))
+            elif blocked:
+                fold.end_block(scopes[-1], self._block_size(size), self.block, lies.get(r))
+            else:
+                fold.end_block(scopes[-1], size, 0, lies.get(r))
+        close(*scopes[1:])
         for r, fold in local.items():
             if keeps:
                 fold.end_blocks(row)
             if r in folds:
-                folds[r].add_exactly(row, fold.name)
+                folds[r].add_exactly(row, fold.var)
             else:
-                self.evaluator.define(row, r, self.index_of(r), fold.name)
+                self.evaluator.define(row, r, self.index_of(r), fold.var)
 
-    def _addresses(self, folds: dict[Node, Fold], start: str | None) -> dict[Node, str]:
+    def _lies(self, folds: dict[Node, Fold], blocked: bool) -> dict[Node, Address]:
         """Where blocks of folds begin that need not be copied to the stack, since they lie in memory as they are."""
         found = {}
         for node, fold in folds.items():
             along = self.lies_along(node) if fold.collects else None
             if along is not None:
                 place, position = along
-                at = position if start is not None else substitute(position, {"%j": 0})
-                found[node] = f"{self.text.address(place)} + {self.text.factor(at * fold.dtype.size)}"
+                at = position if blocked else position - self.block
+                found[node] = self.text.address(place, at * fold.dtype.size)
         return found
 
     def _stores_in(self, sweep: int) -> list[tuple[Node, Place, bool]]:
@@ -274,27 +280,27 @@ class _Nest(Form):
     def _is_stored_whole(self, node: Node) -> bool:
         return node.op.family not in REDUCTIONS and node.shape == self.nest.domain
 
-    def _body(self, scope: Scope, folds: dict[Node, Fold], columns: dict[Node, Columns], position: str) -> None:
+    def _body(self, scope: Scope, folds: dict[Node, Fold], columns: dict[Node, Columns], position: Dim) -> None:
         """What is done for each element in a sweep: everything is computed before anything is stored.
 
         `position` is the element's place in its block.
         """
-        stores = []
+        stores: list[Stmt] = []
         for node, place, scratch in self._stores_in(self.sweep):
             index = self.index_of(node)
             value = self.evaluator.value(node, index, scope)
             if scratch:
-                at = self.text.dim(offset(self.scratch_index(), self.text.schedule.buffers[place.number][1]))
+                at = offset(self.scratch_index(), self.text.schedule.buffers[place.number][1])
             else:
-                at = self.text.dim(offset(index, node.shape))
-            stores.append(self.text.store(place, node.dtype, at, value))
+                at = offset(index, node.shape)
+            stores.append(self.text.store(place, at, value))
         for node, fold in folds.items():
             value = self.evaluator.value(node.operands[0], self.operand_index(node), scope)
             fold.add(scope, value, position if fold.collects else self.searched(node))
         for node, column in columns.items():
             value = self.evaluator.value(node.operands[0], self.operand_index(node), scope)
             column.add(scope, value, self._column(node))
-        scope.lines += stores
+        scope.add(*stores)
 
     def _column(self, node: Node) -> Dim:
         """The place in the row of sums of the element that is folded."""
@@ -306,7 +312,17 @@ class _Nest(Form):
             if node not in self.total_set and not self._is_stored_whole(node):
                 index = self.index_of(node)
                 value = self.evaluator.value(node, index, row)
-                row.lines.append(self.text.store(place, node.dtype, self.text.dim(offset(index, node.shape)), value))
+                row.add(self.text.store(place, offset(index, node.shape), value))
         for node, fold in folds.items():
             if not self.is_full(node):
                 fold.add_exactly(row, self.evaluator.value(node.operands[0], self.operand_index(node), row))
+
+    def _blocks(self, scope: Scope, hi: Expr, lo: Dim = 0) -> Loop:
+        """The loop over blocks of the innermost loop."""
+        return self.text.loop(scope, str(self.block)[1:], hi, lo, BLOCK)
+
+    def _block_end(self, hi: Expr) -> Expr:
+        return integer("least", Position(self.block + BLOCK), hi)
+
+    def _block_size(self, hi: Expr) -> Expr:
+        return integer("least", Position(BLOCK), integer("-", hi, Position(self.block)))

@@ -1,4 +1,4 @@
-"""Matrix products: the text of one contraction as loops over register tiles.
+"""Matrix products: one contraction as loops over register tiles.
 
 In: a contraction whose operands are strided views of stored arrays, its result contiguous with a column label last.
 Out: one phase.  Labels whose steps fit are merged; what is left of rows, columns and sum beside one label each are
@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from graphc.codegen.kernels import Axis, Dots, InPlace, Kernel, Packed, Transposed
-from graphc.codegen.text import Scope, Text, code_of
-from graphc.dims import Dim, dim_max, dim_min, product
+from graphc.codegen.text import HI, LO, Scope, Text, close
+from graphc.dims import Dim, dim_max, dim_min, product, symbol
 from graphc.graph import Node
 from graphc.schedule.access import Strided, strided, strides
 from graphc.schedule.lower import labels_of
@@ -30,7 +30,6 @@ class Product:
     def __init__(self, text: Text, task: Task) -> None:
         self.text, self.task = text, task
         self.node: Node = task.member
-        self.code = code_of(self.node.dtype)
         self.size = self.node.dtype.size
         self.a, self.b = (strided(o) or Strided(o, strides(o.shape), 0) for o in self.node.operands)
         labels = labels_of(self.node)
@@ -78,32 +77,30 @@ class Product:
 
     def emit(self) -> None:
         """Print a phase: a chunk is an index of the first loop around the kernel, a block of rows, or a panel."""
-        kernel, dim = self.kernel, self.text.dim
-        flops, nbytes = self.work()
+        kernel, flops, nbytes = self.kernel, *self.work()
         with self.text.phase(self.title, self.chunks, flops, nbytes) as top:
+            size = self.text.at(self.rows.size)
             if self.batch or not kernel.by_rows:
-                rows = ("0", dim(self.rows.size))
+                self.emit_rows(top, (0, self.rows.size))
             else:
-                rows = ("lo", "hi")
-                top.lines += [f"lo = chunk * {kernel.block}", f"hi = least(lo + {kernel.block}, {dim(self.rows.size)})"]
-            self.emit_rows(top, rows)
+                self.text.cut(top, kernel.block, size)
+                self.emit_rows(top, (LO, HI))
 
-    def emit_rows(self, top: Scope, rows: tuple[str, str]) -> None:
-        """Print the product of a range of rows."""
+    def emit_rows(self, top: Scope, rows: tuple[Dim, Dim]) -> None:
+        """Make the product of a range of rows."""
         for name, place, offset in (
             ("a", self.text.schedule.place[self.a.base], self.a.offset),
             ("b", self.text.schedule.place[self.b.base], self.b.offset),
             ("c", self.task.stores[0][1], 0),
         ):
-            start = [] if offset == 0 else [self.text.value(offset * self.size)]
-            top.lines.append(f"{name} = {' + '.join([self.text.address(place), *start])}")
+            start = 0 if offset == 0 else self.text.value(offset * self.size)
+            top.let(name, self.text.address(place, start))
         scopes = self._outer_loops(top)
         panel = None
         if not self.batch and isinstance(self.kernel, InPlace):
-            panel = "0" if self.kernel.by_rows else f"chunk * {self.kernel.NR}"
+            panel = 0 if self.kernel.by_rows else symbol("%chunk") * self.kernel.NR
         self.kernel.emit(scopes[-1], rows, panel, self._more())
-        for scope in reversed(scopes[1:]):
-            scope.close()
+        close(*scopes[1:])
 
     @property
     def goes_by_rows(self) -> bool:
@@ -142,26 +139,25 @@ class Product:
             return InPlace(self)
         return Packed(self)
 
-    def _more(self) -> str:
+    def _more(self) -> Dim:
         """Not 0 after the first product of a sum that is cut into several."""
-        return " + ".join(f"r{n}" for n in range(len(self.outer_sums))) or "0"
+        return sum((symbol(f"%r{n}") for n in range(len(self.outer_sums))), 0)
 
     def _outer_loops(self, top: Scope) -> list[Scope]:
         """Loops over batches and over sums around the kernel; addresses move with them."""
         scopes = [top]
         loops = [("chunk" if n == 0 else f"q{n}", axis) for n, axis in enumerate(self.batch)]
         loops += [(f"r{n}", replace(axis, size=dim_max(1, axis.size))) for n, axis in enumerate(self.outer_sums)]
-        moves: dict[str, list[str]] = {"a": [], "b": [], "c": []}
+        moves: dict[str, list[Dim]] = {"a": [], "b": [], "c": []}
         for name, axis in loops:
             if name != "chunk":
-                scopes.append(Scope(scopes[-1], f"for {name} in range({self.text.dim(axis.size)}):"))
+                scopes.append(self.text.loop(scopes[-1], name, axis.size))
             for array, step in (("a", axis.a), ("b", axis.b), ("c", axis.c)):
                 if step != 0:
-                    moves[array].append(f"{name}*{self.text.factor(step)}")
+                    moves[array].append(symbol(f"%{name}") * step)
         for array, terms in moves.items():
             if terms:
-                scopes[-1].lines.append(f"{array}q = {' + '.join([array, *terms])}")
-                self.names[array] = f"{array}q"
+                self.names[array] = scopes[-1].let(f"{array}q", self.text.address(array, *terms)).name
         return scopes
 
 

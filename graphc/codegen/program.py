@@ -21,13 +21,16 @@ import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from graphc.codegen.source import source
 from graphc.dims import Dim, from_plain, to_plain
 from graphc.types import DTYPES, Constraint, DType, Shape
+
+if TYPE_CHECKING:
+    from graphc.codegen.loop_ir import LoopProgram
 
 HEADER_WORDS = 8
 
@@ -91,6 +94,7 @@ class Program:
     failures: tuple[Failure, ...]
     for_outputs: tuple[int, ...] | None = None  # phases that the outputs need; None if one of them writes a parameter
     records: Mapping[str, Any] = field(default_factory=dict)  # what the passes and the scheduler did, for explain()
+    loops: LoopProgram | None = field(default=None, compare=False, repr=False)  # for the interpreter alone
 
     @property
     def text(self) -> str:

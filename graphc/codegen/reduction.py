@@ -11,13 +11,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from graphc.codegen.evaluate import Evaluator
-from graphc.codegen.text import Scope, Text, code_of
+from graphc.codegen.evaluate import converted, fill
+from graphc.codegen.loop_ir import Address, Call, Expr, If, Let, Position, Set, Var
+from graphc.codegen.text import ZERO, Loop, Scope, Text, test
 from graphc.dims import Dim, product, symbol
 from graphc.graph import Node
 from graphc.op import Family
+from graphc.scalar import parse
 from graphc.schedule.task import Place
-from graphc.types import DType, Shape
+from graphc.types import Shape, int64
 
 _COMBINE = {
     "add": {"f": "a + x", "i": "plus(a, x)", "u": "plus(a, x)"},
@@ -31,9 +33,9 @@ _BLOCKS = {"add": "sum", "multiply": "product", "maximum": "max", "minimum": "mi
 _BETTER = {"maximum": "(x > a) | ((x != x) & (a == a))", "minimum": "(x < a) | ((x != x) & (a == a))"}
 
 
-def added(dtype: DType, a: str, x: str) -> str:
-    """The text of a sum of two scalars of this dtype."""
-    return f"{a} + {x}" if dtype.is_float else f"plus({a}, {x})"
+def added(a: Expr, x: Expr) -> Call:
+    """The sum of two scalars of one dtype."""
+    return Call("+" if a.dtype.is_float else "plus", (a, x), a.dtype)
 
 
 def identity(node: Node) -> object:
@@ -50,84 +52,96 @@ def identity(node: Node) -> object:
     return limits.min if low else limits.max
 
 
-def folded(text: Text, node: Node, a: str, x: str) -> str:
-    """The text of one step of a fold."""
-    body = _COMBINE[str(node.op.combine)][node.dtype.kind]
-    filled = Evaluator(text, lambda n: None).fill(body, {"a": a, "x": x}, node.dtype)
-    return f"to_{code_of(node.dtype)}({filled})" if node.dtype.kind in "iu" and node.dtype.size < 8 else filled
+def folded(text: Text, node: Node, a: Expr, x: Expr) -> Expr:
+    """One step of a fold."""
+    body = parse(_COMBINE[str(node.op.combine)][node.dtype.kind])
+    value = fill(text, body, {"a": a, "x": x}, node.dtype)
+    return converted(value, node.dtype) if node.dtype.kind in "iu" and node.dtype.size < 8 else value
 
 
 class Fold:
-    """A scalar that a loop folds values into, in the scope where `begin` prints it.
+    """A scalar that a loop folds values into, in the scope where `begin` binds it.
 
     `number` tells the folds of one loop apart, for their blocks on the stack.
     """
 
     def __init__(self, text: Text, node: Node, number: int = 0) -> None:
         self.text, self.node = text, node
-        self.name = text.fresh("a")
-        self.best = f"{self.name}_best"
         self.is_position = node.op.family is Family.ARG_REDUCTION
         self.dtype = node.operands[0].dtype if self.is_position else node.dtype
+        name = text.fresh("a")
+        self.var = Var(name, int64 if self.is_position else self.dtype)
+        self.best, self.lost = Var(f"{name}_best", self.dtype), Var(f"{name}_lost", self.dtype)
         self.collects = self.dtype.is_float and node.op.combine in _BLOCKS
         self.keeps_lost = self.collects and node.op.combine == "add"
         self.block = Place("stack", number)
 
     def begin(self, scope: Scope) -> None:
         if self.is_position:
-            first = self.text.constant(0, self.dtype)
-            scope.lines += [f"{self.name} = -1", f"{self.best} = {first}"]
+            scope.add(Let(self.var, Position(-1)), Let(self.best, self.text.constant(0, self.dtype)))
             return
-        scope.lines.append(f"{self.name} = {self.text.constant(identity(self.node), self.node.dtype)}")
+        scope.add(Let(self.var, self.text.constant(identity(self.node), self.dtype)))
 
     def begin_blocks(self, scope: Scope) -> None:
         if self.keeps_lost:
-            scope.lines.append(f"{self.name}_lost = {self.text.constant(0, self.node.dtype)}")
+            scope.add(Let(self.lost, self.text.constant(0, self.dtype)))
 
-    def add(self, scope: Scope, value: str, position: str) -> None:
+    def add(self, scope: Scope, value: Expr, position: Dim) -> None:
         """Fold one value in; `position` is its place in the block, or along the axis that is searched."""
         if self.collects:
-            scope.lines.append(self.text.store(self.block, self.dtype, position, value))
+            scope.add(self.text.store(self.block, position, value))
         elif self.is_position:
-            self._better(scope, value, position)
+            better = Scope(scope)
+            better.add(Set(self.var, Position(position)))
+            self._better(scope, value, better)
         else:
-            scope.lines.append(f"{self.name} = {folded(self.text, self.node, self.name, value)}")
+            scope.add(Set(self.var, folded(self.text, self.node, self.var, value)))
 
-    def _better(self, scope: Scope, value: str, position: str) -> None:
-        names = {"a": self.best, "x": value}
-        test = Evaluator(self.text, lambda n: None).fill(_BETTER[str(self.node.op.combine)], names, self.dtype)
-        scope.lines += [
-            f"if {self.name} < 0 or {test}:",
-            f"    {self.name} = {position}",
-            f"    {self.best} = {value}",
-        ]
+    def _better(self, scope: Scope, value: Expr, found: Scope) -> None:
+        """Where the value is better than the best, do what finds its position."""
+        body = parse(_BETTER[str(self.node.op.combine)])
+        better = fill(self.text, body, {"a": self.best, "x": value}, self.dtype)
+        found.add(Set(self.best, value))
+        scope.add(If(test("or", test("<", self.var, ZERO), better), tuple(found.body)))
 
-    def end_block(self, scope: Scope, start: str, length: str, address: str | None = None, only: bool = False) -> None:
-        """Fold the block that the loop has filled, or what lies at `address`; the `only` block is the scalar."""
+    def end_block(self, scope: Scope, length: Expr, start: Dim = 0, lies: Address | None = None) -> None:
+        """Fold the block that the loop has filled, or what lies at an address; `start` is where it begins.
+
+        `length` is how many elements the block has.
+        """
         if not self.collects:
             return
-        code, block = code_of(self.dtype), address or self.text.address(self.block)
-        fold = f"{_BLOCKS[str(self.node.op.combine)]}_{code}({block}, {length})"
-        if only and not self.is_position:
-            scope.lines.append(f"{self.name} = {fold}")
+        block, value = lies or self.text.address(self.block), Var(self.text.fresh(), self.dtype)
+        self._fold_block(scope, block, length, value)
+        if not self.is_position:
+            self.add_exactly(scope, value)
             return
-        name = self.text.fresh()
-        scope.lines.append(f"{name} = {fold}")
-        if self.is_position:
-            here = f"first_of_{code}({block}, {length}, {name})"
-            self._better(scope, name, here if start == "0" else f"{start} + {here}")
-        else:
-            self.add_exactly(scope, name)
+        found = Scope(scope)
+        at = Var(self.text.fresh(), int64)
+        found.use("first_of", block, length, value, dtype=self.dtype, result=at)
+        found.add(Set(self.var, Position(start + symbol(f"%{at.name}"))))
+        self._better(scope, value, found)
 
-    def add_exactly(self, scope: Scope, value: str) -> None:
+    def only_block(self, scope: Scope, length: Expr, lies: Address | None = None) -> None:
+        """Bind the scalar to the fold of the one block there is."""
+        if self.collects and not self.is_position:
+            self._fold_block(scope, lies or self.text.address(self.block), length, self.var)
+        else:
+            self.end_block(scope, length, 0, lies)
+
+    def _fold_block(self, scope: Scope, block: Address, length: Expr, result: Var) -> None:
+        scope.use(_BLOCKS[str(self.node.op.combine)], block, length, dtype=self.dtype, result=result)
+
+    def add_exactly(self, scope: Scope, value: Expr) -> None:
         """Fold a partial result in; a sum keeps what rounding loses."""
         if self.keeps_lost:
-            scope.lines.append(f"{self.name}_lost = {self.name}_lost + lost({self.name}, {value})")
-        scope.lines.append(f"{self.name} = {folded(self.text, self.node, self.name, value)}")
+            lost = Call("lost", (self.var, value), self.dtype)
+            scope.add(Set(self.lost, Call("+", (self.lost, lost), self.dtype)))
+        scope.add(Set(self.var, folded(self.text, self.node, self.var, value)))
 
     def end_blocks(self, scope: Scope) -> None:
         if self.keeps_lost:
-            scope.lines.append(f"{self.name} = {self.name} + {self.name}_lost")
+            scope.add(Set(self.var, Call("+", (self.var, self.lost), self.dtype)))
 
 
 class Columns:
@@ -139,18 +153,18 @@ class Columns:
 
     def begin(self, scope: Scope) -> None:
         start = self.text.constant(identity(self.node), self.node.dtype)
-        loop = Scope(scope, f"for i in range({self.text.dim(self.size)}):")
-        loop.lines.append(self.text.store(self.place, self.node.dtype, self.text.dim(self.base + symbol("%i")), start))
+        loop = self.text.loop(scope, "i", self.size)
+        loop.add(self.text.store(self.place, self.base + symbol("%i"), start))
         loop.close()
 
     def copy(self, scope: Scope, places: Sequence[Place]) -> None:
-        """Print the copies of a finished row to the other places where it belongs."""
+        """Copy a finished row to the other places where it belongs."""
         if not places:
             return
-        loop = Scope(scope, f"for i in range({self.text.dim(self.size)}):")
-        at, name = self.text.dim(self.base + symbol("%i")), self.text.fresh()
-        loop.lines.append(f"{name} = {self.text.load(self.place, self.node.dtype, at)}")
-        loop.lines += [self.text.store(place, self.node.dtype, at, name) for place in places]
+        loop = self.text.loop(scope, "i", self.size)
+        at, name = self.base + symbol("%i"), self.text.fresh()
+        value = loop.let(name, self.text.load(self.place, self.node.dtype, at))
+        loop.add(*(self.text.store(place, at, value) for place in places))
         loop.close()
 
     @property
@@ -158,24 +172,20 @@ class Columns:
         """Whether a routine folds rows that lie in memory."""
         return self.node.dtype.is_float and self.node.op.combine in ("add", "maximum", "minimum")
 
-    def fold_down(self, scope: Scope, place: Place, start: Dim, step: Dim, rows: tuple[str, str]) -> None:
-        """Print the fold of rows that lie in memory, from one row of the loop to another."""
-        text, code, size = self.text, code_of(self.node.dtype), self.node.dtype.size
+    def fold_down(self, scope: Scope, place: Place, start: Dim, step: Dim, rows: tuple[Dim, Dim]) -> None:
+        """Fold rows that lie in memory, from one row of the loop to another."""
+        text, dtype = self.text, self.node.dtype
         low, high = rows
-        first = start + symbol(f"%{low}") * step if low != "0" else start
-        x = f"{text.address(place)} + {text.factor(first * size)}"
-        a = f"{text.address(self.place)} + {text.factor(self.base * size)}"
-        count = high if low == "0" else f"{high} - {low}"
-        function = f"columns_{self.node.op.combine}_{code}"
-        scope.lines.append(f"{function}({x}, {text.dim(step * size)}, {count}, {text.dim(self.size)}, {a})")
+        x = text.address(place, (start + low * step) * dtype.size)
+        a = text.address(self.place, self.base * dtype.size)
+        count = text.at(high - low)
+        row, size = text.at(step * dtype.size), text.at(self.size)
+        scope.use(f"columns_{self.node.op.combine}", x, row, count, size, a, dtype=dtype)
 
-    def add(self, scope: Scope, value: str, position: Dim) -> None:
-        at = self.text.dim(self.base + position)
-        name = self.text.fresh()
-        scope.lines += [
-            f"{name} = {self.text.load(self.place, self.node.dtype, at)}",
-            self.text.store(self.place, self.node.dtype, at, folded(self.text, self.node, name, value)),
-        ]
+    def add(self, scope: Scope, value: Expr, position: Dim) -> None:
+        at, name = self.base + position, self.text.fresh()
+        before = scope.let(name, self.text.load(self.place, self.node.dtype, at))
+        scope.add(self.text.store(self.place, at, folded(self.text, self.node, before, value)))
 
 
 def combine(text: Text, parts: Sequence[tuple[Node, Place, Sequence[Place]]], chunks: Dim) -> None:
@@ -185,17 +195,15 @@ def combine(text: Text, parts: Sequence[tuple[Node, Place, Sequence[Place]]], ch
             text.new_nest()
             width = product(node.shape)
             fold = Fold(text, node)
-            column = top if width == 1 else Scope(top, f"for i in range({text.dim(width)}):")
+            column = top if width == 1 else text.loop(top, "i", width)
             at = 0 if width == 1 else symbol("%i")
             fold.begin(column)
             fold.begin_blocks(column)
-            loop = Scope(column, f"for j in range({text.dim(chunks)}):")
-            value = text.fresh()
-            loop.lines.append(f"{value} = {text.load(partial, node.dtype, text.dim(symbol('%j') * width + at))}")
-            fold.add_exactly(loop, value)
+            loop = text.loop(column, "j", chunks)
+            name = text.fresh()
+            fold.add_exactly(loop, loop.let(name, text.load(partial, node.dtype, symbol("%j") * width + at)))
             loop.close()
             fold.end_blocks(column)
-            for place in destinations:
-                column.lines.append(text.store(place, node.dtype, text.dim(at), fold.name))
-            if column is not top:
+            column.add(*(text.store(place, at, fold.var) for place in destinations))
+            if isinstance(column, Loop):
                 column.close()

@@ -1,10 +1,10 @@
-"""Adding at positions: the text of one SCATTER node, a loop over the values in their order."""
+"""Adding at positions: the loops of one SCATTER node, a loop over the values in their order."""
 
 from __future__ import annotations
 
 from graphc.codegen.evaluate import Evaluator, loaded_from
 from graphc.codegen.reduction import added
-from graphc.codegen.text import Scope, Text
+from graphc.codegen.text import ZERO, Branch, Scope, Text, close, test
 from graphc.codegen.unread import check_unread
 from graphc.dims import is_positive, product, symbol
 from graphc.graph import Node
@@ -23,14 +23,10 @@ def emit_scatter(text: Text, task: Scatter) -> None:
         text.new_nest()
         evaluator = Evaluator(text, lambda n: (place, None) if (place := loaded_from(text, n)) is not None else None)
         check_unread(evaluator, [(node, indices, node.attrs["size"])], domain, top)
-        top.lines.append(f"clear({text.address(target)}, {text.dim(product(node.shape) * node.dtype.size)})")
-        scopes = [top]
-        for axis, size in enumerate(domain):
-            if size != 1:
-                scopes.append(Scope(scopes[-1], f"for i{axis} in range({text.dim(size)}):", [f"%{axis}"]))
+        top.use("clear", text.address(target), text.at(product(node.shape) * node.dtype.size))
+        scopes = text.loops(top, ((axis, size) for axis, size in enumerate(domain) if size != 1))
         _add(evaluator, node, task, scopes[-1], domain)
-        for scope in reversed(scopes[1:]):
-            scope.close()
+        close(*scopes[1:])
 
 
 def _add(evaluator: Evaluator, node: Node, task: Scatter, scope: Scope, domain: Shape) -> None:
@@ -40,13 +36,11 @@ def _add(evaluator: Evaluator, node: Node, task: Scatter, scope: Scope, domain: 
     at = evaluator.position(node, indices, node.attrs["size"], index, scope)
     value = evaluator.value(values, aligned(index, values.shape), scope)
     where = list(index)
-    where[node.attrs["axis"]] = symbol(f"%{at}")
-    position = text.dim(offset(tuple(where), node.shape))
+    where[node.attrs["axis"]] = symbol(f"%{at.name}")
+    position = offset(tuple(where), node.shape)
     name, target, size = text.fresh(), task.stores[0][1], node.attrs["size"]
-    inside = scope if is_positive(size) else Scope(scope, f"if {text.dim(size)} > 0:")
-    inside.lines += [
-        f"{name} = {text.load(target, node.dtype, position)}",
-        text.store(target, node.dtype, position, added(node.dtype, name, value)),
-    ]
-    if inside is not scope:
+    inside = scope if is_positive(size) else Branch(scope, test(">", text.at(size), ZERO))
+    before = inside.let(name, text.load(target, node.dtype, position))
+    inside.add(text.store(target, position, added(before, value)))
+    if isinstance(inside, Branch):
         inside.close()

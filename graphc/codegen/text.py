@@ -1,45 +1,66 @@
-"""Text of a program as it is printed: kernels, their rows of words, names, constants, nested scopes.
+"""A program under construction: kernels, their rows of words, names, constants, nested scopes.
 
-In: what the emitters of nests, products and scatters print.  Out: kernels and the phases that run them.  The text of a
-kernel depends neither on the program nor on its place in it: addresses, sizes and failures come from a row of words of
-the phase, and names are numbered from 0.  So phases that do the same to other arrays are one kernel.
+In: what the emitters of nests, products and scatters ask for.  Out: kernels and the phases that run them.  The text of
+a kernel depends neither on the program nor on its place in it: addresses, sizes and failures come from a row of words
+of the phase, and names are numbered from 0.  So phases that do the same to other arrays are one kernel.  Words of the
+row, names and storages are numbered in the order in which they are asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from graphc.dims import Atom, Dim, is_positive, symbol
+from graphc.codegen.footprint import places
+from graphc.codegen.loop_ir import (
+    Address,
+    Call,
+    Code,
+    Const,
+    Expr,
+    For,
+    If,
+    Let,
+    Load,
+    Position,
+    Stmt,
+    Store,
+    Use,
+    Var,
+)
+from graphc.codegen.printer import name_of, print_code, shift_of
+from graphc.dims import Dim, Poly, is_positive, symbol
 from graphc.schedule.storage import Schedule
 from graphc.schedule.task import Place, Task
-from graphc.types import DType, Shape
+from graphc.types import DType, Shape, bool_, int64
 
-INDENT = "    "
-_FUNCTIONS = {"floor": "quotient", "max": "most", "min": "least"}
+ZERO = Position(0)
+LO, HI = symbol("%lo"), symbol("%hi")  # what a chunk does of the loop that is cut
 
 
-def code_of(dtype: DType) -> str:
-    """The two letters by which intrinsics name a dtype: f4, i8, b1 ..."""
-    return f"{dtype.kind}{dtype.size}"
+def test(function: str, *args: Expr) -> Call:
+    """A truth value."""
+    return Call(function, args, bool_)
+
+
+def integer(function: str, *args: Expr) -> Call:
+    """An integer of the program."""
+    return Call(function, args, int64)
 
 
 class Scope:
-    """Lines at one level of a loop nest, and the values computed there."""
+    """Statements at one level of a loop nest, and the values computed there; `variables` are those of its loop."""
 
-    def __init__(
-        self, parent: Scope | None, header: str = "", variables: Sequence[str] = (), guard: bool = False
-    ) -> None:
+    def __init__(self, parent: Scope | None, variables: tuple[str, ...] = (), guard: bool = False) -> None:
         self.parent = parent
-        self.header = header
         self.variables = set(variables)
         self.guard = guard
-        self.lines: list[str] = []
-        self.memo: dict[Any, str] = {}
+        self.body: list[Stmt] = []
+        self.memo: dict[Any, Var] = {}
 
     def chain(self) -> Iterator[Scope]:
         scope: Scope | None = self
@@ -47,34 +68,85 @@ class Scope:
             yield scope
             scope = scope.parent
 
-    def find(self, key: Any) -> str | None:
+    def find(self, key: Any) -> Var | None:
         return next((s.memo[key] for s in self.chain() if key in s.memo), None)
 
+    def add(self, *statements: Stmt) -> None:
+        self.body += statements
+
+    def let(self, name: str, value: Expr) -> Var:
+        """Bind a name here."""
+        var = Var(name, value.dtype)
+        self.body.append(Let(var, value))
+        return var
+
+    def use(
+        self,
+        kernel: str,
+        *args: Expr,
+        dtype: DType | None = None,
+        tile: tuple[int, ...] = (),
+        result: Var | None = None,
+    ) -> None:
+        self.body.append(Use(kernel, args, dtype, tile, result))
+
+
+class Loop(Scope):
+    """The body of a loop, which `close` puts into the scope around it."""
+
+    def __init__(self, parent: Scope, var: str, lo: Expr, hi: Expr, step: int) -> None:
+        super().__init__(parent, (f"%{var}",))
+        self.var, self.lo, self.hi, self.step = var, lo, hi, step
+
     def close(self) -> None:
-        """Append this scope to its parent as a block."""
         assert self.parent is not None
-        self.parent.lines += [self.header, *(INDENT + line for line in self.lines or ["pass"])]
+        name = f"i{self.var}" if self.var.isdigit() else self.var
+        self.parent.add(For(name, self.lo, self.hi, self.step, tuple(self.body)))
 
     def close_if_filled(self) -> None:
-        if self.lines:
+        if self.body:
             self.close()
+
+
+class Branch(Scope):
+    """What is done under a condition; nothing inside is computed outside of it."""
+
+    def __init__(self, parent: Scope, condition: Expr) -> None:
+        super().__init__(parent, guard=True)
+        self.condition = condition
+
+    def close(self) -> None:
+        assert self.parent is not None
+        self.parent.add(If(self.condition, tuple(self.body)))
+
+
+def close(*scopes: Scope) -> None:
+    """Close loops and branches, the innermost, which is the last, first."""
+    for scope in reversed(scopes):
+        assert isinstance(scope, Loop | Branch)
+        scope.close()
 
 
 @dataclass(frozen=True)
 class PhaseText:
-    """A run of a kernel: `row` holds its words, a place for the frame's word of its address."""
+    """A run of a kernel."""
 
     title: str
+    code: Code
     chunks: Dim
     flops: Dim
     nbytes: Dim
     kernel: int
-    row: tuple[Dim | Place, ...]
     tasks: tuple[Task, ...]  # whose work it does
 
+    @property
+    def row(self) -> tuple[Dim | Place, ...]:
+        """The words; a place stands for the frame's word of its address."""
+        return tuple(what for _, what in self.code.words)
 
-@dataclass
-class Use:
+
+@dataclass(frozen=True)
+class Lifetime:
     """The phases between which a buffer must live."""
 
     first: int
@@ -89,13 +161,13 @@ class Text:
     phases: list[PhaseText] = field(default_factory=list)
     kernels: dict[str, int] = field(default_factory=dict)  # numbers by text
     failures: list[tuple[str, str]] = field(default_factory=list)
-    uses: dict[int, Use] = field(default_factory=dict)
+    uses: dict[int, Lifetime] = field(default_factory=dict)
     tasks: tuple[Task, ...] = ()  # whose phases are being printed
     _names: int = 0
     _nests: int = 0
     _row: dict[tuple[str, Dim | Place], str] = field(default_factory=dict)  # names of the words, in their order
-    _stacks: set[int] = field(default_factory=set)
-    _constants: dict[str, str] = field(default_factory=dict)
+    _asked: set[Dim] = field(default_factory=set)  # dimensions whose words are in the row
+    _constants: dict[str, Const] = field(default_factory=dict)
     _storages: dict[Place, int] = field(default_factory=dict)
 
     def fresh(self, letter: str = "t") -> str:
@@ -104,126 +176,125 @@ class Text:
 
     @contextmanager
     def phase(self, title: str, chunks: Dim, flops: Dim = 0, nbytes: Dim = 0) -> Iterator[Scope]:
-        """A phase whose lines are written into the scope that is given out."""
+        """A phase whose statements are put into the scope that is given out."""
         self._names, self._nests = 0, 0
-        self._row, self._stacks, self._constants = {}, set(), {}
+        self._row, self._asked, self._constants = {}, set(), {}
         scope = Scope(None)
         yield scope
-        text = self._kernel(scope.lines)
-        row = tuple(what for _, what in self._row)
-        number = self.kernels.setdefault(text, len(self.kernels))
-        self.phases.append(PhaseText(title, chunks, flops, nbytes, number, row, self.tasks))
-
-    def _kernel(self, lines: Sequence[str]) -> str:
-        words = [
-            f"{name} = {f'word(T, word(s, {k}))' if isinstance(what, Place) else f'word(s, {k})'}"
-            for k, ((_, what), name) in enumerate(self._row.items())
-        ]
-        stacks = [f"r{n} = stack_{n}()" for n in sorted(self._stacks)]
-        constants = [f"{name} = {value}" for name, value in self._constants.items()]
-        body = [INDENT + line for line in ("wide()", *words, *stacks, *lines)]
-        return "\n".join([*constants, "", "", "def kernel(T, s, chunk):", *body, ""])
+        loop = For("chunk", ZERO, Position(chunks), 1, tuple(scope.body), "chunks")
+        words = tuple((name, what) for (_, what), name in self._row.items())
+        code = Code(loop, words, tuple(self._constants.values()))
+        now = len(self.phases)
+        for place in places(code):
+            if place.kind == "buffer":
+                self.uses[place.number] = Lifetime(self.uses.get(place.number, Lifetime(now, now)).first, now)
+        number = self.kernels.setdefault(print_code(code), len(self.kernels))
+        self.phases.append(PhaseText(title, code, chunks, flops, nbytes, number, self.tasks))
 
     def scratch(self, dtype: DType, shape: Shape) -> Place:
         """A buffer of the emitters' own."""
         self.schedule.buffers.append((dtype, shape))
         return Place("buffer", len(self.schedule.buffers) - 1)
 
-    # names of words
+    # words of the row
 
     def _word(self, what: Dim | Place, letter: str) -> str:
         return self._row.setdefault((letter, what), f"{letter}{len(self._row)}")
 
-    def address(self, place: Place) -> str:
-        """The variable that holds the address of `place` in this phase."""
-        if place.kind == "stack":
-            self._stacks.add(place.number)
-            return f"r{place.number}"
-        if place.kind == "buffer":
-            now = len(self.phases)
-            use = self.uses.setdefault(place.number, Use(now, now))
-            use.first, use.last = min(use.first, now), max(use.last, now)
-        return self._word(place, "p")
+    def _ask(self, p: Dim) -> None:
+        """Have a word for every symbol of a dimension."""
+        if isinstance(p, int) or p in self._asked:
+            return
+        self._asked.add(p)
+        for monomial, _ in p.terms:
+            for atom, _ in monomial:
+                if atom.kind != "symbol":
+                    for operand in atom.operands:
+                        self._ask(operand)
+                elif not str(atom.operands[0]).startswith("%"):
+                    self._word(symbol(atom.operands[0]), "d")
 
-    def storage(self, place: Place) -> int:
+    def at(self, p: Dim) -> Position:
+        """A dimension or an index as a value."""
+        self._ask(p)
+        return Position(p)
+
+    def value(self, p: Dim) -> Dim:
+        """A dimension that is kept in the row, so that code does not depend on it."""
+        return symbol(f"%{self._word(p, 'n')}")
+
+    def end(self, p: Dim) -> Position:
+        """The same of a size that no call decides."""
+        return Position(self.value(p)) if isinstance(p, int) else self.at(p)
+
+    def failure(self, text: str, line: str) -> Var:
+        """The status which tells of this failure."""
+        self.failures.append((text, line))
+        return Var(self._word(len(self.failures), "f"), int64)
+
+    # memory
+
+    def address(self, base: Place | str, *terms: Dim) -> Address:
+        """The address of a place, or what a name holds, and as many bytes more."""
+        if isinstance(base, Place):
+            self._reach(base)
+        for term in terms:
+            self._ask(term)
+        return Address(base, tuple(t for t in terms if t != 0))
+
+    def _reach(self, place: Place) -> None:
+        if place.kind != "stack":
+            self._word(place, "p")
+
+    def _storage(self, place: Place) -> int:
         """The number by which the present nest tells this memory from other memory."""
         return self._storages.setdefault(place, len(self._storages))
+
+    def _index(self, p: Dim) -> None:
+        shift = shift_of(p)
+        self._ask(p - shift)
+        if shift != 0:
+            self._word(shift, "n")
 
     def new_nest(self) -> None:
         self._nests += 1
         self._storages = {}
 
-    def load(self, place: Place, dtype: DType, position: str, length: Dim = 1) -> str:
-        """A load; if an axis of this length may be empty, from the frame instead: the check has failed by then."""
-        address = self.address(place)
-        if not is_positive(length):
-            some = f"{self.dim(length)} > 0"
-            address, position = f"select({some}, {address}, T)", f"select({some}, {position}, 0)"
-        return f"ld_{code_of(dtype)}_{self._nests}_{self.storage(place)}({address}, {position})"
+    def load(self, place: Place, dtype: DType, at: Dim, some: Dim = 1) -> Load:
+        """An element; of no array where the axis of length `some` may be empty."""
+        self._index(at)
+        self._reach(place)
+        if not is_positive(some):
+            self._ask(some)
+        return Load(place, at, dtype, self._nests, self._storage(place), some)
 
-    def store(self, place: Place, dtype: DType, position: str, value: str) -> str:
-        return f"st_{code_of(dtype)}_{self._nests}_{self.storage(place)}({self.address(place)}, {position}, {value})"
+    def store(self, place: Place, at: Dim, value: Expr) -> Store:
+        self._index(at)
+        storage = self._storage(place)
+        self._reach(place)
+        return Store(place, at, value, self._nests, storage)
 
-    def copy(self, scope: Scope, source: Place, target: Place, dtype: DType, size: Dim) -> None:
-        """Print a nest that copies `size` contiguous elements."""
-        self.new_nest()
-        loop = Scope(scope, f"for i in range({self.dim(size)}):")
-        loop.lines.append(self.store(target, dtype, "i", self.load(source, dtype, "i")))
-        loop.close()
+    def constant(self, value: Any, dtype: DType) -> Const:
+        const = Const(np.asarray(value).astype(dtype.numpy)[()], dtype)
+        if dtype.kind != "b":
+            self._constants.setdefault(name_of(const), const)
+        return const
 
-    # dimensions and constants
+    # loops
 
-    def factor(self, p: Dim) -> str:
-        """A dimension as the factor of a product."""
-        text = self.dim(p)
-        return f"({text})" if " " in text else text
+    def loop(self, scope: Scope, var: str, hi: Dim | Expr, lo: Dim | Expr = 0, step: int = 1) -> Loop:
+        """A loop in a scope; the loop over an axis has its number for a name."""
+        first, end = (self.at(e) if isinstance(e, (int, Poly)) else e for e in (lo, hi))
+        return Loop(scope, var, first, end, step)
 
-    def dim(self, p: Dim) -> str:
-        """A dimension or index expression as text."""
-        if isinstance(p, int):
-            return str(p)
-        out = ""
-        for monomial, coefficient in p.terms:
-            factors = [self._atom(a) for a, power in monomial for _ in range(power)]
-            if abs(coefficient) != 1 or not factors:
-                factors.append(str(abs(coefficient)))
-            term = "*".join(factors)
-            sign = "-" if coefficient < 0 else "+"
-            out = f"{out} {sign} {term}" if out else (f"-{term}" if coefficient < 0 else term)
-        return out
+    def cut(self, scope: Scope, size: Dim, end: Position) -> None:
+        """Bind lo and hi, between which a chunk of `size` elements lies."""
+        scope.let("lo", integer("*", Position(symbol("%chunk")), self.at(size)))
+        scope.let("hi", integer("least", self.at(LO + size), end))
 
-    def _atom(self, atom: Atom) -> str:
-        if atom.kind != "symbol":
-            p, q = (self.dim(o) for o in atom.operands)
-            return f"{_FUNCTIONS[atom.kind]}({p}, {q})"
-        name = str(atom.operands[0])
-        if name.startswith("%"):
-            return f"i{name[1:]}" if name[1:].isdigit() else name[1:]
-        return self._word(symbol(name), "d")
-
-    def position(self, p: Dim) -> str:
-        """An index expression whose constant part is a word of the row, so that slices at other places are alike."""
-        shift = 0 if isinstance(p, int) else next((c for monomial, c in p.terms if not monomial), 0)
-        if shift == 0:
-            return self.dim(p)
-        return f"{self.dim(p - shift)} + {self.value(shift)}"
-
-    def constant(self, value: Any, dtype: DType) -> str:
-        """A literal, or the name of a typed constant, which tells its value."""
-        scalar = np.asarray(value).astype(dtype.numpy)[()]
-        if dtype.kind == "b":
-            return str(bool(scalar))
-        digits = str(scalar).removesuffix(".0").replace("-", "m").replace(".", "p").replace("+", "")
-        name = f"c{digits}_{code_of(dtype)}"
-        literal = repr(scalar.item()) if np.isfinite(scalar) else f'"{scalar}"'
-        self._constants[name] = f"{dtype.name}({literal})"
-        return name
-
-    def value(self, p: Dim) -> str:
-        """The variable that holds a dimension kept in the row, so that code does not depend on it."""
-        return self._word(p, "n")
-
-    def failure(self, text: str, line: str) -> str:
-        """The variable that holds the status which tells of this failure."""
-        self.failures.append((text, line))
-        return self._word(len(self.failures), "f")
+    def loops(self, scope: Scope, axes: Iterator[tuple[int, Dim]]) -> list[Scope]:
+        """The scope, and one inside the other the loops over axes of these lengths."""
+        scopes = [scope]
+        for axis, length in axes:
+            scopes.append(self.loop(scopes[-1], str(axis), length))
+        return scopes

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from graphc.codegen.evaluate import Evaluator
-from graphc.codegen.text import Scope
+from graphc.codegen.text import ZERO, Branch, Scope, close, test
 from graphc.dims import Dim, is_positive, product
 from graphc.graph import Node
 from graphc.op import Family
@@ -22,17 +22,14 @@ Positions = tuple[Node, Node, Dim]  # whose they are, the node that holds them, 
 
 def check_unread(evaluator: Evaluator, found: Iterable[Positions], domain: Shape, top: Scope) -> None:
     """Print the checks of positions that the loops over the domain may never come to."""
+    text = evaluator.text
     for node, positions, size in found:
         if all(is_positive(d) or d in positions.shape for d in domain):
             continue
-        scopes = [Scope(top, f"if {evaluator.text.dim(product(domain))} == 0:", guard=True)]
-        for axis, length in enumerate(positions.shape):
-            if length != 1:
-                header = f"for i{axis} in range({evaluator.text.dim(length)}):"
-                scopes.append(Scope(scopes[-1], header, [f"%{axis}"]))
+        empty = Branch(top, test("==", text.at(product(domain)), ZERO))
+        scopes = text.loops(empty, ((axis, length) for axis, length in enumerate(positions.shape) if length != 1))
         evaluator.position(node, positions, size, canonical(positions.shape), scopes[-1])
-        for scope in reversed(scopes):
-            scope.close()
+        close(*scopes)
 
 
 def gathers(members: Iterable[Node], loaded: Callable[[Node], bool]) -> Iterator[Positions]:

@@ -52,11 +52,16 @@ class CompiledFunction:
     ) -> None:
         self._program, self._structure, self._rebuild, self._stats = program, structure, rebuild, dict(stats)
         self._native, self._states = native, states
-        self._machine = Machine(program, native, states)
+        self._machine = self._made(program, native, states)
         self._enter = self._machine.enter_new
         self._kind = np.ndarray if self._machine.single else tuple
         plain = 0 if self._machine.single else tuple(range(len(program.outputs)))
         self._as_it_is = type(structure) is type(plain) and structure == plain  # a named tuple is equal to a tuple
+
+    @staticmethod
+    def _made(program: Program, native: Native, states: Sequence[State]) -> Machine:
+        """What runs the program."""
+        return Machine(program, native, states)
 
     def __call__(self, /, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         """The outputs for these inputs, in the structure that was compiled; a scalar is a 0-d array.
@@ -156,7 +161,7 @@ class CompiledFunction:
         if program is None:
             return None
         again = (CompiledFunction.without_updates, (self,))
-        return CompiledFunction(program, self._native, self._states, self._structure, rebuild=again, stats=self._stats)
+        return type(self)(program, self._native, self._states, self._structure, rebuild=again, stats=self._stats)
 
     @property
     def name(self) -> str:

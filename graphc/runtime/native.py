@@ -68,8 +68,9 @@ def compile_kernels(texts: Sequence[str], have: Container[str] = ()) -> tuple[li
     machine = _target_machine()
     with _no_garbage_collection(), ThreadPoolExecutor(1) as llvm_thread:
         for text in texts:
-            scope = dict(namespace(text), __name__="graphc.kernel")
-            exec(compile(text, f"<{kernel_name(text)}>", "exec"), scope)
+            code = compile(text, f"<{kernel_name(text)}>", "exec")
+            scope = dict(namespace(code), __name__="graphc.kernel")
+            exec(code, scope)
             module = KernelModule()
             lower_function(scope["kernel"], _PREFIX + kernel_name(text), module)
             kernels.append((llvm_thread.submit(_object, str(module), machine), tuple(module.routines)))

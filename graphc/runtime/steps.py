@@ -50,6 +50,17 @@ def run(machine: Machine, inputs: Sequence[Array], batch_size: Any, order: Any) 
     return results
 
 
+def plan(program: Program, inputs: Sequence[Array], batch_size: Any, order: Any) -> list[list[Array]]:
+    """The inputs of every step, for who takes them one by one.  Raises InputError if anything does not fit."""
+    sliced = _sliced(program)
+    rows = _rows(program, inputs, sliced)
+    chosen = _order(program, order, rows)
+    every = np.arange(rows) if chosen is None else chosen
+    batch = _batch_size(program, batch_size)
+    parts = [every[k : k + batch] for k in range(0, len(every), batch)]
+    return [[a[part] if k in sliced else a for k, a in enumerate(inputs)] for part in parts]
+
+
 def _batch_size(program: Program, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise InputError(f"{program.name}.run: batch_size must be an int >= 1, got {value!r}")

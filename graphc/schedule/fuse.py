@@ -8,7 +8,6 @@ Every question about a node or a group is answered in bounded time, so that fusi
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -16,6 +15,7 @@ from functools import cache
 from graphc.dims import Dim
 from graphc.graph import Graph, Node, describe
 from graphc.op import Family, Op
+from graphc.scalar import is_dear
 from graphc.schedule.access import Index, Read, atoms, canonical, operand_indices, strided, through_movement, whole
 from graphc.schedule.settle import ATOMS, PIECES
 from graphc.schedule.split import (
@@ -37,9 +37,6 @@ _MEMBERS = 1_024  # of a group: past it the time of compilers grows faster than 
 _LATEST = 32  # groups that are looked at for one that reads the same
 _BETWEEN = 256  # groups between two, past which none is moved before the other
 _IN_PLACE = (Family.ELEMENTWISE, Family.ITEM, Family.MOVEMENT)  # computed element by element
-_CALL = re.compile(
-    r"\b(exp|exp2|expm1|log|log2|log10|log1p|sqrt|rsqrt|cbrt|a?(?:sin|cos|tan)h?|atan2|pow|hypot|sigmoid|erfc?)\("
-)
 
 
 @dataclass(eq=False)
@@ -101,15 +98,13 @@ def _stored_base(operand: Node) -> Node:
 
 
 @cache
-def _is_call(op: Op) -> bool:
-    body = op.body
-    texts = body.values() if isinstance(body, dict) else body if isinstance(body, tuple) else (body or "",)
-    return any(_CALL.search(str(t)) for t in texts)
+def _is_expensive(op: Op) -> bool:
+    return is_dear(op.body)
 
 
 def is_expensive(node: Node) -> bool:
     """Whether computing the node once more costs more than storing and loading it."""
-    return node.op.family is Family.GATHER or _is_call(node.op)
+    return node.op.family is Family.GATHER or _is_expensive(node.op)
 
 
 class Fusion:

@@ -20,17 +20,17 @@ from typing import Any
 import numpy as np
 
 import graphc as gc
+from graphc.debug.interpreter import Interpreter
 from graphc.dims import evaluate as evaluate_dim
-from graphc.errors import DeclarationError, InputError
+from graphc.errors import DebugError, DeclarationError, InputError
 from graphc.graph import Graph, Node
 
 from . import draw
 from .bits import Bits, Driven
 from .compare import Comparison, Finding
 from .evaluate import UNKNOWN, evaluate
-from .memory import Fault
 from .program import Program, Sizes, Values
-from .simulate import Simulation, small_borders
+from .simulate import small_borders
 from .unrolled import HELPERS
 
 _compile = importlib.import_module("graphc.compile")
@@ -90,7 +90,7 @@ def check(program: Program, machine: bool | None = None) -> list[Finding]:
     if not program.outputs:
         return []
     checked = _Checked(program, names)
-    checked.text()
+    checked.loops()
     if program.machine if machine is None else machine:
         checked.machine()
     return checked.findings
@@ -100,7 +100,7 @@ def _refused(program: Program) -> list[Finding]:
     """A dimension that no input has is refused, at the user's line."""
     try:
         with limited():
-            _printed(program, _unit(program, declared(program)))
+            printed_of(program, unit_of(program, declared(program)))
     except DeclarationError as error:
         named = f"program {program.seed}:" in str(error) and "stray" in str(error)
         return [] if named else [Finding("stray: line", str(error))]
@@ -111,17 +111,17 @@ def _refused(program: Program) -> list[Finding]:
 
 def text_of(program: Program) -> str:
     """The text of its kernels."""
-    return _printed(program, _unit(program, declared(program))).text
+    return printed_of(program, unit_of(program, declared(program))).text
 
 
-def _unit(program: Program, names: Mapping[str, Any]) -> Any:
+def unit_of(program: Program, names: Mapping[str, Any]) -> Any:
     inputs = [names[leaf.name] for leaf in program.inputs]
     outputs = tuple(names[n] for n in program.outputs)
     updates = {names[p]: names[v] for p, v in program.updates}
     return _compile._unit(inputs, outputs, updates, gc.Options(cache=False), "random")
 
 
-def _printed(program: Program, unit: Any) -> Any:
+def printed_of(program: Program, unit: Any) -> Any:
     with ExitStack() as stack:
         if program.small:
             stack.enter_context(small_borders())
@@ -130,7 +130,7 @@ def _printed(program: Program, unit: Any) -> Any:
 
 def _broken(stage: str, error: BaseException) -> Finding:
     """An error where none is due, with the place in graphc that it comes from."""
-    if isinstance(error, Fault):
+    if isinstance(error, DebugError):
         return Finding(f"{stage}: {error.kind}", str(error))
     frames = traceback.extract_tb(error.__traceback__)
     inside = [f"{Path(f.filename).name}:{f.name}" for f in frames if "/graphc/" in f.filename]
@@ -161,24 +161,24 @@ class _Checked:
 
     # stages
 
-    def text(self) -> None:
-        """The text, run as Python at every choice of sizes."""
+    def loops(self) -> None:
+        """The loops, interpreted at every choice of sizes."""
         try:
             with limited():
-                unit = _unit(self.program, self.names)
-                printed = _printed(self.program, unit)
-                simulation = Simulation(printed) if self.program.simulate else None
+                unit = unit_of(self.program, self.names)
+                printed = printed_of(self.program, unit)
+                interpreter = Interpreter(printed, printed.loops) if self.program.simulate else None
         except Exception as error:
             self.findings.append(_broken("compile", error))
             return
-        if simulation is None:
+        if interpreter is None:
             return
         for k, sizes in enumerate((self.program.sizes, *self.program.other_sizes)):
-            self._run("text", sizes, lambda i, p, k=k: simulation.run(i, p, backwards=k % 2 == 1), first=k == 0)
+            self._run("loops", sizes, lambda i, p, k=k: interpreter.run(i, p, backwards=k % 2 == 1), first=k == 0)
             if self.findings:
                 return
         if any(leaf.draws.startswith("position") for leaf in self.program.leaves):
-            self._run("text", self.program.sizes, simulation.run, astray=True)
+            self._run("loops", self.program.sizes, interpreter.run, astray=True)
 
     def machine(self) -> None:
         """Machine code."""
@@ -194,7 +194,7 @@ class _Checked:
             self.findings += Bits(self.program, driven, self._compiled).findings(succeeded)
 
     def _compiled(self) -> Driven:
-        unit = _unit(self.program, self.names)
+        unit = unit_of(self.program, self.names)
         return Driven(_compile._compile(unit), {p.name: p.attrs["state"] for p in unit.parameters})
 
     def _large_sizes(self) -> Iterator[Sizes]:
@@ -214,7 +214,7 @@ class _Checked:
     def _run(self, stage: str, sizes: Sizes, run: Any, first: bool = False, astray: bool = False) -> bool:
         """Whether the call gave values; what is wrong with it is added to the findings."""
         values = self.program.values(sizes, astray)
-        unit = _unit(self.program, self.names)
+        unit = unit_of(self.program, self.names)
         must, may = self._raises(sizes, astray)
         inputs = [values[leaf.name] for leaf in self.program.inputs]
         parameters = {str(n.name): values[str(n.name)] for n in unit.parameters}

@@ -1,8 +1,8 @@
-"""Memory of a program that runs as Python: regions with bounds, and who wrote each element.
+"""Memory of a program that is interpreted: regions with bounds, and who wrote each element.
 
-An address is (1 + region) << 40 plus a byte, so that leaving a region never reaches another one.  What a kernel must
-not do is a Fault: read or write outside an array, read what nobody wrote, race with another chunk of the phase, or
-reach one array through two storages that the code declares disjoint.
+An address is (1 + region) << 40 plus a byte, so that on both sides of a region lies a guard that no other region is
+near to.  What a kernel must not do is a Fault: read or write outside an array, read what nobody wrote, race with
+another chunk of the phase, or reach one array through two storages that the code declares disjoint.
 """
 
 from __future__ import annotations
@@ -83,6 +83,11 @@ class Memory:
         self.stacks: dict[int, int] = {}
         self.storages: dict[tuple[int, int], tuple[int, bool]] = {}
         self.phase, self.me = 0, GIVEN
+
+    def clear(self) -> None:
+        """A new call begins: no region is left of the one before."""
+        self.regions.clear()
+        self.stacks.clear()
 
     def add(self, region: Region) -> int:
         """The address of a new region."""

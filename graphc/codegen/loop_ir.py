@@ -1,0 +1,225 @@
+"""The loop IR: what a phase does, as frozen data.
+
+    Expr   Const | Var | Position | Load | Address | Call
+    Stmt   Let | Set | Store | If | For | Use
+    Code   the loop over the chunks of a phase, with what the words of its row hold
+
+Positions are dimensions in which integers of the program (loop variables, the chunk, checked positions, words of the
+row) are the symbols `%i`, `%chunk`, `%t3`, `%n1`.  Names are bound once: a Let or the result of a Use binds one for the
+rest of its block and what is inside; a Set gives a bound name another value, or binds it where both branches of an If
+do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from graphc.dims import Dim
+from graphc.schedule.task import Place
+from graphc.types import DType, int64
+
+
+@dataclass(frozen=True, slots=True)
+class Const:
+    """A scalar of NumPy's."""
+
+    value: Any
+    dtype: DType
+
+
+@dataclass(frozen=True, slots=True)
+class Var:
+    name: str
+    dtype: DType
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """An integer of the program."""
+
+    at: Dim
+
+    @property
+    def dtype(self) -> DType:
+        return int64
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Element `at` of an array.  Two accesses of one nest with different storage numbers never overlap.
+
+    `some`: the length of the axis that is read along; where it is 0 there is no such element, and any value does.
+    """
+
+    place: Place
+    at: Dim
+    dtype: DType
+    nest: int
+    storage: int
+    some: Dim = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """The address of a byte: that of an array, or one that a name holds, and the sum of the terms."""
+
+    base: Place | str
+    terms: tuple[Dim, ...] = ()
+
+    @property
+    def dtype(self) -> DType:
+        return int64
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A function of scalars: one of graphc.scalar, with operators by their signs."""
+
+    function: str
+    args: tuple[Expr, ...]
+    dtype: DType
+
+
+Expr = Const | Var | Position | Load | Address | Call
+
+
+@dataclass(frozen=True, slots=True)
+class Let:
+    var: Var
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Set:
+    var: Var
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    place: Place
+    at: Dim
+    value: Expr
+    nest: int
+    storage: int
+
+
+@dataclass(frozen=True, slots=True)
+class If:
+    test: Expr
+    yes: tuple[Stmt, ...]
+    no: tuple[Stmt, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class For:
+    """The name takes lo, lo + step, ... below hi, one after the other, or as chunks, in any order or at once."""
+
+    var: str
+    lo: Expr
+    hi: Expr
+    step: int
+    body: tuple[Stmt, ...]
+    mode: Literal["serial", "chunks"] = "serial"
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A kernel that touches memory by itself: one of KERNELS, for elements of `dtype`, with a tile of fixed size."""
+
+    kernel: str
+    args: tuple[Expr, ...]
+    dtype: DType | None = None
+    tile: tuple[int, ...] = ()
+    result: Var | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """Which arguments are addresses that it reads, and that it writes; the others are integers."""
+
+    args: int
+    reads: tuple[int, ...]
+    writes: tuple[int, ...]
+    gives: Literal["", "element", "integer"] = ""
+
+
+_FOLD = Kernel(2, (0,), (), "element")  # address, count
+KERNELS: dict[str, Kernel] = {
+    "sum": _FOLD,
+    "product": _FOLD,
+    "max": _FOLD,
+    "min": _FOLD,
+    "first_of": Kernel(3, (0,), (), "integer"),  # address, count, value -> where the value is first
+    **dict.fromkeys(  # rows and the step between them, how many, of how many columns, the row they are folded into
+        ("columns_add", "columns_maximum", "columns_minimum"), Kernel(5, (0, 4), (4,))
+    ),
+    "micro": Kernel(11, (3, 6, 8), (8,)),  # rows, columns, depth, A and two steps, B and one, C and one, added to C?
+    "micro_transposed": Kernel(10, (3, 6), (8,)),  # the same, C by columns and not added to
+    "dots": Kernel(10, (3, 5, 7), (7,)),  # rows, columns, depth, A and a step, B and a step, C and a step, added to C?
+    "pack": Kernel(6, (2,), (5,)),  # depth, columns, B and two steps, the panel
+    "clear": Kernel(2, (), (0,)),  # address, bytes
+    "checked": Kernel(3, (), (), "integer"),  # status of the failure, position, length -> position from the start
+}
+
+Stmt = Let | Set | Store | If | For | Use
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """What one phase runs; `words` are the names of the words of its row, and what each holds.
+
+    A place stands for its address, the name `f3` for the number of a failure, any other for a dimension.
+    `constants` are in the order in which they were asked for.
+    """
+
+    loop: For
+    words: tuple[tuple[str, Dim | Place], ...]
+    constants: tuple[Const, ...] = ()
+
+
+@dataclass(frozen=True)
+class LoopProgram:
+    """The loops of a whole program, phase by phase, for who runs them without machine code.
+
+    `lines` are the user's, of what each phase computes; `places` tell dtype and number of elements.
+    """
+
+    phases: tuple[Code, ...]
+    lines: tuple[tuple[str, ...], ...]
+    places: dict[Place, tuple[DType, Dim]]
+
+
+def statements(body: tuple[Stmt, ...]) -> Iterator[Stmt]:
+    """Every statement, those inside others after them."""
+    for s in body:
+        yield s
+        match s:
+            case If():
+                yield from statements(s.yes)
+                yield from statements(s.no)
+            case For():
+                yield from statements(s.body)
+
+
+def expressions(s: Stmt) -> tuple[Expr, ...]:
+    """The expressions of a statement, but for those of statements inside."""
+    match s:
+        case Let() | Set() | Store():
+            return (s.value,)
+        case If():
+            return (s.test,)
+        case For():
+            return (s.lo, s.hi)
+        case Use():
+            return s.args
+
+
+def parts(e: Expr) -> Iterator[Expr]:
+    """An expression and every one inside it."""
+    yield e
+    if isinstance(e, Call):
+        for arg in e.args:
+            yield from parts(arg)

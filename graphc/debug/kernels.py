@@ -1,0 +1,119 @@
+"""The kernels that touch memory by themselves, in NumPy: folds of blocks, tiles of products, packing, zeros.
+
+In: the memory, the elements' dtype, the sizes of the tile, and the arguments of a Use.  Out: what it gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from graphc.codegen.intrinsics.target import host_vector_bytes
+from graphc.debug.memory import SHIFT, Fault, Memory
+
+Tile = tuple[int, ...]
+
+
+# blocks
+
+_FOLDS = {"sum": np.add, "product": np.multiply, "max": np.maximum, "min": np.minimum}
+_NEUTRAL = {"sum": -0.0, "product": 1.0, "max": -np.inf, "min": np.inf}
+
+
+def _block(memory: Memory, address: int, n: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    return memory.load_all(memory.grid(address, [dtype.itemsize], [n], dtype), dtype)
+
+
+def _fold(operation: str) -> Callable[..., Any]:
+    def fold(memory: Memory, dtype: np.dtype[Any], tile: Tile, address: int, n: int) -> Any:
+        if n <= 0:
+            return dtype.type(_NEUTRAL[operation])
+        return _FOLDS[operation].reduce(_block(memory, address, n, dtype))
+
+    return fold
+
+
+def _columns(fold: Any) -> Callable[..., Any]:
+    def columns(memory, dtype, tile, x, row, rows, n, a):  # type: ignore[no-untyped-def]
+        places = memory.grid(a, [dtype.itemsize], [n], dtype)
+        for k in range(rows):
+            values = fold(memory.load_all(places, dtype), _block(memory, x + k * row, n, dtype))
+            memory.store_all(places, dtype, values)
+
+    return columns
+
+
+def _first_of(memory: Memory, dtype: np.dtype[Any], tile: Tile, address: int, n: int, value: Any) -> int:
+    block = _block(memory, address, n, dtype)
+    return int(np.flatnonzero((block == value) | np.isnan(block))[0])
+
+
+def _clear(memory: Memory, dtype: Any, tile: Tile, address: int, nbytes: int) -> None:
+    memory.regions[address >> SHIFT].clear(nbytes, memory.me)
+
+
+# products
+
+
+def _within(rows: int, cols: int, tile: Tile) -> None:
+    """A tile has at least one row; where a mask leaves no column, nothing is read of B and nothing is stored."""
+    if not 1 <= rows <= tile[0] or not 0 <= cols <= tile[1]:
+        raise Fault("tile", f"{rows} rows and {cols} columns of a tile of {tile[0]} and {tile[1]}")
+
+
+def _vectors(tile: Tile, dtype: np.dtype[Any]) -> Tile:
+    """Rows and columns of a tile whose columns are counted in vectors."""
+    return tile[0], tile[-1] * (host_vector_bytes() // dtype.itemsize)
+
+
+def _product(memory: Memory, dtype: np.dtype[Any], a: Any, b: Any, c: Any, accumulate: Any) -> None:
+    """C = A @ B, or C + A @ B, where each is the addresses of its elements."""
+    start = memory.load_all(c, dtype) if accumulate else dtype.type(0)
+    memory.store_all(c, dtype, np.asarray(start + memory.load_all(a, dtype) @ memory.load_all(b, dtype), dtype))
+
+
+def _micro(memory, dtype, tile, rows, cols, K, a, a_row, a_col, b, b_row, c, c_row, accumulate):  # type: ignore[no-untyped-def]
+    _within(rows, cols, _vectors(tile, dtype))
+    size = dtype.itemsize
+    left = memory.grid(a, (a_row, a_col), (rows, K), dtype)
+    right = memory.grid(b, (b_row, size), (K, cols), dtype)
+    _product(memory, dtype, left, right, memory.grid(c, (c_row, size), (rows, cols), dtype), accumulate)
+
+
+def _micro_transposed(memory, dtype, tile, rows, cols, K, a, a_row, a_col, b, b_row, c, c_col):  # type: ignore[no-untyped-def]
+    _within(rows, cols, _vectors(tile, dtype))
+    size = dtype.itemsize
+    left = memory.grid(a, (a_row, a_col), (rows, K), dtype)
+    right = memory.grid(b, (b_row, size), (K, cols), dtype)
+    _product(memory, dtype, left, right, memory.grid(c, (size, c_col), (rows, cols), dtype), 0)
+
+
+def _dots(memory, dtype, tile, rows, cols, K, a, a_row, b, b_col, c, c_row, accumulate):  # type: ignore[no-untyped-def]
+    _within(rows, cols, tile)
+    size = dtype.itemsize
+    left = memory.grid(a, (a_row, size), (rows, K), dtype)
+    right = memory.grid(b, (size, b_col), (K, cols), dtype)
+    _product(memory, dtype, left, right, memory.grid(c, (c_row, size), (rows, cols), dtype), accumulate)
+
+
+def _pack(memory, dtype, tile, K, cols, b, b_row, b_col, panel):  # type: ignore[no-untyped-def]
+    size, width = dtype.itemsize, _vectors(tile, dtype)[1]
+    values = np.zeros((K, width), dtype)
+    values[:, :cols] = memory.load_all(memory.grid(b, (b_row, b_col), (K, cols), dtype), dtype)
+    memory.store_all(memory.grid(panel, (width * size, size), (K, width), dtype), dtype, values)
+
+
+KERNELS: dict[str, Callable[..., Any]] = {
+    **{operation: _fold(operation) for operation in _FOLDS},
+    "columns_add": _columns(np.add),
+    "columns_maximum": _columns(np.maximum),
+    "columns_minimum": _columns(np.minimum),
+    "first_of": _first_of,
+    "clear": _clear,
+    "micro": _micro,
+    "micro_transposed": _micro_transposed,
+    "dots": _dots,
+    "pack": _pack,
+}
