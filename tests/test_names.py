@@ -17,7 +17,7 @@ import pytest
 import graphc as gc
 
 NAMES = {
-    "quotes": 'it\'s "so"',
+    "quotes": "it's \"so\"",
     "three quotes": "'''\"\"\"",
     "line ends": "a\nb\r\nc",
     "code": "x = 1\nimport os; os.abort()  #",

@@ -178,6 +178,12 @@ def test_loops_of_a_nest(name: str) -> None:
     assert (list(found.domain), found.split) == (sizes, split)
 
 
+def test_columns_of_one_element_are_columns() -> None:
+    x, y = gc.input("x", (3, 4, 5, 1)), gc.input("y", (3, 4, 1, 1))
+    (found,) = loops([x, y], (x * y, gc.max(x, axis=(0, 2))))
+    assert (found.domain, found.split) == ((3, 4, 5, 1), Split((1,), (0, 2), (3,)))
+
+
 @pytest.mark.parametrize("activation", [gc.relu, gc.tanh, gc.softmax])
 def test_a_dense_layer_of_three_axes_is_one_phase(activation: Any) -> None:
     x, w, b = gc.input("x", ("b", "t", 8)), gc.parameter("w", np.ones((8, 5))), gc.parameter("c", np.ones(5))

@@ -16,7 +16,8 @@ from graphc.types import FLOATS
 register(
     Op(
         name="relu",
-        doc="maximum(0, x), NaN of NaN; the derivative at 0 is 0." + example("gc.relu([-1.0, 2.0])", "array([0., 2.])"),
+        doc="maximum(0, x), NaN of NaN; the derivative at 0 is 0."
+        + example("gc.relu([-1.0, 2.0])", "array([0., 2.])"),
         define=lambda b, x, /: b.maximum(0, x),  # zero stands first, so that it takes the cotangent of a tie
         reference=lambda x: np.maximum(x, 0),
         dtypes=NUMBERS,
@@ -77,7 +78,8 @@ register(
 register(
     Op(
         name="silu",
-        doc="x * sigmoid(x)." + example("gc.silu([-1.0, 0.0, 1.0])", "array([-0.26894142,  0.        ,  0.73105858])"),
+        doc="x * sigmoid(x)."
+        + example("gc.silu([-1.0, 0.0, 1.0])", "array([-0.26894142,  0.        ,  0.73105858])"),
         define=lambda b, x, /: b.multiply(x, b.sigmoid(x)),
         reference=lambda x: x * scipy_special("expit")(x),
         dtypes=FLOATS,

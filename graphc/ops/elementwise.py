@@ -29,7 +29,8 @@ def promoting(name: str) -> Any:
 register(
     Op(
         name="add",
-        doc="x + y." + example("gc.add([1, 2], 0.5)", "array([1.5, 2.5])"),
+        doc="x + y."
+        + example("gc.add([1, 2], 0.5)", "array([1.5, 2.5])"),
         family=Family.ELEMENTWISE,
         infer=elementwise(ALL),
         define=promoting("add"),
@@ -46,7 +47,8 @@ register(
 register(
     Op(
         name="subtract",
-        doc="x - y." + example("gc.subtract([5, 7], [[1], [2]])", "array([[4, 6],\n       [3, 5]])"),
+        doc="x - y."
+        + example("gc.subtract([5, 7], [[1], [2]])", "array([[4, 6],\n       [3, 5]])"),
         family=Family.ELEMENTWISE,
         infer=elementwise(NUMBERS),
         define=promoting("subtract"),
@@ -63,7 +65,8 @@ register(
 register(
     Op(
         name="multiply",
-        doc="x * y." + example("gc.multiply([1.0, 2.0], 10)", "array([10., 20.])"),
+        doc="x * y."
+        + example("gc.multiply([1.0, 2.0], 10)", "array([10., 20.])"),
         family=Family.ELEMENTWISE,
         infer=elementwise(ALL),
         define=promoting("multiply"),
@@ -86,7 +89,8 @@ def _divide_adjoint(b: Any, g: Any, out: Any, x: Any, y: Any) -> tuple[Any, Any]
 register(
     Op(
         name="divide",
-        doc="x / y; of integers in float64." + example("gc.divide([1, 2], 4)", "array([0.25, 0.5 ])"),
+        doc="x / y; of integers in float64."
+        + example("gc.divide([1, 2], 4)", "array([0.25, 0.5 ])"),
         family=Family.ELEMENTWISE,
         infer=elementwise(FLOATS),
         define=lambda b, x, y, /: b.primitive("divide", b.floating(x, y)),
@@ -139,7 +143,8 @@ register(
 register(
     Op(
         name="negative",
-        doc="-x." + example("gc.negative([1, -2])", "array([-1,  2])"),
+        doc="-x."
+        + example("gc.negative([1, -2])", "array([-1,  2])"),
         family=Family.ELEMENTWISE,
         infer=elementwise(NUMBERS),
         define=lambda b, x, /: b.primitive("negative", (b.convert(x),)),
@@ -156,7 +161,8 @@ register(
 register(
     Op(
         name="positive",
-        doc="x itself." + example("gc.positive([1, -2])", "array([ 1, -2])"),
+        doc="x itself."
+        + example("gc.positive([1, -2])", "array([ 1, -2])"),
         define=lambda b, x, /: b.convert(x),
         reference=np.positive,
         dtypes=NUMBERS,
@@ -167,7 +173,8 @@ register(
 register(
     Op(
         name="square",
-        doc="x * x." + example("gc.square([1.0, -3.0])", "array([1., 9.])"),
+        doc="x * x."
+        + example("gc.square([1.0, -3.0])", "array([1., 9.])"),
         define=lambda b, x, /: b.multiply(x, x),
         reference=np.square,
         dtypes=NUMBERS,
@@ -179,7 +186,8 @@ register(
 register(
     Op(
         name="reciprocal",
-        doc="1 / x; of integers in float64." + example("gc.reciprocal([2, 4])", "array([0.5 , 0.25])"),
+        doc="1 / x; of integers in float64."
+        + example("gc.reciprocal([2, 4])", "array([0.5 , 0.25])"),
         family=Family.ELEMENTWISE,
         infer=elementwise(FLOATS),
         define=lambda b, x, /: b.primitive("reciprocal", b.floating(x)),

@@ -34,7 +34,8 @@ def _abs(b: Any, x: Any, /) -> Any:
 register(
     Op(
         name="abs",
-        doc="|x|; the derivative at 0 is 0." + example("gc.abs([-1.5, 2.0])", "array([1.5, 2. ])"),
+        doc="|x|; the derivative at 0 is 0."
+        + example("gc.abs([-1.5, 2.0])", "array([1.5, 2. ])"),
         family=Family.ELEMENTWISE,
         infer=elementwise(NUMBERS),
         define=_abs,

@@ -77,7 +77,8 @@ IOTA = register(
 register(
     Op(
         name="zeros",
-        doc="An array of zeros; `shape` may hold symbolic dimensions." + example("gc.zeros((2,))", "array([0., 0.])"),
+        doc="An array of zeros; `shape` may hold symbolic dimensions."
+        + example("gc.zeros((2,))", "array([0., 0.])"),
         define=lambda b, shape, *, dtype="float64": b.broadcast_to(b.constant(0, dtype=dtype), as_shape(shape)),
         reference=lambda shape, dtype="float64": np.zeros(shape, dtype),
         samples=(Sample(((2, 3),)), Sample(((0, 2),), {"dtype": "int32"})),

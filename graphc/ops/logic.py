@@ -168,7 +168,8 @@ register(
 register(
     Op(
         name="stop_gradient",
-        doc="x itself, taken as a constant by gradients." + example("gc.stop_gradient([1.0, 2.0])", "array([1., 2.])"),
+        doc="x itself, taken as a constant by gradients."
+        + example("gc.stop_gradient([1.0, 2.0])", "array([1., 2.])"),
         family=Family.ELEMENTWISE,
         infer=elementwise(ALL),
         define=lambda b, x, /: b.primitive("stop_gradient", (b.convert(x),)),
