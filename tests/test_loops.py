@@ -151,6 +151,8 @@ WRONG: dict[str, tuple[str, tuple[Stmt, ...]]] = {
     "behind": ("element %i + 1 lies outside of input 0", (loop(Let(T1, load(AT + 1))),)),
     "before": ("element %i - 1 lies outside of input 0", (loop(Let(T1, load(AT - 1))),)),
     "store behind": ("lies outside of buffer 0, which has 5", (loop(store(ONE, 2 * AT, B), hi=4),)),
+    "one place, two storages": ("storage 2", (Let(T1, load(0)), Let(T2, load(0, storage=2)))),
+    "one storage, two places": ("is storage 0", (Let(T1, load(0)), Let(T2, load(0, B)))),
     "word": ("no word of the row holds m", (loop(hi=symbol("m")),)),
     "place": ("no word of the row holds the address of buffer 7", (Let(T1, load(0, Place("buffer", 7))),)),
     "kernel": ("sum does not take 1 arguments", (Use("sum", (ZERO,), float64, result=T1),)),
