@@ -12,6 +12,7 @@ from golden_programs import PROGRAMS
 
 import graphc as gc
 from graphc.codegen.footprint import footprint
+from graphc.codegen.intrinsics import memory
 from graphc.codegen.loop_ir import (
     Address,
     Call,
@@ -33,7 +34,7 @@ from graphc.codegen.loop_ir import (
 from graphc.codegen.printer import print_code
 from graphc.codegen.program import Buffer, Phase, Program, Slot
 from graphc.codegen.verify import verify
-from graphc.debug.interpreter import Interpreter
+from graphc.debug.interpreter import UNTOLD, Interpreter
 from graphc.dims import Dim, symbol
 from graphc.graph import make
 from graphc.op import Family, Op, register
@@ -256,6 +257,10 @@ def test_an_error_names_access_kernel_and_line() -> None:
         "user.py:7",
     ):
         assert part in text
+
+
+def test_what_is_promised_to_llvm_is_watched() -> None:
+    assert UNTOLD == memory.MAX_STORAGES
 
 
 def test_loops_are_interpreted() -> None:
