@@ -158,9 +158,7 @@ KERNELS: dict[str, Contract] = {
     ),
     "micro": Contract(11, (3, 6, 8), (8,)),  # rows, columns, depth, A and two steps, B and one, C and one, added to C?
     "micro_transposed": Contract(10, (3, 6), (8,)),  # the same, C by columns and not added to
-    "dots": Contract(
-        10, (3, 5, 7), (7,)
-    ),  # rows, columns, depth, A and a step, B and a step, C and a step, added to C?
+    "dots": Contract(10, (3, 5, 7), (7,)),  # the same, with one step each
     "pack": Contract(6, (2,), (5,)),  # depth, columns, B and two steps, the panel
     "clear": Contract(2, (), (0,)),  # address, bytes
     "checked": Contract(3, (), (), "integer"),  # status of the failure, position, length -> position from the start
