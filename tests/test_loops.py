@@ -12,6 +12,7 @@ from golden_programs import PROGRAMS
 
 import graphc as gc
 from graphc.codegen.footprint import footprint
+from graphc.codegen.intrinsics import memory
 from graphc.codegen.loop_ir import (
     Address,
     Call,
@@ -33,7 +34,7 @@ from graphc.codegen.loop_ir import (
 from graphc.codegen.printer import print_code
 from graphc.codegen.program import Buffer, Phase, Program, Slot
 from graphc.codegen.verify import verify
-from graphc.debug.interpreter import Interpreter
+from graphc.debug.interpreter import UNTOLD, Interpreter
 from graphc.dims import Dim, symbol
 from graphc.graph import make
 from graphc.op import Family, Op, register
@@ -151,6 +152,8 @@ WRONG: dict[str, tuple[str, tuple[Stmt, ...]]] = {
     "behind": ("element %i + 1 lies outside of input 0", (loop(Let(T1, load(AT + 1))),)),
     "before": ("element %i - 1 lies outside of input 0", (loop(Let(T1, load(AT - 1))),)),
     "store behind": ("lies outside of buffer 0, which has 5", (loop(store(ONE, 2 * AT, B), hi=4),)),
+    "one place, two storages": ("storage 2", (Let(T1, load(0)), Let(T2, load(0, storage=2)))),
+    "one storage, two places": ("is storage 0", (Let(T1, load(0)), Let(T2, load(0, B)))),
     "word": ("no word of the row holds m", (loop(hi=symbol("m")),)),
     "place": ("no word of the row holds the address of buffer 7", (Let(T1, load(0, Place("buffer", 7))),)),
     "kernel": ("sum does not take 1 arguments", (Use("sum", (ZERO,), float64, result=T1),)),
@@ -254,6 +257,10 @@ def test_an_error_names_access_kernel_and_line() -> None:
         "user.py:7",
     ):
         assert part in text
+
+
+def test_what_is_promised_to_llvm_is_watched() -> None:
+    assert UNTOLD == memory.MAX_STORAGES
 
 
 def test_loops_are_interpreted() -> None:

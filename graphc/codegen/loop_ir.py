@@ -137,7 +137,7 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
-class Kernel:
+class Contract:
     """Which arguments are addresses that it reads, and that it writes; the others are integers."""
 
     args: int
@@ -146,22 +146,24 @@ class Kernel:
     gives: Literal["", "element", "integer"] = ""
 
 
-_FOLD = Kernel(2, (0,), (), "element")  # address, count
-KERNELS: dict[str, Kernel] = {
+_FOLD = Contract(2, (0,), (), "element")  # address, count
+KERNELS: dict[str, Contract] = {
     "sum": _FOLD,
     "product": _FOLD,
     "max": _FOLD,
     "min": _FOLD,
-    "first_of": Kernel(3, (0,), (), "integer"),  # address, count, value -> where the value is first
+    "first_of": Contract(3, (0,), (), "integer"),  # address, count, value -> where the value is first
     **dict.fromkeys(  # rows and the step between them, how many, of how many columns, the row they are folded into
-        ("columns_add", "columns_maximum", "columns_minimum"), Kernel(5, (0, 4), (4,))
+        ("columns_add", "columns_maximum", "columns_minimum"), Contract(5, (0, 4), (4,))
     ),
-    "micro": Kernel(11, (3, 6, 8), (8,)),  # rows, columns, depth, A and two steps, B and one, C and one, added to C?
-    "micro_transposed": Kernel(10, (3, 6), (8,)),  # the same, C by columns and not added to
-    "dots": Kernel(10, (3, 5, 7), (7,)),  # rows, columns, depth, A and a step, B and a step, C and a step, added to C?
-    "pack": Kernel(6, (2,), (5,)),  # depth, columns, B and two steps, the panel
-    "clear": Kernel(2, (), (0,)),  # address, bytes
-    "checked": Kernel(3, (), (), "integer"),  # status of the failure, position, length -> position from the start
+    "micro": Contract(11, (3, 6, 8), (8,)),  # rows, columns, depth, A and two steps, B and one, C and one, added to C?
+    "micro_transposed": Contract(10, (3, 6), (8,)),  # the same, C by columns and not added to
+    "dots": Contract(
+        10, (3, 5, 7), (7,)
+    ),  # rows, columns, depth, A and a step, B and a step, C and a step, added to C?
+    "pack": Contract(6, (2,), (5,)),  # depth, columns, B and two steps, the panel
+    "clear": Contract(2, (), (0,)),  # address, bytes
+    "checked": Contract(3, (), (), "integer"),  # status of the failure, position, length -> position from the start
 }
 
 Stmt = Let | Set | Store | If | For | Use
@@ -190,18 +192,6 @@ class LoopProgram:
     phases: tuple[Code, ...]
     lines: tuple[tuple[str, ...], ...]
     places: dict[Place, tuple[DType, Dim]]
-
-
-def statements(body: tuple[Stmt, ...]) -> Iterator[Stmt]:
-    """Every statement, those inside others after them."""
-    for s in body:
-        yield s
-        match s:
-            case If():
-                yield from statements(s.yes)
-                yield from statements(s.no)
-            case For():
-                yield from statements(s.body)
 
 
 def expressions(s: Stmt) -> tuple[Expr, ...]:

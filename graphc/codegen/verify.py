@@ -52,6 +52,7 @@ class _Verifier:
         }
         self.dtypes: dict[str, DType] = dict(self.bound)  # of every name of the phase, in scope or not
         self.bases: dict[str, Place] = {}  # what names hold addresses of
+        self.storages: dict[tuple[int, Place | int], Place | int] = {}  # by nest and place, and the other way round
         self.moved: set[str] = set()  # addresses that differ from chunk to chunk
         self.words = {what for _, what in code.words}
         self.statement: Stmt = code.loop
@@ -149,6 +150,7 @@ class _Verifier:
 
     def store(self, s: Store, ranges: Ranges) -> None:
         dtype = self.expr(s.value, ranges)
+        self.scoped(s)
         self.access(s.place, dtype, s.at, ranges)
         if self.is_shared(s.place, ranges) and not self.differs(s.at, ranges):
             raise self.fault(f"every chunk writes the same elements of {s.place}")
@@ -222,6 +224,7 @@ class _Verifier:
                 return int64
             case Load():
                 self.access(e.place, e.dtype, e.at, ranges, is_positive(e.some))
+                self.scoped(e)
                 return e.dtype
             case Call():
                 return self.call(e, ranges)
@@ -243,6 +246,17 @@ class _Verifier:
         return gives
 
     # memory
+
+    def scoped(self, s: Load | Store) -> None:
+        """Check that in a nest each place has one storage, of its own: LLVM is told that two never overlap."""
+        known = (
+            self.storages.setdefault((s.nest, s.place), s.storage),
+            self.storages.setdefault((s.nest, s.storage), s.place),
+        )
+        if known != (s.storage, s.place):
+            raise self.fault(
+                f"in nest {s.nest}, {s.place} is storage {s.storage}, and {known[1]} is storage {known[0]}"
+            )
 
     def known(self, place: Place) -> Place:
         if place.kind != "stack" and place not in self.words:

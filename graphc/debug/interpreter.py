@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from graphc.codegen.footprint import places
+from graphc.codegen.intrinsics.target import BLOCK
 from graphc.codegen.loop_ir import (
     Address,
     Call,
@@ -47,7 +48,6 @@ from graphc.schedule.task import Place
 Values = np.ndarray[Any, Any]
 Env = dict[str, Any]  # by symbol: sizes, integers, scalars, addresses
 Run = Callable[[Env], Any]
-BLOCK = 1_024  # elements of a block on the stack
 UNTOLD = 24  # storages of a nest from this number on are no promise to LLVM
 STACK = 16  # blocks that one thread's stack bears
 

@@ -15,9 +15,6 @@ import numpy as np
 SHIFT = 40
 MASK = (1 << SHIFT) - 1
 UNWRITTEN, GIVEN = -1, 0
-DTYPES = {"b1": np.dtype(bool)} | {
-    f"{k}{n}": np.dtype(f"{k}{n}") for k in "fiu" for n in (1, 2, 4, 8) if k + str(n) not in ("f1", "f2")
-}
 
 
 class Fault(Exception):

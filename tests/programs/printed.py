@@ -9,9 +9,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from graphc.codegen.intrinsics.target import BLOCK
 from graphc.codegen.printer import CODES
 from graphc.debug.functions import PLAIN, cast
-from graphc.debug.interpreter import BLOCK, UNTOLD
+from graphc.debug.interpreter import UNTOLD
 from graphc.debug.kernels import KERNELS
 from graphc.debug.memory import Memory
 
