@@ -18,6 +18,9 @@ from graphc.schedule.access import strided
 from graphc.schedule.settle import settled
 
 
+_CHOICES = 16  # operands of one movement
+
+
 @dataclass(frozen=True)
 class Labels:
     """The labels of a contraction by their part: in both operands and the result, rows, columns, summed."""
@@ -146,8 +149,17 @@ def _permuted(operand: Node, labels: str, wanted: Iterable[str]) -> Node:
     return moved
 
 
+def _in_groups(b: Builder, node: Node) -> Node | None:
+    """Side by side in groups: an element is read through a choice for each operand, and choices nest."""
+    if len(node.operands) <= _CHOICES:
+        return None
+    groups = [node.operands[k : k + _CHOICES] for k in range(0, len(node.operands), _CHOICES)]
+    return make(node.op, tuple(make(node.op, g, node.attrs) if len(g) > 1 else g[0] for g in groups), node.attrs)
+
+
 _LOWERING = (
     Rule("region", Family.REGION, _inlined, "its sub-graph takes its place"),
     Rule("result of a region", Family.ITEM, _inlined_item, "its sub-graph takes its place"),
+    Rule("many operands", Family.MOVEMENT, _in_groups, "groups of them side by side, then the groups"),
     Rule("contraction", Family.CONTRACTION, _contraction, "kernels take matrices with the columns last"),
 )
