@@ -17,7 +17,6 @@ from graphc.rewrite import Rule, rewrite
 from graphc.schedule.access import strided
 from graphc.schedule.settle import settled
 
-
 _CHOICES = 16  # operands of one movement
 
 
