@@ -81,6 +81,6 @@ def test_calls_of_vector_math_are_vectorised(name: str, dtype: str) -> None:
     module = KernelModule()
     lower_function(scope["kernel"], "kernel", module)
     (routine,) = module.routines
-    machine = native._target_machine()
-    code = native._optimised(native._parsed(str(module), machine), machine)
+    backend = native.Backend()
+    code = backend.optimised(backend.text_of(module))
     assert re.search(rf"call .*@{PREFIX}{routine}\.v\d+\(", str(code))

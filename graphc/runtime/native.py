@@ -11,6 +11,7 @@ import contextlib
 import gc
 import hashlib
 import itertools
+import sys
 import threading
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -65,27 +66,39 @@ def compile_kernels(texts: Sequence[str], have: Container[str] = ()) -> tuple[li
 
     routines: dict[str, Routine] = {}
     kernels: list[tuple[Future[bytes], tuple[str, ...]]] = []
-    machine = _target_machine()
-    with _no_garbage_collection(), ThreadPoolExecutor(1) as llvm_thread:
+    backend = Backend()
+    with _no_garbage_collection(), _quick_turns(), ThreadPoolExecutor(1) as llvm_thread:
         for text in texts:
             code = compile(text, f"<{kernel_name(text)}>", "exec")
             scope = dict(namespace(code), __name__="graphc.kernel")
             exec(code, scope)
             module = KernelModule()
             lower_function(scope["kernel"], _PREFIX + kernel_name(text), module)
-            kernels.append((llvm_thread.submit(_object, str(module), machine), tuple(module.routines)))
+            kernels.append((llvm_thread.submit(backend.object_file, backend.text_of(module)), tuple(module.routines)))
             routines |= module.routines
         wanted = [r for r in routines.values() if r.name not in have]
-        made = {r.name: llvm_thread.submit(_object, _module_of(r), machine, r.is_loop) for r in wanted}
+        texts_of = ((r, backend.text_of(_module_of(r))) for r in wanted)
+        made = {r.name: llvm_thread.submit(backend.object_file, text, r.is_loop) for r, text in texts_of}
         return [Compiled(code.result(), needs) for code, needs in kernels], {n: c.result() for n, c in made.items()}
 
 
-def _module_of(routine: Any) -> str:
+def _module_of(routine: Any) -> Any:
     from llvmlite import ir
 
     module = ir.Module(routine.name)
     routine.define(module)
-    return str(module)
+    return module
+
+
+@contextlib.contextmanager
+def _quick_turns() -> Iterator[None]:
+    """Threads change every half millisecond: one in LLVM needs the GIL for moments only, but again and again."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(0.0005)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 @contextlib.contextmanager
@@ -104,67 +117,62 @@ def compile_modules(*modules: ModuleType) -> bytes:
     """The object file that holds every function of modules written in graphc.runtime.words."""
     from graphc.runtime.words import compile_words
 
-    return _object(compile_words(modules, _PREFIX), _target_machine(), loops=False)
+    backend = Backend()
+    return backend.object_file(backend.text_of(compile_words(modules, _PREFIX)), loops=False)
 
 
-def _object(text: str, machine: Any, loops: bool = True) -> bytes:
-    """The object file of a module's text, optimised; without `loops` that LLVM should make more of, it is as it is."""
-    code = _parsed(text, machine)
-    return bytes(machine.emit_object((_optimised if loops else _tidied)(code, machine)))
+class Backend:
+    """LLVM for the machine that Numba compiles for, set up as Numba does.
+
+    What it needs is made once: between two of its calls, a thread may wait for the one that runs Python.
+    """
+
+    def __init__(self) -> None:
+        from numba.core import config
+        from numba.core.registry import cpu_target
+
+        settings: Any = config  # whose names are made when it is imported
+        self.triple, cpu, features = cpu_target.target_context.codegen().magic_tuple()
+        level = min(int(settings.OPT), 2)  # 3 takes a third longer and gains nothing here
+        self.machine = llvm.Target.from_triple(self.triple).create_target_machine(
+            cpu=cpu,
+            features=features,
+            opt=level,
+            reloc="static" if self.triple.startswith("x86") else "default",
+            codemodel="jitdefault",
+            jit=True,
+        )
+        self.layout = str(self.machine.target_data)
+        self._tuning = llvm.create_pipeline_tuning_options(speed_level=level)
+        self._tuning.loop_vectorization = bool(settings.LOOP_VECTORIZE)
+        self._tuning.slp_vectorization = bool(settings.SLP_VECTORIZE)
+        self._builder = llvm.create_pass_builder(self.machine, self._tuning)
+
+    def object_file(self, text: str, loops: bool = True) -> bytes:
+        """The code of a module's text, optimised; without `loops` that LLVM should make more of, it is as it is."""
+        return bytes(self.machine.emit_object(self.optimised(text, loops)))
+
+    def optimised(self, text: str, loops: bool = True) -> Any:
+        """The module of a text, optimised."""
+        code = llvm.parse_assembly(text)
+        code.verify()
+        passes = self._builder.getModulePassManager() if loops else _few_passes()
+        passes.run(code, self._builder)
+        return code
+
+    def text_of(self, module: Any) -> str:
+        """The text of an llvmlite module, made ready for the machine."""
+        module.triple, module.data_layout = self.triple, self.layout
+        return str(module)
 
 
-def _tidied(code: Any, machine: Any) -> Any:
-    """The module with variables in registers, and little more: the full set of passes takes ten times as long."""
+def _few_passes() -> Any:
+    """Variables into registers, and little more: all passes take ten times as long."""
     passes = llvm.create_new_module_pass_manager()
     passes.add_sroa_pass()
     passes.add_instruction_combine_pass()
     passes.add_simplify_cfg_pass()
-    passes.run(code, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options()))
-    return code
-
-
-def _optimised(code: Any, machine: Any) -> Any:
-    """The module, optimised in place."""
-    config = _numba_config()
-    tuning = llvm.create_pipeline_tuning_options(speed_level=_level())
-    tuning.loop_vectorization = bool(config.LOOP_VECTORIZE)
-    tuning.slp_vectorization = bool(config.SLP_VECTORIZE)
-    builder = llvm.create_pass_builder(machine, tuning)
-    builder.getModulePassManager().run(code, builder)
-    return code
-
-
-def _parsed(text: str, machine: Any) -> Any:
-    code = llvm.parse_assembly(text)
-    code.triple, code.data_layout = machine.triple, str(machine.target_data)
-    code.verify()
-    return code
-
-
-def _target_machine() -> Any:
-    """The machine that Numba compiles for, set up as Numba does."""
-    from numba.core.registry import cpu_target
-
-    triple, cpu, features = cpu_target.target_context.codegen().magic_tuple()
-    return llvm.Target.from_triple(triple).create_target_machine(
-        cpu=cpu,
-        features=features,
-        opt=_level(),
-        reloc="static" if triple.startswith("x86") else "default",
-        codemodel="jitdefault",
-        jit=True,
-    )
-
-
-def _level() -> int:
-    """LLVM's level of optimisation: Numba's setting, but not 3, which takes a third longer and gains nothing here."""
-    return min(int(_numba_config().OPT), 2)
-
-
-def _numba_config() -> Any:
-    from numba.core import config
-
-    return config
+    return passes
 
 
 @once

@@ -77,8 +77,8 @@ def _word(b: Any, base: Any, index: Any) -> Any:
     return b.gep(b.inttoptr(base, _I64.as_pointer()), [index])
 
 
-def compile_words(modules: Sequence[ModuleType], prefix: str) -> str:
-    """LLVM's text for the functions of modules; the names of the C functions begin with `prefix`."""
+def compile_words(modules: Sequence[ModuleType], prefix: str) -> ir.Module:
+    """An LLVM module with the functions of modules; the names of the C functions begin with `prefix`."""
     target = ir.Module(modules[0].__name__)
     definitions = [
         (node, vars(module))
@@ -92,7 +92,7 @@ def compile_words(modules: Sequence[ModuleType], prefix: str) -> str:
     }
     for d, scope in definitions:
         _Body(functions[d.name], functions, scope).function(d)
-    return str(target)
+    return target
 
 
 class _Body:
