@@ -17,7 +17,7 @@ from graphc.line import users_line
 from graphc.passes import run_pipeline
 from graphc.runtime import cache
 from graphc.runtime.function import CompiledFunction
-from graphc.runtime.native import Native, check_compiler, compiling, kernel_name
+from graphc.runtime.native import Native, check_compiler, compiling, kernel_name, uncollected
 from graphc.runtime.places import constraints, every_node, numbered, placed
 from graphc.tree import Skeleton, flatten
 from graphc.types import shape_text
@@ -173,7 +173,7 @@ def _kept(unit: _Unit, key: str) -> tuple[Program, tuple[bytes, ...]] | None:
 
 def _translated(unit: _Unit, key: str) -> tuple[Program, tuple[bytes, ...]]:
     check_compiler()
-    with compiling:  # from before the first import: a child that is forked meanwhile must not wait for it
+    with compiling, uncollected():  # before the first import, for which a child that is forked meanwhile must not wait
         from graphc.runtime.parts import parts
 
         program = replace(_printed(unit), loops=None)

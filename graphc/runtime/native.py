@@ -67,7 +67,7 @@ def compile_kernels(texts: Sequence[str], have: Container[str] = ()) -> tuple[li
     routines: dict[str, Routine] = {}
     kernels: list[tuple[Future[bytes], tuple[str, ...]]] = []
     backend = Backend()
-    with _no_garbage_collection(), _quick_turns(), ThreadPoolExecutor(1) as llvm_thread:
+    with uncollected(), _quick_turns(), ThreadPoolExecutor(1) as llvm_thread:
         for text in texts:
             code = compile(text, f"<{kernel_name(text)}>", "exec")
             scope = dict(namespace(code), __name__="graphc.kernel")
@@ -102,8 +102,8 @@ def _quick_turns() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """The front end makes very many objects and frees few: collections in between cost a quarter of its time."""
+def uncollected() -> Iterator[None]:
+    """A compilation makes very many objects and frees few: collections in between cost up to a quarter of its time."""
     enabled = gc.isenabled()
     gc.disable()
     try:
