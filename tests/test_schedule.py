@@ -301,7 +301,7 @@ def _twists(n: int) -> Any:
 
 GROWTH = {
     "a chain": (_chain, 100),
-    "a fan out": (_fan_out, 60),
+    "a fan out": (_fan_out, 120),
     "a fan in": (_fan_in, 60),
     "a recurrence": (_logistic, 60),
     "layers": (_layers, 10),

@@ -18,7 +18,7 @@ Tile = tuple[int, ...]
 
 # blocks
 
-_FOLDS = {"sum": np.add, "product": np.multiply, "max": np.maximum, "min": np.minimum}
+_FOLDS: dict[str, Any] = {"sum": np.add, "product": np.multiply, "max": np.maximum, "min": np.minimum}
 _NEUTRAL = {"sum": -0.0, "product": 1.0, "max": -np.inf, "min": np.inf}
 
 
