@@ -421,3 +421,13 @@ def test_many_sums_on_a_small_stack() -> None:
         threading.stack_size(size)
     thread.join()
     np.testing.assert_allclose(found[0], [np.tanh(v * (k + 1.0)).sum() for k in range(64)])
+
+
+def test_nothing_is_loaded_before_a_loop_that_does_not_run() -> None:
+    """A slice from the end of an axis has no element, and the first that it would have lies outside of the array."""
+    x = gc.input("x", (1, 1, 1, 1))
+    y = gc.max(gc.minimum(x[:, ::-1, :-1, 1:], -0.5), axis=-3)
+    for debug in (False, True):
+        assert gc.compile([x], y, options=gc.Options(debug=debug))(np.ones((1, 1, 1, 1))).shape == (1, 0, 0)
+    (kernel,) = gc.compile([x], y).program.kernels
+    assert kernel.index("for i in") < kernel.index("ld_f8_1_0(p1, 1)")

@@ -12,7 +12,7 @@ from typing import Any
 from graphc.codegen.loop_ir import Call, Const, Expr, If, Let, Position, Set, Stmt, Var
 from graphc.codegen.printer import CODES, code_of, variable
 from graphc.codegen.text import Scope, Text, test
-from graphc.dims import Dim, is_positive, symbol
+from graphc.dims import Dim, is_nonnegative, is_positive, symbol
 from graphc.graph import Node, describe
 from graphc.op import Family, Piece
 from graphc.scalar import NUMBERS, Body, function, parse
@@ -134,7 +134,7 @@ class Evaluator:
             at, shape = scratch, self.text.schedule.buffers[place.number][1]
         axes = set().union(*(loop_axes(i) for i in at))
         load = self.text.load(place, node.dtype, offset(at, shape))
-        if any(not loop_axes(i) and not is_positive(d) for i, d in zip(at, shape, strict=True)):
+        if not all(loop_axes(i) or _lies_in(i, d) for i, d in zip(at, shape, strict=True)):
             return self._emit_in(scope, node, index, load)  # where no loop runs, there may be nothing to load
         return self._emit(node, index, scope, load, axes, tuple(Var(variable(a), int64) for a in axes))
 
@@ -269,3 +269,8 @@ def _of_view(view: Strided, where: list[Dim]) -> Dim:
     for i, step in zip(where, view.steps, strict=True):
         total = total + i * step
     return total
+
+
+def _lies_in(position: Dim, length: Dim) -> bool:
+    """Whether an axis of this length surely has the position."""
+    return is_nonnegative(position) and is_positive(length - position)
