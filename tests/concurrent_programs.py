@@ -353,7 +353,8 @@ def forks_in_handlers(count):
     """A signal handler forks while its thread is in a run, and the child goes on with the run as the parent does."""
     w, step = learner()
     step(np.ones(2))
-    counts, parent, x = collections.Counter(), os.getpid(), np.ones(600)
+    counts, parent, steps = collections.Counter(), os.getpid(), 1_500  # which take longer than the timer
+    x = np.ones(2 * steps)
     w.assign(np.zeros(SIZE))
     children, seen = [], [0]
 
@@ -373,10 +374,10 @@ def forks_in_handlers(count):
         sums = step.run(x=x, batch_size=2)
 
         def check(before=before, sums=sums):
-            assert sums.tolist() == [SIZE * (before + k) for k in range(300)]
+            assert sums.tolist() == [SIZE * (before + k) for k in range(steps)]
             check_whole(w.value)
-            assert w.value[0] == before + 300
-            assert step([1.0, 2.0, 3.0]) == SIZE * (before + 300)
+            assert w.value[0] == before + steps
+            assert step([1.0, 2.0, 3.0]) == SIZE * (before + steps)
 
         if os.getpid() != parent:
             finish(check)
