@@ -68,7 +68,8 @@ def test_new_sizes_from_many_threads() -> None:
             for _ in range(1_000):
                 n = sizes.randrange(300)
                 assert f(np.ones(n)) == n
-                assert f.stats["flops"] is None or f.stats["flops"] >= 0
+                flops = f.stats["flops"]  # None where the last size has just been forgotten
+                assert flops is None or flops >= 0
         except BaseException as error:
             errors.append(error)
 
