@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from graphc.codegen.program import Program
@@ -176,7 +176,7 @@ def _translated(unit: _Unit, key: str) -> tuple[Program, tuple[bytes, ...]]:
     with compiling, uncollected():  # before the first import, for which a child that is forked meanwhile must not wait
         from graphc.runtime.parts import parts
 
-        program = replace(_printed(unit), loops=None)
+        program = _printed(unit, loops=False)
         code = parts(program.kernels, unit.is_kept)
     if unit.is_kept:
         cache.store(key, cache.Entry(numbered(program, unit.graph).to_json(), code))
@@ -184,8 +184,11 @@ def _translated(unit: _Unit, key: str) -> tuple[Program, tuple[bytes, ...]]:
     return program, code
 
 
-def _printed(unit: _Unit) -> Program:
-    """From a declared graph to its kernels, as text.  What prints is imported here, so that a warm start never does."""
+def _printed(unit: _Unit, loops: bool = True) -> Program:
+    """From a declared graph to its kernels, as text, and to loops if asked for.
+
+    What prints is imported here, so that a warm start never does.
+    """
     from graphc.codegen.emit import emit
     from graphc.schedule.lower import lower
     from graphc.schedule.storage import schedule
@@ -205,6 +208,7 @@ def _printed(unit: _Unit) -> Program:
         written=unit.updated,
         constraints=constraints(unit.graph),
         records={"passes": records},
+        loops=loops,
     )
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from graphc.dims import Poly
 from graphc.errors import DeclarationError, GraphcError, PropertyError, ShapeError
 from graphc.line import Line, users_line
-from graphc.op import REGISTRY, Attrs, Family, Op, register
+from graphc.op import REGISTRY, Attrs, Family, Op, attrs_key, register
 from graphc.types import Constraint, DoesNotBroadcast, DType, Shape, TensorType
 
 
@@ -138,11 +138,8 @@ intern_lock = threading.RLock()
 
 
 def _key(op: Op, operands: tuple[Node, ...], attrs: Mapping[str, Any]) -> tuple[Any, ...]:
-    # ids stand for operands: a node keeps them alive, and `==` on nodes would build a node; -0.0 is not 0.0
-    if not attrs:
-        return op.name, *map(id, operands)
-    values = tuple((k, type(v), repr(v) if type(v) is float else v) for k, v in sorted(attrs.items()))
-    return op.name, tuple(map(id, operands)), values
+    # ids stand for operands: a node keeps them alive, and `==` on nodes would build a node
+    return op.name, tuple(map(id, operands)), attrs_key(attrs)
 
 
 def _taken(op: Op, operands: tuple[Node, ...]) -> tuple[TensorType, ...]:

@@ -21,6 +21,11 @@ Attrs = Mapping[str, Any]
 Infer = Callable[[tuple[TensorType, ...], Attrs, list[Constraint]], tuple[TensorType, ...]]
 
 
+def attrs_key(attrs: Attrs) -> tuple[Any, ...]:
+    """What attributes are told apart by; -0.0 is not 0.0."""
+    return tuple((k, type(v), repr(v) if type(v) is float else v) for k, v in sorted(attrs.items())) if attrs else ()
+
+
 class Family(Enum):
     """How an op's loops run; scheduler and code generator know families, never ops."""
 

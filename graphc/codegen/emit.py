@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from graphc.codegen.alike import Once
 from graphc.codegen.loop_ir import LoopProgram
 from graphc.codegen.nest import emit_copy, emit_nest, emit_with_product
 from graphc.codegen.product import emit_product
@@ -18,7 +19,7 @@ from graphc.schedule.storage import Schedule
 from graphc.schedule.task import Copy, Nest, Place, Product, Scatter, Task, writes
 from graphc.types import Constraint, shape_text
 
-_EMITTERS: dict[Any, Any] = {Nest: emit_nest, Copy: emit_copy, Product: emit_product, Scatter: emit_scatter}
+_EMITTERS: dict[Any, Any] = {Nest: emit_nest, Product: emit_product, Scatter: emit_scatter}
 
 
 def emit(
@@ -32,17 +33,11 @@ def emit(
     written: Sequence[Node],
     constraints: Sequence[tuple[Constraint, str]],
     records: Mapping[str, Any],
+    loops: bool,
 ) -> Program:
-    """Print the schedule and gather all that the runtime needs."""
+    """Print the schedule and gather all that the runtime needs, and with `loops` what is interpreted instead."""
     text = Text(schedule)
-    k, tasks = 0, schedule.tasks
-    while k < len(tasks):
-        if _follows(text, k):
-            k += 2
-            continue
-        text.tasks = (tasks[k],)
-        _EMITTERS[type(tasks[k])](text, tasks[k])
-        k += 1
+    _print_tasks(text)
     rows = _rows(text, {"input": len(inputs), "output": len(outputs), "parameter": len(parameters)})
     named = {"input": inputs, "output": outputs, "parameter": parameters, "constant": schedule.constants}
     notes = _notes(schedule, named)
@@ -61,20 +56,27 @@ def emit(
         phases=tuple(_phase(p, notes) for p in text.phases),
         failures=tuple(Failure(*f) for f in text.failures),
         for_outputs=_for_outputs(text),
-        loops=_loops(text, named),
+        loops=_loops(text, named) if loops else None,
         records={**records, **record_program(text, outputs, parameters)},
     )
 
 
-def _follows(text: Text, k: int) -> bool:
-    """Print a product and the nest that reads it as one phase, if they fit."""
-    first, *rest = text.schedule.tasks[k : k + 2]
-    if not isinstance(first, Product) or not rest or not isinstance(rest[0], Nest):
-        return False
-    if k not in text.schedule.needs[k + 1]:
-        return False
-    text.tasks = (first, rest[0])
-    return emit_with_product(text, first, rest[0])
+def _print_tasks(text: Text) -> None:
+    """Print the phases of all tasks; a product and the nest that reads it are one, if they fit."""
+    tasks, once, k = text.schedule.tasks, Once(text), 0
+    while k < len(tasks):
+        task, after = tasks[k], tasks[k + 1] if k + 1 < len(tasks) else None
+        if isinstance(task, Copy):
+            text.tasks = (task,)
+            emit_copy(text, task)
+        elif isinstance(task, Product) and isinstance(after, Nest) and k in text.schedule.needs[k + 1]:
+            if once.print((task, after), emit_with_product):
+                k += 1
+            else:
+                once.print((task,), emit_product)
+        else:
+            once.print((task,), _EMITTERS[type(task)])
+        k += 1
 
 
 def _loops(text: Text, named: Mapping[str, Sequence[Node]]) -> LoopProgram:

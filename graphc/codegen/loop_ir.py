@@ -12,9 +12,9 @@ do.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, get_args
 
 from graphc.dims import Dim
 from graphc.schedule.task import Place
@@ -165,6 +165,7 @@ KERNELS: dict[str, Contract] = {
 }
 
 Stmt = Let | Set | Store | If | For | Use
+_PARTS: tuple[Any, ...] = (*get_args(Expr), *get_args(Stmt))
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +191,21 @@ class LoopProgram:
     phases: tuple[Code, ...]
     lines: tuple[tuple[str, ...], ...]
     places: dict[Place, tuple[DType, Dim]]
+
+
+def moved(code: Code, places: Mapping[Place, Place]) -> Code:
+    """The same loops over other places."""
+
+    def new(part: Any) -> Any:
+        if isinstance(part, Place):
+            return places.get(part, part)
+        if isinstance(part, tuple):
+            return tuple(map(new, part))
+        if isinstance(part, _PARTS):
+            return replace(part, **{f.name: new(getattr(part, f.name)) for f in fields(part)})
+        return part
+
+    return replace(code, loop=new(code.loop), words=new(code.words))
 
 
 def expressions(s: Stmt) -> tuple[Expr, ...]:

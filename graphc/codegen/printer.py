@@ -44,9 +44,9 @@ def code_of(dtype: DType) -> str:
 CODES = {code_of(dtype): dtype for dtype in DTYPES.values()}
 
 
-def print_code(code: Code, touched: Iterable[Place]) -> str:
-    """The text of a kernel that touches these places."""
-    return _Printer(code).text(sorted(p.number for p in touched if p.kind == "stack"))
+def print_code(code: Code, stacks: Iterable[int]) -> str:
+    """The text of a kernel with these blocks on the stack."""
+    return _Printer(code).text(stacks)
 
 
 def print_statement(code: Code, statement: Stmt) -> str:

@@ -8,14 +8,13 @@ row, names and storages are numbered in the order in which they are asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from graphc.codegen.footprint import places
 from graphc.codegen.loop_ir import (
     Address,
     Call,
@@ -31,6 +30,7 @@ from graphc.codegen.loop_ir import (
     Store,
     Use,
     Var,
+    moved,
 )
 from graphc.codegen.printer import name_of, print_code, shift_of
 from graphc.dims import Dim, Poly, is_positive, symbol
@@ -129,20 +129,35 @@ def close(*scopes: Scope) -> None:
 
 @dataclass(frozen=True)
 class PhaseText:
-    """A run of a kernel."""
+    """A run of a kernel: the loops of `printed`, with the places that `moved` has instead of its own."""
 
     title: str
-    code: Code
+    printed: Code
     chunks: Dim
     flops: Dim
     nbytes: Dim
     kernel: int
     tasks: tuple[Task, ...]  # whose work it does
+    moved: Mapping[Place, Place] = field(default_factory=dict)
 
     @property
     def row(self) -> tuple[Dim | Place, ...]:
         """The words; a place stands for the frame's word of its address."""
-        return tuple(what for _, what in self.code.words)
+        return tuple(self.moved.get(w, w) if isinstance(w, Place) else w for _, w in self.printed.words)
+
+    @property
+    def code(self) -> Code:
+        """The loops, with the places of this phase."""
+        return moved(self.printed, self.moved) if self.moved else self.printed
+
+
+@dataclass(frozen=True)
+class Printed:
+    """The phases of tasks that were printed, none if they do not fit in one; their places, and buffers of their own."""
+
+    phases: tuple[PhaseText, ...]
+    places: tuple[Place, ...]
+    scratch: tuple[Place, ...]
 
 
 @dataclass(frozen=True)
@@ -169,6 +184,7 @@ class Text:
     _asked: set[Dim] = field(default_factory=set)  # dimensions whose words are in the row
     _constants: dict[str, Const] = field(default_factory=dict)
     _storages: dict[Place, int] = field(default_factory=dict)
+    _stacks: set[int] = field(default_factory=set)  # blocks on the stack
 
     def fresh(self, letter: str = "t") -> str:
         self._names += 1
@@ -179,17 +195,29 @@ class Text:
         """A phase whose statements are put into the scope that is given out."""
         self._names, self._nests = 0, 0
         self._row, self._asked, self._constants = {}, set(), {}
+        self._stacks = set()
         scope = Scope(None)
         yield scope
         loop = For("chunk", ZERO, Position(chunks), 1, tuple(scope.body), "chunks")
         words = tuple((name, what) for (_, what), name in self._row.items())
         code = Code(loop, words, tuple(self._constants.values()))
-        now, touched = len(self.phases), places(code)
-        for place in touched:
-            if place.kind == "buffer":
+        number = self.kernels.setdefault(print_code(code, sorted(self._stacks)), len(self.kernels))
+        self._add(PhaseText(title, code, chunks, flops, nbytes, number, self.tasks))
+
+    def _add(self, phase: PhaseText) -> None:
+        """The next phase of the program; the buffers in its row must live in it."""
+        now = len(self.phases)
+        for place in phase.row:
+            if isinstance(place, Place) and place.kind == "buffer":
                 self.uses[place.number] = Lifetime(self.uses.get(place.number, Lifetime(now, now)).first, now)
-        number = self.kernels.setdefault(print_code(code, touched), len(self.kernels))
-        self.phases.append(PhaseText(title, code, chunks, flops, nbytes, number, self.tasks))
+        self.phases.append(phase)
+
+    def repeat(self, known: Printed, places: Sequence[Place]) -> None:
+        """The phases of tasks that differ in nothing but their places from those that are known."""
+        scratch = (self.scratch(*self.schedule.buffers[p.number]) for p in known.scratch)
+        new = dict(zip((*known.places, *known.scratch), (*places, *scratch), strict=True))
+        for phase in known.phases:
+            self._add(replace(phase, tasks=self.tasks, moved=new))
 
     def scratch(self, dtype: DType, shape: Shape) -> Place:
         """A buffer of the emitters' own."""
@@ -243,7 +271,9 @@ class Text:
         return Address(base, tuple(t for t in terms if t != 0))
 
     def _reach(self, place: Place) -> None:
-        if place.kind != "stack":
+        if place.kind == "stack":
+            self._stacks.add(place.number)
+        else:
             self._word(place, "p")
 
     def _storage(self, place: Place) -> int:
