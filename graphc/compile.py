@@ -14,7 +14,6 @@ from graphc.dims import Poly, symbols
 from graphc.errors import DeclarationError, DTypeError, ShapeError
 from graphc.graph import Graph, Node, describe
 from graphc.line import users_line
-from graphc.passes import run_pipeline
 from graphc.runtime import cache
 from graphc.runtime.function import CompiledFunction
 from graphc.runtime.native import Native, check_compiler, compiling, kernel_name, uncollected
@@ -190,6 +189,7 @@ def _printed(unit: _Unit, loops: bool = True) -> Program:
     What prints is imported here, so that a warm start never does.
     """
     from graphc.codegen.emit import emit
+    from graphc.passes import run_pipeline
     from graphc.schedule.lower import lower
     from graphc.schedule.storage import schedule
 

@@ -22,7 +22,8 @@ import graphc
 from graphc.errors import CacheError
 from graphc.runtime import cache, entry
 from graphc.runtime import parts as parts_module
-from graphc.runtime.native import Native, compile_kernels, kernel_name
+from graphc.runtime.backend import compile_kernels
+from graphc.runtime.native import Native, kernel_name
 from graphc.runtime.parts import parts
 
 ENTRY = cache.Entry('{"name": "é"}', (bytes(range(256)), b"", b"end"))
@@ -258,17 +259,17 @@ entry = cache.load(cache.make_key("total"))
 program = Program.from_json(entry.text)
 native = Native(entry.parts, map(kernel_name, program.kernels))
 total = CompiledFunction(program, native, (), 0, rebuild=(), stats={})
-print(total(np.arange(4.0)), "numba" in sys.modules)
+print(total(np.arange(4.0)), "numba" in sys.modules, "llvmlite" in sys.modules)
 """
 
 
-def test_a_warm_process_runs_the_kept_code_without_numba():
+def test_a_warm_process_runs_the_kept_code_without_numba_and_llvm():
     p = small.total().program
     cache.store(cache.make_key("total"), cache.Entry(p.to_json(), parts(p.kernels, keep=False)))
     entry.load_driver()  # keeps the driver in this folder too
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
     done = subprocess.run([sys.executable, "-c", WARM], capture_output=True, text=True, env=environment, check=False)
-    assert done.stdout == "6.0 False\n", done.stderr
+    assert done.stdout == "6.0 False False\n", done.stderr
 
 
 def test_what_no_kernel_may_do_is_told():

@@ -16,7 +16,7 @@ import pytest
 import graphc as gc
 from graphc.graph import Graph, Node
 from graphc.interpret import interpret
-from graphc.runtime import native, parts
+from graphc.runtime import backend, parts
 
 Values = np.ndarray[Any, Any]
 
@@ -50,7 +50,7 @@ def samples(count: int) -> tuple[Values, Values]:
 
 def test_one_compilation_serves_every_batch_size(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[str] = []
-    compile_kernels = native.compile_kernels
+    compile_kernels = backend.compile_kernels
 
     def counted(texts: Sequence[str], **more: Any) -> Any:
         compiled.extend(texts)

@@ -17,7 +17,7 @@ from graphc.codegen.namespace import namespace
 from graphc.dims import evaluate
 from graphc.graph import Graph
 from graphc.interpret import interpret
-from graphc.runtime import native
+from graphc.runtime.backend import Backend
 from graphc.runtime.frontend import lower_function
 from graphc.runtime.machine import Machine
 from graphc.state import State, address
@@ -81,6 +81,6 @@ def test_calls_of_vector_math_are_vectorised(name: str, dtype: str) -> None:
     module = KernelModule()
     lower_function(scope["kernel"], "kernel", module)
     (routine,) = module.routines
-    backend = native.Backend()
+    backend = Backend()
     code = backend.optimised(backend.text_of(module))
     assert re.search(rf"call .*@{PREFIX}{routine}\.v\d+\(", str(code))

@@ -9,7 +9,8 @@ import pytest
 import small_programs as small
 import word_functions
 
-from graphc.runtime.native import Native, compile_modules
+from graphc.runtime.backend import compile_modules
+from graphc.runtime.native import Native
 from graphc.runtime.words import compile_words, load
 
 NAMES = ("collatz", "sums", "logic", "not_so")

@@ -15,7 +15,6 @@ import json
 import os
 import platform
 import sys
-import tempfile
 import threading
 import time
 import warnings
@@ -23,8 +22,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import llvmlite
-import llvmlite.binding as llvm
 import numpy as np
 
 from graphc.errors import CacheError
@@ -175,6 +172,8 @@ def _digest(key: str, sizes: Sequence[int], content: bytes) -> str:
 @contextlib.contextmanager
 def _temporary(place: Path) -> Iterator[tuple[int, str]]:
     """A fresh file that is gone afterwards, unless it has been renamed."""
+    import tempfile  # which takes a tenth of a warm start
+
     descriptor, name = tempfile.mkstemp(dir=place, prefix=".")
     try:
         yield descriptor, name
@@ -193,26 +192,33 @@ def _warn(text: str) -> None:
 @once
 def _surroundings() -> tuple[str, ...]:
     """Sources, versions and the machine: what does not change while the process lives."""
-    llvm.initialize_native_target()
-    return (
-        _sources(),
-        platform.python_implementation(),
-        sys.version,
-        np.__version__,
-        _numba(),
-        llvmlite.__version__,
-        llvm.get_process_triple(),
-        llvm.get_host_cpu_name(),
-        llvm.get_host_cpu_features().flatten(),
-    )
+    versions = (platform.python_implementation(), sys.version, np.__version__, *map(_version, ("numba", "llvmlite")))
+    return _sources(), *versions, sys.platform, platform.machine(), *(_processor() or _processor_by_llvm())
 
 
-def _numba() -> str:
-    """What Numba's version file says: importing Numba takes 300 ms, asking for its metadata 15."""
-    spec = importlib.util.find_spec("numba")
+def _version(name: str) -> str:
+    """What a package's version file says: importing Numba takes 300 ms, asking for its metadata 15."""
+    spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
-        raise CacheError("Numba is not installed")
+        raise CacheError(f"{name} is not installed")
     return Path(spec.origin).with_name("_version.py").read_text(errors="replace")
+
+
+def _processor() -> list[str]:
+    """What Linux says of the first processor and what it can do; nothing if it does not say."""
+    found: dict[str, str] = {}
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", errors="replace") as file:
+        for line in itertools.takewhile(str.strip, file):
+            name, _, value = line.partition(":")
+            found[name.strip()] = value.strip()
+    wanted = ("vendor_id", "cpu family", "model", "model name", "stepping", "flags")
+    return [f"{name}={found[name]}" for name in wanted] if found.keys() >= set(wanted) else []
+
+
+def _processor_by_llvm() -> list[str]:
+    import llvmlite.binding as llvm
+
+    return [llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()]
 
 
 def _settings() -> list[str]:

@@ -19,7 +19,7 @@ from graphc import state
 from graphc.errors import GraphcError
 from graphc.runtime import cache
 from graphc.runtime import layout as at
-from graphc.runtime.native import Native, check_compiler, compile_modules, compiling
+from graphc.runtime.native import Native, check_compiler, compiling
 from graphc.runtime.once import once
 from graphc.runtime.workspace import Words
 from graphc.state import address
@@ -56,6 +56,7 @@ def load_driver() -> Native:
         check_compiler()
         with compiling:
             from graphc.runtime import driver, sharing
+            from graphc.runtime.backend import compile_modules
 
             entry = cache.Entry("", (compile_modules(driver, sharing),))
         cache.store(key, entry)

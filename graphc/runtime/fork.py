@@ -17,8 +17,6 @@ from collections import deque
 from functools import cached_property, partial
 from typing import Any
 
-import llvmlite.binding as llvm
-
 from graphc import dims, graph, state
 from graphc.runtime import entry, native, once, pool
 
@@ -43,9 +41,11 @@ class _Fork:
     """
 
     def __init__(self) -> None:
+        llvm = getattr(sys.modules.get("llvmlite.binding.ffi"), "lib", None)
         numba = getattr(sys.modules.get("numba.core.compiler_lock"), "global_compiler_lock", None)
-        patience = {_one_at_a_time: -1, once.lock: _SECONDS, llvm.ffi.lib._lock._lock: -1, native.compiling: 0}
-        self.patience: dict[Any, float] = patience | ({numba._lock: 0} if numba else {})
+        self.patience: dict[Any, float] = {_one_at_a_time: -1, once.lock: _SECONDS}
+        self.patience |= ({llvm._lock._lock: -1} if llvm else {}) | {native.compiling: 0}
+        self.patience |= {numba._lock: 0} if numba else {}
         self.got: list[bool] = []
 
     def hold(self) -> None:

@@ -223,8 +223,6 @@ class _Lowering:
         return types.boolean, self.named(e.value)[1][1]
 
 
-
-
 def _resolved(function: Any, operands: tuple[Any, ...]) -> tuple[Any, Any]:
     """The signature of an intrinsic for operands of these types, and what makes its instructions."""
     key = function, operands

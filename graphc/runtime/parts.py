@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 
 from graphc.runtime import cache
-from graphc.runtime.native import Compiled, compile_kernels
+from graphc.runtime.backend import Compiled, compile_kernels
 
 
 def parts(texts: Sequence[str], keep: bool) -> tuple[bytes, ...]:
