@@ -7,18 +7,27 @@ from typing import Any
 
 from graphc.codegen.loop_ir import LoopProgram
 from graphc.codegen.nest import emit_copy, emit_nest, emit_with_product
-from graphc.codegen.product import emit_product
+from graphc.codegen.product import Product
 from graphc.codegen.program import Buffer, Failure, Phase, Program, Slot, word
 from graphc.codegen.record import record_program
 from graphc.codegen.scatter import emit_scatter
 from graphc.codegen.text import PhaseText, Text
+from graphc.codegen.views import ViewKernel
 from graphc.dims import Dim, product
 from graphc.graph import Node
 from graphc.schedule.storage import Schedule
-from graphc.schedule.task import Copy, Nest, Place, Product, Scatter, Task, writes
+from graphc.schedule.task import Copy, Kernel, Nest, Place, Scatter, Task, writes
 from graphc.types import Constraint, shape_text
 
-_EMITTERS: dict[Any, Any] = {Nest: emit_nest, Copy: emit_copy, Product: emit_product, Scatter: emit_scatter}
+_KERNELS: dict[str, type[ViewKernel]] = {"product": Product}
+
+
+def _emit_kernel(text: Text, task: Kernel) -> None:
+    """Print the phase of a member of the kernel family."""
+    _KERNELS[task.job.kernel](text, task).emit()
+
+
+_EMITTERS: dict[Any, Any] = {Nest: emit_nest, Copy: emit_copy, Kernel: _emit_kernel, Scatter: emit_scatter}
 
 
 def emit(
@@ -69,7 +78,7 @@ def emit(
 def _follows(text: Text, k: int) -> bool:
     """Print a product and the nest that reads it as one phase, if they fit."""
     first, *rest = text.schedule.tasks[k : k + 2]
-    if not isinstance(first, Product) or not rest or not isinstance(rest[0], Nest):
+    if not isinstance(first, Kernel) or first.job.kernel != "product" or not rest or not isinstance(rest[0], Nest):
         return False
     if k not in text.schedule.needs[k + 1]:
         return False
