@@ -35,9 +35,9 @@ class Family(Enum):
     REDUCTION = "reduction"  # axes folded by `combine`
     ARG_REDUCTION = "arg_reduction"  # position of the first extreme value along an axis, `combine` tells a better one
     MOVEMENT = "movement"  # `access` tells where each result element is read from
-    CONTRACTION = "contraction"  # sum of products over shared labels
     GATHER = "gather"  # reads along an axis at positions held by an operand
     SCATTER = "scatter"  # adds along an axis at positions held by an operand
+    KERNEL = "kernel"  # loops of its own over strided arrays: `job` tells which
     REGION = "region"  # holds a sub-graph, which takes its place before scheduling
     ITEM = "item"  # selects one result of a node that has several
 
@@ -55,6 +55,18 @@ class Piece:
     index: tuple[Dim, ...]
     inside: tuple[tuple[Dim, Dim, Dim], ...] = ()
     multiples: tuple[tuple[Dim, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a kernel does: its name, and a letter for every axis of each operand and of the result, the last.
+
+    Equal letters are one loop; those over `batch` are made around the kernel, the others are its own.
+    """
+
+    kernel: str
+    labels: tuple[str, ...]
+    batch: str
 
 
 @dataclass(frozen=True)
@@ -111,6 +123,7 @@ class Op:
     combine    REDUCTION: add, multiply, maximum, minimum, or, and; ARG_REDUCTION: the extreme that is looked for
     identity   REDUCTION: value of an empty reduction, by dtype; None where it must not be empty
     access     MOVEMENT: (index, operand shapes, attrs) -> list of Piece
+    job        KERNEL: attributes of the primitive -> Job
     adjoint    (b, g, y, *operands, **attrs) -> a cotangent or None for each operand; None: not differentiable
     dtypes     dtypes that the first operand may have, for tests and docs
     samples, rejects   test arguments
@@ -128,6 +141,7 @@ class Op:
     combine: str | None = None
     identity: Callable[[DType], Any] | None = None
     access: Callable[..., Any] | None = None
+    job: Callable[[Attrs], Job] | None = None
     adjoint: Callable[..., Any] | None = None
     dtypes: tuple[DType, ...] = ()
     samples: tuple[Sample, ...] = ()

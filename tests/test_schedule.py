@@ -19,7 +19,7 @@ from graphc.schedule.lower import lower
 from graphc.schedule.order import Entry, ordered
 from graphc.schedule.split import Split, split_for
 from graphc.schedule.storage import Schedule, schedule
-from graphc.schedule.task import Copy, Nest, Place, Product, Scatter, before, needs, reads, writes
+from graphc.schedule.task import Copy, Kernel, Nest, Place, Scatter, before, needs, reads, writes
 from graphc.schedule.verify import verify_schedule
 
 Asked = tuple[Sequence[Node], Sequence[Node], Sequence[Node], Sequence[tuple[Node, Node]]]
@@ -193,7 +193,7 @@ def too_early(tasks: list[Any]) -> None:
 
 
 def of_a_product_over_its_operand(tasks: list[Any]) -> None:
-    k = next(k for k, t in enumerate(tasks) if isinstance(t, Product))
+    k = next(k for k, t in enumerate(tasks) if isinstance(t, Kernel))
     tasks[k] = replace(tasks[k], stores=((tasks[k].member, tasks[k].loads[0][1]),))
 
 

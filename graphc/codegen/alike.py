@@ -13,7 +13,7 @@ from graphc.codegen.evaluate import loaded_from
 from graphc.codegen.text import Printed, Text
 from graphc.graph import Node
 from graphc.op import attrs_key
-from graphc.schedule.task import Kernel, Nest, Place, Product, Scatter
+from graphc.schedule.task import Copy, Nest, Place, Task
 
 
 class Once:
@@ -23,7 +23,7 @@ class Once:
         self._text = text
         self._known: dict[Hashable, Printed] = {}
 
-    def print(self, tasks: tuple[Nest | Product | Scatter, ...], emit: Callable[..., Any]) -> bool:
+    def print(self, tasks: tuple[Task, ...], emit: Callable[..., Any]) -> bool:
         """Print the phases of tasks; False if `emit` prints none, as they do not fit in one."""
         text = self._text
         text.tasks = tasks
@@ -43,7 +43,7 @@ class Once:
 class Pattern:
     """What the loops of some tasks follow from: `key`, but for the `places`, in the order in which it meets them."""
 
-    def __init__(self, text: Text, tasks: Sequence[Nest | Kernel]) -> None:
+    def __init__(self, text: Text, tasks: Sequence[Task]) -> None:
         self._text = text
         self._made = {m for task in tasks for m in task.members}
         self._numbers: dict[Node, int] = {}
@@ -52,7 +52,7 @@ class Pattern:
         self.key: Hashable = (*rows, *map(self._form, tasks))
         self.places = tuple(self._places)
 
-    def _reached(self, task: Nest | Kernel) -> Iterator[Node]:
+    def _reached(self, task: Task) -> Iterator[Node]:
         """The members and what they read, operands first, up to what is loaded."""
         stack = list(reversed(task.members))
         while stack:
@@ -78,7 +78,8 @@ class Pattern:
     def _where(self, place: Place) -> tuple[str, int]:
         return place.kind, self._places.setdefault(place, len(self._places))
 
-    def _form(self, task: Nest | Kernel) -> Hashable:
+    def _form(self, task: Task) -> Hashable:
+        assert not isinstance(task, Copy), "a copy has nothing but places"
         loops = (task.domain, task.split) if isinstance(task, Nest) else None
         placed = [tuple((self._numbers.get(n), self._where(p)) for n, p in some) for some in (task.loads, task.stores)]
         return type(task), loops, tuple(self._numbers[m] for m in task.members), *placed

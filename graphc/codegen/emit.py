@@ -8,18 +8,27 @@ from typing import Any
 from graphc.codegen.alike import Once
 from graphc.codegen.loop_ir import LoopProgram
 from graphc.codegen.nest import emit_copy, emit_nest, emit_with_product
-from graphc.codegen.product import emit_product
+from graphc.codegen.product import Product
 from graphc.codegen.program import Buffer, Failure, Phase, Program, Slot, word
 from graphc.codegen.record import record_program
 from graphc.codegen.scatter import emit_scatter
 from graphc.codegen.text import PhaseText, Text
+from graphc.codegen.views import ViewKernel
 from graphc.dims import Dim, product
 from graphc.graph import Node
 from graphc.schedule.storage import Schedule
-from graphc.schedule.task import Copy, Nest, Place, Product, Scatter, Task, writes
+from graphc.schedule.task import Copy, Kernel, Nest, Place, Scatter, Task, writes
 from graphc.types import Constraint, shape_text
 
-_EMITTERS: dict[Any, Any] = {Nest: emit_nest, Product: emit_product, Scatter: emit_scatter}
+_KERNELS: dict[str, type[ViewKernel]] = {"product": Product}
+
+
+def _emit_kernel(text: Text, task: Kernel) -> None:
+    """Print the phase of a member of the kernel family."""
+    _KERNELS[task.job.kernel](text, task).emit()
+
+
+_EMITTERS: dict[Any, Any] = {Nest: emit_nest, Kernel: _emit_kernel, Scatter: emit_scatter}
 
 
 def emit(
@@ -65,18 +74,23 @@ def _print_tasks(text: Text) -> None:
     """Print the phases of all tasks; a product and the nest that reads it are one, if they fit."""
     tasks, once, k = text.schedule.tasks, Once(text), 0
     while k < len(tasks):
-        task, after = tasks[k], tasks[k + 1] if k + 1 < len(tasks) else None
+        task, pair = tasks[k], tasks[k : k + 2]
+        if _may_follow(text.schedule, k) and once.print(pair, emit_with_product):
+            k += 2
+            continue
         if isinstance(task, Copy):
             text.tasks = (task,)
             emit_copy(text, task)
-        elif isinstance(task, Product) and isinstance(after, Nest) and k in text.schedule.needs[k + 1]:
-            if once.print((task, after), emit_with_product):
-                k += 1
-            else:
-                once.print((task,), emit_product)
         else:
             once.print((task,), _EMITTERS[type(task)])
         k += 1
+
+
+def _may_follow(schedule: Schedule, k: int) -> bool:
+    """Whether a task is a product, and the next one a nest that reads it."""
+    first, *rest = schedule.tasks[k : k + 2]
+    is_product = isinstance(first, Kernel) and first.job.kernel == "product"
+    return is_product and bool(rest) and isinstance(rest[0], Nest) and k in schedule.needs[k + 1]
 
 
 def _loops(text: Text, named: Mapping[str, Sequence[Node]]) -> LoopProgram:

@@ -201,13 +201,13 @@ class Form:
 
     def fits(self, product: Product) -> bool:
         """Whether the loops run over the rows of a product, so that each block of rows can follow the product's."""
-        if self.by_batch() or not product.goes_by_rows or self.nest.domain != product.node.shape:
+        if self.by_batch() or not product.goes_by_rows or self.nest.domain != product.member.shape:
             return False
         if self.domain != (product.rows.size, product.columns.size) or self.inner != (1,):
             return False
-        operands = {self.text.schedule.place[view.base] for view in (product.a, product.b)}
+        operands = {view.place for view in product.task.operands}
         if isinstance(self.domain[1], Poly) or any(place in operands for _, place in self.nest.stores):
             return False
-        reads = (r for m in self.members for r in loads(m, self.is_loaded, self.made) if r.node is product.node)
+        reads = (r for m in self.members for r in loads(m, self.is_loaded, self.made) if r.node is product.member)
         rows = slice(product.row_axes)
         return all(not r.guarded and r.index[rows] == canonical(self.nest.domain)[rows] for r in reads)

@@ -36,13 +36,6 @@ class Axis:
     b: Dim
     c: Dim
 
-    def merged(self, inner: Axis) -> Axis | None:
-        """This axis and one inside it as a single axis, if every array steps evenly."""
-        pairs = ((self.a, inner.a), (self.b, inner.b), (self.c, inner.c))
-        if all(outer == step * inner.size for outer, step in pairs):
-            return Axis(self.size * inner.size, inner.a, inner.b, inner.c)
-        return None
-
 
 CHUNK, ROW, J, K = (symbol(f"%{name}") for name in ("chunk", "i", "j", "k"))
 Rows = tuple[Dim, Dim]  # from, to
@@ -61,7 +54,7 @@ class Kernel(ABC):
     def __init__(self, product: Product) -> None:
         self.product, self.text, self.size = product, product.text, product.size
         self.rows, self.columns, self.summed = product.rows, product.columns, product.summed
-        self.dtype = product.node.dtype
+        self.dtype = product.member.dtype
         self.choose_tile()
 
     @abstractmethod

@@ -23,8 +23,7 @@ from graphc.dims import Dim, blocks, product, substitute, symbol
 from graphc.graph import Node
 from graphc.schedule.access import linear, loop_symbol, offset, through_movement
 from graphc.schedule.split import REDUCTIONS
-from graphc.schedule.task import Copy, Nest, Place
-from graphc.schedule.task import Product as ProductTask
+from graphc.schedule.task import Copy, Kernel, Nest, Place
 
 
 def emit_nest(text: Text, task: Nest) -> None:
@@ -52,7 +51,7 @@ def _copy_element(text: Text, task: Copy, scope: Scope, at: Dim) -> None:
     scope.add(text.store(task.target, at, value))
 
 
-def emit_with_product(text: Text, first: ProductTask, task: Nest) -> bool:
+def emit_with_product(text: Text, first: Kernel, task: Nest) -> bool:
     """Print a product and the nest over its rows as one phase, if they fit: a block of rows goes on while hot."""
     product = Product(text, first)
     nest = _Nest(text, task, product)
@@ -88,7 +87,7 @@ class _Nest(Form):
 
     def _work(self) -> tuple[Dim, Dim]:
         """Operations, and bytes read and written; what a product in the same phase has just made is counted there."""
-        before = None if self.before is None else self.before.node
+        before = None if self.before is None else self.before.member
         written = total(n.dtype.size * product(n.shape) for n, _ in self.nest.stores)
         return operations(self.nest), bytes_read(self.nest, before) + written
 

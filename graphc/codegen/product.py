@@ -1,82 +1,53 @@
 """Matrix products: one contraction as loops over register tiles.
 
-In: a contraction whose operands are strided views of stored arrays, its result contiguous with a column label last.
+In: the task of a contraction, its result contiguous with a column label last.
 Out: one phase.  Labels whose steps fit are merged; what is left of rows, columns and sum beside one label each are
 loops around one of the kernels of graphc.codegen.kernels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from graphc.codegen.kernels import Axis, Dots, InPlace, Kernel, Packed, Transposed
 from graphc.codegen.text import HI, LO, Scope, Text, close
+from graphc.codegen.views import ViewKernel
 from graphc.dims import Dim, dim_max, dim_min, product, symbol
-from graphc.graph import Node
-from graphc.schedule.access import Strided, strided, strides
 from graphc.schedule.lower import labels_of
-from graphc.schedule.task import Product as Task
+from graphc.schedule.task import Kernel as Task
 
 
-def emit_product(text: Text, task: Task) -> None:
-    """Print the phase of a matrix product."""
-    Product(text, task).emit()
-
-
-class Product:
+class Product(ViewKernel):
     """One contraction as a product of rows, columns and a sum, with the loops around it and the kernel for it."""
 
     def __init__(self, text: Text, task: Task) -> None:
-        self.text, self.task = text, task
-        self.node: Node = task.member
-        self.size = self.node.dtype.size
-        self.a, self.b = (strided(o) or Strided(o, strides(o.shape), 0) for o in self.node.operands)
-        labels = labels_of(self.node)
-        unit = Axis(1, 0, 0, 0)
-        self.rows, rows = self._axes(labels.rows, unit)
-        self.columns, columns = self._axes(labels.columns, unit)
-        self.summed, summed = self._axes(labels.summed, unit)
+        super().__init__(text, task)
+        self.size = self.member.dtype.size
+        labels = labels_of(task.job)
+        self.row_axes = len(labels.rows)  # of the result, from the first
+        self.rows, rows = self._axes(labels.rows)
+        self.columns, columns = self._axes(labels.columns)
+        self.summed, summed = self._axes(labels.summed)
         for around in summed:  # where one is empty, the kernel's own sum is, so that it still writes zeros
             self.summed = replace(self.summed, size=self.summed.size * dim_min(1, around.size))
-        self.batch = [*self._merge([self._axis(c) for c in labels.batch]), *rows, *columns]
+        self.batch = [*self._in_bytes(labels.batch), *rows, *columns]
         self.outer_sums = summed
         self.names = {"a": "a", "b": "b", "c": "c"}
         self.kernel = self._kernel()
         self.chunks: Dim = self.batch[0].size if self.batch else self.kernel.chunks()
 
-    def _axis(self, label: str) -> Axis:
-        attrs, node = self.node.attrs, self.node
-        views = ((self.a, attrs["a_labels"]), (self.b, attrs["b_labels"]))
-        a, b = (view.steps[where.index(label)] * self.size if label in where else 0 for view, where in views)
-        out = attrs["out_labels"]
-        c = strides(node.shape)[out.index(label)] * self.size if label in out else 0
-        k = 0 if label in attrs["a_labels"] else 1
-        size = node.operands[k].shape[views[k][1].index(label)]
-        return Axis(size, a, b, c)
-
-    def _axes(self, labels: str, unit: Axis) -> tuple[Axis, list[Axis]]:
+    def _axes(self, labels: str) -> tuple[Axis, list[Axis]]:
         """The axis that the kernel loops over, and those around it."""
-        merged = self._merge([self._axis(c) for c in labels])
-        return (merged[-1], merged[:-1]) if merged else (unit, [])
+        *around, last = self._in_bytes(labels) or [Axis(1, 0, 0, 0)]
+        return last, around
 
-    @staticmethod
-    def _merge(axes: Sequence[Axis]) -> list[Axis]:
-        out: list[Axis] = []
-        for axis in axes:
-            if axis.size == 1:
-                continue
-            joined = out[-1].merged(axis) if out else None
-            if joined is not None:
-                out[-1] = joined
-            else:
-                out.append(axis)
-        return out
+    def _in_bytes(self, labels: str) -> list[Axis]:
+        return [Axis(axis.size, *(step * self.size for step in axis.steps)) for axis in self.axes(labels)]
 
     # the phase
 
     def emit(self) -> None:
-        """Print a phase: a chunk is an index of the first loop around the kernel, a block of rows, or a panel."""
+        """Print the phase: a chunk is an index of the first loop around the kernel, a block of rows, or a panel."""
         kernel, flops, nbytes = self.kernel, *self.work()
         with self.text.phase(self.title, self.chunks, flops, nbytes) as top:
             size = self.text.at(self.rows.size)
@@ -88,13 +59,9 @@ class Product:
 
     def emit_rows(self, top: Scope, rows: tuple[Dim, Dim]) -> None:
         """Make the product of a range of rows."""
-        for name, place, offset in (
-            ("a", self.text.schedule.place[self.a.base], self.a.offset),
-            ("b", self.text.schedule.place[self.b.base], self.b.offset),
-            ("c", self.task.stores[0][1], 0),
-        ):
-            start = 0 if offset == 0 else self.text.value(offset * self.size)
-            top.let(name, self.text.address(place, start))
+        for name, view in zip("abc", self.task.views, strict=True):
+            start = 0 if view.offset == 0 else self.text.value(view.offset * self.size)
+            top.let(name, self.text.address(view.place, start))
         scopes = self._outer_loops(top)
         panel = None
         if not self.batch and isinstance(self.kernel, InPlace):
@@ -109,17 +76,11 @@ class Product:
         return alone and self.kernel.by_rows
 
     @property
-    def row_axes(self) -> int:
-        """How many axes of the result, from the first, are rows."""
-        return len(labels_of(self.node).rows)
-
-    @property
     def title(self) -> str:
-        attrs = self.node.attrs
-        return f"product {attrs['a_labels']},{attrs['b_labels']}->{attrs['out_labels']}"
+        a, b, out = self.task.job.labels
+        return f"product {a},{b}->{out}"
 
     def work(self) -> tuple[Dim, Dim]:
-        """Floating-point operations, and bytes read and written once."""
         every = [self.rows, self.columns, self.summed, *self.batch, *self.outer_sums]
         m, n, k = (axis.size for axis in (self.rows, self.columns, self.summed))
         return product(x.size for x in every) * 2, (m * k + k * n + m * n) * self.size

@@ -13,7 +13,7 @@ from graphc.graph import Graph, Node
 from graphc.line import with_own_lines
 from graphc.literal import Identity, Literal
 from graphc.op import Family
-from graphc.schedule.task import Copy, Place, Task, reads, writes
+from graphc.schedule.task import Copy, Kernel, Place, Task, reads, writes
 from graphc.types import shape_text
 
 
@@ -50,6 +50,8 @@ def _work(text: Text, phase: PhaseText) -> dict[str, Any]:
 
 
 def _kind(task: Task) -> str:
+    if isinstance(task, Kernel):
+        return task.job.kernel
     commits = isinstance(task, Copy) and task.target.kind == "parameter"
     return "commit" if commits else type(task).__name__.lower()
 

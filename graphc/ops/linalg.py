@@ -9,7 +9,7 @@ import numpy as np
 
 from graphc.dims import Dim, same
 from graphc.errors import DeclarationError, ShapeError
-from graphc.op import Array, Attrs, Family, Op, Reject, Sample, register
+from graphc.op import Array, Attrs, Family, Job, Op, Reject, Sample, register
 from graphc.ops.rules import meet, require
 from graphc.ops.samples import example
 from graphc.types import FLOATS, INTEGERS, Constraint, Shape, TensorType, normalize_axis, shape_text
@@ -36,6 +36,11 @@ def _evaluate(a: Any, b: Any, a_labels: str, b_labels: str, out_labels: str) -> 
     return np.einsum(f"{a_labels},{b_labels}->{out_labels}", a, b, optimize=True)
 
 
+def _job(attrs: Attrs) -> Job:
+    a, b, out = (attrs[k] for k in ("a_labels", "b_labels", "out_labels"))
+    return Job("product", (a, b, out), "".join(c for c in out if c in a and c in b))
+
+
 def _adjoint(
     b: Any, g: Any, y: Any, u: Any, v: Any, *, a_labels: str, b_labels: str, out_labels: str
 ) -> tuple[Any, Any]:
@@ -50,8 +55,9 @@ register(
         name="_contract",
         doc="out[out_labels] = sum(a[a_labels] * b[b_labels]) over the labels that the result has not.\n\n"
         "A label stands once in an operand; one that only one operand has stands in the result.",
-        family=Family.CONTRACTION,
+        family=Family.KERNEL,
         infer=_infer,
+        job=_job,
         reference=_evaluate,
         adjoint=_adjoint,
         dtypes=NUMBERS,

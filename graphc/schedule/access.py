@@ -13,7 +13,7 @@ from functools import cache, lru_cache
 
 from graphc.dims import Atom, Dim, Poly, product, symbol, symbols
 from graphc.graph import Node
-from graphc.op import Family, Piece
+from graphc.op import Family, Job, Piece
 from graphc.types import Shape
 
 Index = tuple[Dim, ...]
@@ -149,6 +149,17 @@ class Strided:
     base: Node
     steps: tuple[Dim, ...]
     offset: Dim
+
+
+def job_of(node: Node) -> Job:
+    """What the kernel of a KERNEL node does."""
+    assert node.op.job is not None
+    return node.op.job(node.attrs)
+
+
+def view(node: Node) -> Strided:
+    """`node` as a strided view: of what holds its values, or of itself, which then lies in memory."""
+    return strided(node) or Strided(node, strides(node.shape), 0)
 
 
 def strided(node: Node) -> Strided | None:

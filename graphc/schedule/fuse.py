@@ -1,6 +1,6 @@
 """Fusion: which nodes are computed together in one loop nest.
 
-In: a lowered graph, the nodes that must be stored, and the updates.  Out: groups in order of creation.  A product and a
+In: a lowered graph, the nodes that must be stored, and the updates.  Out: groups in order of creation.  A kernel and a
 scatter are groups of their own; every other group loops over one domain, whose axes its reductions split.
 Nodes that are cheap and read at most one stored array are computed again wherever they are read.
 Every question about a node or a group is answered in bounded time, so that fusion takes as long as the graph is large.
@@ -16,7 +16,7 @@ from graphc.dims import Dim
 from graphc.graph import Graph, Node, describe
 from graphc.op import Family, Op
 from graphc.scalar import is_dear
-from graphc.schedule.access import Index, Read, atoms, canonical, operand_indices, strided, through_movement, whole
+from graphc.schedule.access import Index, Read, atoms, canonical, operand_indices, through_movement, view, whole
 from graphc.schedule.settle import ATOMS, PIECES
 from graphc.schedule.split import (
     REDUCTIONS,
@@ -36,6 +36,7 @@ _CHEAP = 12  # nodes that may be computed again wherever their value is read
 _MEMBERS = 1_024  # of a group: past it the time of compilers grows faster than the text
 _LATEST = 32  # groups that are looked at for one that reads the same
 _BETWEEN = 256  # groups between two, past which none is moved before the other
+SINGLE = (Family.KERNEL, Family.SCATTER)  # groups of their own
 _IN_PLACE = (Family.ELEMENTWISE, Family.ITEM, Family.MOVEMENT)  # computed element by element
 
 
@@ -56,8 +57,8 @@ class Group:
 
     @property
     def is_nest(self) -> bool:
-        """Whether it is a loop nest, not a kernel."""
-        return self.members[0].op.family not in (Family.CONTRACTION, Family.SCATTER)
+        """Whether it is a loop nest, and no task of one node."""
+        return self.members[0].op.family not in SINGLE
 
     def sweeps(self, node: Node) -> bool:
         """Whether it loads of an array the element that it computes, and no other."""
@@ -86,15 +87,10 @@ def reads_of(node: Node, conditions: list[Dim] | None = None) -> Iterator[Read]:
         yield Read(node.operands[0], index)
     elif family is Family.GATHER:
         source, positions = node.operands
-        yield whole(_stored_base(source))
+        yield whole(view(source).base)
         yield from through_movement(positions, operand_indices(node, index)[1], False, conditions)
     else:
-        yield from (whole(_stored_base(o)) for o in node.operands)
-
-
-def _stored_base(operand: Node) -> Node:
-    view = strided(operand)
-    return view.base if view is not None else operand
+        yield from (whole(view(o).base) for o in node.operands)
 
 
 @cache
@@ -124,13 +120,13 @@ class Fusion:
                 self._place(node)
 
     def _bases(self) -> set[Node]:
-        """Nodes that matrix products, gathers and scatters read, which must lie in memory."""
+        """Nodes that kernels, gathers and scatters read, which must lie in memory."""
         found = set()
         for node in self.graph.nodes:
-            if node.op.family in (Family.CONTRACTION, Family.SCATTER):
-                found |= {_stored_base(o) for o in node.operands}
+            if node.op.family in SINGLE:
+                found |= {view(o).base for o in node.operands}
             elif node.op.family is Family.GATHER:
-                found.add(_stored_base(node.operands[0]))
+                found.add(view(node.operands[0]).base)
         return found
 
     def _is_computed(self, node: Node) -> bool:
@@ -138,7 +134,7 @@ class Fusion:
         family = node.op.family
         if family is Family.LEAF:
             return False
-        if node in self.must_store or family in (*REDUCTIONS, Family.CONTRACTION, Family.SCATTER):
+        if node in self.must_store or family in (*REDUCTIONS, *SINGLE):
             return True
         if len(node.types) > 1:
             return False
@@ -186,7 +182,7 @@ class Fusion:
         sources = self._sources(node)
         producers = {self.group_of[r.node]: None for r in sources if r.node in self.group_of}
         group = None
-        if node.op.family not in (Family.CONTRACTION, Family.SCATTER):
+        if node.op.family not in SINGLE:
             candidates = self._candidates(node, sources, producers)
             group = next((g for g in candidates if self._joins(g, node, sources, producers)), None)
         if group is None:

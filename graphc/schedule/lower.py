@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from graphc.declare import BUILDER, Builder
 from graphc.graph import Graph, Node, make
-from graphc.op import Family
+from graphc.op import Family, Job
 from graphc.rewrite import Rule, rewrite
-from graphc.schedule.access import strided
+from graphc.schedule.access import job_of, strided
 from graphc.schedule.settle import settled
 
 _CHOICES = 16  # operands of one movement
@@ -30,10 +30,10 @@ class Labels:
     summed: str
 
 
-def labels_of(node: Node) -> Labels:
-    a, b, out = (node.attrs[k] for k in ("a_labels", "b_labels", "out_labels"))
+def labels_of(job: Job) -> Labels:
+    a, b, out = job.labels
     return Labels(
-        batch="".join(c for c in out if c in a and c in b),
+        batch=job.batch,
         rows="".join(c for c in out if c not in b),
         columns="".join(c for c in out if c not in a),
         summed="".join(c for c in a if c in b and c not in out),
@@ -62,11 +62,14 @@ def _outputs(b: Builder, region: Node) -> Sequence[Node]:
 
 
 def _contraction(b: Builder, node: Node) -> Node | None:
-    short = _labels_of_one(node)
+    job = job_of(node)
+    if job.kernel != "product":
+        return None
+    parts = labels_of(job)
+    short = _labels_of_one(node, parts)
     if short:
         return _without_labels(node, short)
     x, y = node.operands
-    parts = labels_of(node)
     if not parts.summed or not (parts.rows or parts.columns) or not node.dtype.is_float:
         return _product_and_sum(node, parts)
     out = node.attrs["out_labels"]
@@ -81,14 +84,13 @@ def _contraction(b: Builder, node: Node) -> Node | None:
     return None
 
 
-def _labels_of_one(node: Node) -> str:
+def _labels_of_one(node: Node, parts: Labels) -> str:
     """The labels of axes of length 1 that stand beside others of rows or columns, and all that do in sums and batches.
 
     A lone one stays: a matrix with one column is still a matrix.
     """
     labels = node.attrs["a_labels"] + node.attrs["b_labels"]
     sizes = dict(zip(labels, node.operands[0].shape + node.operands[1].shape, strict=True))
-    parts = labels_of(node)
     found = "".join(c for c in parts.batch + parts.summed if sizes[c] == 1)
     for group in (parts.rows, parts.columns):
         short = [c for c in group if sizes[c] == 1]
@@ -160,5 +162,5 @@ _LOWERING = (
     Rule("region", Family.REGION, _inlined, "its sub-graph takes its place"),
     Rule("result of a region", Family.ITEM, _inlined_item, "its sub-graph takes its place"),
     Rule("many operands", Family.MOVEMENT, _in_groups, "groups of them side by side, then the groups"),
-    Rule("contraction", Family.CONTRACTION, _contraction, "kernels take matrices with the columns last"),
+    Rule("contraction", Family.KERNEL, _contraction, "kernels take matrices with the columns last"),
 )

@@ -15,9 +15,10 @@ from functools import cached_property
 from graphc.dims import Dim, product
 from graphc.graph import Graph, Node
 from graphc.op import Family
+from graphc.schedule.access import job_of, view
 from graphc.schedule.fuse import Fusion, Group
 from graphc.schedule.order import Entry, ordered
-from graphc.schedule.task import Copy, Nest, Place, Placed, Product, Scatter, Task, before, needs
+from graphc.schedule.task import Copy, Kernel, Nest, Place, Placed, Scatter, Task, View, before, needs
 from graphc.schedule.verify import verify_schedule
 from graphc.types import DType, Shape
 
@@ -221,9 +222,14 @@ class _Placing:
         if group.is_nest:
             return [Nest(group.domain, group.split, tuple(group.members), loads, stores)]
         node, (first, *others) = group.members[0], [p for _, p in stores]
-        made: Placed = ((node, first),)
-        kernel = Product if node.op.family is Family.CONTRACTION else Scatter
-        return [kernel(node, loads, made), *(self._copy(node, first, p) for p in others)]
+        return [self._single(node, loads, ((node, first),)), *(self._copy(node, first, p) for p in others)]
+
+    def _single(self, node: Node, loads: Placed, made: Placed) -> Task:
+        if node.op.family is Family.SCATTER:
+            return Scatter(node, loads, made)
+        found = zip(node.operands, map(view, node.operands), strict=True)
+        views = (View(self.place[v.base], o.dtype, o.shape, v.steps, v.offset) for o, v in found)
+        return Kernel(node, loads, made, job_of(node), tuple(views))
 
     def _copy(self, node: Node, source: Place, target: Place) -> Copy:
         return Copy(source, target, node.dtype, node.shape)

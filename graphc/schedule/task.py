@@ -1,7 +1,7 @@
 """Tasks: what a program does, one after the other, as frozen data.
 
     Nest      loops over a domain, whose members are computed, and stored where they are wanted
-    Product   one matrix product
+    Kernel    loops of its own over views of arrays, as a matrix product
     Scatter   adding at positions
     Copy      one place to another: commits of new values, outputs that are leaves, further places of a kernel's result
 
@@ -13,7 +13,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from graphc.dims import Dim
 from graphc.graph import Node
+from graphc.op import Job
+from graphc.schedule.access import strides
 from graphc.schedule.split import Split
 from graphc.types import DType, Shape
 
@@ -44,7 +47,7 @@ class Nest:
 
 
 @dataclass(frozen=True, eq=False)
-class Kernel:
+class Single:
     """One node whose loops are its own: it reads arrays as a whole and writes one."""
 
     member: Node
@@ -56,11 +59,32 @@ class Kernel:
         return (self.member,)
 
 
-class Product(Kernel):
-    """A matrix product of two strided views."""
+@dataclass(frozen=True)
+class View:
+    """Elements of a place: that of an index is at offset + sum(index * steps), counted in elements."""
+
+    place: Place
+    dtype: DType
+    shape: Shape
+    steps: Shape
+    offset: Dim
 
 
-class Scatter(Kernel):
+@dataclass(frozen=True, eq=False)
+class Kernel(Single):
+    """A job on views of what it loads; the result is contiguous."""
+
+    job: Job
+    operands: tuple[View, ...]
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """Those of the operands and that of the result."""
+        ((node, place),) = self.stores
+        return (*self.operands, View(place, node.dtype, node.shape, strides(node.shape), 0))
+
+
+class Scatter(Single):
     """Zeros, and values added at positions, which are checked."""
 
 
@@ -76,7 +100,7 @@ class Copy:
     members = ()
 
 
-Task = Nest | Product | Scatter | Copy
+Task = Nest | Kernel | Scatter | Copy
 
 
 def reads(task: Task) -> frozenset[Place]:

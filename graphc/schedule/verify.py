@@ -14,7 +14,7 @@ from graphc.op import Family
 from graphc.schedule.access import Index, Read, canonical
 from graphc.schedule.shape import loads
 from graphc.schedule.split import REDUCTIONS
-from graphc.schedule.task import Copy, Kernel, Nest, Place, Scatter, Task
+from graphc.schedule.task import Copy, Kernel, Nest, Place, Scatter, Single, Task
 
 if TYPE_CHECKING:
     from graphc.schedule.storage import Schedule
@@ -66,6 +66,8 @@ class _Check:
             for node, place in task.loads:
                 self.holds(place, node, name)
             reads = self._reads(task, name)
+            if isinstance(task, Kernel) and {v.place for v in task.operands} != reads.keys():
+                raise AssertionError(f"{name}: its views lie in other places than what it loads")
             stores = list(task.stores)
         sweeps = isinstance(task, Nest) and not any(m.op.family in REDUCTIONS for m in task.members)
         for node, place in stores:
@@ -80,7 +82,7 @@ class _Check:
             raise AssertionError(f"{name}: {task.source} does not hold what goes to {task.target}")
         return found
 
-    def _reads(self, task: Nest | Kernel, name: str) -> dict[Place, list[Read]]:
+    def _reads(self, task: Nest | Single, name: str) -> dict[Place, list[Read]]:
         """The elements that a task reads of each place; it makes what it stores and loads all that this takes."""
         made, loaded = set(task.members), dict(task.loads)
         found: dict[Place, list[Read]] = {}
