@@ -151,3 +151,27 @@ def test_gradients_have_the_shapes_of_what_they_belong_to() -> None:
     x, w = gc.input("x", ("b", "n")), gc.input("w", (4, 3))
     slopes = gc.grad(gc.sum(x @ w), [x, w])
     assert [g.shape for g in slopes] == [x.shape, w.shape]
+
+
+def kernels_of(m: object, k: object, n: object) -> tuple[str, ...]:
+    x, w = gc.input("x", (m, k), gc.float32), gc.input("w", (k, n), gc.float32)
+    return gc.compile([x, w], x @ w).program.kernels
+
+
+def test_products_of_other_sizes_share_their_kernel() -> None:
+    """Sizes, steps and how the result is cut are words of the row: a tile and a way of reading B are one text."""
+    one = kernels_of(32, 64, 64)
+    assert len(one) == 1
+    assert one == kernels_of(32, 64, 128) == kernels_of(32, 100, 64)
+    many = kernels_of("n", 64, 64)  # of rows of unknown number, in higher tiles
+    assert many == kernels_of("n", "k", 64) == kernels_of(320, 64, 64) == kernels_of(320, 700, 700) != one
+
+
+def test_equal_sizes_are_not_taken_for_one() -> None:
+    """A square product and its like share a kernel, so nothing may rest on rows being as many as columns."""
+    x = np.arange(64 * 64, dtype=np.float32).reshape(64, 64) % 7
+    y = np.arange(64 * 192, dtype=np.float32).reshape(64, 192) % 5
+    a, b = gc.input("a", (64, 64), gc.float32), gc.input("b", (64, 192), gc.float32)
+    square, wide = gc.compile([a], a @ a), gc.compile([a, b], a @ b)
+    np.testing.assert_array_equal(square(x), x @ x)
+    np.testing.assert_array_equal(wide(x, y), x @ y)

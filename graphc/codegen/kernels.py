@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from graphc.codegen.intrinsics.target import dots_tile, host_vector_bytes, tile
 from graphc.codegen.loop_ir import Address, Expr, Position
-from graphc.codegen.text import Loop, Scope, integer
+from graphc.codegen.text import CHUNK, Loop, Scope, Text, integer
 from graphc.dims import Dim, blocks, dim_max, dim_min, symbol
 
 if TYPE_CHECKING:
@@ -36,8 +36,12 @@ class Axis:
     b: Dim
     c: Dim
 
+    def by_words(self, text: Text) -> Axis:
+        """The same with words of the row for what is not 0."""
+        return Axis(*(0 if d == 0 else text.own(d) for d in (self.size, self.a, self.b, self.c)))
 
-CHUNK, ROW, J, K = (symbol(f"%{name}") for name in ("chunk", "i", "j", "k"))
+
+ROW, J, K = (symbol(f"%{name}") for name in ("i", "j", "k"))
 Rows = tuple[Dim, Dim]  # from, to
 
 
@@ -56,6 +60,10 @@ class Kernel(ABC):
         self.rows, self.columns, self.summed = product.rows, product.columns, product.summed
         self.dtype = product.member.dtype
         self.choose_tile()
+        self.by_rows = self.goes_by_rows()
+        work = dim_max(1, self.summed.size * self.columns.size * 2 * self.MR)
+        self.block = self.MR * (max(1, CHUNK_FLOPS // work) if isinstance(work, int) else 4)
+        self.cut = (1, self.block) if self.by_rows else (blocks(self.columns.size, self.NR), self.rows.size)
 
     @abstractmethod
     def choose_tile(self) -> None: ...
@@ -67,19 +75,17 @@ class Kernel(ABC):
         `more` is not 0 where C is added to.
         """
 
-    @property
-    def by_rows(self) -> bool:
+    def goes_by_rows(self) -> bool:
         """Whether a chunk is a block of rows; else it is a panel of columns, so that B is read once."""
         return isinstance(self.columns.size, int) and self.columns.size <= self.NR
 
     def chunks(self) -> Dim:
         return blocks(self.rows.size, self.block) if self.by_rows else blocks(self.columns.size, self.NR)
 
-    @property
-    def block(self) -> int:
-        """Rows of a chunk: a multiple of the tile with enough work in it."""
-        work = dim_max(1, self.summed.size * self.columns.size * 2 * self.MR)
-        return self.MR * (max(1, CHUNK_FLOPS // work) if isinstance(work, int) else 4)
+    def by_words(self) -> None:
+        """Take sizes and steps from the row, so that products of other sizes share the text."""
+        axes = (self.rows, self.columns, self.summed)
+        self.rows, self.columns, self.summed = (axis.by_words(self.text) for axis in axes)
 
     def rows_loop(self, scope: Scope, rows: Rows) -> Loop:
         return self.text.loop(scope, "i", rows[1], rows[0], self.MR)
@@ -145,18 +151,22 @@ class InPlace(Kernel):
 
 
 class Packed(InPlace):
+    def choose_tile(self) -> None:
+        super().choose_tile()
+        self.deepest = dim_min(self.summed.size, PANEL_DEPTH)
+        self.is_cut = self.deepest != self.summed.size
+
     def emit(self, scope: Scope, rows: Rows, panel: Dim | None, more: Dim) -> None:
         """Panel by panel; a deep sum is cut, so that a panel stays in cache."""
         width = self.NR * self.size
-        deepest = dim_min(self.summed.size, PANEL_DEPTH)
-        place = self.text.scratch(self.dtype, (self.product.chunks, dim_max(deepest, 1), self.NR))
-        scope.let("panel", self.text.address(place, CHUNK * deepest * width))
+        place = self.text.scratch(self.dtype, (self.product.chunks, dim_max(self.deepest, 1), self.NR))
+        scope.let("panel", self.text.address(place, CHUNK * self.text.own(self.deepest * width)))
         panels = self.panels(scope, panel)
         inner: Scope = panels
         depth: Dim = self.summed.size
         k: Dim = 0
         self.text.at(depth)
-        if deepest != self.summed.size:  # an empty sum still has one block, which writes zeros
+        if self.is_cut:  # an empty sum still has one block, which writes zeros
             inner = self.text.loop(panels, "k", integer("most", self.text.at(depth), Position(1)), 0, PANEL_DEPTH)
             inner.let("depth", integer("least", Position(PANEL_DEPTH), integer("-", self.text.at(depth), Position(K))))
             depth, k, more = symbol("%depth"), K, more + K
@@ -173,8 +183,7 @@ class Packed(InPlace):
 class ByRows(Kernel):
     """Rows of tiles, each over all columns; every tile is one call."""
 
-    @property
-    def by_rows(self) -> bool:
+    def goes_by_rows(self) -> bool:
         return True
 
     @abstractmethod

@@ -10,11 +10,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from graphc.codegen.kernels import Axis, Dots, InPlace, Kernel, Packed, Transposed
-from graphc.codegen.text import HI, LO, Scope, Text, close
+from graphc.codegen.text import CHUNK, HI, LO, Scope, Text, close
 from graphc.codegen.views import ViewKernel
-from graphc.dims import Dim, dim_max, dim_min, product, symbol
+from graphc.dims import Dim, dim_max, dim_min, floor_div, product, symbol
 from graphc.schedule.lower import labels_of
 from graphc.schedule.task import Kernel as Task
+
+_PART = symbol("%part")  # of the rows
 
 
 class Product(ViewKernel):
@@ -48,24 +50,23 @@ class Product(ViewKernel):
 
     def emit(self) -> None:
         """Print the phase: a chunk is an index of the first loop around the kernel, a block of rows, or a panel."""
-        kernel, flops, nbytes = self.kernel, *self.work()
-        with self.text.phase(self.title, self.chunks, flops, nbytes) as top:
-            size = self.text.at(self.rows.size)
-            if self.batch or not kernel.by_rows:
-                self.emit_rows(top, (0, self.rows.size))
-            else:
-                self.text.cut(top, kernel.block, size)
-                self.emit_rows(top, (LO, HI))
+        kernel, text = self.kernel, self.text
+        with text.phase(self.title, self.chunks, *self.work()) as top:
+            kernel.by_words()
+            self.batch, self.outer_sums = ([a.by_words(text) for a in axes] for axes in (self.batch, self.outer_sums))
+            if self.batch:
+                self.emit_rows(top, (0, kernel.rows.size), None)
+                return
+            panels, height = (text.own(d) for d in kernel.cut)
+            top.let("part", text.at(floor_div(CHUNK, panels)))
+            text.cut(top, height, text.at(kernel.rows.size), _PART)
+            self.emit_rows(top, (LO, HI), (CHUNK - _PART * panels) * kernel.NR)
 
-    def emit_rows(self, top: Scope, rows: tuple[Dim, Dim]) -> None:
-        """Make the product of a range of rows."""
+    def emit_rows(self, top: Scope, rows: tuple[Dim, Dim], panel: Dim | None = 0) -> None:
+        """Make the product of a range of rows, and of all columns or those of the panel that begins at one."""
         for name, view in zip("abc", self.task.views, strict=True):
-            start = 0 if view.offset == 0 else self.text.value(view.offset * self.size)
-            top.let(name, self.text.address(view.place, start))
+            top.let(name, self.text.address(view.place, self.text.own(view.offset * self.size)))
         scopes = self._outer_loops(top)
-        panel = None
-        if not self.batch and isinstance(self.kernel, InPlace):
-            panel = 0 if self.kernel.by_rows else symbol("%chunk") * self.kernel.NR
         self.kernel.emit(scopes[-1], rows, panel, self._more())
         close(*scopes[1:])
 

@@ -39,6 +39,7 @@ from graphc.schedule.task import Place, Task
 from graphc.types import DType, Shape, bool_, int64
 
 ZERO = Position(0)
+CHUNK = symbol("%chunk")
 LO, HI = symbol("%lo"), symbol("%hi")  # what a chunk does of the loop that is cut
 
 
@@ -251,6 +252,12 @@ class Text:
         """A dimension that is kept in the row, so that code does not depend on it."""
         return symbol(f"%{self._word(p, 'n')}")
 
+    def own(self, p: Dim) -> Dim:
+        """The same in a word of its own, so that code does not depend on which others are equal to it."""
+        name = f"n{len(self._row)}"
+        self._row[name, p] = name
+        return symbol(f"%{name}")
+
     def end(self, p: Dim) -> Position:
         """The same of a size that no call decides."""
         return Position(self.value(p)) if isinstance(p, int) else self.at(p)
@@ -317,9 +324,9 @@ class Text:
         first, end = (self.at(e) if isinstance(e, (int, Poly)) else e for e in (lo, hi))
         return Loop(scope, var, first, end, step)
 
-    def cut(self, scope: Scope, size: Dim, end: Position) -> None:
-        """Bind lo and hi, between which a chunk of `size` elements lies."""
-        scope.let("lo", integer("*", Position(symbol("%chunk")), self.at(size)))
+    def cut(self, scope: Scope, size: Dim, end: Position, number: Dim = CHUNK) -> None:
+        """Bind lo and hi, between which the part of `size` elements lies that has this number."""
+        scope.let("lo", integer("*", Position(number), self.at(size)))
         scope.let("hi", integer("least", self.at(LO + size), end))
 
     def loops(self, scope: Scope, axes: Iterator[tuple[int, Dim]]) -> list[Scope]:
