@@ -354,6 +354,24 @@ def test_plan_never_overlaps_what_lives_together():
                 assert apart or not together or not sizes[j] or not sizes[k]
 
 
+def test_plan_of_many_buffers_is_quick():
+    rng = np.random.default_rng(0)
+    starts = rng.integers(0, 3000, 5000)
+    lives = [(int(s), int(s + d)) for s, d in zip(starts, rng.integers(0, 300, 5000), strict=True)]
+    sizes = (64 * rng.integers(0, 50, 5000)).tolist()
+    began = time.perf_counter()
+    _, total = workspace.plan(sizes, lives)
+    assert time.perf_counter() - began < 1.0  # 12 million pairs
+    steps = np.zeros(3302, np.int64)
+    np.add.at(steps, [first for first, _ in lives], sizes)
+    np.subtract.at(steps, [last + 1 for _, last in lives], sizes)
+    assert total <= 1.1 * np.cumsum(steps).max()  # of what lives at once
+
+
+def test_plan_of_what_no_memory_holds():
+    assert workspace.plan([64, 1 << 70], [(0, 1), (1, 2)]) == ([0, 0], 1 << 70)
+
+
 def test_plan_reuses_storage():
     assert workspace.plan([64, 64, 64], [(0, 1), (1, 2), (2, 3)]) == ([0, 64, 0], 128)
     assert workspace.plan([128, 64, 64], [(0, 0), (1, 1), (1, 1)]) == ([0, 0, 64], 128)

@@ -20,8 +20,9 @@ from graphc.errors import DeclarationError, InputError
 from graphc.inspect import html
 from graphc.runtime import entry
 from graphc.runtime.arguments import Array
+from graphc.runtime.entry import Words
 from graphc.runtime.machine import Machine
-from graphc.runtime.workspace import Shape, Words
+from graphc.runtime.workspace import Shape
 from graphc.state import State, address
 
 _HEADINGS = ("phase", "µs", "share", "chunks", "flops", "bytes", "GFLOP/s", "GB/s", "kernel")

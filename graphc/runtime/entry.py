@@ -21,10 +21,11 @@ from graphc.runtime import cache
 from graphc.runtime import layout as at
 from graphc.runtime.native import Native, check_compiler, compiling
 from graphc.runtime.once import once
-from graphc.runtime.workspace import Words
 from graphc.state import address
 
-_CALLS = ("entry", "execute", "execute_in_turn", "steps_in_turn", "move")
+Words = np.ndarray[Any, np.dtype[np.int64]]
+
+_CALLS = ("entry", "execute", "execute_in_turn", "steps_in_turn", "move", "arrange")
 _KEEPING = ("take", "offer", "disown", "remember", "forget")
 _FASTCALL = 0x0080  # METH_FASTCALL
 _PYARRAY_TYPE, _PYARRAY_NEWCOPY, _PYARRAY_NEW = 2, 85, 93  # places in NumPy's table of C functions
@@ -55,10 +56,10 @@ def load_driver() -> Native:
     if entry is None:
         check_compiler()
         with compiling:
-            from graphc.runtime import driver, sharing
+            from graphc.runtime import arrange, driver, sharing
             from graphc.runtime.backend import compile_modules
 
-            entry = cache.Entry("", (compile_modules(driver, sharing),))
+            entry = cache.Entry("", (compile_modules(driver, sharing, arrange),))
         cache.store(key, entry)
     return Native(entry.parts, (*_CALLS, *_KEEPING))
 

@@ -64,3 +64,7 @@ WORD, BASE, STRIDE, GATHERED, RUN_ROW = range(5)  # frame word, address, bytes a
 OBJECT_TYPE, ARRAY_DATA, ARRAY_NDIM, ARRAY_DIMS, ARRAY_DTYPE, ARRAY_FLAGS = 8, 16, 24, 32, 56, 64
 C_CONTIGUOUS, ALIGNED, WRITEABLE = 0x1, 0x100, 0x400
 IN_PLACE = C_CONTIGUOUS | ALIGNED
+
+# A buffer that is given its place in a workspace; rows are a list by offset, which ends with NEXT -1.
+SIZE, FIRST, LAST, OFFSET, NEXT = range(5)
+BUFFER = 8 * 5  # bytes

@@ -19,12 +19,12 @@ from graphc.errors import InputError
 from graphc.runtime import entry, fork
 from graphc.runtime import layout as at
 from graphc.runtime.arguments import Array, symbol_sizes
+from graphc.runtime.entry import Words
 from graphc.runtime.native import Native, kernel_name
 from graphc.runtime.pool import Pool, Shapes
 from graphc.runtime.workspace import (
     Dims,
     Shape,
-    Words,
     first_output,
     frame_words,
     make_shape,

@@ -18,8 +18,9 @@ from graphc.dims import Poly
 from graphc.errors import InputError
 from graphc.runtime import layout as at
 from graphc.runtime.arguments import Array, counted, describe
+from graphc.runtime.entry import Words
 from graphc.runtime.machine import Machine
-from graphc.runtime.workspace import Words, first_output
+from graphc.runtime.workspace import first_output
 from graphc.state import address
 
 _SECONDS = 0.1  # how long the compiled loop is meant to run at a time

@@ -17,9 +17,9 @@ from graphc.codegen.program import HEADER_WORDS, Program
 from graphc.dims import evaluate
 from graphc.errors import InputError
 from graphc.runtime import layout as at
+from graphc.runtime.entry import Words, native_function
 from graphc.state import ALIGNMENT, address, aligned
 
-Words = np.ndarray[Any, np.dtype[np.int64]]
 Memory = np.ndarray[Any, np.dtype[np.uint8]]
 Dims = tuple[int, ...]
 
@@ -33,27 +33,16 @@ def plan(sizes: Sequence[int], lifetimes: Sequence[tuple[int, int]]) -> tuple[li
 
     The largest is placed first, each into the smallest gap that it fits between those alive at the same time.
     """
-    offsets = [0] * len(sizes)
-    placed: list[int] = []
-    total = 0
-    for k in sorted(range(len(sizes)), key=lambda k: (-sizes[k], k)):
-        first, last = lifetimes[k]
-        alive = (j for j in placed if lifetimes[j][0] <= last and first <= lifetimes[j][1])
-        taken = sorted((offsets[j], offsets[j] + _rounded(sizes[j])) for j in alive)
-        offsets[k] = _best_gap(taken, _rounded(sizes[k]))
-        total = max(total, offsets[k] + _rounded(sizes[k]))
-        placed.append(k)
-    return offsets, total
-
-
-def _best_gap(taken: Sequence[tuple[int, int]], size: int) -> int:
-    end, best, least = 0, -1, 0
-    for start, stop in taken:
-        gap = start - end
-        if gap >= size and (best < 0 or gap < least):
-            best, least = end, gap
-        end = max(end, stop)
-    return end if best < 0 else best
+    if max(sizes, default=0) > _MOST_BYTES:
+        return [0] * len(sizes), max(sizes)
+    order = sorted((k for k in range(len(sizes)) if sizes[k]), key=lambda k: (-sizes[k], k))
+    rows = np.zeros((len(order), at.BUFFER // 8), np.int64)
+    for row, k in zip(rows, order, strict=True):
+        row[: at.OFFSET] = _rounded(sizes[k]), *lifetimes[k]
+    total: int = native_function("arrange")(address(rows), len(order), 0)
+    offsets = np.zeros(len(sizes), np.int64)
+    offsets[order] = rows[:, at.OFFSET]
+    return offsets.tolist(), total
 
 
 def _rounded(nbytes: int) -> int:
