@@ -75,12 +75,28 @@ def test_calls_of_vector_math_are_vectorised(name: str, dtype: str) -> None:
     z = x = gc.input("x", ("n",), dtype)
     for _ in range(MOST + 1):
         z = getattr(gc, name)(z)
-    (text,) = gc.compile([x], z).program.kernels
-    scope = dict(namespace(compile(text, "kernels", "exec")), __name__="kernels")
-    exec(text, scope)
-    module = KernelModule()
-    lower_function(scope["kernel"], "kernel", module)
+    module = module_of(gc.compile([x], z))
     (routine,) = module.routines
     backend = Backend()
     code = backend.optimised(backend.text_of(module))
     assert re.search(rf"call .*@{PREFIX}{routine}\.v\d+\(", str(code))
+
+
+def test_storages_are_told_apart() -> None:
+    """LLVM may take it that what is written does not change what is read, and so needs no check when it runs."""
+    x, y = gc.input("x", ("n",)), gc.input("y", ("n",))
+    text = str(module_of(gc.compile([x, y], (x * y, x - y))))
+    assert len(set(re.findall(r"!alias.scope !(\d+)", text))) == len(set(re.findall(r"!noalias !(\d+)", text))) == 4
+    backend = Backend()
+    code = str(backend.optimised(backend.text_of(module_of(gc.compile([x, y], (x * y, x - y))))))
+    assert "vector.body" in code
+    assert "vector.memcheck" not in code
+
+
+def module_of(function: Any) -> KernelModule:
+    (text,) = function.program.kernels
+    scope = dict(namespace(compile(text, "kernels", "exec")), __name__="kernels")
+    exec(text, scope)
+    module = KernelModule()
+    lower_function(scope["kernel"], "kernel", module)
+    return module

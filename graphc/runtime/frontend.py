@@ -50,10 +50,17 @@ _signatures: dict[tuple[Any, ...], tuple[Any, Any]] = {}
 def lower_function(function: FunctionType, symbol: str, module: KernelModule) -> None:
     """Add a Python function of int64 values, which returns nothing, to an LLVM module as a C function."""
     identity = bytecode.FunctionIdentity.from_function(function)
-    code = Interpreter(identity).interpret(bytecode.ByteCode(identity))
+    code = _Reader(identity).interpret(bytecode.ByteCode(identity))
     kind = ir.FunctionType(ir.VoidType(), [_I64] * code.arg_count)
     _Lowering(PreLowerStripPhis()._strip_phi_nodes(code), ir.Function(module, kind, symbol)).emit()
     module.finish()
+
+
+class _Reader(Interpreter):
+    """Numba's reader of byte code, without its passes over what no kernel has: `with`, lists and dictionaries."""
+
+    def post_process(self, peepholes: Any, func_ir: Any) -> Any:
+        return func_ir
 
 
 class _Lowering:

@@ -16,6 +16,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from graphc.codegen.intrinsics.routine import KernelModule
+
 I8, I64 = ir.IntType(8), ir.IntType(64)
 NUMBA_TYPES: dict[str, Any] = {
     "f4": types.float32,
@@ -42,28 +44,13 @@ def _element(builder: ir.IRBuilder, code: str, address: ir.Value, index: ir.Valu
     return builder.gep(builder.inttoptr(address, _memory_type(code).as_pointer()), [index])
 
 
-def _storages(module: Any, nest: int, storage: int) -> tuple[Any, Any]:
-    """Metadata (alias.scope, noalias) of one storage; every nest has as many scopes as one access names at most."""
-    domains = module.__dict__.setdefault("_graphc_scopes", {})
-    if nest not in domains:
-        domain = module.add_metadata([ir.MetaDataString(module, f"nest{nest}")])
-        names = (f"nest{nest}.{k}" for k in range(MAX_STORAGES))
-        scopes = [module.add_metadata([ir.MetaDataString(module, name), domain]) for name in names]
-        pairs = (([scope], [other for other in scopes if other is not scope]) for scope in scopes)
-        domains[nest] = [(module.add_metadata(mine), module.add_metadata(others)) for mine, others in pairs]
-    found: tuple[Any, Any] = domains[nest][storage]
-    return found
-
-
 MAX_STORAGES = 24  # accesses to further storages of a nest are emitted without a scope
 
 
 def _tag(instruction: Any, builder: ir.IRBuilder, code: str, nest: int, storage: int) -> None:
     instruction.align = 1 if code == "b1" else int(code[1])
-    if 0 <= storage < MAX_STORAGES:
-        mine, others = _storages(builder.module, nest, storage)
-        instruction.set_metadata("alias.scope", mine)
-        instruction.set_metadata("noalias", others)
+    if isinstance(builder.module, KernelModule) and storage < MAX_STORAGES:
+        builder.module.accesses.setdefault(nest, {}).setdefault(storage, []).append(instruction)
 
 
 @cache

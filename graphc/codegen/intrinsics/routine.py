@@ -7,7 +7,7 @@ module of a kernel declares its routines and notes them, for they are compiled a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,22 +68,38 @@ class Routine:
 class KernelModule(ir.Module):  # type: ignore[misc]
     """The module of a kernel: the routines that it calls, and declarations to be kept until LLVM has looked at them.
 
-    `far`: what calls vector math, where it is not built in.
+    `accesses` are the instructions that touch each storage of each nest.  `far`: what calls vector math, where it is
+    not built in.
     """
 
     def __init__(self) -> None:
         super().__init__("kernel")
         self.routines: dict[str, Routine] = {}
         self.kept: list[ir.Function] = []
+        self.accesses: dict[int, dict[int, list[Any]]] = {}
         self.far: Callable[..., Any] | None = None
 
     def finish(self) -> None:
-        """Note what is to be kept where LLVM looks for it."""
+        """Note what is to be kept, and which accesses are apart, where LLVM looks for it."""
+        for nest, storages in self.accesses.items():
+            self._tell_apart(f"nest{nest}", storages)
         if self.kept:
             pointers = ir.ArrayType(ir.PointerType(), len(self.kept))
             used = ir.GlobalVariable(self, pointers, "llvm.compiler.used")
             used.linkage, used.section = "appending", "llvm.metadata"
             used.initializer = ir.Constant(pointers, self.kept)
+
+
+    def _tell_apart(self, nest: str, storages: Mapping[int, Sequence[Any]]) -> None:
+        """Say that no access to one storage touches what one to another does."""
+        domain = self.add_metadata([ir.MetaDataString(self, nest)])
+        scopes = {k: self.add_metadata([ir.MetaDataString(self, f"{nest}.{k}"), domain]) for k in storages}
+        for k, instructions in storages.items():
+            mine = self.add_metadata([scopes[k]])
+            others = self.add_metadata([scope for other, scope in scopes.items() if other != k])
+            for instruction in instructions:
+                instruction.set_metadata("alias.scope", mine)
+                instruction.set_metadata("noalias", others)
 
 
 def call_routine(builder: ir.IRBuilder, name: str, result: ir.Type, arguments: Sequence[Any], body: Body) -> Any:
