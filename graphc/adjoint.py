@@ -17,7 +17,7 @@ from itertools import takewhile
 from types import MappingProxyType
 from typing import Any
 
-from graphc.declare import FUNCTIONS, Builder, astype, constant
+from graphc.declare import FUNCTIONS, Builder, Number, astype, constant
 from graphc.errors import GradientError
 from graphc.graph import Graph, Node, describe
 from graphc.join import join
@@ -48,7 +48,7 @@ def grad(y: Node, wrt: Any) -> Any:
     >>> gc.grad(gc.sum(x * x), {"x": x}).keys()
     dict_keys(['x'])
     """
-    _check_output(y)
+    y = _checked_output(y)
     if y.shape != ():
         advice = "for a weighted sum of its elements write gc.vjp(y, wrt, weights)"
         raise GradientError(f"grad needs a scalar, but {describe(y)} is not one; {advice}")
@@ -63,7 +63,7 @@ def vjp(y: Node, wrt: Any, cotangent: Any) -> Any:
     >>> gc.compile([x], gc.vjp(x * x, x, [1.0, 10.0]))([1.0, 2.0])
     array([ 2., 40.])
     """
-    _check_output(y)
+    y = _checked_output(y)
     targets, tree = _targets(wrt)
     with adjoint_of(y.line):
         seed = FUNCTIONS["broadcast_to"](astype(cotangent, y.dtype), y.shape)
@@ -84,11 +84,18 @@ def value_and_grad(y: Node, wrt: Any) -> tuple[Node, Any]:
     return y, grad(y, wrt)
 
 
-def _check_output(y: Any) -> None:
+def _checked_output(y: Any) -> Node:
+    y = _node_of(y)
     if not isinstance(y, Node):
         raise GradientError(f"a gradient is taken of a node, got {y!r}")
     if not y.dtype.is_float:
         raise GradientError(f"{describe(y)} is not float, so it has no gradient")
+    return y
+
+
+def _node_of(value: Any) -> Any:
+    """The node that stands for a Python number among the carries of a loop; any other value itself."""
+    return value.node if isinstance(value, Number) else value
 
 
 def _targets(wrt: Any) -> tuple[list[Node], Skeleton]:
@@ -98,6 +105,7 @@ def _targets(wrt: Any) -> tuple[list[Node], Skeleton]:
         targets, tree = flatten(wrt)
     except RecursionError:
         raise GradientError(f"{wanted}; this one holds itself") from None
+    targets = [_node_of(node) for node in targets]
     for node in targets:
         if not isinstance(node, Node):
             raise GradientError(f"{wanted}; got {node!r}")

@@ -102,7 +102,7 @@ def _length(length: Any, arrays: Sequence[Node], names: Sequence[str]) -> Dim:
     for node, name in zip(arrays, names, strict=True):
         if not node.ndim:
             raise ShapeError(f"scan: {name} has no leading axis to go along: {describe(node)}{at_line()}")
-    lengths: list[Dim] = [] if length is None else [as_dim(length)]
+    lengths = [] if length is None else [_dim(length, "scan: the length")]
     lengths += [node.shape[0] for node in arrays]
     if not lengths:
         raise DeclarationError(f"scan: without xs, length=n tells the number of steps{at_line()}")
@@ -111,6 +111,13 @@ def _length(length: Any, arrays: Sequence[Node], names: Sequence[str]) -> Dim:
         told = "" if length is None else f"\n  length={length}"
         raise ShapeError(f"scan: the xs and the length must agree along the leading axis{told}{rows}{at_line()}")
     return next((d for d in lengths if isinstance(d, int)), lengths[0])
+
+
+def _dim(value: Any, what: str) -> Dim:
+    try:
+        return as_dim(value)
+    except (DeclarationError, ShapeError) as error:
+        raise type(error)(f"{what}: {error}{at_line()}") from None
 
 
 def _steps(checkpoint: Any) -> int:
@@ -240,7 +247,7 @@ def while_loop(condition: Callable[..., Any], step: Callable[..., Any], init: An
     >>> interpret(gc.Graph((bits,), (n,)), [9])
     (array(4),)
     """
-    most = None if bound is None else as_dim(bound)
+    most = None if bound is None else _dim(bound, "while_loop: the bound")
     carries = Carries(init, "while_loop")
 
     def run(carry: Any) -> tuple[Node, Any]:

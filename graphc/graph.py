@@ -202,7 +202,9 @@ def noting() -> Iterator[list[Node]]:
     try:
         yield nodes
     finally:
-        _asked.nodes = before if before is None else before + nodes
+        _asked.nodes = before
+        if before is not None:
+            before += nodes
 
 
 _FILL = tuple(getattr(Node, name).__set__ for name in ("op", "operands", "attrs", "types", "constraints", "line"))

@@ -80,6 +80,8 @@ class _Shown:
         self.value = value
 
     def __repr__(self) -> str:
+        if isinstance(self.value, Number):
+            return str(self.value.node.type)
         if isinstance(self.value, Node):
             return ", ".join(map(str, self.value.types))
         if isinstance(self.value, (TensorType, np.ndarray, np.generic)):

@@ -87,13 +87,11 @@ class Cut:
     hoist: bool = True
     operands: list[Node] = field(default_factory=list)
     slots: list[Node] = field(default_factory=list)
-    reached: set[Node] = field(default_factory=set)
     _entered: dict[Node, Node] = field(default_factory=dict)
 
     def __call__(self, roots: Sequence[Node]) -> list[Node]:
         """The roots over the slots of the new body."""
         order = below(roots, self.bound.keys() | self.given.keys(), self.inside)
-        self.reached |= self.bound.keys() & set(order)
         variant = depending(order, self.bound) if self.hoist else {n for n in order if self._is_inside(n)}
         outer: dict[Node, Node] = {}
         inner: dict[Node, Node] = {}
