@@ -332,7 +332,7 @@ def _chosen(
     tree, _ = Tree.of(values[0], "result")
     outcomes = []
     for value in values:
-        found = tree.leaves(value)
+        found = tree.leaves_of(value)
         if found is None:
             raise _differs(what, DeclarationError, names, values)
         outcomes.append(found)

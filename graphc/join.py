@@ -15,7 +15,7 @@ from typing import Any
 
 from graphc.graph import Graph, Node, make, with_outputs
 from graphc.op import HOLDERS, Family
-from graphc.ops.bodies import below, holds_bodies, results, substituted
+from graphc.ops.bodies import holds_bodies, results, substituted
 from graphc.ops.loop_parts import Loop
 
 Fired = Counter[str]
@@ -72,19 +72,39 @@ def _pair(graph: Graph, apart: set[tuple[Node, Node]], fired: Fired) -> tuple[Se
             if len(one.loop.carries) + len(one.loop.ys) < len(node.types):
                 fired[_ONCE] += 1
                 return [node], one
-    for first, second in combinations(loops, 2):
-        if (first, second) in apart or _direction(first) != _direction(second):
-            continue
+    likely = [pair for same in _alike(loops) for pair in combinations(same, 2) if pair not in apart]
+    needs = _needs(graph, loops) if likely else {}
+    for first, second in likely:
         apart.add((first, second))
+        if first in needs[second]:
+            continue
         one = _as_one([Loop.of(first), Loop.of(second)])
-        if _go_together(one, first, second) and first not in set(below([second], ())):
+        if _go_together(one, first, second):
             fired[_JOINED] += 1
             return [first, second], one
     return None
 
 
-def _direction(node: Node) -> Any:
-    return tuple(node.attrs[k] for k in ("length", "reverse", "again"))
+def _alike(loops: Sequence[Node]) -> list[list[Node]]:
+    """Loops with the same positions that have a first carry in common, or an array where they carry nothing."""
+    found: dict[Any, list[Node]] = {}
+    for node in loops:
+        loop = Loop.of(node)
+        for begun in dict.fromkeys(loop.inits or loop.arrays):
+            found.setdefault((loop.length, loop.reverse, loop.again, not loop.inits, begun), []).append(node)
+    return list(found.values())
+
+
+def _needs(graph: Graph, loops: Sequence[Node]) -> dict[Node, set[Node]]:
+    """The loops that each loop needs results of."""
+    number = {node: k for k, node in enumerate(loops)}
+    found: dict[Node, int] = {}  # a bit for each loop
+    for n in graph.nodes:
+        bits = 0
+        for o in n.operands:
+            bits |= found[o] | (1 << number[o] if o in number else 0)
+        found[n] = bits
+    return {node: {other for other, k in number.items() if found[node] >> k & 1} for node in loops}
 
 
 def _go_together(one: _One, first: Node, second: Node) -> bool:

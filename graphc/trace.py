@@ -48,7 +48,7 @@ class Tree:
         left = iter(leaves)
         return unflatten(self.skeleton, [next(left) if here else None for here in self.present])
 
-    def leaves(self, value: Any) -> list[Any] | None:
+    def leaves_of(self, value: Any) -> list[Any] | None:
         """The leaves of a value of this structure; None if it has another."""
         found = leaves_like(self.skeleton, value)
         if found is None or [v is not None for v in found] != list(self.present):
@@ -142,7 +142,7 @@ class Carries:
 
         Raises DeclarationError, ShapeError or DTypeError for what does not fit.
         """
-        leaves = self.tree.leaves(value)
+        leaves = self.tree.leaves_of(value)
         if leaves is None:
             raise self._changed(value, "give back the structure that the step was given", DeclarationError)
         nodes = as_nodes(leaves, self.names, self.what)

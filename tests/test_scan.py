@@ -357,8 +357,4 @@ def test_random_steps(seed: int) -> None:
     columns = [gc.stack(c) if n else gc.zeros((0,)) for c in (zip(*ys, strict=True) if n else [()] * 3)]
     y = total(carry, columns)
     z = total(*gc.scan(step, init, x, reverse=reverse, checkpoint=checkpoint))
-    close(
-        values([z, *derivatives(z, wrt)], wrt, arrays), values([y, *derivatives(y, wrt)], wrt, arrays), 1e-9
-    )
-
-
+    close(values([z, *derivatives(z, wrt)], wrt, arrays), values([y, *derivatives(y, wrt)], wrt, arrays), 1e-9)

@@ -2,8 +2,8 @@
 
 In: results that depend on slots, which stand for values inside.  Out: the same results over slots of a new body, and
 the nodes outside that the body reads.  What depends on no slot of a loop is computed outside of it: loop-invariant
-code leaves a body by construction.  Constants and positions go with the body, and so does movement that makes nothing
-smaller, since it is read through.
+code leaves a body by construction.  Constants and positions, with what is cheap to make of them, go with the body, and
+so does movement that makes nothing smaller, since it is read through.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from graphc.graph import Graph, Node, make
 from graphc.line import Line
 from graphc.literal import Slot
 from graphc.op import HOLDERS, REGISTRY, Family
+from graphc.scalar import is_dear
 from graphc.types import TensorType
 
 
@@ -87,6 +88,7 @@ class Cut:
     hoist: bool = True
     operands: list[Node] = field(default_factory=list)
     slots: list[Node] = field(default_factory=list)
+    _along: set[Node] = field(default_factory=set)  # what goes with the body: computed from positions alone, and cheap
     _entered: dict[Node, Node] = field(default_factory=dict)
 
     def __call__(self, roots: Sequence[Node]) -> list[Node]:
@@ -105,6 +107,8 @@ class Cut:
                 outer[n] = self.given[n]
             else:
                 outer[n] = rebuilt(n, [outer[o] for o in n.operands]) if self._is_inside(n) else n
+                if _is_cheap(n) and self._along.issuperset(n.operands):
+                    self._along.add(n)
         return [inner[n] if n in inner else self._enter(outer[n]) for n in roots]
 
     def _is_inside(self, node: Node) -> bool:
@@ -121,7 +125,7 @@ class Cut:
             views.append(node)
             node = node.operands[0]
         if node not in self._entered:
-            self._entered[node] = node if _goes_along(node) else self._slot_of(node)
+            self._entered[node] = node if node in self._along or _is_free(node) else self._slot_of(node)
         found = self._entered[node]
         for view in reversed(views):
             found = self._entered[view] = rebuilt(view, [found])
@@ -133,8 +137,15 @@ class Cut:
         return self.slots[-1]
 
 
-def _goes_along(node: Node) -> bool:
+def _is_free(node: Node) -> bool:
     return node.op.name == "constant" or node.op.family is Family.INDEX
+
+
+def _is_cheap(node: Node) -> bool:
+    """Whether a body rather computes the node than reads it, if its operands are at hand."""
+    if node.op.family is Family.ELEMENTWISE:
+        return not is_dear(node.op.body)
+    return _is_free(node) or node.op.family is Family.MOVEMENT
 
 
 def _is_view(node: Node) -> bool:

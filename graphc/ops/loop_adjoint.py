@@ -20,7 +20,7 @@ from graphc.ops.loop_parts import Loop
 from graphc.ops.min_cut import NEVER, min_cut
 from graphc.scalar import bodies, cost, parse
 
-_TYPICAL = 256  # a symbolic dimension, where sizes are compared
+_TYPICAL = 32  # a symbolic dimension, where sizes are compared
 _A_BYTE = 4  # instructions that take as long as saving and reading a byte
 
 

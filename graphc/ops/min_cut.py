@@ -36,8 +36,7 @@ def min_cut(
         flow.add(2 * first + 1, 2 * second, NEVER)
     for k in wanted:
         flow.add(2 * k + 1, sink, NEVER)
-    while flow.augment(source, sink):
-        pass
+    flow.fill(source, sink)
     behind = flow.reaching(sink)
     assert source not in behind, "what is wanted can be neither saved nor computed again"
     return {k for k in range(len(saving)) if 2 * k not in behind and 2 * k + 1 in behind}
@@ -58,30 +57,49 @@ class _Flow:
             self.ends.append(end)
             self.room.append(room)
 
-    def augment(self, source: int, sink: int) -> bool:
-        """Send as much as fits along a shortest way that has room, if there is one."""
-        came: dict[int, int] = {source: -1}
+    def fill(self, source: int, sink: int) -> None:
+        """Send as much as fits, by Dinic's method: along all shortest ways, then along all that are shortest then."""
+        while (levels := self._levels(source))[sink] >= 0:
+            tried = [0] * self.size
+            while way := self._way(source, sink, levels, tried):
+                most = min(self.room[edge] for edge in way)
+                if most >= NEVER // 2:
+                    return  # nothing can be cut on this way
+                for edge in way:
+                    self.room[edge] -= most
+                    self.room[edge ^ 1] += most
+
+    def _levels(self, source: int) -> list[int]:
+        """How many edges with room lead from the source to each node; -1 where none do."""
+        levels = [-1] * self.size
+        levels[source] = 0
         queue = deque([source])
-        while queue and sink not in came:
+        while queue:
             node = queue.popleft()
             for edge in self.edges[node]:
-                if self.room[edge] and self.ends[edge] not in came:
-                    came[self.ends[edge]] = edge
+                if self.room[edge] and levels[self.ends[edge]] < 0:
+                    levels[self.ends[edge]] = levels[node] + 1
                     queue.append(self.ends[edge])
-        if sink not in came:
-            return False
-        way = []
-        node = sink
-        while node != source:
-            way.append(came[node])
-            node = self.ends[came[node] ^ 1]
-        most = min(self.room[edge] for edge in way)
-        if most >= NEVER // 2:
-            return False
-        for edge in way:
-            self.room[edge] -= most
-            self.room[edge ^ 1] += most
-        return True
+        return levels
+
+    def _way(self, source: int, sink: int, levels: list[int], tried: list[int]) -> list[int]:
+        """The edges of a way that goes up a level with each; so many edges of a node are `tried` and lead nowhere."""
+        way: list[int] = []
+        node = source
+        while node != sink:
+            if tried[node] == len(self.edges[node]):
+                if not way:
+                    return []
+                node = self.ends[way.pop() ^ 1]
+                tried[node] += 1
+                continue
+            edge = self.edges[node][tried[node]]
+            if self.room[edge] and levels[self.ends[edge]] == levels[node] + 1:
+                way.append(edge)
+                node = self.ends[edge]
+            else:
+                tried[node] += 1
+        return way
 
     def reaching(self, sink: int) -> set[int]:
         """The nodes from which there still is a way with room to the sink."""

@@ -85,18 +85,10 @@ def _reached(roots: Iterable[Node]) -> set[Node]:
     return set(below(roots, ()))
 
 
-def _read_carries(
-    carries: Sequence[Node], new: Sequence[Node], first: Iterable[int], others: Sequence[Node]
-) -> list[int]:
-    """The carries that are wanted, or that others, or the new values of carries that are read, read."""
-    number = {c: k for k, c in enumerate(carries)}
-    found = {*first, *(number[n] for n in _reached(others) if n in number)}
-    waiting = list(found)
-    while waiting:
-        more = {number[n] for n in _reached([new[waiting.pop()]]) if n in number} - found
-        found |= more
-        waiting += sorted(more)
-    return sorted(found)
+def _read_among(slots: Sequence[Node], roots: Sequence[Node]) -> set[int]:
+    """The numbers of the slots that the roots read."""
+    reached = _reached(roots)
+    return {k for k, s in enumerate(slots) if s in reached}
 
 
 def _picked(values: Sequence[Node], kept: Sequence[int]) -> list[Node]:
@@ -140,29 +132,33 @@ def _plan_loop(node: Node, wanted: set[int], fired: Fired) -> _Plan:
 
 
 def _without_idle_carries(loop: Loop, finals: Sequence[int], fired: Fired) -> tuple[Loop, list[int], dict[int, Node]]:
-    """The loop without carries that are not read or keep their values, those that are left, and the values kept."""
+    """The loop without carries that are not read or keep their values, those that are left, and the values kept.
+
+    Carries are added as they are found to be read: of inner loops only what those need is looked at.
+    """
     stays: dict[int, Node] = {}
-    carries, inits, new = loop.carries, loop.inits, list(loop.new)
-    given, ys = dict(loop.given), list(loop.ys)
-    kept: list[int] = list(range(len(new)))
+    kept = set(finals)
     while True:
-        before = (kept, len(stays))
-        kept = [k for k in _read_carries(carries, new, (k for k in finals if k not in stays), ys) if k not in stays]
-        idle = {k: inits[k] for k in kept if new[k] is carries[k]}
-        fired["carry that stays"] += len(idle)
-        stays |= idle
-        given |= {carries[k]: init for k, init in idle.items()}
-        kept = [k for k in kept if k not in idle]
-        roots = _inner([*_picked(new, kept), *ys], fired)
-        for k, root in zip(kept, roots[: len(kept)], strict=True):
-            new[k] = root
-        ys = roots[len(kept) :]
-        if before == (kept, len(stays)):
+        numbers = sorted(kept)
+        inside: Fired = Counter()
+        roots = _inner([*_picked(loop.new, numbers), *loop.ys], inside)
+        idle = {k for k, new in zip(numbers, roots, strict=False) if new is loop.carries[k]}
+        read = _read_among(loop.carries, roots) - kept - stays.keys()
+        if not idle and not read:
             break
+        stays |= {k: loop.inits[k] for k in idle}
+        kept = (kept | read) - idle
+    fired.update(inside)
+    fired["carry that stays"] += len(stays)
     left = replace(
-        loop, carries=_picked(carries, kept), inits=_picked(inits, kept), new=_picked(new, kept), ys=ys, given=given
+        loop,
+        carries=_picked(loop.carries, numbers),
+        inits=_picked(loop.inits, numbers),
+        new=roots[: len(numbers)],
+        ys=roots[len(numbers) :],
+        given={**loop.given, **{loop.carries[k]: init for k, init in stays.items()}},
     )
-    return left, kept, stays
+    return left, numbers, stays
 
 
 def _without_plain_ys(loop: Loop, fired: Fired) -> tuple[Loop, dict[int, Node]]:
@@ -185,11 +181,15 @@ def _without_plain_ys(loop: Loop, fired: Fired) -> tuple[Loop, dict[int, Node]]:
 
 
 def _plan_while(node: Node, wanted: set[int], fired: Fired) -> _Plan:
-    loop = While.of(node)
-    condition, *new = _inner([loop.condition, *loop.new], fired)
-    kept = _read_carries(loop.carries, new, wanted, [condition])
-    fired["unread carry"] += len(new) - len(kept)
-    new = _picked(new, kept)
+    loop, found = While.of(node), set(wanted)
+    while True:
+        kept, inside = sorted(found), Counter[str]()
+        condition, *new = _inner([loop.condition, *_picked(loop.new, kept)], inside)
+        if not (more := _read_among(loop.carries, [condition, *new]) - found):
+            break
+        found |= more
+    fired.update(inside)
+    fired["unread carry"] += len(loop.carries) - len(kept)
     read = _reached([condition, *new])
     inits = _picked(loop.inits, kept)
     carries = _picked(loop.carries, kept)
