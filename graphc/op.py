@@ -40,6 +40,12 @@ class Family(Enum):
     KERNEL = "kernel"  # loops of its own over strided arrays: `job` tells which
     REGION = "region"  # holds a sub-graph, which takes its place before scheduling
     ITEM = "item"  # selects one result of a node that has several
+    LOOP = "loop"  # runs the body that it holds once for each position of an axis
+    WHILE = "while"  # runs the body that it holds as long as a condition holds
+    CHOICE = "choice"  # runs one of the branches that it holds
+
+
+HOLDERS = (Family.LOOP, Family.WHILE, Family.CHOICE)  # what holds bodies that run by themselves
 
 
 @dataclass(frozen=True)
@@ -117,14 +123,15 @@ class Op:
     family     how its loops run; None for a composite
     infer      result types of the primitive from operand types and attributes
     evaluate   NumPy values of the primitive, for the interpreter: (*arrays, **attrs) -> array, or tuple if it has
-               several results; None: `reference` takes the primitive's attributes as they are
+               several results; a sub-graph is a function there.  None: `reference` takes the attributes as they are
     body       ELEMENTWISE, INDEX: expression over operands x, y, z (a tuple of them for several results; a mapping
                from dtype kind of the first operand where kinds differ); names are intrinsics
     combine    REDUCTION: add, multiply, maximum, minimum, or, and; ARG_REDUCTION: the extreme that is looked for
     identity   REDUCTION: value of an empty reduction, by dtype; None where it must not be empty
     access     MOVEMENT: (index, operand shapes, attrs) -> list of Piece
     job        KERNEL: attributes of the primitive -> Job
-    adjoint    (b, g, y, *operands, **attrs) -> a cotangent or None for each operand; None: not differentiable
+    adjoint    (b, g, y, *operands, **attrs) -> a cotangent or None for each operand; None: not differentiable.
+               LOOP, WHILE, CHOICE: also `wanted`, whether the cotangent of each operand is
     dtypes     dtypes that the first operand may have, for tests and docs
     samples, rejects   test arguments
     tf         the same in TensorFlow: (tf, *tensors, **kwargs); None where TensorFlow has none

@@ -25,9 +25,9 @@ PACKAGE = ROOT / "graphc"
 # what looks into it, since `explain`, `profile` and `draw` are its methods.
 STAGES = [
     *("errors", "dims", "types", "scalar", "op", "state", "line", "tree", "literal"),
-    *("graph", "ops", "declare", "operators"),
+    *("graph", "ops", "declare", "operators", "trace", "control"),
     "interpret",
-    *("rewrite", "stabilise", "adjoint", "passes", "schedule", "codegen"),
+    *("join", "rewrite", "stabilise", "adjoint", "passes", "schedule", "codegen"),
     *("runtime", "inspect", "runtime.function", "debug", "compile", "losses", "optim", "nn"),
 ]
 # they may name ops

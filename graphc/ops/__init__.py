@@ -2,13 +2,16 @@
 
 from graphc.ops import (
     activation,
+    choice,
     einsum,
     elementwise,
     extremes,
     index,
+    item,
     leaf,
     linalg,
     logic,
+    loop,
     movement,
     nn,
     reduce,
@@ -17,17 +20,21 @@ from graphc.ops import (
     statistics,
     subscript,
     transcendental,
+    while_loop,
 )
 
 __all__ = [
     "activation",
+    "choice",
     "einsum",
     "elementwise",
     "extremes",
     "index",
+    "item",
     "leaf",
     "linalg",
     "logic",
+    "loop",
     "movement",
     "nn",
     "reduce",
@@ -36,4 +43,5 @@ __all__ = [
     "statistics",
     "subscript",
     "transcendental",
+    "while_loop",
 ]

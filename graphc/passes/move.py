@@ -12,7 +12,8 @@ from graphc.declare import Builder
 from graphc.dims import Dim, product, same
 from graphc.graph import Node
 from graphc.op import Family
-from graphc.rewrite import Rule, argument, rebuilt
+from graphc.ops.bodies import rebuilt
+from graphc.rewrite import Rule, argument
 from graphc.types import Shape
 
 _IDEMPOTENT = ("max", "min", "any", "all")
