@@ -14,7 +14,6 @@ from graphc.dims import Poly, symbols
 from graphc.errors import DeclarationError, DTypeError, ShapeError
 from graphc.graph import Graph, Node, describe
 from graphc.line import users_line
-from graphc.op import HOLDERS
 from graphc.ops.bodies import is_slot
 from graphc.runtime import cache
 from graphc.runtime.function import CompiledFunction
@@ -197,7 +196,6 @@ def _printed(unit: _Unit, loops: bool = True) -> Program:
 
     unit.graph.verify()
     graph, records = run_pipeline(unit.graph)
-    _refuse_bodies(graph)
     graph = lower(graph)
     results, values = graph.outputs[: unit.results], graph.outputs[unit.results :]
     plan = schedule(graph, results, list(zip(unit.updated, values, strict=True)), unit.parameters)
@@ -213,14 +211,6 @@ def _printed(unit: _Unit, loops: bool = True) -> Program:
         records={"passes": records},
         loops=loops,
     )
-
-
-def _refuse_bodies(graph: Graph) -> None:
-    for node in graph.nodes:
-        if node.op.family in HOLDERS:
-            raise NotImplementedError(
-                f"loops and choices are declared and differentiated, not yet compiled: {node.line}"
-            )
 
 
 def _checked_inputs(inputs: Sequence[Node]) -> tuple[Node, ...]:

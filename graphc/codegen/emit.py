@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from graphc.codegen.alike import Once
+from graphc.codegen.control import emit_holder
 from graphc.codegen.loop_ir import LoopProgram
 from graphc.codegen.nest import emit_copy, emit_nest, emit_with_product
 from graphc.codegen.product import Product
@@ -17,7 +19,7 @@ from graphc.codegen.views import ViewKernel
 from graphc.dims import Dim, product
 from graphc.graph import Node
 from graphc.schedule.storage import Schedule
-from graphc.schedule.task import Copy, Kernel, Nest, Place, Scatter, Task, writes
+from graphc.schedule.task import Body, Choose, Copy, Kernel, Nest, Place, Repeat, Scatter, Task, While, needs, writes
 from graphc.types import Constraint, shape_text
 
 _KERNELS: dict[str, type[ViewKernel]] = {"product": Product}
@@ -45,8 +47,8 @@ def emit(
     loops: bool,
 ) -> Program:
     """Print the schedule and gather all that the runtime needs, and with `loops` what is interpreted instead."""
-    text = Text(schedule)
-    _print_tasks(text)
+    text = Text(schedule, place=schedule.place)
+    _print_tasks(text, Once(text), schedule.tasks)
     rows = _rows(text, {"input": len(inputs), "output": len(outputs), "parameter": len(parameters)})
     named = {"input": inputs, "output": outputs, "parameter": parameters, "constant": schedule.constants}
     notes = _notes(schedule, named)
@@ -61,6 +63,8 @@ def emit(
         constants=tuple(n.attrs["value"].array for n in schedule.constants),
         constraints=tuple(constraints),
         buffers=tuple(_buffer(text, k) for k in range(len(schedule.buffers))),
+        moving=schedule.memory.rows,
+        counters=schedule.memory.counters,
         values=tuple(value for row in rows for value in row),
         phases=tuple(_phase(p, notes) for p in text.phases),
         failures=tuple(Failure(*f) for f in text.failures),
@@ -70,27 +74,37 @@ def emit(
     )
 
 
-def _print_tasks(text: Text) -> None:
-    """Print the phases of all tasks; a product and the nest that reads it are one, if they fit."""
-    tasks, once, k = text.schedule.tasks, Once(text), 0
+def _print_tasks(text: Text, once: Once, tasks: Sequence[Task]) -> None:
+    """Print the phases of tasks; a product and the nest that reads it are one, if they fit."""
+    needed, k = needs(tasks), 0
     while k < len(tasks):
-        task, pair = tasks[k], tasks[k : k + 2]
-        if _may_follow(text.schedule, k) and once.print(pair, emit_with_product):
+        task, pair = tasks[k], tuple(tasks[k : k + 2])
+        if k + 1 < len(tasks) and k in needed[k + 1] and _may_join(*pair) and once.print(pair, emit_with_product):
             k += 2
             continue
         if isinstance(task, Copy):
             text.tasks = (task,)
             emit_copy(text, task)
+        elif isinstance(task, (Repeat, While, Choose)):
+            text.tasks = (task,)
+            emit_holder(text, task, partial(_print_body, text, once, task))
         else:
             once.print((task,), _EMITTERS[type(task)])
         k += 1
 
 
-def _may_follow(schedule: Schedule, k: int) -> bool:
-    """Whether a task is a product, and the next one a nest that reads it."""
-    first, *rest = schedule.tasks[k : k + 2]
-    is_product = isinstance(first, Kernel) and first.job.kernel == "product"
-    return is_product and bool(rest) and isinstance(rest[0], Nest) and k in schedule.needs[k + 1]
+def _print_body(text: Text, once: Once, task: Task, body: Body, times: Dim) -> None:
+    """Print the phases of a body that a task holds."""
+    around = text.place, text.times, text.roots
+    text.place, text.times, text.roots = body.place, text.times * times, text.roots or (task,)
+    _print_tasks(text, once, body.tasks)
+    text.place, text.times, text.roots = around
+    text.tasks = (task,)
+
+
+def _may_join(first: Task, second: Task) -> bool:
+    """Whether tasks are a product, and a nest that may read it."""
+    return isinstance(first, Kernel) and first.job.kernel == "product" and isinstance(second, Nest)
 
 
 def _loops(text: Text, named: Mapping[str, Sequence[Node]]) -> LoopProgram:
@@ -104,6 +118,8 @@ def _loops(text: Text, named: Mapping[str, Sequence[Node]]) -> LoopProgram:
 def _rows(text: Text, counts: Mapping[str, int]) -> list[list[Dim]]:
     """The words of each phase's row: for a place, the number of the frame's word that holds its address."""
     known = {**counts, "constant": len(text.schedule.constants), "buffer": len(text.schedule.buffers)}
+    known |= {"value": sum(len(p.row) for p in text.phases), "phase": len(text.phases)}
+    known |= {"row": text.schedule.memory.rows}
     return [[word(known, w.kind, w.number) if isinstance(w, Place) else w for w in p.row] for p in text.phases]
 
 
@@ -121,6 +137,10 @@ def _notes(schedule: Schedule, named: Mapping[str, Sequence[Node]]) -> dict[Plac
     for number, (dtype, shape) in enumerate(schedule.buffers):
         place = Place("buffer", number)
         found[place] = f"b{number}: {', '.join([*holds.get(place, ()), f'{dtype}{shape_text(shape)}'])}"
+    for number in range(schedule.memory.rows):
+        found[Place("row", number)] = f"m{number}: moves from step to step"
+    for number in range(0, schedule.memory.counters, 2):
+        found[Place("counter", number)] = f"counter {number // 2}"
     for kind, nodes in named.items():
         for k, node in enumerate(nodes):
             name = {"output": f"output {k}", "constant": f"k{k}"}.get(kind) or f"{kind} {node.name}"
@@ -143,8 +163,8 @@ def _for_outputs(text: Text) -> tuple[int, ...] | None:
             needed |= {tasks[k], *(tasks[n] for n in text.schedule.needs[k])}
     found = []
     for k, phase in enumerate(text.phases):
-        if any(t in needed for t in phase.tasks):
-            if any(p.kind == "parameter" for t in phase.tasks for p in writes(t)):
+        if any(t in needed for t in phase.roots):
+            if any(p.kind == "parameter" for t in phase.roots for p in writes(t)):
                 return None
             found.append(k)
     return tuple(found)

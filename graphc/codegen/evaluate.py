@@ -45,7 +45,7 @@ Steps = Generator[Wanted, Any, Atomic]  # an evaluation: asks for other elements
 def loaded_from(text: Text, node: Node) -> Place | None:
     """The place of a node that kernels load; movement is looked through even if its result is stored for others."""
     computed = node.op.family is Family.MOVEMENT or (node.op.name == "constant" and not node.ndim)
-    return None if computed else text.schedule.place.get(node)
+    return None if computed else text.place.get(node)
 
 
 class Evaluator:
@@ -221,7 +221,7 @@ class Evaluator:
         else:
             base, position = view.base, _of_view(view, where)
         axes = set().union(*(loop_axes(i) for i in where)) - {f"%{at.name}"}
-        place, length = self.text.schedule.place[base], source.shape[axis]
+        place, length = self.text.place[base], source.shape[axis]
         return self._emit(node, index, scope, self.text.load(place, node.dtype, position, length), axes, (at,))
 
     def position(self, node: Node, positions: Node, size: Dim, index: Index, scope: Scope) -> Var:

@@ -181,6 +181,14 @@ class Code:
     constants: tuple[Const, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Control:
+    """A phase that runs no kernel but says which is next; see graphc.codegen.control for its words."""
+
+    what: str
+    row: tuple[Dim | Place, ...]
+
+
 @dataclass(frozen=True)
 class LoopProgram:
     """The loops of a whole program, phase by phase, for who runs them without machine code.
@@ -188,12 +196,12 @@ class LoopProgram:
     `lines` are the user's, of what each phase computes; `places` tell dtype and number of elements.
     """
 
-    phases: tuple[Code, ...]
+    phases: tuple[Code | Control, ...]
     lines: tuple[tuple[str, ...], ...]
     places: dict[Place, tuple[DType, Dim]]
 
 
-def moved(code: Code, places: Mapping[Place, Place]) -> Code:
+def moved(code: Code | Control, places: Mapping[Place, Place]) -> Code | Control:
     """The same loops over other places."""
 
     def new(part: Any) -> Any:
@@ -205,6 +213,8 @@ def moved(code: Code, places: Mapping[Place, Place]) -> Code:
             return replace(part, **{f.name: new(getattr(part, f.name)) for f in fields(part)})
         return part
 
+    if isinstance(code, Control):
+        return replace(code, row=new(code.row))
     return replace(code, loop=new(code.loop), words=new(code.words))
 
 

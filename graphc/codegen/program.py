@@ -57,7 +57,8 @@ class Buffer:
 class Phase:
     """Work cut into `chunks`, any of which may run at the same time; `title` says what it computes.
 
-    It is done by the kernel of this number, on a row of `words` words; `notes` say what each of them is.
+    It is done by the kernel of this number, on a row of `words` words; `notes` say what each of them is.  A number
+    below 0 stands for a control phase, which says what phase is next (`control_number` in graphc.codegen.source).
     """
 
     title: str
@@ -89,6 +90,8 @@ class Program:
     constants: tuple[np.ndarray[Any, Any], ...]
     constraints: tuple[tuple[Constraint, str], ...]  # with the user's line
     buffers: tuple[Buffer, ...]
+    moving: int  # addresses that loops move
+    counters: int  # words in which loops count
     values: tuple[Dim, ...]
     phases: tuple[Phase, ...]
     failures: tuple[Failure, ...]
@@ -121,7 +124,7 @@ class Program:
 
     def counts(self) -> dict[str, int]:
         sections = (self.inputs, self.outputs, self.parameters, self.constants, self.buffers, self.values, self.phases)
-        return dict(zip(SECTIONS, map(len, sections), strict=True))
+        return dict(zip(SECTIONS, (*map(len, sections), self.moving, self.counters), strict=True))
 
     @property
     def words(self) -> int:
@@ -135,7 +138,7 @@ class Program:
         return _program(json.loads(text))
 
 
-SECTIONS = ("input", "output", "parameter", "constant", "buffer", "value", "phase")
+SECTIONS = ("input", "output", "parameter", "constant", "buffer", "value", "phase", "row", "counter")
 
 
 def word(counts: Mapping[str, int], kind: str, index: int) -> int:
@@ -160,6 +163,8 @@ def _plain(p: Program) -> dict[str, Any]:
         "constants": [[c.dtype.name, c.shape, base64.b64encode(c.tobytes()).decode()] for c in p.constants],
         "constraints": [[to_plain(c.left), c.relation, to_plain(c.right), c.text, line] for c, line in p.constraints],
         "buffers": [[to_plain(b.nbytes), b.first, b.last] for b in p.buffers],
+        "moving": p.moving,
+        "counters": p.counters,
         "values": [to_plain(v) for v in p.values],
         "phases": [
             [h.title, to_plain(h.chunks), to_plain(h.flops), to_plain(h.nbytes), h.kernel, h.words, h.notes]
@@ -188,6 +193,8 @@ def _program(d: Mapping[str, Any]) -> Program:
             (Constraint(from_plain(p), rel, from_plain(q), text), line) for p, rel, q, text, line in d["constraints"]
         ),
         buffers=tuple(Buffer(from_plain(n), first, last) for n, first, last in d["buffers"]),
+        moving=d["moving"],
+        counters=d["counters"],
         values=tuple(map(from_plain, d["values"])),
         phases=tuple(
             Phase(title, from_plain(c), from_plain(f), from_plain(n), kernel, words, tuple(notes))

@@ -21,7 +21,7 @@ from graphc.line import Line
 Work = Mapping[str, Any]  # what a phase does
 _ROLES = ("reads", "writes", "scratch")
 _NOTHING: Work = {"kind": "", "reads": (), "writes": (), "scratch": ()}
-_LETTERS = {"buffer": "b", "constant": "k"}
+_LETTERS = {"buffer": "b", "constant": "k", "row": "m"}
 _MOST = 8  # lines of the user's told of a phase
 
 

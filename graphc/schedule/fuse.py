@@ -14,7 +14,7 @@ from functools import cache
 
 from graphc.dims import Dim
 from graphc.graph import Graph, Node, describe
-from graphc.op import Family, Op
+from graphc.op import HOLDERS, Family, Op
 from graphc.scalar import is_dear
 from graphc.schedule.access import Index, Read, atoms, canonical, operand_indices, through_movement, view, whole
 from graphc.schedule.settle import ATOMS, PIECES
@@ -36,7 +36,7 @@ _CHEAP = 12  # nodes that may be computed again wherever their value is read
 _MEMBERS = 1_024  # of a group: past it the time of compilers grows faster than the text
 _LATEST = 32  # groups that are looked at for one that reads the same
 _BETWEEN = 256  # groups between two, past which none is moved before the other
-SINGLE = (Family.KERNEL, Family.SCATTER)  # groups of their own
+SINGLE = (Family.KERNEL, Family.SCATTER, *HOLDERS)  # groups of their own
 _IN_PLACE = (Family.ELEMENTWISE, Family.ITEM, Family.MOVEMENT)  # computed element by element
 
 
@@ -75,8 +75,11 @@ def reads_of(node: Node, conditions: list[Dim] | None = None) -> Iterator[Read]:
 
     `conditions` gets what depends on the loops beside the elements that are read.
     """
-    index = canonical(domain_of(node))
     family = node.op.family
+    if family in HOLDERS:
+        yield from map(whole, node.operands)
+        return
+    index = canonical(domain_of(node))
     if family in REDUCTIONS or family is Family.MOVEMENT:
         operand = node.operands[0] if family in REDUCTIONS else node
         yield from through_movement(operand, index, False, conditions)
@@ -123,7 +126,9 @@ class Fusion:
         """Nodes that kernels, gathers and scatters read, which must lie in memory."""
         found = set()
         for node in self.graph.nodes:
-            if node.op.family in SINGLE:
+            if node.op.family in HOLDERS:
+                found |= set(node.operands)
+            elif node.op.family in SINGLE:
                 found |= {view(o).base for o in node.operands}
             elif node.op.family is Family.GATHER:
                 found.add(view(node.operands[0]).base)
@@ -138,6 +143,8 @@ class Fusion:
             return True
         if len(node.types) > 1:
             return False
+        if _is_result(node):
+            return True
         return family in (Family.ELEMENTWISE, Family.GATHER, Family.ITEM) and not self._is_cheap(node)
 
     def _is_cheap(self, node: Node) -> bool:
@@ -179,6 +186,10 @@ class Fusion:
         return found
 
     def _place(self, node: Node) -> None:
+        if _is_result(node):
+            self.group_of[node] = self.group_of[node.operands[0]]
+            self.group_of[node].members.append(node)
+            return
         sources = self._sources(node)
         producers = {self.group_of[r.node]: None for r in sources if r.node in self.group_of}
         group = None
@@ -190,7 +201,7 @@ class Fusion:
         self._join(group, node, sources, producers)
 
     def _new_group(self, node: Node) -> Group:
-        domain = domain_of(node)
+        domain = domain_of(node) if node.op.family not in HOLDERS else ()
         group = Group(len(self.groups), len(self.groups), domain, Split(tuple(range(len(domain)))))
         self.groups.append(group)
         self._order.append(group)
@@ -200,7 +211,7 @@ class Fusion:
         """Make the node a member, and move what it reads before the group."""
         group.members.append(node)
         self.group_of[node] = group
-        group.may_fail |= node.op.family in (Family.GATHER, Family.SCATTER)
+        group.may_fail |= _may_fail(node)
         if node.op.family in REDUCTIONS:
             group.reductions.append(node)
             split = split_for(group.domain, group.reductions)
@@ -259,7 +270,7 @@ class Fusion:
 
     def _may_update(self, group: Group, value: Node) -> bool:
         """Whether the group may write the new value where the old one lies, if it comes after all other readers."""
-        if value.shape != group.domain or value.op.family not in _IN_PLACE or group.may_fail:
+        if not group.is_nest or value.shape != group.domain or value.op.family not in _IN_PLACE or group.may_fail:
             return False
         return all(map(group.may_write, self._updated[value]))
 
@@ -292,6 +303,18 @@ class Fusion:
         self._order[first:end] = [*moved, *rest]
         for rank in range(first, end):
             self._order[rank].rank = rank
+
+
+def _is_result(node: Node) -> bool:
+    """Whether it is one of the results of a node that holds bodies."""
+    return node.op.family is Family.ITEM and node.operands[0].op.family in HOLDERS
+
+
+def _may_fail(node: Node) -> bool:
+    """Whether it checks positions that it is given, or what it holds does."""
+    if node.op.family in HOLDERS:
+        return any(_may_fail(n) for held in node.attrs.values() if isinstance(held, Graph) for n in held.nodes)
+    return node.op.family in (Family.GATHER, Family.SCATTER)
 
 
 def _operand_reads(node: Node, index: Index) -> list[Index]:

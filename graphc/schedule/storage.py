@@ -14,9 +14,10 @@ from functools import cached_property
 
 from graphc.dims import Dim, product
 from graphc.graph import Graph, Node
-from graphc.op import Family
+from graphc.op import HOLDERS, Family
 from graphc.schedule.access import job_of, view
 from graphc.schedule.fuse import Fusion, Group
+from graphc.schedule.hold import Holding, Memory
 from graphc.schedule.order import Entry, ordered
 from graphc.schedule.task import Copy, Kernel, Nest, Place, Placed, Scatter, Task, View, before, needs
 from graphc.schedule.verify import verify_schedule
@@ -29,9 +30,16 @@ class Schedule:
 
     tasks: tuple[Task, ...]
     place: dict[Node, Place]  # where a stored node is read from
-    buffers: list[tuple[DType, Shape]]
-    constants: list[Node]
+    memory: Memory
     updates: tuple[tuple[Node, Node], ...]  # parameters with their new values
+
+    @property
+    def buffers(self) -> list[tuple[DType, Shape]]:
+        return self.memory.buffers
+
+    @property
+    def constants(self) -> list[Node]:
+        return self.memory.constants
 
     @cached_property
     def before(self) -> tuple[tuple[int, ...], ...]:
@@ -45,7 +53,7 @@ class Schedule:
 
     def buffer_bytes(self, number: int) -> Dim:
         """The size of a buffer."""
-        dtype, shape = self.buffers[number]
+        dtype, shape = self.memory.buffers[number]
         return product(shape) * dtype.size
 
 
@@ -59,7 +67,7 @@ def schedule(
     roots = [*outputs, *(value for _, value in updates)]
     changed = [(p, v) for p, v in updates if p is not v]
     placing = _Placing(graph, Fusion(graph, roots, changed), outputs, changed, parameters)
-    found = Schedule(tuple(placing.tasks()), placing.place, placing.buffers, placing.constants, tuple(updates))
+    found = Schedule(tuple(placing.tasks()), placing.place, placing.memory, tuple(updates))
     verify_schedule(found, graph.inputs, parameters, outputs, updates)
     return found
 
@@ -86,13 +94,12 @@ class _Placing:
         self.group_of = fusion.group_of
         self.place: dict[Node, Place] = {}
         self.stores: dict[Group, list[tuple[Node, Place]]] = {g: [] for g in fusion.groups}
-        self.buffers: list[tuple[DType, Shape]] = []
         self.copies: list[_Wanted] = []  # of leaves
         self.held: dict[int, Place] = {}  # where the new value of an update that is a leaf waits
         self.commits: list[tuple[int, Node, Place]] = []
         in_memory = fusion.must_store  # a single value is printed where it is read, unless a kernel takes its address
-        self.constants = [n for n in graph.leaves("constant") if n.ndim or n in in_memory]
-        for kind, nodes in (("input", graph.inputs), ("parameter", parameters), ("constant", self.constants)):
+        self.memory = Memory(constants=[n for n in graph.leaves("constant") if n.ndim or n in in_memory])
+        for kind, nodes in (("input", graph.inputs), ("parameter", parameters), ("constant", self.memory.constants)):
             self.place |= {n: Place(kind, k) for k, n in enumerate(nodes)}
         self.wanted = set(Graph(tuple(outputs)).nodes)
         self._place_outputs(outputs)
@@ -155,12 +162,11 @@ class _Placing:
         found = {n: None for n in self.graph.nodes if n in self.fusion.must_store and n in self.group_of}
         for group in self.fusion.groups:
             found |= {n: None for n in group.reads if n in self.group_of}
-        found |= {n: None for n, group in self.group_of.items() if not group.is_nest}
+        found |= {n: None for n, g in self.group_of.items() if not g.is_nest and len(n.types) == 1}
         return list(found)
 
     def _new_buffer(self, node: Node) -> Place:
-        self.buffers.append((node.dtype, node.shape))
-        return Place("buffer", len(self.buffers) - 1)
+        return self.memory.buffer(node.dtype, node.shape)
 
     def _store(self, node: Node, place: Place) -> None:
         """Have the node's group write it to `place`; the first place is where others read it."""
@@ -221,10 +227,13 @@ class _Placing:
         stores = tuple(self.stores[group])
         if group.is_nest:
             return [Nest(group.domain, group.split, tuple(group.members), loads, stores)]
-        node, (first, *others) = group.members[0], [p for _, p in stores]
-        return [self._single(node, loads, ((node, first),)), *(self._copy(node, first, p) for p in others)]
+        made = tuple((n, p) for n, p in stores if p is self.place[n])
+        more = (self._copy(n, self.place[n], p) for n, p in stores if p is not self.place[n])
+        return [self._single(group.members[0], loads, made), *more]
 
     def _single(self, node: Node, loads: Placed, made: Placed) -> Task:
+        if node.op.family in HOLDERS:
+            return Holding(self.memory, self.place, schedule).task(node, loads, made)
         if node.op.family is Family.SCATTER:
             return Scatter(node, loads, made)
         found = zip(node.operands, map(view, node.operands), strict=True)
