@@ -24,6 +24,8 @@ def values(outputs: Sequence[Node], inputs: Sequence[Node], arrays: Sequence[Any
     for output, value in zip(outputs, found, strict=True):
         assert value.dtype == output.dtype.numpy
     close(interpret(run_pipeline(graph)[0], arrays), found, 1e-11)
+    for options in (gc.Options(), gc.Options(debug=True)):
+        close(gc.compile(list(inputs), tuple(outputs), options=options)(*arrays), found, 1e-11)
     return found
 
 

@@ -19,6 +19,7 @@ from graphc.codegen.nest import emit_copy
 from graphc.codegen.text import Text
 from graphc.dims import Dim
 from graphc.schedule.task import Body, Choose, Place, Repeat, While
+from graphc.types import int64
 
 Words = tuple[Dim | Place, ...]
 
@@ -45,7 +46,8 @@ def _emit_repeat(text: Text, task: Repeat, emit: Callable[[Body, Dim], None]) ->
     begin = text.open_control("begin", title)
     emit(task.body, task.trip)
     end = text.open_control("end", title)
-    rows = [what for row in task.rows for what in (row.place, row.of, row.step)]
+    rows = [what for row in task.rows for what in (row.place, row.of, row.size * row.dtype.size)]
+    text.rows |= {row.place: (row.dtype, row.size) for row in task.rows} | {task.position: (int64, 1)}
     after, first = len(text.phases), begin + 1
     words: Words = (task.trip, after, first, task.counter, int(task.reverse), task.position, len(task.rows), *rows)
     for k in (begin, end):

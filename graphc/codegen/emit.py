@@ -111,6 +111,7 @@ def _loops(text: Text, named: Mapping[str, Sequence[Node]]) -> LoopProgram:
     """The loops of every phase, with what is known of the places that they touch."""
     places = {Place(kind, k): (n.dtype, product(n.shape)) for kind, nodes in named.items() for k, n in enumerate(nodes)}
     places |= {Place("buffer", k): (d, product(shape)) for k, (d, shape) in enumerate(text.schedule.buffers)}
+    places |= text.rows
     lines = (dict.fromkeys(str(m.line) for task in p.tasks for m in task.members) for p in text.phases)
     return LoopProgram(tuple(p.code for p in text.phases), tuple(map(tuple, lines)), places)
 

@@ -188,6 +188,7 @@ class Text:
     roots: tuple[Task, ...] = ()  # that holds them, if any
     place: Mapping[Node, Place] = field(default_factory=dict)  # where values lie that the tasks load
     times: Dim = 1  # how often the phases run
+    rows: dict[Place, tuple[DType, Dim]] = field(default_factory=dict)  # what moves in loops: dtype, elements
     _names: int = 0
     _nests: int = 0
     _row: dict[tuple[str, Dim | Place], str] = field(default_factory=dict)  # names of the words, in their order

@@ -80,20 +80,25 @@ class Memory:
         self.stacks: dict[int, int] = {}
         self.storages: dict[tuple[int, int], tuple[int, bool]] = {}
         self.phase, self.me = 0, GIVEN
+        self.run = 0  # counts the phases that have run, in each step of a loop anew
 
     def clear(self) -> None:
         """A new call begins: no region is left of the one before."""
         self.regions.clear()
         self.stacks.clear()
+        self.run = 0
 
     def add(self, region: Region) -> int:
         """The address of a new region."""
         self.regions[number := len(self.regions) + 1] = region
         return number << SHIFT
 
-    def begin(self, phase: int, chunk: int) -> None:
+    def begin_phase(self, phase: int) -> None:
+        self.phase, self.run = phase, self.run + 1
+
+    def begin(self, chunk: int) -> None:
         """A chunk begins: blocks on the stack are its own, and so are the scopes of its nests."""
-        self.phase, self.me = phase, (phase + 1) << 32 | chunk + 1
+        self.me = self.run << 32 | chunk + 1
         self.storages.clear()
         for address in self.stacks.values():
             self.regions[address >> SHIFT].forget()
@@ -123,7 +128,7 @@ class Memory:
         writer = region.writers[at]
         if writer == UNWRITTEN:
             raise Fault("unwritten", f"element {at} of {region.name} is read, which nobody wrote")
-        if writer != self.me and writer >> 32 == self.phase + 1:
+        if writer != self.me and writer >> 32 == self.run:
             raise Fault("race", f"element {at} of {region.name} is read by one chunk and written by another")
         value = region.data[at]
         if value.dtype != dtype:
@@ -133,7 +138,7 @@ class Memory:
     def store(self, address: int, dtype: np.dtype[Any], value: Any) -> None:
         region, at = self.find(address, dtype)
         writer = region.writers[at]
-        if writer != self.me and writer > 0 and writer >> 32 == self.phase + 1:
+        if writer != self.me and writer > 0 and writer >> 32 == self.run:
             raise Fault("race", f"element {at} of {region.name} is written by two chunks")
         region.writers[at] = self.me
         region.data[at] = value

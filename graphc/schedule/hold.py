@@ -31,7 +31,7 @@ class Memory:
     """What a program needs beside its inputs, outputs and parameters."""
 
     buffers: list[tuple[DType, Shape]] = field(default_factory=list)
-    constants: list[Node] = field(default_factory=list)
+    constants: dict[Node, Place] = field(default_factory=dict)
     rows: int = 0  # addresses that move
     counters: int = 0  # words of loops: position, and how many steps are left
 
@@ -40,9 +40,7 @@ class Memory:
         return Place("buffer", len(self.buffers) - 1)
 
     def constant(self, node: Node) -> Place:
-        if node not in self.constants:
-            self.constants.append(node)
-        return Place("constant", self.constants.index(node))
+        return self.constants.setdefault(node, Place("constant", len(self.constants)))
 
     def row(self) -> Place:
         self.rows += 1
@@ -114,7 +112,7 @@ class Holding:
         return Choose(node, loads, stores, (), which, tuple(bodies))
 
     def _row(self, node: Node, of: Place) -> Row:
-        return Row(self.memory.row(), of, product(node.shape) * node.dtype.size)
+        return Row(self.memory.row(), of, node.dtype, product(node.shape))
 
     def _begin(self, inits: Sequence[Node], places: Sequence[Place]) -> tuple[Copy, ...]:
         pairs = zip(inits, places, strict=False)

@@ -39,7 +39,7 @@ class Schedule:
 
     @property
     def constants(self) -> list[Node]:
-        return self.memory.constants
+        return list(self.memory.constants)
 
     @cached_property
     def before(self) -> tuple[tuple[int, ...], ...]:
@@ -98,8 +98,9 @@ class _Placing:
         self.held: dict[int, Place] = {}  # where the new value of an update that is a leaf waits
         self.commits: list[tuple[int, Node, Place]] = []
         in_memory = fusion.must_store  # a single value is printed where it is read, unless a kernel takes its address
-        self.memory = Memory(constants=[n for n in graph.leaves("constant") if n.ndim or n in in_memory])
-        for kind, nodes in (("input", graph.inputs), ("parameter", parameters), ("constant", self.memory.constants)):
+        self.memory = Memory()
+        self.place |= {n: self.memory.constant(n) for n in graph.leaves("constant") if n.ndim or n in in_memory}
+        for kind, nodes in (("input", graph.inputs), ("parameter", parameters)):
             self.place |= {n: Place(kind, k) for k, n in enumerate(nodes)}
         self.wanted = set(Graph(tuple(outputs)).nodes)
         self._place_outputs(outputs)

@@ -103,11 +103,12 @@ class Body:
 
 @dataclass(frozen=True)
 class Row:
-    """A place whose address moves: at position k of a loop it is row k of another place, `step` bytes each."""
+    """A place whose address moves: at position k of a loop it is row k of another place, each of so many elements."""
 
     place: Place
     of: Place
-    step: Dim
+    dtype: DType
+    size: Dim
 
 
 @dataclass(frozen=True, eq=False)
