@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from graphc.codegen.intrinsics.target import host_vector_bytes
-from graphc.debug.memory import SHIFT, Fault, Memory
+from graphc.debug.memory import MASK, SHIFT, Fault, Memory
 
 Tile = tuple[int, ...]
 
@@ -51,7 +51,7 @@ def _first_of(memory: Memory, dtype: np.dtype[Any], tile: Tile, address: int, n:
 
 
 def _clear(memory: Memory, dtype: Any, tile: Tile, address: int, nbytes: int) -> None:
-    memory.regions[address >> SHIFT].clear(nbytes, memory.me)
+    memory.regions[address >> SHIFT].clear(address & MASK, nbytes, memory.me)
 
 
 # products
