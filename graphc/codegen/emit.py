@@ -10,6 +10,7 @@ from graphc.codegen.nest import emit_copy, emit_nest, emit_with_product
 from graphc.codegen.product import Product
 from graphc.codegen.program import Buffer, Failure, Phase, Program, Slot, word
 from graphc.codegen.record import record_program
+from graphc.codegen.scan import Scan
 from graphc.codegen.scatter import emit_scatter
 from graphc.codegen.text import PhaseText, Text
 from graphc.codegen.views import ViewKernel
@@ -19,7 +20,7 @@ from graphc.schedule.storage import Schedule
 from graphc.schedule.task import Copy, Kernel, Nest, Place, Scatter, Task, writes
 from graphc.types import Constraint, shape_text
 
-_KERNELS: dict[str, type[ViewKernel]] = {"product": Product}
+_KERNELS: dict[str, type[ViewKernel]] = {"product": Product, "scan": Scan}
 
 
 def _emit_kernel(text: Text, task: Kernel) -> None:

@@ -49,12 +49,13 @@ class ViewKernel(ABC):
     def axes(self, labels: Iterable[str]) -> list[Axis]:
         """The loops over labels, from the outermost; those that step evenly are one, those of size 1 none."""
         out: list[Axis] = []
-        for axis in (a for a in map(self._axis, labels) if a.size != 1):
+        for axis in (a for a in map(self.axis, labels) if a.size != 1):
             joined = out[-1].merged(axis) if out else None
             out[-1:] = [joined] if joined is not None else [*out[-1:], axis]
         return out
 
-    def _axis(self, label: str) -> Axis:
+    def axis(self, label: str) -> Axis:
+        """The loop over a label."""
         size, steps = None, []
         for view, labels in zip(self.task.views, self.task.job.labels, strict=True):
             at = labels.find(label)

@@ -2,6 +2,7 @@
 
 from graphc.ops import (
     activation,
+    cumulative,
     einsum,
     elementwise,
     extremes,
@@ -21,6 +22,7 @@ from graphc.ops import (
 
 __all__ = [
     "activation",
+    "cumulative",
     "einsum",
     "elementwise",
     "extremes",

@@ -154,7 +154,7 @@ class Strided:
 def job_of(node: Node) -> Job:
     """What the kernel of a KERNEL node does."""
     assert node.op.job is not None
-    return node.op.job(node.attrs)
+    return node.op.job(node.attrs, node.ndim)
 
 
 def view(node: Node) -> Strided:
