@@ -100,6 +100,8 @@ NAMESPACE = SimpleNamespace(
             "broadcast_to",
             "ceil",
             "concat",
+            "cumulative_prod",
+            "cumulative_sum",
             "divide",
             "equal",
             "flip",
