@@ -12,6 +12,7 @@ from graphc.codegen.program import Buffer, Failure, Phase, Program, Slot, word
 from graphc.codegen.record import record_program
 from graphc.codegen.scan import Scan
 from graphc.codegen.scatter import emit_scatter
+from graphc.codegen.sort import Sort
 from graphc.codegen.text import PhaseText, Text
 from graphc.codegen.views import ViewKernel
 from graphc.dims import Dim, product
@@ -20,7 +21,7 @@ from graphc.schedule.storage import Schedule
 from graphc.schedule.task import Copy, Kernel, Nest, Place, Scatter, Task, writes
 from graphc.types import Constraint, shape_text
 
-_KERNELS: dict[str, type[ViewKernel]] = {"product": Product, "scan": Scan}
+_KERNELS: dict[str, type[ViewKernel]] = {"product": Product, "scan": Scan, "sort": Sort, "argsort": Sort}
 
 
 def _emit_kernel(text: Text, task: Kernel) -> None:

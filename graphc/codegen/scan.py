@@ -7,22 +7,18 @@ float32 are taken in float64; those of float64 keep what rounding loses, element
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from graphc.codegen.evaluate import converted
 from graphc.codegen.intrinsics.target import BLOCK
 from graphc.codegen.loop_ir import Call, Expr, Let, Position, Set, Var
 from graphc.codegen.reduction import folded
 from graphc.codegen.text import HI, LO, Loop, Scope, Text, close, integer, test
-from graphc.codegen.views import Axis, ViewKernel
-from graphc.dims import Dim, blocks, product, symbol
-from graphc.schedule.task import Kernel, Place, View
+from graphc.codegen.views import ViewKernel, Where, of_chunk
+from graphc.dims import Dim, blocks, symbol
+from graphc.schedule.task import Kernel, Place
 from graphc.types import DType, float64
 
-ELEMENTS = 16_384  # of a chunk
 _FEW = 4  # lanes that are not worth a row
 _INITIAL = {"add": 0, "multiply": 1, "linear": 0}
-Where = Sequence[tuple[Dim, Axis]]  # a position on every axis
 
 
 class Scan(ViewKernel):
@@ -30,8 +26,7 @@ class Scan(ViewKernel):
 
     def __init__(self, text: Text, task: Kernel) -> None:
         super().__init__(text, task)
-        (label,) = set(task.job.labels[-1]) - set(task.job.batch)
-        self.scanned = self.axis(label)
+        self.scanned = self.own()
         self.batch = self.axes(task.job.batch)
         self.lanes = self.batch.pop() if self._lies_beside() else None
         *self.operands, self.result = task.views
@@ -39,13 +34,6 @@ class Scan(ViewKernel):
         sums = self.combine == "add" and self.result.dtype.is_float
         self.dtype = float64 if sums else self.result.dtype  # of the state
         self.state = ["sum", "lost"] if sums and self.result.dtype == float64 else ["sum"]
-
-    @property
-    def title(self) -> str:
-        return self.member.op.name.strip("_")
-
-    def work(self) -> tuple[Dim, Dim]:
-        return product(self.result.shape), self.bytes()
 
     def _lies_beside(self) -> bool:
         """Whether more arrays step by one along the last axis of the batch than along the scan."""
@@ -60,31 +48,19 @@ class Scan(ViewKernel):
 
     def emit(self) -> None:
         """Print the phase: a chunk is some of the first axis around the scan, or a block of lanes."""
-        cut = self.batch[0] if self.batch else self.lanes
-        size = BLOCK if cut is self.lanes else self._rows()
-        chunks = 1 if cut is None else blocks(cut.size, size)
-        with self.text.phase(self.title, chunks, *self.work()) as top:
+        axes = [*self.batch, *([self.lanes] if self.lanes else [])]
+        size = of_chunk(*axes, self.scanned) if self.batch else BLOCK
+        with self.text.phase(self.title, blocks(axes[0].size, size) if axes else 1, *self.work()) as top:
             self.text.new_nest()
-            if cut is not None:
-                self.text.cut(top, size, self.text.at(cut.size))
-            scopes, where = [top], []
-            for k, axis in enumerate(self.batch):
-                bounds = (self.text.at(axis.size), 0) if k else (Position(HI), LO)
-                scopes.append(self.text.loop(scopes[-1], f"q{k}", *bounds))
-                where.append((symbol(f"%q{k}"), axis))
+            scopes, where = self.around(top, self.batch, size)
             if self.lanes is None:
                 self._one(scopes[-1], where)
-            elif not self.batch:
-                self._row(scopes[-1], where, LO, HI)
-            else:
+            elif self.batch:
                 self._rows_of_lanes(scopes, where)
+            else:
+                self.text.cut(top, size, self.text.at(self.lanes.size))
+                self._row(top, where, LO, HI)
             close(*scopes[1:])
-
-    def _rows(self) -> int:
-        """How much of the first axis a chunk takes."""
-        around = [self.scanned, *self.batch[1:], *([self.lanes] if self.lanes else [])]
-        elements = product(axis.size for axis in around)
-        return max(1, ELEMENTS // max(1, elements)) if isinstance(elements, int) else 1
 
     def _rows_of_lanes(self, scopes: list[Scope], where: Where) -> None:
         assert self.lanes is not None
@@ -136,7 +112,7 @@ class Scan(ViewKernel):
 
     def _step(self, scope: Scope, state: dict[str, Var], where: Where) -> dict[str, Expr]:
         """Store an element of the result; the state after it."""
-        loads = (self.text.load(v.place, v.dtype, self._position(v, n, where)) for n, v in enumerate(self.operands))
+        loads = (self.text.load(v.place, v.dtype, self.position(n, where)) for n, v in enumerate(self.operands))
         *factors, x = [scope.let(self.text.fresh(), self._as(load, self.dtype)) for load in loads]
         before = state["sum"]
         if self.combine == "linear":
@@ -152,15 +128,9 @@ class Scan(ViewKernel):
             kept = Call("+", (result, after["lost"]), self.dtype)
             result = scope.let(self.text.fresh(), Call("select", (exact, result, kept), self.dtype))
         target, value = self.result, self._as(result, self.result.dtype)
-        scope.add(self.text.store(target.place, self._position(target, len(self.operands), where), value))
+        scope.add(self.text.store(target.place, self.position(len(self.operands), where), value))
         return after
 
     @staticmethod
     def _as(value: Expr, dtype: DType) -> Expr:
         return value if value.dtype == dtype else converted(value, dtype)
-
-    def _position(self, view: View, number: int, where: Where) -> Dim:
-        position = view.offset
-        for at, axis in where:
-            position = position + at * axis.steps[number]
-        return position
