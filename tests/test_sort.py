@@ -24,7 +24,7 @@ def same(actual: Any, expected: Any) -> None:
 
 
 def drawn(rng: np.random.Generator, dtype: DType, shape: tuple[int, ...]) -> Values:
-    """Values of all sizes with many ties; of floats, some are NaN of either sign, infinite, or a zero of either sign."""
+    """Values of all sizes with many ties; among floats NaN and zeros of either sign, and infinities."""
     if not dtype.is_float:
         width = max(1, dtype.size * 8 - 1) if dtype.kind != "b" else 1
         bits = rng.integers(0, 1 << min(width, 62), shape) >> rng.integers(0, width, shape)
