@@ -37,7 +37,7 @@ Where = Sequence[tuple[Dim, Axis]]  # a position on every axis
 def of_chunk(*axes: Axis) -> int:
     """How much of the first axis a chunk takes, for the loops over these."""
     elements = product(axis.size for axis in axes[1:])
-    return max(1, ELEMENTS // max(1, elements)) if isinstance(elements, int) else 1
+    return max(1, ELEMENTS // max(1, elements)) if isinstance(elements, int) else 4
 
 
 class ViewKernel(ABC):

@@ -107,6 +107,15 @@ register(
 )
 
 
+def _evaluate(scan: Any) -> Callable[..., Any]:
+    """Sums of float32 are rounded once, not at every step."""
+
+    def evaluate(x: Any, axis: int) -> Any:
+        return scan(x, axis=axis, dtype=np.float64 if scan is np.cumsum and x.dtype == np.float32 else x.dtype)
+
+    return evaluate
+
+
 def _reference(scan: Any, initial: int) -> Callable[..., Any]:
     def reference(x: Any, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Any:
         out = scan(x, axis=axis, dtype=dtype)
@@ -147,7 +156,7 @@ for _name, _what, _combine, _initial, _scan, _adjoint, _gives in (
             define=_define(_name, _initial),
             combine=_combine,
             reference=_reference(_scan, _initial),
-            evaluate=lambda x, axis, scan=_scan: scan(x, axis=axis, dtype=x.dtype),
+            evaluate=_evaluate(_scan),
             adjoint=_adjoint,
             dtypes=(*NUMBERS, bool_),
             samples=(
