@@ -56,12 +56,14 @@ class Piece:
 class Job:
     """What a kernel does: its name, and a letter for every axis of each operand and of the result, the last.
 
-    Equal letters are one loop; those over `batch` are made around the kernel, the others are its own.
+    Equal letters are one loop; those over `batch` are made around the kernel, the others are its own, and run from the
+    end where they are `backwards`.
     """
 
     kernel: str
     labels: tuple[str, ...]
     batch: str
+    backwards: bool = False
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from graphc.codegen.intrinsics.target import BLOCK
 from graphc.codegen.loop_ir import Call, Expr, Let, Position, Set, Var
 from graphc.codegen.reduction import folded
 from graphc.codegen.text import HI, LO, Loop, Scope, Text, close, integer, test
-from graphc.codegen.views import ViewKernel, Where, of_chunk
+from graphc.codegen.views import Axis, ViewKernel, Where, of_chunk
 from graphc.dims import Dim, blocks, symbol
 from graphc.schedule.task import Kernel, Place
 from graphc.types import DType, float64
@@ -79,13 +79,18 @@ class Scan(ViewKernel):
         """The loop over the scanned axis, of a length that LLVM does not know: it would scan short rows abreast."""
         return self.text.loop(scope, "k", self.text.end(self.scanned.size))
 
+    def _element(self) -> tuple[Dim, Axis]:
+        """Where on the scanned axis it is."""
+        k = symbol("%k")
+        return (self.scanned.size - 1 - k if self.task.job.backwards else k), self.scanned
+
     def _one(self, scope: Scope, where: Where) -> None:
         name = self.text.fresh("a")
         state = {what: Var(name if what == "sum" else f"{name}_{what}", self.dtype) for what in self.state}
         for what, var in state.items():
             scope.add(Let(var, self._initial(what)))
         loop = self._along(scope)
-        new = self._step(loop, state, [*where, (symbol("%k"), self.scanned)])
+        new = self._step(loop, state, [*where, self._element()])
         loop.add(*(Set(state[what], value) for what, value in new.items()))
         loop.close()
 
@@ -100,7 +105,7 @@ class Scan(ViewKernel):
         along = self._along(scope)
         loop = text.loop(along, "i", high, low)
         state = {what: loop.let(text.fresh(), text.load(p, self.dtype, at)) for what, p in places.items()}
-        here = [*where, (symbol("%k"), self.scanned), (symbol("%i"), self.lanes)]
+        here = [*where, self._element(), (symbol("%i"), self.lanes)]
         new = self._step(loop, state, here)
         loop.add(*(text.store(places[what], at, value) for what, value in new.items()))
         close(along, loop)

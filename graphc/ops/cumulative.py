@@ -1,6 +1,6 @@
 """Cumulative sums and products: scans along one axis, and the recurrence that differentiates products.
 
-`axis` of a primitive is a non-negative int; the result has the operand's shape.
+`axis` of a primitive is a non-negative int; the result has the operand's shape.  With `reverse` it begins at the end.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ def along(kernel: str, operands: int) -> Callable[[Attrs, int], Job]:
 
     def job(attrs: Attrs, ndim: int) -> Job:
         labels = "".join(chr(ord("a") + k) for k in range(ndim))
-        return Job(kernel, (labels,) * (operands + 1), labels.replace(labels[attrs["axis"]], ""))
+        batch = labels.replace(labels[attrs["axis"]], "")
+        return Job(kernel, (labels,) * (operands + 1), batch, bool(attrs.get("reverse")))
 
     return job
 
@@ -41,7 +42,7 @@ def _define(name: str, initial: int) -> Callable[..., Any]:
             raise ShapeError(f"{name} of an array of {node.ndim} axes needs to be told along which: give axis")
         k = normalize_axis(0 if axis is None else axis, node.ndim, name)
         node = widened(b, node) if dtype is None else b.astype(node, as_dtype(dtype))
-        out = b.primitive(name, (node,), axis=k)
+        out = b.primitive(name, (node,), axis=k, reverse=False)
         return b.pad(out, _widths(node, k, 1, 0), constant_values=initial) if include_initial else out
 
     return define
@@ -51,32 +52,27 @@ def _widths(x: Any, axis: int, before: int, behind: int) -> list[tuple[int, int]
     return [(before, behind) if k == axis else (0, 0) for k in range(x.ndim)]
 
 
-def _shifted(b: Any, x: Any, axis: int, by: int, fill: float) -> Any:
-    """x moved one element on (or back) along the axis; `fill` comes in where none was."""
-    padded = b.pad(x, _widths(x, axis, max(by, 0), max(-by, 0)), constant_values=fill)
-    start: tuple[Dim, ...] = tuple(max(-by, 0) if k == axis else 0 for k in range(x.ndim))
+def _shifted(b: Any, x: Any, axis: int, reverse: bool, fill: float) -> Any:
+    """Element i is x[i-1], or x[i+1] where reversed; `fill` comes in where none is."""
+    padded = b.pad(x, _widths(x, axis, int(not reverse), int(reverse)), constant_values=fill)
+    start: tuple[Dim, ...] = tuple(int(reverse and k == axis) for k in range(x.ndim))
     return b.primitive("_slice", (padded,), start=start, step=(1,) * x.ndim, shape=x.shape)
 
 
-def _recurrence(b: Any, a: Any, x: Any, axis: int) -> Any:
-    return b.primitive("_recurrence", (a, x), axis=axis)
+def _backwards(b: Any, g: Any, y: Any, x: Any, *, axis: int, reverse: bool) -> tuple[Any]:
+    return (b.primitive("cumulative_sum", (g,), axis=axis, reverse=not reverse),)
 
 
-def _backwards(b: Any, g: Any, y: Any, x: Any, *, axis: int) -> tuple[Any]:
-    return (b.flip(b.cumulative_sum(b.flip(g, axis=axis), axis=axis), axis=axis),)
-
-
-def _times_the_others(b: Any, g: Any, y: Any, x: Any, *, axis: int) -> tuple[Any]:
+def _times_the_others(b: Any, g: Any, y: Any, x: Any, *, axis: int, reverse: bool) -> tuple[Any]:
     """The product of all before, times h[i] = g[i] + x[i+1] * h[i+1]: no quotient, so that zeros are like any other."""
-    behind = b.flip(_recurrence(b, b.flip(x, axis=axis), b.flip(g, axis=axis), axis), axis=axis)
-    return (_shifted(b, y, axis, 1, 1.0) * behind,)
+    h = b.primitive("_recurrence", (x, g), axis=axis, reverse=not reverse)
+    return (_shifted(b, y, axis, reverse, 1.0) * h,)
 
 
-def _of_recurrence(b: Any, g: Any, y: Any, a: Any, x: Any, *, axis: int) -> tuple[Any, Any]:
+def _of_recurrence(b: Any, g: Any, y: Any, a: Any, x: Any, *, axis: int, reverse: bool) -> tuple[Any, Any]:
     """h[i] = g[i] + a[i] * h[i+1] is what x gets, and y[i] * h[i+1] what a gets."""
-    weights = _shifted(b, b.flip(a, axis=axis), axis, -1, 0.0)
-    h = b.flip(_recurrence(b, weights, b.flip(g, axis=axis), axis), axis=axis)
-    return y * _shifted(b, h, axis, -1, 0.0), h
+    h = b.primitive("_recurrence", (_shifted(b, a, axis, reverse, 0.0), g), axis=axis, reverse=not reverse)
+    return y * _shifted(b, h, axis, not reverse, 0.0), h
 
 
 def _infer_recurrence(types: tuple[TensorType, ...], attrs: Attrs, found: list[Constraint]) -> tuple[TensorType, ...]:
@@ -85,17 +81,21 @@ def _infer_recurrence(types: tuple[TensorType, ...], attrs: Attrs, found: list[C
     return (TensorType(types[1].dtype, tuple(meet(p, q, found, "shapes of a recurrence") for p, q in pairs)),)
 
 
-def _evaluate_recurrence(a: Any, x: Any, axis: int) -> Any:
-    a, out = np.moveaxis(a, axis, 0), np.array(np.moveaxis(x, axis, 0))
+def _evaluate_recurrence(a: Any, x: Any, axis: int, reverse: bool) -> Any:
+    a, out = (_from_end(np.moveaxis(v, axis, 0), 0, reverse) for v in (a, np.array(x)))
     for k in range(1, len(out)):
         out[k] += a[k - 1] * out[k - 1]
-    return np.moveaxis(out, 0, axis)
+    return np.moveaxis(_from_end(out, 0, reverse), 0, axis)
+
+
+def _from_end(x: Any, axis: int, reverse: bool) -> Any:
+    return np.flip(x, axis) if reverse else x
 
 
 register(
     Op(
         name="_recurrence",
-        doc="y[i] = x[i] + a[i-1] * y[i-1] along `axis`, from y[0] = x[0].",
+        doc="y[i] = x[i] + a[i-1] * y[i-1] along `axis`, from y[0] = x[0]; with `reverse`, i+1 for i-1.",
         family=Family.KERNEL,
         job=along("scan", 2),
         infer=_infer_recurrence,
@@ -110,8 +110,9 @@ register(
 def _evaluate(scan: Any) -> Callable[..., Any]:
     """Sums of float32 are rounded once, not at every step."""
 
-    def evaluate(x: Any, axis: int) -> Any:
-        return scan(x, axis=axis, dtype=np.float64 if scan is np.cumsum and x.dtype == np.float32 else x.dtype)
+    def evaluate(x: Any, axis: int, reverse: bool) -> Any:
+        dtype = np.float64 if scan is np.cumsum and x.dtype == np.float32 else x.dtype
+        return _from_end(scan(_from_end(x, axis, reverse), axis=axis, dtype=dtype), axis, reverse)
 
     return evaluate
 
