@@ -23,13 +23,12 @@ from graphc.types import Constraint, shape_text
 
 _KERNELS: dict[str, type[ViewKernel]] = {"product": Product, "scan": Scan, "sort": Sort, "argsort": Sort}
 
-
-def _emit_kernel(text: Text, task: Kernel) -> None:
-    """Print the phase of a member of the kernel family."""
-    _KERNELS[task.job.kernel](text, task).emit()
-
-
-_EMITTERS: dict[Any, Any] = {Nest: emit_nest, Copy: emit_copy, Kernel: _emit_kernel, Scatter: emit_scatter}
+_EMITTERS: dict[Any, Any] = {
+    Nest: emit_nest,
+    Copy: emit_copy,
+    Kernel: lambda text, task: _KERNELS[task.job.kernel](text, task).emit(),
+    Scatter: emit_scatter,
+}
 
 
 def emit(

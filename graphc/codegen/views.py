@@ -83,10 +83,7 @@ class ViewKernel(ABC):
 
     def position(self, number: int, where: Where) -> Dim:
         """The element of a view at these positions of axes."""
-        found = self.task.views[number].offset
-        for at, axis in where:
-            found = found + at * axis.steps[number]
-        return found
+        return sum((at * axis.steps[number] for at, axis in where), self.task.views[number].offset)
 
     def around(self, top: Scope, axes: Sequence[Axis], size: int) -> tuple[list[Scope], list[tuple[Dim, Axis]]]:
         """Loops over axes, of the first of which a chunk does `size`: the scopes, and where on every axis they are."""
@@ -101,7 +98,4 @@ class ViewKernel(ABC):
 
     def bytes(self) -> Dim:
         """Those of all views, each element once."""
-        nbytes: Dim = 0
-        for view in self.task.views:
-            nbytes = nbytes + product(view.shape) * view.dtype.size
-        return nbytes
+        return sum((product(view.shape) * view.dtype.size for view in self.task.views), 0)
