@@ -2,6 +2,7 @@
 
 from graphc.ops import (
     activation,
+    cumulative,
     einsum,
     elementwise,
     extremes,
@@ -11,6 +12,7 @@ from graphc.ops import (
     logic,
     movement,
     nn,
+    order,
     reduce,
     shape,
     slicing,
@@ -21,6 +23,7 @@ from graphc.ops import (
 
 __all__ = [
     "activation",
+    "cumulative",
     "einsum",
     "elementwise",
     "extremes",
@@ -30,6 +33,7 @@ __all__ = [
     "logic",
     "movement",
     "nn",
+    "order",
     "reduce",
     "shape",
     "slicing",
