@@ -67,12 +67,14 @@ class Piece:
 class Job:
     """What a kernel does: its name, and a letter for every axis of each operand and of the result, the last.
 
-    Equal letters are one loop; those over `batch` are made around the kernel, the others are its own.
+    Equal letters are one loop; those over `batch` are made around the kernel, the others are its own, and run from the
+    end where they are `backwards`.
     """
 
     kernel: str
     labels: tuple[str, ...]
     batch: str
+    backwards: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,10 +128,11 @@ class Op:
                several results; a sub-graph is a function there.  None: `reference` takes the attributes as they are
     body       ELEMENTWISE, INDEX: expression over operands x, y, z (a tuple of them for several results; a mapping
                from dtype kind of the first operand where kinds differ); names are intrinsics
-    combine    REDUCTION: add, multiply, maximum, minimum, or, and; ARG_REDUCTION: the extreme that is looked for
+    combine    REDUCTION: add, multiply, maximum, minimum, or, and; ARG_REDUCTION: the extreme that is looked for;
+               KERNEL that scans: add, multiply, linear
     identity   REDUCTION: value of an empty reduction, by dtype; None where it must not be empty
     access     MOVEMENT: (index, operand shapes, attrs) -> list of Piece
-    job        KERNEL: attributes of the primitive -> Job
+    job        KERNEL: (attributes of the primitive, axes of the result) -> Job
     adjoint    (b, g, y, *operands, **attrs) -> a cotangent or None for each operand; None: not differentiable.
                LOOP, WHILE, CHOICE: also `wanted`, whether the cotangent of each operand is
     dtypes     dtypes that the first operand may have, for tests and docs
@@ -148,7 +151,7 @@ class Op:
     combine: str | None = None
     identity: Callable[[DType], Any] | None = None
     access: Callable[..., Any] | None = None
-    job: Callable[[Attrs], Job] | None = None
+    job: Callable[[Attrs, int], Job] | None = None
     adjoint: Callable[..., Any] | None = None
     dtypes: tuple[DType, ...] = ()
     samples: tuple[Sample, ...] = ()

@@ -109,3 +109,19 @@ def training_step() -> Golden:
     updates = gc.optim.Adam(1e-3).updates(loss, model.parameters())
     labels = np.eye(10, dtype="float32")[np.arange(32) % 10]
     return Golden([x, t], loss, [*_values((32, 20), dtype="float32"), labels], updates)
+
+
+@program
+def scans() -> Golden:
+    """Beside the axis and along it, from both ends, of floats, whole numbers and products."""
+    x, k = gc.input("x", (4, "n", 6)), gc.input("k", ("m",), gc.int32)
+    down, along = gc.cumulative_sum(x, axis=0), gc.cumulative_prod(x, axis=2)
+    outputs = (down, gc.grad(gc.sum(along * along), x), gc.cumulative_sum(k))
+    single = gc.cumulative_sum(x.astype("float32"), axis=1)
+    return Golden([x, k], (*outputs, single), [*_values((4, 5, 6)), np.arange(9, dtype="int32")])
+
+
+@program
+def sorts() -> Golden:
+    x = gc.input("x", ("n", 6))
+    return Golden([x], (gc.sort(x), gc.argsort(x, axis=0), gc.sort(x, axis=0, descending=True)), _values((7, 6)))

@@ -33,6 +33,7 @@ GRADIENTS: dict[str, tuple[Callable[[Any, Any], Any], list[float], list[float], 
     "`pow(x, y)` at x = y = 0": (lambda m, x: m.pow(x, m.zeros_(x)), [0], [NAN], [0]),
     "`relu` at NaN": (lambda m, x: m.relu(x), [NAN], [0], [1]),
     "`max`, `min` of what holds a NaN": (lambda m, x: m.max(x), [1, NAN], [NAN, NAN], [0, 0]),
+    "`cumulative_prod` where an element is 0": (lambda m, x: m.cumulative_prod(x), [2, 0, 3], [1, 0, 0], [1, 8, 0]),
     "`hypot` at the origin": (lambda m, x: m.hypot(x, x), [0], [NAN], [0]),
 }
 
@@ -42,7 +43,8 @@ class InTensorFlow:
 
     def __getattr__(self, name: str) -> Any:
         places = {"softmax": tf.nn, "relu": tf.nn}
-        return getattr(places.get(name, tf.math), {"sum": "reduce_sum", "max": "reduce_max"}.get(name, name))
+        names = {"sum": "reduce_sum", "max": "reduce_max", "cumulative_prod": "cumprod"}
+        return getattr(places.get(name, tf.math), names.get(name, name))
 
     where = staticmethod(lambda c, x, y: tf.where(c, x, y))
     logsumexp = staticmethod(lambda x: tf.reduce_logsumexp(x))
@@ -98,6 +100,23 @@ def test_integers() -> None:
     assert (tf.reduce_mean([1, 2]).numpy(), value(gc.mean(gc.constant([1, 2])))) == (1, 1.5)
     bytes_ = np.array([100, 100], np.int8)
     assert (tf.reduce_sum(bytes_).numpy(), value(gc.sum(bytes_))) == (-56, 200)
+
+
+def test_cumulative_sums() -> None:
+    tenths = np.full(100_000, 0.1, np.float32)
+    assert abs(tf.cumsum(tenths)[-1].numpy() - 10_000) > 1
+    x = gc.input("x", tenths.shape, "float32")
+    assert gc.compile([x], gc.cumulative_sum(x))(tenths)[-1] == np.float32(10_000)
+    bytes_ = np.array([100, 100], np.int8)
+    assert (tf.cumsum(bytes_)[1].numpy(), value(gc.cumulative_sum(bytes_))[1]) == (-56, 200)
+
+
+def test_sorts_with_nan() -> None:
+    x = [1.0, NAN, -2.0, 3.0]
+    assert tf.sort(x).numpy()[3] == 3
+    assert value(gc.argsort(x)).tolist() == [2, 0, 3, 1]
+    assert value(gc.argsort(x, descending=True)).tolist() == [1, 3, 0, 2]
+    assert (tf.argsort(x).dtype.name, gc.argsort(x).dtype.name) == ("int32", "int64")
 
 
 def test_extremes_with_nan() -> None:

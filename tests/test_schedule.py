@@ -14,6 +14,7 @@ import pytest
 import graphc as gc
 from graphc.compile import _unit
 from graphc.graph import Node
+from graphc.op import Job
 from graphc.passes import run_pipeline
 from graphc.schedule.lower import lower
 from graphc.schedule.order import Entry, ordered
@@ -164,6 +165,16 @@ def test_conflicts_are_those_of_places() -> None:
     assert [(reads(t), writes(t)) for t in tasks[:1]] == [({x}, {a})]
 
 
+def test_kernels_have_views_of_what_they_load() -> None:
+    x = gc.input("x", (4, 6))
+    (task,) = planned([x], gc.cumulative_sum(x[::-1, 1::2].T, axis=1), {})[0].tasks
+    assert isinstance(task, Kernel)
+    source, result = task.views
+    assert (source.place, source.shape, source.steps, source.offset) == (Place("input", 0), (3, 4), (2, -6), 19)
+    assert (result.place, result.shape, result.steps, result.offset) == (Place("output", 0), (3, 4), (4, 1), 0)
+    assert task.job == Job("scan", ("ab", "ab"), "a")
+
+
 # the verifier
 
 
@@ -197,6 +208,12 @@ def of_a_product_over_its_operand(tasks: list[Any]) -> None:
     tasks[k] = replace(tasks[k], stores=((tasks[k].member, tasks[k].loads[0][1]),))
 
 
+def of_a_view_elsewhere(tasks: list[Any]) -> None:
+    k = next(k for k, t in enumerate(tasks) if isinstance(t, Kernel))
+    first, *others = tasks[k].operands
+    tasks[k] = replace(tasks[k], operands=(replace(first, place=Place("parameter", 1)), *others))
+
+
 def without_the_end(tasks: list[Any]) -> None:
     tasks.pop()
 
@@ -209,6 +226,7 @@ def without_the_end(tasks: list[Any]) -> None:
         (written_twice, "once more"),
         (too_early, "holds nothing"),
         (of_a_product_over_its_operand, "writes parameter 0 while it still reads it"),
+        (of_a_view_elsewhere, "its views lie in other places"),
         (without_the_end, "at the end: parameter 0 holds parameter 'w'"),
     ],
 )

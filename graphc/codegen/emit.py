@@ -13,7 +13,9 @@ from graphc.codegen.nest import emit_copy, emit_nest, emit_with_product
 from graphc.codegen.product import Product
 from graphc.codegen.program import Buffer, Failure, Phase, Program, Slot, word
 from graphc.codegen.record import record_program
+from graphc.codegen.scan import Scan
 from graphc.codegen.scatter import emit_scatter
+from graphc.codegen.sort import Sort
 from graphc.codegen.text import PhaseText, Text
 from graphc.codegen.views import ViewKernel
 from graphc.dims import Dim, product
@@ -22,15 +24,13 @@ from graphc.schedule.storage import Schedule
 from graphc.schedule.task import Body, Choose, Copy, Kernel, Nest, Place, Repeat, Scatter, Task, While, needs, writes
 from graphc.types import Constraint, shape_text
 
-_KERNELS: dict[str, type[ViewKernel]] = {"product": Product}
+_KERNELS: dict[str, type[ViewKernel]] = {"product": Product, "scan": Scan, "sort": Sort, "argsort": Sort}
 
-
-def _emit_kernel(text: Text, task: Kernel) -> None:
-    """Print the phase of a member of the kernel family."""
-    _KERNELS[task.job.kernel](text, task).emit()
-
-
-_EMITTERS: dict[Any, Any] = {Nest: emit_nest, Kernel: _emit_kernel, Scatter: emit_scatter}
+_EMITTERS: dict[Any, Any] = {
+    Nest: emit_nest,
+    Kernel: lambda text, task: _KERNELS[task.job.kernel](text, task).emit(),
+    Scatter: emit_scatter,
+}
 
 
 def emit(

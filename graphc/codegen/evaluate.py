@@ -16,7 +16,7 @@ from graphc.dims import Dim, is_nonnegative, is_positive, symbol
 from graphc.graph import Node, describe
 from graphc.op import Family, Piece
 from graphc.scalar import NUMBERS, Body, function, parse
-from graphc.schedule.access import Index, Strided, aligned, loop_axes, offset, pieces, strided
+from graphc.schedule.access import Index, aligned, loop_axes, offset, pieces, view
 from graphc.schedule.task import Place
 from graphc.types import DType, bool_, int64, uint64
 
@@ -215,14 +215,10 @@ class Evaluator:
         at = yield from self._position(node, positions, source.shape[axis], index, scope)
         where = list(aligned(index, source.shape))
         where[axis] = symbol(f"%{at.name}")
-        view = strided(source)
-        if view is None:
-            base, position = source, offset(tuple(where), source.shape)
-        else:
-            base, position = view.base, _of_view(view, where)
+        memory = view(source)
         axes = set().union(*(loop_axes(i) for i in where)) - {f"%{at.name}"}
-        place, length = self.text.place[base], source.shape[axis]
-        return self._emit(node, index, scope, self.text.load(place, node.dtype, position, length), axes, (at,))
+        load = self.text.load(self.text.place[memory.base], node.dtype, memory.at(where), source.shape[axis])
+        return self._emit(node, index, scope, load, axes, (at,))
 
     def position(self, node: Node, positions: Node, size: Dim, index: Index, scope: Scope) -> Var:
         """The checked position that an index operand holds, as int64."""
@@ -262,13 +258,6 @@ def fill(text: Text, body: Body, operands: Mapping[str, Expr], dtype: DType) -> 
     known = function(body.function, len(args))
     assert known is not None
     return Call(body.function, args, bool_ if known.gives == "b" else args[known.takes.index("x")].dtype)
-
-
-def _of_view(view: Strided, where: list[Dim]) -> Dim:
-    total: Dim = view.offset
-    for i, step in zip(where, view.steps, strict=True):
-        total = total + i * step
-    return total
 
 
 def _lies_in(position: Dim, length: Dim) -> bool:

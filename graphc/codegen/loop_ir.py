@@ -144,6 +144,7 @@ class Contract:
     reads: tuple[int, ...]
     writes: tuple[int, ...]
     gives: Literal["", "element", "integer"] = ""
+    positions: tuple[int, ...] = ()  # addresses of int64, whatever the dtype of the elements
 
 
 _FOLD = Contract(2, (0,), (), "element")  # address, count
@@ -160,6 +161,8 @@ KERNELS: dict[str, Contract] = {
     "micro_transposed": Contract(10, (3, 6), (8,)),  # the same, C by columns and not added to
     "dots": Contract(10, (3, 5, 7), (7,)),  # the same, with one step each
     "pack": Contract(6, (2,), (5,)),  # depth, columns, B and two steps, the panel
+    "sort": Contract(5, (0,), (3, 4)),  # elements and the step between them, how many, the result, room for as many
+    "argsort": Contract(7, (0,), (3, 4, 5, 6), positions=(5, 6)),  # the same, room twice; the result, room for as many
     "clear": Contract(2, (), (0,)),  # address, bytes
     "checked": Contract(3, (), (), "integer"),  # status of the failure, position, length -> position from the start
 }

@@ -6,12 +6,15 @@ In: a Kernel task.  Out: axes that step evenly in every view, merged; those of a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from graphc.codegen.text import Text
-from graphc.dims import Dim, product
+from graphc.codegen.loop_ir import Position
+from graphc.codegen.text import HI, LO, Scope, Text
+from graphc.dims import Dim, product, symbol
 from graphc.schedule.task import Kernel
+
+ELEMENTS = 16_384  # of a chunk
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,15 @@ class Axis:
         return None
 
 
+Where = Sequence[tuple[Dim, Axis]]  # a position on every axis
+
+
+def of_chunk(*axes: Axis) -> int:
+    """How much of the first axis a chunk takes, for the loops over these."""
+    elements = product(axis.size for axis in axes[1:])
+    return max(1, ELEMENTS // max(1, elements)) if isinstance(elements, int) else 4
+
+
 class ViewKernel(ABC):
     """The text of one Kernel task."""
 
@@ -39,22 +51,23 @@ class ViewKernel(ABC):
         """Print the phase."""
 
     @property
-    @abstractmethod
-    def title(self) -> str: ...
+    def title(self) -> str:
+        return self.member.op.name.strip("_")
 
-    @abstractmethod
     def work(self) -> tuple[Dim, Dim]:
         """Operations, and bytes read and written once."""
+        return product(self.member.shape), self.bytes()
 
     def axes(self, labels: Iterable[str]) -> list[Axis]:
         """The loops over labels, from the outermost; those that step evenly are one, those of size 1 none."""
         out: list[Axis] = []
-        for axis in (a for a in map(self._axis, labels) if a.size != 1):
+        for axis in (a for a in map(self.axis, labels) if a.size != 1):
             joined = out[-1].merged(axis) if out else None
             out[-1:] = [joined] if joined is not None else [*out[-1:], axis]
         return out
 
-    def _axis(self, label: str) -> Axis:
+    def axis(self, label: str) -> Axis:
+        """The loop over a label."""
         size, steps = None, []
         for view, labels in zip(self.task.views, self.task.job.labels, strict=True):
             at = labels.find(label)
@@ -63,9 +76,26 @@ class ViewKernel(ABC):
         assert size is not None
         return Axis(size, tuple(steps))
 
+    def own(self) -> Axis:
+        """The one axis that the kernel loops over."""
+        (label,) = set(self.task.job.labels[-1]) - set(self.task.job.batch)
+        return self.axis(label)
+
+    def position(self, number: int, where: Where) -> Dim:
+        """The element of a view at these positions of axes."""
+        return sum((at * axis.steps[number] for at, axis in where), self.task.views[number].offset)
+
+    def around(self, top: Scope, axes: Sequence[Axis], size: int) -> tuple[list[Scope], list[tuple[Dim, Axis]]]:
+        """Loops over axes, of the first of which a chunk does `size`: the scopes, and where on every axis they are."""
+        scopes, where = [top], []
+        for k, axis in enumerate(axes):
+            if k == 0:
+                self.text.cut(top, size, self.text.at(axis.size))
+            low, high = (0, self.text.at(axis.size)) if k else (LO, Position(HI))
+            scopes.append(self.text.loop(scopes[-1], f"q{k}", high, low))
+            where.append((symbol(f"%q{k}"), axis))
+        return scopes, where
+
     def bytes(self) -> Dim:
         """Those of all views, each element once."""
-        nbytes: Dim = 0
-        for view in self.task.views:
-            nbytes = nbytes + product(view.shape) * view.dtype.size
-        return nbytes
+        return sum((product(view.shape) * view.dtype.size for view in self.task.views), 0)

@@ -105,6 +105,22 @@ def _pack(memory, dtype, tile, K, cols, b, b_row, b_col, panel):  # type: ignore
     memory.store_all(memory.grid(panel, (width * size, size), (K, width), dtype), dtype, values)
 
 
+# sorts
+
+
+def _sort(memory, dtype, tile, x, step, n, y, spare):  # type: ignore[no-untyped-def]
+    values = np.sort(memory.load_all(memory.grid(x, [step], [n], dtype), dtype), kind="stable")
+    for place in (spare, y):
+        memory.store_all(memory.grid(place, [dtype.itemsize], [n], dtype), dtype, values)
+
+
+def _argsort(memory, dtype, tile, x, step, n, y, spare, at, spare_at):  # type: ignore[no-untyped-def]
+    found = np.argsort(memory.load_all(memory.grid(x, [step], [n], dtype), dtype), kind="stable")
+    for place in (spare_at, at):
+        memory.store_all(memory.grid(place, [found.itemsize], [n], found.dtype), found.dtype, found)
+    _sort(memory, dtype, tile, x, step, n, y, spare)  # type: ignore[no-untyped-call]
+
+
 KERNELS: dict[str, Callable[..., Any]] = {
     **{operation: _fold(operation) for operation in _FOLDS},
     "columns_add": _columns(np.add),
@@ -112,6 +128,8 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "columns_minimum": _columns(np.minimum),
     "first_of": _first_of,
     "clear": _clear,
+    "sort": _sort,
+    "argsort": _argsort,
     "micro": _micro,
     "micro_transposed": _micro_transposed,
     "dots": _dots,

@@ -3,6 +3,7 @@
 from graphc.ops import (
     activation,
     choice,
+    cumulative,
     einsum,
     elementwise,
     extremes,
@@ -14,6 +15,7 @@ from graphc.ops import (
     loop,
     movement,
     nn,
+    order,
     reduce,
     shape,
     slicing,
@@ -26,6 +28,7 @@ from graphc.ops import (
 __all__ = [
     "activation",
     "choice",
+    "cumulative",
     "einsum",
     "elementwise",
     "extremes",
@@ -37,6 +40,7 @@ __all__ = [
     "loop",
     "movement",
     "nn",
+    "order",
     "reduce",
     "shape",
     "slicing",

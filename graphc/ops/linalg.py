@@ -36,7 +36,7 @@ def _evaluate(a: Any, b: Any, a_labels: str, b_labels: str, out_labels: str) -> 
     return np.einsum(f"{a_labels},{b_labels}->{out_labels}", a, b, optimize=True)
 
 
-def _job(attrs: Attrs) -> Job:
+def _job(attrs: Attrs, ndim: int) -> Job:
     a, b, out = (attrs[k] for k in ("a_labels", "b_labels", "out_labels"))
     return Job("product", (a, b, out), "".join(c for c in out if c in a and c in b))
 

@@ -172,7 +172,7 @@ def _effort(node: Node) -> int:
         return 0
     if family is Family.KERNEL:
         assert node.op.job is not None
-        labels, shapes = "".join(node.op.job(node.attrs).labels[:-1]), (o.shape for o in node.operands)
+        labels, shapes = "".join(node.op.job(node.attrs, node.ndim).labels[:-1]), (o.shape for o in node.operands)
         return typical_size(dict(zip(labels, itertools.chain(*shapes), strict=True)).values())
     each = max((cost(parse(text)) for text in bodies(node.op.body)), default=1)
     folded = node.operands if family in (Family.REDUCTION, Family.ARG_REDUCTION, Family.SCATTER) else ()

@@ -91,7 +91,7 @@ def _fold(
     return define
 
 
-def _widened(b: Any, x: Any) -> Any:
+def widened(b: Any, x: Any) -> Any:
     """Sums and products of narrow integers and bool are taken in 64 bits, as in NumPy."""
     return x if x.dtype.is_float else b.astype(x, uint64 if x.dtype.kind == "u" else int64)
 
@@ -184,7 +184,7 @@ register(
         + example("gc.sum([[1, 2], [3, 4]], axis=0)", "array([4, 6])"),
         family=Family.REDUCTION,
         infer=_folding(NUMBERS),
-        define=_fold("sum", _widened),
+        define=_fold("sum", widened),
         reference=np.sum,
         combine="add",
         identity=lambda dtype: 0,
@@ -205,7 +205,7 @@ register(
         + example("gc.prod([[1, 2], [3, 4]], axis=1)", "array([ 2, 12])"),
         family=Family.REDUCTION,
         infer=_folding(NUMBERS),
-        define=_fold("prod", _widened),
+        define=_fold("prod", widened),
         reference=np.prod,
         combine="multiply",
         identity=lambda dtype: 1,

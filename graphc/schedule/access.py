@@ -7,7 +7,7 @@ Loop variables are the symbols `%0`, `%1`, ...; no user can name a dimension so.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
@@ -101,10 +101,7 @@ def strides(shape: Shape) -> tuple[Dim, ...]:
 
 def offset(index: Index, shape: Shape) -> Dim:
     """The position of an element in a row-major array."""
-    total: Dim = 0
-    for i, s in zip(index, strides(shape), strict=True):
-        total = total + i * s
-    return total
+    return sum((i * s for i, s in zip(index, strides(shape), strict=True)), 0)
 
 
 def loop_axes(expression: Dim) -> set[str]:
@@ -150,11 +147,15 @@ class Strided:
     steps: tuple[Dim, ...]
     offset: Dim
 
+    def at(self, index: Sequence[Dim]) -> Dim:
+        """Where an element lies."""
+        return sum((i * step for i, step in zip(index, self.steps, strict=True)), self.offset)
+
 
 def job_of(node: Node) -> Job:
     """What the kernel of a KERNEL node does."""
     assert node.op.job is not None
-    return node.op.job(node.attrs)
+    return node.op.job(node.attrs, node.ndim)
 
 
 def view(node: Node) -> Strided:

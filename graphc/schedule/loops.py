@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from graphc.dims import Dim, product, substitute
 from graphc.graph import Node
 from graphc.op import Family
-from graphc.schedule.access import Index, canonical, loop_axes, loop_symbol, offset, strided, strides
+from graphc.schedule.access import Index, aligned, canonical, loop_axes, loop_symbol, offset, strides, view
 from graphc.schedule.normal import normalised
 from graphc.schedule.shape import loads
 from graphc.schedule.split import (
@@ -158,10 +158,7 @@ def _beside(member: Node) -> Iterator[Dim]:
     """Where a gather reads, beside the axis whose positions are values."""
     if member.op.family is Family.GATHER:
         source = member.operands[0]
-        view = strided(source)
-        steps = strides(source.shape) if view is None else view.steps
-        index = canonical(member.shape)[member.ndim - source.ndim :]
-        total: Dim = 0
-        for k, (i, step) in enumerate(zip(index, steps, strict=True)):
-            total = total + (0 if k == member.attrs["axis"] or source.shape[k] == 1 else i * step)
-        yield total
+        index = list(aligned(canonical(member.shape), source.shape))
+        index[member.attrs["axis"]] = 0
+        memory = view(source)
+        yield memory.at(index) - memory.offset

@@ -66,6 +66,15 @@ def _take_along(x: Any, i: Any, axis: int = -1) -> Values:
     return np.take_along_axis(np.broadcast_to(x, whole), np.broadcast_to(i, shape), axis)
 
 
+def _turned(function: Any, x: Any, axis: int, turned: bool) -> Values:
+    return np.flip(function(np.flip(x, axis)), axis) if turned else function(x)
+
+
+def _argsort(x: Any, axis: int = -1, descending: bool = False) -> Values:
+    found = _turned(lambda y: np.argsort(y, axis, kind="stable"), x, axis, descending)
+    return x.shape[axis] - 1 - found if descending else found
+
+
 def _of_floats(function: Any) -> Any:
     """A float function, which takes integers and bool in float64 where NumPy takes short ones in float16."""
 
@@ -100,6 +109,8 @@ NAMESPACE = SimpleNamespace(
             "broadcast_to",
             "ceil",
             "concat",
+            "cumulative_prod",
+            "cumulative_sum",
             "divide",
             "equal",
             "flip",
@@ -183,6 +194,8 @@ NAMESPACE = SimpleNamespace(
     one_hot=_one_hot,
     take_along_axis=_take_along,
     expand_dims=_expand,
+    sort=lambda x, axis=-1, descending=False: _turned(lambda y: np.sort(y, axis, kind="stable"), x, axis, descending),
+    argsort=_argsort,
     stop_gradient=lambda x: x,
 )
 

@@ -8,6 +8,7 @@ from . import (  # noqa: F401  (they fill RULES)
     rules_layouts,
     rules_movement,
     rules_products,
+    rules_scans,
     rules_unrolled,
     rules_updates,
 )
@@ -22,7 +23,7 @@ _GENERAL = {
     "recurrence": 0.1, "recurrence_of_three": 0.1, "cells": 0.1, "factorisation": 0.05, "layers": 0.15, "twins": 0.15,
     "towers": 0.05, "counter": 0.05, "twin_updates": 0.05, "twin_products": 0.1, "along_axes": 0.7,
     "dense": 0.2, "descent": 0.1, "compound": 0.3, "filled_operands": 0.3, "position_of": 0.2, "update": 0.2,
-    "swap": 0.1, "reduced": 0.1,
+    "swap": 0.1, "reduced": 0.1, "cumulative": 0.3, "ordered": 0.3,
 }  # fmt: skip
 
 PROFILES = {
@@ -123,6 +124,11 @@ PROFILES = {
             {"along_axes": 6, "position_of": 1.5, "dense": 2, "gradient": 1, "arithmetic": 0.5, "movement": 0.5},
             outputs=4,
         ),
+        Profile(
+            "scans",
+            {"cumulative": 4, "ordered": 3, "gradient": 1.5, "arithmetic": 0.7, "movement": 0.7, "update": 0.5},
+            length=7,
+        ),
         Profile("operands", {"filled_operands": 5, "gradient": 1, "reduction": 0.5, "arithmetic": 0.5}, length=8),
         Profile(
             "borders",
@@ -169,7 +175,7 @@ _ORDER = (
     *("exact", "general", "guards", "overlaps", "chain", "layouts", "twins", "operands"),
     *("general", "reductions", "products", "positions", "exact", "updates", "unrolled"),
     *("general", "twins", "overlaps", "wide", "stray", "layouts", "twins"),
-    *("steps", "dimensions", "operands", "borders", "updates"),
+    *("steps", "dimensions", "operands", "borders", "updates", "scans"),
 )
 
 

@@ -116,8 +116,9 @@ def border(g: Grower) -> None:
     g.wanted.append(x := g.add(f"gc.sin({x}) + {x}")) if g.chance(0.3) else None
     axes = tuple(some_axes(g, g.ndim(x)))
     source = laid(g, x) if g.chance(0.4) else x
-    name = g.choose(("sum", "sum", "max", "min", "mean", "var", "logsumexp", "argmax", "softmax", "prod"))
-    if name in ("argmax", "softmax"):
+    along = ("argmax", "softmax", "cumulative_sum", "sort")
+    name = g.choose(("sum", "sum", "max", "min", "mean", "var", "logsumexp", "prod", *along))
+    if name in along:
         g.wanted.append(g.add(f"gc.{name}({source}, axis={g.below(g.ndim(x))})"))
         return
     if name == "prod":

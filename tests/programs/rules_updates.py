@@ -48,6 +48,7 @@ def _new_value(g: Grower, p: str) -> str:
     if ndim:
         k = g.below(ndim)
         across += [f"{p} - gc.sum({p}, axis={k}, keepdims=True)", f"gc.softmax({p}, axis={k})"]
+        across += [f"gc.cumulative_sum({p}, axis={k}) * 0.5", f"gc.cumulative_sum({p}, axis={k})"]
         moved = [f"gc.flip({p}, axis={k})", f"{p} + gc.flip({p}, axis={k})", f"{p}[::-1] * {x}"]
         moved += [f"gc.concat([{p}[1:], {p}[:1]], axis=0) * 0.5", f"gc.broadcast_to({p}[:1], {p}.shape) * {x} + {p}"]
         moved += [f"gc.pad({p}[1:], {[(0, 1), *[(0, 0)] * (ndim - 1)]}) + {p} * 0.5"]

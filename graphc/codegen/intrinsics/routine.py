@@ -89,7 +89,6 @@ class KernelModule(ir.Module):  # type: ignore[misc]
             used.linkage, used.section = "appending", "llvm.metadata"
             used.initializer = ir.Constant(pointers, self.kept)
 
-
     def _tell_apart(self, nest: str, storages: Mapping[int, Sequence[Any]]) -> None:
         """Say that no access to one storage touches what one to another does."""
         domain = self.add_metadata([ir.MetaDataString(self, nest)])

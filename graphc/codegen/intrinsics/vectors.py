@@ -31,13 +31,71 @@ def type_name(dtype: DTypeLike) -> str:
     return {4: "f32", 8: "f64"}[np.dtype(dtype).itemsize]
 
 
-class Vectors:
-    """Vectors of one float type: `bytes` to an element, `lanes` to a vector."""
+class Control:
+    """Loops and branches, with the values that they carry; `bytes` to an element, `lanes` to a vector."""
+
+    def __init__(self, builder: ir.IRBuilder, nbytes: int) -> None:
+        self.builder, self.bytes = builder, nbytes
+        self.lanes = host_vector_bytes() // nbytes
+
+    def least(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        return self.builder.select(self.builder.icmp_signed("<", a, b), a, b)
+
+    def splat(self, scalar: ir.Value) -> ir.Value:
+        """One scalar in every lane."""
+        vector = ir.VectorType(scalar.type, self.lanes)
+        lane0 = self.builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(I32, 0))
+        return self.shuffle(lane0, lane0, [0] * self.lanes)
+
+    def shuffle(self, a: ir.Value, b: ir.Value, lanes: Sequence[int]) -> ir.Value:
+        """The given lanes of a (0 .. lanes-1) and b (lanes ..)."""
+        return self.builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes)))
+
+    def loop(
+        self, start: ir.Value, stop: ir.Value, step: int, carried: Values, body: Callable[[ir.Value, Values], Values]
+    ) -> Values:
+        """`for i in range(start, stop, step): carried = body(i, carried)`; the last carried values."""
+        builder, entry = self.builder, self.builder.block
+        repeat, done = builder.append_basic_block("loop"), builder.append_basic_block("done")
+        builder.cbranch(builder.icmp_signed("<", start, stop), repeat, done)
+        builder.position_at_end(repeat)
+        index, *old = (self._phi([(value, entry)]) for value in (start, *carried))
+        new = body(index, old)
+        following = builder.add(index, integer(step))
+        for phi, value in zip((index, *old), (following, *new), strict=True):
+            phi.add_incoming(value, builder.block)
+        latch = builder.block
+        builder.cbranch(builder.icmp_signed("<", following, stop), repeat, done)
+        builder.position_at_end(done)
+        return [self._phi([(a, entry), (b, latch)]) for a, b in zip(carried, new, strict=True)]
+
+    def choose(self, condition: ir.Value, yes: Callable[[], Values], no: Callable[[], Values]) -> Values:
+        """The values of one of two branches."""
+        builder = self.builder
+        blocks = [builder.append_basic_block(name) for name in ("yes", "no")]
+        join = builder.append_basic_block("join")
+        builder.cbranch(condition, *blocks)
+        ends: list[tuple[Values, ir.Block]] = []
+        for block, branch in zip(blocks, (yes, no), strict=True):
+            builder.position_at_end(block)
+            ends.append((branch(), builder.block))
+            builder.branch(join)
+        builder.position_at_end(join)
+        (a, from_a), (b, from_b) = ends
+        return [self._phi([(x, from_a), (y, from_b)]) for x, y in zip(a, b, strict=True)]
+
+    def _phi(self, incoming: Sequence[tuple[ir.Value, ir.Block]]) -> ir.PhiInstr:
+        phi = self.builder.phi(incoming[0][0].type)
+        for value, block in incoming:
+            phi.add_incoming(value, block)
+        return phi
+
+
+class Vectors(Control):
+    """Vectors of one float type."""
 
     def __init__(self, builder: ir.IRBuilder, dtype: DTypeLike) -> None:
-        self.builder = builder
-        self.bytes = np.dtype(dtype).itemsize
-        self.lanes = host_vector_bytes() // self.bytes
+        super().__init__(builder, np.dtype(dtype).itemsize)
         self.name = type_name(dtype)
         self.float: ir.Type = {"f32": ir.FloatType(), "f64": ir.DoubleType()}[self.name]
         self.type = ir.VectorType(self.float, self.lanes)
@@ -53,9 +111,6 @@ class Vectors:
     def offset(self, base: ir.Value, stride: ir.Value, count: int) -> ir.Value:
         """base + count * stride."""
         return self.builder.add(base, self.builder.mul(stride, integer(count))) if count else base
-
-    def least(self, a: ir.Value, b: ir.Value) -> ir.Value:
-        return self.builder.select(self.builder.icmp_signed("<", a, b), a, b)
 
     # memory
     def pointer(self, address: ir.Value, elements: int = 0) -> ir.Value:
@@ -84,16 +139,6 @@ class Vectors:
         self.builder.store(value, pointer, align=self.bytes)
 
     # lanes
-    def splat(self, scalar: ir.Value) -> ir.Value:
-        """One scalar in every lane."""
-        vector = ir.VectorType(scalar.type, self.lanes)
-        lane0 = self.builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(I32, 0))
-        return self.shuffle(lane0, lane0, [0] * self.lanes)
-
-    def shuffle(self, a: ir.Value, b: ir.Value, lanes: Sequence[int]) -> ir.Value:
-        """The given lanes of a (0 .. lanes-1) and b (lanes ..)."""
-        return self.builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes)))
-
     def first(self, count: ir.Value) -> ir.Value:
         """The mask of the first `count` lanes: none if it is negative, all if it exceeds their number."""
         count = self.builder.trunc(self.least(count, integer(self.lanes)), I32)
@@ -145,46 +190,6 @@ class Vectors:
         signature = ir.FunctionType(result, [argument.type for argument in arguments])
         full_name = f"{name}.v{self.lanes}{self.name}{suffix}"
         return self.builder.call(cgutils.get_or_insert_function(self.builder.module, signature, full_name), arguments)
-
-    # control
-    def loop(
-        self, start: ir.Value, stop: ir.Value, step: int, carried: Values, body: Callable[[ir.Value, Values], Values]
-    ) -> Values:
-        """`for i in range(start, stop, step): carried = body(i, carried)`; the last carried values."""
-        builder, entry = self.builder, self.builder.block
-        repeat, done = builder.append_basic_block("loop"), builder.append_basic_block("done")
-        builder.cbranch(builder.icmp_signed("<", start, stop), repeat, done)
-        builder.position_at_end(repeat)
-        index, *old = (self._phi([(value, entry)]) for value in (start, *carried))
-        new = body(index, old)
-        following = builder.add(index, integer(step))
-        for phi, value in zip((index, *old), (following, *new), strict=True):
-            phi.add_incoming(value, builder.block)
-        latch = builder.block
-        builder.cbranch(builder.icmp_signed("<", following, stop), repeat, done)
-        builder.position_at_end(done)
-        return [self._phi([(a, entry), (b, latch)]) for a, b in zip(carried, new, strict=True)]
-
-    def choose(self, condition: ir.Value, yes: Callable[[], Values], no: Callable[[], Values]) -> Values:
-        """The values of one of two branches."""
-        builder = self.builder
-        blocks = [builder.append_basic_block(name) for name in ("yes", "no")]
-        join = builder.append_basic_block("join")
-        builder.cbranch(condition, *blocks)
-        ends: list[tuple[Values, ir.Block]] = []
-        for block, branch in zip(blocks, (yes, no), strict=True):
-            builder.position_at_end(block)
-            ends.append((branch(), builder.block))
-            builder.branch(join)
-        builder.position_at_end(join)
-        (a, from_a), (b, from_b) = ends
-        return [self._phi([(x, from_a), (y, from_b)]) for x, y in zip(a, b, strict=True)]
-
-    def _phi(self, incoming: Sequence[tuple[ir.Value, ir.Block]]) -> ir.PhiInstr:
-        phi = self.builder.phi(incoming[0][0].type)
-        for value, block in incoming:
-            phi.add_incoming(value, block)
-        return phi
 
 
 Emitter = Callable[..., None]  # (vectors, *arguments), the arguments i64

@@ -1,0 +1,141 @@
+"""Scans: each element of the result from the one before it along an axis, and an element of every operand.
+
+In: the task of a scan.  Out: one phase.  Where arrays step by one along another axis than the scanned one, a row of
+accumulators moves along the scan, so that the inner loops are contiguous; else one scalar does, row by row.  Sums of
+float32 are taken in float64; those of float64 keep what rounding loses, element by element (Knuth's two-sum).
+"""
+
+from __future__ import annotations
+
+from graphc.codegen.evaluate import converted
+from graphc.codegen.intrinsics.target import BLOCK
+from graphc.codegen.loop_ir import Call, Expr, Let, Position, Set, Var
+from graphc.codegen.reduction import folded
+from graphc.codegen.text import HI, LO, Loop, Scope, Text, close, integer, test
+from graphc.codegen.views import Axis, ViewKernel, Where, of_chunk
+from graphc.dims import Dim, blocks, symbol
+from graphc.schedule.task import Kernel, Place
+from graphc.types import DType, float64
+
+_FEW = 4  # lanes that are not worth a row
+_INITIAL = {"add": 0, "multiply": 1, "linear": 0}
+
+
+class Scan(ViewKernel):
+    """A scan along one axis, with loops over the others."""
+
+    def __init__(self, text: Text, task: Kernel) -> None:
+        super().__init__(text, task)
+        self.scanned = self.own()
+        self.batch = self.axes(task.job.batch)
+        self.lanes = self.batch.pop() if self._lies_beside() else None
+        *self.operands, self.result = task.views
+        self.combine = str(self.member.op.combine)
+        sums = self.combine == "add" and self.result.dtype.is_float
+        self.dtype = float64 if sums else self.result.dtype  # of the state
+        self.state = ["sum", "lost"] if sums and self.result.dtype == float64 else ["sum"]
+
+    def _lies_beside(self) -> bool:
+        """Whether more arrays step by one along the last axis of the batch than along the scan."""
+        if not self.batch or self._is_below(self.batch[-1].size, _FEW):
+            return False
+        ones = [sum(step == 1 for step in axis.steps) for axis in (self.batch[-1], self.scanned)]
+        return ones[0] > ones[1]
+
+    @staticmethod
+    def _is_below(size: Dim, limit: int) -> bool:
+        return isinstance(size, int) and size < limit
+
+    def emit(self) -> None:
+        """Print the phase: a chunk is some of the first axis around the scan, or a block of lanes."""
+        axes = [*self.batch, *([self.lanes] if self.lanes else [])]
+        size = of_chunk(*axes, self.scanned) if self.batch else BLOCK
+        with self.text.phase(self.title, blocks(axes[0].size, size) if axes else 1, *self.work()) as top:
+            self.text.new_nest()
+            scopes, where = self.around(top, self.batch, size)
+            if self.lanes is None:
+                self._one(scopes[-1], where)
+            elif self.batch:
+                self._rows_of_lanes(scopes, where)
+            else:
+                self.text.cut(top, size, self.text.at(self.lanes.size))
+                self._row(top, where, LO, HI)
+            close(*scopes[1:])
+
+    def _rows_of_lanes(self, scopes: list[Scope], where: Where) -> None:
+        assert self.lanes is not None
+        size = self.lanes.size
+        if self._is_below(size, BLOCK + 1):
+            self._row(scopes[-1], where, 0, size)
+            return
+        scopes.append(self.text.loop(scopes[-1], "j", size, 0, BLOCK))
+        end = integer("least", Position(symbol("%j") + BLOCK), self.text.at(size))
+        scopes[-1].let("end", end)
+        self._row(scopes[-1], where, symbol("%j"), symbol("%end"))
+
+    # the loops along the scan
+
+    def _along(self, scope: Scope) -> Loop:
+        """The loop over the scanned axis, of a length that LLVM does not know: it would scan short rows abreast."""
+        return self.text.loop(scope, "k", self.text.end(self.scanned.size))
+
+    def _element(self) -> tuple[Dim, Axis]:
+        """Where on the scanned axis it is."""
+        k = symbol("%k")
+        return (self.scanned.size - 1 - k if self.task.job.backwards else k), self.scanned
+
+    def _one(self, scope: Scope, where: Where) -> None:
+        name = self.text.fresh("a")
+        state = {what: Var(name if what == "sum" else f"{name}_{what}", self.dtype) for what in self.state}
+        for what, var in state.items():
+            scope.add(Let(var, self._initial(what)))
+        loop = self._along(scope)
+        new = self._step(loop, state, [*where, self._element()])
+        loop.add(*(Set(state[what], value) for what, value in new.items()))
+        loop.close()
+
+    def _row(self, scope: Scope, where: Where, low: Dim, high: Dim) -> None:
+        """Lanes from one to another, at most a block: their accumulators lie on the stack."""
+        assert self.lanes is not None
+        text, at = self.text, symbol("%i") - low
+        places = {what: Place("stack", k) for k, what in enumerate(self.state)}
+        first = text.loop(scope, "i", high, low)
+        first.add(*(text.store(place, at, self._initial(what)) for what, place in places.items()))
+        first.close()
+        along = self._along(scope)
+        loop = text.loop(along, "i", high, low)
+        state = {what: loop.let(text.fresh(), text.load(p, self.dtype, at)) for what, p in places.items()}
+        here = [*where, self._element(), (symbol("%i"), self.lanes)]
+        new = self._step(loop, state, here)
+        loop.add(*(text.store(places[what], at, value) for what, value in new.items()))
+        close(along, loop)
+
+    def _initial(self, what: str) -> Expr:
+        """What nothing is scanned to: of sums of floats the zero that adds nothing."""
+        zero = -0.0 if self.dtype.is_float and what == "sum" else 0
+        return self.text.constant(_INITIAL[self.combine] or zero, self.dtype)
+
+    def _step(self, scope: Scope, state: dict[str, Var], where: Where) -> dict[str, Expr]:
+        """Store an element of the result; the state after it."""
+        loads = (self.text.load(v.place, v.dtype, self.position(n, where)) for n, v in enumerate(self.operands))
+        *factors, x = [scope.let(self.text.fresh(), self._as(load, self.dtype)) for load in loads]
+        before = state["sum"]
+        if self.combine == "linear":
+            result = scope.let(self.text.fresh(), Call("+", (before, x), self.dtype))
+            after: dict[str, Expr] = {"sum": Call("*", (factors[0], result), self.dtype)}
+        else:
+            result = scope.let(self.text.fresh(), folded(self.text, self.member, before, x))
+            after = {"sum": result}
+        if "lost" in state:
+            lost = Call("+", (state["lost"], Call("lost", (before, x), self.dtype)), self.dtype)
+            after["lost"] = scope.let(self.text.fresh(), lost)
+            exact = test("==", after["lost"], self.text.constant(0, self.dtype))  # then the sign of a zero is kept
+            kept = Call("+", (result, after["lost"]), self.dtype)
+            result = scope.let(self.text.fresh(), Call("select", (exact, result, kept), self.dtype))
+        target, value = self.result, self._as(result, self.result.dtype)
+        scope.add(self.text.store(target.place, self.position(len(self.operands), where), value))
+        return after
+
+    @staticmethod
+    def _as(value: Expr, dtype: DType) -> Expr:
+        return value if value.dtype == dtype else converted(value, dtype)
