@@ -90,12 +90,12 @@ class Program:
     constants: tuple[np.ndarray[Any, Any], ...]
     constraints: tuple[tuple[Constraint, str], ...]  # with the user's line
     buffers: tuple[Buffer, ...]
-    moving: int  # addresses that loops move
-    counters: int  # words in which loops count
     values: tuple[Dim, ...]
     phases: tuple[Phase, ...]
     failures: tuple[Failure, ...]
     for_outputs: tuple[int, ...] | None = None  # phases that the outputs need; None if one of them writes a parameter
+    moving: int = 0  # addresses that loops move
+    counters: int = 0  # words in which loops count
     records: Mapping[str, Any] = field(default_factory=dict)  # what the passes and the scheduler did, for explain()
     loops: LoopProgram | None = field(default=None, compare=False, repr=False)  # for the interpreter alone
 
