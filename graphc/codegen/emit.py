@@ -16,12 +16,26 @@ from graphc.codegen.record import record_program
 from graphc.codegen.scan import Scan
 from graphc.codegen.scatter import emit_scatter
 from graphc.codegen.sort import Sort
-from graphc.codegen.text import PhaseText, Text
+from graphc.codegen.text import Text
 from graphc.codegen.views import ViewKernel
 from graphc.dims import Dim, product
 from graphc.graph import Node
 from graphc.schedule.storage import Schedule
-from graphc.schedule.task import Body, Choose, Copy, Kernel, Nest, Place, Repeat, Scatter, Task, While, needs, writes
+from graphc.schedule.task import (
+    Body,
+    Choose,
+    Copy,
+    Holder,
+    Kernel,
+    Nest,
+    Place,
+    Repeat,
+    Scatter,
+    Task,
+    While,
+    needs,
+    writes,
+)
 from graphc.types import Constraint, shape_text
 
 _KERNELS: dict[str, type[ViewKernel]] = {"product": Product, "scan": Scan, "sort": Sort, "argsort": Sort}
@@ -66,7 +80,7 @@ def emit(
         moving=schedule.memory.rows,
         counters=schedule.memory.counters,
         values=tuple(value for row in rows for value in row),
-        phases=tuple(_phase(p, notes) for p in text.phases),
+        phases=_phases(text, notes),
         failures=tuple(Failure(*f) for f in text.failures),
         for_outputs=_for_outputs(text),
         loops=_loops(text, named) if loops else None,
@@ -124,9 +138,14 @@ def _rows(text: Text, counts: Mapping[str, int]) -> list[list[Dim]]:
     return [[word(known, w.kind, w.number) if isinstance(w, Place) else w for w in p.row] for p in text.phases]
 
 
-def _phase(text: PhaseText, notes: Mapping[Place, str]) -> Phase:
-    words = tuple(notes[what] if isinstance(what, Place) else str(what) for what in text.row)
-    return Phase(text.title, text.chunks, text.flops, text.nbytes, text.kernel, len(words), words)
+def _phases(text: Text, notes: Mapping[Place, str]) -> tuple[Phase, ...]:
+    first: dict[Task, int] = {}
+    found = []
+    for k, p in enumerate(text.phases):
+        within = first.setdefault(p.roots[0], k) if isinstance(p.roots[0], Holder) else -1
+        words = tuple(notes[what] if isinstance(what, Place) else str(what) for what in p.row)
+        found.append(Phase(p.title, p.chunks, p.flops, p.nbytes, p.kernel, len(words), words, within))
+    return tuple(found)
 
 
 def _notes(schedule: Schedule, named: Mapping[str, Sequence[Node]]) -> dict[Place, str]:

@@ -68,6 +68,7 @@ class Phase:
     kernel: int
     words: int
     notes: tuple[str, ...]
+    within: int = -1  # the first phase of the loop or choice around it, the outermost
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ def _plain(p: Program) -> dict[str, Any]:
         "counters": p.counters,
         "values": [to_plain(v) for v in p.values],
         "phases": [
-            [h.title, to_plain(h.chunks), to_plain(h.flops), to_plain(h.nbytes), h.kernel, h.words, h.notes]
+            [h.title, to_plain(h.chunks), to_plain(h.flops), to_plain(h.nbytes), h.kernel, h.words, h.notes, h.within]
             for h in p.phases
         ],
         "failures": [[f.text, f.line] for f in p.failures],
@@ -197,8 +198,8 @@ def _program(d: Mapping[str, Any]) -> Program:
         counters=d["counters"],
         values=tuple(map(from_plain, d["values"])),
         phases=tuple(
-            Phase(title, from_plain(c), from_plain(f), from_plain(n), kernel, words, tuple(notes))
-            for title, c, f, n, kernel, words, notes in d["phases"]
+            Phase(title, from_plain(c), from_plain(f), from_plain(n), kernel, words, tuple(notes), within)
+            for title, c, f, n, kernel, words, notes, within in d["phases"]
         ),
         failures=tuple(Failure(*f) for f in d["failures"]),
         for_outputs=None if d["for_outputs"] is None else tuple(d["for_outputs"]),
