@@ -8,14 +8,16 @@ from typing import Any
 
 from graphc.codegen.alike import Once
 from graphc.codegen.control import emit_holder
-from graphc.codegen.loop_ir import LoopProgram
+from graphc.codegen.loop_ir import Control, LoopProgram
 from graphc.codegen.nest import emit_copy, emit_nest, emit_with_product
+from graphc.codegen.printer import print_code
 from graphc.codegen.product import Product
 from graphc.codegen.program import Buffer, Failure, Phase, Program, Slot, word
 from graphc.codegen.record import record_program
 from graphc.codegen.scan import Scan
 from graphc.codegen.scatter import emit_scatter
 from graphc.codegen.sort import Sort
+from graphc.codegen.source import control_number
 from graphc.codegen.text import Text
 from graphc.codegen.views import ViewKernel
 from graphc.dims import Dim, product
@@ -66,9 +68,10 @@ def emit(
     rows = _rows(text, {"input": len(inputs), "output": len(outputs), "parameter": len(parameters)})
     named = {"input": inputs, "output": outputs, "parameter": parameters, "constant": schedule.constants}
     notes = _notes(schedule, named)
+    kernels, runs = _kernels(text)
     return Program(
         name=name,
-        kernels=tuple(text.kernels),
+        kernels=kernels,
         symbols=tuple(symbols),
         inputs=tuple(Slot(str(n.name), n.dtype, n.shape) for n in inputs),
         outputs=tuple(Slot(f"output {k}", n.dtype, n.shape) for k, n in enumerate(outputs)),
@@ -80,7 +83,7 @@ def emit(
         moving=schedule.memory.rows,
         counters=schedule.memory.counters,
         values=tuple(value for row in rows for value in row),
-        phases=_phases(text, notes),
+        phases=_phases(text, runs, notes),
         failures=tuple(Failure(*f) for f in text.failures),
         for_outputs=_for_outputs(text),
         loops=_loops(text, named) if loops else None,
@@ -138,13 +141,28 @@ def _rows(text: Text, counts: Mapping[str, int]) -> list[list[Dim]]:
     return [[word(known, w.kind, w.number) if isinstance(w, Place) else w for w in p.row] for p in text.phases]
 
 
-def _phases(text: Text, notes: Mapping[Place, str]) -> tuple[Phase, ...]:
+def _kernels(text: Text) -> tuple[tuple[str, ...], list[int]]:
+    """The texts of all kernels, and the number of that which each phase runs."""
+    texts: dict[int, str] = {}  # by the identity of the loops, which phases share
+    numbers: dict[str, int] = {}
+    runs = []
+    for code in (p.printed for p in text.phases):
+        if isinstance(code, Control):
+            runs.append(control_number(code.what))
+            continue
+        if id(code) not in texts:
+            texts[id(code)] = print_code(code)
+        runs.append(numbers.setdefault(texts[id(code)], len(numbers)))
+    return tuple(numbers), runs
+
+
+def _phases(text: Text, runs: Sequence[int], notes: Mapping[Place, str]) -> tuple[Phase, ...]:
     first: dict[Task, int] = {}
     found = []
-    for k, p in enumerate(text.phases):
+    for k, (p, kernel) in enumerate(zip(text.phases, runs, strict=True)):
         within = first.setdefault(p.roots[0], k) if isinstance(p.roots[0], Holder) else -1
         words = tuple(notes[what] if isinstance(what, Place) else str(what) for what in p.row)
-        found.append(Phase(p.title, p.chunks, p.flops, p.nbytes, p.kernel, len(words), words, within))
+        found.append(Phase(p.title, p.chunks, p.flops, p.nbytes, kernel, len(words), words, within))
     return tuple(found)
 
 

@@ -176,12 +176,13 @@ class Code:
     """What one phase runs; `words` are the names of the words of its row, and what each holds.
 
     A place stands for its address, the name `f3` for the number of a failure, any other for a dimension.
-    `constants` are in the order in which they were asked for.
+    `constants` are in the order in which they were asked for, `stacks` the numbers of blocks on the stack.
     """
 
     loop: For
     words: tuple[tuple[str, Dim | Place], ...]
     constants: tuple[Const, ...] = ()
+    stacks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

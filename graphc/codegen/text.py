@@ -33,8 +33,7 @@ from graphc.codegen.loop_ir import (
     Var,
     moved,
 )
-from graphc.codegen.printer import name_of, print_code, shift_of
-from graphc.codegen.source import control_number
+from graphc.codegen.printer import name_of, shift_of
 from graphc.dims import Dim, Poly, is_positive, symbol
 from graphc.graph import Node
 from graphc.schedule.storage import Schedule
@@ -140,7 +139,6 @@ class PhaseText:
     chunks: Dim
     flops: Dim
     nbytes: Dim
-    kernel: int
     tasks: tuple[Task, ...]  # whose work it does
     roots: tuple[Task, ...]  # the tasks of the program that hold these, or they themselves
     moved: Mapping[Place, Place] = field(default_factory=dict)
@@ -181,7 +179,6 @@ class Text:
 
     schedule: Schedule
     phases: list[PhaseText] = field(default_factory=list)
-    kernels: dict[str, int] = field(default_factory=dict)  # numbers by text
     failures: list[tuple[str, str]] = field(default_factory=list)
     uses: dict[int, Lifetime] = field(default_factory=dict)
     tasks: tuple[Task, ...] = ()  # whose phases are being printed
@@ -211,10 +208,9 @@ class Text:
         yield scope
         loop = For("chunk", ZERO, Position(chunks), 1, tuple(scope.body), "chunks")
         words = tuple((name, what) for (_, what), name in self._row.items())
-        code = Code(loop, words, tuple(self._constants.values()))
-        number = self.kernels.setdefault(print_code(code, sorted(self._stacks)), len(self.kernels))
+        code = Code(loop, words, tuple(self._constants.values()), tuple(sorted(self._stacks)))
         work = (flops * self.times, nbytes * self.times)
-        self._add(PhaseText(title, code, chunks, *work, number, self.tasks, self.roots or self.tasks))
+        self._add(PhaseText(title, code, chunks, *work, self.tasks, self.roots or self.tasks))
 
     def _add(self, phase: PhaseText) -> None:
         """The next phase of the program."""
@@ -230,8 +226,7 @@ class Text:
 
     def open_control(self, what: str, title: str) -> int:
         """The number of a control phase, the words of which are known later."""
-        kernel = control_number(what)
-        self._add(PhaseText(title, Control(what, ()), 1, 0, 0, kernel, self.tasks, self.roots or self.tasks))
+        self._add(PhaseText(title, Control(what, ()), 1, 0, 0, self.tasks, self.roots or self.tasks))
         return len(self.phases) - 1
 
     def close_control(self, number: int, row: tuple[Dim | Place, ...]) -> None:

@@ -183,7 +183,7 @@ def _measured(machine: Machine, shape: Shape, words: Words, restore: Callable[[]
     return Profile(
         Kernel(
             group[0],
-            next((program.phases[k].title for k in group if program.phases[k].kernel < 0), program.phases[group[0]].title),
+            next((p.title for p in (program.phases[k] for k in group) if p.kernel < 0), program.phases[group[0]].title),
             sum(chunks[k] for k in group),
             median / 1e3,
             sum(evaluate(program.phases[k].flops, shape.sizes) for k in group),
