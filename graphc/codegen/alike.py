@@ -49,7 +49,7 @@ class Pattern:
         self._numbers: dict[Node, int] = {}
         self._places: dict[Place, int] = {}
         rows = [self._row(node) for task in tasks for node in self._reached(task)]
-        self.key: Hashable = (text.times, *rows, *map(self._form, tasks))
+        self.key: Hashable = (*rows, *map(self._form, tasks))
         self.places = tuple(self._places)
 
     def _reached(self, task: Task) -> Iterator[Node]:

@@ -132,7 +132,10 @@ def close(*scopes: Scope) -> None:
 
 @dataclass(frozen=True)
 class PhaseText:
-    """A run of a kernel: the loops of `printed`, with the places that `moved` has instead of its own."""
+    """A run of a kernel: the loops of `printed`, with the places that `moved` has instead of its own.
+
+    `flops` and `nbytes` are those of one run, of which there are `times`.
+    """
 
     title: str
     printed: Code | Control
@@ -141,6 +144,7 @@ class PhaseText:
     nbytes: Dim
     tasks: tuple[Task, ...]  # whose work it does
     roots: tuple[Task, ...]  # the tasks of the program that hold these, or they themselves
+    times: Dim = 1
     moved: Mapping[Place, Place] = field(default_factory=dict)
 
     @property
@@ -209,8 +213,8 @@ class Text:
         loop = For("chunk", ZERO, Position(chunks), 1, tuple(scope.body), "chunks")
         words = tuple((name, what) for (_, what), name in self._row.items())
         code = Code(loop, words, tuple(self._constants.values()), tuple(sorted(self._stacks)))
-        work = (flops * self.times, nbytes * self.times)
-        self._add(PhaseText(title, code, chunks, *work, self.tasks, self.roots or self.tasks))
+        roots = self.roots or self.tasks
+        self._add(PhaseText(title, code, chunks, flops, nbytes, self.tasks, roots, self.times))
 
     def _add(self, phase: PhaseText) -> None:
         """The next phase of the program."""
@@ -248,7 +252,8 @@ class Text:
         scratch = (self.scratch(*self.schedule.buffers[p.number]) for p in known.scratch)
         new = dict(zip((*known.places, *known.scratch), (*places, *scratch), strict=True))
         for phase in known.phases:
-            self._add(replace(phase, tasks=self.tasks, roots=self.roots or self.tasks, moved=new))
+            roots = self.roots or self.tasks
+            self._add(replace(phase, tasks=self.tasks, roots=roots, times=self.times, moved=new))
 
     def scratch(self, dtype: DType, shape: Shape) -> Place:
         """A buffer of the emitters' own."""
@@ -295,7 +300,11 @@ class Text:
     def failure(self, text: str, line: str) -> Var:
         """The status which tells of this failure."""
         self.failures.append((text, line))
-        return Var(self._word(len(self.failures), "f"), int64)
+        return Var(self.status(len(self.failures)), int64)
+
+    def status(self, number: Dim) -> str:
+        """The word that holds the status of a failure."""
+        return self._word(number, "f")
 
     # memory
 
