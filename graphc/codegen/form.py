@@ -14,11 +14,12 @@ from graphc.codegen.product import Product
 from graphc.codegen.text import Text
 from graphc.dims import Dim, Poly, blocks, dim_max, floor_div, product, substitute, symbol
 from graphc.graph import Node
+from graphc.op import Family
 from graphc.schedule.access import Index, canonical, linear, loop_symbol, offset, through_movement
 from graphc.schedule.fuse import is_expensive
 from graphc.schedule.loops import loops_of
 from graphc.schedule.shape import loads
-from graphc.schedule.split import REDUCTIONS, domain_of, member_index, reduced, row_index
+from graphc.schedule.split import domain_of, member_index, reduced, row_index
 from graphc.schedule.task import Nest, Place
 
 CHUNK = 16_384  # elements of a chunk, some 10 us of work
@@ -36,7 +37,7 @@ class Form:
         rank = len(self.domain)
         self.inner = self.split.inner or ((rank - 1,) if rank > 1 else ())
         self.rows = tuple(k for k in range(rank) if k not in self.inner)
-        self.reductions = [m for m in nest.members if m.op.family in REDUCTIONS]
+        self.reductions = [m for m in nest.members if m.op.family is Family.REDUCTION]
         self.row_set = {r for r in self.reductions if self.is_full(r) and self.folded(r) == self.split.inner}
         self.totals = [r for r in self.reductions if r not in self.row_set]
         self.total_set = set(self.totals)
@@ -82,7 +83,7 @@ class Form:
 
     def searched(self, reduction: Node) -> Dim:
         """Where the loops are along the last axis that a reduction folds."""
-        return self.moved((loop_symbol(reduced(reduction)[-1]),))[0]
+        return self.operand_index(reduction)[reduced(reduction)[-1]]
 
     def operand_index(self, reduction: Node) -> Index:
         """The index at which a reduction reads its operand."""
@@ -91,11 +92,9 @@ class Form:
             return self.moved(canonical(shape))
         return self.moved(row_index(shape, self.nest.domain, self.nest.split))
 
-    def lies_along(self, reduction: Node) -> tuple[Place, Dim] | None:
-        """Place and position of an operand that the innermost loop would only load, element after element.
-
-        The position is that of the first element of the block, which is at `self.block`.
-        """
+    def lies_along(self, reduction: Node, start: Dim) -> tuple[Place, Dim] | None:
+        """Place of an operand that the innermost loop would only load, element after element, and the position at
+        which that loop is at `start`."""
         reads = list(through_movement(reduction.operands[0], self.operand_index(reduction)))
         if len(reads) != 1 or reads[0].guarded or not self.is_loaded(reads[0].node) or not self.is_full(reduction):
             return None
@@ -105,7 +104,7 @@ class Form:
         if steps is None or steps.get(variable) != 1:
             return None
         place = loaded_from(self.text, reads[0].node)
-        return None if place is None else (place, substitute(position, {variable: self.block}))
+        return None if place is None else (place, substitute(position, {variable: start}))
 
     # sweeps
 
@@ -147,7 +146,7 @@ class Form:
             if (n, sweep) in seen or self.is_loaded(n):
                 continue
             seen.add((n, sweep))
-            if n.op.family in REDUCTIONS:
+            if n.op.family is Family.REDUCTION:
                 continue
             if n in self.made and self.sweep_of[n] < sweep and is_expensive(n):
                 if self.is_full(n):

@@ -169,11 +169,10 @@ class _Verifier:
             raise self.fault(f"{s.kernel} does not take {len(s.args)} arguments")
         for k, e in enumerate(s.args):
             addressed = k in (*kernel.reads, *kernel.writes)
-            wanted = s.dtype if (s.kernel, k) == ("first_of", 2) else int64
-            if isinstance(e, Address) != addressed or self.expr(e, ranges) != wanted:
+            if isinstance(e, Address) != addressed or self.expr(e, ranges) != int64:
                 raise self.fault(f"argument {k} of {s.kernel} is not what it takes")
             if addressed:
-                self.view(s, e, k in kernel.writes, ranges)
+                self.view(s, e, k in kernel.writes, s.dtype if k != kernel.positions else int64, ranges)
         given = {"": None, "element": s.dtype, "integer": int64}[kernel.gives]
         if (given is None) != (s.result is None):
             raise self.fault(f"{s.kernel} gives {given}")
@@ -183,13 +182,13 @@ class _Verifier:
             ranges.known[symbol_of(s.result.name)] = 0, s.args[2].at - 1
         return self.bind(s.result, given)
 
-    def view(self, s: Use, e: Expr, writes: bool, ranges: Ranges) -> None:
+    def view(self, s: Use, e: Expr, writes: bool, dtype: DType | None, ranges: Ranges) -> None:
         assert isinstance(e, Address)
         place = self.base(e)
         if writes and self.is_shared(place, ranges) and not self.moves(e, ranges) and Position(0) not in s.args[:3]:
             raise self.fault(f"every chunk writes the same elements of {place}")
-        if s.dtype is not None and place.kind != "stack" and self.places[place][0].size != s.dtype.size:
-            raise self.fault(f"{place} holds {self.places[place][0]}, and {s.kernel} takes {s.dtype}")
+        if dtype is not None and place.kind != "stack" and self.places[place][0].size != dtype.size:
+            raise self.fault(f"{place} holds {self.places[place][0]}, and {s.kernel} takes {dtype}")
 
     def moves(self, e: Address, ranges: Ranges) -> bool:
         """Whether an address may differ from chunk to chunk."""

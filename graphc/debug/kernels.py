@@ -35,19 +35,44 @@ def _fold(operation: str) -> Callable[..., Any]:
     return fold
 
 
+def _position(operation: str) -> Callable[..., int]:
+    """NumPy's argmax and argmin have the first, and the first NaN."""
+
+    def position(memory: Memory, dtype: np.dtype[Any], tile: Tile, address: int, n: int) -> int:
+        return int(getattr(np, operation)(_block(memory, address, n, dtype)))
+
+    return position
+
+
+def _rows(memory: Memory, dtype: np.dtype[Any], x: int, row: int, rows: int, n: int) -> Any:
+    return (_block(memory, x + k * row, n, dtype) for k in range(rows))
+
+
 def _columns(fold: Any) -> Callable[..., Any]:
     def columns(memory, dtype, tile, x, row, rows, n, a):  # type: ignore[no-untyped-def]
         places = memory.grid(a, [dtype.itemsize], [n], dtype)
-        for k in range(rows):
-            values = fold(memory.load_all(places, dtype), _block(memory, x + k * row, n, dtype))
-            memory.store_all(places, dtype, values)
+        for values in _rows(memory, dtype, x, row, rows, n):
+            memory.store_all(places, dtype, fold(memory.load_all(places, dtype), values))
 
     return columns
 
 
-def _first_of(memory: Memory, dtype: np.dtype[Any], tile: Tile, address: int, n: int, value: Any) -> int:
-    block = _block(memory, address, n, dtype)
-    return int(np.flatnonzero((block == value) | np.isnan(block))[0])
+def _columns_position(better: Any) -> Callable[..., Any]:
+    def columns(memory, dtype, tile, x, row, rows, n, a, at, first):  # type: ignore[no-untyped-def]
+        places, positions = memory.grid(a, [dtype.itemsize], [n], dtype), memory.grid(at, [8], [n], np.dtype(np.int64))
+        for k, values in enumerate(_rows(memory, dtype, x, row, rows, n)):
+            best = memory.load_all(places, dtype)
+            takes = better(values, best) | (np.isnan(values) & ~np.isnan(best))
+            memory.store_all(places, dtype, np.where(takes, values, best))
+            memory.store_all(positions[takes], np.dtype(np.int64), np.full(takes.sum(), first + k))
+
+    return columns
+
+
+def _columns_deviation(memory, dtype, tile, x, row, rows, n, a, b):  # type: ignore[no-untyped-def]
+    values = np.array(list(_rows(memory, dtype, x, row, rows, n)), dtype).reshape(rows, n)
+    for address, part in ((a, values.sum(0) / max(rows, 1)), (b, values.var(0) * rows if rows else np.zeros(n))):
+        memory.store_all(memory.grid(address, [dtype.itemsize], [n], dtype), dtype, part.astype(dtype))
 
 
 def _clear(memory: Memory, dtype: Any, tile: Tile, address: int, nbytes: int) -> None:
@@ -107,10 +132,11 @@ def _pack(memory, dtype, tile, K, cols, b, b_row, b_col, panel):  # type: ignore
 
 KERNELS: dict[str, Callable[..., Any]] = {
     **{operation: _fold(operation) for operation in _FOLDS},
-    "columns_add": _columns(np.add),
-    "columns_maximum": _columns(np.maximum),
-    "columns_minimum": _columns(np.minimum),
-    "first_of": _first_of,
+    **{operation: _position(operation) for operation in ("argmax", "argmin")},
+    **{f"columns_{operation}": _columns(_FOLDS[operation]) for operation in ("sum", "max", "min")},
+    "columns_argmax": _columns_position(np.greater),
+    "columns_argmin": _columns_position(np.less),
+    "columns_deviation": _columns_deviation,
     "clear": _clear,
     "micro": _micro,
     "micro_transposed": _micro_transposed,

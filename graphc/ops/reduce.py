@@ -186,8 +186,7 @@ register(
         infer=_folding(NUMBERS),
         define=_fold("sum", _widened),
         reference=np.sum,
-        combine="add",
-        identity=lambda dtype: 0,
+        state="sum",
         adjoint=lambda b, g, y, x, *, axis: (_spread(b, g, axis, x.shape),),
         dtypes=(*NUMBERS, bool_),
         samples=(*ANY_AXIS, *EMPTY_AXIS),
@@ -207,8 +206,7 @@ register(
         infer=_folding(NUMBERS),
         define=_fold("prod", _widened),
         reference=np.prod,
-        combine="multiply",
-        identity=lambda dtype: 1,
+        state="product",
         adjoint=_times_the_others,
         dtypes=(*NUMBERS, bool_),
         samples=(*ANY_AXIS, *EMPTY_AXIS),
@@ -245,7 +243,7 @@ for _name, _word, _combine, _gives in (("max", "largest", "maximum", "3, 5"), ("
             infer=_folding(NUMBERS, non_empty=True),
             define=_fold(_name, _ordered, lambda y, x: y.astype(x.dtype)),
             reference=_extreme(_name),
-            combine=_combine,
+            state=_name,
             adjoint=_share_among_ties,
             dtypes=(*NUMBERS, bool_),
             samples=_untied(ANY_AXIS),
@@ -254,7 +252,7 @@ for _name, _word, _combine, _gives in (("max", "largest", "maximum", "3, 5"), ("
         )
     )
 
-for _name, _word, _combine, _gives in (
+for _name, _word, _state, _gives in (
     ("any", "whether any element is", "or", " True,  True"),
     ("all", "whether every element is", "and", "False,  True"),
 ):
@@ -268,8 +266,7 @@ for _name, _word, _combine, _gives in (
             infer=_folding((bool_,)),
             define=_fold(_name, _as_bool),
             reference=getattr(np, _name),
-            combine=_combine,
-            identity=(lambda dtype: True) if _name == "all" else (lambda dtype: False),
+            state=_state,
             adjoint=no_cotangents,
             dtypes=(bool_, *NUMBERS),
             samples=(*ANY_AXIS, *EMPTY_AXIS),
@@ -291,21 +288,18 @@ def _tf_position(name: str) -> Callable[..., Any]:
     return call
 
 
-for _name, _word, _combine, _gives in (
-    ("argmax", "largest", "maximum", "0, 1"),
-    ("argmin", "smallest", "minimum", "1, 0"),
-):
+for _name, _word, _gives in (("argmax", "largest", "0, 1"), ("argmin", "smallest", "1, 0")):
     register(
         Op(
             name=_name,
             doc=f"The position of the first {_word} value along `axis`, int64; the first NaN wins.\n\n"
             "Where `axis` is None the operand is flattened first; with `keepdims` the axis stays, with length 1."
             + example(f"gc.{_name}([[3, 1], [2, 5]], axis=1)", f"array([{_gives}])"),
-            family=Family.ARG_REDUCTION,
+            family=Family.REDUCTION,
             infer=_infer_position,
             define=_position(_name),
             reference=getattr(np, _name),
-            combine=_combine,
+            state=_name,
             adjoint=no_cotangents,
             dtypes=(*NUMBERS, bool_),
             samples=_untied(

@@ -19,14 +19,12 @@ from graphc.scalar import is_dear
 from graphc.schedule.access import Index, Read, atoms, canonical, operand_indices, strided, through_movement, whole
 from graphc.schedule.settle import ATOMS, PIECES
 from graphc.schedule.split import (
-    REDUCTIONS,
     Split,
     domain_of,
     in_loops_of,
     is_outer,
     is_row_shape,
     member_index,
-    reduced,
     split_for,
 )
 from graphc.types import Shape
@@ -76,8 +74,8 @@ def reads_of(node: Node, conditions: list[Dim] | None = None) -> Iterator[Read]:
     """
     index = canonical(domain_of(node))
     family = node.op.family
-    if family in REDUCTIONS or family is Family.MOVEMENT:
-        operand = node.operands[0] if family in REDUCTIONS else node
+    if family is Family.REDUCTION or family is Family.MOVEMENT:
+        operand = node.operands[0] if family is Family.REDUCTION else node
         yield from through_movement(operand, index, False, conditions)
     elif family is Family.ELEMENTWISE:
         for operand, at in zip(node.operands, operand_indices(node, index), strict=True):
@@ -138,7 +136,7 @@ class Fusion:
         family = node.op.family
         if family is Family.LEAF:
             return False
-        if node in self.must_store or family in (*REDUCTIONS, Family.CONTRACTION, Family.SCATTER):
+        if node in self.must_store or family in (Family.REDUCTION, Family.CONTRACTION, Family.SCATTER):
             return True
         if len(node.types) > 1:
             return False
@@ -205,7 +203,7 @@ class Fusion:
         group.members.append(node)
         self.group_of[node] = group
         group.may_fail |= node.op.family in (Family.GATHER, Family.SCATTER)
-        if node.op.family in REDUCTIONS:
+        if node.op.family is Family.REDUCTION:
             group.reductions.append(node)
             split = split_for(group.domain, group.reductions)
             assert split is not None, f"{describe(node)} joins where no split serves it"
@@ -236,7 +234,7 @@ class Fusion:
         for read in sources:
             if self.group_of.get(read.node) is group and not _at_hand(group, node, read):
                 return False
-        if node.op.family in REDUCTIONS and not _folds(group, node):
+        if node.op.family is Family.REDUCTION and not _folds(group, node):
             return False
         return self._leaves_updates(group, node, sources) and self._between(group, producers) is not None
 
@@ -252,7 +250,7 @@ class Fusion:
         updated = group.updated.keys()
         if updated and node.op.family is Family.GATHER:
             return False
-        if node.op.family in REDUCTIONS and (updated & here or updated & group.reads.keys()):
+        if node.op.family is Family.REDUCTION and (updated & here or updated & group.reads.keys()):
             return False
         if apart and (updated & elsewhere or (group.reductions and updated & here)):
             return False
@@ -313,8 +311,5 @@ def _at_hand(group: Group, node: Node, read: Read) -> bool:
 def _folds(group: Group, node: Node) -> bool:
     """Whether the group's loops can fold the node's operand as well."""
     if len(group.reductions) == _FOLDS:
-        return False
-    searches_all = node.op.family is Family.ARG_REDUCTION and len(reduced(node)) == len(group.domain)
-    if searches_all and not group.split.inner:
         return False
     return split_for(group.domain, [*group.reductions, node]) is not None

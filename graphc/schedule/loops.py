@@ -17,7 +17,6 @@ from graphc.schedule.access import Index, canonical, loop_axes, loop_symbol, off
 from graphc.schedule.normal import normalised
 from graphc.schedule.shape import loads
 from graphc.schedule.split import (
-    REDUCTIONS,
     Axes,
     Split,
     domain_of,
@@ -56,13 +55,13 @@ class Loops:
 def loops_of(nest: Nest, rows: int = 0) -> Loops:
     """The loops in which a nest is computed; those of its first `rows` axes stay apart from the others."""
     memory, others = _accesses(nest)
-    folds = [m for m in nest.members if m.op.family in REDUCTIONS]
+    folds = [m for m in nest.members if m.op.family is Family.REDUCTION]
     keep = [reduced(r)[-1] for r in folds if reduced(r) and all(r.operands[0].shape[k] == 1 for k in reduced(r))]
     if folds and _leave(nest, folds):
         sets = [reduced(r) for r in folds]
         classes = [tuple(k in axes for axes in sets) for k in range(len(nest.domain))]
         loops = Loops(*normalised(nest.domain, memory, others, classes, True, keep), Split(()))
-        split = split_of(len(loops.domain), [(loops.axes(reduced(r)), _searches(r)) for r in folds])
+        split = split_of(len(loops.domain), [loops.axes(reduced(r)) for r in folds])
         if split is not None:
             loops = replace(loops, split=split)
             if all(_is_row(loops, r) for r in folds):
@@ -76,15 +75,11 @@ def loops_of(nest: Nest, rows: int = 0) -> Loops:
     return replace(loops, split=Split(*parts))
 
 
-def _searches(node: Node) -> bool:
-    return node.op.family is Family.ARG_REDUCTION
-
-
 def _leave(nest: Nest, folds: list[Node]) -> bool:
     """Whether all members run over the whole domain, and nothing in the nest reads what it folds or sweeps it twice."""
     if any(domain_of(m) != nest.domain for m in nest.members):
         return False
-    if any(n.op.family not in REDUCTIONS for n, _ in nest.stores):
+    if any(n.op.family is not Family.REDUCTION for n, _ in nest.stores):
         return False
     found, ends = set(folds), {*nest.members, *(n for n, _ in nest.loads)}
     seen = {o for m in nest.members for o in m.operands}

@@ -13,7 +13,6 @@ from graphc.graph import Node, describe
 from graphc.op import Family
 from graphc.schedule.access import Index, Read, canonical
 from graphc.schedule.shape import loads
-from graphc.schedule.split import REDUCTIONS
 from graphc.schedule.task import Copy, Kernel, Nest, Place, Scatter, Task
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ class _Check:
                 self.holds(place, node, name)
             reads = self._reads(task, name)
             stores = list(task.stores)
-        sweeps = isinstance(task, Nest) and not any(m.op.family in REDUCTIONS for m in task.members)
+        sweeps = isinstance(task, Nest) and not any(m.op.family is Family.REDUCTION for m in task.members)
         for node, place in stores:
             self._may_write(k, place, name)
             self._may_write_over(sweeps, place, canonical(node.shape), reads.get(place, ()), name)

@@ -6,7 +6,7 @@ wide as the host's registers, whatever width LLVM's vectoriser would prefer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,9 @@ class Vectors:
         self.zero = ir.Constant(self.type, [0.0] * self.lanes)
         self.negative_zero = ir.Constant(self.type, [-0.0] * self.lanes)  # what adds nothing to any number
 
+        self.int = ir.IntType(8 * self.bytes)
+        self.none = ir.Constant(ir.VectorType(I1, self.lanes), [0] * self.lanes)  # a mask
+
     @property
     def masks_are_free(self) -> bool:
         """Whether masks have registers of their own (AVX-512) and cost a load or store nothing."""
@@ -53,6 +56,13 @@ class Vectors:
     def offset(self, base: ir.Value, stride: ir.Value, count: int) -> ir.Value:
         """base + count * stride."""
         return self.builder.add(base, self.builder.mul(stride, integer(count))) if count else base
+
+    def integers(self, values: Iterable[int]) -> ir.Constant:
+        """A vector of integers as wide as the floats."""
+        return ir.Constant(ir.VectorType(self.int, self.lanes), list(values))
+
+    def less(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        return self.builder.icmp_signed("<", a, b)
 
     def least(self, a: ir.Value, b: ir.Value) -> ir.Value:
         return self.builder.select(self.builder.icmp_signed("<", a, b), a, b)
@@ -80,8 +90,24 @@ class Vectors:
     def load_scalar(self, pointer: ir.Value) -> ir.Value:
         return self.builder.load(pointer, align=self.bytes, typ=self.float)
 
+    def store_positions(self, value: ir.Value, address: ir.Value, mask: ir.Value) -> None:
+        """Stores int64 lanes, as many as a vector of floats has, where the mask is set."""
+        kind = ir.VectorType(I64, self.lanes)
+        signature = ir.FunctionType(ir.VoidType(), [kind, POINTER, I32, mask.type])
+        function = cgutils.get_or_insert_function(
+            self.builder.module, signature, f"llvm.masked.store.v{self.lanes}i64.p0"
+        )
+        self.builder.call(function, [value, self.builder.inttoptr(address, POINTER), ir.Constant(I32, 8), mask])
+
     def store_scalar(self, value: ir.Value, pointer: ir.Value) -> None:
         self.builder.store(value, pointer, align=self.bytes)
+
+    def prefetch(self, address: ir.Value) -> None:
+        """Asks for the line of an address, which need not be readable."""
+        kind = ir.FunctionType(ir.VoidType(), [POINTER, I32, I32, I32])
+        function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
+        read, near, data = (ir.Constant(I32, k) for k in (0, 3, 1))
+        self.builder.call(function, [self.builder.inttoptr(address, POINTER), read, near, data])
 
     # lanes
     def splat(self, scalar: ir.Value) -> ir.Value:
@@ -99,6 +125,11 @@ class Vectors:
         count = self.builder.trunc(self.least(count, integer(self.lanes)), I32)
         lanes = ir.Constant(ir.VectorType(I32, self.lanes), list(range(self.lanes)))
         return self.builder.icmp_signed("<", lanes, self.splat(count))
+
+    def any(self, mask: ir.Value) -> ir.Value:
+        """Whether a lane of the mask is set."""
+        flags = self.builder.bitcast(mask, ir.IntType(self.lanes))
+        return self.builder.icmp_unsigned("!=", flags, ir.Constant(flags.type, 0))
 
     def fma(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
         """a * b + c, rounded once wherever the host has such an instruction."""
