@@ -230,7 +230,7 @@ class _Nest(Form):
                 fold.begin(row)
         down = {r: c for r, c in columns.items() if r in here}
         for column in down.values():
-            column.begin_row(row)
+            column.begin_row(row, Position(1))
         scopes = self.text.loops(row, ((axis, self.domain[axis]) for axis in outer_axes))
         self._elements(scopes[-1], str(last), (0, self.text.at(length)), local, down, size)
         close(*scopes[1:])
@@ -240,7 +240,7 @@ class _Nest(Form):
             else:
                 self.evaluator.define(row, r, self.index_of(r), fold.result(row))
         for column in down.values():
-            column.end_row(row)
+            column.end_row(row, Position(1))
 
     def _block_size(self, folds: dict[Node, Fold], length: Dim) -> int:
         """Elements that are folded at once; 0 where all of the innermost loop are.
@@ -305,7 +305,7 @@ class _Nest(Form):
             fold.add(scope, value, position if fold.collects else self.searched(node))
         for node, column in columns.items():
             value = self.evaluator.value(node.operands[0], self.operand_index(node), scope)
-            column.add(scope, value, self._column(node), self.searched(node))
+            column.join(scope, self._column(node), column.lifted(value, self.searched(node)))
         scope.add(*stores)
 
     def _column(self, node: Node) -> Dim:

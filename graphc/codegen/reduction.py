@@ -15,7 +15,7 @@ import numpy as np
 from graphc.codegen.evaluate import converted, fill
 from graphc.codegen.loop_ir import Call, Expr, Let, Position, Set, Stmt, Var
 from graphc.codegen.states import State, state_of
-from graphc.codegen.text import ZERO, Loop, Scope, Text, integer
+from graphc.codegen.text import ZERO, Scope, Text, integer
 from graphc.dims import Dim, product, symbol
 from graphc.graph import Node
 from graphc.scalar import parse
@@ -185,48 +185,56 @@ class Fold(Carried):
 class Columns(Carried):
     """A row of states: each row of the domain is folded into it, element by element.
 
-    `places` are those of the parts, `base` the first element in them.
+    `places` are those of the parts, and of what rounding loses of them if that is kept; `base` is the first element.
     """
 
     def __init__(self, text: Text, node: Node, places: Sequence[Place], size: Dim, base: Dim) -> None:
         super().__init__(text, node)
-        self.places, self.size, self.base = places, size, base
+        count = len(self.dtypes)
+        self.places, self.lost = places[:count], places[count:]
+        self.size, self.base = size, base
         self.count = Var(text.fresh("a"), int64)
         self.shares: dict[str, Expr] = {}
 
     def begin(self, scope: Scope) -> None:
         loop = self.text.loop(scope, "i", self.size)
-        loop.add(*self._stored(self.base + symbol("%i"), self.zeros()))
+        zeros = [*self.zeros(), *(self.text.constant(0, self.dtype) for _ in self.lost)]
+        stores = zip((*self.places, *self.lost), zeros, strict=True)
+        loop.add(*(self.text.store(place, self.base + symbol("%i"), zero) for place, zero in stores))
         loop.close()
         if self.state.counts:
             scope.add(Let(self.count, ZERO))
 
-    def _stored(self, at: Dim, parts: Sequence[Expr]) -> list[Stmt]:
-        return [self.text.store(place, at, part) for place, part in zip(self.places, parts, strict=True)]
+    def begin_row(self, scope: Scope, count: Expr) -> None:
+        """What comes next are states of so many values."""
+        self.shares = self.weights(scope, self.count, count)
 
-    def _loaded(self, scope: Scope, at: Dim) -> list[Var]:
-        return [
-            scope.let(self.text.fresh(), self.text.load(place, dtype, at))
-            for place, dtype in zip(self.places, self.dtypes, strict=True)
-        ]
-
-    def begin_row(self, scope: Scope) -> None:
-        self.shares = self.weights(scope, self.count, Position(1))
-
-    def end_row(self, scope: Scope) -> None:
+    def end_row(self, scope: Scope, count: Expr) -> None:
         if self.state.counts:
-            scope.add(Set(self.count, integer("+", self.count, Position(1))))
+            scope.add(Set(self.count, integer("+", self.count, count)))
 
-    def add(self, scope: Scope, value: Expr, column: Dim, position: Dim) -> None:
-        at = self.base + column
-        before = self._loaded(scope, at)
-        operands = dict(zip("ab", before, strict=False)) | dict(zip("xy", self.lifted(value, position), strict=False))
-        operands |= self.shares | dict.fromkeys("ef", self.text.constant(0, self.dtype))
-        parts = []
+    def _loaded(self, scope: Scope, places: Sequence[Place], at: Dim) -> list[Expr]:
+        dtypes = zip(places, self.dtypes, strict=True)
+        return [scope.let(self.text.fresh(), self.text.load(place, dtype, at)) for place, dtype in dtypes]
+
+    def join(self, scope: Scope, column: Dim, others: Sequence[Expr]) -> None:
+        """Fold the parts of other values into one column."""
+        text, at = self.text, self.base + column
+        before = self._loaded(scope, self.places, at)
+        lost = self._loaded(scope, self.lost, at) if self.lost else [text.constant(0, self.dtype)] * len(before)
+        operands = dict(zip("ab", before, strict=False)) | dict(zip("ef", lost, strict=False))
+        operands |= dict(zip("xy", others, strict=False)) | self.shares
+        stores = []
         for k, part in enumerate(self.state.parts):
             value = self.joined(k, operands)
-            parts.append(Call("+", (before[k], value), value.dtype) if part.adds else value)
-        scope.add(*self._stored(at, parts))
+            if part.adds and self.lost:
+                value = value if isinstance(value, Var) else scope.let(text.fresh(), value)
+                more = Call("lost", (before[k], value), self.dtype)
+                stores.append(text.store(self.lost[k], at, Call("+", (lost[k], more), self.dtype)))
+            if part.adds:
+                value = Call("+", (before[k], value), self.dtype)
+            stores.append(text.store(self.places[k], at, value))
+        scope.add(*stores)
 
     def fold_down(self, scope: Scope, first: Lies, step: Dim, count: Dim, position: Dim) -> None:
         """Fold rows that lie in memory; `position` is the first one's along the axis that is searched."""
@@ -242,7 +250,13 @@ class Columns(Carried):
         if not places:
             return
         loop = self.text.loop(scope, "i", self.size)
-        value = self.finished(loop, self._loaded(loop, self.base + symbol("%i")))
+        parts = self._loaded(loop, self.places, self.base + symbol("%i"))
+        if self.lost:
+            lost = self._loaded(loop, self.lost, self.base + symbol("%i"))
+            parts = [
+                loop.let(self.text.fresh(), Call("+", (part, e), self.dtype)) for part, e in zip(parts, lost, strict=True)
+            ]
+        value = self.finished(loop, parts)
         loop.add(*(self.text.store(place, base + symbol("%i"), value) for place in places))
         loop.close()
 
@@ -266,23 +280,44 @@ def combine(text: Text, waiting: Sequence[Partial], chunks: Dim) -> None:
     with text.phase("combine " + ", ".join(dict.fromkeys(p.node.op.name for p in waiting)), 1) as top:
         for partial in waiting:
             text.new_nest()
-            width = product(partial.node.shape)
-            fold = Fold(text, partial.node)
-            column = top if width == 1 else text.loop(top, "i", width)
-            at = 0 if width == 1 else symbol("%i")
-            fold.begin(column)
-            loop = text.loop(column, "j", chunks)
-            parts = [
-                loop.let(text.fresh(), text.load(place, dtype, symbol("%j") * width + at))
-                for place, dtype in zip(partial.parts, fold.dtypes, strict=True)
-            ]
-            count: Expr = ZERO
-            if fold.state.counts:
-                left = text.at(partial.every - symbol("%j") * partial.share)
-                count = integer("least", text.at(partial.share), left)
-            fold.join(loop, parts, count)
-            loop.close()
-            value = fold.result(column)
-            column.add(*(text.store(place, at, value) for place in partial.destinations))
-            if isinstance(column, Loop):
-                column.close()
+            (_combine_scalars if partial.node.ndim == 0 else _combine_columns)(text, top, partial, chunks)
+
+
+def _combine_scalars(text: Text, top: Scope, partial: Partial, chunks: Dim) -> None:
+    fold = Fold(text, partial.node)
+    fold.begin(top)
+    loop = text.loop(top, "j", chunks)
+    fold.join(loop, _loaded(text, loop, partial, fold.dtypes, symbol("%j")), _count(text, fold, partial))
+    loop.close()
+    value = fold.result(top)
+    top.add(*(text.store(place, 0, value) for place in partial.destinations))
+
+
+def _combine_columns(text: Text, top: Scope, partial: Partial, chunks: Dim) -> None:
+    carried, width = Carried(text, partial.node), product(partial.node.shape)
+    lost = carried.dtypes if any(part.adds for part in carried.state.parts) else []
+    places = [text.scratch(dtype, (width,)) for dtype in (*carried.dtypes, *lost)]
+    columns = Columns(text, partial.node, places, width, 0)
+    columns.begin(top)
+    row = text.loop(top, "j", chunks)
+    count = _count(text, columns, partial)
+    columns.begin_row(row, count)
+    loop = text.loop(row, "i", width)
+    columns.join(loop, symbol("%i"), _loaded(text, loop, partial, carried.dtypes, symbol("%j") * width + symbol("%i")))
+    loop.close()
+    columns.end_row(row, count)
+    row.close()
+    columns.finish(top, partial.destinations, 0)
+
+
+def _loaded(text: Text, scope: Scope, partial: Partial, dtypes: Sequence[DType], at: Dim) -> list[Expr]:
+    parts = zip(partial.parts, dtypes, strict=True)
+    return [scope.let(text.fresh(), text.load(place, dtype, at)) for place, dtype in parts]
+
+
+def _count(text: Text, carried: Carried, partial: Partial) -> Expr:
+    """How many values chunk j has folded, where that is asked for."""
+    if not carried.state.counts:
+        return ZERO
+    left = text.at(partial.every - symbol("%j") * partial.share)
+    return integer("least", text.at(partial.share), left)

@@ -17,7 +17,7 @@ from numba.extending import intrinsic
 from graphc.codegen.intrinsics.vectors import I64, Values, Vectors, call_body, integer
 
 _ROWS = 8
-_NARROW = 2_048  # bytes of rows so short that the processor does not see which come next; eight of them fit L1
+_NARROW = 2_048  # bytes of rows so short that the processor does not see which come next
 _RELATIONS = {"max": ">", "min": "<", "argmax": ">", "argmin": "<"}
 
 
@@ -50,7 +50,7 @@ def _emit_columns(
         start = builder.add(x, builder.mul(i, row))
         addresses = [lanes.offset(start, row, k) for k in range(count)]
         narrow = builder.icmp_signed("<=", n, integer(_NARROW // lanes.bytes))
-        ahead = builder.select(narrow, builder.mul(row, integer(count)), integer(0))
+        ahead = builder.select(narrow, builder.mul(row, integer(count * 2)), integer(0))
         fold = _folder(lanes, operation, more, i, count)
 
         def vector(j: ir.Value, mask: ir.Value | None) -> None:

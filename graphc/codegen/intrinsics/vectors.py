@@ -106,7 +106,7 @@ class Vectors:
         """Asks for the line of an address, which need not be readable."""
         kind = ir.FunctionType(ir.VoidType(), [POINTER, I32, I32, I32])
         function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
-        read, near, data = (ir.Constant(I32, k) for k in (0, 3, 1))
+        read, near, data = (ir.Constant(I32, k) for k in (0, 2, 1))
         self.builder.call(function, [self.builder.inttoptr(address, POINTER), read, near, data])
 
     # lanes
