@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from graphc.codegen.evaluate import converted, fill
-from graphc.codegen.loop_ir import Call, Expr, Let, Position, Set, Stmt, Var
+from graphc.codegen.loop_ir import KERNELS, Call, Expr, Let, Position, Set, Stmt, Var
 from graphc.codegen.states import State, state_of
 from graphc.codegen.text import ZERO, Scope, Text, integer
 from graphc.dims import Dim, product, symbol
@@ -74,7 +74,7 @@ class Carried:
 
     def finished(self, scope: Scope, parts: Sequence[Expr]) -> Var:
         """The result."""
-        value = self._filled(self.state.finish, dict(zip("ab", parts, strict=False)), self.dtype)
+        value = self._filled(self.state.finish, dict(zip("abc", parts, strict=False)), self.dtype)
         return value if isinstance(value, Var) else scope.let(self.text.fresh(), value)
 
     def _filled(self, body: str, operands: dict[str, Expr], dtype: DType) -> Expr:
@@ -93,9 +93,8 @@ class Fold(Carried):
         self.parts: list[Expr] = [Var(f"{name}{'_b' * k}", dtype) for k, dtype in enumerate(self.dtypes)]
         self.lost = [Var(f"{v.name}_lost", v.dtype) for v in self.parts if isinstance(v, Var)]
         self.count = Var(f"{name}_n", int64)
-        block = self.state.block
-        self.collects = block is not None
-        self.is_exact = not (block and block.element) and not any(part.adds for part in self.state.parts)
+        self.collects = bool(self.state.block)
+        self.is_exact = not self.state.element and not any(part.adds for part in self.state.parts)
         self.block = Place("stack", number)
         self.begun = False
 
@@ -117,14 +116,15 @@ class Fold(Carried):
             self.join(scope, self.lifted(value, position), Position(1))
 
     def join(self, scope: Scope, others: Sequence[Expr], count: Expr) -> None:
-        """Fold in the parts of so many values; a later part looks at the earlier ones as they were."""
-        operands = dict(zip("ab", self.parts, strict=False)) | dict(zip("ef", self.lost, strict=False))
-        operands |= dict(zip("xy", others, strict=False)) | self.weights(scope, self.count, count)
-        for k, part in reversed(list(enumerate(self.state.parts))):
-            var, lost, value = self.parts[k], self.lost[k], self.joined(k, operands)
+        """Fold in the parts of so many values."""
+        operands = dict(zip("abc", self.parts, strict=False)) | dict(zip("xyz", others, strict=False))
+        operands |= self.weights(scope, self.count, count)
+        values = [self.joined(k, operands) for k in range(len(self.parts))]
+        if len(values) > 1:
+            values = [v if isinstance(v, Var) else scope.let(self.text.fresh(), v) for v in values]
+        for part, var, lost, value in zip(self.state.parts, self.parts, self.lost, values, strict=True):
             assert isinstance(var, Var)
             if part.adds:
-                value = value if isinstance(value, Var) else scope.let(self.text.fresh(), value)
                 more = Call("lost", (var, value), var.dtype)
                 scope.add(Set(lost, Call("+", (lost, more), var.dtype)))
                 value = Call("+", (var, value), var.dtype)
@@ -146,28 +146,29 @@ class Fold(Carried):
             self.parts = parts
 
     def _folded(self, scope: Scope, length: Expr, start: Dim, lies: Lies | None) -> list[Expr]:
-        text, block, size = self.text, self.state.block, self.dtype.size
+        text, dtype, name = self.text, self.dtype, self.state.block
         place, at = lies or (self.block, 0)
-        assert block is not None
-        if self.dtypes[-1] != self.dtype:
-            found = Var(text.fresh(), int64)
-            scope.use(block.kernel, text.address(place, at * size), length, dtype=self.dtype, result=found)
+        address, gives = text.address(place, at * dtype.size), KERNELS[name].gives
+        if not gives:
+            scope.use(name, address, length, text.address(self.block), dtype=dtype)
+            return [scope.let(text.fresh(), text.load(self.block, dtype, k)) for k in range(len(self.parts))]
+        found = Var(text.fresh(), int64 if gives == "integer" else dtype)
+        scope.use(name, address, length, dtype=dtype, result=found)
+        if gives == "integer":
             here = symbol(f"%{found.name}")
-            return [scope.let(text.fresh(), text.load(place, self.dtype, at + here)), Position(start + here)]
-        first = Var(text.fresh(), self.dtype)
-        scope.use(block.kernel, text.address(place, at * size), length, dtype=self.dtype, result=first)
-        if not block.element:
-            return [first]
-        a = self._filled(block.first, {"x": first, "n": converted(length, self.dtype)}, self.dtype)
-        a = scope.let(text.fresh(), a) if a is not first else a
-        loop = text.loop(scope, name := text.fresh("k"), length)
-        x = loop.let(text.fresh(), text.load(place, self.dtype, at + symbol(f"%{name}")))
-        element = self._filled(block.element, {"x": x, "a": a}, self.dtype)
-        loop.add(text.store(self.block, symbol(f"%{name}"), element))
+            return [scope.let(text.fresh(), text.load(place, dtype, at + here)), Position(start + here)]
+        return [found, *self._sum_of_elements(scope, length, (place, at), found)] if self.state.element else [found]
+
+    def _sum_of_elements(self, scope: Scope, length: Expr, lies: Lies, a: Var) -> list[Expr]:
+        text, k, (place, at) = self.text, self.text.fresh("k"), lies
+        loop = text.loop(scope, k, length)
+        x = loop.let(text.fresh(), text.load(place, self.dtype, at + symbol(f"%{k}")))
+        element = self._filled(self.state.element, {"x": x, "a": a}, self.dtype)
+        loop.add(text.store(self.block, symbol(f"%{k}"), element))
         loop.close()
-        second = Var(text.fresh(), self.dtype)
-        scope.use("sum", text.address(self.block), length, dtype=self.dtype, result=second)
-        return [a, second]
+        total = Var(text.fresh(), self.dtype)
+        scope.use("sum", text.address(self.block), length, dtype=self.dtype, result=total)
+        return [total]
 
     def settled(self, scope: Scope) -> list[Expr]:
         """The parts, with what rounding has lost of them."""
@@ -221,9 +222,9 @@ class Columns(Carried):
         """Fold the parts of other values into one column."""
         text, at = self.text, self.base + column
         before = self._loaded(scope, self.places, at)
-        lost = self._loaded(scope, self.lost, at) if self.lost else [text.constant(0, self.dtype)] * len(before)
-        operands = dict(zip("ab", before, strict=False)) | dict(zip("ef", lost, strict=False))
-        operands |= dict(zip("xy", others, strict=False)) | self.shares
+        lost = self._loaded(scope, self.lost, at) if self.lost else []
+        operands = dict(zip("abc", before, strict=False)) | dict(zip("xyz", others, strict=False))
+        operands |= self.shares
         stores = []
         for k, part in enumerate(self.state.parts):
             value = self.joined(k, operands)

@@ -3,9 +3,9 @@
 In: the name of a record's state, and the dtype of what is folded.  Out: a State.  Rows, columns, totals and chunks are
 folded by the same four.  Bodies (graphc/scalar.py) read
 
-    a, b   the parts of what was folded before; e, f what rounding has lost of them, where that is kept
-    x, y   the parts of what comes; in `lift` x is the value, and p its position
-    m, w   how many values were folded before; the share in all values of those that come
+    a, b, c   the parts of what was folded before
+    x, y, z   the parts of what comes; in `lift` x is the value, and p its position
+    m, w      how many values were folded before; the share in all values of those that come
 """
 
 from __future__ import annotations
@@ -30,47 +30,38 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Block:
-    """Contiguous floats at once: a kernel finds part a (or its position), then the sum of `element`s is part b.
-
-    `first` makes part a of x, which the kernel gives, and n, the number of elements; `element` reads x and a.
-    """
-
-    kernel: str
-    first: str = "x"
-    element: str = ""
-
-
-@dataclass(frozen=True)
 class State:
     """See the module.
 
-    `down`: whether a kernel folds rows that lie in memory into a row of states; `counts`: whether bodies read m and w.
+    `block`: the kernel for contiguous floats: it gives part a, or the position of part a, or all parts.  If there is an
+    `element` (of x and a), the kernel gives part a and the sum of these is part b.  `down`: whether a kernel folds rows
+    that lie in memory into a row of states.  `counts`: whether bodies read m and w.
     """
 
     parts: tuple[Part, ...]
     finish: str = "a"
-    block: Block | None = None
+    block: str = ""
+    element: str = ""
     down: bool = False
     counts: bool = False
 
 
 def _one(zero: Zero, join: str, block: str = "", adds: bool = False, down: bool = False) -> State:
-    return State((Part(zero, "x", join, adds),), block=Block(block) if block else None, down=down)
+    return State((Part(zero, "x", join, adds),), block=block, down=down)
 
 
 def _position(zero: Zero, name: str, relation: str) -> tuple[State, State]:
     """The extreme and where it is first; the first NaN wins."""
 
-    def state(better: str, block: Block | None) -> State:
+    def state(better: str, block: str) -> State:
         at = Part("zero", "p", f"select({better}, y, b)", dtype=int64)
-        return State((Part(zero, "x", f"select({better}, x, a)"), at), "b", block, block is not None)
+        return State((Part(zero, "x", f"select({better}, x, a)"), at), "b", block, down=bool(block))
 
     better = f"x {relation} a"
-    return state(f"({better}) | ((x != x) & (a == a))", Block(name)), state(better, None)
+    return state(f"({better}) | ((x != x) & (a == a))", name), state(better, "")
 
 
-_DISTANCE = "((x - a) - e)"
+_DISTANCE = "(((x - a) - b) + y)"
 _SHRUNK = "exp(select(a == x, zero, -fabs(a - x)))"  # of two infinities of one sign, neither shrinks
 
 _STATES: dict[str, tuple[State | None, State | None]] = {  # of floats, of others
@@ -82,15 +73,16 @@ _STATES: dict[str, tuple[State | None, State | None]] = {  # of floats, of other
     "and": (None, _one("one", "a & x")),
     "argmax": _position("lowest", "argmax", ">"),
     "argmin": _position("highest", "argmin", "<"),
-    # the mean, and the sum of the squares of distances from it (Chan, Golub and LeVeque, 1979)
+    # the mean, what is below its last digit, and the sum of squared distances (Chan, Golub and LeVeque, 1979)
     "deviation": (
         State(
             (
-                Part("zero", "x", f"{_DISTANCE} * w", adds=True),
-                Part("zero", "zero", f"y + ({_DISTANCE} * (m * w)) * {_DISTANCE}", adds=True),
+                Part("zero", "x", f"a + {_DISTANCE} * w"),
+                Part("zero", "zero", f"b + (lost(a, {_DISTANCE} * w) + lost((x - a) - b, y) * w)"),
+                Part("zero", "zero", f"z + ({_DISTANCE} * (m * w)) * {_DISTANCE}", adds=True),
             ),
-            "b",
-            Block("sum", "x / n", "(x - a) * (x - a)"),
+            "c",
+            "deviation",
             down=True,
             counts=True,
         ),
@@ -104,7 +96,8 @@ _STATES: dict[str, tuple[State | None, State | None]] = {  # of floats, of other
                 Part("zero", "one", f"select(x > a, b * {_SHRUNK} + y, b + y * {_SHRUNK})"),
             ),
             "a + log(b)",
-            Block("max", element="exp(select(x == a, zero, x - a))"),
+            "max",
+            "exp(select(x == a, zero, x - a))",
         ),
         None,
     ),

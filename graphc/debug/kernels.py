@@ -69,10 +69,21 @@ def _columns_position(better: Any) -> Callable[..., Any]:
     return columns
 
 
-def _columns_deviation(memory, dtype, tile, x, row, rows, n, a, b):  # type: ignore[no-untyped-def]
-    values = np.array(list(_rows(memory, dtype, x, row, rows, n)), dtype).reshape(rows, n)
-    for address, part in ((a, values.sum(0) / max(rows, 1)), (b, values.var(0) * rows if rows else np.zeros(n))):
-        memory.store_all(memory.grid(address, [dtype.itemsize], [n], dtype), dtype, part.astype(dtype))
+def _moments(values: np.ndarray[Any, Any]) -> Any:
+    """Means over the first axis, nothing of them left over, and squared distances."""
+    return values.mean(0), np.zeros(values.shape[1:]), values.var(0) * len(values)
+
+
+def _deviation(memory, dtype, tile, address, n, to):  # type: ignore[no-untyped-def]
+    parts = np.array(_moments(_block(memory, address, n, dtype)), dtype)
+    memory.store_all(memory.grid(to, [dtype.itemsize], [3], dtype), dtype, parts)
+
+
+def _columns_deviation(memory, dtype, tile, x, row, rows, n, *parts):  # type: ignore[no-untyped-def]
+    if rows > 0:
+        values = np.array(list(_rows(memory, dtype, x, row, rows, n)), dtype)
+        for address, part in zip(parts, _moments(values), strict=True):
+            memory.store_all(memory.grid(address, [dtype.itemsize], [n], dtype), dtype, part.astype(dtype))
 
 
 def _clear(memory: Memory, dtype: Any, tile: Tile, address: int, nbytes: int) -> None:
@@ -136,6 +147,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     **{f"columns_{operation}": _columns(_FOLDS[operation]) for operation in ("sum", "max", "min")},
     "columns_argmax": _columns_position(np.greater),
     "columns_argmin": _columns_position(np.less),
+    "deviation": _deviation,
     "columns_deviation": _columns_deviation,
     "clear": _clear,
     "micro": _micro,

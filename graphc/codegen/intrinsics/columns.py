@@ -25,7 +25,7 @@ _RELATIONS = {"max": ">", "min": "<", "argmax": ">", "argmin": "<"}
 def columns(operation: str, code: str) -> Any:
     """Intrinsic (x, row, rows, n, *parts): folds x[0, :], x[1, :] ... into the parts; a row is `row` bytes on.
 
-    sum, max and min have one part; deviation two (means, and sums of squared distances from them), with nothing in
+    sum, max and min have one part; deviation three (means, rests of the means, squared distances), with nothing in
     them; argmax and argmin two (extremes and their positions, int64), and the position of x[0, :] as one more argument.
     """
 
@@ -36,7 +36,7 @@ def columns(operation: str, code: str) -> Any:
     if operation in ("argmax", "argmin"):
         return intrinsic(lambda typingctx, x, row, rows, n, a, at, first: typed(x, row, rows, n, a, at, first))
     if operation == "deviation":
-        return intrinsic(lambda typingctx, x, row, rows, n, a, b: typed(x, row, rows, n, a, b))
+        return intrinsic(lambda typingctx, x, row, rows, n, a, b, c: typed(x, row, rows, n, a, b, c))
     return intrinsic(lambda typingctx, x, row, rows, n, a: typed(x, row, rows, n, a))
 
 
@@ -100,20 +100,32 @@ def _deviation(lanes: Vectors, parts: Sequence[ir.Value], i: ir.Value, count: in
 
     def fold(j: ir.Value, at: ir.Value, rows: Values, mask: ir.Value | None) -> None:
         places = [lanes.pointer(builder.add(part, at)) for part in parts]
-        mean, squares = (lanes.load(place, mask) for place in places)
-        total = rows
-        while len(total) > 1:
-            total = [builder.fadd(x, y) for x, y in zip(total[::2], total[1::2], strict=True)]
-        middle = builder.fmul(total[0], one)
-        apart = builder.fsub(middle, mean)
-        squares = lanes.fma(builder.fmul(apart, v), apart, squares)
-        for x in rows if count > 1 else ():
-            d = builder.fsub(x, middle)
+        mean, rest, squares = (lanes.load(place, mask) for place in places)
+        middle = builder.fmul(_sum(lanes, rows), one)
+        apart = [builder.fsub(x, middle) for x in rows] if count > 1 else [lanes.zero]
+        total = _sum(lanes, apart)
+        low = builder.fmul(total, one)
+        own = builder.fmul(total, low)
+        rough = builder.fsub(builder.fsub(middle, mean), rest)
+        distance = builder.fadd(rough, low)
+        low = builder.fsub(low, builder.fsub(distance, rough))
+        for d in apart:
             squares = lanes.fma(d, d, squares)
-        lanes.store(lanes.fma(apart, w, mean), places[0], mask)
-        lanes.store(squares, places[1], mask)
+        squares = builder.fsub(squares, own)
+        squares = lanes.fma(builder.fmul(distance, v), distance, squares)
+        moved = lanes.fma(distance, w, mean)
+        change = lanes.fma(distance, w, builder.fneg(builder.fsub(moved, mean)))
+        rest = builder.fadd(rest, lanes.fma(low, w, change))
+        for part, place in zip((moved, rest, squares), places, strict=True):
+            lanes.store(part, place, mask)
 
     return fold
+
+
+def _sum(lanes: Vectors, vectors: Values) -> ir.Value:
+    while len(vectors) > 1:
+        vectors = [lanes.builder.fadd(x, y) for x, y in zip(vectors[::2], vectors[1::2], strict=True)]
+    return vectors[0]
 
 
 def _extreme(lanes: Vectors, operation: str, old: ir.Value, rows: Values) -> ir.Value:

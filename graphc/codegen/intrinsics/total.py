@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 from graphc.codegen.intrinsics.memory import NUMBA_TYPES
 from graphc.codegen.intrinsics.routine import call_routine
 from graphc.codegen.intrinsics.target import BLOCK
-from graphc.codegen.intrinsics.vectors import I32, I64, Values, Vectors, integer
+from graphc.codegen.intrinsics.vectors import I32, I64, Values, Vectors, call_body, integer
 
 _CHAINS = 4  # vectors that accumulate, which hides the latency of an addition
 _ACCUMULATORS = 16  # at least; with fewer, a sum of 1,024 is off by more than twice what NumPy's is
@@ -35,6 +35,13 @@ def total(operation: str, code: str) -> Any:
 def position(operation: str, code: str) -> Any:
     """Intrinsic (address, n) -> the first position of the largest or smallest (argmin) of n floats, or of a NaN."""
     return _function(f"{operation}_{code}", code, types.int64, I64, partial(_position, operation))
+
+
+@cache
+def deviation(code: str) -> Any:
+    """Intrinsic (address, n, to): mean, rest of the mean, squared distances of n floats go to three elements there."""
+    typed = call_body(code, f"deviation_{code}", _deviation)
+    return intrinsic(lambda typingctx, address, n, to: typed(address, n, to))
 
 
 def _function(name: str, code: str, result: Any, llvm_result: ir.Type, emit: Any) -> Any:
@@ -100,6 +107,25 @@ def _extreme(operation: str, lanes: Vectors, address: ir.Value, n: ir.Value) -> 
         lambda: [found],
     )
     return result
+
+
+def _deviation(lanes: Vectors, address: ir.Value, n: ir.Value, to: ir.Value) -> None:
+    """The mean, rounded; then the distances from it, which add up to what rounding has taken from the mean."""
+    builder, count = lanes.builder, _count(lanes)
+    number = builder.sitofp(n, lanes.float)
+    mean = builder.fdiv(_folded("sum", lanes, address, n, builder.fadd), number)
+    middle = lanes.splat(mean)
+
+    def step(state: Values, new: Values) -> Values:
+        apart = [builder.fsub(x, middle) for x in new]
+        sums = [builder.fadd(s, d) for s, d in zip(state[:count], apart, strict=True)]
+        return [*sums, *(lanes.fma(d, d, q) for q, d in zip(state[count:], apart, strict=True))]
+
+    state = _swept(lanes, address, n, middle, [lanes.zero] * (2 * count), step)
+    total, squares = (_tree(lanes, part, builder.fadd) for part in (state[:count], state[count:]))
+    rest = builder.fdiv(total, number)
+    for k, part in enumerate((mean, rest, builder.fsub(squares, builder.fmul(total, rest)))):
+        lanes.store_scalar(part, lanes.pointer(to, k))
 
 
 def _position(operation: str, lanes: Vectors, address: ir.Value, n: ir.Value) -> ir.Value:
