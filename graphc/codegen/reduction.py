@@ -15,13 +15,14 @@ import numpy as np
 from graphc.codegen.evaluate import converted, fill
 from graphc.codegen.loop_ir import KERNELS, Call, Expr, Let, Position, Set, Stmt, Var
 from graphc.codegen.states import State, state_of
-from graphc.codegen.text import ZERO, Scope, Text, integer
+from graphc.codegen.text import ZERO, Scope, Text, close, integer
 from graphc.dims import Dim, product, symbol
 from graphc.graph import Node
 from graphc.scalar import parse
 from graphc.schedule.task import Place
 from graphc.types import DType, int64
 
+_FEW = 32  # columns that are combined one by one
 Lies = tuple[Place, Dim]  # where a block begins: a place, and an element of it
 
 
@@ -152,7 +153,9 @@ class Fold(Carried):
         if not gives:
             scope.use(name, address, length, text.address(self.block), dtype=dtype)
             return [scope.let(text.fresh(), text.load(self.block, dtype, k)) for k in range(len(self.parts))]
-        found = Var(text.fresh(), int64 if gives == "integer" else dtype)
+        own = self.parts[0]
+        found = own if isinstance(own, Var) and not self.begun and gives == "element" else None
+        found = found or Var(text.fresh(), int64 if gives == "integer" else dtype)
         scope.use(name, address, length, dtype=dtype, result=found)
         if gives == "integer":
             here = symbol(f"%{found.name}")
@@ -194,7 +197,7 @@ class Columns(Carried):
         count = len(self.dtypes)
         self.places, self.lost = places[:count], places[count:]
         self.size, self.base = size, base
-        self.count = Var(text.fresh("a"), int64)
+        self.count = Var(text.fresh("a") if self.state.counts else "", int64)
         self.shares: dict[str, Expr] = {}
 
     def begin(self, scope: Scope) -> None:
@@ -281,20 +284,29 @@ def combine(text: Text, waiting: Sequence[Partial], chunks: Dim) -> None:
     with text.phase("combine " + ", ".join(dict.fromkeys(p.node.op.name for p in waiting)), 1) as top:
         for partial in waiting:
             text.new_nest()
-            (_combine_scalars if partial.node.ndim == 0 else _combine_columns)(text, top, partial, chunks)
+            width = product(partial.node.shape)
+            few = isinstance(width, int) and width <= _FEW
+            (_combine_scalars if few else _combine_columns)(text, top, partial, chunks)
 
 
 def _combine_scalars(text: Text, top: Scope, partial: Partial, chunks: Dim) -> None:
+    """Column after column."""
+    width = product(partial.node.shape)
+    column, at = (top, 0) if width == 1 else (text.loop(top, "i", width), symbol("%i"))
     fold = Fold(text, partial.node)
-    fold.begin(top)
-    loop = text.loop(top, "j", chunks)
-    fold.join(loop, _loaded(text, loop, partial, fold.dtypes, symbol("%j")), _count(text, fold, partial))
+    fold.begin(column)
+    loop = text.loop(column, "j", chunks)
+    parts = _loaded(text, loop, partial, fold.dtypes, symbol("%j") * width + at)
+    fold.join(loop, parts, _count(text, fold, partial))
     loop.close()
-    value = fold.result(top)
-    top.add(*(text.store(place, 0, value) for place in partial.destinations))
+    value = fold.result(column)
+    column.add(*(text.store(place, at, value) for place in partial.destinations))
+    if column is not top:
+        close(column)
 
 
 def _combine_columns(text: Text, top: Scope, partial: Partial, chunks: Dim) -> None:
+    """Chunk after chunk, in vectors of columns."""
     carried, width = Carried(text, partial.node), product(partial.node.shape)
     lost = carried.dtypes if any(part.adds for part in carried.state.parts) else []
     places = [text.scratch(dtype, (width,)) for dtype in (*carried.dtypes, *lost)]
