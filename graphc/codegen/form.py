@@ -36,7 +36,7 @@ class Form:
         self.made = dict.fromkeys(nest.members)
         rank = len(self.domain)
         self.inner = self.split.inner or ((rank - 1,) if rank > 1 else ())
-        self.rows = tuple(k for k in range(rank) if k not in self.inner)
+        self.rows = tuple(k for k in range(rank) if k not in (*self.inner, *self.split.deep))
         self.reductions = [m for m in nest.members if m.op.family is Family.REDUCTION]
         self.row_set = {r for r in self.reductions if self.is_full(r) and self.folded(r) == self.split.inner}
         self.totals = [r for r in self.reductions if r not in self.row_set]
@@ -98,7 +98,7 @@ class Form:
         reads = list(through_movement(reduction.operands[0], self.operand_index(reduction)))
         if len(reads) != 1 or reads[0].guarded or not self.is_loaded(reads[0].node) or not self.is_full(reduction):
             return None
-        variable = f"%{self.inner[-1]}" if self.inner else "%i"
+        variable = f"%{(*self.inner, *self.split.deep)[-1]}" if self.inner else "%i"
         position = offset(reads[0].index, reads[0].node.shape)
         steps = linear(position)
         if steps is None or steps.get(variable) != 1:

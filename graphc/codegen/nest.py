@@ -24,7 +24,8 @@ from graphc.codegen.work import bytes_read, operations, total
 from graphc.dims import Dim, blocks, product, substitute, symbol
 from graphc.graph import Node
 from graphc.op import Family
-from graphc.schedule.access import linear, loop_symbol, offset, through_movement
+from graphc.schedule.access import linear, offset, through_movement
+from graphc.schedule.split import Axes
 from graphc.schedule.task import Copy, Nest, Place
 from graphc.schedule.task import Product as ProductTask
 
@@ -145,7 +146,8 @@ class _Nest(Form):
         return Partial(node, parts, self._destinations(node), size * rest, length * rest)
 
     def _is_column(self, node: Node) -> bool:
-        return self.is_full(node) and self.folded(node) == self.split.outer and bool(self.split.inner)
+        summed = tuple(sorted((*self.split.outer, *self.split.deep)))
+        return self.is_full(node) and self.folded(node) == summed and bool(self.split.inner)
 
     def _one_loop(self, top: Scope, folds: dict[Node, Fold]) -> None:
         """One loop over all elements, in blocks if a float sum is taken; no loop for 0-d values."""
@@ -166,11 +168,14 @@ class _Nest(Form):
             lo, hi = (LO, HI) if n == 0 else (0, self.domain[axis])
             scopes.append(self.text.loop(scopes[-1], str(axis), hi, lo))
         row = scopes[-1]
-        self.folded_down = self._fold_down(scopes[-2], columns) if columns else set()
+        self.folded_down = self._fold_down(scopes[-2], columns) if columns and not self.split.deep else set()
         sweeps = 1 + max(self.computed_in(m) for m in self.members)
         for sweep in range(sweeps):
             self.sweep = sweep
-            self._row_sweep(row, folds, columns)
+            if self.split.deep:
+                self._deep_sweep(row, columns)
+            else:
+                self._row_sweep(row, folds, columns)
         self.sweep = sweeps
         self._end_row(row, folds)
         for n, scope in reversed(list(enumerate(scopes))[1:]):
@@ -222,18 +227,11 @@ class _Nest(Form):
         local = {r: Fold(self.text, r, k) for k, r in enumerate(here) if r not in columns}
         if not here and not self._stores_in(self.sweep):
             return
-        *outer_axes, last = self.inner
-        length = self.domain[last]
-        size = self._block_size(local, length)
-        for fold in local.values():
-            if size or outer_axes or not fold.collects:
-                fold.begin(row)
+        size = self._begin(row, local, self.inner)
         down = {r: c for r, c in columns.items() if r in here}
         for column in down.values():
             column.begin_row(row, Position(1))
-        scopes = self.text.loops(row, ((axis, self.domain[axis]) for axis in outer_axes))
-        self._elements(scopes[-1], str(last), (0, self.text.at(length)), local, down, size)
-        close(*scopes[1:])
+        self._loops_over(row, self.inner, local, down, size)
         for r, fold in local.items():
             if r in folds:
                 folds[r].join(row, fold.settled(row), self.text.at(product(self.domain[k] for k in self.inner)))
@@ -241,6 +239,37 @@ class _Nest(Form):
                 self.evaluator.define(row, r, self.index_of(r), fold.result(row))
         for column in down.values():
             column.end_row(row, Position(1))
+
+    def _deep_sweep(self, row: Scope, columns: dict[Node, Columns]) -> None:
+        """Fold what there is at each column of a row, and that into the column."""
+        deep = self.split.deep
+        count = self.text.at(product(self.domain[k] for k in deep))
+        local = {r: Fold(self.text, r, k) for k, r in enumerate(columns)}
+        for column in columns.values():
+            column.begin_row(row, count)
+        scopes = self.text.loops(row, ((axis, self.domain[axis]) for axis in self.inner))
+        self._loops_over(scopes[-1], deep, local, {}, self._begin(scopes[-1], local, deep))
+        for r, column in columns.items():
+            column.join(scopes[-1], self._column(r), local[r].settled(scopes[-1]))
+        close(*scopes[1:])
+        for column in columns.values():
+            column.end_row(row, count)
+
+    def _begin(self, scope: Scope, folds: dict[Node, Fold], axes: Axes) -> int:
+        """Bind what is folded into in loops over these axes, unless it is one block; the elements of a block."""
+        size = self._block_size(folds, self.domain[axes[-1]])
+        for fold in folds.values():
+            if size or len(axes) > 1 or not fold.collects:
+                fold.begin(scope)
+        return size
+
+    def _loops_over(
+        self, scope: Scope, axes: Axes, folds: dict[Node, Fold], columns: dict[Node, Columns], size: int
+    ) -> None:
+        *around, last = axes
+        scopes = self.text.loops(scope, ((axis, self.domain[axis]) for axis in around))
+        self._elements(scopes[-1], str(last), (0, self.text.at(self.domain[last])), folds, columns, size)
+        close(*scopes[1:])
 
     def _block_size(self, folds: dict[Node, Fold], length: Dim) -> int:
         """Elements that are folded at once; 0 where all of the innermost loop are.

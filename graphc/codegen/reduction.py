@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from graphc.codegen.evaluate import converted, fill
-from graphc.codegen.loop_ir import KERNELS, Call, Expr, Let, Position, Set, Stmt, Var
+from graphc.codegen.loop_ir import KERNELS, Call, Expr, Let, Position, Set, Var
 from graphc.codegen.states import State, state_of
 from graphc.codegen.text import ZERO, Scope, Text, close, integer
 from graphc.dims import Dim, product, symbol
@@ -56,7 +56,8 @@ class Carried:
     def lifted(self, value: Expr, position: Dim) -> list[Expr]:
         """The parts of one value."""
         operands = {"x": value, "p": Position(position)}
-        return [self._filled(part.lift, operands, dtype) for part, dtype in zip(self.state.parts, self.dtypes, strict=True)]
+        parts = zip(self.state.parts, self.dtypes, strict=True)
+        return [self._filled(part.lift, operands, dtype) for part, dtype in parts]
 
     def joined(self, k: int, operands: dict[str, Expr]) -> Expr:
         """The new value of a part, or what is added to it."""
@@ -134,7 +135,7 @@ class Fold(Carried):
             scope.add(Set(self.count, integer("+", self.count, count)))
 
     def end_block(self, scope: Scope, length: Expr, start: Dim, lies: Lies | None) -> None:
-        """Fold the block that the loop has filled, or one that lies somewhere; if nothing has begun, it is the only one.
+        """Fold the block that the loop has filled, or one that lies somewhere; it is the only one if nothing has begun.
 
         `length` is how many elements it has, `start` its first one's position along the axis that is searched.
         """
@@ -189,21 +190,23 @@ class Fold(Carried):
 class Columns(Carried):
     """A row of states: each row of the domain is folded into it, element by element.
 
-    `places` are those of the parts, and of what rounding loses of them if that is kept; `base` is the first element.
+    `places` are those of the parts, then of what rounding loses of those that add, if that is kept; `base` is the first
+    element.
     """
 
     def __init__(self, text: Text, node: Node, places: Sequence[Place], size: Dim, base: Dim) -> None:
         super().__init__(text, node)
         count = len(self.dtypes)
-        self.places, self.lost = places[:count], places[count:]
+        adding = [k for k, part in enumerate(self.state.parts) if part.adds]
+        self.places, self.lost = places[:count], dict(zip(adding, places[count:], strict=False))
         self.size, self.base = size, base
         self.count = Var(text.fresh("a") if self.state.counts else "", int64)
         self.shares: dict[str, Expr] = {}
 
     def begin(self, scope: Scope) -> None:
         loop = self.text.loop(scope, "i", self.size)
-        zeros = [*self.zeros(), *(self.text.constant(0, self.dtype) for _ in self.lost)]
-        stores = zip((*self.places, *self.lost), zeros, strict=True)
+        zeros = [*self.zeros(), *[self.text.constant(0, self.dtype)] * len(self.lost)]
+        stores = zip((*self.places, *self.lost.values()), zeros, strict=True)
         loop.add(*(self.text.store(place, self.base + symbol("%i"), zero) for place, zero in stores))
         loop.close()
         if self.state.counts:
@@ -217,24 +220,26 @@ class Columns(Carried):
         if self.state.counts:
             scope.add(Set(self.count, integer("+", self.count, count)))
 
-    def _loaded(self, scope: Scope, places: Sequence[Place], at: Dim) -> list[Expr]:
-        dtypes = zip(places, self.dtypes, strict=True)
-        return [scope.let(self.text.fresh(), self.text.load(place, dtype, at)) for place, dtype in dtypes]
+    def _load(self, scope: Scope, place: Place, dtype: DType, at: Dim) -> Var:
+        return scope.let(self.text.fresh(), self.text.load(place, dtype, at))
+
+    def _loaded(self, scope: Scope, at: Dim) -> list[Var]:
+        return [self._load(scope, place, dtype, at) for place, dtype in zip(self.places, self.dtypes, strict=True)]
 
     def join(self, scope: Scope, column: Dim, others: Sequence[Expr]) -> None:
         """Fold the parts of other values into one column."""
         text, at = self.text, self.base + column
-        before = self._loaded(scope, self.places, at)
-        lost = self._loaded(scope, self.lost, at) if self.lost else []
+        before = self._loaded(scope, at)
         operands = dict(zip("abc", before, strict=False)) | dict(zip("xyz", others, strict=False))
         operands |= self.shares
         stores = []
         for k, part in enumerate(self.state.parts):
             value = self.joined(k, operands)
-            if part.adds and self.lost:
+            if k in self.lost:
+                lost = self._load(scope, self.lost[k], self.dtype, at)
                 value = value if isinstance(value, Var) else scope.let(text.fresh(), value)
                 more = Call("lost", (before[k], value), self.dtype)
-                stores.append(text.store(self.lost[k], at, Call("+", (lost[k], more), self.dtype)))
+                stores.append(text.store(self.lost[k], at, Call("+", (lost, more), self.dtype)))
             if part.adds:
                 value = Call("+", (before[k], value), self.dtype)
             stores.append(text.store(self.places[k], at, value))
@@ -253,13 +258,11 @@ class Columns(Carried):
         """Store the results of a finished row where they belong, but for those that lie there."""
         if not places:
             return
-        loop = self.text.loop(scope, "i", self.size)
-        parts = self._loaded(loop, self.places, self.base + symbol("%i"))
-        if self.lost:
-            lost = self._loaded(loop, self.lost, self.base + symbol("%i"))
-            parts = [
-                loop.let(self.text.fresh(), Call("+", (part, e), self.dtype)) for part, e in zip(parts, lost, strict=True)
-            ]
+        loop, at = self.text.loop(scope, "i", self.size), self.base + symbol("%i")
+        parts: list[Expr] = list(self._loaded(loop, at))
+        for k, place in self.lost.items():
+            lost = self._load(loop, place, self.dtype, at)
+            parts[k] = loop.let(self.text.fresh(), Call("+", (parts[k], lost), self.dtype))
         value = self.finished(loop, parts)
         loop.add(*(self.text.store(place, base + symbol("%i"), value) for place in places))
         loop.close()
@@ -308,7 +311,7 @@ def _combine_scalars(text: Text, top: Scope, partial: Partial, chunks: Dim) -> N
 def _combine_columns(text: Text, top: Scope, partial: Partial, chunks: Dim) -> None:
     """Chunk after chunk, in vectors of columns."""
     carried, width = Carried(text, partial.node), product(partial.node.shape)
-    lost = carried.dtypes if any(part.adds for part in carried.state.parts) else []
+    lost = [carried.dtype for part in carried.state.parts if part.adds]
     places = [text.scratch(dtype, (width,)) for dtype in (*carried.dtypes, *lost)]
     columns = Columns(text, partial.node, places, width, 0)
     columns.begin(top)

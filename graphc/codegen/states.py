@@ -1,4 +1,4 @@
-"""States of reductions: what a fold carries along, how a value becomes one, how two become one, what is left at the end.
+"""States of reductions: what a fold carries, how a value becomes one, how two become one, what is left in the end.
 
 In: the name of a record's state, and the dtype of what is folded.  Out: a State.  Rows, columns, totals and chunks are
 folded by the same four.  Bodies (graphc/scalar.py) read

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
-from graphc.dims import Dim
+from graphc.dims import Dim, product
 from graphc.graph import Graph, Node, describe
 from graphc.op import Family, Op
 from graphc.scalar import is_dear
@@ -25,6 +25,7 @@ from graphc.schedule.split import (
     is_outer,
     is_row_shape,
     member_index,
+    split_around,
     split_for,
 )
 from graphc.types import Shape
@@ -33,6 +34,7 @@ _FOLDS = 8  # reductions of a nest, each of which takes a block of 8 kB on the s
 _CHEAP = 12  # nodes that may be computed again wherever their value is read
 _MEMBERS = 1_024  # of a group: past it the time of compilers grows faster than the text
 _LATEST = 32  # groups that are looked at for one that reads the same
+_PIECE = 1_024  # elements that lie side by side, from which it does not matter where the next ones lie
 _BETWEEN = 256  # groups between two, past which none is moved before the other
 _IN_PLACE = (Family.ELEMENTWISE, Family.ITEM, Family.MOVEMENT)  # computed element by element
 
@@ -231,6 +233,8 @@ class Fusion:
         full = domain_of(node) == group.domain
         if not full and not (group.split.inner and is_row_shape(domain_of(node), group.domain, group.split)):
             return False
+        if not full and _is_in_pieces(group):
+            return False
         for read in sources:
             if self.group_of.get(read.node) is group and not _at_hand(group, node, read):
                 return False
@@ -306,6 +310,13 @@ def _at_hand(group: Group, node: Node, read: Read) -> bool:
     if read.guarded or is_outer(read.node, domain, split):
         return False
     return in_loops_of(read.index, node, domain, split) == member_index(read.node, domain, split)
+
+
+def _is_in_pieces(group: Group) -> bool:
+    """Whether a row is many short pieces of memory.  If nothing waits for it, all rows are rather read side by side."""
+    split = split_around(group.split.inner, len(group.domain))
+    piece = product(group.domain[k] for k in split.deep) if split is not None else _PIECE
+    return isinstance(piece, int) and piece < _PIECE
 
 
 def _folds(group: Group, node: Node) -> bool:

@@ -1,7 +1,8 @@
 """The loops of a nest: its domain in normal form, and how the loops are split.
 
 In: a nest.  Out: Loops.  Where all that is folded leaves the nest, loops are put in the order of the arrays' steps, so
-that a sum down columns of a transposed array is one along rows.  Wide column sums are cut into blocks of columns, each
+that a sum down columns of a transposed array is one along rows, and a sum over the first and last of three axes reads
+the array from beginning to end.  Wide column sums are cut into blocks of columns, each
 of which one chunk adds up, so that no chunk leaves a partial result.
 """
 
@@ -23,6 +24,7 @@ from graphc.schedule.split import (
     in_loops_of,
     member_index,
     reduced,
+    split_around,
     split_of,
 )
 from graphc.schedule.task import Nest
@@ -61,8 +63,11 @@ def loops_of(nest: Nest, rows: int = 0) -> Loops:
         sets = [reduced(r) for r in folds]
         classes = [tuple(k in axes for axes in sets) for k in range(len(nest.domain))]
         loops = Loops(*normalised(nest.domain, memory, others, classes, True, keep), Split(()))
-        split = split_of(len(loops.domain), [loops.axes(reduced(r)) for r in folds])
-        if split is not None:
+        axes = [loops.axes(reduced(r)) for r in folds]
+        around = split_around(axes[0], len(loops.domain)) if len(set(axes)) == 1 else None
+        for split in (around, split_of(len(loops.domain), axes)):
+            if split is None:
+                continue
             loops = replace(loops, split=split)
             if all(_is_row(loops, r) for r in folds):
                 return _in_blocks(loops, folds)

@@ -10,7 +10,7 @@ Where there are no row reductions and no column sums, inner is empty: one loop o
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graphc.dims import substitute
 from graphc.graph import Node
@@ -23,11 +23,12 @@ Axes = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Split:
-    """The axes of a domain in three parts; see the module."""
+    """The axes of a domain in four parts; see the module."""
 
     batch: Axes
     outer: Axes = ()
     inner: Axes = ()
+    deep: Axes = ()
 
     @property
     def rows(self) -> Axes:
@@ -97,6 +98,13 @@ def _cut(axes: Axes, rank: int) -> Split:
         return Split(others, (), axes)
     inner = tuple(k for k in range(max(axes) + 1, rank))
     return Split(tuple(k for k in others if k not in inner), axes, inner)
+
+
+def split_around(axes: Axes, rank: int) -> Split | None:
+    """The split for folds of the last axes and of others, with axes between them that stay."""
+    deep = tuple(k for k in range(rank) if all(j in axes for j in range(k, rank)))
+    rest = tuple(k for k in axes if k not in deep)
+    return replace(_cut(rest, rank - len(deep)), deep=deep) if deep and rest else None
 
 
 def is_row_shape(shape: Shape, domain: Shape, split: Split) -> bool:

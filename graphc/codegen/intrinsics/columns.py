@@ -85,7 +85,8 @@ def _folder(lanes: Vectors, operation: str, more: Sequence[ir.Value], i: ir.Valu
         else:
             best, step = _extreme_at(lanes, operation, old, rows)
             lanes.store(best, place, mask)
-            _store_positions(lanes, builder.add(rest[0], builder.mul(j, integer(8))), builder.add(rest[1], i), step, mask)
+            address = builder.add(rest[0], builder.mul(j, integer(8)))
+            _store_positions(lanes, address, builder.add(rest[1], i), step, mask)
 
     return fold
 
@@ -175,7 +176,7 @@ def _store_positions(lanes: Vectors, address: ir.Value, first: ir.Value, step: i
         lanes.store_positions(builder.add(wide, lanes.splat(first)), address, changed)
         return []
 
-    lanes.choose(lanes.any(changed), store, lambda: [])
+    lanes.choose(lanes.any(changed), store, list)
 
 
 def _all(lanes: Vectors, value: int) -> ir.Constant:

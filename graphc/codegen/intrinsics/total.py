@@ -146,8 +146,9 @@ def _position(operation: str, lanes: Vectors, address: ir.Value, n: ir.Value) ->
 
     def nans(state: Values, new: Values) -> Values:
         here, *at = state
-        met = [builder.and_(builder.fcmp_unordered("uno", x, x), lanes.less(here, p)) for x, p in zip(new, at, strict=True)]
-        return [builder.add(here, stride), *(builder.select(c, here, p) for c, p in zip(met, at, strict=True))]
+        is_nan = [builder.fcmp_unordered("uno", x, x) for x in new]
+        earlier = [builder.and_(c, lanes.less(here, p)) for c, p in zip(is_nan, at, strict=True)]
+        return [builder.add(here, stride), *(builder.select(c, here, p) for c, p in zip(earlier, at, strict=True))]
 
     def earliest(at: Values) -> ir.Value:
         placed = [builder.add(p, lanes.integers([k * lanes.lanes] * lanes.lanes)) for k, p in enumerate(at)]
