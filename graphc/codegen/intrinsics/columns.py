@@ -14,6 +14,7 @@ from typing import Any
 from llvmlite import ir
 from numba.extending import intrinsic
 
+from graphc.codegen.intrinsics.total import without_mean
 from graphc.codegen.intrinsics.vectors import I64, Values, Vectors, call_body, integer
 
 _ROWS = 8
@@ -104,19 +105,18 @@ def _deviation(lanes: Vectors, parts: Sequence[ir.Value], i: ir.Value, count: in
         mean, rest, squares = (lanes.load(place, mask) for place in places)
         middle = builder.fmul(_sum(lanes, rows), one)
         apart = [builder.fsub(x, middle) for x in rows] if count > 1 else [lanes.zero]
-        total = _sum(lanes, apart)
+        total, new = _sum(lanes, apart), lanes.zero
         low = builder.fmul(total, one)
-        own = builder.fmul(total, low)
+        for d in apart:
+            new = lanes.fma(d, d, new)
+        new = without_mean(lanes, new, builder.fmul(total, low))
         rough = builder.fsub(builder.fsub(middle, mean), rest)
         distance = builder.fadd(rough, low)
-        low = builder.fsub(low, builder.fsub(distance, rough))
-        for d in apart:
-            squares = lanes.fma(d, d, squares)
-        squares = builder.fsub(squares, own)
-        squares = lanes.fma(builder.fmul(distance, v), distance, squares)
+        squares = lanes.fma(builder.fmul(distance, v), distance, builder.fadd(squares, new))
         moved = lanes.fma(distance, w, mean)
         change = lanes.fma(distance, w, builder.fneg(builder.fsub(moved, mean)))
-        rest = builder.fadd(rest, lanes.fma(low, w, change))
+        unheeded = builder.fsub(low, builder.fsub(distance, rough))
+        rest = builder.fadd(rest, lanes.fma(unheeded, w, change))
         for part, place in zip((moved, rest, squares), places, strict=True):
             lanes.store(part, place, mask)
 

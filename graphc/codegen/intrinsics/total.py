@@ -124,8 +124,21 @@ def _deviation(lanes: Vectors, address: ir.Value, n: ir.Value, to: ir.Value) -> 
     state = _swept(lanes, address, n, middle, [lanes.zero] * (2 * count), step)
     total, squares = (_tree(lanes, part, builder.fadd) for part in (state[:count], state[count:]))
     rest = builder.fdiv(total, number)
-    for k, part in enumerate((mean, rest, builder.fsub(squares, builder.fmul(total, rest)))):
+    for k, part in enumerate((mean, rest, without_mean(lanes, squares, builder.fmul(total, rest)))):
         lanes.store_scalar(part, lanes.pointer(to, k))
+
+
+def without_mean(lanes: Vectors, squares: ir.Value, own: ir.Value) -> ir.Value:
+    """Squared distances from the mean, from those of its rounded value: not below 0, and infinite where both are."""
+    builder, kind = lanes.builder, squares.type
+    zero, infinity = (_constant(kind, value) for value in (0.0, float("inf")))
+    less = builder.fsub(squares, own)
+    less = builder.select(builder.fcmp_ordered(">", less, zero), less, zero)
+    return builder.select(builder.fcmp_ordered("<", own, infinity), less, squares)
+
+
+def _constant(kind: ir.Type, value: float) -> ir.Constant:
+    return ir.Constant(kind, [value] * kind.count if isinstance(kind, ir.VectorType) else value)
 
 
 def _position(operation: str, lanes: Vectors, address: ir.Value, n: ir.Value) -> ir.Value:
