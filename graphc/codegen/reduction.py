@@ -7,7 +7,7 @@ two-sum), so that a sum is as exact as NumPy's pairwise one.  Chunks are combine
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,7 @@ from graphc.schedule.task import Place
 from graphc.types import DType, int64
 
 _FEW = 32  # columns that are combined one by one
+Operands = Mapping[str, Expr]  # of a body, by their letters
 Lies = tuple[Place, Dim]  # where a block begins: a place, and an element of it
 
 
@@ -59,13 +60,24 @@ class Carried:
         parts = zip(self.state.parts, self.dtypes, strict=True)
         return [self._filled(part.lift, operands, dtype) for part, dtype in parts]
 
-    def joined(self, k: int, operands: dict[str, Expr]) -> Expr:
-        """The new value of a part, or what is added to it."""
-        dtype = self.dtypes[k]
-        value = self._filled(self.state.parts[k].join, operands, dtype)
-        return converted(value, dtype) if dtype.kind in "iu" and dtype.size < 8 else value
+    def joined(
+        self, scope: Scope, before: Sequence[Var], lost: Mapping[int, Var], others: Sequence[Expr], shares: Operands
+    ) -> list[tuple[Expr, Expr | None]]:
+        """The parts of both together, each with what rounding has lost of it if that is kept."""
+        operands = {**dict(zip("abc", before, strict=False)), **dict(zip("xyz", others, strict=False)), **shares}
+        found: list[tuple[Expr, Expr | None]] = []
+        for k, (part, dtype) in enumerate(zip(self.state.parts, self.dtypes, strict=True)):
+            value, more = self._filled(part.join, operands, dtype), None
+            if dtype.kind in "iu" and dtype.size < 8:
+                value = converted(value, dtype)
+            if not isinstance(value, Var) and (k in lost or len(before) > 1):
+                value = scope.let(self.text.fresh(), value)
+            if k in lost:
+                more = Call("+", (lost[k], Call("lost", (before[k], value), dtype)), dtype)
+            found.append((Call("+", (before[k], value), dtype) if part.adds else value, more))
+        return found
 
-    def weights(self, scope: Scope, before: Expr, new: Expr) -> dict[str, Expr]:
+    def weights(self, scope: Scope, before: Expr, new: Expr) -> Operands:
         """m and w of bodies, bound in a scope."""
         if not self.state.counts:
             return {}
@@ -79,7 +91,7 @@ class Carried:
         value = self._filled(self.state.finish, dict(zip("abc", parts, strict=False)), self.dtype)
         return value if isinstance(value, Var) else scope.let(self.text.fresh(), value)
 
-    def _filled(self, body: str, operands: dict[str, Expr], dtype: DType) -> Expr:
+    def _filled(self, body: str, operands: Operands, dtype: DType) -> Expr:
         return fill(self.text, parse(body), operands, dtype)
 
 
@@ -92,21 +104,22 @@ class Fold(Carried):
     def __init__(self, text: Text, node: Node, number: int = 0) -> None:
         super().__init__(text, node)
         name = text.fresh("a")
-        self.parts: list[Expr] = [Var(f"{name}{'_b' * k}", dtype) for k, dtype in enumerate(self.dtypes)]
-        self.lost = [Var(f"{v.name}_lost", v.dtype) for v in self.parts if isinstance(v, Var)]
+        names = (name, f"{name}_b", f"{name}_c")
+        self.vars = [Var(*pair) for pair in zip(names, self.dtypes, strict=False)]
+        self.lost = {k: Var(f"{names[k]}_lost", self.dtype) for k, part in enumerate(self.state.parts) if part.adds}
         self.count = Var(f"{name}_n", int64)
         self.collects = bool(self.state.block)
         self.is_exact = not self.state.element and not any(part.adds for part in self.state.parts)
         self.block = Place("stack", number)
+        self.only: list[Expr] = []  # the state of the one block there is, where nothing has begun
         self.begun = False
 
     def begin(self, scope: Scope) -> None:
         self.begun = True
-        for part, var, lost, zero in zip(self.state.parts, self.parts, self.lost, self.zeros(), strict=True):
-            assert isinstance(var, Var)
+        for k, (var, zero) in enumerate(zip(self.vars, self.zeros(), strict=True)):
             scope.add(Let(var, zero))
-            if part.adds:
-                scope.add(Let(lost, self.text.constant(0, lost.dtype)))
+            if k in self.lost:
+                scope.add(Let(self.lost[k], self.text.constant(0, var.dtype)))
         if self.state.counts:
             scope.add(Let(self.count, ZERO))
 
@@ -119,18 +132,11 @@ class Fold(Carried):
 
     def join(self, scope: Scope, others: Sequence[Expr], count: Expr) -> None:
         """Fold in the parts of so many values."""
-        operands = dict(zip("abc", self.parts, strict=False)) | dict(zip("xyz", others, strict=False))
-        operands |= self.weights(scope, self.count, count)
-        values = [self.joined(k, operands) for k in range(len(self.parts))]
-        if len(values) > 1:
-            values = [v if isinstance(v, Var) else scope.let(self.text.fresh(), v) for v in values]
-        for part, var, lost, value in zip(self.state.parts, self.parts, self.lost, values, strict=True):
-            assert isinstance(var, Var)
-            if part.adds:
-                more = Call("lost", (var, value), var.dtype)
-                scope.add(Set(lost, Call("+", (lost, more), var.dtype)))
-                value = Call("+", (var, value), var.dtype)
-            scope.add(Set(var, value))
+        shares = self.weights(scope, self.count, count)
+        for k, (value, lost) in enumerate(self.joined(scope, self.vars, self.lost, others, shares)):
+            if lost is not None:
+                scope.add(Set(self.lost[k], lost))
+            scope.add(Set(self.vars[k], value))
         if self.state.counts:
             scope.add(Set(self.count, integer("+", self.count, count)))
 
@@ -145,7 +151,7 @@ class Fold(Carried):
         if self.begun:
             self.join(scope, parts, length)
         else:
-            self.parts = parts
+            self.only = parts
 
     def _folded(self, scope: Scope, length: Expr, start: Dim, lies: Lies | None) -> list[Expr]:
         text, dtype, name = self.text, self.dtype, self.state.block
@@ -153,10 +159,9 @@ class Fold(Carried):
         address, gives = text.address(place, at * dtype.size), KERNELS[name].gives
         if not gives:
             scope.use(name, address, length, text.address(self.block), dtype=dtype)
-            return [scope.let(text.fresh(), text.load(self.block, dtype, k)) for k in range(len(self.parts))]
-        own = self.parts[0]
-        found = own if isinstance(own, Var) and not self.begun and gives == "element" else None
-        found = found or Var(text.fresh(), int64 if gives == "integer" else dtype)
+            return [scope.let(text.fresh(), text.load(self.block, dtype, k)) for k in range(len(self.vars))]
+        own = gives == "element" and not self.begun
+        found = self.vars[0] if own else Var(text.fresh(), int64 if gives == "integer" else dtype)
         scope.use(name, address, length, dtype=dtype, result=found)
         if gives == "integer":
             here = symbol(f"%{found.name}")
@@ -177,11 +182,11 @@ class Fold(Carried):
     def settled(self, scope: Scope) -> list[Expr]:
         """The parts, with what rounding has lost of them."""
         if not self.begun:
-            return self.parts
-        return [
-            scope.let(self.text.fresh(), Call("+", (var, lost), lost.dtype)) if part.adds else var
-            for part, var, lost in zip(self.state.parts, self.parts, self.lost, strict=True)
-        ]
+            return self.only
+        parts: list[Expr] = list(self.vars)
+        for k, lost in self.lost.items():
+            parts[k] = scope.let(self.text.fresh(), Call("+", (parts[k], lost), lost.dtype))
+        return parts
 
     def result(self, scope: Scope) -> Var:
         return self.finished(scope, self.settled(scope))
@@ -201,7 +206,7 @@ class Columns(Carried):
         self.places, self.lost = places[:count], dict(zip(adding, places[count:], strict=False))
         self.size, self.base = size, base
         self.count = Var(text.fresh("a") if self.state.counts else "", int64)
-        self.shares: dict[str, Expr] = {}
+        self.shares: Operands = {}
 
     def begin(self, scope: Scope) -> None:
         loop = self.text.loop(scope, "i", self.size)
@@ -228,21 +233,13 @@ class Columns(Carried):
 
     def join(self, scope: Scope, column: Dim, others: Sequence[Expr]) -> None:
         """Fold the parts of other values into one column."""
-        text, at = self.text, self.base + column
+        at, stores = self.base + column, []
         before = self._loaded(scope, at)
-        operands = dict(zip("abc", before, strict=False)) | dict(zip("xyz", others, strict=False))
-        operands |= self.shares
-        stores = []
-        for k, part in enumerate(self.state.parts):
-            value = self.joined(k, operands)
-            if k in self.lost:
-                lost = self._load(scope, self.lost[k], self.dtype, at)
-                value = value if isinstance(value, Var) else scope.let(text.fresh(), value)
-                more = Call("lost", (before[k], value), self.dtype)
-                stores.append(text.store(self.lost[k], at, Call("+", (lost, more), self.dtype)))
-            if part.adds:
-                value = Call("+", (before[k], value), self.dtype)
-            stores.append(text.store(self.places[k], at, value))
+        losses = {k: self._load(scope, place, self.dtype, at) for k, place in self.lost.items()}
+        for k, (value, lost) in enumerate(self.joined(scope, before, losses, others, self.shares)):
+            if lost is not None:
+                stores.append(self.text.store(self.lost[k], at, lost))
+            stores.append(self.text.store(self.places[k], at, value))
         scope.add(*stores)
 
     def fold_down(self, scope: Scope, first: Lies, step: Dim, count: Dim, position: Dim) -> None:
