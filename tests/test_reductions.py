@@ -135,7 +135,9 @@ def test_logsumexp_shares_its_exponentials_with_its_gradient() -> None:
     x = gc.input("x", (50, 3000), "float32")
     y = gc.logsumexp(x, axis=1)
     assert gc.compile([x], (y, gc.grad(gc.sum(y), x))).source.count(" exp(") == 1
-    assert gc.compile([x], y).source.count(" max_f4(") == 1
+    alone = gc.compile([x], y).source
+    assert "logsumexp_f4(" in alone
+    assert " exp(" not in alone
 
 
 def test_logsumexp_of_infinities() -> None:

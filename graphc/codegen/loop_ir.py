@@ -154,11 +154,12 @@ KERNELS: dict[str, Contract] = {
     "max": _FOLD,
     "min": _FOLD,
     **dict.fromkeys(("argmax", "argmin"), Contract(2, (0,), (), "integer")),
-    "deviation": Contract(3, (0,), (2,)),  # address, count, where mean, rest of the mean and squared distances go
+    **dict.fromkeys(("deviation", "logsumexp"), Contract(3, (0,), (2,))),  # address, count, where the state goes
     **dict.fromkeys(  # rows and the step between them, how many, of how many columns, the row they are folded into
         ("columns_sum", "columns_max", "columns_min"), Contract(5, (0, 4), (4,))
     ),
-    "columns_deviation": Contract(7, (0, 4, 5, 6), (4, 5, 6)),  # the same with three rows
+    "columns_deviation": Contract(7, (0, 4, 5, 6), (4, 5, 6)),  # the same with three rows, or two
+    "columns_logsumexp": Contract(6, (0, 4, 5), (4, 5)),
     # with two rows, of extremes and of positions, and the position of the first row
     **dict.fromkeys(("columns_argmax", "columns_argmin"), Contract(7, (0, 4, 5), (4, 5), positions=5)),
     "micro": Contract(11, (3, 6, 8), (8,)),  # rows, columns, depth, A and two steps, B and one, C and one, added to C?

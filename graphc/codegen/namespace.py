@@ -51,8 +51,8 @@ def _made(name: str) -> Any:
             return total.total(family, code)
         case "argmax" | "argmin":
             return total.position(family, code)
-        case "deviation":
-            return total.deviation(code)
+        case "deviation" | "logsumexp":
+            return total.state(family, code)
         case "to":
             return memory.cast(code)
         case "micro_transposed" | "dots" | "micro" | "pack":

@@ -334,7 +334,7 @@ class _Nest(Form):
             fold.add(scope, value, position if fold.collects else self.searched(node))
         for node, column in columns.items():
             value = self.evaluator.value(node.operands[0], self.operand_index(node), scope)
-            column.join(scope, self._column(node), column.lifted(value, self.searched(node)))
+            column.add(scope, self._column(node), value, self.searched(node))
         scope.add(*stores)
 
     def _column(self, node: Node) -> Dim:

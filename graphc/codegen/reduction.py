@@ -109,7 +109,7 @@ class Fold(Carried):
         self.lost = {k: Var(f"{names[k]}_lost", self.dtype) for k, part in enumerate(self.state.parts) if part.adds}
         self.count = Var(f"{name}_n", int64)
         self.collects = bool(self.state.block)
-        self.is_exact = not self.state.element and not any(part.adds for part in self.state.parts)
+        self.is_exact = not any(part.adds for part in self.state.parts)
         self.block = Place("stack", number)
         self.only: list[Expr] = []  # the state of the one block there is, where nothing has begun
         self.begun = False
@@ -166,18 +166,7 @@ class Fold(Carried):
         if gives == "integer":
             here = symbol(f"%{found.name}")
             return [scope.let(text.fresh(), text.load(place, dtype, at + here)), Position(start + here)]
-        return [found, *self._sum_of_elements(scope, length, (place, at), found)] if self.state.element else [found]
-
-    def _sum_of_elements(self, scope: Scope, length: Expr, lies: Lies, a: Var) -> list[Expr]:
-        text, k, (place, at) = self.text, self.text.fresh("k"), lies
-        loop = text.loop(scope, k, length)
-        x = loop.let(text.fresh(), text.load(place, self.dtype, at + symbol(f"%{k}")))
-        element = self._filled(self.state.element, {"x": x, "a": a}, self.dtype)
-        loop.add(text.store(self.block, symbol(f"%{k}"), element))
-        loop.close()
-        total = Var(text.fresh(), self.dtype)
-        scope.use("sum", text.address(self.block), length, dtype=self.dtype, result=total)
-        return [total]
+        return [found]
 
     def settled(self, scope: Scope) -> list[Expr]:
         """The parts, with what rounding has lost of them."""
@@ -241,6 +230,16 @@ class Columns(Carried):
                 stores.append(self.text.store(self.lost[k], at, lost))
             stores.append(self.text.store(self.places[k], at, value))
         scope.add(*stores)
+
+    def add(self, scope: Scope, column: Dim, value: Expr, position: Dim) -> None:
+        """Fold one value into one column."""
+        if not self.state.step:
+            self.join(scope, column, self.lifted(value, position))
+            return
+        at = self.base + column
+        operands = {**dict(zip("abc", self._loaded(scope, at), strict=False)), "x": value, **self.shares}
+        values = [self._filled(body, operands, self.dtype) for body in self.state.step]
+        scope.add(*(self.text.store(place, at, v) for place, v in zip(self.places, values, strict=True)))
 
     def fold_down(self, scope: Scope, first: Lies, step: Dim, count: Dim, position: Dim) -> None:
         """Fold rows that lie in memory; `position` is the first one's along the axis that is searched."""

@@ -33,17 +33,18 @@ class Part:
 class State:
     """See the module.
 
-    `block`: the kernel for contiguous floats: it gives part a, or the position of part a, or all parts.  If there is an
-    `element` (of x and a), the kernel gives part a and the sum of these is part b.  `down`: whether a kernel folds rows
-    that lie in memory into a row of states.  `counts`: whether bodies read m and w.
+    `block`: the kernel for contiguous floats, which gives part a, or its position, or writes all parts.
+    `down`: whether a kernel folds rows that lie in memory into a row of states.
+    `counts`: whether bodies read m and w.
+    `step`: what does for a join with one value in a row of states, with less to do.
     """
 
     parts: tuple[Part, ...]
     finish: str = "a"
     block: str = ""
-    element: str = ""
     down: bool = False
     counts: bool = False
+    step: tuple[str, ...] = ()
 
 
 def _one(zero: Zero, join: str, block: str = "", adds: bool = False, down: bool = False) -> State:
@@ -61,7 +62,8 @@ def _position(zero: Zero, name: str, relation: str) -> tuple[State, State]:
     return state(f"({better}) | ((x != x) & (a == a))", name), state(better, "")
 
 
-_DISTANCE = "(((x - a) - b) + y)"
+_APART = "((x - a) - b)"
+_DISTANCE = f"({_APART} + y)"
 _SHRUNK = "exp(select(a == x, zero, -fabs(a - x)))"  # of two infinities of one sign, neither shrinks
 
 _STATES: dict[str, tuple[State | None, State | None]] = {  # of floats, of others
@@ -85,6 +87,7 @@ _STATES: dict[str, tuple[State | None, State | None]] = {  # of floats, of other
             "deviation",
             down=True,
             counts=True,
+            step=(f"a + {_APART} * w", f"b + lost(a, {_APART} * w)", f"c + ({_APART} * (m * w)) * {_APART}"),
         ),
         None,
     ),
@@ -96,8 +99,8 @@ _STATES: dict[str, tuple[State | None, State | None]] = {  # of floats, of other
                 Part("zero", "one", f"select(x > a, b * {_SHRUNK} + y, b + y * {_SHRUNK})"),
             ),
             "a + log(b)",
-            "max",
-            "exp(select(x == a, zero, x - a))",
+            "logsumexp",
+            down=True,
         ),
         None,
     ),

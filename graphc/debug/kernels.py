@@ -86,6 +86,28 @@ def _columns_deviation(memory, dtype, tile, x, row, rows, n, *parts):  # type: i
             memory.store_all(memory.grid(address, [dtype.itemsize], [n], dtype), dtype, part.astype(dtype))
 
 
+def _shrunk(values: Any, top: Any) -> Any:
+    with np.errstate(invalid="ignore"):
+        return np.exp(np.where(values == top, 0, values - top))
+
+
+def _logsumexp(memory, dtype, tile, address, n, to):  # type: ignore[no-untyped-def]
+    values = _block(memory, address, n, dtype)
+    top = values.max(initial=-np.inf)
+    parts = np.array([top, _shrunk(values, top).sum()], dtype)
+    memory.store_all(memory.grid(to, [dtype.itemsize], [2], dtype), dtype, parts)
+
+
+def _columns_logsumexp(memory, dtype, tile, x, row, rows, n, a, b):  # type: ignore[no-untyped-def]
+    tops, sums = (memory.grid(address, [dtype.itemsize], [n], dtype) for address in (a, b))
+    for values in _rows(memory, dtype, x, row, rows, n):
+        old = memory.load_all(tops, dtype)
+        top = np.fmax(old, values)
+        total = memory.load_all(sums, dtype) * _shrunk(old, top) + _shrunk(values, top)
+        memory.store_all(tops, dtype, top)
+        memory.store_all(sums, dtype, total)
+
+
 def _clear(memory: Memory, dtype: Any, tile: Tile, address: int, nbytes: int) -> None:
     memory.regions[address >> SHIFT].clear(nbytes, memory.me)
 
@@ -148,6 +170,8 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "columns_argmax": _columns_position(np.greater),
     "columns_argmin": _columns_position(np.less),
     "deviation": _deviation,
+    "logsumexp": _logsumexp,
+    "columns_logsumexp": _columns_logsumexp,
     "columns_deviation": _columns_deviation,
     "clear": _clear,
     "micro": _micro,

@@ -8,7 +8,7 @@ Every question about a node or a group is answered in bounded time, so that fusi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -107,11 +107,28 @@ def is_expensive(node: Node) -> bool:
     return node.op.family is Family.GATHER or _is_expensive(node.op)
 
 
-class Fusion:
-    """The fusion of one graph; `groups` in order of creation, `group_of` for their members."""
+def fused(graph: Graph, roots: Collection[Node], updates: Collection[tuple[Node, Node]]) -> Fusion:
+    """The fusion of a graph: what stands better apart is known after a first one."""
+    found = Fusion(graph, roots, updates)
+    apart = found.in_pieces()
+    return Fusion(graph, roots, updates, apart) if apart else found
 
-    def __init__(self, graph: Graph, roots: Iterable[Node], updates: Iterable[tuple[Node, Node]] = ()) -> None:
+
+class Fusion:
+    """The fusion of one graph; `groups` in order of creation, `group_of` for their members.
+
+    No value of a row joins the group of a reduction in `apart`.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        roots: Collection[Node],
+        updates: Collection[tuple[Node, Node]] = (),
+        apart: Iterable[Node] = (),
+    ) -> None:
         self.graph = graph
+        self._apart = set(apart)
         self.groups: list[Group] = []
         self.group_of: dict[Node, Group] = {}
         self.must_store = set(roots) | self._bases()
@@ -122,6 +139,19 @@ class Fusion:
         for node in graph.nodes:
             if self._is_computed(node):
                 self._place(node)
+
+    def in_pieces(self) -> list[Node]:
+        """The reductions of groups whose rows are many short pieces of memory, and wanted by nothing along a row.
+
+        All rows of such a group are rather read side by side, if it holds nothing else.
+        """
+        found = []
+        for group in self.groups:
+            if group.reductions and _is_in_pieces(group) and any(domain_of(m) != group.domain for m in group.members):
+                full = [m for m in group.members if domain_of(m) == group.domain]
+                if all(self.group_of.get(r.node) is not group for m in full for r in self._sources(m)):
+                    found += group.reductions
+        return found
 
     def _bases(self) -> set[Node]:
         """Nodes that matrix products, gathers and scatters read, which must lie in memory."""
@@ -233,7 +263,7 @@ class Fusion:
         full = domain_of(node) == group.domain
         if not full and not (group.split.inner and is_row_shape(domain_of(node), group.domain, group.split)):
             return False
-        if not full and _is_in_pieces(group):
+        if not full and self._apart.intersection(group.reductions):
             return False
         for read in sources:
             if self.group_of.get(read.node) is group and not _at_hand(group, node, read):
@@ -313,7 +343,7 @@ def _at_hand(group: Group, node: Node, read: Read) -> bool:
 
 
 def _is_in_pieces(group: Group) -> bool:
-    """Whether a row is many short pieces of memory.  If nothing waits for it, all rows are rather read side by side."""
+    """Whether a row is many short pieces of memory."""
     split = split_around(group.split.inner, len(group.domain))
     piece = product(group.domain[k] for k in split.deep) if split is not None else _PIECE
     return isinstance(piece, int) and piece < _PIECE

@@ -14,7 +14,7 @@ from typing import Any
 from llvmlite import ir
 from numba.extending import intrinsic
 
-from graphc.codegen.intrinsics.total import without_mean
+from graphc.codegen.intrinsics.total import shrunk, without_mean
 from graphc.codegen.intrinsics.vectors import I64, Values, Vectors, call_body, integer
 
 _ROWS = 8
@@ -26,8 +26,8 @@ _RELATIONS = {"max": ">", "min": "<", "argmax": ">", "argmin": "<"}
 def columns(operation: str, code: str) -> Any:
     """Intrinsic (x, row, rows, n, *parts): folds x[0, :], x[1, :] ... into the parts; a row is `row` bytes on.
 
-    sum, max and min have one part; deviation three (means, rests of the means, squared distances), with nothing in
-    them; argmax and argmin two (extremes and their positions, int64), and the position of x[0, :] as one more argument.
+    sum, max and min have one part; logsumexp two (the largest, sums of exp of the distances from it); deviation three
+    (means, rests of the means, squared distances), with nothing in them; argmax and argmin two (extremes and their positions, int64), and the position of x[0, :] as one more argument.
     """
 
     def emit(lanes: Vectors, x: ir.Value, row: ir.Value, rows: ir.Value, n: ir.Value, *more: ir.Value) -> None:
@@ -38,6 +38,8 @@ def columns(operation: str, code: str) -> Any:
         return intrinsic(lambda typingctx, x, row, rows, n, a, at, first: typed(x, row, rows, n, a, at, first))
     if operation == "deviation":
         return intrinsic(lambda typingctx, x, row, rows, n, a, b, c: typed(x, row, rows, n, a, b, c))
+    if operation == "logsumexp":
+        return intrinsic(lambda typingctx, x, row, rows, n, a, b: typed(x, row, rows, n, a, b))
     return intrinsic(lambda typingctx, x, row, rows, n, a: typed(x, row, rows, n, a))
 
 
@@ -72,6 +74,8 @@ def _folder(lanes: Vectors, operation: str, more: Sequence[ir.Value], i: ir.Valu
     """What folds vectors of `count` rows, from row i on, into a vector of the states at column j, `at` bytes on."""
     if operation == "deviation":
         return _deviation(lanes, more, i, count)
+    if operation == "logsumexp":
+        return _logsumexp(lanes, more)
     builder, (a, *rest) = lanes.builder, more
 
     def fold(j: ir.Value, at: ir.Value, rows: Values, mask: ir.Value | None) -> None:
@@ -88,6 +92,25 @@ def _folder(lanes: Vectors, operation: str, more: Sequence[ir.Value], i: ir.Valu
             lanes.store(best, place, mask)
             address = builder.add(rest[0], builder.mul(j, integer(8)))
             _store_positions(lanes, address, builder.add(rest[1], i), step, mask)
+
+    return fold
+
+
+def _logsumexp(lanes: Vectors, parts: Sequence[ir.Value]) -> Any:
+    """A NaN does not show in the largest value, but in the sum."""
+    builder = lanes.builder
+
+    def fold(j: ir.Value, at: ir.Value, rows: Values, mask: ir.Value | None) -> None:
+        places = [lanes.pointer(builder.add(part, at)) for part in parts]
+        old, total = (lanes.load(place, mask) for place in places)
+        top = old
+        for row in rows:
+            top = builder.select(builder.fcmp_ordered(">", row, top), row, top)
+        total = builder.fmul(total, shrunk(lanes, old, top))
+        for row in rows:
+            total = builder.fadd(total, shrunk(lanes, row, top))
+        for part, place in zip((top, total), places, strict=True):
+            lanes.store(part, place, mask)
 
     return fold
 

@@ -38,9 +38,12 @@ def position(operation: str, code: str) -> Any:
 
 
 @cache
-def deviation(code: str) -> Any:
-    """Intrinsic (address, n, to): mean, rest of the mean, squared distances of n floats go to three elements there."""
-    typed = call_body(code, f"deviation_{code}", _deviation)
+def state(operation: str, code: str) -> Any:
+    """Intrinsic (address, n, to): the parts of the state of n floats go to `to`.
+
+    deviation: the mean, the rest of the mean, squared distances; logsumexp: the largest, the sum of exp of distances.
+    """
+    typed = call_body(code, f"{operation}_{code}", {"deviation": _deviation, "logsumexp": _logsumexp}[operation])
     return intrinsic(lambda typingctx, address, n, to: typed(address, n, to))
 
 
@@ -125,6 +128,25 @@ def _deviation(lanes: Vectors, address: ir.Value, n: ir.Value, to: ir.Value) -> 
     total, squares = (_tree(lanes, part, builder.fadd) for part in (state[:count], state[count:]))
     rest = builder.fdiv(total, number)
     for k, part in enumerate((mean, rest, without_mean(lanes, squares, builder.fmul(total, rest)))):
+        lanes.store_scalar(part, lanes.pointer(to, k))
+
+
+def shrunk(lanes: Vectors, x: ir.Value, top: ir.Value) -> ir.Value:
+    """exp(x - top); 1 where both are infinite."""
+    same = lanes.builder.fcmp_ordered("==", x, top)
+    return lanes.exp(lanes.builder.select(same, lanes.zero, lanes.builder.fsub(x, top)))
+
+
+def _logsumexp(lanes: Vectors, address: ir.Value, n: ir.Value, to: ir.Value) -> None:
+    """Where all are -inf the sum counts what is beyond the last as well, and is of no account."""
+    builder, top = lanes.builder, _extreme("max", lanes, address, n)
+    tops, neutral = lanes.splat(top), ir.Constant(lanes.type, [float("-inf")] * lanes.lanes)
+
+    def step(sums: Values, new: Values) -> Values:
+        return [builder.fadd(s, shrunk(lanes, x, tops)) for s, x in zip(sums, new, strict=True)]
+
+    sums = _swept(lanes, address, n, neutral, [lanes.zero] * _count(lanes), step)
+    for k, part in enumerate((top, _tree(lanes, sums, builder.fadd))):
         lanes.store_scalar(part, lanes.pointer(to, k))
 
 

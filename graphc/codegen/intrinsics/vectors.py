@@ -15,6 +15,8 @@ from numba import types
 from numba.core import cgutils
 from numpy.typing import DTypeLike
 
+from graphc.codegen.intrinsics.exponential import EXP_RANGE, exp_of
+from graphc.codegen.intrinsics.lanes import Lanes
 from graphc.codegen.intrinsics.routine import call_routine
 from graphc.codegen.intrinsics.target import host_vector_bytes
 
@@ -177,6 +179,12 @@ class Vectors:
         full_name = f"{name}.v{self.lanes}{self.name}{suffix}"
         return self.builder.call(cgutils.get_or_insert_function(self.builder.module, signature, full_name), arguments)
 
+    # vector math
+    def exp(self, x: ir.Value) -> ir.Value:
+        """e^x, as in other code."""
+        wide = _Wide(self)
+        return exp_of(wide, wide.clamp(x, *wide.pick(*EXP_RANGE)))
+
     # control
     def loop(
         self, start: ir.Value, stop: ir.Value, step: int, carried: Values, body: Callable[[ir.Value, Values], Values]
@@ -216,6 +224,24 @@ class Vectors:
         for value, block in incoming:
             phi.add_incoming(value, block)
         return phi
+
+
+class _Wide(Lanes):
+    """Vector math on whole vectors."""
+
+    def __init__(self, vectors: Vectors) -> None:
+        super().__init__(vectors.builder, vectors.bytes == 8)
+        self.vectors = vectors
+        self.float, self.int = vectors.type, ir.VectorType(self.int, vectors.lanes)
+
+    def const(self, value: float) -> ir.Constant:
+        return ir.Constant(self.float, [float(value if self.double else np.float32(value))] * self.vectors.lanes)
+
+    def integer(self, value: int) -> ir.Constant:
+        return self.vectors.integers([value] * self.vectors.lanes)
+
+    def call(self, name: str, *args: ir.Value) -> ir.Value:
+        return self.vectors.call(f"llvm.{name}", *args)
 
 
 Emitter = Callable[..., None]  # (vectors, *arguments), the arguments i64
