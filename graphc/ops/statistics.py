@@ -35,6 +35,11 @@ def _var(b: Any, x: Any, /, axis: Any = None, *, correction: float = 0.0, keepdi
     return (b.reshape(squares, kept(x.shape, axes)) if keepdims else squares) / freedom
 
 
+def deviation(b: Any, x: Any, axes: Sequence[int]) -> Any:
+    """The sum of the squared distances from the mean, by the mean."""
+    return b.sum(b.square(x - b.mean(x, axis=axes, keepdims=True)), axis=axes)
+
+
 def _deviation_reference(x: Any, axis: Any) -> Any:
     return np.sum(np.square(x - np.mean(x, axis=axis, keepdims=True)), axis=axis) if x.size else np.sum(x, axis=axis)
 

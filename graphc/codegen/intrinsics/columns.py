@@ -27,7 +27,8 @@ def columns(operation: str, code: str) -> Any:
     """Intrinsic (x, row, rows, n, *parts): folds x[0, :], x[1, :] ... into the parts; a row is `row` bytes on.
 
     sum, max and min have one part; logsumexp two (the largest, sums of exp of the distances from it); deviation three
-    (means, rests of the means, squared distances), with nothing in them; argmax and argmin two (extremes and their positions, int64), and the position of x[0, :] as one more argument.
+    (means, rests of the means, squared distances), with nothing in them; argmax and argmin two (extremes and their
+    positions, int64), and the position of x[0, :] as one more argument.
     """
 
     def emit(lanes: Vectors, x: ir.Value, row: ir.Value, rows: ir.Value, n: ir.Value, *more: ir.Value) -> None:
