@@ -23,6 +23,7 @@ from graphc.schedule.split import domain_of, member_index, reduced, row_index
 from graphc.schedule.task import Nest, Place
 
 CHUNK = 16_384  # elements of a chunk, some 10 us of work
+FEWEST = 128  # rows of a chunk that is summed down the columns, beside which a row of partial sums is little
 FLAT = symbol("%i")
 
 
@@ -173,9 +174,11 @@ class Form:
 
     def _rows_of_chunk(self) -> Dim:
         row = product(d for k, d in enumerate(self.domain) if k != self.row_axes()[0])
+        sums_alone = len(self.totals) == len(self.made) and not self.by_batch() and not self.split.deep
+        least = FEWEST if sums_alone else 1
         if not isinstance(row, int):
-            return dim_max(1, floor_div(CHUNK, dim_max(row, 1)))
-        size = max(1, CHUNK // max(row, 1))
+            return dim_max(least, floor_div(CHUNK, dim_max(row, 1)))
+        size = max(least, CHUNK // max(row, 1))
         if self.totals and not self.by_batch():
             size = min(size, BLOCK)
         if self.before is not None:

@@ -30,7 +30,7 @@ from graphc.schedule.split import (
 from graphc.schedule.task import Nest
 from graphc.types import Shape
 
-_WIDE = 1_024  # columns from which rows of partial sums would be a good part of what is summed
+_WIDE = 4_096  # columns whose accumulators would leave L1 between two rows
 _BLOCK = 2_048  # columns of a block, which stay in L1 with what is added to them
 _ROWS = 1_024  # that are added up without the rounding error
 
@@ -126,8 +126,8 @@ def _in_blocks(loops: Loops, folds: list[Node]) -> Loops:
     width, rows = domain[split.inner[0]], product(domain[k] for k in split.outer)
     if not isinstance(width, int) or not isinstance(rows, int) or width < _WIDE or rows > _ROWS:
         return loops
-    most = max(_WIDE // 4, min(_BLOCK, width // 4))
-    block = next((b for b in range(most, _WIDE // 4 - 1, -1) if width % b == 0), None)
+    most = max(_BLOCK // 2, min(_BLOCK, width // 4))
+    block = next((b for b in range(most, _BLOCK // 2 - 1, -1) if width % b == 0), None)
     if block is None:
         return loops
     last = len(domain)
