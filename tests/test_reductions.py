@@ -91,6 +91,47 @@ def test_positions_across_chunks(name: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["argmax", "argmin"])
+def test_positions_at_every_place(name: str, dtype: str) -> None:
+    """In each lane of each vector, and in what is left of them; the extreme, and a NaN."""
+    x = gc.input("x", ("n", "m"), dtype)
+    f = gc.compile([x], [getattr(gc, name)(x, axis=axis) for axis in (0, 1)])
+    for n in (*range(1, 40), 63, 64, 65, 129, 257):
+        for extreme in (2.0 if name == "argmax" else -2.0, NAN):
+            rows = np.eye(n, dtype=dtype)
+            rows[rows == 1] = extreme
+            for found in f(rows):
+                np.testing.assert_array_equal(found, np.arange(n), err_msg=str(n))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int16"])
+@pytest.mark.parametrize("shape", [(130, 5, 130), (3, 40, 1025), (1025, 2, 3), (2, 1, 17), (0, 3, 4), (4, 3, 0)])
+@pytest.mark.parametrize("name", ["sum", "prod", "max", "any", "var", "logsumexp"])
+def test_first_and_last_axis(name: str, shape: tuple[int, int, int], dtype: str) -> None:
+    """As they lie, transposed, and computed in the loop; beside another fold of the same, and of other axes."""
+    floats = dtype == "float32"
+    if (name in ("var", "logsumexp") and not floats) or (0 in shape and name in ("max", "var", "logsumexp")):
+        return
+    x = gc.input("x", ("a", "b", "c"), dtype)
+    fold, numpys = getattr(gc, name), np.logaddexp.reduce if name == "logsumexp" else getattr(np, name)
+    moved = gc.permute_dims(x, (2, 1, 0))
+    f = gc.compile([x], [fold(x, (0, 2)), fold(moved, (0, 2)), fold(x * 2, (0, 2)), gc.sum(x, (0, 2)), fold(x, 1)])
+    rows = seeded("first and last", name, shape).normal(size=shape) * (1 if floats else 3)
+    rows = (1 + rows / 100 if name == "prod" and floats else rows).astype(dtype)
+
+    def wanted(values: Any, axes: Any) -> Any:
+        if name != "logsumexp" or not isinstance(axes, tuple):
+            return numpys(values, axis=axes)
+        return numpys(numpys(values, axis=2), axis=0)
+
+    with np.errstate(all="ignore"):
+        expected = [wanted(rows, (0, 2)), wanted(rows, (0, 2)), wanted(rows * rows.dtype.type(2), (0, 2))]
+        expected += [rows.sum((0, 2)), wanted(rows, 1)]
+    for found, value in zip(f(rows), expected, strict=True):
+        np.testing.assert_allclose(found, value, rtol=1e-4 if floats else 0, atol=1e-2 if floats else 0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("noise", [1.0, 1e-2, 1e-5])
 def test_variances_are_as_exact_as_numpys(dtype: str, noise: float) -> None:
     """Of values far from 0 beside their spread, in rows, in columns, of all, stored or computed in the loop."""
@@ -110,6 +151,9 @@ def test_variances_are_as_exact_as_numpys(dtype: str, noise: float) -> None:
 def test_variances_of_infinities_and_of_huge_values() -> None:
     x = gc.input("x", ("n", "m"), "float32")
     f = gc.compile([x], [gc.var(x, axis=0), gc.var(x, axis=1), gc.var(x)])
+    for value in (0.1, 1e-20, 12345.678):  # not below 0, whatever the mean is rounded to
+        for found in f(np.full((40, 3000), value, np.float32)):
+            np.testing.assert_array_equal(found, np.zeros(found.shape))
     for fill, everywhere in ((INF, False), (NAN, False), (1e30, False), (1e15, True)):
         rows = np.full((40, 3000), fill if everywhere else 1.0, np.float32)
         rows[33, 2500] = fill
