@@ -15,6 +15,7 @@ from graphc.graph import Graph
 from graphc.passes.fold import FOLDING
 from graphc.passes.merge import merge
 from graphc.passes.move import MOVING
+from graphc.passes.share import share
 from graphc.passes.simplify import SIMPLIFYING
 from graphc.rewrite import rewrite
 from graphc.stabilise import STABILISING, stabilise
@@ -36,6 +37,7 @@ def simplify(graph: Graph) -> tuple[Graph, Counter[str]]:
 
 PIPELINE: tuple[Pass, ...] = (
     Pass("stabilise", stabilise, "First, as the adjoint walk did, so that both make the same of one declaration."),
+    Pass("share", share, "Before what both have in common takes other forms."),
     Pass("simplify", simplify, "Adjoints are derived by now.  It stabilises too: simpler forms may be unstable."),
     Pass("merge", merge, "Last, when operands are in their final form."),
 )
