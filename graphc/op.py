@@ -32,8 +32,7 @@ class Family(Enum):
     LEAF = "leaf"  # no operands: input, parameter, constant
     INDEX = "index"  # computed from the position alone: the body reads i
     ELEMENTWISE = "elementwise"  # a scalar expression per result; operands broadcast
-    REDUCTION = "reduction"  # axes folded by `combine`
-    ARG_REDUCTION = "arg_reduction"  # position of the first extreme value along an axis, `combine` tells a better one
+    REDUCTION = "reduction"  # axes folded into a `state`
     MOVEMENT = "movement"  # `access` tells where each result element is read from
     GATHER = "gather"  # reads along an axis at positions held by an operand
     SCATTER = "scatter"  # adds along an axis at positions held by an operand
@@ -128,9 +127,8 @@ class Op:
                several results; a sub-graph is a function there.  None: `reference` takes the attributes as they are
     body       ELEMENTWISE, INDEX: expression over operands x, y, z (a tuple of them for several results; a mapping
                from dtype kind of the first operand where kinds differ); names are intrinsics
-    combine    REDUCTION: add, multiply, maximum, minimum, or, and; ARG_REDUCTION: the extreme that is looked for;
-               KERNEL that scans: add, multiply, linear
-    identity   REDUCTION: value of an empty reduction, by dtype; None where it must not be empty
+    state      REDUCTION: what is carried from value to value, one of graphc/codegen/states.py;
+               KERNEL that scans: sum, product, linear
     access     MOVEMENT: (index, operand shapes, attrs) -> list of Piece
     job        KERNEL: (attributes of the primitive, axes of the result) -> Job
     adjoint    (b, g, y, *operands, **attrs) -> a cotangent or None for each operand; None: not differentiable.
@@ -148,8 +146,7 @@ class Op:
     infer: Infer | None = None
     evaluate: Callable[..., Any] | None = None
     body: str | tuple[str, ...] | Mapping[str, Any] | None = None
-    combine: str | None = None
-    identity: Callable[[DType], Any] | None = None
+    state: str | None = None
     access: Callable[..., Any] | None = None
     job: Callable[[Attrs, int], Job] | None = None
     adjoint: Callable[..., Any] | None = None

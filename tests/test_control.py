@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,11 +23,11 @@ Case = tuple[list[Node], tuple[Node, ...], list[Any]]
 
 
 @pytest.fixture(params=["one kernel", "phases"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """How bodies run that are small enough for either."""
     if request.param == "phases":
         monkeypatch.setattr(control, "fits", lambda phases: False)
-    yield request.param
+    return str(request.param)
 
 
 def check(case: Case, way: str) -> Any:
@@ -73,7 +73,8 @@ def chosen() -> Case:
 
     def step(c: Node, e: Node) -> Any:
         first = gc.cond(e[0] > 0.0, lambda v: gc.tanh(v @ w), lambda v: v, c)
-        return gc.switch(gc.astype(gc.sum(e > 0.0), gc.int64), [lambda v: v * 2.0, lambda v: v + e, gc.cos], first), first
+        which = gc.astype(gc.sum(e > 0.0), gc.int64)
+        return gc.switch(which, [lambda v: v * 2.0, lambda v: v + e, gc.cos], first), first
 
     c, ys = gc.scan(step, gc.ones(3), x)
     return [x, w], (c, ys, *gc.grad(gc.sum(c), [x, w])), [X, W]
@@ -141,7 +142,8 @@ def test_training_through_a_loop(way: str) -> None:
 
     def program() -> tuple[Any, Node]:
         w = gc.parameter("w", W)
-        h, _ = gc.scan(lambda h, e: (gc.tanh(h @ w + e), None), gc.zeros((x.shape[0], 3)), gc.permute_dims(x, (1, 0, 2)))
+        steps = gc.permute_dims(x, (1, 0, 2))
+        h, _ = gc.scan(lambda h, e: (gc.tanh(h @ w + e), None), gc.zeros((x.shape[0], 3)), steps)
         loss = gc.mean(h * h)
         return gc.compile([x], loss, updates={w: w - 0.1 * gc.grad(loss, w)}), w
 

@@ -153,10 +153,15 @@ KERNELS: dict[str, Contract] = {
     "product": _FOLD,
     "max": _FOLD,
     "min": _FOLD,
-    "first_of": Contract(3, (0,), (), "integer"),  # address, count, value -> where the value is first
+    **dict.fromkeys(("argmax", "argmin"), Contract(2, (0,), (), "integer")),
+    **dict.fromkeys(("deviation", "logsumexp"), Contract(3, (0,), (2,))),  # address, count, where the state goes
     **dict.fromkeys(  # rows and the step between them, how many, of how many columns, the row they are folded into
-        ("columns_add", "columns_maximum", "columns_minimum"), Contract(5, (0, 4), (4,))
+        ("columns_sum", "columns_max", "columns_min"), Contract(5, (0, 4), (4,))
     ),
+    "columns_deviation": Contract(7, (0, 4, 5, 6), (4, 5, 6)),  # the same with three rows, or two
+    "columns_logsumexp": Contract(6, (0, 4, 5), (4, 5)),
+    # with two rows, of extremes and of positions, and the position of the first row
+    **dict.fromkeys(("columns_argmax", "columns_argmin"), Contract(7, (0, 4, 5), (4, 5), positions=(5,))),
     "micro": Contract(11, (3, 6, 8), (8,)),  # rows, columns, depth, A and two steps, B and one, C and one, added to C?
     "micro_transposed": Contract(10, (3, 6), (8,)),  # the same, C by columns and not added to
     "dots": Contract(10, (3, 5, 7), (7,)),  # the same, with one step each

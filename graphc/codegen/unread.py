@@ -14,7 +14,6 @@ from graphc.dims import Dim, is_positive, product
 from graphc.graph import Node
 from graphc.op import Family
 from graphc.schedule.access import canonical
-from graphc.schedule.split import REDUCTIONS
 from graphc.types import Shape
 
 Positions = tuple[Node, Node, Dim]  # whose they are, the node that holds them, the length of their axis
@@ -37,7 +36,7 @@ def gathers(members: Iterable[Node], loaded: Callable[[Node], bool]) -> Iterator
     for node in _evaluated(members, loaded):
         if node.op.family is Family.GATHER:
             source, positions = node.operands
-            if not any(n.op.family in REDUCTIONS for n in _evaluated([positions], loaded)):
+            if not any(n.op.family is Family.REDUCTION for n in _evaluated([positions], loaded)):
                 yield node, positions, source.shape[node.attrs["axis"]]
 
 

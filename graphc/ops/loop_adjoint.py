@@ -175,5 +175,5 @@ def _effort(node: Node) -> int:
         labels, shapes = "".join(node.op.job(node.attrs, node.ndim).labels[:-1]), (o.shape for o in node.operands)
         return typical_size(dict(zip(labels, itertools.chain(*shapes), strict=True)).values())
     each = max((cost(parse(text)) for text in bodies(node.op.body)), default=1)
-    folded = node.operands if family in (Family.REDUCTION, Family.ARG_REDUCTION, Family.SCATTER) else ()
+    folded = node.operands if family in (Family.REDUCTION, Family.SCATTER) else ()
     return each * max(typical_size(t.shape) for n in (node, *folded) for t in n.types)

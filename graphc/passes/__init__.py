@@ -16,6 +16,7 @@ from graphc.join import join
 from graphc.passes.fold import FOLDING
 from graphc.passes.merge import merge
 from graphc.passes.move import MOVING
+from graphc.passes.share import share
 from graphc.passes.simplify import SIMPLIFYING
 from graphc.passes.sums import sums
 from graphc.passes.trim import trim
@@ -41,6 +42,7 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("stabilise", stabilise, "First, as the adjoint walk did, so that both make the same of one declaration."),
     Pass("trim", trim, "Adjoints are derived by now, so what they and the user want of loops is known."),
     Pass("join", join, "When loops carry and yield what is read only; before rules meet the same body twice."),
+    Pass("share", share, "Before what both have in common takes other forms."),
     Pass("simplify", simplify, "What is left, bodies too.  It stabilises as well: simpler forms may be unstable."),
     Pass("sums", sums, "When bodies are simple enough to be seen through."),
     Pass("merge", merge, "Last, when operands are in their final form."),

@@ -8,25 +8,24 @@ Every question about a node or a group is answered in bounded time, so that fusi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
-from graphc.dims import Dim
+from graphc.dims import Dim, product
 from graphc.graph import Graph, Node, describe
 from graphc.op import HOLDERS, Family, Op
 from graphc.scalar import is_dear
 from graphc.schedule.access import Index, Read, atoms, canonical, operand_indices, through_movement, view, whole
 from graphc.schedule.settle import ATOMS, PIECES
 from graphc.schedule.split import (
-    REDUCTIONS,
     Split,
     domain_of,
     in_loops_of,
     is_outer,
     is_row_shape,
     member_index,
-    reduced,
+    split_around,
     split_for,
 )
 from graphc.types import Shape
@@ -35,6 +34,7 @@ _FOLDS = 8  # reductions of a nest, each of which takes a block of 8 kB on the s
 _CHEAP = 12  # nodes that may be computed again wherever their value is read
 _MEMBERS = 1_024  # of a group: past it the time of compilers grows faster than the text
 _LATEST = 32  # groups that are looked at for one that reads the same
+_PIECE = 1_024  # elements that lie side by side, from which it does not matter where the next ones lie
 _BETWEEN = 256  # groups between two, past which none is moved before the other
 SINGLE = (Family.KERNEL, Family.SCATTER, *HOLDERS)  # groups of their own
 _IN_PLACE = (Family.ELEMENTWISE, Family.ITEM, Family.MOVEMENT)  # computed element by element
@@ -80,8 +80,8 @@ def reads_of(node: Node, conditions: list[Dim] | None = None) -> Iterator[Read]:
         yield from map(whole, node.operands)
         return
     index = canonical(domain_of(node))
-    if family in REDUCTIONS or family is Family.MOVEMENT:
-        operand = node.operands[0] if family in REDUCTIONS else node
+    if family is Family.REDUCTION or family is Family.MOVEMENT:
+        operand = node.operands[0] if family is Family.REDUCTION else node
         yield from through_movement(operand, index, False, conditions)
     elif family is Family.ELEMENTWISE:
         for operand, at in zip(node.operands, operand_indices(node, index), strict=True):
@@ -106,11 +106,28 @@ def is_expensive(node: Node) -> bool:
     return node.op.family is Family.GATHER or _is_expensive(node.op)
 
 
-class Fusion:
-    """The fusion of one graph; `groups` in order of creation, `group_of` for their members."""
+def fused(graph: Graph, roots: Collection[Node], updates: Collection[tuple[Node, Node]]) -> Fusion:
+    """The fusion of a graph: what stands better apart is known after a first one."""
+    found = Fusion(graph, roots, updates)
+    apart = found.in_pieces()
+    return Fusion(graph, roots, updates, apart) if apart else found
 
-    def __init__(self, graph: Graph, roots: Iterable[Node], updates: Iterable[tuple[Node, Node]] = ()) -> None:
+
+class Fusion:
+    """The fusion of one graph; `groups` in order of creation, `group_of` for their members.
+
+    No value of a row joins the group of a reduction in `apart`.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        roots: Collection[Node],
+        updates: Collection[tuple[Node, Node]] = (),
+        apart: Iterable[Node] = (),
+    ) -> None:
         self.graph = graph
+        self._apart = set(apart)
         self.groups: list[Group] = []
         self.group_of: dict[Node, Group] = {}
         self.must_store = set(roots) | self._bases()
@@ -121,6 +138,19 @@ class Fusion:
         for node in graph.nodes:
             if self._is_computed(node):
                 self._place(node)
+
+    def in_pieces(self) -> list[Node]:
+        """The reductions of groups whose rows are many short pieces of memory, and wanted by nothing along a row.
+
+        All rows of such a group are rather read side by side, if it holds nothing else.
+        """
+        found = []
+        for group in self.groups:
+            if group.reductions and _is_in_pieces(group) and any(domain_of(m) != group.domain for m in group.members):
+                full = [m for m in group.members if domain_of(m) == group.domain]
+                if all(self.group_of.get(r.node) is not group for m in full for r in self._sources(m)):
+                    found += group.reductions
+        return found
 
     def _bases(self) -> set[Node]:
         """Nodes that kernels, gathers and scatters read, which must lie in memory."""
@@ -139,7 +169,7 @@ class Fusion:
         family = node.op.family
         if family is Family.LEAF:
             return False
-        if node in self.must_store or family in (*REDUCTIONS, *SINGLE):
+        if node in self.must_store or family in (Family.REDUCTION, *SINGLE):
             return True
         if len(node.types) > 1:
             return False
@@ -212,7 +242,7 @@ class Fusion:
         group.members.append(node)
         self.group_of[node] = group
         group.may_fail |= _may_fail(node)
-        if node.op.family in REDUCTIONS:
+        if node.op.family is Family.REDUCTION:
             group.reductions.append(node)
             split = split_for(group.domain, group.reductions)
             assert split is not None, f"{describe(node)} joins where no split serves it"
@@ -240,10 +270,12 @@ class Fusion:
         full = domain_of(node) == group.domain
         if not full and not (group.split.inner and is_row_shape(domain_of(node), group.domain, group.split)):
             return False
+        if not full and self._apart.intersection(group.reductions):
+            return False
         for read in sources:
             if self.group_of.get(read.node) is group and not _at_hand(group, node, read):
                 return False
-        if node.op.family in REDUCTIONS and not _folds(group, node):
+        if node.op.family is Family.REDUCTION and not _folds(group, node):
             return False
         return self._leaves_updates(group, node, sources) and self._between(group, producers) is not None
 
@@ -259,7 +291,7 @@ class Fusion:
         updated = group.updated.keys()
         if updated and node.op.family is Family.GATHER:
             return False
-        if node.op.family in REDUCTIONS and (updated & here or updated & group.reads.keys()):
+        if node.op.family is Family.REDUCTION and (updated & here or updated & group.reads.keys()):
             return False
         if apart and (updated & elsewhere or (group.reductions and updated & here)):
             return False
@@ -329,11 +361,15 @@ def _at_hand(group: Group, node: Node, read: Read) -> bool:
     return in_loops_of(read.index, node, domain, split) == member_index(read.node, domain, split)
 
 
+def _is_in_pieces(group: Group) -> bool:
+    """Whether a row is many short pieces of memory."""
+    split = split_around(group.split.inner, len(group.domain))
+    piece = product(group.domain[k] for k in split.deep) if split is not None else _PIECE
+    return isinstance(piece, int) and piece < _PIECE
+
+
 def _folds(group: Group, node: Node) -> bool:
     """Whether the group's loops can fold the node's operand as well."""
     if len(group.reductions) == _FOLDS:
-        return False
-    searches_all = node.op.family is Family.ARG_REDUCTION and len(reduced(node)) == len(group.domain)
-    if searches_all and not group.split.inner:
         return False
     return split_for(group.domain, [*group.reductions, node]) is not None

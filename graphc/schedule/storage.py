@@ -16,7 +16,7 @@ from graphc.dims import Dim, product
 from graphc.graph import Graph, Node
 from graphc.op import HOLDERS, Family
 from graphc.schedule.access import job_of, view
-from graphc.schedule.fuse import Fusion, Group
+from graphc.schedule.fuse import Fusion, Group, fused
 from graphc.schedule.hold import Holding, Memory
 from graphc.schedule.order import Entry, ordered
 from graphc.schedule.task import Copy, Kernel, Nest, Place, Placed, Scatter, Task, View, before, needs
@@ -66,7 +66,7 @@ def schedule(
     """Fuse the graph (all of whose roots are `outputs` and the new values in `updates`), place and order its groups."""
     roots = [*outputs, *(value for _, value in updates)]
     changed = [(p, v) for p, v in updates if p is not v]
-    placing = _Placing(graph, Fusion(graph, roots, changed), outputs, changed, parameters)
+    placing = _Placing(graph, fused(graph, roots, changed), outputs, changed, parameters)
     found = Schedule(tuple(placing.tasks()), placing.place, placing.memory, tuple(updates))
     verify_schedule(found, graph.inputs, parameters, outputs, updates)
     return found

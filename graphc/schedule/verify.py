@@ -13,7 +13,6 @@ from graphc.graph import Node, describe
 from graphc.op import Family
 from graphc.schedule.access import Index, Read, canonical
 from graphc.schedule.shape import loads
-from graphc.schedule.split import REDUCTIONS
 from graphc.schedule.task import Copy, Holder, Kernel, Nest, Place, Single, Task, may_fail
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ class _Check:
             if isinstance(task, Kernel) and {v.place for v in task.operands} != reads.keys():
                 raise AssertionError(f"{name}: its views lie in other places than what it loads")
             stores = list(task.stores)
-        sweeps = isinstance(task, Nest) and not any(m.op.family in REDUCTIONS for m in task.members)
+        sweeps = isinstance(task, Nest) and not any(m.op.family is Family.REDUCTION for m in task.members)
         for node, place in stores:
             self._may_write(k, place, name)
             self._may_write_over(sweeps, place, canonical(node.shape), reads.get(place, ()), name)
