@@ -12,6 +12,7 @@ from typing import Any
 
 from graphc.declare import FUNCTIONS, WEAK, astype, convert, result_dtype
 from graphc.dims import Dim, Poly, dim_max, same
+from graphc.elements import with_elements
 from graphc.errors import DeclarationError, DTypeError, GraphcError, ShapeError
 from graphc.graph import Node, describe, noting
 from graphc.ops.bodies import slot, substituted
@@ -92,6 +93,9 @@ def _scanned(
         if new is not None:
             break
     loop = Loop(index, carries.slots, carries.started(), new, elements, arrays, ys, length, reverse)
+    inside |= set(more)
+    with noting() as more:
+        loop = with_elements(loop, inside)
     inside |= set(more)
     found = loop.declare(inside) if checkpoint is None else _in_segments(loop, inside, _steps(checkpoint))
     return carries.tree.filled(found[: len(new)]), y_tree.filled(found[len(new) :])
@@ -226,7 +230,7 @@ def fori_loop(lower: Any, upper: Any, step: Callable[..., Any], init: Any) -> An
     index = slot("position", POSITION)
 
     def run(carry: Any) -> tuple[Any, Any]:
-        return step(index + convert(lower, int64), carry), None
+        return step(index + convert(lower, int64) if not same(lower, 0) else index, carry), None
 
     nothing, _ = Tree.of(None, "x")
     return _scanned("fori_loop", run, index, init, nothing, (), dim_max(upper - lower, 0), False, None)[0]

@@ -15,7 +15,7 @@ import pytest
 from support_loops import close, derivatives, held, optimised, values
 
 import graphc as gc
-from graphc.errors import DeclarationError, GraphcError
+from graphc.errors import DeclarationError, GraphcError, InputError
 from graphc.graph import Graph, Node, make
 from graphc.interpret import interpret
 from graphc.line import inside
@@ -556,3 +556,64 @@ def test_loops_are_not_compiled_yet() -> None:
     x = gc.input("x", (4,))
     with pytest.raises(NotImplementedError, match=r"not yet compiled.*test_bodies.py"):
         gc.compile([x], gc.scan(lambda c, e: (c + e, None), 0.0, x)[0])
+
+
+# Reads at the position of a loop
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_reads_at_the_position_are_elements(reverse: bool) -> None:
+    x, m = gc.input("x", ("n",)), gc.input("m", (3, "n"))
+    arrays = [np.array([0.5, 2.0, -1.0, 0.3]), np.arange(12.0).reshape(3, 4) / 10]
+
+    def by_position(i: Node, c: Node) -> Node:
+        return gc.sin(c * x[i]) + gc.sum(m[:, i])
+
+    def by_element(c: Node, e: Any) -> Any:
+        return gc.sin(c * e[0]) + gc.sum(e[1]), None
+
+    n = x.shape[0]
+    y, _ = gc.scan(lambda c, i: (by_position(i, c), None), 1.0, gc.arange(n), reverse=reverse)
+    z, _ = gc.scan(by_element, 1.0, (x, m.T), reverse=reverse)
+    close(values(derivatives(y, [x, m]), [x, m], arrays), values(derivatives(z, [x, m]), [x, m], arrays))
+    families = {n.op.family for loop in held(optimised(gc.grad(y, [x, m]))) for n in loop.attrs["body"].nodes}
+    assert not families & {Family.GATHER, Family.SCATTER}
+    if not reverse:
+        assert optimised([gc.fori_loop(0, n, by_position, 1.0)], [x, m]) == optimised([y], [x, m])
+
+
+@pytest.mark.parametrize(("low", "ahead"), [(1, 0), (1, 1), (0, 2), (0, -1)])
+def test_reads_further_on_and_behind(low: int, ahead: int) -> None:
+    """Behind the position there may be the end of the array, which is read at its place."""
+    x = gc.input("x", ("n",))
+    n = x.shape[0]
+    high = n - max(ahead, 0)
+    y = gc.fori_loop(low, high, lambda i, c: c * 0.5 + gc.take(x, i + ahead) * gc.take(x, i), 0.0)
+    for size in (2, 3, 6):
+        array = np.linspace(1, 2, size)
+        value = 0.0
+        for i in range(low, size - max(ahead, 0)):
+            value = value * 0.5 + array[i + ahead] * array[i]
+        close(values([y], [x], [array]), [value])
+        (slope,) = values([gc.grad(y, x)], [x], [array])
+        moved = np.zeros(size)
+        for k in range(size):
+            step = np.eye(size)[k] * 1e-6
+            a, b = (interpret(Graph((y,), (x,)), [array + s])[0] for s in (step, -step))
+            moved[k] = (a - b) / 2e-6
+        np.testing.assert_allclose(slope, moved, atol=1e-8)
+    loops = held(optimised([gc.grad(y, x)]))
+    scatters = [n for loop in loops for n in loop.attrs["body"].nodes if n.op.family is Family.SCATTER]
+    assert bool(scatters) == (ahead < 0)
+
+
+def test_reads_that_may_end_too_early_stay_reads() -> None:
+    x, k = gc.input("x", ("n",)), gc.input("k", ("m",))
+    y = gc.fori_loop(0, k.shape[0], lambda i, c: c + gc.take(x, i), 0.0)
+    close(values([y], [x, k], [[1.0, 2.0, 3.0], [0.0, 0.0]]), [3.0])
+    with pytest.raises(InputError, match="position 2 does not lie on axis 0"):
+        interpret(Graph((y,), (x, k)), [[1.0, 2.0], [0.0, 0.0, 0.0]])
+    fixed = gc.input("fixed", (3,))
+    y = gc.fori_loop(0, 5, lambda i, c: c + gc.take(fixed, i), 0.0)
+    with pytest.raises(InputError, match="position 3 does not lie on axis 0"):
+        interpret(Graph((y,), (fixed,)), [[1.0, 2.0, 3.0]])
