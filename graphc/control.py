@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from graphc.declare import FUNCTIONS, WEAK, astype, convert, result_dtype
 from graphc.dims import Dim, Poly, dim_max, same
 from graphc.elements import with_elements
@@ -223,7 +225,7 @@ def fori_loop(lower: Any, upper: Any, step: Callable[..., Any], init: Any) -> An
     (array(1.41421356),)
     """
     for bound in (lower, upper):
-        if not isinstance(bound, (int, Poly)) or isinstance(bound, bool):
+        if not isinstance(bound, (int, np.integer, Poly)) or isinstance(bound, bool):
             what = describe(bound) if isinstance(bound, Node) else repr(bound)
             advice = "where a value bounds the loop, write gc.while_loop"
             raise DeclarationError(f"fori_loop: the bounds are ints or dimensions, got {what}; {advice}{at_line()}")
