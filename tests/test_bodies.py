@@ -105,6 +105,9 @@ def test_graphs_are_equal_up_to_their_inputs() -> None:
     assert hash(twice("x", a)) == hash(twice("x", a))
     assert twice("x", a) != twice("x", b)
     assert twice("x", a) != twice("y", a)
+    x, y, z = gc.input("x", ()), gc.input("y", ()), gc.input("z", (), "int8")
+    assert Graph((x,), (x, y)) != Graph((x,), (y, x))
+    assert Graph((x,), (x, y)) != Graph((x,), (x, z))
 
 
 def test_pickles_keep_loops() -> None:

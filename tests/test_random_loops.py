@@ -108,7 +108,7 @@ def program(seed: int, loops: Loops, outside: Sequence[Node]) -> Node:
                 elif kind == 7:
                     found = loops.cond(
                         p > q,
-                        lambda inner=inner, p=p, r=r: inner((p, r), (q,)),
+                        lambda inner=inner, p=p, q=q, r=r: inner((p, r), (q,)),
                         lambda q=q, t=t: (gc.sin(q), t * 2),
                     )
                     scalars.append(found[0])
