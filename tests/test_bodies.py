@@ -244,7 +244,7 @@ def test_a_value_and_its_gradient_share_the_forward_loop() -> None:
 
 
 def test_saved_is_what_is_small() -> None:
-    """A step that reads one element of a carried array and sets another saves scalars, not the array."""
+    """A step that reads one element of a carried array and sets another saves numbers, not the array."""
     k, v = gc.input("k", ("n",), "int64"), gc.input("v", (50,))
 
     def step(c: Node, j: Node) -> Any:
@@ -254,7 +254,7 @@ def test_saved_is_what_is_small() -> None:
     carry, _ = gc.scan(step, v, k)
     forward, backward = held(optimised([gc.sum(carry), gc.grad(gc.sum(carry), v)]))
     assert {(y.shape, y.dtype.name) for y in Loop.of(forward).ys} <= {((), "float64"), ((1,), "float64")}
-    assert 1 <= len(Loop.of(forward).ys) <= 2
+    assert 1 <= len(Loop.of(forward).ys) <= 3
     adding = [n for n in backward.attrs["body"].nodes if n.op.family is Family.SCATTER]
     assert adding
 

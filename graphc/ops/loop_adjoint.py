@@ -18,16 +18,17 @@ from graphc.op import HOLDERS, Family
 from graphc.ops.bodies import below, depending, slot
 from graphc.ops.loop_parts import Loop
 from graphc.ops.min_cut import NEVER, min_cut
-from graphc.scalar import bodies, cost, parse
+from graphc.scalar import CHEAP, bodies, cost, parse
 
 _TYPICAL = 32  # a symbolic dimension, where sizes are compared
-_A_BYTE = 4  # instructions that take as long as saving and reading a byte
+_A_BYTE = 4  # instructions, for an element of a vector, that take as long as saving and reading a byte
+_LANES = 8  # one element takes as long as a vector of them
+_FEW = 32  # fewer elements of a dear function take as long as so many: each step waits for it
 
 
 def cotangents(b: Any, loop: Loop, given: Sequence[Node | None], wanted: Sequence[bool]) -> Sequence[Node | None]:
     """The cotangent of each operand of the loop that is wanted and has one; `given` are those of its results."""
-    adjoint = _Adjoint(b, loop, given, wanted)
-    return adjoint.cotangents()
+    return _Adjoint(b, loop, given, wanted).cotangents()
 
 
 def typical_size(dims: Iterable[Dim]) -> int:
@@ -174,4 +175,5 @@ def _effort(node: Node) -> int:
         return typical_size(dict(zip(labels, node.operands[0].shape + node.operands[1].shape, strict=True)).values())
     each = max((cost(parse(text)) for text in bodies(node.op.body)), default=1)
     folded = node.operands if family in (Family.REDUCTION, Family.ARG_REDUCTION, Family.SCATTER) else ()
-    return each * max(typical_size(t.shape) for n in (node, *folded) for t in n.types)
+    size = max(typical_size(t.shape) for n in (node, *folded) for t in n.types)
+    return each * max(size, _FEW if each > CHEAP else _LANES)
