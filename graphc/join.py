@@ -2,24 +2,27 @@
 
 In: any graph.  Out: the same values.  Two loops over the same positions in the same direction, neither of which needs
 a result of the other, become one if the carries of one are all carried by the other; so a value and what its gradient
-saves share one loop.  Carries that begin alike and move alike are one, and so are equal ys.
+saves share one loop.  Carries that begin alike and move alike are one, and so are equal ys.  Choices by the same
+number, neither of which needs a result of the other, are one choice.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
 from graphc.graph import Graph, Node, make, with_outputs
+from graphc.line import Line
 from graphc.op import HOLDERS, Family
-from graphc.ops.bodies import holds_bodies, results, substituted
+from graphc.ops.bodies import holds_bodies, rebuilt, results, substituted
+from graphc.ops.choice import branches, choose
 from graphc.ops.loop_parts import Loop
 
 Fired = Counter[str]
-_JOINED, _ONCE = "loops joined", "carried or yielded once"
+_JOINED, _ONCE, _CHOSEN = "loops joined", "carried or yielded once", "choices joined"
 
 
 def join(graph: Graph) -> tuple[Graph, Fired]:
@@ -31,9 +34,9 @@ def join(graph: Graph) -> tuple[Graph, Fired]:
 def _joined(graph: Graph, fired: Fired) -> Graph:
     graph = _with_joined_bodies(graph, fired)
     apart: set[tuple[Node, Node]] = set()
-    while pair := _pair(graph, apart, fired):
+    while pair := _loops(graph, apart, fired) or _choices(graph, apart, fired):
         nodes, one = pair
-        found = one.loop.declare(line=nodes[0].line)
+        found = one.declare(nodes[0].line)
         instead = {
             old: found[place]
             for node, places in zip(nodes, one.places, strict=True)
@@ -46,43 +49,88 @@ def _joined(graph: Graph, fired: Fired) -> Graph:
 def _with_joined_bodies(graph: Graph, fired: Fired) -> Graph:
     new: dict[Node, Node] = {}
     for n in graph.nodes:
-        attrs = n.attrs
+        new[n] = rebuilt(n, [new[o] for o in n.operands])
         if n.op.family in HOLDERS:
-            attrs = {k: _joined(v, fired) if isinstance(v, Graph) else v for k, v in attrs.items()}
-        new[n] = make(n.op, [new[o] for o in n.operands], attrs, n.line)
+            attrs = {k: _joined(v, fired) if isinstance(v, Graph) else v for k, v in n.attrs.items()}
+            new[n] = make(n.op, new[n].operands, attrs, n.line)
     return with_outputs(graph, [new[o] for o in graph.outputs])
 
 
 @dataclass(frozen=True)
 class _One:
-    """One loop for several: `places` has, for each of them, which result of the loop each of its results is."""
+    """One node for several: `places` has, for each of them, which result of the one each of its results is."""
 
-    loop: Loop
+    declare: Callable[[Line], list[Node]]
     places: Sequence[Sequence[int]]
-    classes: Sequence[Sequence[int]]  # for each of them, which carry of the loop each of its carries is
+    classes: Sequence[Sequence[int]]  # for each of several loops, which carry of the one each of its carries is
+    count: int  # of results
 
 
-def _pair(graph: Graph, apart: set[tuple[Node, Node]], fired: Fired) -> tuple[Sequence[Node], _One] | None:
+_Pair = tuple[Sequence[Node], _One]
+
+
+def _loops(graph: Graph, apart: set[tuple[Node, Node]], fired: Fired) -> _Pair | None:
     """Loops to be replaced by one: two that go together, or one that carries or yields something twice."""
     loops = [n for n in graph.nodes if n.op.family is Family.LOOP]
     for node in loops:
         if (node, node) not in apart:
             apart.add((node, node))
             one = _as_one([Loop.of(node)])
-            if len(one.loop.carries) + len(one.loop.ys) < len(node.types):
+            if one.count < len(node.types):
                 fired[_ONCE] += 1
                 return [node], one
-    likely = [pair for same in _alike(loops) for pair in combinations(same, 2) if pair not in apart]
-    needs = _needs(graph, loops) if likely else {}
-    for first, second in likely:
-        apart.add((first, second))
-        if first in needs[second]:
-            continue
+    for first, second in _candidates(graph, _alike(loops), apart):
         one = _as_one([Loop.of(first), Loop.of(second)])
         if _go_together(one, first, second):
             fired[_JOINED] += 1
             return [first, second], one
     return None
+
+
+def _choices(graph: Graph, apart: set[tuple[Node, Node]], fired: Fired) -> _Pair | None:
+    """Two choices between as many branches by one number, to be replaced by one."""
+    alike: dict[Any, list[Node]] = {}
+    for n in graph.nodes:
+        if n.op.family is Family.CHOICE:
+            alike.setdefault((n.operands[0], len(branches(n))), []).append(n)
+    for first, second in _candidates(graph, list(alike.values()), apart):
+        fired[_CHOSEN] += 1
+        return [first, second], _as_one_choice([first, second])
+    return None
+
+
+def _as_one_choice(nodes: Sequence[Node]) -> _One:
+    """The choice between what the branches of several give together."""
+    givens: dict[Node, Node] = {}  # by node outside
+    columns: list[tuple[Node, ...]] = []
+    for node in nodes:
+        bodies = []
+        for body in branches(node):
+            same = {s: givens.setdefault(g, s) for s, g in zip(body.inputs, node.operands[1:], strict=True)}
+            bodies.append(substituted(body.outputs, same))
+        columns += zip(*bodies, strict=True)
+    places = _numbered(columns)
+    outcomes = list(zip(*dict.fromkeys(columns), strict=True))
+    given = {s: outer for outer, s in givens.items()}
+    count = len(nodes[0].types)
+    return _One(
+        lambda line: choose(nodes[0].operands[0], outcomes, given, line=line),
+        [places[:count], places[count:]],
+        (),
+        len(outcomes[0]),
+    )
+
+
+def _candidates(
+    graph: Graph, alike: Sequence[Sequence[Node]], apart: set[tuple[Node, Node]]
+) -> Iterator[tuple[Node, Node]]:
+    """Pairs of nodes that are alike, not known to stay apart, of which the second needs no result of the first."""
+    likely = [pair for same in alike for pair in combinations(same, 2) if pair not in apart]
+    needs = _needs(graph, list(dict.fromkeys(n for pair in likely for n in pair)))
+    for first, second in likely:
+        apart.add((first, second))
+        if first not in needs[second]:
+            yield first, second
 
 
 def _alike(loops: Sequence[Node]) -> list[list[Node]]:
@@ -95,16 +143,16 @@ def _alike(loops: Sequence[Node]) -> list[list[Node]]:
     return list(found.values())
 
 
-def _needs(graph: Graph, loops: Sequence[Node]) -> dict[Node, set[Node]]:
-    """The loops that each loop needs results of."""
-    number = {node: k for k, node in enumerate(loops)}
-    found: dict[Node, int] = {}  # a bit for each loop
-    for n in graph.nodes:
+def _needs(graph: Graph, nodes: Sequence[Node]) -> dict[Node, set[Node]]:
+    """Which of the nodes each of them needs results of."""
+    number = {node: k for k, node in enumerate(nodes)}
+    found: dict[Node, int] = {}  # a bit for each of them
+    for n in graph.nodes if nodes else ():
         bits = 0
         for o in n.operands:
             bits |= found[o] | (1 << number[o] if o in number else 0)
         found[n] = bits
-    return {node: {other for other, k in number.items() if found[node] >> k & 1} for node in loops}
+    return {node: {other for other, k in number.items() if found[node] >> k & 1} for node in nodes}
 
 
 def _go_together(one: _One, first: Node, second: Node) -> bool:
@@ -155,7 +203,7 @@ def _as_one(loops: Sequence[Loop]) -> _One:
         stacks, rows = rows[: len(loop.ys)], rows[len(loop.ys) :]
         own.append(mine)
         places.append([*mine, *(len(heads) + r for r in stacks)])
-    return _One(joined, places, own)
+    return _One(lambda line: joined.declare(line=line), places, own, len(heads) + len(joined.ys))
 
 
 def _numbered(values: Sequence[Any]) -> list[int]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support_loops import close, derivatives, held, optimised, values
+from support_loops import check_slopes, close, derivatives, held, optimised, values
 
 import graphc as gc
 from graphc.errors import DeclarationError, GraphcError, InputError
@@ -257,6 +257,44 @@ def test_saved_is_what_is_small() -> None:
     assert 1 <= len(Loop.of(forward).ys) <= 3
     adding = [n for n in backward.attrs["body"].nodes if n.op.family is Family.SCATTER]
     assert adding
+
+
+def test_choices_and_bounded_loops_save_what_is_small() -> None:
+    """The array is carried through a choice, of which the adjoint needs numbers only."""
+    k, v, w = gc.input("k", ("n",), "int64"), gc.input("v", (50,)), gc.input("w", ())
+
+    def changed(c: Node, j: Node) -> Node:
+        return gc.where(gc.arange(50) == j, gc.sin(gc.take(c, j) * w), c)
+
+    def scanned() -> Node:
+        return gc.scan(lambda c, j: (gc.cond(j > 1, lambda: changed(c, j), lambda: c), None), v, k)[0]
+
+    def counted() -> Node:
+        return gc.while_loop(lambda c: c[1] < 3, lambda c: (changed(*c), c[1] + 1), (v, 0), bound=5)[0]
+
+    arrays = [np.array([0, 3, 2, 3]), np.linspace(0.1, 1, 50), 1.3]
+    for carry in (scanned(), counted()):
+        y = gc.sum(carry * carry)
+        for loop in held(optimised([y, *gc.grad(y, [v, w])], [k, v, w])):
+            assert all(a.size < 50 for a in Loop.of(loop).ys)
+            assert len(held(loop.attrs["body"], Family.CHOICE)) == 1
+        check_slopes(y, [k, v, w], arrays)
+        check_slopes(gc.sum(gc.grad(y, v)), [k, v, w], arrays)
+
+
+def test_choices_by_the_same_number_are_one() -> None:
+    x, w = gc.input("x", ()), gc.input("w", ())
+
+    def choices(*outputs: Node) -> int:
+        return len(held(optimised(outputs, [x, w]), Family.CHOICE))
+
+    y = gc.cond(x > 0, lambda: gc.sin(x * w), lambda: w * w)
+    z = gc.cond(x > 0, lambda: gc.cos(x), lambda: w)
+    assert choices(y, z) == 1
+    assert choices(y, gc.cond(x > 1, lambda: gc.cos(x), lambda: w)) == 2
+    assert choices(y, gc.cond(x > 0, lambda: gc.cos(y), lambda: w)) == 2
+    assert choices(y, *gc.grad(y, [x, w])) == 2
+    close(values([y, z, *gc.grad(y + z, [x, w])], [x, w], [0.5, 2.0])[:2], [np.sin(1.0), np.cos(0.5)])
 
 
 def test_cotangents_of_arrays_read_at_positions_are_added_to_what_is_carried() -> None:

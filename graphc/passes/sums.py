@@ -17,8 +17,8 @@ from graphc.graph import Graph, Node, make, with_outputs
 from graphc.line import standing_at
 from graphc.op import HOLDERS, Family
 from graphc.ops.bodies import depending, holds_bodies, rebuilt
-from graphc.ops.loop_adjoint import typical_size
 from graphc.ops.loop_parts import Loop
+from graphc.ops.save import typical_size
 from graphc.rewrite import filled
 
 Fired = Counter[str]
