@@ -25,7 +25,7 @@ PACKAGE = ROOT / "graphc"
 # what looks into it, since `explain`, `profile` and `draw` are its methods.
 STAGES = [
     *("errors", "dims", "types", "scalar", "op", "state", "line", "tree", "literal"),
-    *("graph", "ops", "declare", "operators", "trace", "elements", "control"),
+    *("graph", "ops", "declare", "operators", "trace", "elements", "control", "branches"),
     "interpret",
     *("join", "rewrite", "stabilise", "adjoint", "passes", "schedule", "codegen"),
     *("runtime", "inspect", "runtime.function", "debug", "compile", "losses", "optim", "nn"),
