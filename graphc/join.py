@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
@@ -27,33 +27,8 @@ _JOINED, _ONCE, _CHOSEN = "loops joined", "carried or yielded once", "choices jo
 
 def join(graph: Graph) -> tuple[Graph, Fired]:
     """The graph with loops joined, in bodies too, and how many were."""
-    fired: Fired = Counter()
-    return (_joined(graph, fired) if holds_bodies(graph) else graph), fired
-
-
-def _joined(graph: Graph, fired: Fired) -> Graph:
-    graph = _with_joined_bodies(graph, fired)
-    apart: set[tuple[Node, Node]] = set()
-    while pair := _loops(graph, apart, fired) or _choices(graph, apart, fired):
-        nodes, one = pair
-        found = one.declare(nodes[0].line)
-        instead = {
-            old: found[place]
-            for node, places in zip(nodes, one.places, strict=True)
-            for old, place in zip(results(node), places, strict=True)
-        }
-        graph = with_outputs(graph, substituted(graph.outputs, instead))
-    return graph
-
-
-def _with_joined_bodies(graph: Graph, fired: Fired) -> Graph:
-    new: dict[Node, Node] = {}
-    for n in graph.nodes:
-        new[n] = rebuilt(n, [new[o] for o in n.operands])
-        if n.op.family in HOLDERS:
-            attrs = {k: _joined(v, fired) if isinstance(v, Graph) else v for k, v in n.attrs.items()}
-            new[n] = make(n.op, new[n].operands, attrs, n.line)
-    return with_outputs(graph, [new[o] for o in graph.outputs])
+    joiner = _Joiner(set())
+    return (joiner.joined(graph) if holds_bodies(graph) else graph), joiner.fired
 
 
 @dataclass(frozen=True)
@@ -62,41 +37,121 @@ class _One:
 
     declare: Callable[[Line], list[Node]]
     places: Sequence[Sequence[int]]
-    classes: Sequence[Sequence[int]]  # for each of several loops, which carry of the one each of its carries is
     count: int  # of results
+    classes: Sequence[Sequence[int]] = ()  # for each of several loops, which carry of the one each of its carries is
+    inside: Fired = field(default_factory=Counter)  # what was joined in its body
 
 
-_Pair = tuple[Sequence[Node], _One]
+class _Joiner:
+    """One joining: bodies that are `settled` hold no more to be joined."""
 
+    def __init__(self, settled: set[Graph]) -> None:
+        self.settled, self.fired = settled, Fired()
+        self.apart: set[tuple[Node, Node]] = set()
 
-def _loops(graph: Graph, apart: set[tuple[Node, Node]], fired: Fired) -> _Pair | None:
-    """Loops to be replaced by one: two that go together, or one that carries or yields something twice."""
-    loops = [n for n in graph.nodes if n.op.family is Family.LOOP]
-    for node in loops:
-        if (node, node) not in apart:
-            apart.add((node, node))
-            one = _as_one([Loop.of(node)])
-            if one.count < len(node.types):
-                fired[_ONCE] += 1
-                return [node], one
-    for first, second in _candidates(graph, _alike(loops), apart):
-        one = _as_one([Loop.of(first), Loop.of(second)])
-        if _go_together(one, first, second):
-            fired[_JOINED] += 1
-            return [first, second], one
-    return None
+    def joined(self, graph: Graph) -> Graph:
+        while pair := self._loops(graph) or self._choices(graph):
+            nodes, one = pair
+            found = one.declare(nodes[0].line)
+            instead = {
+                old: found[place]
+                for node, places in zip(nodes, one.places, strict=True)
+                for old, place in zip(results(node), places, strict=True)
+            }
+            self.fired += one.inside
+            graph = with_outputs(graph, substituted(graph.outputs, instead))
+        return self._with_joined_bodies(graph)
 
+    def _with_joined_bodies(self, graph: Graph) -> Graph:
+        new: dict[Node, Node] = {}
+        for n in graph.nodes:
+            new[n] = rebuilt(n, [new[o] for o in n.operands])
+            bodies = {k: v for k, v in n.attrs.items() if isinstance(v, Graph) and v not in self.settled}
+            if n.op.family in HOLDERS and bodies:
+                inner = {k: self._inner(v) for k, v in bodies.items()}
+                self.settled.update(inner.values())
+                new[n] = make(n.op, new[n].operands, {**n.attrs, **inner}, n.line)
+        return with_outputs(graph, [new[o] for o in graph.outputs])
 
-def _choices(graph: Graph, apart: set[tuple[Node, Node]], fired: Fired) -> _Pair | None:
-    """Two choices between as many branches by one number, to be replaced by one."""
-    alike: dict[Any, list[Node]] = {}
-    for n in graph.nodes:
-        if n.op.family is Family.CHOICE:
-            alike.setdefault((n.operands[0], len(branches(n))), []).append(n)
-    for first, second in _candidates(graph, list(alike.values()), apart):
-        fired[_CHOSEN] += 1
-        return [first, second], _as_one_choice([first, second])
-    return None
+    def _inner(self, body: Graph) -> Graph:
+        joiner = _Joiner(self.settled)
+        body = joiner.joined(body)
+        self.fired += joiner.fired
+        return body
+
+    def _loops(self, graph: Graph) -> tuple[Sequence[Node], _One] | None:
+        """Loops to be replaced by one: two that go together, or one that carries or yields something twice."""
+        loops = [n for n in graph.nodes if n.op.family is Family.LOOP]
+        for node in loops:
+            if (node, node) not in self.apart:
+                self.apart.add((node, node))
+                one = self._as_one([Loop.of(node)])
+                if one.count < len(node.types):
+                    self.fired[_ONCE] += 1
+                    return [node], one
+        for first, second in _candidates(graph, _alike(loops), self.apart):
+            one = self._as_one([Loop.of(first), Loop.of(second)])
+            if _go_together(one, first, second):
+                self.fired[_JOINED] += 1
+                return [first, second], one
+        return None
+
+    def _choices(self, graph: Graph) -> tuple[Sequence[Node], _One] | None:
+        """Two choices between as many branches by one number, to be replaced by one."""
+        alike: dict[Any, list[Node]] = {}
+        for n in graph.nodes:
+            if n.op.family is Family.CHOICE:
+                alike.setdefault((n.operands[0], len(branches(n))), []).append(n)
+        for first, second in _candidates(graph, list(alike.values()), self.apart):
+            self.fired[_CHOSEN] += 1
+            return [first, second], _as_one_choice([first, second])
+        return None
+
+    def _as_one(self, loops: Sequence[Loop]) -> _One:
+        """The loops over one body.  Carries are taken for one until they are seen to begin or to move differently."""
+        first = loops[0]
+        elements: dict[Node, Node] = {}  # by array
+        givens: dict[Node, Node] = {}  # by node outside
+        shared: list[dict[Node, Node]] = []
+        for loop in loops:
+            same = {loop.index: first.index}
+            same |= {e: elements.setdefault(a, e) for e, a in zip(loop.elements, loop.arrays, strict=True)}
+            shared.append(same | {s: givens.setdefault(outer, s) for s, outer in loop.given.items()})
+        inits = [init for loop in loops for init in loop.inits]
+        carries = [carry for loop in loops for carry in loop.carries]
+        classes = _numbered(inits)
+        while True:
+            inner = _Joiner(self.settled)
+            leaders = {c: carries[k] for k, c in reversed(list(enumerate(classes)))}
+            led = dict(zip(carries, (leaders[c] for c in classes), strict=True))
+            roots = [n for k, loop in enumerate(loops) for n in substituted(loop.new, shared[k] | led)]
+            roots += [n for k, loop in enumerate(loops) for n in substituted(loop.ys, shared[k] | led)]
+            roots = list(inner.joined(Graph(tuple(roots))).outputs)
+            new, ys = roots[: len(carries)], roots[len(carries) :]
+            finer = _numbered(list(zip(classes, new, strict=True)))
+            if len(set(finer)) == len(set(classes)):
+                break
+            classes = finer
+        rows = _numbered(ys)
+        heads = [classes.index(c) for c in range(len(leaders))]
+        joined = replace(
+            first,
+            carries=[carries[k] for k in heads],
+            inits=[inits[k] for k in heads],
+            new=[new[k] for k in heads],
+            elements=list(elements.values()),
+            arrays=list(elements),
+            ys=list(dict.fromkeys(ys)),
+            given={s: outer for outer, s in givens.items()},
+        )
+        own, places = [], []
+        for loop in loops:
+            mine, classes = classes[: len(loop.carries)], classes[len(loop.carries) :]
+            stacks, rows = rows[: len(loop.ys)], rows[len(loop.ys) :]
+            own.append(mine)
+            places.append([*mine, *(len(heads) + r for r in stacks)])
+        count = len(heads) + len(joined.ys)
+        return _One(lambda line: joined.declare(line=line), places, count, own, inner.fired)
 
 
 def _as_one_choice(nodes: Sequence[Node]) -> _One:
@@ -116,7 +171,6 @@ def _as_one_choice(nodes: Sequence[Node]) -> _One:
     return _One(
         lambda line: choose(nodes[0].operands[0], outcomes, given, line=line),
         [places[:count], places[count:]],
-        (),
         len(outcomes[0]),
     )
 
@@ -161,49 +215,6 @@ def _go_together(one: _One, first: Node, second: Node) -> bool:
         return bool(mine & others) and (mine <= others or others <= mine)
     arrays = [set(Loop.of(node).arrays) for node in (first, second)]
     return bool(arrays[0] & arrays[1])
-
-
-def _as_one(loops: Sequence[Loop]) -> _One:
-    """The loops over one body.  Carries are taken for one until they are seen to begin or to move differently."""
-    first = loops[0]
-    elements: dict[Node, Node] = {}  # by array
-    givens: dict[Node, Node] = {}  # by node outside
-    shared: list[dict[Node, Node]] = []
-    for loop in loops:
-        same = {loop.index: first.index}
-        same |= {e: elements.setdefault(a, e) for e, a in zip(loop.elements, loop.arrays, strict=True)}
-        shared.append(same | {s: givens.setdefault(outer, s) for s, outer in loop.given.items()})
-    inits = [init for loop in loops for init in loop.inits]
-    carries = [carry for loop in loops for carry in loop.carries]
-    classes = _numbered(inits)
-    while True:
-        leaders = {c: carries[k] for k, c in reversed(list(enumerate(classes)))}
-        led = dict(zip(carries, (leaders[c] for c in classes), strict=True))
-        new = [n for loop, same in zip(loops, shared, strict=True) for n in substituted(loop.new, same | led)]
-        finer = _numbered(list(zip(classes, new, strict=True)))
-        if len(set(finer)) == len(set(classes)):
-            break
-        classes = finer
-    ys = [y for loop, same in zip(loops, shared, strict=True) for y in substituted(loop.ys, same | led)]
-    rows = _numbered(ys)
-    heads = [classes.index(c) for c in range(len(leaders))]
-    joined = replace(
-        first,
-        carries=[carries[k] for k in heads],
-        inits=[inits[k] for k in heads],
-        new=[new[k] for k in heads],
-        elements=list(elements.values()),
-        arrays=list(elements),
-        ys=list(dict.fromkeys(ys)),
-        given={s: outer for outer, s in givens.items()},
-    )
-    own, places = [], []
-    for loop in loops:
-        mine, classes = classes[: len(loop.carries)], classes[len(loop.carries) :]
-        stacks, rows = rows[: len(loop.ys)], rows[len(loop.ys) :]
-        own.append(mine)
-        places.append([*mine, *(len(heads) + r for r in stacks)])
-    return _One(lambda line: joined.declare(line=line), places, own, len(heads) + len(joined.ys))
 
 
 def _numbered(values: Sequence[Any]) -> list[int]:

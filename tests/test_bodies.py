@@ -12,17 +12,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from loop_programs import Loops, program
 from support_loops import check_slopes, close, derivatives, held, optimised, values
 
 import graphc as gc
 from graphc.errors import DeclarationError, GraphcError, InputError
 from graphc.graph import Graph, Node, make
 from graphc.interpret import interpret
+from graphc.join import join
 from graphc.line import inside
 from graphc.op import REGISTRY, Family
 from graphc.ops.loop_parts import Loop
 from graphc.ops.min_cut import NEVER, min_cut
 from graphc.passes import run_pipeline
+from graphc.passes.trim import trim
 
 
 def loop_of(*outputs: Node) -> Loop:
@@ -241,6 +244,28 @@ def test_a_value_and_its_gradient_share_the_forward_loop() -> None:
     first = gc.grad(y, [x, w, h])
     assert len(held(optimised([y, *first]))) == 2
     assert len(held(optimised(derivatives(y, [x, w, h])))) == 4
+
+
+def test_nested_loops_of_a_value_and_its_gradient_are_shared_at_every_depth() -> None:
+    x, h = gc.input("x", ("n",)), gc.input("h", ())
+
+    def nested(depth: int, c: Node) -> Node:
+        if not depth:
+            return gc.sin(c * h)
+        return gc.scan(lambda d, e: (nested(depth - 1, d) + e, None), c, x)[0]
+
+    for depth in (1, 2, 3):
+        y = nested(depth, h)
+        assert len(held(optimised([y, gc.grad(y, h)]))) == 2 * depth
+
+
+@pytest.mark.parametrize("seed", [2, 5, 10])
+def test_trimming_and_joining_twice_changes_nothing(seed: int) -> None:
+    outside = [gc.input("a", ()), gc.input("v", (3,)), gc.input("m", (3, 3))]
+    y = program(seed, Loops(), outside)
+    graph = join(trim(Graph((y, *derivatives(y, outside)), tuple(outside)))[0])[0]
+    assert join(graph)[0] is graph
+    assert trim(graph)[0] is graph
 
 
 def test_saved_is_what_is_small() -> None:
