@@ -494,6 +494,22 @@ def test_sums_of_products_of_every_form(sign: float) -> None:
     close(values([a, b], [u, v, begun], arrays), [arrays[2] + sign * total.T, -total])
 
 
+def test_sums_of_products_with_axes_of_length_one() -> None:
+    u, v = gc.input("u", ("n", 30)), gc.input("v", ("n", 20))
+
+    def step(c: Node, e: Any) -> Any:
+        return c + e[0][None, :, None] * gc.sin(e[1])[None, None, :], None
+
+    total, _ = gc.scan(step, gc.zeros((1, 30, 20)), (u, v))
+    wide, _ = gc.scan(step, gc.zeros((2, 30, 20)), (u, v))
+    for carry in (total, wide):
+        assert not held(optimised([carry], [u, v]))[0].attrs["carries"]
+    rng = np.random.default_rng(4)
+    arrays = [rng.normal(size=(5, 30)), rng.normal(size=(5, 20))]
+    wanted = np.einsum("ni,nj->ij", arrays[0], np.sin(arrays[1]))
+    close(values([total, wide], [u, v], arrays), [wanted[None], [wanted, wanted]])
+
+
 def test_sums_that_something_reads_stay() -> None:
     u, v = gc.input("u", ("n", 30)), gc.input("v", ("n", 20))
 
