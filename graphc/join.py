@@ -17,7 +17,7 @@ from typing import Any
 from graphc.graph import Graph, Node, make, with_outputs
 from graphc.line import Line
 from graphc.op import HOLDERS, Family
-from graphc.ops.bodies import holds_bodies, rebuilt, results, substituted
+from graphc.ops.bodies import holds_bodies, rebuilt, results, slot, substituted
 from graphc.ops.choice import branches, choose
 from graphc.ops.loop_parts import Loop
 
@@ -40,6 +40,18 @@ class _One:
     count: int  # of results
     classes: Sequence[Sequence[int]] = ()  # for each of several loops, which carry of the one each of its carries is
     inside: Fired = field(default_factory=Counter)  # what was joined in its body
+
+
+class _Slots:
+    """Slots for what stands for the same in several bodies; they are fresh, since nodes may share a body."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.found = name, dict[Any, Node]()
+
+    def of(self, key: Any, like: Node) -> Node:
+        if key not in self.found:
+            self.found[key] = slot(self.name, like.type, like.line)
+        return self.found[key]
 
 
 class _Joiner:
@@ -109,40 +121,38 @@ class _Joiner:
 
     def _as_one(self, loops: Sequence[Loop]) -> _One:
         """The loops over one body.  Carries are taken for one until they are seen to begin or to move differently."""
-        first = loops[0]
-        elements: dict[Node, Node] = {}  # by array
-        givens: dict[Node, Node] = {}  # by node outside
-        shared: list[dict[Node, Node]] = []
-        for loop in loops:
-            same = {loop.index: first.index}
-            same |= {e: elements.setdefault(a, e) for e, a in zip(loop.elements, loop.arrays, strict=True)}
-            shared.append(same | {s: givens.setdefault(outer, s) for s, outer in loop.given.items()})
+        index = slot("position", loops[0].index.type)
+        elements, givens = _Slots("element"), _Slots("given")
         inits = [init for loop in loops for init in loop.inits]
-        carries = [carry for loop in loops for carry in loop.carries]
         classes = _numbered(inits)
         while True:
-            inner = _Joiner(self.settled)
-            leaders = {c: carries[k] for k, c in reversed(list(enumerate(classes)))}
-            led = dict(zip(carries, (leaders[c] for c in classes), strict=True))
-            roots = [n for k, loop in enumerate(loops) for n in substituted(loop.new, shared[k] | led)]
-            roots += [n for k, loop in enumerate(loops) for n in substituted(loop.ys, shared[k] | led)]
-            roots = list(inner.joined(Graph(tuple(roots))).outputs)
-            new, ys = roots[: len(carries)], roots[len(carries) :]
+            inner, carries = _Joiner(self.settled), _Slots("carry")
+            place, new, ys = iter(classes), list[Node](), list[Node]()
+            for loop in loops:
+                same = {loop.index: index}
+                same |= {c: carries.of(next(place), c) for c in loop.carries}
+                same |= {e: elements.of(array, e) for e, array in zip(loop.elements, loop.arrays, strict=True)}
+                same |= {s: givens.of(outer, s) for s, outer in loop.given.items()}
+                new += substituted(loop.new, same)
+                ys += substituted(loop.ys, same)
+            roots = inner.joined(Graph((*new, *ys))).outputs
+            new, ys = list(roots[: len(inits)]), list(roots[len(inits) :])
             finer = _numbered(list(zip(classes, new, strict=True)))
             if len(set(finer)) == len(set(classes)):
                 break
             classes = finer
         rows = _numbered(ys)
-        heads = [classes.index(c) for c in range(len(leaders))]
+        heads = [classes.index(c) for c in range(len(set(classes)))]
         joined = replace(
-            first,
-            carries=[carries[k] for k in heads],
+            loops[0],
+            index=index,
+            carries=[carries.found[c] for c in range(len(heads))],
             inits=[inits[k] for k in heads],
             new=[new[k] for k in heads],
-            elements=list(elements.values()),
-            arrays=list(elements),
+            elements=list(elements.found.values()),
+            arrays=list(elements.found),
             ys=list(dict.fromkeys(ys)),
-            given={s: outer for outer, s in givens.items()},
+            given={s: outer for outer, s in givens.found.items()},
         )
         own, places = [], []
         for loop in loops:
@@ -156,17 +166,17 @@ class _Joiner:
 
 def _as_one_choice(nodes: Sequence[Node]) -> _One:
     """The choice between what the branches of several give together."""
-    givens: dict[Node, Node] = {}  # by node outside
+    givens = _Slots("given")
     columns: list[tuple[Node, ...]] = []
     for node in nodes:
         bodies = []
         for body in branches(node):
-            same = {s: givens.setdefault(g, s) for s, g in zip(body.inputs, node.operands[1:], strict=True)}
+            same = {s: givens.of(outer, s) for s, outer in zip(body.inputs, node.operands[1:], strict=True)}
             bodies.append(substituted(body.outputs, same))
         columns += zip(*bodies, strict=True)
     places = _numbered(columns)
     outcomes = list(zip(*dict.fromkeys(columns), strict=True))
-    given = {s: outer for outer, s in givens.items()}
+    given = {s: outer for outer, s in givens.found.items()}
     count = len(nodes[0].types)
     return _One(
         lambda line: choose(nodes[0].operands[0], outcomes, given, line=line),

@@ -22,6 +22,7 @@ from graphc.interpret import interpret
 from graphc.join import join
 from graphc.line import inside
 from graphc.op import REGISTRY, Family
+from graphc.ops.bodies import results
 from graphc.ops.loop_parts import Loop
 from graphc.ops.min_cut import NEVER, min_cut
 from graphc.passes import run_pipeline
@@ -451,6 +452,19 @@ def test_loops_over_the_same_carries_are_one_and_others_are_not() -> None:
     assert loops(first, gc.scan(lambda c, e: (gc.sin(c) + e[0], e[1] * c), h, (x, first[1]))) == 2
     maps = [(gc.constant(0.0), gc.map(f, x)) for f in (gc.sin, gc.cos)]
     assert loops(*maps) == 1
+
+
+def test_loops_that_share_a_body_are_told_apart_by_what_they_read() -> None:
+    x, y, h, v, w = (gc.input(name, shape) for name, shape in zip("xyhvw", [("n",), ("n",), (), (), ()], strict=True))
+    (a, b), _ = gc.scan(lambda c, e: ((gc.sin(c[0] * v) + e, c[1] + c[0]), None), (h, h), x)
+    loop = a.operands[0]
+    arrays = [[0.1, 0.2], [0.3, 0.4], 0.5, 0.6, 0.7]
+    for operands in ((h, h, x, w), (h, h, y, v), (h, w, x, v), (w, h, x, v), (h, h, y, w)):
+        others = results(make(loop.op, operands, loop.attrs))
+        values([a, b, *others], [x, y, h, v, w], arrays)
+    p = gc.cond(h > 0, lambda: v * v, lambda: v + 1)
+    q = make(p.op, (p.operands[0], w), p.attrs)
+    values([p, q], [x, y, h, v, w], arrays)
 
 
 def test_ways_between_loops_do_not_become_circles() -> None:
