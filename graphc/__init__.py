@@ -19,7 +19,8 @@ from types import ModuleType
 from typing import Any
 
 from graphc.adjoint import grad, value_and_grad, vjp
-from graphc.control import cond, fori_loop, map, scan, switch, while_loop
+from graphc.branches import cond, switch
+from graphc.control import associative_scan, fori_loop, map, scan, while_loop
 from graphc.declare import FUNCTIONS, constant, input, parameter, result_dtype
 from graphc.errors import (
     CacheError,
@@ -74,6 +75,7 @@ __all__ = [
     "Node",
     "PropertyError",
     "ShapeError",
+    "associative_scan",
     "bool",
     "bool_",
     "cond",

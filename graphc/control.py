@@ -1,7 +1,7 @@
-"""Loops and branches: scan, fori_loop, map, while_loop, cond, switch.
+"""Loops: scan, map, associative_scan, fori_loop, while_loop.
 
-In: functions of nodes, called while the graph is declared.  Out: one node for a loop or a choice, with what the
-functions made as its bodies.
+In: functions of nodes, called while the graph is declared.  Out: one node for a loop, with what the functions made as
+its bodies.
 """
 
 from __future__ import annotations
@@ -10,16 +10,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from graphc.declare import FUNCTIONS, WEAK, astype, convert, result_dtype
+import numpy as np
+
+from graphc.declare import FUNCTIONS, convert
 from graphc.dims import Dim, Poly, dim_max, same
-from graphc.errors import DeclarationError, DTypeError, GraphcError, ShapeError
+from graphc.elements import with_elements
+from graphc.errors import DeclarationError, ShapeError
 from graphc.graph import Node, describe, noting
 from graphc.ops.bodies import slot, substituted
-from graphc.ops.choice import choose
 from graphc.ops.loop_parts import POSITION, Loop
 from graphc.ops.while_loop import While
-from graphc.trace import Carries, Tree, as_nodes, at_line, may_be_equal, shown, traced
-from graphc.types import TensorType, as_dim, bool_, int64
+from graphc.trace import Carries, Tree, as_nodes, at_line, shown, traced, truth
+from graphc.types import TensorType, as_dim, int64, normalize_axis
 
 
 def scan(
@@ -92,6 +94,9 @@ def _scanned(
         if new is not None:
             break
     loop = Loop(index, carries.slots, carries.started(), new, elements, arrays, ys, length, reverse)
+    inside |= set(more)
+    with noting() as more:
+        loop = with_elements(loop, inside)
     inside |= set(more)
     found = loop.declare(inside) if checkpoint is None else _in_segments(loop, inside, _steps(checkpoint))
     return carries.tree.filled(found[: len(new)]), y_tree.filled(found[len(new) :])
@@ -203,6 +208,49 @@ def map(function: Callable[..., Any], xs: Any) -> Any:
     return scan(lambda carry, x: (None, function(x)), None, xs)[1]
 
 
+def associative_scan(combine: Callable[..., Any], xs: Any, *, reverse: bool = False, axis: int = 0) -> Any:
+    """All prefixes along an axis: y[0] = x[0], y[i] = combine(y[i - 1], x[i]); with `reverse` from the last x on.
+
+    x and y are elements of the axis, or trees of them; there must be at least one, and `combine` gives back what it
+    takes, structure, shapes and dtypes.  They are combined one after the other: that is the least work.
+
+    Raises ShapeError for an axis that does not exist or has no element, and what `scan` raises.
+
+    >>> import graphc as gc
+    >>> from graphc.interpret import interpret
+    >>> x = gc.input("x", ("n",))
+    >>> highest = gc.associative_scan(gc.maximum, x)
+    >>> interpret(gc.Graph((highest,), (x,)), [[1.0, 3.0, 2.0]])
+    (array([1., 3., 3.]),)
+    """
+    tree, leaves = Tree.of(xs, "x")
+    nodes = as_nodes(leaves, tree.names(), "associative_scan")
+    places = [normalize_axis(axis, node.ndim, "associative_scan") for node in nodes]
+    getitem, concat, move = (FUNCTIONS[name] for name in ("getitem", "concat", "permute_dims"))
+    arrays = [move(node, _to_front(k, node.ndim)) for node, k in zip(nodes, places, strict=True)]
+    edge, rest = (slice(-1, None), slice(None, -1)) if reverse else (slice(None, 1), slice(1, None))
+    first = tree.filled([getitem(a, -1 if reverse else 0) for a in arrays])
+
+    def step(y: Any, x: Any) -> tuple[Any, Any]:
+        new = combine(y, x)
+        return new, new
+
+    _, ys = scan(step, first, tree.filled([getitem(a, rest) for a in arrays]), reverse=reverse)
+    found = []
+    for a, y, k in zip(arrays, tree.leaves_of(ys) or (), places, strict=True):
+        parts = [y, getitem(a, edge)] if reverse else [getitem(a, edge), y]
+        found.append(move(concat(parts), _from_front(k, a.ndim)))
+    return tree.filled(found)
+
+
+def _to_front(axis: int, ndim: int) -> tuple[int, ...]:
+    return (axis, *(k for k in range(ndim) if k != axis))
+
+
+def _from_front(axis: int, ndim: int) -> tuple[int, ...]:
+    return (*range(1, axis + 1), 0, *range(axis + 1, ndim))
+
+
 def fori_loop(lower: Any, upper: Any, step: Callable[..., Any], init: Any) -> Any:
     """Run `carry = step(i, carry)` for i = lower, lower + 1, ... upper - 1; give the last carry.
 
@@ -219,14 +267,14 @@ def fori_loop(lower: Any, upper: Any, step: Callable[..., Any], init: Any) -> An
     (array(1.41421356),)
     """
     for bound in (lower, upper):
-        if not isinstance(bound, (int, Poly)) or isinstance(bound, bool):
+        if not isinstance(bound, (int, np.integer, Poly)) or isinstance(bound, bool):
             what = describe(bound) if isinstance(bound, Node) else repr(bound)
             advice = "where a value bounds the loop, write gc.while_loop"
             raise DeclarationError(f"fori_loop: the bounds are ints or dimensions, got {what}; {advice}{at_line()}")
     index = slot("position", POSITION)
 
     def run(carry: Any) -> tuple[Any, Any]:
-        return step(index + convert(lower, int64), carry), None
+        return step(index + convert(lower, int64) if not same(lower, 0) else index, carry), None
 
     nothing, _ = Tree.of(None, "x")
     return _scanned("fori_loop", run, index, init, nothing, (), dim_max(upper - lower, 0), False, None)[0]
@@ -251,7 +299,7 @@ def while_loop(condition: Callable[..., Any], step: Callable[..., Any], init: An
     carries = Carries(init, "while_loop")
 
     def run(carry: Any) -> tuple[Node, Any]:
-        return _truth(condition(carry), "while_loop: the condition"), step(carry)
+        return truth(condition(carry), "while_loop: the condition"), step(carry)
 
     while True:
         (holds, value), inside = traced(run, carries.begin())
@@ -261,99 +309,3 @@ def while_loop(condition: Callable[..., Any], step: Callable[..., Any], init: An
             break
     loop = While(carries.slots, carries.started(), holds, new, most)
     return carries.tree.filled(loop.declare(inside | set(more)) if new else [])
-
-
-def cond(condition: Any, yes: Callable[..., Any], no: Callable[..., Any], *operands: Any) -> Any:
-    """`yes(*operands)` where the bool scalar `condition` holds, else `no(*operands)`; only one of them is computed.
-
-    Both functions are called while the graph is declared, and give the same structure of the same shapes and dtypes;
-    Python scalars take the dtype of the other branch.  They may use nodes from outside.  For a choice at every element
-    of an array write `gc.where`.
-
-    Raises DTypeError or ShapeError if the condition is no bool scalar, DeclarationError, ShapeError or DTypeError if
-    the branches differ.
-
-    >>> import graphc as gc
-    >>> from graphc.interpret import interpret
-    >>> x = gc.input("x", ())
-    >>> y = gc.cond(x > 0, gc.sqrt, lambda x: 0.0, x)
-    >>> interpret(gc.Graph((y,), (x,)), [4.0])
-    (array(2.),)
-    """
-    which = astype(_truth(condition, "cond: the condition"), int64)
-    return _chosen("cond", which, (no, yes), ("no", "yes"), operands)
-
-
-def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
-    """`branches[index](*operands)`, for an integer scalar `index`; only that branch is computed.
-
-    An index below 0 takes the first branch, one beyond the end the last.  Branches are what they are for `cond`.
-
-    Raises DeclarationError without branches, DTypeError or ShapeError if the index is no integer scalar, and what
-    `cond` raises if the branches differ.
-
-    >>> import graphc as gc
-    >>> from graphc.interpret import interpret
-    >>> k, x = gc.input("k", (), "int64"), gc.input("x", ())
-    >>> y = gc.switch(k, [gc.sin, gc.cos, lambda x: x], x)
-    >>> interpret(gc.Graph((y,), (k, x)), [2, 3.0])
-    (array(3.),)
-    """
-    if not isinstance(branches, (list, tuple)) or not branches:
-        raise DeclarationError(f"switch takes a list of at least one function, got {branches!r}{at_line()}")
-    (which,) = as_nodes([index], ["the index"], "switch")
-    if not which.dtype.is_integer:
-        raise DTypeError(f"switch: the index is an integer scalar, got {describe(which)}{at_line()}")
-    if which.shape:
-        raise ShapeError(f"switch: the index is an integer scalar, got {describe(which)}{at_line()}")
-    names = [f"branch {k}" for k in range(len(branches))]
-    return _chosen("switch", astype(which, int64), branches, names, operands)
-
-
-def _truth(value: Any, what: str) -> Node:
-    """A bool scalar."""
-    (node,) = as_nodes([value], ["it"], what)
-    if node.dtype != bool_:
-        raise DTypeError(f"{what} is a bool scalar, got {describe(node)}; write a comparison, x != 0{at_line()}")
-    if node.shape:
-        raise ShapeError(f"{what} is a bool scalar, got {describe(node)}; write gc.all, gc.any or gc.where{at_line()}")
-    return node
-
-
-def _chosen(
-    what: str, which: Node, functions: Sequence[Callable[..., Any]], names: Sequence[str], operands: Sequence[Any]
-) -> Any:
-    """The choice between what functions make of the operands."""
-    taken = []
-    for k, operand in enumerate(operands):
-        tree, leaves = Tree.of(operand, f"operand {k}")
-        taken.append(tree.filled(as_nodes(leaves, tree.names(), what)))
-    values, inside = traced(lambda: [function(*taken) for function in functions])
-    tree, _ = Tree.of(values[0], "result")
-    outcomes = []
-    for value in values:
-        found = tree.leaves_of(value)
-        if found is None:
-            raise _differs(what, DeclarationError, names, values)
-        outcomes.append(found)
-    with noting() as more:
-        columns = [_alike(what, names, values, leaves) for leaves in zip(*outcomes, strict=True)]
-    return tree.filled(choose(which, list(zip(*columns, strict=True)), {}, inside | set(more)) if columns else [])
-
-
-def _alike(what: str, names: Sequence[str], values: Sequence[Any], leaves: Sequence[Any]) -> list[Node]:
-    """One result of each branch, of one type."""
-    strong = [v for v in leaves if type(v) not in WEAK]
-    dtype = result_dtype(*leaves) if len({n.dtype for n in as_nodes(strong, names[: len(strong)], what)}) < 2 else None
-    nodes = [convert(v, dtype) for v in leaves]
-    for node in nodes:
-        if node.dtype != nodes[0].dtype:
-            raise _differs(what, DTypeError, names, values)
-        if not may_be_equal(node.shape, nodes[0].shape):
-            raise _differs(what, ShapeError, names, values)
-    return [FUNCTIONS["reshape"](node, nodes[0].shape) for node in nodes]
-
-
-def _differs(what: str, kind: type[GraphcError], names: Sequence[str], values: Sequence[Any]) -> GraphcError:
-    rows = "".join(f"\n  {name}: {shown(value)}" for name, value in zip(names, values, strict=True))
-    return kind(f"{what}: all branches give the same structure, shapes and dtypes{rows}{at_line()}")

@@ -105,7 +105,7 @@ def as_array(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
 
 def _held(value: Any, array: np.ndarray[Any, Any], dtype: DType) -> np.ndarray[Any, Any]:
     """`array` in another dtype: floats round, integers and bool must hold every value exactly."""
-    if dtype.is_float or array.dtype == dtype.numpy:
+    if dtype.is_float or array.dtype == dtype.numpy or array.dtype.kind == "b":
         return array.astype(dtype.numpy)
     if array.dtype.kind == "f" and not isinstance(value, (np.ndarray, np.generic)):
         array = np.asarray(value, object)  # NumPy makes floats of ints from 2**63 on that stand beside others

@@ -174,8 +174,7 @@ def make(op: Op, operands: Sequence[Node], attrs: Mapping[str, Any] = _NO_ATTRS,
     for fill, value in zip(_FILL, fields, strict=True):  # __setattr__ refuses
         fill(node, value)
     with intern_lock:
-        node = _intern.setdefault(key, node)
-    return _noted(node)
+        return _noted(_intern.setdefault(key, node))
 
 
 class _Asked(threading.local):
@@ -288,10 +287,11 @@ class Graph:
 
     @cached_property
     def _key(self) -> tuple[Any, ...]:
-        own = set(self.inputs)
+        own, reached = set(self.inputs), set(self.nodes)
         leaves = (n for n in self.nodes if n.op.family is Family.LEAF and n not in own)
         held = (v._key for n in self.nodes for v in n.attrs.values() if isinstance(v, Graph))
-        return self.text, tuple(id(v) for n in leaves for v in n.attrs.values() if _has_identity(v)), tuple(held)
+        ids = (id(v) for n in leaves for v in n.attrs.values() if _has_identity(v))
+        return self.text, *ids, *held, *(None if n in reached else n.type for n in self.inputs)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Graph) and self._key == other._key

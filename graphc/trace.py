@@ -18,7 +18,7 @@ from graphc.graph import Node, describe, noting
 from graphc.line import users_line
 from graphc.ops.bodies import slot
 from graphc.tree import Skeleton, flatten, leaves_like, unflatten
-from graphc.types import DType, Shape, TensorType, float64, int64, shape_text
+from graphc.types import DType, Shape, TensorType, bool_, float64, int64, shape_text
 
 
 def traced(function: Callable[..., Any], *arguments: Any) -> tuple[Any, set[Node]]:
@@ -109,6 +109,16 @@ def as_nodes(leaves: Sequence[Any], names: Sequence[str], what: str) -> list[Nod
             kind = type(error) if isinstance(error, GraphcError) else DeclarationError
             raise kind(f"{what}: {name} can't be a node, {error}{at_line()}") from None
     return found
+
+
+def truth(value: Any, what: str) -> Node:
+    """A bool scalar."""
+    (node,) = as_nodes([value], ["it"], what)
+    if node.dtype != bool_:
+        raise DTypeError(f"{what} is a bool scalar, got {describe(node)}; write a comparison, x != 0{at_line()}")
+    if node.shape:
+        raise ShapeError(f"{what} is a bool scalar, got {describe(node)}; write gc.all, gc.any or gc.where{at_line()}")
+    return node
 
 
 class Carries:

@@ -12,17 +12,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support_loops import close, derivatives, held, optimised, values
+from loop_programs import Loops, program
+from support_loops import check_slopes, close, derivatives, held, optimised, values
 
 import graphc as gc
-from graphc.errors import DeclarationError, GraphcError
+from graphc.errors import DeclarationError, GraphcError, InputError
 from graphc.graph import Graph, Node, make
 from graphc.interpret import interpret
+from graphc.join import join
 from graphc.line import inside
 from graphc.op import REGISTRY, Family
+from graphc.ops.bodies import results
 from graphc.ops.loop_parts import Loop
 from graphc.ops.min_cut import NEVER, min_cut
 from graphc.passes import run_pipeline
+from graphc.passes.trim import trim
 
 
 def loop_of(*outputs: Node) -> Loop:
@@ -105,6 +109,9 @@ def test_graphs_are_equal_up_to_their_inputs() -> None:
     assert hash(twice("x", a)) == hash(twice("x", a))
     assert twice("x", a) != twice("x", b)
     assert twice("x", a) != twice("y", a)
+    x, y, z = gc.input("x", ()), gc.input("y", ()), gc.input("z", (), "int8")
+    assert Graph((x,), (x, y)) != Graph((x,), (y, x))
+    assert Graph((x,), (x, y)) != Graph((x,), (x, z))
 
 
 def test_pickles_keep_loops() -> None:
@@ -240,8 +247,30 @@ def test_a_value_and_its_gradient_share_the_forward_loop() -> None:
     assert len(held(optimised(derivatives(y, [x, w, h])))) == 4
 
 
+def test_nested_loops_of_a_value_and_its_gradient_are_shared_at_every_depth() -> None:
+    x, h = gc.input("x", ("n",)), gc.input("h", ())
+
+    def nested(depth: int, c: Node) -> Node:
+        if not depth:
+            return gc.sin(c * h)
+        return gc.scan(lambda d, e: (nested(depth - 1, d) + e, None), c, x)[0]
+
+    for depth in (1, 2, 3):
+        y = nested(depth, h)
+        assert len(held(optimised([y, gc.grad(y, h)]))) == 2 * depth
+
+
+@pytest.mark.parametrize("seed", [2, 5, 10])
+def test_trimming_and_joining_twice_changes_nothing(seed: int) -> None:
+    outside = [gc.input("a", ()), gc.input("v", (3,)), gc.input("m", (3, 3))]
+    y = program(seed, Loops(), outside)
+    graph = join(trim(Graph((y, *derivatives(y, outside)), tuple(outside)))[0])[0]
+    assert join(graph)[0] is graph
+    assert trim(graph)[0] is graph
+
+
 def test_saved_is_what_is_small() -> None:
-    """A step that reads one element of a carried array and sets another saves scalars, not the array."""
+    """A step that reads one element of a carried array and sets another saves numbers, not the array."""
     k, v = gc.input("k", ("n",), "int64"), gc.input("v", (50,))
 
     def step(c: Node, j: Node) -> Any:
@@ -251,9 +280,47 @@ def test_saved_is_what_is_small() -> None:
     carry, _ = gc.scan(step, v, k)
     forward, backward = held(optimised([gc.sum(carry), gc.grad(gc.sum(carry), v)]))
     assert {(y.shape, y.dtype.name) for y in Loop.of(forward).ys} <= {((), "float64"), ((1,), "float64")}
-    assert 1 <= len(Loop.of(forward).ys) <= 2
+    assert 1 <= len(Loop.of(forward).ys) <= 3
     adding = [n for n in backward.attrs["body"].nodes if n.op.family is Family.SCATTER]
     assert adding
+
+
+def test_choices_and_bounded_loops_save_what_is_small() -> None:
+    """The array is carried through a choice, of which the adjoint needs numbers only."""
+    k, v, w = gc.input("k", ("n",), "int64"), gc.input("v", (50,)), gc.input("w", ())
+
+    def changed(c: Node, j: Node) -> Node:
+        return gc.where(gc.arange(50) == j, gc.sin(gc.take(c, j) * w), c)
+
+    def scanned() -> Node:
+        return gc.scan(lambda c, j: (gc.cond(j > 1, lambda: changed(c, j), lambda: c), None), v, k)[0]
+
+    def counted() -> Node:
+        return gc.while_loop(lambda c: c[1] < 3, lambda c: (changed(*c), c[1] + 1), (v, 0), bound=5)[0]
+
+    arrays = [np.array([0, 3, 2, 3]), np.linspace(0.1, 1, 50), 1.3]
+    for carry in (scanned(), counted()):
+        y = gc.sum(carry * carry)
+        for loop in held(optimised([y, *gc.grad(y, [v, w])], [k, v, w])):
+            assert all(a.size < 50 for a in Loop.of(loop).ys)
+            assert len(held(loop.attrs["body"], Family.CHOICE)) == 1
+        check_slopes(y, [k, v, w], arrays)
+        check_slopes(gc.sum(gc.grad(y, v)), [k, v, w], arrays)
+
+
+def test_choices_by_the_same_number_are_one() -> None:
+    x, w = gc.input("x", ()), gc.input("w", ())
+
+    def choices(*outputs: Node) -> int:
+        return len(held(optimised(outputs, [x, w]), Family.CHOICE))
+
+    y = gc.cond(x > 0, lambda: gc.sin(x * w), lambda: w * w)
+    z = gc.cond(x > 0, lambda: gc.cos(x), lambda: w)
+    assert choices(y, z) == 1
+    assert choices(y, gc.cond(x > 1, lambda: gc.cos(x), lambda: w)) == 2
+    assert choices(y, gc.cond(x > 0, lambda: gc.cos(y), lambda: w)) == 2
+    assert choices(y, *gc.grad(y, [x, w])) == 2
+    close(values([y, z, *gc.grad(y + z, [x, w])], [x, w], [0.5, 2.0])[:2], [np.sin(1.0), np.cos(0.5)])
 
 
 def test_cotangents_of_arrays_read_at_positions_are_added_to_what_is_carried() -> None:
@@ -387,6 +454,19 @@ def test_loops_over_the_same_carries_are_one_and_others_are_not() -> None:
     assert loops(*maps) == 1
 
 
+def test_loops_that_share_a_body_are_told_apart_by_what_they_read() -> None:
+    x, y, h, v, w = (gc.input(name, shape) for name, shape in zip("xyhvw", [("n",), ("n",), (), (), ()], strict=True))
+    (a, b), _ = gc.scan(lambda c, e: ((gc.sin(c[0] * v) + e, c[1] + c[0]), None), (h, h), x)
+    loop = a.operands[0]
+    arrays = [[0.1, 0.2], [0.3, 0.4], 0.5, 0.6, 0.7]
+    for operands in ((h, h, x, w), (h, h, y, v), (h, w, x, v), (w, h, x, v), (h, h, y, w)):
+        others = results(make(loop.op, operands, loop.attrs))
+        values([a, b, *others], [x, y, h, v, w], arrays)
+    p = gc.cond(h > 0, lambda: v * v, lambda: v + 1)
+    q = make(p.op, (p.operands[0], w), p.attrs)
+    values([p, q], [x, y, h, v, w], arrays)
+
+
 def test_ways_between_loops_do_not_become_circles() -> None:
     """a -> d and c -> b, where a and b, and c and d, would each be one loop: one pair is joined."""
     x, h, k = gc.input("x", ("n",)), gc.input("h", ()), gc.input("k", ())
@@ -426,6 +506,22 @@ def test_sums_of_products_of_every_form(sign: float) -> None:
     arrays = [rng.normal(size=(5, 30)), rng.normal(size=(5, 20)), rng.normal(size=(20, 30))]
     total = np.einsum("ni,nj->ij", arrays[0], np.sin(arrays[1]))
     close(values([a, b], [u, v, begun], arrays), [arrays[2] + sign * total.T, -total])
+
+
+def test_sums_of_products_with_axes_of_length_one() -> None:
+    u, v = gc.input("u", ("n", 30)), gc.input("v", ("n", 20))
+
+    def step(c: Node, e: Any) -> Any:
+        return c + e[0][None, :, None] * gc.sin(e[1])[None, None, :], None
+
+    total, _ = gc.scan(step, gc.zeros((1, 30, 20)), (u, v))
+    wide, _ = gc.scan(step, gc.zeros((2, 30, 20)), (u, v))
+    for carry in (total, wide):
+        assert not held(optimised([carry], [u, v]))[0].attrs["carries"]
+    rng = np.random.default_rng(4)
+    arrays = [rng.normal(size=(5, 30)), rng.normal(size=(5, 20))]
+    wanted = np.einsum("ni,nj->ij", arrays[0], np.sin(arrays[1]))
+    close(values([total, wide], [u, v], arrays), [wanted[None], [wanted, wanted]])
 
 
 def test_sums_that_something_reads_stay() -> None:
@@ -556,3 +652,64 @@ def test_loops_are_not_compiled_yet() -> None:
     x = gc.input("x", (4,))
     with pytest.raises(NotImplementedError, match=r"not yet compiled.*test_bodies.py"):
         gc.compile([x], gc.scan(lambda c, e: (c + e, None), 0.0, x)[0])
+
+
+# Reads at the position of a loop
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_reads_at_the_position_are_elements(reverse: bool) -> None:
+    x, m = gc.input("x", ("n",)), gc.input("m", (3, "n"))
+    arrays = [np.array([0.5, 2.0, -1.0, 0.3]), np.arange(12.0).reshape(3, 4) / 10]
+
+    def by_position(i: Node, c: Node) -> Node:
+        return gc.sin(c * x[i]) + gc.sum(m[:, i])
+
+    def by_element(c: Node, e: Any) -> Any:
+        return gc.sin(c * e[0]) + gc.sum(e[1]), None
+
+    n = x.shape[0]
+    y, _ = gc.scan(lambda c, i: (by_position(i, c), None), 1.0, gc.arange(n), reverse=reverse)
+    z, _ = gc.scan(by_element, 1.0, (x, m.T), reverse=reverse)
+    close(values(derivatives(y, [x, m]), [x, m], arrays), values(derivatives(z, [x, m]), [x, m], arrays))
+    families = {n.op.family for loop in held(optimised(gc.grad(y, [x, m]))) for n in loop.attrs["body"].nodes}
+    assert not families & {Family.GATHER, Family.SCATTER}
+    if not reverse:
+        assert optimised([gc.fori_loop(0, n, by_position, 1.0)], [x, m]) == optimised([y], [x, m])
+
+
+@pytest.mark.parametrize(("low", "ahead"), [(1, 0), (1, 1), (0, 2), (0, -1)])
+def test_reads_further_on_and_behind(low: int, ahead: int) -> None:
+    """Behind the position there may be the end of the array, which is read at its place."""
+    x = gc.input("x", ("n",))
+    n = x.shape[0]
+    high = n - max(ahead, 0)
+    y = gc.fori_loop(low, high, lambda i, c: c * 0.5 + gc.take(x, i + ahead) * gc.take(x, i), 0.0)
+    for size in (2, 3, 6):
+        array = np.linspace(1, 2, size)
+        value = 0.0
+        for i in range(low, size - max(ahead, 0)):
+            value = value * 0.5 + array[i + ahead] * array[i]
+        close(values([y], [x], [array]), [value])
+        (slope,) = values([gc.grad(y, x)], [x], [array])
+        moved = np.zeros(size)
+        for k in range(size):
+            step = np.eye(size)[k] * 1e-6
+            a, b = (interpret(Graph((y,), (x,)), [array + s])[0] for s in (step, -step))
+            moved[k] = (a - b) / 2e-6
+        np.testing.assert_allclose(slope, moved, atol=1e-8)
+    loops = held(optimised([gc.grad(y, x)]))
+    scatters = [n for loop in loops for n in loop.attrs["body"].nodes if n.op.family is Family.SCATTER]
+    assert bool(scatters) == (ahead < 0)
+
+
+def test_reads_that_may_end_too_early_stay_reads() -> None:
+    x, k = gc.input("x", ("n",)), gc.input("k", ("m",))
+    y = gc.fori_loop(0, k.shape[0], lambda i, c: c + gc.take(x, i), 0.0)
+    close(values([y], [x, k], [[1.0, 2.0, 3.0], [0.0, 0.0]]), [3.0])
+    with pytest.raises(InputError, match="position 2 does not lie on axis 0"):
+        interpret(Graph((y,), (x, k)), [[1.0, 2.0], [0.0, 0.0, 0.0]])
+    fixed = gc.input("fixed", (3,))
+    y = gc.fori_loop(0, 5, lambda i, c: c + gc.take(fixed, i), 0.0)
+    with pytest.raises(InputError, match="position 3 does not lie on axis 0"):
+        interpret(Graph((y,), (fixed,)), [[1.0, 2.0, 3.0]])

@@ -202,3 +202,43 @@ def test_map_over_trees() -> None:
     close(values([found["s"], found["c"]], [x, y], arrays), [[6.0, 36.0], [1.0, 1.0]])
     check_slopes(gc.sum(found["s"] * found["s"]), [x, y], arrays)
     assert interpret(Graph((found["c"],), (x, y)), [np.zeros((0, 3)), np.zeros(0)])[0].shape == (0,)
+
+
+# associative_scan
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_prefixes_along_an_axis(axis: int, reverse: bool) -> None:
+    x, n = gc.input("x", ("n", 3, 2)), gc.input("m", (4, "n"))
+    array = np.random.default_rng(2).normal(size=(5, 3, 2))
+    found = gc.associative_scan(lambda a, b: a * b + b, x, axis=axis, reverse=reverse)
+    rows = np.moveaxis(array, axis, 0)
+    rows = rows[::-1] if reverse else rows
+    wanted = [rows[0]]
+    for row in rows[1:]:
+        wanted.append(wanted[-1] * row + row)
+    stacked = np.moveaxis(np.stack(wanted[::-1] if reverse else wanted), 0, axis)
+    assert found.shape == x.shape
+    close(values([found], [x], [array]), [stacked])
+    check_slopes(gc.sum(found * found), [x], [array])
+    sums = gc.associative_scan(gc.add, n, axis=-1)
+    close(values([sums], [n], [np.ones((4, 3))]), [np.cumsum(np.ones((4, 3)), 1)])
+
+
+def test_prefixes_of_trees_and_of_one_element() -> None:
+    a, b = gc.input("a", ("n",)), gc.input("b", ("n",))
+
+    def combine(first: Any, second: Any) -> Any:
+        return {"a": first["a"] * second["a"], "b": first["b"] * second["a"] + second["b"]}
+
+    found = gc.associative_scan(combine, {"a": a, "b": b})
+    arrays = [np.array([0.5, 2.0, 3.0]), np.array([1.0, 1.0, 1.0])]
+    close(values([found["a"], found["b"]], [a, b], arrays), [[0.5, 1.0, 3.0], [1.0, 3.0, 10.0]])
+    close(values([found["b"]], [a, b], [[2.0], [7.0]]), [[7.0]])
+    with pytest.raises(gc.ShapeError, match="has length 0"):
+        gc.associative_scan(gc.add, gc.zeros((0,)))
+    with pytest.raises(gc.ShapeError, match="axis 1 does not exist"):
+        gc.associative_scan(gc.add, a, axis=1)
+    with pytest.raises(gc.ShapeError, match="a step gives back carries"):
+        gc.associative_scan(lambda x, y: gc.stack([x, y]), a)

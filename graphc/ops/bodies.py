@@ -47,8 +47,9 @@ def holds_bodies(graph: Graph) -> bool:
     return any(n.op.family in HOLDERS for n in graph.nodes)
 
 
-def below(roots: Iterable[Node], ends: Collection[Node], inside: Collection[Node] | None = None) -> list[Node]:
-    """What the roots reach, operands first; not below `ends`, nor outside of `inside` if that is given."""
+def below(roots: Iterable[Node], ends: Iterable[Node], inside: Collection[Node] | None = None) -> list[Node]:
+    """What the roots reach, operands first; not below `ends`, nor outside of the set `inside` if that is given."""
+    ends = set(ends)
     order: dict[Node, None] = {}
     opened: set[Node] = set()
     stack = list(reversed(list(roots)))
@@ -64,11 +65,12 @@ def below(roots: Iterable[Node], ends: Collection[Node], inside: Collection[Node
     return list(order)
 
 
-def depending(order: Iterable[Node], on: Collection[Node]) -> set[Node]:
+def depending(order: Iterable[Node], on: Iterable[Node]) -> set[Node]:
     """The nodes, of these in order, that depend on some of `on`, those included."""
+    first = set(on)
     found: set[Node] = set()
     for node in order:
-        if node in on or any(o in found for o in node.operands):
+        if node in first or any(o in found for o in node.operands):
             found.add(node)
     return found
 

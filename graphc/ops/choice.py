@@ -13,8 +13,9 @@ from graphc.errors import DeclarationError
 from graphc.graph import Graph, Node, make
 from graphc.line import Line
 from graphc.op import REGISTRY, Attrs, Family, Op, register
-from graphc.ops.bodies import Cut, results, slot
+from graphc.ops.bodies import Cut, below, depending, results, slot, substituted
 from graphc.ops.loop_parts import POSITION, check_slots, constraints_of
+from graphc.ops.save import worth_saving
 from graphc.types import Constraint, TensorType
 
 Types = tuple[TensorType, ...]
@@ -68,7 +69,11 @@ def _run(which: Any, *givens: Any, **bodies: Any) -> Any:
 
 
 def _adjoint(b: Any, g: Any, y: Any, which: Node, *givens: Node, wanted: Sequence[bool], **attrs: Any) -> Any:
-    """The choice between the adjoints of the branches; each computes again what it needs of its own branch."""
+    """The choice between the adjoints of the branches.
+
+    What they read of the forward branches is saved or computed again, as for loops; a choice of its own yields what is
+    saved, with zeros in the other branches.
+    """
     node = y if isinstance(y, Node) else y[0].operands[0]
     bodies = branches(node)
     along = [(k, c) for k, c in enumerate(g if isinstance(g, tuple) else (g,)) if c is not None]
@@ -81,10 +86,33 @@ def _adjoint(b: Any, g: Any, y: Any, which: Node, *givens: Node, wanted: Sequenc
         slots = {s: k for k, s in enumerate(body.inputs) if wanted[k + 1] and s.dtype.is_float}
         found.append({slots[s]: c for s, c in b.pull_back(ends, list(slots)).items()})
     reached = sorted(set().union(*found))
-    zeros = {k: b.zeros(givens[k].shape, dtype=givens[k].dtype) for k in reached}
-    outcomes = [[own.get(k, zeros[k]) for k in reached] for own in found]
+    roots = [[own[k] if k in own else _zeros(b, givens[k]) for k in reached] for own in found]
+    saved = [_saved(body, outcome, seeds) for body, outcome in zip(bodies, roots, strict=True)]
+    rows = choose(which, [_in_turn(b, saved, k) for k in range(len(bodies))], given)
+    stands = [slot("saved", r.type) for r in rows]
+    given |= dict(zip(stands, rows, strict=True))
+    left = iter(stands)
+    outcomes = [substituted(o, {n: next(left) for n in own}) for o, own in zip(roots, saved, strict=True)]
     by_number = dict(zip(reached, choose(which, outcomes, given), strict=True))
     return (None, *(by_number.get(k) for k in range(len(givens))))
+
+
+def _zeros(b: Any, like: Node) -> Node:
+    zeros: Node = b.zeros(like.shape, dtype=like.dtype)
+    return zeros
+
+
+def _saved(body: Graph, roots: Sequence[Node], seeds: Sequence[Node]) -> list[Node]:
+    """What a branch yields for its adjoint; its inputs are there without."""
+    order = below(roots, ())
+    found = worth_saving(order, depending(order, seeds), roots, body.inputs)
+    inputs = set(body.inputs)
+    return [n for n in found if n not in inputs]
+
+
+def _in_turn(b: Any, saved: Sequence[Sequence[Node]], taken: int) -> list[Node]:
+    """What all branches save, one after the other; what another than the one taken would have saved is zeros."""
+    return [n if k == taken else _zeros(b, n) for k, own in enumerate(saved) for n in own]
 
 
 register(

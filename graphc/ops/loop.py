@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.dims import is_nonnegative
 from graphc.graph import Node
 from graphc.op import Attrs, Family, Op, register
 from graphc.ops.loop_adjoint import cotangents
@@ -22,6 +23,8 @@ def _infer(types: Types, attrs: Attrs, found: list[Constraint]) -> Types:
     inits, arrays = types[:count], types[count : count + attrs["arrays"]]
     for t in arrays:
         meet(length, t.shape[0], found, "the leading axes of xs must have the length of the loop")
+    if not is_nonnegative(length):
+        found.append(Constraint(length, ">=", 0, "the number of steps must be >= 0"))
     elements = [TensorType(t.dtype, t.shape[1:]) for t in arrays]
     check_slots(body, (POSITION, *inits, *elements, *types[count + len(arrays) :]))
     check_carries(body.outputs[:count], inits)

@@ -1,40 +1,26 @@
 """The adjoint of a loop: a loop in the other direction, whose body is the adjoint of the body.
 
 In: a loop and the cotangents of its results.  Out: the cotangents of its operands.  What the adjoint body reads of the
-forward one is computed again from what is at hand (positions, elements, givens) and from what is saved; a min-cut
-chooses what is saved, as few bytes as can be.  A loop of its own yields that; `graphc.join` makes one of it and
-the loop whose results the user asked for.  Cotangents of givens are carried, and each step adds to them.
+forward one is computed again from what is at hand (positions, elements, givens) and from what is saved
+(`graphc/ops/save.py`).  A loop of its own yields that; `graphc/join.py` makes one of it and the loop whose results the
+user asked for.  Cotangents of givens are carried, and each step adds to them.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from graphc.dims import Dim, evaluate, product, symbols
 from graphc.graph import Node
-from graphc.op import HOLDERS, Family
 from graphc.ops.bodies import below, depending, slot
 from graphc.ops.loop_parts import Loop
-from graphc.ops.min_cut import NEVER, min_cut
-from graphc.scalar import bodies, cost, parse
-
-_TYPICAL = 32  # a symbolic dimension, where sizes are compared
-_A_BYTE = 4  # instructions that take as long as saving and reading a byte
+from graphc.ops.save import worth_saving
 
 
 def cotangents(b: Any, loop: Loop, given: Sequence[Node | None], wanted: Sequence[bool]) -> Sequence[Node | None]:
     """The cotangent of each operand of the loop that is wanted and has one; `given` are those of its results."""
-    adjoint = _Adjoint(b, loop, given, wanted)
-    return adjoint.cotangents()
-
-
-def typical_size(dims: Iterable[Dim]) -> int:
-    """The number of elements, as far as it is known at declaration."""
-    size = product(dims)
-    return max(1, evaluate(size, dict.fromkeys(symbols(size), _TYPICAL)))
+    return _Adjoint(b, loop, given, wanted).cotangents()
 
 
 @dataclass
@@ -109,7 +95,9 @@ class _Adjoint:
         loop = self.loop
         ends = {*backward.carries, *backward.elements}
         order = below([*backward.new, *backward.ys], ())
-        saved = _saved(order, depending(order, ends), [*backward.new, *backward.ys], loop)
+        moving = (loop.index, *loop.carries, *loop.elements)
+        at_hand = (loop.index, *loop.elements)
+        saved = worth_saving(order, depending(order, ends), [*backward.new, *backward.ys], moving, at_hand, loop.ys)
         forward = replace(loop, ys=saved).declare()[len(loop.carries) :]
         unread = set(loop.elements) - set(order) | set(saved)
         read = [(x, a) for x, a in zip(loop.elements, loop.arrays, strict=True) if x not in unread]
@@ -139,41 +127,3 @@ def _reads(roots: Sequence[Node], slots: Collection[Node]) -> dict[Node, frozens
         if n in kept:
             found[n] |= {n}
     return found
-
-
-def _saved(order: Sequence[Node], adjoint: Collection[Node], roots: Sequence[Node], loop: Loop) -> list[Node]:
-    """What the forward loop saves for the adjoint one: few bytes, and little to compute again.
-
-    The adjoint nodes read others, which are computed from positions, elements, givens and what is saved.
-    """
-    forward = [n for n in order if n not in adjoint]
-    number = {n: k for k, n in enumerate(forward)}
-    variant = depending(forward, {loop.index, *loop.carries, *loop.elements})
-    at_hand = {loop.index, *loop.elements}
-    wanted = {o for n in order if n in adjoint for o in n.operands if o in number} | {n for n in roots if n in number}
-    again = {k: _effort(n) for n, k in number.items() if n in variant and n not in at_hand}
-    there = set(loop.ys)
-    saving = [1 if n in there else _bytes(n) * _A_BYTE + (n.op.family is Family.MOVEMENT) for n in forward]
-    edges = [(number[o], k) for n, k in number.items() for o in n.operands]
-    chosen = min_cut(saving, again, edges, sorted(number[n] for n in wanted))
-    return [n for k, n in enumerate(forward) if k in chosen]
-
-
-def _bytes(node: Node) -> int:
-    return typical_size(node.shape) * node.dtype.size if len(node.types) == 1 else NEVER
-
-
-def _effort(node: Node) -> int:
-    """The instructions that computing a node again takes, roughly."""
-    family = node.op.family
-    if family is Family.LEAF or (family in HOLDERS and not node.attrs.get("again")):
-        return NEVER
-    if family in (*HOLDERS, Family.ITEM, Family.MOVEMENT):
-        return 0
-    if family is Family.KERNEL:
-        assert node.op.job is not None
-        labels, shapes = "".join(node.op.job(node.attrs, node.ndim).labels[:-1]), (o.shape for o in node.operands)
-        return typical_size(dict(zip(labels, itertools.chain(*shapes), strict=True)).values())
-    each = max((cost(parse(text)) for text in bodies(node.op.body)), default=1)
-    folded = node.operands if family in (Family.REDUCTION, Family.SCATTER) else ()
-    return each * max(typical_size(t.shape) for n in (node, *folded) for t in n.types)

@@ -17,8 +17,8 @@ from graphc.graph import Graph, Node, make, with_outputs
 from graphc.line import standing_at
 from graphc.op import HOLDERS, Family
 from graphc.ops.bodies import depending, holds_bodies, rebuilt
-from graphc.ops.loop_adjoint import typical_size
 from graphc.ops.loop_parts import Loop
+from graphc.ops.save import typical_size
 from graphc.rewrite import filled
 
 Fired = Counter[str]
@@ -28,11 +28,12 @@ _LINEAR = ("reshape", "permute_dims", "negative")  # what may stand between a pr
 
 @dataclass(frozen=True)
 class _Sum:
-    """A carry that adds products up: `moves` is what each goes through, `labels` are those of factors and product."""
+    """A carry that adds products up: `moves` is what a `term` goes through, `labels` are those of factors and term."""
 
     carry: int
     is_difference: bool
     moves: Sequence[Node]
+    term: Node
     factors: tuple[Node, Node]
     labels: tuple[str, str, str]
 
@@ -89,11 +90,12 @@ def _sum(carry: int, is_difference: bool, term: Node) -> _Sum | None:
         term = term.operands[0]
     if term.op.name == "_contract":
         a, b, out = (term.attrs[k] for k in ("a_labels", "b_labels", "out_labels"))
-        return _Sum(carry, is_difference, moves, (term.operands[0], term.operands[1]), (a, b, out))
+        return _Sum(carry, is_difference, moves, term, (term.operands[0], term.operands[1]), (a, b, out))
     if term.op.name == "multiply" and term.dtype.is_float:
-        out = ascii_letters[: term.ndim]
-        factors, labels = zip(*(_narrow(o, out) for o in term.operands), strict=True)
-        return _Sum(carry, is_difference, moves, (factors[0], factors[1]), (labels[0], labels[1], out))
+        every = ascii_letters[: term.ndim]
+        factors, labels = zip(*(_narrow(o, every) for o in term.operands), strict=True)
+        out = "".join(c for c, d in zip(every, term.shape, strict=True) if d != 1)
+        return _Sum(carry, is_difference, moves, term, (factors[0], factors[1]), (labels[0], labels[1], out))
     return None
 
 
@@ -138,8 +140,10 @@ def _without(loop: Loop, own: Sequence[_Sum]) -> list[Node]:
         total = BUILDER.primitive(
             "_contract", [at[f] for f in s.factors], a_labels=step + a, b_labels=step + b, out_labels=out
         )
+        total = BUILDER.reshape(total, s.term.shape)
         for move in reversed(s.moves):
             total = rebuilt(move, [total])
-        total, begun = -total if s.is_difference else total, loop.inits[s.carry]
+        begun = loop.inits[s.carry]
+        total = BUILDER.broadcast_to(-total if s.is_difference else total, begun.shape)
         finals[s.carry] = total if filled(begun) == 0 else begun + total
     return [*(finals[k] for k in range(len(loop.carries))), *stacks[: len(loop.ys)]]
