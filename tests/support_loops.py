@@ -12,19 +12,21 @@ from graphc.graph import Graph, Node
 from graphc.interpret import interpret
 from graphc.op import Family
 from graphc.passes import run_pipeline
+from graphc.runtime.places import every_node
 
 Values = np.ndarray[Any, Any]
 
 
 def values(outputs: Sequence[Node], inputs: Sequence[Node], arrays: Sequence[Any]) -> tuple[Values, ...]:
-    """The outputs, which verified graphs give alike before and after the passes."""
+    """The outputs, which verified graphs give alike before and after the passes, and compiled if they are small."""
     graph = Graph(tuple(outputs), tuple(inputs))
     graph.verify()
     found = interpret(graph, arrays)
     for output, value in zip(outputs, found, strict=True):
         assert value.dtype == output.dtype.numpy
     close(interpret(run_pipeline(graph)[0], arrays), found, 1e-11)
-    for options in (gc.Options(), gc.Options(debug=True)):
+    size = len(list(every_node(graph)))
+    for options in [gc.Options(debug=True)] * (size <= 200) + [gc.Options()] * (size <= 500):
         close(gc.compile(list(inputs), tuple(outputs), options=options)(*arrays), found, 1e-11)
     return found
 

@@ -6,7 +6,8 @@ words as others have: numbers of phases, sizes, and the frame's words that hold 
     begin    trip, the phase after the loop, its first, the counter, whether it goes backwards, the position's address,
              how many rows, and for each: its address, that of the array, bytes from row to row
     end      the same
-    test     the address of a bool, and the phase to go to if it is false
+    bound    the counter, and how often the next test may hold, -1 for ever
+    test     the address of a bool, the phase to go to if it is false or has held often enough, and the counter
     go       the phase to go to
     choose   the address of an int64, how many branches, and their first phases
 """
@@ -52,7 +53,7 @@ def emit_holder(text: Text, task: Repeat | While | Choose, emit: Emit) -> None:
 
 def _emit_repeat(text: Text, task: Repeat, emit: Emit) -> list[PhaseText]:
     """The phases of a loop; those of its body."""
-    begin = text.open_control("begin", f"{_title(task)}: begin")
+    begin = text.open_control("begin", _title(task))
     emit(task.body, task.trip)
     end = text.open_control("end", f"{_title(task)}: end")
     rows = [what for row in task.rows for what in (row.place, row.of, row.size * row.dtype.size)]
@@ -84,12 +85,13 @@ def _inline_repeat(text: Text, task: Repeat, bodies: list[list[PhaseText]]) -> N
 
 
 def _emit_while(text: Text, task: While, emit: Emit) -> None:
+    text.close_control(text.open_control("bound", "while"), (task.counter, task.bound))
     first = len(text.phases)
     emit(task.condition, 1)
-    test = text.open_control("test", "while")
+    test = text.open_control("test", "while: test")
     emit(task.body, 1)
     text.close_control(text.open_control("go", "while: end"), (first,))
-    text.close_control(test, (task.test, len(text.phases)))
+    text.close_control(test, (task.test, len(text.phases), task.counter))
 
 
 def _emit_choose(text: Text, task: Choose, emit: Emit) -> list[list[PhaseText]]:

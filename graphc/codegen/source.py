@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from graphc.codegen.program import Phase, Program
 
-CONTROLS = ("begin", "end", "test", "go", "choose")  # phases that say what phase is next
+CONTROLS = ("begin", "end", "test", "go", "choose", "bound")  # phases that say what phase is next
 _HEAD = "def kernel(T, s, chunk):"
 _LEGEND = """\
 # Kernels of {name}, printed by graphc; kernel(T, s, chunk) does one chunk of a phase.

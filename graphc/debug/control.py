@@ -34,8 +34,15 @@ class Controls:
                 return self._begin(number, words)
             case "end":
                 return self._end(number, words)
+            case "bound":
+                self.at[words[0]] = 0, words[1]
+                return number + 1
             case "test":
-                return number + 1 if self._value(words[0], np.bool_) else int(words[1])
+                held, left = self.at[words[2]]
+                if left == 0 or not self._value(words[0], np.bool_):
+                    return int(words[1])
+                self.at[words[2]] = held + 1, left - 1
+                return number + 1
             case "go":
                 self._forget(words[0], number)
                 return int(words[0])

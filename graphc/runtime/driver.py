@@ -290,9 +290,14 @@ def next_phase(frame: int, row: int, control: int, phase: int) -> int:
         point(frame, row, counter, load(row, at.REVERSE) * (trip - 1))
         return phase + 1
     if control == at.TEST:
-        if load8(load(frame, load(row, 0))):
+        left = load(frame, load(row, 2))
+        if left != 0 and load8(load(frame, load(row, 0))):
+            store(frame, load(row, 2), left - 1)
             return phase + 1
         return load(row, 1)
+    if control == at.BOUND:
+        store(frame, load(row, 0), load(row, 1))
+        return phase + 1
     if control == at.GO:
         return load(row, 0)
     branch = load(load(frame, load(row, 0)), 0)

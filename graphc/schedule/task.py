@@ -144,8 +144,10 @@ class Repeat(Holder):
 
 @dataclass(frozen=True, eq=False)
 class While(Holder):
-    """A body as long as what the condition's tasks make in `test`, a bool, is true."""
+    """A body as long as what the condition's tasks make in `test`, a bool, is true, and at most `bound` times."""
 
+    bound: Dim  # -1 if there is none
+    counter: Place  # two words: how many steps may still be taken, and one that nothing uses
     condition: Body
     test: Place
     body: Body
