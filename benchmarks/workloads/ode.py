@@ -1,0 +1,47 @@
+"""Runge-Kutta steps for a chain of equations, after GradBench's `ode` (MIT), from cmpad's `an_ode`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from benchmarks.reference import Arrays
+from benchmarks.workloads.derivative import Derivative
+
+
+def draw(n: int, s: int, live: bool) -> Arrays:
+    return {"x": np.random.default_rng(31337).random(n)}
+
+
+def value(xp: Any, a: Any, n: int, s: int, live: bool) -> Any:
+    """The mean after s steps from 1; where not `live`, the last element from 0, as GradBench has it."""
+    x, h = a["x"], 2.0 / s
+
+    def slope(y: Any) -> Any:
+        return xp.concat([x[:1], x[1:] * y[:-1]])
+
+    def step(y: Any, _: None) -> tuple[Any, None]:
+        k1 = slope(y)
+        k2 = slope(y + h / 2 * k1)
+        k3 = slope(y + h / 2 * k2)
+        k4 = slope(y + h * k3)
+        return y + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4), None
+
+    y, _ = xp.scan(step, xp.ones((n,)) if live else xp.zeros((n,)), None, length=s)
+    return xp.mean(y) if live else y[n - 1]
+
+
+RECORD = Derivative(
+    name="ode",
+    sizes={
+        "test": {"n": 12, "s": 10, "live": True},
+        "test_original": {"n": 12, "s": 10, "live": False},
+        "n1000_s100": {"n": 1000, "s": 100, "live": True},
+        "n10000_s10": {"n": 10000, "s": 10, "live": True},
+        "n100000_s10": {"n": 100000, "s": 10, "live": True},
+    },
+    draw=draw,
+    wrt=("x",),
+    forms={"": value},
+)
