@@ -5,6 +5,7 @@ Cameras and points are perturbed, each its own, so that a wrong index shows; the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -43,11 +44,10 @@ def dot(a: Any, b: Any) -> Any:
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
-def residuals(xp: Any, features: Any, cameras: Any, points: Any, w: Any) -> list[Any]:
-    """The two weighted residuals of every observation, from columns of its camera [p, 11] and its point [p, 3]."""
-    camera = [cameras[:, i] for i in range(11)]
+def residuals(xp: Any, features: Any, camera: Any, point: Any, w: Any) -> list[Any]:
+    """The two weighted residuals of every observation, from the 11 numbers of its camera and the 3 of its point."""
     rotation, (focal, ux, uy, k1, k2) = camera[:3], camera[6:]
-    v = [points[:, i] - camera[3 + i] for i in range(3)]
+    v = [x - c for x, c in zip(point, camera[3:6], strict=True)]
     square = dot(rotation, rotation)
     still = square == 0
     theta = xp.sqrt(xp.where(still, 1.0, square))
@@ -62,14 +62,20 @@ def residuals(xp: Any, features: Any, cameras: Any, points: Any, w: Any) -> list
     return [w * (scale * e[i] + u - features[:, i]) for i, u in enumerate((ux, uy))]
 
 
-def seen(xp: Any, a: Any) -> Arrays:
-    """Of every observation its camera, its point and its weight."""
-    cameras = xp.take(a["cams"], a["cam_index"], axis=0)
-    return {"camera": cameras, "point": xp.take(a["points"], a["point_index"], axis=0), "w": a["w"]}
+def rows(xp: Any, array: Any, index: Any) -> list[Any]:
+    """The columns of the rows that are seen."""
+    found = xp.take(array, index, axis=0)
+    return [found[:, i] for i in range(array.shape[1])]
 
 
-def value(xp: Any, a: Any, n: int, m: int, p: int) -> Any:
-    first, second = residuals(xp, a["feats"], *seen(xp, a).values())
+def columns(xp: Any, array: Any, index: Any) -> list[Any]:
+    """What is seen of every column."""
+    return [xp.take(array[:, i], index, axis=0) for i in range(array.shape[1])]
+
+
+def value(xp: Any, a: Any, gather: Callable[..., list[Any]]) -> Any:
+    camera, point = gather(xp, a["cams"], a["cam_index"]), gather(xp, a["points"], a["point_index"])
+    first, second = residuals(xp, a["feats"], camera, point, a["w"])
     of_weights = 1 - a["w"] ** 2
     total = 0.5 * xp.sum(first**2 + second**2) + 0.5 * xp.sum(of_weights**2)
     return total, {"residuals": xp.stack([first, second], axis=1), "w_err": of_weights}
@@ -77,10 +83,11 @@ def value(xp: Any, a: Any, n: int, m: int, p: int) -> Any:
 
 def jacobian(xp: Any, a: Any, n: int, m: int, p: int) -> Arrays:
     """Observations are independent: the gradients of the sums of all residuals are the rows of the Jacobian."""
+    seen = rows(xp, a["cams"], a["cam_index"]), rows(xp, a["points"], a["point_index"]), a["w"]
 
     def row(i: int) -> Any:
-        of = xp.gradient(lambda tree: xp.sum(residuals(xp, a["feats"], *tree.values())[i]), seen(xp, a))
-        return xp.concat([of["camera"], of["point"], of["w"][:, None]], axis=1)
+        camera, point, w = xp.gradient(lambda tree: xp.sum(residuals(xp, a["feats"], *tree)[i]), seen)
+        return xp.stack([*camera, *point, w], axis=1)
 
     return {"blocks": xp.stack([row(0), row(1)], axis=1), "w_err_dw": -2 * a["w"]}
 
@@ -95,7 +102,10 @@ RECORD = Derivative(
     },
     draw=draw,
     wrt=("cams", "points", "w"),
-    forms={"": value},
+    forms={
+        "rows": lambda xp, a, n, m, p: value(xp, a, rows),
+        "columns": lambda xp, a, n, m, p: value(xp, a, columns),
+    },
     outputs=("residuals", "w_err"),
     jacobian=jacobian,
     jacobian_outputs=("blocks", "w_err_dw"),
