@@ -387,6 +387,16 @@ def test_slopes_of_bessel_functions_at_zero() -> None:
     assert at(gc.i1e, [0.0], 1) == 0.5
 
 
+def test_interpreted_kernels_have_the_functions() -> None:
+    x = gc.input("x", (5,))
+    names = {row.name: len(row.draws) for row in TABLE if " " not in row.name}
+    nodes = [gc.polygamma(2, x), *(getattr(gc, name)(*[x] * arity) for name, arity in names.items())]
+    outputs = [gc.compile([x], tuple(nodes), options=gc.Options(debug=debug)) for debug in (True, False)]
+    interpreted, compiled = (f(np.linspace(0.1, 0.9, 5)) for f in outputs)
+    for one, other in zip(interpreted, compiled, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-13)
+
+
 def test_scipys_functions_take_nodes() -> None:
     special = pytest.importorskip("scipy.special")
     x = gc.input("x", ("n",))

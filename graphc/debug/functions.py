@@ -13,6 +13,7 @@ import numpy as np
 from scipy import special
 
 from graphc.codegen.printer import CODES
+from graphc.op import REGISTRY
 
 
 def cast(code: str) -> Callable[[Any], Any]:
@@ -50,14 +51,23 @@ def _better(greater: bool) -> Any:
 
 
 def _kept(function: Any) -> Any:
-    """The function with the dtype of its operand for its result."""
-    return lambda x: x.dtype.type(function(x))
+    """The function with the dtype of its operands for its result."""
+    return lambda x, *more: x.dtype.type(function(x, *more))
+
+
+def _of_record(name: str) -> Any:
+    """The reference of an op whose body is one function."""
+    return _kept(REGISTRY[name].reference)
 
 
 _UFUNCS = (
     "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "cbrt", "sin", "cos", "tan", "sinh", "cosh",
     "tanh", "floor", "ceil", "trunc", "rint", "sign", "copysign", "hypot", "floor_divide", "remainder",
     "isnan", "isinf", "isfinite", "fabs",
+)  # fmt: skip
+_SPECIAL = (
+    "xlogy", "xlog1py", "logaddexp", "log1mexp", "logit", "erfcx", "ndtr", "log_ndtr", "erfinv", "ndtri", "gammaln",
+    "digamma", "betaln", "i0e", "i1e",
 )  # fmt: skip
 _ARCS = {f"a{name}": getattr(np, f"arc{name}") for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh", "tan2")}
 PLAIN: dict[str, Any] = {
@@ -76,6 +86,8 @@ PLAIN: dict[str, Any] = {
     "sigmoid": _kept(special.expit),
     "erf": _kept(special.erf),
     "erfc": _kept(special.erfc),
+    **{name: _of_record(name) for name in _SPECIAL},
+    "zeta": _of_record("_zeta"),
     "select": lambda condition, x, y: x if condition else y,
     "lost": _lost,
     "least": min,
