@@ -382,6 +382,26 @@ def test_slopes_of_logaddexp_where_operands_are_equal() -> None:
     assert at(lambda v: gc.logaddexp(v, -INF), [-INF, 0.0], 1).tolist() == [0.5, 1.0]
 
 
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_slopes_of_log1mexp_far_out(order: int) -> None:
+    x = [3.0, 90.0, 1000.0, INF]
+    expected = (-1.0) ** (order + 1) * np.exp(-np.array(x[1:]))
+    np.testing.assert_allclose(at(gc.log1mexp, x, order)[1:], expected, rtol=1e-13)
+    assert np.isfinite(at(gc.log1mexp, x, order, "float32")).all()
+
+
+def test_many_functions_in_one_kernel() -> None:
+    """Then they are called as routines, which take rare arguments as well."""
+    for dtype, tolerance in (("float64", 1e-12), ("float32", 1e-5)):
+        x = gc.input("x", ("n",), dtype)
+        y = sum((gc.gammaln(x - k / 8) * gc.digamma(x + k / 8) for k in range(9)), gc.ndtr(x))
+        points = np.linspace(-3.3, 9.1, 203).astype(dtype)
+        scipy = pytest.importorskip("scipy.special")
+        wide = points.astype(np.float64)
+        exact = sum((scipy.gammaln(wide - k / 8) * scipy.digamma(wide + k / 8) for k in range(9)), scipy.ndtr(wide))
+        np.testing.assert_allclose(gc.compile([x], y)(points), exact, rtol=tolerance, atol=100 * tolerance)
+
+
 def test_slopes_of_bessel_functions_at_zero() -> None:
     assert at(gc.i0e, [0.0], 1) == 0
     assert at(gc.i1e, [0.0], 1) == 0.5
