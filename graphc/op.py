@@ -35,8 +35,8 @@ class Family(Enum):
     REDUCTION = "reduction"  # axes folded by `combine`
     ARG_REDUCTION = "arg_reduction"  # position of the first extreme value along an axis, `combine` tells a better one
     MOVEMENT = "movement"  # `access` tells where each result element is read from
-    GATHER = "gather"  # reads along an axis at positions held by an operand
-    SCATTER = "scatter"  # adds along an axis at positions held by an operand
+    GATHER = "gather"  # reads the first operand at positions that the others hold
+    SCATTER = "scatter"  # the first operand, with values of the second put or combined at positions of the others
     KERNEL = "kernel"  # loops of its own over strided arrays: `job` tells which
     REGION = "region"  # holds a sub-graph, which takes its place before scheduling
     ITEM = "item"  # selects one result of a node that has several

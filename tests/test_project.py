@@ -25,13 +25,13 @@ PACKAGE = ROOT / "graphc"
 # what looks into it, since `explain`, `profile` and `draw` are its methods.
 STAGES = [
     *("errors", "dims", "types", "scalar", "op", "state", "line", "tree", "literal"),
-    *("graph", "ops", "declare", "operators"),
+    *("graph", "ops", "declare", "at", "operators"),
     "interpret",
     *("rewrite", "stabilise", "adjoint", "passes", "schedule", "codegen"),
     *("runtime", "inspect", "runtime.function", "debug", "compile", "losses", "optim", "nn"),
 ]
 # they may name ops
-RULES = ("ops", "declare", "operators", "rewrite", "stabilise", "adjoint", "passes", "losses", "optim", "nn")
+RULES = ("ops", "declare", "at", "operators", "rewrite", "stabilise", "adjoint", "passes", "losses", "optim", "nn")
 LEAVES = {"input", "parameter", "constant"}
 
 

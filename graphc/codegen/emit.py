@@ -13,6 +13,7 @@ from graphc.codegen.program import Buffer, Failure, Phase, Program, Slot, word
 from graphc.codegen.record import record_program
 from graphc.codegen.scan import Scan
 from graphc.codegen.scatter import emit_scatter
+from graphc.codegen.search import Search
 from graphc.codegen.sort import Sort
 from graphc.codegen.text import PhaseText, Text
 from graphc.codegen.views import ViewKernel
@@ -23,6 +24,7 @@ from graphc.schedule.task import Copy, Kernel, Nest, Place, Scatter, Task, write
 from graphc.types import Constraint, shape_text
 
 _KERNELS: dict[str, type[ViewKernel]] = {"product": Product, "scan": Scan, "sort": Sort, "argsort": Sort}
+_KERNELS |= dict.fromkeys(("search_left", "search_right"), Search)
 
 _EMITTERS: dict[Any, Any] = {
     Nest: emit_nest,

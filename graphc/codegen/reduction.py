@@ -54,9 +54,14 @@ def identity(node: Node) -> object:
 
 def folded(text: Text, node: Node, a: Expr, x: Expr) -> Expr:
     """One step of a fold."""
-    body = parse(_COMBINE[str(node.op.combine)][node.dtype.kind])
-    value = fill(text, body, {"a": a, "x": x}, node.dtype)
-    return converted(value, node.dtype) if node.dtype.kind in "iu" and node.dtype.size < 8 else value
+    return combined(text, str(node.op.combine), a, x)
+
+
+def combined(text: Text, how: str, a: Expr, x: Expr) -> Expr:
+    """Two scalars of one dtype, added or the like."""
+    dtype = a.dtype
+    value = fill(text, parse(_COMBINE[how][dtype.kind]), {"a": a, "x": x}, dtype)
+    return converted(value, dtype) if dtype.kind in "iu" and dtype.size < 8 else value
 
 
 class Fold:

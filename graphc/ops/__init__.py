@@ -3,6 +3,7 @@
 from graphc.ops import (
     activation,
     cumulative,
+    dynamic,
     einsum,
     elementwise,
     extremes,
@@ -14,16 +15,21 @@ from graphc.ops import (
     nn,
     order,
     reduce,
+    search,
+    segments,
     shape,
     slicing,
     statistics,
     subscript,
+    take,
     transcendental,
+    update,
 )
 
 __all__ = [
     "activation",
     "cumulative",
+    "dynamic",
     "einsum",
     "elementwise",
     "extremes",
@@ -35,9 +41,13 @@ __all__ = [
     "nn",
     "order",
     "reduce",
+    "search",
+    "segments",
     "shape",
     "slicing",
     "statistics",
     "subscript",
+    "take",
     "transcendental",
+    "update",
 ]

@@ -16,7 +16,20 @@ from graphc.dims import Dim
 from graphc.graph import Graph, Node, describe
 from graphc.op import Family, Op
 from graphc.scalar import is_dear
-from graphc.schedule.access import Index, Read, atoms, canonical, operand_indices, through_movement, view, whole
+from graphc.schedule.access import (
+    Index,
+    Read,
+    aligned,
+    atoms,
+    canonical,
+    may_fail,
+    operand_indices,
+    positions_of,
+    reads_through,
+    through_movement,
+    view,
+    whole,
+)
 from graphc.schedule.settle import ATOMS, PIECES
 from graphc.schedule.split import (
     REDUCTIONS,
@@ -37,7 +50,7 @@ _MEMBERS = 1_024  # of a group: past it the time of compilers grows faster than 
 _LATEST = 32  # groups that are looked at for one that reads the same
 _BETWEEN = 256  # groups between two, past which none is moved before the other
 SINGLE = (Family.KERNEL, Family.SCATTER)  # groups of their own
-_IN_PLACE = (Family.ELEMENTWISE, Family.ITEM, Family.MOVEMENT)  # computed element by element
+_IN_PLACE = (Family.ELEMENTWISE, Family.ITEM, Family.MOVEMENT)  # computed element by element in a nest
 
 
 @dataclass(eq=False)
@@ -86,9 +99,16 @@ def reads_of(node: Node, conditions: list[Dim] | None = None) -> Iterator[Read]:
     elif family is Family.ITEM:
         yield Read(node.operands[0], index)
     elif family is Family.GATHER:
-        source, positions = node.operands
-        yield whole(view(source).base)
-        yield from through_movement(positions, operand_indices(node, index)[1], False, conditions)
+        base = view(node.operands[0]).base
+        if base.op.family is not Family.INDEX:
+            yield whole(base)
+        for positions in positions_of(node):
+            yield from through_movement(positions, aligned(index, positions.shape), False, conditions)
+    elif family is Family.SCATTER:
+        yield from through_movement(node.operands[0], index, False, conditions)
+        index = canonical(node.operands[1].shape)
+        for operand in node.operands[1:]:
+            yield from through_movement(operand, aligned(index, operand.shape), True, conditions)
     else:
         yield from (whole(view(o).base) for o in node.operands)
 
@@ -120,13 +140,16 @@ class Fusion:
                 self._place(node)
 
     def _bases(self) -> set[Node]:
-        """Nodes that kernels, gathers and scatters read, which must lie in memory."""
+        """What must lie in memory: what kernels and gathers read, and what an update reads of the array it changes."""
         found = set()
         for node in self.graph.nodes:
-            if node.op.family in SINGLE:
+            if node.op.family is Family.KERNEL:
                 found |= {view(o).base for o in node.operands}
+            elif node.op.family is Family.SCATTER:
+                found |= {o for o in node.operands[1:] if reads_through(o, node.operands[0])}
             elif node.op.family is Family.GATHER:
-                found.add(view(node.operands[0]).base)
+                base = view(node.operands[0]).base
+                found |= {base} if base.op.family is not Family.INDEX else set()
         return found
 
     def _is_computed(self, node: Node) -> bool:
@@ -200,7 +223,7 @@ class Fusion:
         """Make the node a member, and move what it reads before the group."""
         group.members.append(node)
         self.group_of[node] = group
-        group.may_fail |= node.op.family in (Family.GATHER, Family.SCATTER)
+        group.may_fail |= may_fail(node)
         if node.op.family in REDUCTIONS:
             group.reductions.append(node)
             split = split_for(group.domain, group.reductions)
@@ -259,7 +282,7 @@ class Fusion:
 
     def _may_update(self, group: Group, value: Node) -> bool:
         """Whether the group may write the new value where the old one lies, if it comes after all other readers."""
-        if value.shape != group.domain or value.op.family not in _IN_PLACE or group.may_fail:
+        if value.shape != group.domain or value.op.family not in (*_IN_PLACE, Family.SCATTER) or group.may_fail:
             return False
         return all(map(group.may_write, self._updated[value]))
 

@@ -170,26 +170,30 @@ class _Placing:
     # memory that is written over
 
     def _write_over(self) -> None:
-        """Have a nest without reductions write over a buffer that it is the last to read, element by element."""
+        """Have nests without reductions and scatters write over a buffer of which they are the last readers.
+
+        They read it element by element, a scatter before its first value.
+        """
         last: dict[Node, int] = {n: len(self.order) for _, n, _ in self.commits}
         for k, entry in enumerate(self.order):
             for node in entry.reads if isinstance(entry, Group) else (entry.node,):
                 last.setdefault(node, k)
                 last[node] = max(last[node], k)
-        taken: set[Place] = set()
         for k, entry in enumerate(self.order):
-            if isinstance(entry, Group) and entry.is_nest and not entry.reductions:
-                dying = [n for n in entry.reads if last[n] == k and self._is_swept(entry, n, taken)]
-                self._write_over_dying(entry, dying, taken)
+            if isinstance(entry, Group) and not entry.reductions and entry.members[0].op.family is not Family.KERNEL:
+                dying = [n for n in entry.reads if last[n] == k and self._is_swept(entry, n)]
+                self._write_over_dying(entry, dying)
+                if not entry.is_nest and any(n is entry.members[0].operands[0] for n in dying):
+                    self._begin_in_output(entry.members[0])
 
-    def _is_swept(self, group: Group, node: Node, taken: set[Place]) -> bool:
+    def _is_swept(self, group: Group, node: Node) -> bool:
         """Whether the group reads a buffer of its domain's shape at the element that it computes, and nowhere else."""
         place = self.place.get(node)
-        if place is None or place.kind != "buffer" or place in taken or node.shape != group.domain:
+        if place is None or place.kind != "buffer" or node.shape != group.domain:
             return False
         return node.op.family is not Family.MOVEMENT and group.sweeps(node)
 
-    def _write_over_dying(self, group: Group, dying: list[Node], taken: set[Place]) -> None:
+    def _write_over_dying(self, group: Group, dying: list[Node]) -> None:
         by_size: dict[int, list[Node]] = {}
         for old in reversed(dying):
             by_size.setdefault(old.dtype.size, []).append(old)
@@ -200,7 +204,16 @@ class _Placing:
                 new = self.place[by_size[node.dtype.size].pop()]
                 self.stores[group][n] = node, new
                 self.place[node] = new
-                taken.add(new)
+
+    def _begin_in_output(self, update: Node) -> None:
+        """Have what an update begins with made in the output that the result goes to, which is then not copied."""
+        old, new = self.place[update.operands[0]], self.place[update]
+        held = [n for n, place in self.place.items() if place == old]
+        if new.kind != "output" or any(n.dtype != update.dtype for n in held):
+            return
+        self.place |= dict.fromkeys(held, new)
+        for group in {self.group_of[n]: None for n in held}:
+            self.stores[group] = [(n, new if place == old else place) for n, place in self.stores[group]]
 
     # tasks
 
@@ -221,7 +234,8 @@ class _Placing:
         stores = tuple(self.stores[group])
         if group.is_nest:
             return [Nest(group.domain, group.split, tuple(group.members), loads, stores)]
-        node, (first, *others) = group.members[0], [p for _, p in stores]
+        node, old = group.members[0], self.place.get(group.members[0].operands[0])
+        first, *others = sorted((p for _, p in stores), key=lambda p: p != old)  # an update where the array lies
         return [self._single(node, loads, ((node, first),)), *(self._copy(node, first, p) for p in others)]
 
     def _single(self, node: Node, loads: Placed, made: Placed) -> Task:

@@ -2,7 +2,7 @@
 
     Nest      loops over a domain, whose members are computed, and stored where they are wanted
     Kernel    loops of its own over views of arrays, as a matrix product
-    Scatter   adding at positions
+    Scatter   values put or combined at positions of an array
     Copy      one place to another: commits of new values, outputs that are leaves, further places of a kernel's result
 
 What a task reads and writes follows from it alone; what must come before it follows from the tasks in their order.
@@ -85,7 +85,7 @@ class Kernel(Single):
 
 
 class Scatter(Single):
-    """Zeros, and values added at positions, which are checked."""
+    """An array with values put or combined at positions; it may lie already where the result goes."""
 
 
 @dataclass(frozen=True)

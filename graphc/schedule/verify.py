@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from graphc.dims import product
 from graphc.graph import Node, describe
 from graphc.op import Family
-from graphc.schedule.access import Index, Read, canonical
+from graphc.schedule.access import Index, Read, canonical, may_fail
 from graphc.schedule.shape import loads
 from graphc.schedule.split import REDUCTIONS
 from graphc.schedule.task import Copy, Kernel, Nest, Place, Scatter, Single, Task
@@ -29,7 +29,7 @@ def verify_schedule(
 ) -> None:
     """Check that every value is where it is read, and at the end where it is wanted.
 
-    Each place is written by one task, but for a buffer or parameter that a nest reads and writes element by element.
+    Each place is written by one task, but for one that is read and written element by element.
     Parameters are written after everything that may fail.
     """
     check = _Check(schedule, inputs, parameters)
@@ -69,7 +69,7 @@ class _Check:
             if isinstance(task, Kernel) and {v.place for v in task.operands} != reads.keys():
                 raise AssertionError(f"{name}: its views lie in other places than what it loads")
             stores = list(task.stores)
-        sweeps = isinstance(task, Nest) and not any(m.op.family in REDUCTIONS for m in task.members)
+        sweeps = isinstance(task, Nest | Scatter) and not any(m.op.family in REDUCTIONS for m in task.members)
         for node, place in stores:
             self._may_write(k, place, name)
             self._may_write_over(sweeps, place, canonical(node.shape), reads.get(place, ()), name)
@@ -109,13 +109,13 @@ class _Check:
             raise AssertionError(f"{name}: writes {place} while it still reads it")
         if any(r.guarded or r.index != index for r in reads):
             raise AssertionError(f"{name}: writes {place}, of which it reads other elements")
-        if place in self.written and (place.kind != "buffer" or not reads):
+        if place in self.written and (place.kind not in ("buffer", "output") or not reads):
             raise AssertionError(f"{name}: writes {place} once more")
         self.written.add(place)
 
 
 def _may_fail(task: Task) -> bool:
-    return isinstance(task, Scatter) or any(m.op.family is Family.GATHER for m in task.members)
+    return any(map(may_fail, task.members))
 
 
 def _fits(schedule: Schedule, node: Node, place: Place, name: str) -> None:
