@@ -10,16 +10,17 @@ import numpy as np
 
 def places(x: Any, key: Any, mode: str | None = None) -> Any:
     """The number of every element of x that the key names, and -1 for what mode "drop" leaves out."""
-    items, outside, axis = [], np.zeros((), bool), 0
+    items, outside, axis, whole = [], np.zeros((), bool), 0, list(x.shape)
     for item in key if isinstance(key, tuple) else (key,):
         if mode and item is not None and not isinstance(item, slice):
             size, at = x.shape[axis], np.asarray(item).astype(np.int64)
+            whole[axis] = max(size, int(mode == "drop"))  # nothing is inside an axis that is empty
             from_start = np.where(at < 0, at + size, at)
             outside = outside | (from_start < 0) | (from_start >= size)
-            item = at % size if mode == "wrap" else np.clip(from_start, 0, size - 1)
+            item = at % size if mode == "wrap" else np.clip(from_start, 0, whole[axis] - 1)
         axis += item is not None
         items.append(item)
-    numbers = np.arange(x.size).reshape(x.shape)[tuple(items)]
+    numbers = np.arange(np.prod(whole, dtype=int)).reshape(whole)[tuple(items)]
     if mode == "drop":  # the arrays' axes come first in the keys that are drawn with it
         spread = outside.reshape(outside.shape + (1,) * (numbers.ndim - outside.ndim))
         numbers = np.where(spread, -1, numbers)
