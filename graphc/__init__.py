@@ -19,6 +19,8 @@ from types import ModuleType
 from typing import Any
 
 from graphc.adjoint import grad, value_and_grad, vjp
+from graphc.branches import cond, switch
+from graphc.control import associative_scan, fori_loop, map, scan, while_loop
 from graphc.declare import FUNCTIONS, constant, input, parameter, result_dtype
 from graphc.errors import (
     CacheError,
@@ -31,8 +33,9 @@ from graphc.errors import (
     PropertyError,
     ShapeError,
 )
-from graphc.graph import Graph, Node, item
+from graphc.graph import Graph, Node
 from graphc.operators import NUMPY_NAMES
+from graphc.ops.item import item
 from graphc.types import (
     bool_,
     float32,
@@ -72,12 +75,15 @@ __all__ = [
     "Node",
     "PropertyError",
     "ShapeError",
+    "associative_scan",
     "bool",
     "bool_",
+    "cond",
     "constant",
     "e",
     "float32",
     "float64",
+    "fori_loop",
     "grad",
     "inf",
     "input",
@@ -86,17 +92,21 @@ __all__ = [
     "int32",
     "int64",
     "item",
+    "map",
     "nan",
     "newaxis",
     "parameter",
     "pi",
     "result_dtype",
+    "scan",
+    "switch",
     "uint8",
     "uint16",
     "uint32",
     "uint64",
     "value_and_grad",
     "vjp",
+    "while_loop",
 ]
 __all__ += [*sorted(FUNCTIONS), *_ARC_NAMES, *_LATER_MODULES, *_LATER_NAMES]
 

@@ -10,22 +10,26 @@ or NaN where c is false is never multiplied by 0.
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import takewhile
+from types import MappingProxyType
 from typing import Any
 
-from graphc.declare import BUILDER, FUNCTIONS, astype, constant
+from graphc.declare import FUNCTIONS, Builder, Number, astype, constant
 from graphc.errors import GradientError
-from graphc.graph import Graph, Node, describe, item
+from graphc.graph import Graph, Node, describe
+from graphc.join import join
 from graphc.line import adjoint_of
-from graphc.op import Family
-from graphc.rewrite import filled
+from graphc.op import HOLDERS, Family
+from graphc.ops.item import item
+from graphc.rewrite import filled, kept_apart
 from graphc.stabilise import stabilise
 from graphc.tree import Skeleton, flatten, unflatten
 from graphc.types import Shape
 
+_NOTHING: Mapping[Node, Node] = MappingProxyType({})
 _DEEPEST = 2  # guards around a cotangent
 
 
@@ -44,7 +48,7 @@ def grad(y: Node, wrt: Any) -> Any:
     >>> gc.grad(gc.sum(x * x), {"x": x}).keys()
     dict_keys(['x'])
     """
-    _check_output(y)
+    y = _checked_output(y)
     if y.shape != ():
         advice = "for a weighted sum of its elements write gc.vjp(y, wrt, weights)"
         raise GradientError(f"grad needs a scalar, but {describe(y)} is not one; {advice}")
@@ -59,12 +63,12 @@ def vjp(y: Node, wrt: Any, cotangent: Any) -> Any:
     >>> gc.compile([x], gc.vjp(x * x, x, [1.0, 10.0]))([1.0, 2.0])
     array([ 2., 40.])
     """
-    _check_output(y)
+    y = _checked_output(y)
     targets, tree = _targets(wrt)
     with adjoint_of(y.line):
         seed = FUNCTIONS["broadcast_to"](astype(cotangent, y.dtype), y.shape)
-        graph, _ = stabilise(Graph((y,)), keep=targets)
-        found = _walk(graph.outputs[0], targets, seed)
+        graph, _ = kept_apart(stabilise(Graph((y,)), keep=targets)[0], targets, join)
+        found = pull_back([(graph.outputs[0], seed)], targets)
         grads = [found[n] if n in found else FUNCTIONS["zeros"](n.shape, dtype=n.dtype) for n in targets]
     return unflatten(tree, grads)
 
@@ -80,11 +84,18 @@ def value_and_grad(y: Node, wrt: Any) -> tuple[Node, Any]:
     return y, grad(y, wrt)
 
 
-def _check_output(y: Any) -> None:
+def _checked_output(y: Any) -> Node:
+    y = _node_of(y)
     if not isinstance(y, Node):
         raise GradientError(f"a gradient is taken of a node, got {y!r}")
     if not y.dtype.is_float:
         raise GradientError(f"{describe(y)} is not float, so it has no gradient")
+    return y
+
+
+def _node_of(value: Any) -> Any:
+    """The node that stands for a Python number among the carries of a loop; any other value itself."""
+    return value.node if isinstance(value, Number) else value
 
 
 def _targets(wrt: Any) -> tuple[list[Node], Skeleton]:
@@ -94,6 +105,7 @@ def _targets(wrt: Any) -> tuple[list[Node], Skeleton]:
         targets, tree = flatten(wrt)
     except RecursionError:
         raise GradientError(f"{wanted}; this one holds itself") from None
+    targets = [_node_of(node) for node in targets]
     for node in targets:
         if not isinstance(node, Node):
             raise GradientError(f"{wanted}; got {node!r}")
@@ -102,26 +114,35 @@ def _targets(wrt: Any) -> tuple[list[Node], Skeleton]:
     return targets, tree
 
 
-def _walk(y: Node, targets: Sequence[Node], seed: Node) -> dict[Node, Node]:
-    """Cotangents of the targets; only nodes on a path from a target to y are visited."""
-    order = Graph((y,)).nodes
+def pull_back(
+    seeds: Sequence[tuple[Node, Node]], targets: Sequence[Node], begun: Mapping[Node, Node] = _NOTHING
+) -> dict[Node, Node]:
+    """Cotangents of the targets, where `seeds` holds nodes with theirs; none for a target that no seed reaches.
+
+    What is `begun` for a target is added to.  Only nodes on a path from a target to a seed are visited.
+    """
+    order = Graph(tuple(y for y, _ in seeds)).nodes
     active = set(targets)
     for node in order:
         if any(o in active for o in node.operands):
             active.add(node)
-    cotangents: dict[Node, list[Node]] = {y: [seed]} if y in active else {}
+    cotangents: dict[Node, list[Node]] = {}
+    for y, seed in seeds:
+        if y in active:
+            cotangents.setdefault(y, []).append(seed)
     totals: dict[Node, Node] = {}
     for node in reversed(order):
         if node not in active or not (parts := cotangents.pop(node, None)):
             continue
         with adjoint_of(node.line):
             if len(node.types) == 1:
-                totals[node] = _sum(parts)
-            if any(o in active for o in node.operands):
-                for operand, part in zip(node.operands, _pull_back(node, parts), strict=True):
+                totals[node] = _sum([begun[node], *parts] if node in begun else parts)
+            wanted = [o in active for o in node.operands]
+            if any(wanted):
+                for operand, part in zip(node.operands, _pull_back(node, parts, wanted), strict=True):
                     if part is not None and operand in active:
                         cotangents.setdefault(operand, []).append(part)
-    return totals
+    return {n: totals[n] for n in targets if n in totals}
 
 
 def _sum(parts: Sequence[Node]) -> Node:
@@ -202,7 +223,7 @@ def _guarded(g: Node, guards: Sequence[_Guard]) -> Node:
     return g
 
 
-def _pull_back(node: Node, parts: list[Any]) -> Sequence[Any]:
+def _pull_back(node: Node, parts: list[Any], wanted: Sequence[bool]) -> Sequence[Any]:
     """Cotangents of a node's operands; those of a node with several results are gathered from its items."""
     if node.op.family is Family.ITEM:
         return ((node.attrs["index"], _sum(parts)),)
@@ -211,6 +232,8 @@ def _pull_back(node: Node, parts: list[Any]) -> Sequence[Any]:
     if node.op.adjoint is None:
         advice = "gc.stop_gradient on its operand ends the walk there"
         raise GradientError(f"{describe(node)} can't be differentiated; {advice}")
+    if node.op.family in HOLDERS:
+        return _rule(node, _by_result(node, parts), wanted=wanted)
     if node.op.family is not Family.ELEMENTWISE:
         return _rule(node, _by_result(node, parts))
     results = _by_result(node, parts)
@@ -228,13 +251,24 @@ def _by_result(node: Node, parts: list[Any]) -> list[Node | None]:
     return [_sum(same) if (same := [p for k, p in parts if k == i]) else None for i in range(len(node.types))]
 
 
-def _rule(node: Node, cotangents: list[Node | None]) -> Sequence[Node | None]:
+class _Deriving(Builder):
+    """What rules build with that derive the adjoints of bodies."""
+
+    pull_back = staticmethod(pull_back)
+
+
+_DERIVING = _Deriving()
+
+
+def _rule(node: Node, cotangents: list[Node | None], **wanted: Sequence[bool]) -> Sequence[Node | None]:
     """What the op's record makes of the cotangents: one for each operand."""
-    assert node.op.adjoint is not None
+    rule = node.op.adjoint
+    assert rule is not None
+    attrs = {**node.attrs, **wanted}
     if len(node.types) == 1:
-        return tuple(node.op.adjoint(BUILDER, cotangents[0], node, *node.operands, **node.attrs))
-    results = tuple(item(node, i) for i in range(len(node.types)))
-    return tuple(node.op.adjoint(BUILDER, tuple(cotangents), results, *node.operands, **node.attrs))
+        return tuple(rule(_DERIVING, cotangents[0], node, *node.operands, **attrs))
+    every = tuple(item(node, i) for i in range(len(node.types)))
+    return tuple(rule(_DERIVING, tuple(cotangents), every, *node.operands, **attrs))
 
 
 def _unbroadcast(g: Node, shape: Shape) -> Node:

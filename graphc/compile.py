@@ -14,6 +14,7 @@ from graphc.dims import Poly, symbols
 from graphc.errors import DeclarationError, DTypeError, ShapeError
 from graphc.graph import Graph, Node, describe
 from graphc.line import users_line
+from graphc.ops.bodies import is_slot
 from graphc.runtime import cache
 from graphc.runtime.function import CompiledFunction
 from graphc.runtime.native import Native, check_compiler, compiling, kernel_name, uncollected
@@ -261,15 +262,22 @@ def _check_reached(graph: Graph) -> None:
     listed = set(graph.inputs)
     for node in graph.leaves("input"):
         if node not in listed:
+            if is_slot(node):
+                raise DeclarationError(_left(node) + _at())
             missing = f"{describe(node)}, which is not listed among the inputs"
             raise DeclarationError(f"the outputs need {missing}{_at()}")
+
+
+def _left(node: Node) -> str:
+    what = f"the outputs need {node.name!r}, which stands for a value inside of a loop or a branch"
+    return f"{what}, and was used outside of it:\n  {describe(node)}\n  a step gives back what is used outside"
 
 
 def _check_dimensions(graph: Graph) -> None:
     """Every dimension must be known from the shapes of the inputs, where it stands alone: no call solves 2*n for n."""
     known = {str(d) for node in graph.inputs for d in node.shape}
     seen: set[Any] = set()  # most nodes have the shape of another
-    for node in dict.fromkeys((*graph.inputs, *graph.nodes)):
+    for node in dict.fromkeys((*graph.inputs, *every_node(graph))):
         new = {v for v in (*(t.shape for t in node.types), *node.attrs.values()) if isinstance(v, (tuple, Poly))} - seen
         seen |= new
         for name in sorted(set().union(*map(_named, new))):

@@ -105,7 +105,7 @@ def as_array(value: Any, dtype: DType | None = None) -> np.ndarray[Any, Any]:
 
 def _held(value: Any, array: np.ndarray[Any, Any], dtype: DType) -> np.ndarray[Any, Any]:
     """`array` in another dtype: floats round, integers and bool must hold every value exactly."""
-    if dtype.is_float or array.dtype == dtype.numpy:
+    if dtype.is_float or array.dtype == dtype.numpy or array.dtype.kind == "b":
         return array.astype(dtype.numpy)
     if array.dtype.kind == "f" and not isinstance(value, (np.ndarray, np.generic)):
         array = np.asarray(value, object)  # NumPy makes floats of ints from 2**63 on that stand beside others
@@ -121,7 +121,7 @@ def _held(value: Any, array: np.ndarray[Any, Any], dtype: DType) -> np.ndarray[A
 
 
 class Number:
-    """A Python float that is known at the call: what becomes of a dimension in arithmetic with floats.
+    """A Python float that the call knows: a dimension in arithmetic with floats, a Python float that a loop carries.
 
     It is computed in float64, and is as weak as a Python float: it takes the dtype of the arrays it meets.
     """
@@ -134,8 +134,20 @@ class Number:
     def __repr__(self) -> str:
         return f"<number that the call knows (declared at {self.node.line})>"
 
+    def __getattr__(self, name: str) -> Any:
+        """What else a node has."""
+        if name.startswith("_") or name == "node":
+            raise AttributeError(name)
+        return getattr(self.node, name)
 
-WEAK = {bool: bool, int: int, float: float, Poly: int, Number: float}  # none of these widens what it meets
+
+class Whole(Number):
+    """A Number that is a Python int: what stands for one among the carries of a loop."""
+
+    __slots__ = ()
+
+
+WEAK = {bool: bool, int: int, float: float, Poly: int, Number: float, Whole: int}  # none of these widens what it meets
 
 
 def refuse_masked(value: Any) -> None:
@@ -159,7 +171,7 @@ def convert(value: Any, weak: DType | None = None) -> Node:
         value = make(REGISTRY["reshape"], (place,), {"shape": ()})
         return value if weak is None else astype(value, weak)
     if isinstance(value, Number):
-        return astype(value.node, weak or float64)
+        return astype(value.node, weak or value.node.dtype)
     if type(value) is float and weak is not None and value == value:  # a NaN may have a sign
         return make(REGISTRY["constant"], (), {"value": _literal(repr(value), weak)})
     if type(value) in WEAK and weak is not None:

@@ -10,6 +10,7 @@ import operator
 import threading
 import weakref
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from graphc.dims import Poly
 from graphc.errors import DeclarationError, GraphcError, PropertyError, ShapeError
 from graphc.line import Line, users_line
-from graphc.op import REGISTRY, Attrs, Family, Op, attrs_key, register
+from graphc.op import REGISTRY, Family, Op, attrs_key
 from graphc.types import Constraint, DoesNotBroadcast, DType, Shape, TensorType
 
 
@@ -86,7 +87,7 @@ class Node:
     def __bool__(self) -> bool:
         raise DeclarationError(
             f"{describe(self)} has no value while the graph is declared, so it can't decide an `if` or `while`, "
-            "nor max or min; write gc.where(condition, a, b), gc.maximum or gc.minimum"
+            "nor max or min; write gc.where(condition, a, b), gc.cond, gc.while_loop, gc.maximum or gc.minimum"
         )
 
     def __iter__(self) -> Iterator[Node]:
@@ -157,7 +158,7 @@ def make(op: Op, operands: Sequence[Node], attrs: Mapping[str, Any] = _NO_ATTRS,
     key = _key(op, operands, attrs)
     known = _intern.get(key)
     if known is not None:
-        return known
+        return _noted(known)
     found: list[Constraint] = []
     line = line or users_line()
     assert op.infer is not None, f"{op.name} is not a primitive"
@@ -173,7 +174,33 @@ def make(op: Op, operands: Sequence[Node], attrs: Mapping[str, Any] = _NO_ATTRS,
     for fill, value in zip(_FILL, fields, strict=True):  # __setattr__ refuses
         fill(node, value)
     with intern_lock:
-        return _intern.setdefault(key, node)
+        return _noted(_intern.setdefault(key, node))
+
+
+class _Asked(threading.local):
+    nodes: list[Node] | None = None
+
+
+_asked = _Asked()
+
+
+def _noted(node: Node) -> Node:
+    if _asked.nodes is not None:
+        _asked.nodes.append(node)
+    return node
+
+
+@contextmanager
+def noting() -> Iterator[list[Node]]:
+    """Every node that this thread asks for in here, whether it was there before or not."""
+    before, _asked.nodes = _asked.nodes, []
+    nodes = _asked.nodes
+    try:
+        yield nodes
+    finally:
+        _asked.nodes = before
+        if before is not None:
+            before += nodes
 
 
 _FILL = tuple(getattr(Node, name).__set__ for name in ("op", "operands", "attrs", "types", "constraints", "line"))
@@ -191,39 +218,9 @@ def _complaint(op: Op, operands: Sequence[Node], line: Line, text: str) -> str:
     return f"{op.name}: {text}{rows}\n  at {line}"
 
 
-def _infer_item(types: tuple[TensorType, ...], attrs: Attrs, found: list[Constraint]) -> tuple[TensorType, ...]:
-    index = attrs["index"]
-    if not 0 <= index < len(types):
-        raise DeclarationError(f"there is no result {index} among {len(types)}")
-    return (types[index],)
-
-
-ITEM = register(
-    Op(
-        name="_item",
-        doc="One result of a node that has several.",
-        family=Family.ITEM,
-        infer=_infer_item,
-        reference=lambda *values, index: values[index],
-    )
-)
-
-
-def item(node: Node, index: int) -> Node:
-    """Result `index` of a node that has several, such as an op of your own; the node itself if it has just one.
-
-    Raises DeclarationError if there is no such result.
-
-    >>> import graphc as gc
-    >>> item(x := gc.input("x", ()), 0) is x
-    True
-    """
-    return node if len(node.types) == 1 and index == 0 else make(ITEM, (node,), {"index": index})
-
-
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """What a tuple of outputs reaches; equal if the text form is equal and the leaves are the same.
+    """What a tuple of outputs reaches; equal if the text form is equal and the leaves that are no inputs are the same.
 
     `inputs` are the inputs in the order of a call, those that no output needs included.
 
@@ -290,8 +287,11 @@ class Graph:
 
     @cached_property
     def _key(self) -> tuple[Any, ...]:
-        leaves = (n for n in self.nodes if n.op.family is Family.LEAF)
-        return self.text, tuple(id(v) for n in leaves for v in n.attrs.values() if _has_identity(v))
+        own, reached = set(self.inputs), set(self.nodes)
+        leaves = (n for n in self.nodes if n.op.family is Family.LEAF and n not in own)
+        held = (v._key for n in self.nodes for v in n.attrs.values() if isinstance(v, Graph))
+        ids = (id(v) for n in leaves for v in n.attrs.values() if _has_identity(v))
+        return self.text, *ids, *held, *(None if n in reached else n.type for n in self.inputs)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Graph) and self._key == other._key

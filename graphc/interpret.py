@@ -21,10 +21,25 @@ def interpret(graph: Graph, values: Sequence[Any]) -> tuple[np.ndarray[Any, Any]
     for node, value in known.items():
         _bind(node.shape, value.shape, sizes, describe(node))
     with np.errstate(all="ignore"):
-        for node in graph.nodes:
-            if node not in known:
-                known[node] = _value(node, [known[o] for o in node.operands], sizes)
+        return _values(graph, known, sizes)
+
+
+def _values(graph: Graph, known: dict[Node, Any], sizes: Mapping[str, int]) -> tuple[Any, ...]:
+    for node in graph.nodes:
+        if node not in known:
+            known[node] = _value(node, [known[o] for o in node.operands], sizes)
     return tuple(known[o] for o in graph.outputs)
+
+
+class _Body:
+    """A graph that a node holds, as a function of arrays; `types` are the dtypes and shapes of its results."""
+
+    def __init__(self, graph: Graph, sizes: Mapping[str, int]) -> None:
+        self.graph, self.sizes = graph, sizes
+        self.types = [(o.dtype.numpy, _concrete(o.shape, sizes)) for o in graph.outputs]
+
+    def __call__(self, *values: Any) -> tuple[Any, ...]:
+        return _values(self.graph, dict(zip(self.graph.inputs, values, strict=True)), self.sizes)
 
 
 def _bind(shape: Shape, actual: tuple[int, ...], sizes: dict[str, int], what: str) -> None:
@@ -54,7 +69,9 @@ def _as_typed(value: Any, dtype: np.dtype[Any]) -> Any:
 
 
 def _concrete(value: Any, sizes: Mapping[str, int]) -> Any:
-    """Attributes with numbers for symbolic dimensions."""
+    """Attributes with numbers for symbolic dimensions, and functions for graphs."""
     if isinstance(value, Poly):
         return evaluate(value, sizes)
+    if isinstance(value, Graph):
+        return _Body(value, sizes)
     return tuple(_concrete(v, sizes) for v in value) if isinstance(value, tuple) else value

@@ -17,6 +17,12 @@ class Identity:
     __slots__ = ("__weakref__",)
 
 
+class Slot(Identity):
+    """What an input of a body differs by: it stands for a value inside of a loop or a branch, and for none outside."""
+
+    __slots__ = ()
+
+
 class Literal:
     """The value of a constant, compared by dtype, shape and bytes (so that -0.0, NaN, True and 1 differ)."""
 

@@ -32,14 +32,19 @@ class Family(Enum):
     LEAF = "leaf"  # no operands: input, parameter, constant
     INDEX = "index"  # computed from the position alone: the body reads i
     ELEMENTWISE = "elementwise"  # a scalar expression per result; operands broadcast
-    REDUCTION = "reduction"  # axes folded by `combine`
-    ARG_REDUCTION = "arg_reduction"  # position of the first extreme value along an axis, `combine` tells a better one
+    REDUCTION = "reduction"  # axes folded into a `state`
     MOVEMENT = "movement"  # `access` tells where each result element is read from
     GATHER = "gather"  # reads the first operand at positions that the others hold
     SCATTER = "scatter"  # the first operand, with values of the second put or combined at positions of the others
     KERNEL = "kernel"  # loops of its own over strided arrays: `job` tells which
     REGION = "region"  # holds a sub-graph, which takes its place before scheduling
     ITEM = "item"  # selects one result of a node that has several
+    LOOP = "loop"  # runs the body that it holds once for each position of an axis
+    WHILE = "while"  # runs the body that it holds as long as a condition holds
+    CHOICE = "choice"  # runs one of the branches that it holds
+
+
+HOLDERS = (Family.LOOP, Family.WHILE, Family.CHOICE)  # what holds bodies that run by themselves
 
 
 @dataclass(frozen=True)
@@ -119,15 +124,15 @@ class Op:
     family     how its loops run; None for a composite
     infer      result types of the primitive from operand types and attributes
     evaluate   NumPy values of the primitive, for the interpreter: (*arrays, **attrs) -> array, or tuple if it has
-               several results; None: `reference` takes the primitive's attributes as they are
+               several results; a sub-graph is a function there.  None: `reference` takes the attributes as they are
     body       ELEMENTWISE, INDEX: expression over operands x, y, z (a tuple of them for several results; a mapping
                from dtype kind of the first operand where kinds differ); names are intrinsics
-    combine    REDUCTION: add, multiply, maximum, minimum, or, and; ARG_REDUCTION: the extreme that is looked for;
-               KERNEL that scans: add, multiply, linear
-    identity   REDUCTION: value of an empty reduction, by dtype; None where it must not be empty
+    state      REDUCTION: what is carried from value to value, one of graphc/codegen/states.py;
+               KERNEL that scans: sum, product, linear
     access     MOVEMENT: (index, operand shapes, attrs) -> list of Piece
     job        KERNEL: (attributes of the primitive, axes of the result) -> Job
-    adjoint    (b, g, y, *operands, **attrs) -> a cotangent or None for each operand; None: not differentiable
+    adjoint    (b, g, y, *operands, **attrs) -> a cotangent or None for each operand; None: not differentiable.
+               LOOP, WHILE, CHOICE: also `wanted`, whether the cotangent of each operand is
     dtypes     dtypes that the first operand may have, for tests and docs
     samples, rejects   test arguments
     tf         the same in TensorFlow: (tf, *tensors, **kwargs); None where TensorFlow has none
@@ -141,8 +146,7 @@ class Op:
     infer: Infer | None = None
     evaluate: Callable[..., Any] | None = None
     body: str | tuple[str, ...] | Mapping[str, Any] | None = None
-    combine: str | None = None
-    identity: Callable[[DType], Any] | None = None
+    state: str | None = None
     access: Callable[..., Any] | None = None
     job: Callable[[Attrs, int], Job] | None = None
     adjoint: Callable[..., Any] | None = None

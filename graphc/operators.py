@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from graphc.at import At
-from graphc.declare import FUNCTIONS, WEAK, Number, as_array, convert
+from graphc.declare import FUNCTIONS, WEAK, Number, Whole, as_array, convert
 from graphc.dims import Poly
 from graphc.errors import DeclarationError, DTypeError, PropertyError, ShapeError
 from graphc.graph import Node, describe
 from graphc.line import users_line
 from graphc.state import State
-from graphc.types import float64, shape_text
+from graphc.types import float64, int64, shape_text
 
 _OPERATORS = {
     "add": "add",
@@ -90,14 +90,15 @@ def _attach_operators() -> None:
         setattr(Poly, f"__{short}__", binary(_COMPARISONS[short], False))
     for short, name in _UNARY.items():
         setattr(Node, f"__{short}__", lambda self, name=name: FUNCTIONS[name](self))
-        setattr(Number, f"__{short}__", lambda self, name=name: Number(FUNCTIONS[name](self.node)))
+        setattr(Number, f"__{short}__", lambda self, name=name: type(self)(FUNCTIONS[name](self.node)))
 
 
 def _with_number(name: str, *operands: Any) -> Any:
     """Arithmetic in which a dimension is a number: a Number where only Python scalars meet it, else a node."""
     if all(type(v) in WEAK for v in operands):
-        out = FUNCTIONS[name](*(convert(v, float64) for v in operands))
-        return Number(out) if out.dtype == float64 else out
+        whole = Whole in map(type, operands) and float not in [WEAK[type(v)] for v in operands]
+        out = FUNCTIONS[name](*(convert(v, int64 if whole else float64) for v in operands))
+        return {float64: Number, int64: Whole}.get(out.dtype, lambda node: node)(out)
     return FUNCTIONS[name](*operands)
 
 
@@ -288,6 +289,7 @@ for _kind in (Poly, Number):
     for _name in ("int", "float", "index", "len"):
         setattr(_kind, f"__{_name}__", _no_number)
     _kind.__bool__ = _no_truth  # type: ignore[union-attr]
+Number.__getitem__ = lambda self, key: self.node[key]  # type: ignore[misc]
 Poly.__abs__ = lambda self: FUNCTIONS["abs"](self)  # type: ignore[attr-defined]
 for _divided in (Node, Poly, Number):
     for _name, _pair in {

@@ -8,7 +8,6 @@ hash-consed: rebuilding on equal operands gives the same node, and common subexp
 from __future__ import annotations
 
 import math
-import operator
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from graphc.graph import Graph, Node, make, map_graph, with_outputs
 from graphc.line import standing_at
 from graphc.literal import Identity
 from graphc.op import REGISTRY, Family
+from graphc.ops.bodies import rebuilt
 
 ANY = "*"  # the op of a rule that looks at every node
 FILLED = "constant broadcast_to reshape"  # ops of which a node may be that is known to be one value
@@ -45,14 +45,23 @@ def rewrite(graph: Graph, rules: Sequence[Rule], keep: Collection[Node] = ()) ->
 
     Nodes in `keep` stay as they are, with what is below them: no rule looks through them.
     """
-    hidden = {n: _stand_in(n) for n in keep if n.operands or n.op.name == "constant"}
-    shown = {stand_in: n for n, stand_in in hidden.items()}
-    graph = _replaced(graph, hidden)
+    return kept_apart(graph, keep, lambda seen: _settled(seen, rules))
+
+
+def _settled(graph: Graph, rules: Sequence[Rule]) -> tuple[Graph, Counter[str]]:
     walk = _Walk(rules, bound=_STEPS_PER_NODE * len(graph.nodes))
     for node in graph.nodes:  # operands first, so that only what rules make waits for others
         walk.settle(node)
-    settled = with_outputs(graph, [walk.settled[o] for o in graph.outputs])
-    return _replaced(settled, shown), walk.fired
+    return with_outputs(graph, [walk.settled[o] for o in graph.outputs]), walk.fired
+
+
+def kept_apart(
+    graph: Graph, keep: Collection[Node], change: Callable[[Graph], tuple[Graph, Counter[str]]]
+) -> tuple[Graph, Counter[str]]:
+    """What `change` makes of the graph, where nodes in `keep` are leaves that it can't look into."""
+    hidden = {n: _stand_in(n) for n in keep if n.operands or n.op.name == "constant"}
+    changed, fired = change(_replaced(graph, hidden))
+    return _replaced(changed, {stand_in: n for n, stand_in in hidden.items()}), fired
 
 
 def _stand_in(node: Node) -> Node:
@@ -65,13 +74,6 @@ def _replaced(graph: Graph, instead: dict[Node, Node]) -> Graph:
     if not instead:
         return graph
     return map_graph(graph, lambda old, operands: instead[old] if old in instead else rebuilt(old, operands))
-
-
-def rebuilt(node: Node, operands: Sequence[Node]) -> Node:
-    """The node on other operands, at the same line; the node itself if they are its own."""
-    if all(map(operator.is_, operands, node.operands)):
-        return node
-    return make(node.op, operands, node.attrs, node.line)
 
 
 class _Table:
@@ -154,6 +156,8 @@ class _Walk:
         if not held:
             return node
         inner = {k: rewrite(v, self.rules) for k, v in held.items()}
+        if all(graph is held[k] for k, (graph, _) in inner.items()):
+            return node
         for _, fired in inner.values():
             self.fired += fired
         attrs = {**node.attrs, **{k: graph for k, (graph, _) in inner.items()}}

@@ -65,6 +65,14 @@ def sums_along_every_axis() -> Golden:
 
 
 @program
+def states_in_rows_columns_and_chunks() -> Golden:
+    x = gc.input("x", ("n", 40))
+    folds = (gc.argmax, gc.var, gc.logsumexp)
+    outputs = tuple(fold(y, axis=a) for y in (x, abs(x)) for fold in folds for a in (0, 1, None))
+    return Golden([x], outputs, _values((900, 40)))
+
+
+@program
 def moved_and_guarded() -> Golden:
     x = gc.input("x", ("n", 6))
     y = gc.concat([x[::-1, 1:], gc.pad(gc.exp(x)[:, :3], ((0, 0), (1, 1)))], axis=1)

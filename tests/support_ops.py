@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 import graphc as gc
-from graphc.graph import Graph, Node, item, make, map_graph
-from graphc.interpret import interpret
+from graphc.graph import Graph, Node, make, map_graph
 from graphc.op import Family, Op, register
+from graphc.ops.item import item
 from graphc.ops.rules import elementwise
 from graphc.types import FLOATS, Constraint, TensorType
 
@@ -79,9 +79,7 @@ CALL = register(
         doc="The outputs of a sub-graph on the operands.",
         family=Family.REGION,
         infer=_infer_call,
-        reference=lambda *values, body: (
-            interpret(body, values) if len(body.outputs) > 1 else interpret(body, values)[0]
-        ),
+        reference=lambda *values, body: body(*values) if len(body.types) > 1 else body(*values)[0],
         define=lambda b, node: inline(node.attrs["body"], node.operands),
         adjoint=_call_adjoint,
     )

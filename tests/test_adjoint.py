@@ -11,9 +11,10 @@ from support_ops import call, sin_cos
 
 import graphc as gc
 from graphc.errors import GradientError
-from graphc.graph import Graph, Node, item, make
+from graphc.graph import Graph, Node, make
 from graphc.interpret import interpret
 from graphc.op import Family, Op, register
+from graphc.ops.item import item
 from graphc.ops.rules import elementwise
 from graphc.passes import run_pipeline
 from graphc.schedule.lower import lower

@@ -16,8 +16,9 @@ import pytest
 from support_ops import CALL, call, sin_cos
 
 import graphc as gc
-from graphc.graph import Graph, Node, item
+from graphc.graph import Graph, Node
 from graphc.interpret import interpret
+from graphc.ops.item import item
 
 Values = np.ndarray[Any, Any]
 

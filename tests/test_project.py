@@ -25,13 +25,16 @@ PACKAGE = ROOT / "graphc"
 # what looks into it, since `explain`, `profile` and `draw` are its methods.
 STAGES = [
     *("errors", "dims", "types", "scalar", "op", "state", "line", "tree", "literal"),
-    *("graph", "ops", "declare", "at", "operators"),
+    *("graph", "ops", "declare", "at", "operators", "trace", "elements", "control", "branches"),
     "interpret",
-    *("rewrite", "stabilise", "adjoint", "passes", "schedule", "codegen"),
+    *("join", "rewrite", "stabilise", "adjoint", "passes", "schedule", "codegen"),
     *("runtime", "inspect", "runtime.function", "debug", "compile", "losses", "optim", "nn"),
 ]
 # they may name ops
-RULES = ("ops", "declare", "at", "operators", "rewrite", "stabilise", "adjoint", "passes", "losses", "optim", "nn")
+RULES = (
+    *("ops", "declare", "at", "operators", "elements", "rewrite", "stabilise", "adjoint", "passes"),
+    *("losses", "optim", "nn"),
+)
 LEAVES = {"input", "parameter", "constant"}
 
 

@@ -70,6 +70,120 @@ def test_extremes_compiled_across_blocks(name: str, dtype: str) -> None:
                 np.testing.assert_array_equal(found, wanted, err_msg=str(shape))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int16", "uint8"])
+@pytest.mark.parametrize("name", ["argmax", "argmin"])
+def test_positions_across_chunks(name: str, dtype: str) -> None:
+    """Of a whole array, down columns, and of one value a row; equal values stand in chunks apart, and so do NaN."""
+    x = gc.input("x", ("n", "m"), dtype)
+    find = getattr(gc, name)
+    f = gc.compile([x], (find(x), find(x, axis=0), find(gc.max(x, axis=1))))
+    rng = seeded("chunks", name, dtype)
+    for shape in ((5, 16384), (16385, 2), (1, 50000), (300, 301), (3000, 40)):
+        for values in ([3, 7], [3], [3, NAN, 7], [3, NAN, INF, -INF]):
+            if not dtype.startswith("float") and len(values) > 2:
+                continue
+            places = rng.integers(0, shape[0] * shape[1], 9)
+            rows = np.full(shape, 5, dtype)
+            rows.flat[places] = rng.choice(np.array(values, dtype), 9)
+            wanted = (getattr(np, name)(rows, axis=None), getattr(np, name)(rows, axis=0))
+            for found, expected in zip(f(rows), (*wanted, getattr(np, name)(rows.max(axis=1))), strict=True):
+                np.testing.assert_array_equal(found, expected, err_msg=str((shape, values)))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["argmax", "argmin"])
+def test_positions_at_every_place(name: str, dtype: str) -> None:
+    """In each lane of each vector, and in what is left of them; the extreme, and a NaN."""
+    x = gc.input("x", ("n", "m"), dtype)
+    f = gc.compile([x], [getattr(gc, name)(x, axis=axis) for axis in (0, 1)])
+    for n in (*range(1, 40), 63, 64, 65, 129, 257):
+        for extreme in (2.0 if name == "argmax" else -2.0, NAN):
+            rows = np.eye(n, dtype=dtype)
+            rows[rows == 1] = extreme
+            for found in f(rows):
+                np.testing.assert_array_equal(found, np.arange(n), err_msg=str(n))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int16"])
+@pytest.mark.parametrize("shape", [(130, 5, 130), (3, 40, 1025), (1025, 2, 3), (2, 1, 17), (0, 3, 4), (4, 3, 0)])
+@pytest.mark.parametrize("name", ["sum", "prod", "max", "any", "var", "logsumexp"])
+def test_first_and_last_axis(name: str, shape: tuple[int, int, int], dtype: str) -> None:
+    """As they lie, transposed, and computed in the loop; beside another fold of the same, and of other axes."""
+    floats = dtype == "float32"
+    if (name in ("var", "logsumexp") and not floats) or (0 in shape and name in ("max", "var", "logsumexp")):
+        return
+    x = gc.input("x", ("a", "b", "c"), dtype)
+    fold, numpys = getattr(gc, name), np.logaddexp.reduce if name == "logsumexp" else getattr(np, name)
+    moved = gc.permute_dims(x, (2, 1, 0))
+    f = gc.compile([x], [fold(x, (0, 2)), fold(moved, (0, 2)), fold(x * 2, (0, 2)), gc.sum(x, (0, 2)), fold(x, 1)])
+    rows = seeded("first and last", name, shape).normal(size=shape) * (1 if floats else 3)
+    rows = (1 + rows / 100 if name == "prod" and floats else rows).astype(dtype)
+
+    def wanted(values: Any, axes: Any) -> Any:
+        if name != "logsumexp" or not isinstance(axes, tuple):
+            return numpys(values, axis=axes)
+        return numpys(numpys(values, axis=2), axis=0)
+
+    with np.errstate(all="ignore"):
+        expected = [wanted(rows, (0, 2)), wanted(rows, (0, 2)), wanted(rows * rows.dtype.type(2), (0, 2))]
+        expected += [rows.sum((0, 2)), wanted(rows, 1)]
+    for found, value in zip(f(rows), expected, strict=True):
+        np.testing.assert_allclose(found, value, rtol=1e-4 if floats else 0, atol=1e-2 if floats else 0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("noise", [1.0, 1e-2, 1e-5])
+def test_variances_are_as_exact_as_numpys(dtype: str, noise: float) -> None:
+    """Of values far from 0 beside their spread, in rows, in columns, of all, stored or computed in the loop."""
+    x = gc.input("x", ("n", "m"), dtype)
+    kinds = [(a, b) for a in (0, 1, None) for b in (False, True)]
+    f = gc.compile([x], [gc.var(x + x if doubled else x, axis=axis) for axis, doubled in kinds])
+    far = 1e8 if dtype == "float64" else 30.0
+    for shape in ((1200, 1000), (70000, 3), (3, 70000), (17, 5)):
+        rows = (far + noise * seeded("far", shape).normal(size=shape)).astype(dtype)
+        for (axis, doubled), found in zip(kinds, f(rows), strict=True):
+            values = rows + rows if doubled else rows
+            exact = np.var(values.astype(np.longdouble), axis=axis)
+            ours, numpys = (np.max(np.abs(v - exact)) for v in (found, np.var(values, axis=axis)))
+            assert ours <= numpys + 16 * np.finfo(dtype).eps * np.max(exact), (shape, axis, doubled, ours, numpys)
+
+
+def test_variances_of_infinities_and_of_huge_values() -> None:
+    x = gc.input("x", ("n", "m"), "float32")
+    f = gc.compile([x], [gc.var(x, axis=0), gc.var(x, axis=1), gc.var(x)])
+    for value in (0.1, 1e-20, 12345.678):  # not below 0, whatever the mean is rounded to
+        for found in f(np.full((40, 3000), value, np.float32)):
+            np.testing.assert_array_equal(found, np.zeros(found.shape))
+    for fill, everywhere in ((INF, False), (NAN, False), (1e30, False), (1e15, True)):
+        rows = np.full((40, 3000), fill if everywhere else 1.0, np.float32)
+        rows[33, 2500] = fill
+        with np.errstate(all="ignore"):
+            for found, axis in zip(f(rows), (0, 1, None), strict=True):
+                np.testing.assert_allclose(found, np.var(rows, axis=axis), rtol=1e-5, atol=1e20)
+
+
+@pytest.mark.parametrize("fills", [(-INF,), (-INF, 2.0), (INF, -INF), (NAN, 1.0), (1e4, -1e4)])
+@pytest.mark.parametrize("shape", [(1, 1), (30, 700), (700, 30), (3, 20000), (20000, 3)])
+def test_logsumexp_in_rows_columns_and_chunks(shape: tuple[int, int], fills: tuple[float, ...]) -> None:
+    x = gc.input("x", ("n", "m"))
+    f = gc.compile([x], [gc.logsumexp(y, axis=axis) for axis in (0, 1, None) for y in (x, gc.maximum(x, -1e5))])
+    rows = seeded("logsumexp", shape).choice(fills, shape)
+    with np.errstate(all="ignore"):
+        wanted = [np.logaddexp.reduce(y, axis=axis) for axis in (0, 1) for y in (rows, np.maximum(rows, -1e5))]
+        wanted += [np.logaddexp.reduce(y.ravel()) for y in (rows, np.maximum(rows, -1e5))]
+    for found, expected in zip(f(rows), wanted, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-13)
+
+
+def test_logsumexp_shares_its_exponentials_with_its_gradient() -> None:
+    x = gc.input("x", (50, 3000), "float32")
+    y = gc.logsumexp(x, axis=1)
+    assert gc.compile([x], (y, gc.grad(gc.sum(y), x))).source.count(" exp(") == 1
+    alone = gc.compile([x], y).source
+    assert "logsumexp_f4(" in alone
+    assert " exp(" not in alone
+
+
 def test_logsumexp_of_infinities() -> None:
     rows = np.array(
         [[-INF, -INF, -INF], [0.0, -INF, 1.0], [INF, 0.0, -INF], [1000.0, 1000.0, -1000.0], [NAN, 0.0, 0.0]]

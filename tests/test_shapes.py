@@ -256,3 +256,13 @@ def test_sizes_are_known_to_be_at_least_zero() -> None:
     for node in (y[3:], y[:3], y[1:4], y[::3], y[-4:2], y[: y.shape[0] // 2]):
         assert isinstance(node.shape[0], Poly)
         assert not constraints(gc.mean(node)), "the number of elements is not negative"
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int64", "uint64", "float32", "bool"])
+def test_truth_values_are_numbers_of_every_dtype(dtype: str) -> None:
+    k = gc.input("k", (2,), dtype)
+    values = np.array([0, 1], dtype)
+    for found, wanted in ((k + True, values + True), (gc.constant([True, False], dtype), np.array([1, 0], dtype))):
+        (value,) = evaluate([found], [k], [values])
+        assert value.dtype == wanted.dtype
+        np.testing.assert_array_equal(value, wanted)

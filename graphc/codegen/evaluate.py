@@ -46,7 +46,7 @@ Steps = Generator[Wanted, Any, Atomic]  # an evaluation: asks for other elements
 def loaded_from(text: Text, node: Node) -> Place | None:
     """The place of a node that kernels load; movement is looked through even if its result is stored for others."""
     computed = node.op.family is Family.MOVEMENT or (node.op.name == "constant" and not node.ndim)
-    return None if computed else text.schedule.place.get(node)
+    return None if computed else text.place.get(node)
 
 
 class Evaluator:
@@ -222,7 +222,7 @@ class Evaluator:
             value: Expr = converted(self.text.at(memory.at(where) + memory.base.attrs["start"]), node.dtype)
         else:
             some = product(d for d, k in zip(source.shape, node.attrs["along"], strict=True) if k < 0)
-            value = self.text.load(self.text.schedule.place[memory.base], node.dtype, memory.at(where), some)
+            value = self.text.load(self.text.place[memory.base], node.dtype, memory.at(where), some)
         return self._emit(node, index, scope, value, axes, found)
 
     def position(self, node: Node, number: int, index: Index, scope: Scope) -> Var:

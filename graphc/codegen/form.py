@@ -14,14 +14,16 @@ from graphc.codegen.product import Product
 from graphc.codegen.text import Text
 from graphc.dims import Dim, Poly, blocks, dim_max, floor_div, product, substitute, symbol
 from graphc.graph import Node
+from graphc.op import Family
 from graphc.schedule.access import Index, canonical, linear, loop_symbol, offset, through_movement
 from graphc.schedule.fuse import is_expensive
 from graphc.schedule.loops import loops_of
 from graphc.schedule.shape import loads
-from graphc.schedule.split import REDUCTIONS, domain_of, member_index, reduced, row_index
+from graphc.schedule.split import domain_of, member_index, reduced, row_index
 from graphc.schedule.task import Nest, Place
 
 CHUNK = 16_384  # elements of a chunk, some 10 us of work
+FEWEST = 128  # rows of a chunk that is summed down the columns, beside which a row of partial sums is little
 FLAT = symbol("%i")
 
 
@@ -35,8 +37,8 @@ class Form:
         self.made = dict.fromkeys(nest.members)
         rank = len(self.domain)
         self.inner = self.split.inner or ((rank - 1,) if rank > 1 else ())
-        self.rows = tuple(k for k in range(rank) if k not in self.inner)
-        self.reductions = [m for m in nest.members if m.op.family in REDUCTIONS]
+        self.rows = tuple(k for k in range(rank) if k not in (*self.inner, *self.split.deep))
+        self.reductions = [m for m in nest.members if m.op.family is Family.REDUCTION]
         self.row_set = {r for r in self.reductions if self.is_full(r) and self.folded(r) == self.split.inner}
         self.totals = [r for r in self.reductions if r not in self.row_set]
         self.total_set = set(self.totals)
@@ -82,7 +84,7 @@ class Form:
 
     def searched(self, reduction: Node) -> Dim:
         """Where the loops are along the last axis that a reduction folds."""
-        return self.moved((loop_symbol(reduced(reduction)[-1]),))[0]
+        return self.operand_index(reduction)[reduced(reduction)[-1]]
 
     def operand_index(self, reduction: Node) -> Index:
         """The index at which a reduction reads its operand."""
@@ -91,21 +93,19 @@ class Form:
             return self.moved(canonical(shape))
         return self.moved(row_index(shape, self.nest.domain, self.nest.split))
 
-    def lies_along(self, reduction: Node) -> tuple[Place, Dim] | None:
-        """Place and position of an operand that the innermost loop would only load, element after element.
-
-        The position is that of the first element of the block, which is at `self.block`.
-        """
+    def lies_along(self, reduction: Node, start: Dim) -> tuple[Place, Dim] | None:
+        """Place of an operand that the innermost loop would only load, element after element, and the position at
+        which that loop is at `start`."""
         reads = list(through_movement(reduction.operands[0], self.operand_index(reduction)))
         if len(reads) != 1 or reads[0].guarded or not self.is_loaded(reads[0].node) or not self.is_full(reduction):
             return None
-        variable = f"%{self.inner[-1]}" if self.inner else "%i"
+        variable = f"%{(*self.inner, *self.split.deep)[-1]}" if self.inner else "%i"
         position = offset(reads[0].index, reads[0].node.shape)
         steps = linear(position)
         if steps is None or steps.get(variable) != 1:
             return None
         place = loaded_from(self.text, reads[0].node)
-        return None if place is None else (place, substitute(position, {variable: self.block}))
+        return None if place is None else (place, substitute(position, {variable: start}))
 
     # sweeps
 
@@ -147,7 +147,7 @@ class Form:
             if (n, sweep) in seen or self.is_loaded(n):
                 continue
             seen.add((n, sweep))
-            if n.op.family in REDUCTIONS:
+            if n.op.family is Family.REDUCTION:
                 continue
             if n in self.made and self.sweep_of[n] < sweep and is_expensive(n):
                 if self.is_full(n):
@@ -174,9 +174,11 @@ class Form:
 
     def _rows_of_chunk(self) -> Dim:
         row = product(d for k, d in enumerate(self.domain) if k != self.row_axes()[0])
+        sums_alone = len(self.totals) == len(self.made) and not self.by_batch() and not self.split.deep
+        least = FEWEST if sums_alone else 1
         if not isinstance(row, int):
-            return dim_max(1, floor_div(CHUNK, dim_max(row, 1)))
-        size = max(1, CHUNK // max(row, 1))
+            return dim_max(least, floor_div(CHUNK, dim_max(row, 1)))
+        size = max(least, CHUNK // max(row, 1))
         if self.totals and not self.by_batch():
             size = min(size, BLOCK)
         if self.before is not None:

@@ -154,10 +154,15 @@ KERNELS: dict[str, Contract] = {
     "product": _FOLD,
     "max": _FOLD,
     "min": _FOLD,
-    "first_of": Contract(3, (0,), (), "integer", value=2),  # address, count, value -> where the value is first
+    **dict.fromkeys(("argmax", "argmin"), Contract(2, (0,), (), "integer")),
+    **dict.fromkeys(("deviation", "logsumexp"), Contract(3, (0,), (2,))),  # address, count, where the state goes
     **dict.fromkeys(  # rows and the step between them, how many, of how many columns, the row they are folded into
-        ("columns_add", "columns_maximum", "columns_minimum"), Contract(5, (0, 4), (4,))
+        ("columns_sum", "columns_max", "columns_min"), Contract(5, (0, 4), (4,))
     ),
+    "columns_deviation": Contract(7, (0, 4, 5, 6), (4, 5, 6)),  # the same with three rows, or two
+    "columns_logsumexp": Contract(6, (0, 4, 5), (4, 5)),
+    # with two rows, of extremes and of positions, and the position of the first row
+    **dict.fromkeys(("columns_argmax", "columns_argmin"), Contract(7, (0, 4, 5), (4, 5), positions=(5,))),
     "micro": Contract(11, (3, 6, 8), (8,)),  # rows, columns, depth, A and two steps, B and one, C and one, added to C?
     "micro_transposed": Contract(10, (3, 6), (8,)),  # the same, C by columns and not added to
     "dots": Contract(10, (3, 5, 7), (7,)),  # the same, with one step each
@@ -182,12 +187,21 @@ class Code:
     """What one phase runs; `words` are the names of the words of its row, and what each holds.
 
     A place stands for its address, the name `f3` for the number of a failure, any other for a dimension.
-    `constants` are in the order in which they were asked for.
+    `constants` are in the order in which they were asked for, `stacks` the numbers of blocks on the stack.
     """
 
     loop: For
     words: tuple[tuple[str, Dim | Place], ...]
     constants: tuple[Const, ...] = ()
+    stacks: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """A phase that runs no kernel but says which is next; see graphc.codegen.control for its words."""
+
+    what: str
+    row: tuple[Dim | Place, ...]
 
 
 @dataclass(frozen=True)
@@ -197,12 +211,12 @@ class LoopProgram:
     `lines` are the user's, of what each phase computes; `places` tell dtype and number of elements.
     """
 
-    phases: tuple[Code, ...]
+    phases: tuple[Code | Control, ...]
     lines: tuple[tuple[str, ...], ...]
     places: dict[Place, tuple[DType, Dim]]
 
 
-def moved(code: Code, places: Mapping[Place, Place]) -> Code:
+def moved(code: Code | Control, places: Mapping[Place, Place]) -> Code | Control:
     """The same loops over other places."""
 
     def new(part: Any) -> Any:
@@ -214,6 +228,8 @@ def moved(code: Code, places: Mapping[Place, Place]) -> Code:
             return replace(part, **{f.name: new(getattr(part, f.name)) for f in fields(part)})
         return part
 
+    if isinstance(code, Control):
+        return replace(code, row=new(code.row))
     return replace(code, loop=new(code.loop), words=new(code.words))
 
 

@@ -49,10 +49,10 @@ def _made(name: str) -> Any:
             return memory.FACTORIES[family](code, *numbers)
         case "sum" | "product" | "max" | "min":
             return total.total(family, code)
-        case "columns_add" | "columns_maximum" | "columns_minimum":
-            return columns.columns(words[1], code)
-        case "first_of":
-            return total.first_of(code)
+        case "argmax" | "argmin":
+            return total.position(family, code)
+        case "deviation" | "logsumexp":
+            return total.state(family, code)
         case "sort" | "argsort":
             return getattr(sort, family)(code)
         case "search_left" | "search_right":
@@ -61,4 +61,6 @@ def _made(name: str) -> Any:
             return memory.cast(code)
         case "micro_transposed" | "dots" | "micro" | "pack":
             return getattr(gemm, family)(code, *numbers)
+    if words[0] == "columns":
+        return columns.columns(words[1], code)
     return total.stack(int(words[1])) if words[0] == "stack" else None

@@ -9,20 +9,23 @@ In: a nest.  Out: one phase, and a second that combines the chunks' partial resu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from graphc.codegen import form
 from graphc.codegen.evaluate import loaded_from
 from graphc.codegen.form import Form
 from graphc.codegen.intrinsics.target import BLOCK
-from graphc.codegen.loop_ir import Address, Expr, Position, Stmt
+from graphc.codegen.loop_ir import Expr, Position, Stmt
 from graphc.codegen.product import Product
-from graphc.codegen.reduction import Columns, Fold, combine
+from graphc.codegen.reduction import Carried, Columns, Fold, Lies, Partial, combine
 from graphc.codegen.text import HI, LO, Loop, Scope, Text, close, integer
 from graphc.codegen.unread import check_unread, gathers
 from graphc.codegen.work import bytes_read, operations, total
 from graphc.dims import Dim, blocks, product, substitute, symbol
 from graphc.graph import Node
-from graphc.schedule.access import linear, loop_symbol, offset, through_movement
-from graphc.schedule.split import REDUCTIONS
+from graphc.op import Family
+from graphc.schedule.access import linear, offset, through_movement
+from graphc.schedule.split import Axes
 from graphc.schedule.task import Copy, Kernel, Nest, Place
 
 
@@ -72,7 +75,6 @@ class _Nest(Form):
             more = self.before.work()
             self.before.chunks = chunks
             title, flops, moved = f"{self.before.title}, {title}", flops + more[0], moved + more[1]
-        partial = self._partial_places(chunks)
         with self.text.phase(title, chunks, flops, moved) as top:
             self.text.new_nest()
             check_unread(self.evaluator, gathers(self.made, self.is_loaded), self.nest.domain, top)
@@ -80,8 +82,7 @@ class _Nest(Form):
                 self.text.cut(top, size, self.text.at(length) if self.inner else self.text.end(length))
             if self.before is not None:
                 self.before.emit_rows(top, (LO, HI))
-            self._loops(top, partial)
-        waiting = [(n, p, self._destinations(n)) for n, (p, _) in partial.items() if p not in self._destinations(n)]
+            waiting = self._loops(top, chunks)
         if waiting:
             combine(self.text, waiting, chunks)
 
@@ -94,67 +95,67 @@ class _Nest(Form):
     def _destinations(self, node: Node) -> list[Place]:
         return [p for n, p in self.nest.stores if n is node]
 
-    def _partial_places(self, chunks: Dim) -> dict[Node, tuple[Place, Dim]]:
-        """Where each total of a chunk goes, and at which element its row begins."""
-        found: dict[Node, tuple[Place, Dim]] = {}
-        for node in self.totals:
-            places = self._destinations(node)
-            if self.by_batch() or (chunks == 1 and len(places) == 1):
-                found[node] = places[0], 0
-            else:
-                place = self.text.scratch(node.dtype, (chunks, *node.shape))
-                found[node] = place, symbol("%chunk") * product(node.shape)
-        return found
-
-    def _loops(self, top: Scope, partial: dict[Node, tuple[Place, Dim]]) -> None:
-        rows = {n: (place, n.shape, base) for n, (place, base) in partial.items() if self._is_column(n)}
-        columns = {n: Columns(self.text, n, *row) for n, row in rows.items()}
+    def _loops(self, top: Scope, chunks: Dim) -> list[Partial]:
+        """Make the loops; what chunks leave to be combined."""
+        alone = self.by_batch() or chunks == 1
+        columns = {n: self._columns(n, alone, chunks) for n in self.totals if self._is_column(n)}
         folds = {n: Fold(self.text, n, k) for k, n in enumerate(self.totals) if n not in columns}
-        for fold in folds.values():
+        for fold in (*folds.values(), *(() if self.by_batch() else columns.values())):
             fold.begin(top)
-            fold.begin_blocks(top)
-        if self.by_batch():
-            columns = {n: Columns(self.text, n, *self._batch_row(n)) for n in columns}
-        else:
-            for column in columns.values():
-                column.begin(top)
         if not self.inner:
             self._one_loop(top, folds)
         else:
             self._nested_loops(top, folds, columns)
+        waiting = [] if alone else [self._partial(n, column.places) for n, column in columns.items()]
+        if alone and not self.by_batch():
+            self._finish(top, columns)
         for node, fold in folds.items():
-            fold.end_blocks(top)
-            place, base = partial[node]
-            top.add(self.text.store(place, base, fold.var))
+            if alone:
+                value = fold.result(top)
+                top.add(*(self.text.store(place, 0, value) for place in self._destinations(node)))
+                continue
+            places = [self.text.scratch(dtype, (chunks,)) for dtype in fold.dtypes]
+            parts = zip(places, fold.settled(top), strict=True)
+            top.add(*(self.text.store(place, symbol("%chunk"), part) for place, part in parts))
+            waiting.append(self._partial(node, places))
+        return waiting
+
+    def _columns(self, node: Node, alone: bool, chunks: Dim) -> Columns:
+        """A row of states: in the result itself if that is all, else in scratch of the chunk."""
+        size = product(self.domain[k] for k in self.inner)
+        carried = Carried(self.text, node)
+        if alone and len(carried.dtypes) == 1:
+            return Columns(self.text, node, self._destinations(node)[:1], size, self._first_column(node))
+        places = [self.text.scratch(dtype, (chunks, size)) for dtype in carried.dtypes]
+        return Columns(self.text, node, places, size, symbol("%chunk") * size)
+
+    def _first_column(self, node: Node) -> Dim:
+        """Where the results of a batch begin."""
+        return substitute(offset(self.index_of(node), node.shape), {f"%{k}": 0 for k in self.inner})
+
+    def _finish(self, scope: Scope, columns: dict[Node, Columns]) -> None:
+        for node, column in columns.items():
+            places = [p for p in self._destinations(node) if p not in column.places]
+            column.finish(scope, places, self._first_column(node))
+
+    def _partial(self, node: Node, parts: Sequence[Place]) -> Partial:
+        length, size, _ = self.chunks()
+        axes = self.folded(node) if self.is_full(node) else self.rows
+        rest = product(self.domain[k] for k in axes if k != self.row_axes()[0]) if self.inner else 1
+        return Partial(node, parts, self._destinations(node), size * rest, length * rest)
 
     def _is_column(self, node: Node) -> bool:
-        return self.is_full(node) and self.folded(node) == self.split.outer and bool(self.split.inner)
+        summed = tuple(sorted((*self.split.outer, *self.split.deep)))
+        return self.is_full(node) and self.folded(node) == summed and bool(self.split.inner)
 
     def _one_loop(self, top: Scope, folds: dict[Node, Fold]) -> None:
         """One loop over all elements, in blocks if a float sum is taken; no loop for 0-d values."""
         if not self.domain:
             self._body(top, folds, {}, 0)
             for fold in folds.values():
-                fold.end_block(top, Position(1))
+                fold.end_block(top, Position(1), 0, None)
             return
-        if not any(f.collects for f in folds.values()):
-            body = self.text.loop(top, "i", HI, LO)
-            self._body(body, folds, {}, 0)
-            body.close_if_filled()
-            return
-        outer = self._blocks(top, Position(HI), LO)
-        lies = self._lies(folds, True)
-        body = self.text.loop(outer, "i", self._block_end(Position(HI)), self.block)
-        self._body(body, {n: f for n, f in folds.items() if n not in lies}, {}, symbol("%i") - self.block)
-        body.close_if_filled()
-        for node, fold in folds.items():
-            fold.end_block(outer, self._block_size(Position(HI)), self.block, lies.get(node))
-        outer.close()
-
-    def _batch_row(self, node: Node) -> tuple[Place, tuple[Dim, ...], Dim]:
-        """The row of column sums of one batch: its place, shape and first element."""
-        first = substitute(offset(self.index_of(node), node.shape), {f"%{k}": 0 for k in self.inner})
-        return self._destinations(node)[0], tuple(self.domain[k] for k in self.inner), first
+        self._elements(top, "i", (LO, Position(HI)), folds, {}, self._block_size(folds, form.CHUNK))
 
     def _nested_loops(self, top: Scope, folds: dict[Node, Fold], columns: dict[Node, Columns]) -> None:
         batch = self.batch_axes()
@@ -166,33 +167,36 @@ class _Nest(Form):
             lo, hi = (LO, HI) if n == 0 else (0, self.domain[axis])
             scopes.append(self.text.loop(scopes[-1], str(axis), hi, lo))
         row = scopes[-1]
-        self.folded_down = self._fold_down(scopes[-2], columns) if columns else set()
+        self.folded_down = self._fold_down(scopes[-2], columns) if columns and not self.split.deep else set()
         sweeps = 1 + max(self.computed_in(m) for m in self.members)
         for sweep in range(sweeps):
             self.sweep = sweep
-            self._row_sweep(row, folds, columns)
+            if self.split.deep:
+                self._deep_sweep(row, columns)
+            else:
+                self._row_sweep(row, folds, columns)
         self.sweep = sweeps
         self._end_row(row, folds)
         for n, scope in reversed(list(enumerate(scopes))[1:]):
             assert isinstance(scope, Loop)
             scope.close_if_filled()
             if batch and n == len(batch) + 1:
-                for node, column in columns.items():
-                    column.copy(scopes[n - 1], self._destinations(node)[1:])
+                self._finish(scopes[n - 1], columns)
 
     def _fold_down(self, scope: Scope, columns: dict[Node, Columns]) -> set[Node]:
         """Make the folds of rows that lie in memory, many rows at a time; other columns are left to the loop."""
         found = set()
+        low, high = (0, self.domain[self.row_axes()[-1]]) if self.batch_axes() else (LO, HI)
+        at_first = {f"%{self.row_axes()[-1]}": low}
         for node, column in columns.items():
-            rows = self._rows_in_memory(node) if column.folds_down else None
+            rows = self._rows_in_memory(node, low) if column.state.down else None
             if rows is not None:
-                whole: tuple[Dim, Dim] = 0, self.domain[self.row_axes()[-1]]
-                column.fold_down(scope, *rows, whole if self.batch_axes() else (LO, HI))
+                column.fold_down(scope, *rows, high - low, substitute(self.searched(node), at_first))
                 found.add(node)
         return found
 
-    def _rows_in_memory(self, reduction: Node) -> tuple[Place, Dim, Dim] | None:
-        """Where the first row of the innermost row loop begins, and the step to the next, if the loop only loads rows.
+    def _rows_in_memory(self, reduction: Node, low: Dim) -> tuple[Lies, Dim] | None:
+        """Where the row `low` of the innermost row loop begins, and the step to the next, if the loop only loads rows.
 
         Steps are in elements; each row is contiguous.
         """
@@ -212,8 +216,8 @@ class _Nest(Form):
             for n, (k, s) in enumerate(zip(self.inner, sizes, strict=True))
         ):
             return None
-        gone = {f"%{k}": 0 for k in (*self.inner, axis)}
-        return place, substitute(position, gone), steps.get(f"%{axis}", 0)
+        first = {**{f"%{k}": 0 for k in self.inner}, f"%{axis}": low}
+        return (place, substitute(position, first)), steps.get(f"%{axis}", 0)
 
     def _row_sweep(self, row: Scope, folds: dict[Node, Fold], columns: dict[Node, Columns]) -> None:
         """One sweep over the inner axes of a row."""
@@ -222,53 +226,84 @@ class _Nest(Form):
         local = {r: Fold(self.text, r, k) for k, r in enumerate(here) if r not in columns}
         if not here and not self._stores_in(self.sweep):
             return
-        *outer_axes, last = self.inner
-        length = self.domain[last]
-        collects = any(f.collects for f in local.values())
-        blocked = collects and not (isinstance(length, int) and length <= BLOCK)
-        keeps = collects and (blocked or bool(outer_axes))
-        for fold in local.values():
-            if keeps or not fold.collects or fold.is_position:
-                fold.begin(row)
-                fold.begin_blocks(row)
-        scopes = self.text.loops(row, ((axis, self.domain[axis]) for axis in outer_axes))
-        size = self.text.at(length)
-        lies = self._lies(local, blocked)
-        if blocked:
-            scopes.append(self._blocks(scopes[-1], size))
-            body = self.text.loop(scopes[-1], str(last), self._block_end(size), self.block)
-        else:
-            body = self.text.loop(scopes[-1], str(last), size)
-        folded = {r: f for r, f in local.items() if r not in lies}
-        position = loop_symbol(last) - self.block if blocked else loop_symbol(last)
-        self._body(body, folded, {r: c for r, c in columns.items() if r in here}, position)
-        body.close_if_filled()
+        size = self._begin(row, local, self.inner)
+        down = {r: c for r, c in columns.items() if r in here}
+        for column in down.values():
+            column.begin_row(row, Position(1))
+        self._loops_over(row, self.inner, local, down, size)
         for r, fold in local.items():
-            if not keeps:
-                fold.only_block(scopes[-1], size, lies.get(r))
-            elif blocked:
-                fold.end_block(scopes[-1], self._block_size(size), self.block, lies.get(r))
-            else:
-                fold.end_block(scopes[-1], size, 0, lies.get(r))
-        close(*scopes[1:])
-        for r, fold in local.items():
-            if keeps:
-                fold.end_blocks(row)
             if r in folds:
-                folds[r].add_exactly(row, fold.var)
+                folds[r].join(row, fold.settled(row), self.text.at(product(self.domain[k] for k in self.inner)))
             else:
-                self.evaluator.define(row, r, self.index_of(r), fold.var)
+                self.evaluator.define(row, r, self.index_of(r), fold.result(row))
+        for column in down.values():
+            column.end_row(row, Position(1))
 
-    def _lies(self, folds: dict[Node, Fold], blocked: bool) -> dict[Node, Address]:
-        """Where blocks of folds begin that need not be copied to the stack, since they lie in memory as they are."""
-        found = {}
-        for node, fold in folds.items():
-            along = self.lies_along(node) if fold.collects else None
-            if along is not None:
-                place, position = along
-                at = position if blocked else position - self.block
-                found[node] = self.text.address(place, at * fold.dtype.size)
-        return found
+    def _deep_sweep(self, row: Scope, columns: dict[Node, Columns]) -> None:
+        """Fold what there is at each column of a row, and that into the column."""
+        deep = self.split.deep
+        count = self.text.at(product(self.domain[k] for k in deep))
+        local = {r: Fold(self.text, r, k) for k, r in enumerate(columns)}
+        for column in columns.values():
+            column.begin_row(row, count)
+        scopes = self.text.loops(row, ((axis, self.domain[axis]) for axis in self.inner))
+        self._loops_over(scopes[-1], deep, local, {}, self._begin(scopes[-1], local, deep))
+        for r, column in columns.items():
+            column.join(scopes[-1], self._column(r), local[r].settled(scopes[-1]))
+        close(*scopes[1:])
+        for column in columns.values():
+            column.end_row(row, count)
+
+    def _begin(self, scope: Scope, folds: dict[Node, Fold], axes: Axes) -> int:
+        """Bind what is folded into in loops over these axes, unless it is one block; the elements of a block."""
+        size = self._block_size(folds, self.domain[axes[-1]])
+        for fold in folds.values():
+            if size or len(axes) > 1 or not fold.collects:
+                fold.begin(scope)
+        return size
+
+    def _loops_over(
+        self, scope: Scope, axes: Axes, folds: dict[Node, Fold], columns: dict[Node, Columns], size: int
+    ) -> None:
+        *around, last = axes
+        scopes = self.text.loops(scope, ((axis, self.domain[axis]) for axis in around))
+        self._elements(scopes[-1], str(last), (0, self.text.at(self.domain[last])), folds, columns, size)
+        close(*scopes[1:])
+
+    def _block_size(self, folds: dict[Node, Fold], length: Dim) -> int:
+        """Elements that are folded at once; 0 where all of the innermost loop are.
+
+        What only loads, and rounds nothing, needs no block on the stack.
+        """
+        found = [(n, f) for n, f in folds.items() if f.collects]
+        most = form.CHUNK if all(f.is_exact and self.lies_along(n, 0) for n, f in found) else BLOCK
+        return most if found and not (isinstance(length, int) and length <= most) else 0
+
+    def _elements(
+        self,
+        scope: Scope,
+        var: str,
+        bounds: tuple[Dim, Expr],
+        folds: dict[Node, Fold],
+        columns: dict[Node, Columns],
+        size: int,
+    ) -> None:
+        """The innermost loop, in blocks of a size if it is not 0; blocks that lie in memory are not copied."""
+        low, high = bounds
+        around, count = scope, high if low == 0 else integer("-", high, Position(low))
+        if size:
+            around = self.text.loop(scope, str(self.block)[1:], high, low, size)
+            count = integer("least", Position(size), integer("-", high, Position(self.block)))
+            low, high = self.block, integer("least", Position(self.block + size), high)
+        lies = {r: self.lies_along(r, low) if f.collects else None for r, f in folds.items()}
+        at = symbol(f"%{var}")
+        body = self.text.loop(around, var, high, low)
+        self._body(body, {r: f for r, f in folds.items() if not lies[r]}, columns, at - low)
+        body.close_if_filled()
+        for r, fold in folds.items():
+            fold.end_block(around, count, substitute(self.searched(r), {f"%{var}": low}), lies[r])
+        if size:
+            close(around)
 
     def _stores_in(self, sweep: int) -> list[tuple[Node, Place, bool]]:
         """Stores of whole arrays in a sweep, and of values that a later sweep will want."""
@@ -277,7 +312,7 @@ class _Nest(Form):
         return [w for w in wanted if self.sweep_of[w[0]] == sweep]
 
     def _is_stored_whole(self, node: Node) -> bool:
-        return node.op.family not in REDUCTIONS and node.shape == self.nest.domain
+        return node.op.family is not Family.REDUCTION and node.shape == self.nest.domain
 
     def _body(self, scope: Scope, folds: dict[Node, Fold], columns: dict[Node, Columns], position: Dim) -> None:
         """What is done for each element in a sweep: everything is computed before anything is stored.
@@ -298,7 +333,7 @@ class _Nest(Form):
             fold.add(scope, value, position if fold.collects else self.searched(node))
         for node, column in columns.items():
             value = self.evaluator.value(node.operands[0], self.operand_index(node), scope)
-            column.add(scope, value, self._column(node))
+            column.add(scope, self._column(node), value, self.searched(node))
         scope.add(*stores)
 
     def _column(self, node: Node) -> Dim:
@@ -314,14 +349,5 @@ class _Nest(Form):
                 row.add(self.text.store(place, offset(index, node.shape), value))
         for node, fold in folds.items():
             if not self.is_full(node):
-                fold.add_exactly(row, self.evaluator.value(node.operands[0], self.operand_index(node), row))
-
-    def _blocks(self, scope: Scope, hi: Expr, lo: Dim = 0) -> Loop:
-        """The loop over blocks of the innermost loop."""
-        return self.text.loop(scope, str(self.block)[1:], hi, lo, BLOCK)
-
-    def _block_end(self, hi: Expr) -> Expr:
-        return integer("least", Position(self.block + BLOCK), hi)
-
-    def _block_size(self, hi: Expr) -> Expr:
-        return integer("least", Position(BLOCK), integer("-", hi, Position(self.block)))
+                value = self.evaluator.value(node.operands[0], self.operand_index(node), row)
+                fold.join(row, fold.lifted(value, self.searched(node)), Position(1))

@@ -45,9 +45,9 @@ def code_of(dtype: DType) -> str:
 CODES = {code_of(dtype): dtype for dtype in DTYPES.values()}
 
 
-def print_code(code: Code, stacks: Iterable[int]) -> str:
-    """The text of a kernel with these blocks on the stack."""
-    return _Printer(code).text(stacks)
+def print_code(code: Code) -> str:
+    """The text of a kernel."""
+    return _Printer(code).text()
 
 
 def print_statement(code: Code, statement: Stmt) -> str:
@@ -71,12 +71,12 @@ class _Printer:
         self.names = {(name[0], what): name for name, what in code.words}
         self.dims: dict[Dim, str] = {}
 
-    def text(self, blocks: Iterable[int]) -> str:
+    def text(self) -> str:
         words = [
             f"{name} = {f'word(T, word(s, {k}))' if isinstance(what, Place) else f'word(s, {k})'}"
             for k, (name, what) in enumerate(self.code.words)
         ]
-        stacks = [f"r{n} = stack_{n}()" for n in blocks]
+        stacks = [f"r{n} = stack_{n}()" for n in self.code.stacks]
         lines = ["wide()", *words, *stacks, *self.block(self.code.loop.body)]
         constants = [f"{name_of(c)} = {_literal(c)}" for c in self.code.constants]
         return "\n".join([*constants, "", "", "def kernel(T, s, chunk):", *(INDENT + line for line in lines), ""])

@@ -57,7 +57,8 @@ class Buffer:
 class Phase:
     """Work cut into `chunks`, any of which may run at the same time; `title` says what it computes.
 
-    It is done by the kernel of this number, on a row of `words` words; `notes` say what each of them is.
+    It is done by the kernel of this number, on a row of `words` words; `notes` say what each of them is.  A number
+    below 0 stands for a control phase, which says what phase is next (`control_number` in graphc.codegen.source).
     """
 
     title: str
@@ -67,6 +68,7 @@ class Phase:
     kernel: int
     words: int
     notes: tuple[str, ...]
+    within: int = -1  # the first phase of the loop or choice around it, the outermost
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,8 @@ class Program:
     phases: tuple[Phase, ...]
     failures: tuple[Failure, ...]
     for_outputs: tuple[int, ...] | None = None  # phases that the outputs need; None if one of them writes a parameter
+    moving: int = 0  # addresses that loops move
+    counters: int = 0  # words in which loops count
     records: Mapping[str, Any] = field(default_factory=dict)  # what the passes and the scheduler did, for explain()
     loops: LoopProgram | None = field(default=None, compare=False, repr=False)  # for the interpreter alone
 
@@ -121,7 +125,7 @@ class Program:
 
     def counts(self) -> dict[str, int]:
         sections = (self.inputs, self.outputs, self.parameters, self.constants, self.buffers, self.values, self.phases)
-        return dict(zip(SECTIONS, map(len, sections), strict=True))
+        return dict(zip(SECTIONS, (*map(len, sections), self.moving, self.counters), strict=True))
 
     @property
     def words(self) -> int:
@@ -135,7 +139,7 @@ class Program:
         return _program(json.loads(text))
 
 
-SECTIONS = ("input", "output", "parameter", "constant", "buffer", "value", "phase")
+SECTIONS = ("input", "output", "parameter", "constant", "buffer", "value", "phase", "row", "counter")
 
 
 def word(counts: Mapping[str, int], kind: str, index: int) -> int:
@@ -160,9 +164,11 @@ def _plain(p: Program) -> dict[str, Any]:
         "constants": [[c.dtype.name, c.shape, base64.b64encode(c.tobytes()).decode()] for c in p.constants],
         "constraints": [[to_plain(c.left), c.relation, to_plain(c.right), c.text, line] for c, line in p.constraints],
         "buffers": [[to_plain(b.nbytes), b.first, b.last] for b in p.buffers],
+        "moving": p.moving,
+        "counters": p.counters,
         "values": [to_plain(v) for v in p.values],
         "phases": [
-            [h.title, to_plain(h.chunks), to_plain(h.flops), to_plain(h.nbytes), h.kernel, h.words, h.notes]
+            [h.title, to_plain(h.chunks), to_plain(h.flops), to_plain(h.nbytes), h.kernel, h.words, h.notes, h.within]
             for h in p.phases
         ],
         "failures": [[f.text, f.line] for f in p.failures],
@@ -188,10 +194,12 @@ def _program(d: Mapping[str, Any]) -> Program:
             (Constraint(from_plain(p), rel, from_plain(q), text), line) for p, rel, q, text, line in d["constraints"]
         ),
         buffers=tuple(Buffer(from_plain(n), first, last) for n, first, last in d["buffers"]),
+        moving=d["moving"],
+        counters=d["counters"],
         values=tuple(map(from_plain, d["values"])),
         phases=tuple(
-            Phase(title, from_plain(c), from_plain(f), from_plain(n), kernel, words, tuple(notes))
-            for title, c, f, n, kernel, words, notes in d["phases"]
+            Phase(title, from_plain(c), from_plain(f), from_plain(n), kernel, words, tuple(notes), within)
+            for title, c, f, n, kernel, words, notes, within in d["phases"]
         ),
         failures=tuple(Failure(*f) for f in d["failures"]),
         for_outputs=None if d["for_outputs"] is None else tuple(d["for_outputs"]),

@@ -12,8 +12,8 @@ from graphc.codegen.text import PhaseText, Text
 from graphc.graph import Graph, Node
 from graphc.line import with_own_lines
 from graphc.literal import Identity, Literal
-from graphc.op import Family
-from graphc.schedule.task import Copy, Kernel, Place, Task, reads, writes
+from graphc.op import HOLDERS, Family
+from graphc.schedule.task import Copy, Holder, Kernel, Place, Task, reads, writes
 from graphc.types import shape_text
 
 
@@ -35,7 +35,7 @@ def record_program(text: Text, outputs: Sequence[Node], parameters: Sequence[Nod
 
 def _work(text: Text, phase: PhaseText) -> dict[str, Any]:
     """What a phase reads and writes; scratch is what the emitters asked for beside that."""
-    touched = [what for what in phase.row if isinstance(what, Place)]
+    touched = [what for what in phase.row if isinstance(what, Place) and what.kind != "counter"]
     loaded: set[Place] = set()
     stored: set[Place] = set()
     for task in phase.tasks:  # what one task hands to the next is not read from elsewhere
@@ -61,9 +61,12 @@ def _plain(place: Place) -> list[Any]:
 
 
 def _phases(text: Text, graph: Graph) -> dict[Node, list[int]]:
-    """The phase that computes a node; several for one that is computed again wherever it is read."""
+    """The phase that computes a node; several for one that is computed again wherever it is read, and for a loop."""
     found: dict[Node, list[int]] = {}
     for k, phase in enumerate(text.phases):
+        for task in phase.roots:
+            for member in task.members if isinstance(task, Holder) else ():
+                found.setdefault(member, []).append(k)
         for member in (m for task in phase.tasks for m in task.members):
             if member.op.family is not Family.LEAF:
                 found.setdefault(member, [k])
@@ -92,6 +95,7 @@ def record_graph(
             "operands": [number[o] for o in n.operands],
             "gives": [list(result) for result in gives.get(n, ())],
             "phases": list(phases.get(n, ())),
+            "holds": n.op.family in HOLDERS,
             "line": lines[n.line.plain] if n in own else None,
         }
         for n in graph.nodes

@@ -1,214 +1,330 @@
 """Accumulators of reductions, and the combination of what chunks have accumulated.
 
-Float values wait in a block of at most 1,024 on the stack, which one call folds in a fixed order, vector by vector;
-blocks of a sum are added with the rounding error kept (Knuth's two-sum), so that a sum is as exact as NumPy's pairwise
-one.  Chunks are combined in their order.
+What they carry is a State (graphc/codegen/states.py).  Float values wait in a block of at most 1,024 on the stack,
+which kernels fold in a fixed order, vector by vector; blocks of a sum are added with the rounding error kept (Knuth's
+two-sum), so that a sum is as exact as NumPy's pairwise one.  Chunks are combined in their order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from graphc.codegen.evaluate import converted, fill
-from graphc.codegen.loop_ir import Address, Call, Expr, If, Let, Position, Set, Var
-from graphc.codegen.text import ZERO, Loop, Scope, Text, test
+from graphc.codegen.loop_ir import KERNELS, Call, Expr, Let, Position, Set, Var
+from graphc.codegen.states import State, state_of
+from graphc.codegen.text import ZERO, Scope, Text, close, integer
 from graphc.dims import Dim, product, symbol
 from graphc.graph import Node
-from graphc.op import Family
 from graphc.scalar import parse
 from graphc.schedule.task import Place
-from graphc.types import Shape, int64
+from graphc.types import DType, int64
 
-_COMBINE = {
-    "add": {"f": "a + x", "i": "plus(a, x)", "u": "plus(a, x)"},
-    "multiply": {"f": "a * x", "i": "times(a, x)", "u": "times(a, x)"},
-    "maximum": {"f": "fmax(a, x)", "i": "fmax(a, x)", "u": "fmax(a, x)", "b": "a | x"},
-    "minimum": {"f": "fmin(a, x)", "i": "fmin(a, x)", "u": "fmin(a, x)", "b": "a & x"},
-    "or": {"b": "a | x"},
-    "and": {"b": "a & x"},
-}
-_BLOCKS = {"add": "sum", "multiply": "product", "maximum": "max", "minimum": "min"}
-_BETTER = {"maximum": "(x > a) | ((x != x) & (a == a))", "minimum": "(x < a) | ((x != x) & (a == a))"}
+_FEW = 32  # columns that are combined one by one
+Operands = Mapping[str, Expr]  # of a body, by their letters
+Lies = tuple[Place, Dim]  # where a block begins: a place, and an element of it
 
 
-def added(a: Expr, x: Expr) -> Call:
-    """The sum of two scalars of one dtype."""
-    return Call("+" if a.dtype.is_float else "plus", (a, x), a.dtype)
+class Carried:
+    """The state of a reduction in a program: dtypes and bodies of its parts."""
+
+    def __init__(self, text: Text, node: Node) -> None:
+        self.text, self.node = text, node
+        self.dtype = node.operands[0].dtype
+        self.state: State = state_of(str(node.op.state), self.dtype)
+        self.dtypes = [part.dtype or self.dtype for part in self.state.parts]
+
+    def zeros(self) -> list[Expr]:
+        """The parts before anything is folded."""
+        return [self._number(p.zero, dtype) for p, dtype in zip(self.state.parts, self.dtypes, strict=True)]
+
+    def _number(self, zero: str, dtype: DType) -> Expr:
+        if zero in ("zero", "one"):
+            return self.text.constant(int(zero == "one"), dtype)
+        low = zero == "lowest"
+        if dtype.is_float:
+            return self.text.constant(-np.inf if low else np.inf, dtype)
+        limits = np.iinfo(dtype.numpy)
+        return self.text.constant(limits.min if low else limits.max, dtype)
+
+    def lifted(self, value: Expr, position: Dim) -> list[Expr]:
+        """The parts of one value."""
+        operands = {"x": value, "p": Position(position)}
+        parts = zip(self.state.parts, self.dtypes, strict=True)
+        return [self._filled(part.lift, operands, dtype) for part, dtype in parts]
+
+    def joined(
+        self, scope: Scope, before: Sequence[Var], lost: Mapping[int, Var], others: Sequence[Expr], shares: Operands
+    ) -> list[tuple[Expr, Expr | None]]:
+        """The parts of both together, each with what rounding has lost of it if that is kept."""
+        operands = {**dict(zip("abc", before, strict=False)), **dict(zip("xyz", others, strict=False)), **shares}
+        found: list[tuple[Expr, Expr | None]] = []
+        for k, (part, dtype) in enumerate(zip(self.state.parts, self.dtypes, strict=True)):
+            value, more = self._filled(part.join, operands, dtype), None
+            if dtype.kind in "iu" and dtype.size < 8:
+                value = converted(value, dtype)
+            if not isinstance(value, Var) and (k in lost or len(before) > 1):
+                value = scope.let(self.text.fresh(), value)
+            if k in lost:
+                more = Call("+", (lost[k], Call("lost", (before[k], value), dtype)), dtype)
+            found.append((Call("+", (before[k], value), dtype) if part.adds else value, more))
+        return found
+
+    def weights(self, scope: Scope, before: Expr, new: Expr) -> Operands:
+        """m and w of bodies, bound in a scope."""
+        if not self.state.counts:
+            return {}
+        every = integer("most", integer("+", before, new), Position(1))
+        share = Call("/", (converted(new, self.dtype), converted(every, self.dtype)), self.dtype)
+        m = scope.let(self.text.fresh(), converted(before, self.dtype))
+        return {"m": m, "w": scope.let(self.text.fresh(), share)}
+
+    def finished(self, scope: Scope, parts: Sequence[Expr]) -> Var:
+        """The result."""
+        value = self._filled(self.state.finish, dict(zip("abc", parts, strict=False)), self.dtype)
+        return value if isinstance(value, Var) else scope.let(self.text.fresh(), value)
+
+    def _filled(self, body: str, operands: Operands, dtype: DType) -> Expr:
+        return fill(self.text, parse(body), operands, dtype)
 
 
-def identity(node: Node) -> object:
-    """Where a reduction begins; the extreme value of the dtype if the op has none."""
-    operand = node.operands[0].dtype
-    if node.op.identity is not None:
-        return node.op.identity(node.dtype)
-    low = node.op.combine == "maximum"
-    if operand.is_float:
-        return float("-inf") if low else float("inf")
-    if operand.kind == "b":
-        return not low
-    limits = np.iinfo(operand.numpy)
-    return limits.min if low else limits.max
-
-
-def folded(text: Text, node: Node, a: Expr, x: Expr) -> Expr:
-    """One step of a fold."""
-    return combined(text, str(node.op.combine), a, x)
-
-
-def combined(text: Text, how: str, a: Expr, x: Expr) -> Expr:
-    """Two scalars of one dtype, added or the like."""
-    dtype = a.dtype
-    value = fill(text, parse(_COMBINE[how][dtype.kind]), {"a": a, "x": x}, dtype)
-    return converted(value, dtype) if dtype.kind in "iu" and dtype.size < 8 else value
-
-
-class Fold:
-    """A scalar that a loop folds values into, in the scope where `begin` binds it.
+class Fold(Carried):
+    """A state in scalars that a loop folds values into, in the scope where `begin` binds them.
 
     `number` tells the folds of one loop apart, for their blocks on the stack.
     """
 
     def __init__(self, text: Text, node: Node, number: int = 0) -> None:
-        self.text, self.node = text, node
-        self.is_position = node.op.family is Family.ARG_REDUCTION
-        self.dtype = node.operands[0].dtype if self.is_position else node.dtype
+        super().__init__(text, node)
         name = text.fresh("a")
-        self.var = Var(name, int64 if self.is_position else self.dtype)
-        self.best, self.lost = Var(f"{name}_best", self.dtype), Var(f"{name}_lost", self.dtype)
-        self.collects = self.dtype.is_float and node.op.combine in _BLOCKS
-        self.keeps_lost = self.collects and node.op.combine == "add"
+        names = (name, f"{name}_b", f"{name}_c")
+        self.vars = [Var(*pair) for pair in zip(names, self.dtypes, strict=False)]
+        self.lost = {k: Var(f"{names[k]}_lost", self.dtype) for k, part in enumerate(self.state.parts) if part.adds}
+        self.count = Var(f"{name}_n", int64)
+        self.collects = bool(self.state.block)
+        self.is_exact = not any(part.adds for part in self.state.parts)
         self.block = Place("stack", number)
+        self.only: list[Expr] = []  # the state of the one block there is, where nothing has begun
+        self.begun = False
 
     def begin(self, scope: Scope) -> None:
-        if self.is_position:
-            scope.add(Let(self.var, Position(-1)), Let(self.best, self.text.constant(0, self.dtype)))
-            return
-        scope.add(Let(self.var, self.text.constant(identity(self.node), self.dtype)))
-
-    def begin_blocks(self, scope: Scope) -> None:
-        if self.keeps_lost:
-            scope.add(Let(self.lost, self.text.constant(0, self.dtype)))
+        self.begun = True
+        for k, (var, zero) in enumerate(zip(self.vars, self.zeros(), strict=True)):
+            scope.add(Let(var, zero))
+            if k in self.lost:
+                scope.add(Let(self.lost[k], self.text.constant(0, var.dtype)))
+        if self.state.counts:
+            scope.add(Let(self.count, ZERO))
 
     def add(self, scope: Scope, value: Expr, position: Dim) -> None:
         """Fold one value in; `position` is its place in the block, or along the axis that is searched."""
         if self.collects:
             scope.add(self.text.store(self.block, position, value))
-        elif self.is_position:
-            better = Scope(scope)
-            better.add(Set(self.var, Position(position)))
-            self._better(scope, value, better)
         else:
-            scope.add(Set(self.var, folded(self.text, self.node, self.var, value)))
+            self.join(scope, self.lifted(value, position), Position(1))
 
-    def _better(self, scope: Scope, value: Expr, found: Scope) -> None:
-        """Where the value is better than the best, do what finds its position."""
-        body = parse(_BETTER[str(self.node.op.combine)])
-        better = fill(self.text, body, {"a": self.best, "x": value}, self.dtype)
-        found.add(Set(self.best, value))
-        scope.add(If(test("or", test("<", self.var, ZERO), better), tuple(found.body)))
+    def join(self, scope: Scope, others: Sequence[Expr], count: Expr) -> None:
+        """Fold in the parts of so many values."""
+        shares = self.weights(scope, self.count, count)
+        for k, (value, lost) in enumerate(self.joined(scope, self.vars, self.lost, others, shares)):
+            if lost is not None:
+                scope.add(Set(self.lost[k], lost))
+            scope.add(Set(self.vars[k], value))
+        if self.state.counts:
+            scope.add(Set(self.count, integer("+", self.count, count)))
 
-    def end_block(self, scope: Scope, length: Expr, start: Dim = 0, lies: Address | None = None) -> None:
-        """Fold the block that the loop has filled, or what lies at an address; `start` is where it begins.
+    def end_block(self, scope: Scope, length: Expr, start: Dim, lies: Lies | None) -> None:
+        """Fold the block that the loop has filled, or one that lies somewhere; it is the only one if nothing has begun.
 
-        `length` is how many elements the block has.
+        `length` is how many elements it has, `start` its first one's position along the axis that is searched.
         """
         if not self.collects:
             return
-        block, value = lies or self.text.address(self.block), Var(self.text.fresh(), self.dtype)
-        self._fold_block(scope, block, length, value)
-        if not self.is_position:
-            self.add_exactly(scope, value)
-            return
-        found = Scope(scope)
-        at = Var(self.text.fresh(), int64)
-        found.use("first_of", block, length, value, dtype=self.dtype, result=at)
-        found.add(Set(self.var, Position(start + symbol(f"%{at.name}"))))
-        self._better(scope, value, found)
-
-    def only_block(self, scope: Scope, length: Expr, lies: Address | None = None) -> None:
-        """Bind the scalar to the fold of the one block there is."""
-        if self.collects and not self.is_position:
-            self._fold_block(scope, lies or self.text.address(self.block), length, self.var)
+        parts = self._folded(scope, length, start, lies)
+        if self.begun:
+            self.join(scope, parts, length)
         else:
-            self.end_block(scope, length, 0, lies)
+            self.only = parts
 
-    def _fold_block(self, scope: Scope, block: Address, length: Expr, result: Var) -> None:
-        scope.use(_BLOCKS[str(self.node.op.combine)], block, length, dtype=self.dtype, result=result)
+    def _folded(self, scope: Scope, length: Expr, start: Dim, lies: Lies | None) -> list[Expr]:
+        text, dtype, name = self.text, self.dtype, self.state.block
+        place, at = lies or (self.block, 0)
+        address, gives = text.address(place, at * dtype.size), KERNELS[name].gives
+        if not gives:
+            scope.use(name, address, length, text.address(self.block), dtype=dtype)
+            return [scope.let(text.fresh(), text.load(self.block, dtype, k)) for k in range(len(self.vars))]
+        own = gives == "element" and not self.begun
+        found = self.vars[0] if own else Var(text.fresh(), int64 if gives == "integer" else dtype)
+        scope.use(name, address, length, dtype=dtype, result=found)
+        if gives == "integer":
+            here = symbol(f"%{found.name}")
+            return [scope.let(text.fresh(), text.load(place, dtype, at + here)), Position(start + here)]
+        return [found]
 
-    def add_exactly(self, scope: Scope, value: Expr) -> None:
-        """Fold a partial result in; a sum keeps what rounding loses."""
-        if self.keeps_lost:
-            lost = Call("lost", (self.var, value), self.dtype)
-            scope.add(Set(self.lost, Call("+", (self.lost, lost), self.dtype)))
-        scope.add(Set(self.var, folded(self.text, self.node, self.var, value)))
+    def settled(self, scope: Scope) -> list[Expr]:
+        """The parts, with what rounding has lost of them."""
+        if not self.begun:
+            return self.only
+        parts: list[Expr] = list(self.vars)
+        for k, lost in self.lost.items():
+            parts[k] = scope.let(self.text.fresh(), Call("+", (parts[k], lost), lost.dtype))
+        return parts
 
-    def end_blocks(self, scope: Scope) -> None:
-        if self.keeps_lost:
-            scope.add(Set(self.var, Call("+", (self.var, self.lost), self.dtype)))
+    def result(self, scope: Scope) -> Var:
+        return self.finished(scope, self.settled(scope))
 
 
-class Columns:
-    """A row of sums down the columns: each row of the domain is folded into it, element by element."""
+class Columns(Carried):
+    """A row of states: each row of the domain is folded into it, element by element.
 
-    def __init__(self, text: Text, node: Node, place: Place, shape: Shape, base: Dim) -> None:
-        self.text, self.node, self.place, self.base = text, node, place, base
-        self.size = product(shape)
+    `places` are those of the parts, then of what rounding loses of those that add, if that is kept; `base` is the first
+    element.
+    """
+
+    def __init__(self, text: Text, node: Node, places: Sequence[Place], size: Dim, base: Dim) -> None:
+        super().__init__(text, node)
+        count = len(self.dtypes)
+        adding = [k for k, part in enumerate(self.state.parts) if part.adds]
+        self.places, self.lost = places[:count], dict(zip(adding, places[count:], strict=False))
+        self.size, self.base = size, base
+        self.count = Var(text.fresh("a") if self.state.counts else "", int64)
+        self.shares: Operands = {}
 
     def begin(self, scope: Scope) -> None:
-        start = self.text.constant(identity(self.node), self.node.dtype)
         loop = self.text.loop(scope, "i", self.size)
-        loop.add(self.text.store(self.place, self.base + symbol("%i"), start))
+        zeros = [*self.zeros(), *[self.text.constant(0, self.dtype)] * len(self.lost)]
+        stores = zip((*self.places, *self.lost.values()), zeros, strict=True)
+        loop.add(*(self.text.store(place, self.base + symbol("%i"), zero) for place, zero in stores))
         loop.close()
+        if self.state.counts:
+            scope.add(Let(self.count, ZERO))
 
-    def copy(self, scope: Scope, places: Sequence[Place]) -> None:
-        """Copy a finished row to the other places where it belongs."""
+    def begin_row(self, scope: Scope, count: Expr) -> None:
+        """What comes next are states of so many values."""
+        self.shares = self.weights(scope, self.count, count)
+
+    def end_row(self, scope: Scope, count: Expr) -> None:
+        if self.state.counts:
+            scope.add(Set(self.count, integer("+", self.count, count)))
+
+    def _load(self, scope: Scope, place: Place, dtype: DType, at: Dim) -> Var:
+        return scope.let(self.text.fresh(), self.text.load(place, dtype, at))
+
+    def _loaded(self, scope: Scope, at: Dim) -> list[Var]:
+        return [self._load(scope, place, dtype, at) for place, dtype in zip(self.places, self.dtypes, strict=True)]
+
+    def join(self, scope: Scope, column: Dim, others: Sequence[Expr]) -> None:
+        """Fold the parts of other values into one column."""
+        at, stores = self.base + column, []
+        before = self._loaded(scope, at)
+        losses = {k: self._load(scope, place, self.dtype, at) for k, place in self.lost.items()}
+        for k, (value, lost) in enumerate(self.joined(scope, before, losses, others, self.shares)):
+            if lost is not None:
+                stores.append(self.text.store(self.lost[k], at, lost))
+            stores.append(self.text.store(self.places[k], at, value))
+        scope.add(*stores)
+
+    def add(self, scope: Scope, column: Dim, value: Expr, position: Dim) -> None:
+        """Fold one value into one column."""
+        if not self.state.step:
+            self.join(scope, column, self.lifted(value, position))
+            return
+        at = self.base + column
+        operands = {**dict(zip("abc", self._loaded(scope, at), strict=False)), "x": value, **self.shares}
+        values = [self._filled(body, operands, self.dtype) for body in self.state.step]
+        scope.add(*(self.text.store(place, at, v) for place, v in zip(self.places, values, strict=True)))
+
+    def fold_down(self, scope: Scope, first: Lies, step: Dim, count: Dim, position: Dim) -> None:
+        """Fold rows that lie in memory; `position` is the first one's along the axis that is searched."""
+        text, size, (place, at) = self.text, self.dtype.size, first
+        found = [text.address(p, self.base * d.size) for p, d in zip(self.places, self.dtypes, strict=True)]
+        searches = [text.at(position)] if self.dtypes[-1] != self.dtype else []
+        sizes = [text.at(d) for d in (step * size, count, self.size)]
+        name = f"columns_{self.node.op.state}"
+        scope.use(name, text.address(place, at * size), *sizes, *found, *searches, dtype=self.dtype)
+
+    def finish(self, scope: Scope, places: Sequence[Place], base: Dim) -> None:
+        """Store the results of a finished row where they belong, but for those that lie there."""
         if not places:
             return
-        loop = self.text.loop(scope, "i", self.size)
-        at, name = self.base + symbol("%i"), self.text.fresh()
-        value = loop.let(name, self.text.load(self.place, self.node.dtype, at))
-        loop.add(*(self.text.store(place, at, value) for place in places))
+        loop, at = self.text.loop(scope, "i", self.size), self.base + symbol("%i")
+        parts: list[Expr] = list(self._loaded(loop, at))
+        for k, place in self.lost.items():
+            lost = self._load(loop, place, self.dtype, at)
+            parts[k] = loop.let(self.text.fresh(), Call("+", (parts[k], lost), self.dtype))
+        value = self.finished(loop, parts)
+        loop.add(*(self.text.store(place, base + symbol("%i"), value) for place in places))
         loop.close()
 
-    @property
-    def folds_down(self) -> bool:
-        """Whether a routine folds rows that lie in memory."""
-        return self.node.dtype.is_float and self.node.op.combine in ("add", "maximum", "minimum")
 
-    def fold_down(self, scope: Scope, place: Place, start: Dim, step: Dim, rows: tuple[Dim, Dim]) -> None:
-        """Fold rows that lie in memory, from one row of the loop to another."""
-        text, dtype = self.text, self.node.dtype
-        low, high = rows
-        x = text.address(place, (start + low * step) * dtype.size)
-        a = text.address(self.place, self.base * dtype.size)
-        count = text.at(high - low)
-        row, size = text.at(step * dtype.size), text.at(self.size)
-        scope.use(f"columns_{self.node.op.combine}", x, row, count, size, a, dtype=dtype)
+@dataclass(frozen=True)
+class Partial:
+    """What chunks leave of a reduction: the places of the parts, and of the result.
 
-    def add(self, scope: Scope, value: Expr, position: Dim) -> None:
-        at, name = self.base + position, self.text.fresh()
-        before = scope.let(name, self.text.load(self.place, self.node.dtype, at))
-        scope.add(self.text.store(self.place, at, folded(self.text, self.node, before, value)))
+    Chunk k has folded `share` values, or what the chunks before it have left of `every`.
+    """
+
+    node: Node
+    parts: Sequence[Place]
+    destinations: Sequence[Place]
+    share: Dim
+    every: Dim
 
 
-def combine(text: Text, parts: Sequence[tuple[Node, Place, Sequence[Place]]], chunks: Dim) -> None:
-    """A phase that folds the chunks' partial results, in their order, into the places where the results belong."""
-    with text.phase("combine " + ", ".join(dict.fromkeys(n.op.name for n, _, _ in parts)), 1) as top:
-        for node, partial, destinations in parts:
+def combine(text: Text, waiting: Sequence[Partial], chunks: Dim) -> None:
+    """A phase that joins the chunks' states, in their order, and stores the results where they belong."""
+    with text.phase("combine " + ", ".join(dict.fromkeys(p.node.op.name for p in waiting)), 1) as top:
+        for partial in waiting:
             text.new_nest()
-            width = product(node.shape)
-            fold = Fold(text, node)
-            column = top if width == 1 else text.loop(top, "i", width)
-            at = 0 if width == 1 else symbol("%i")
-            fold.begin(column)
-            fold.begin_blocks(column)
-            loop = text.loop(column, "j", chunks)
-            name = text.fresh()
-            fold.add_exactly(loop, loop.let(name, text.load(partial, node.dtype, symbol("%j") * width + at)))
-            loop.close()
-            fold.end_blocks(column)
-            column.add(*(text.store(place, at, fold.var) for place in destinations))
-            if isinstance(column, Loop):
-                column.close()
+            width = product(partial.node.shape)
+            few = isinstance(width, int) and width <= _FEW
+            (_combine_scalars if few else _combine_columns)(text, top, partial, chunks)
+
+
+def _combine_scalars(text: Text, top: Scope, partial: Partial, chunks: Dim) -> None:
+    """Column after column."""
+    width = product(partial.node.shape)
+    column, at = (top, 0) if width == 1 else (text.loop(top, "i", width), symbol("%i"))
+    fold = Fold(text, partial.node)
+    fold.begin(column)
+    loop = text.loop(column, "j", chunks)
+    parts = _loaded(text, loop, partial, fold.dtypes, symbol("%j") * width + at)
+    fold.join(loop, parts, _count(text, fold, partial))
+    loop.close()
+    value = fold.result(column)
+    column.add(*(text.store(place, at, value) for place in partial.destinations))
+    if column is not top:
+        close(column)
+
+
+def _combine_columns(text: Text, top: Scope, partial: Partial, chunks: Dim) -> None:
+    """Chunk after chunk, in vectors of columns."""
+    carried, width = Carried(text, partial.node), product(partial.node.shape)
+    lost = [carried.dtype for part in carried.state.parts if part.adds]
+    places = [text.scratch(dtype, (width,)) for dtype in (*carried.dtypes, *lost)]
+    columns = Columns(text, partial.node, places, width, 0)
+    columns.begin(top)
+    row = text.loop(top, "j", chunks)
+    count = _count(text, columns, partial)
+    columns.begin_row(row, count)
+    loop = text.loop(row, "i", width)
+    columns.join(loop, symbol("%i"), _loaded(text, loop, partial, carried.dtypes, symbol("%j") * width + symbol("%i")))
+    loop.close()
+    columns.end_row(row, count)
+    row.close()
+    columns.finish(top, partial.destinations, 0)
+
+
+def _loaded(text: Text, scope: Scope, partial: Partial, dtypes: Sequence[DType], at: Dim) -> list[Expr]:
+    parts = zip(partial.parts, dtypes, strict=True)
+    return [scope.let(text.fresh(), text.load(place, dtype, at)) for place, dtype in parts]
+
+
+def _count(text: Text, carried: Carried, partial: Partial) -> Expr:
+    """How many values chunk j has folded, where that is asked for."""
+    if not carried.state.counts:
+        return ZERO
+    left = text.at(partial.every - symbol("%j") * partial.share)
+    return integer("least", text.at(partial.share), left)

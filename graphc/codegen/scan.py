@@ -10,7 +10,6 @@ from __future__ import annotations
 from graphc.codegen.evaluate import converted
 from graphc.codegen.intrinsics.target import BLOCK
 from graphc.codegen.loop_ir import Call, Expr, Let, Position, Set, Var
-from graphc.codegen.reduction import folded
 from graphc.codegen.text import HI, LO, Loop, Scope, Text, close, integer, test
 from graphc.codegen.views import Axis, ViewKernel, Where, of_chunk
 from graphc.dims import Dim, blocks, symbol
@@ -18,7 +17,7 @@ from graphc.schedule.task import Kernel, Place
 from graphc.types import DType, float64
 
 _FEW = 4  # lanes that are not worth a row
-_INITIAL = {"add": 0, "multiply": 1, "linear": 0}
+_INITIAL = {"sum": 0, "product": 1, "linear": 0}
 
 
 class Scan(ViewKernel):
@@ -30,8 +29,8 @@ class Scan(ViewKernel):
         self.batch = self.axes(task.job.batch)
         self.lanes = self.batch.pop() if self._lies_beside() else None
         *self.operands, self.result = task.views
-        self.combine = str(self.member.op.combine)
-        sums = self.combine == "add" and self.result.dtype.is_float
+        self.kind = str(self.member.op.state)
+        sums = self.kind == "sum" and self.result.dtype.is_float
         self.dtype = float64 if sums else self.result.dtype  # of the state
         self.state = ["sum", "lost"] if sums and self.result.dtype == float64 else ["sum"]
 
@@ -113,18 +112,18 @@ class Scan(ViewKernel):
     def _initial(self, what: str) -> Expr:
         """What nothing is scanned to: of sums of floats the zero that adds nothing."""
         zero = -0.0 if self.dtype.is_float and what == "sum" else 0
-        return self.text.constant(_INITIAL[self.combine] or zero, self.dtype)
+        return self.text.constant(_INITIAL[self.kind] or zero, self.dtype)
 
     def _step(self, scope: Scope, state: dict[str, Var], where: Where) -> dict[str, Expr]:
         """Store an element of the result; the state after it."""
         loads = (self.text.load(v.place, v.dtype, self.position(n, where)) for n, v in enumerate(self.operands))
         *factors, x = [scope.let(self.text.fresh(), self._as(load, self.dtype)) for load in loads]
         before = state["sum"]
-        if self.combine == "linear":
+        if self.kind == "linear":
             result = scope.let(self.text.fresh(), Call("+", (before, x), self.dtype))
             after: dict[str, Expr] = {"sum": Call("*", (factors[0], result), self.dtype)}
         else:
-            result = scope.let(self.text.fresh(), folded(self.text, self.member, before, x))
+            result = scope.let(self.text.fresh(), self._folded(before, x))
             after = {"sum": result}
         if "lost" in state:
             lost = Call("+", (state["lost"], Call("lost", (before, x), self.dtype)), self.dtype)
@@ -135,6 +134,10 @@ class Scan(ViewKernel):
         target, value = self.result, self._as(result, self.result.dtype)
         scope.add(self.text.store(target.place, self.position(len(self.operands), where), value))
         return after
+
+    def _folded(self, before: Expr, x: Expr) -> Expr:
+        wraps, floats = {"sum": ("plus", "+"), "product": ("times", "*")}[self.kind]
+        return Call(floats if self.dtype.is_float else wraps, (before, x), self.dtype)
 
     @staticmethod
     def _as(value: Expr, dtype: DType) -> Expr:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from graphc.codegen.evaluate import Evaluator, loaded_from
-from graphc.codegen.loop_ir import Expr, Position
-from graphc.codegen.reduction import combined
+from graphc.codegen.evaluate import Evaluator, converted, loaded_from
+from graphc.codegen.loop_ir import Call, Expr, Position
 from graphc.codegen.text import ZERO, Branch, Scope, Text, close, test
 from graphc.codegen.unread import check_unread
 from graphc.dims import Dim, is_positive, product, symbol
@@ -13,6 +12,13 @@ from graphc.rewrite import is_filled
 from graphc.schedule.access import aligned, at_positions, canonical, offset, positions_of
 from graphc.schedule.task import Place, Scatter
 from graphc.types import Shape
+
+_COMBINE = {  # of floats, of integers
+    "add": ("+", "plus"),
+    "multiply": ("*", "times"),
+    "minimum": ("fmin", "fmin"),
+    "maximum": ("fmax", "fmax"),
+}
 
 
 def emit_scatter(text: Text, task: Scatter) -> None:
@@ -29,6 +35,13 @@ def emit_scatter(text: Text, task: Scatter) -> None:
         scopes = _loops(text, top, values.shape)
         _put(evaluator, node, target, scopes[-1])
         close(*scopes[1:])
+
+
+def _combined(how: str, a: Expr, x: Expr) -> Expr:
+    """Two scalars of one dtype, added or the like."""
+    dtype = a.dtype
+    value = Call(_COMBINE[how][not dtype.is_float], (a, x), dtype)
+    return converted(value, dtype) if dtype.is_integer and dtype.size < 8 else value
 
 
 def _loops(text: Text, top: Scope, shape: Shape) -> list[Scope]:
@@ -60,7 +73,7 @@ def _put(evaluator: Evaluator, node: Node, target: Place, scope: Scope) -> None:
     inside = Branch(scope, conditions[0] if len(conditions) == 1 else test("and", *conditions)) if conditions else scope
     if node.attrs["combine"] != "set":
         before = inside.let(text.fresh(), text.load(target, node.dtype, at))
-        value = combined(text, node.attrs["combine"], before, value)
+        value = _combined(node.attrs["combine"], before, value)
     inside.add(text.store(target, at, value))
     if isinstance(inside, Branch):
         inside.close()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from graphc.codegen.program import Phase, Program
 
+CONTROLS = ("begin", "end", "test", "go", "choose", "bound")  # phases that say what phase is next
 _HEAD = "def kernel(T, s, chunk):"
 _LEGEND = """\
 # Kernels of {name}, printed by graphc; kernel(T, s, chunk) does one chunk of a phase.
@@ -22,6 +23,11 @@ _LEGEND = """\
 # i0     a loop over axis 0                        r0    a block on the stack
 # c1_f4  a constant, here float32(1)               f0    the status that a failed check leaves
 # ld_f4_1_0 loads float32, st_ stores; in nest 1, memory of different last numbers never overlaps"""
+
+
+def control_number(what: str) -> int:
+    """What stands in the place of the number of a kernel: below 0."""
+    return -1 - CONTROLS.index(what)
 
 
 def printable(text: str) -> str:
@@ -55,4 +61,5 @@ def _both(notes: Iterable[str]) -> str:
 
 def _phases(program: Program) -> Iterable[str]:
     for k, phase in enumerate(program.phases):
-        yield f"# {k:>3}  kernel_{phase.kernel}  {phase.title}"
+        runs = f"kernel_{phase.kernel}" if phase.kernel >= 0 else CONTROLS[-1 - phase.kernel]
+        yield f"# {k:>3}  {runs}  {phase.title}"

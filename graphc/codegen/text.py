@@ -8,7 +8,7 @@ row, names and storages are numbered in the order in which they are asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,6 +20,7 @@ from graphc.codegen.loop_ir import (
     Call,
     Code,
     Const,
+    Control,
     Expr,
     For,
     If,
@@ -32,8 +33,9 @@ from graphc.codegen.loop_ir import (
     Var,
     moved,
 )
-from graphc.codegen.printer import name_of, print_code, shift_of
+from graphc.codegen.printer import name_of, shift_of
 from graphc.dims import Dim, Poly, is_positive, symbol
+from graphc.graph import Node
 from graphc.schedule.storage import Schedule
 from graphc.schedule.task import Place, Task
 from graphc.types import DType, Shape, bool_, int64
@@ -130,24 +132,30 @@ def close(*scopes: Scope) -> None:
 
 @dataclass(frozen=True)
 class PhaseText:
-    """A run of a kernel: the loops of `printed`, with the places that `moved` has instead of its own."""
+    """A run of a kernel: the loops of `printed`, with the places that `moved` has instead of its own.
+
+    `flops` and `nbytes` are those of one run, of which there are `times`.
+    """
 
     title: str
-    printed: Code
+    printed: Code | Control
     chunks: Dim
     flops: Dim
     nbytes: Dim
-    kernel: int
     tasks: tuple[Task, ...]  # whose work it does
+    roots: tuple[Task, ...]  # the tasks of the program that hold these, or they themselves
+    times: Dim = 1
     moved: Mapping[Place, Place] = field(default_factory=dict)
 
     @property
     def row(self) -> tuple[Dim | Place, ...]:
         """The words; a place stands for the frame's word of its address."""
-        return tuple(self.moved.get(w, w) if isinstance(w, Place) else w for _, w in self.printed.words)
+        p = self.printed
+        words = p.row if isinstance(p, Control) else [what for _, what in p.words]
+        return tuple(self.moved.get(w, w) if isinstance(w, Place) else w for w in words)
 
     @property
-    def code(self) -> Code:
+    def code(self) -> Code | Control:
         """The loops, with the places of this phase."""
         return moved(self.printed, self.moved) if self.moved else self.printed
 
@@ -175,10 +183,13 @@ class Text:
 
     schedule: Schedule
     phases: list[PhaseText] = field(default_factory=list)
-    kernels: dict[str, int] = field(default_factory=dict)  # numbers by text
     failures: list[tuple[str, str]] = field(default_factory=list)
     uses: dict[int, Lifetime] = field(default_factory=dict)
     tasks: tuple[Task, ...] = ()  # whose phases are being printed
+    roots: tuple[Task, ...] = ()  # that holds them, if any
+    place: Mapping[Node, Place] = field(default_factory=dict)  # where values lie that the tasks load
+    times: Dim = 1  # how often the phases run
+    rows: dict[Place, tuple[DType, Dim]] = field(default_factory=dict)  # what moves in loops: dtype, elements
     _names: int = 0
     _nests: int = 0
     _row: dict[tuple[str, Dim | Place], str] = field(default_factory=dict)  # names of the words, in their order
@@ -201,24 +212,48 @@ class Text:
         yield scope
         loop = For("chunk", ZERO, Position(chunks), 1, tuple(scope.body), "chunks")
         words = tuple((name, what) for (_, what), name in self._row.items())
-        code = Code(loop, words, tuple(self._constants.values()))
-        number = self.kernels.setdefault(print_code(code, sorted(self._stacks)), len(self.kernels))
-        self._add(PhaseText(title, code, chunks, flops, nbytes, number, self.tasks))
+        code = Code(loop, words, tuple(self._constants.values()), tuple(sorted(self._stacks)))
+        roots = self.roots or self.tasks
+        self._add(PhaseText(title, code, chunks, flops, nbytes, self.tasks, roots, self.times))
 
     def _add(self, phase: PhaseText) -> None:
-        """The next phase of the program; the buffers in its row must live in it."""
-        now = len(self.phases)
-        for place in phase.row:
-            if isinstance(place, Place) and place.kind == "buffer":
-                self.uses[place.number] = Lifetime(self.uses.get(place.number, Lifetime(now, now)).first, now)
+        """The next phase of the program."""
+        self._use(phase.row, len(self.phases))
         self.phases.append(phase)
+
+    def _use(self, row: Iterable[Dim | Place], now: int) -> None:
+        """The buffers in a phase's row must live in it."""
+        for place in row:
+            if isinstance(place, Place) and place.kind == "buffer":
+                life = self.uses.get(place.number, Lifetime(now, now))
+                self.uses[place.number] = Lifetime(min(life.first, now), max(life.last, now))
+
+    def open_control(self, what: str, title: str) -> int:
+        """The number of a control phase, the words of which are known later."""
+        self._add(PhaseText(title, Control(what, ()), 1, 0, 0, self.tasks, self.roots or self.tasks))
+        return len(self.phases) - 1
+
+    def close_control(self, number: int, row: tuple[Dim | Place, ...]) -> None:
+        """Give a control phase its words."""
+        phase = self.phases[number]
+        assert isinstance(phase.printed, Control)
+        self.phases[number] = replace(phase, printed=Control(phase.printed.what, row))
+        self._use(row, number)
+
+    def live_through(self, first: int) -> None:
+        """Have what is made before a loop that begins with this phase and used in it live to the loop's end."""
+        last = len(self.phases) - 1
+        for number, life in self.uses.items():
+            if life.first < first <= life.last:
+                self.uses[number] = Lifetime(life.first, max(life.last, last))
 
     def repeat(self, known: Printed, places: Sequence[Place]) -> None:
         """The phases of tasks that differ in nothing but their places from those that are known."""
         scratch = (self.scratch(*self.schedule.buffers[p.number]) for p in known.scratch)
         new = dict(zip((*known.places, *known.scratch), (*places, *scratch), strict=True))
         for phase in known.phases:
-            self._add(replace(phase, tasks=self.tasks, moved=new))
+            roots = self.roots or self.tasks
+            self._add(replace(phase, tasks=self.tasks, roots=roots, times=self.times, moved=new))
 
     def scratch(self, dtype: DType, shape: Shape) -> Place:
         """A buffer of the emitters' own."""
@@ -265,7 +300,11 @@ class Text:
     def failure(self, text: str, line: str) -> Var:
         """The status which tells of this failure."""
         self.failures.append((text, line))
-        return Var(self._word(len(self.failures), "f"), int64)
+        return Var(self.status(len(self.failures)), int64)
+
+    def status(self, number: Dim) -> str:
+        """The word that holds the status of a failure."""
+        return self._word(number, "f")
 
     # memory
 

@@ -15,7 +15,6 @@ from graphc.graph import Node
 from graphc.op import Family
 from graphc.ops.index import CHECKS
 from graphc.schedule.access import canonical, positions_of
-from graphc.schedule.split import REDUCTIONS
 from graphc.types import Shape
 
 Positions = tuple[Node, int]  # whose they are, and which of its operands of positions
@@ -39,7 +38,7 @@ def gathers(members: Iterable[Node], loaded: Callable[[Node], bool]) -> Iterator
     for node in _evaluated(members, loaded):
         if node.op.family is Family.GATHER:
             for number, positions in enumerate(positions_of(node)):
-                if not any(n.op.family in REDUCTIONS for n in _evaluated([positions], loaded)):
+                if not any(n.op.family is Family.REDUCTION for n in _evaluated([positions], loaded)):
                     yield node, number
 
 

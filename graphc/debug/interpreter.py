@@ -38,6 +38,7 @@ from graphc.codegen.printer import print_statement
 from graphc.codegen.program import Program
 from graphc.codegen.ranges import symbol_of
 from graphc.codegen.verify import verify
+from graphc.debug.control import Controls
 from graphc.debug.functions import function
 from graphc.debug.kernels import KERNELS
 from graphc.debug.memory import Fault, Memory, Region
@@ -61,12 +62,13 @@ class Interpreter:
         self.program, self.loops = program, loops
         for number, code in enumerate(loops.phases):
             try:
-                verify(code, loops.places)
+                if isinstance(code, Code):
+                    verify(code, loops.places)
             except AssertionError as error:
                 raise DebugError("verify", f"{program.name}: {error}\n{self._where(number)}") from error
         self.memory = Memory()
         self.status: list[int] = []
-        self.phases = [_Phase(self, code) for code in loops.phases]
+        self.phases = [_Phase(self, code) if isinstance(code, Code) else code for code in loops.phases]
 
     def run(
         self, inputs: Sequence[Values], parameters: Sequence[Values], backwards: bool = False
@@ -85,9 +87,17 @@ class Interpreter:
         self.memory.clear()
         self.status.clear()
         addresses = {place: self.memory.add(region) for place, region in regions.items()}
+        control = Controls(self.memory, sizes, addresses, p.buffers)
+        number = 0
         with np.errstate(all="ignore"):
-            for number, phase in enumerate(self.phases):
-                self._phase(number, phase, sizes, addresses, backwards)
+            while number < len(self.phases):
+                phase = self.phases[number]
+                self.memory.begin_phase(number)
+                if isinstance(phase, _Phase):
+                    self._phase(number, phase, sizes, addresses, backwards)
+                    number += 1
+                else:
+                    number = control.after(number, phase)
         for k, array in enumerate(parameters):
             array[...] = regions[Place("parameter", k)].array(array.shape, array.dtype)
         return tuple(
@@ -107,7 +117,7 @@ class Interpreter:
         row = phase.row(sizes, addresses)
         chunks = range(evaluate(self.program.phases[number].chunks, sizes))
         for chunk in reversed(chunks) if backwards else chunks:
-            self.memory.begin(number, chunk)
+            self.memory.begin(chunk)
             try:
                 phase.run({**row, "%chunk": chunk})
             except Fault as fault:

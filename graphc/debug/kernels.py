@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from graphc.codegen.intrinsics.target import host_vector_bytes
-from graphc.debug.memory import SHIFT, Fault, Memory
+from graphc.debug.memory import MASK, SHIFT, Fault, Memory
 
 Tile = tuple[int, ...]
 
@@ -35,23 +35,81 @@ def _fold(operation: str) -> Callable[..., Any]:
     return fold
 
 
+def _position(operation: str) -> Callable[..., int]:
+    """NumPy's argmax and argmin have the first, and the first NaN."""
+
+    def position(memory: Memory, dtype: np.dtype[Any], tile: Tile, address: int, n: int) -> int:
+        return int(getattr(np, operation)(_block(memory, address, n, dtype)))
+
+    return position
+
+
+def _rows(memory: Memory, dtype: np.dtype[Any], x: int, row: int, rows: int, n: int) -> Any:
+    return (_block(memory, x + k * row, n, dtype) for k in range(rows))
+
+
 def _columns(fold: Any) -> Callable[..., Any]:
     def columns(memory, dtype, tile, x, row, rows, n, a):  # type: ignore[no-untyped-def]
         places = memory.grid(a, [dtype.itemsize], [n], dtype)
-        for k in range(rows):
-            values = fold(memory.load_all(places, dtype), _block(memory, x + k * row, n, dtype))
-            memory.store_all(places, dtype, values)
+        for values in _rows(memory, dtype, x, row, rows, n):
+            memory.store_all(places, dtype, fold(memory.load_all(places, dtype), values))
 
     return columns
 
 
-def _first_of(memory: Memory, dtype: np.dtype[Any], tile: Tile, address: int, n: int, value: Any) -> int:
-    block = _block(memory, address, n, dtype)
-    return int(np.flatnonzero((block == value) | np.isnan(block))[0])
+def _columns_position(better: Any) -> Callable[..., Any]:
+    def columns(memory, dtype, tile, x, row, rows, n, a, at, first):  # type: ignore[no-untyped-def]
+        places, positions = memory.grid(a, [dtype.itemsize], [n], dtype), memory.grid(at, [8], [n], np.dtype(np.int64))
+        for k, values in enumerate(_rows(memory, dtype, x, row, rows, n)):
+            best = memory.load_all(places, dtype)
+            takes = better(values, best) | (np.isnan(values) & ~np.isnan(best))
+            memory.store_all(places, dtype, np.where(takes, values, best))
+            memory.store_all(positions[takes], np.dtype(np.int64), np.full(takes.sum(), first + k))
+
+    return columns
+
+
+def _moments(values: np.ndarray[Any, Any]) -> Any:
+    """Means over the first axis, nothing of them left over, and squared distances."""
+    return values.mean(0), np.zeros(values.shape[1:]), values.var(0) * len(values)
+
+
+def _deviation(memory, dtype, tile, address, n, to):  # type: ignore[no-untyped-def]
+    parts = np.array(_moments(_block(memory, address, n, dtype)), dtype)
+    memory.store_all(memory.grid(to, [dtype.itemsize], [3], dtype), dtype, parts)
+
+
+def _columns_deviation(memory, dtype, tile, x, row, rows, n, *parts):  # type: ignore[no-untyped-def]
+    if rows > 0:
+        values = np.array(list(_rows(memory, dtype, x, row, rows, n)), dtype)
+        for address, part in zip(parts, _moments(values), strict=True):
+            memory.store_all(memory.grid(address, [dtype.itemsize], [n], dtype), dtype, part.astype(dtype))
+
+
+def _shrunk(values: Any, top: Any) -> Any:
+    with np.errstate(invalid="ignore"):
+        return np.exp(np.where(values == top, 0, values - top))
+
+
+def _logsumexp(memory, dtype, tile, address, n, to):  # type: ignore[no-untyped-def]
+    values = _block(memory, address, n, dtype)
+    top = values.max(initial=-np.inf)
+    parts = np.array([top, _shrunk(values, top).sum()], dtype)
+    memory.store_all(memory.grid(to, [dtype.itemsize], [2], dtype), dtype, parts)
+
+
+def _columns_logsumexp(memory, dtype, tile, x, row, rows, n, a, b):  # type: ignore[no-untyped-def]
+    tops, sums = (memory.grid(address, [dtype.itemsize], [n], dtype) for address in (a, b))
+    for values in _rows(memory, dtype, x, row, rows, n):
+        old = memory.load_all(tops, dtype)
+        top = np.fmax(old, values)
+        total = memory.load_all(sums, dtype) * _shrunk(old, top) + _shrunk(values, top)
+        memory.store_all(tops, dtype, top)
+        memory.store_all(sums, dtype, total)
 
 
 def _clear(memory: Memory, dtype: Any, tile: Tile, address: int, nbytes: int) -> None:
-    memory.regions[address >> SHIFT].clear(nbytes, memory.me)
+    memory.regions[address >> SHIFT].clear(address & MASK, nbytes, memory.me)
 
 
 # products
@@ -139,10 +197,14 @@ def _search(side: Any) -> Callable[..., int]:
 
 KERNELS: dict[str, Callable[..., Any]] = {
     **{operation: _fold(operation) for operation in _FOLDS},
-    "columns_add": _columns(np.add),
-    "columns_maximum": _columns(np.maximum),
-    "columns_minimum": _columns(np.minimum),
-    "first_of": _first_of,
+    **{operation: _position(operation) for operation in ("argmax", "argmin")},
+    **{f"columns_{operation}": _columns(_FOLDS[operation]) for operation in ("sum", "max", "min")},
+    "columns_argmax": _columns_position(np.greater),
+    "columns_argmin": _columns_position(np.less),
+    "deviation": _deviation,
+    "logsumexp": _logsumexp,
+    "columns_logsumexp": _columns_logsumexp,
+    "columns_deviation": _columns_deviation,
     "clear": _clear,
     "sort": _sort,
     "argsort": _argsort,

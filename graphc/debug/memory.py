@@ -30,20 +30,21 @@ class Region:
 
     def __init__(self, name: str, nbytes: int, life: tuple[int, int] | None = None) -> None:
         self.name, self.nbytes, self.life = name, nbytes, life
+        self.zero: Any = None
         self.itemsize = 0  # 0 as long as nothing is known of what it holds
         self.data: list[Any] = []
         self.writers: list[int] = []
-        self.cleared: tuple[int, int] | None = None
+        self.cleared: list[tuple[int, int, int]] = []  # first byte, bytes, writer, until a dtype is known
 
     def fill(self, array: np.ndarray[Any, Any]) -> None:
         """Hold the values of an array that is given."""
-        self.itemsize = array.itemsize
+        self.itemsize, self.zero = array.itemsize, array.dtype.type(0)
         self.data = list(array.ravel())
         self.writers = [GIVEN] * array.size
 
     def forget(self) -> None:
         """Nothing in it is written any longer."""
-        self.itemsize, self.cleared = 0, None
+        self.itemsize, self.cleared = 0, []
 
     def sized(self, dtype: np.dtype[Any]) -> None:
         """Hold elements of this size; a buffer may be used again for another dtype of that size."""
@@ -51,17 +52,24 @@ class Region:
             raise Fault("type", f"{self.name} has elements of {self.itemsize} bytes and is used as {dtype}")
         count = self.nbytes // dtype.itemsize
         self.itemsize, self.data, self.writers = dtype.itemsize, [None] * count, [UNWRITTEN] * count
-        if self.cleared is not None:
-            nbytes, writer = self.cleared
-            zeros = nbytes // dtype.itemsize
-            self.data[:zeros], self.writers[:zeros] = [dtype.type(0)] * zeros, [writer] * zeros
+        self.zero = dtype.type(0)
+        self._zero()
 
-    def clear(self, nbytes: int, writer: int) -> None:
-        """Zeros, of a dtype that the next access tells."""
-        if nbytes > self.nbytes:
+    def _zero(self) -> None:
+        for start, nbytes, writer in self.cleared:
+            where, count = slice(start // self.itemsize, (start + nbytes) // self.itemsize), nbytes // self.itemsize
+            self.data[where], self.writers[where] = [self.zero] * count, [writer] * count
+        self.cleared = []
+
+    def clear(self, start: int, nbytes: int, writer: int) -> None:
+        """Zeros, of the dtype that the region has, or that the next access tells."""
+        if start + nbytes > self.nbytes:
             raise Fault("bounds", f"{nbytes} bytes of {self.name} are cleared, which has {self.nbytes}")
-        self.forget()
-        self.cleared = nbytes, writer
+        if nbytes == self.nbytes:
+            self.forget()
+        self.cleared.append((start, nbytes, writer))
+        if self.itemsize:
+            self._zero()
 
     def array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
         """The values, all of which must have been written."""
@@ -80,20 +88,25 @@ class Memory:
         self.stacks: dict[int, int] = {}
         self.storages: dict[tuple[int, int], tuple[int, bool]] = {}
         self.phase, self.me = 0, GIVEN
+        self.run = 0  # counts the phases that have run, in each step of a loop anew
 
     def clear(self) -> None:
         """A new call begins: no region is left of the one before."""
         self.regions.clear()
         self.stacks.clear()
+        self.run = 0
 
     def add(self, region: Region) -> int:
         """The address of a new region."""
         self.regions[number := len(self.regions) + 1] = region
         return number << SHIFT
 
-    def begin(self, phase: int, chunk: int) -> None:
+    def begin_phase(self, phase: int) -> None:
+        self.phase, self.run = phase, self.run + 1
+
+    def begin(self, chunk: int) -> None:
         """A chunk begins: blocks on the stack are its own, and so are the scopes of its nests."""
-        self.phase, self.me = phase, (phase + 1) << 32 | chunk + 1
+        self.me = self.run << 32 | chunk + 1
         self.storages.clear()
         for address in self.stacks.values():
             self.regions[address >> SHIFT].forget()
@@ -123,7 +136,7 @@ class Memory:
         writer = region.writers[at]
         if writer == UNWRITTEN:
             raise Fault("unwritten", f"element {at} of {region.name} is read, which nobody wrote")
-        if writer != self.me and writer >> 32 == self.phase + 1:
+        if writer != self.me and writer >> 32 == self.run:
             raise Fault("race", f"element {at} of {region.name} is read by one chunk and written by another")
         value = region.data[at]
         if value.dtype != dtype:
@@ -133,7 +146,7 @@ class Memory:
     def store(self, address: int, dtype: np.dtype[Any], value: Any) -> None:
         region, at = self.find(address, dtype)
         writer = region.writers[at]
-        if writer != self.me and writer > 0 and writer >> 32 == self.phase + 1:
+        if writer != self.me and writer > 0 and writer >> 32 == self.run:
             raise Fault("race", f"element {at} of {region.name} is written by two chunks")
         region.writers[at] = self.me
         region.data[at] = value

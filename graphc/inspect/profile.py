@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.codegen.program import HEADER_WORDS
+from graphc.codegen.program import HEADER_WORDS, Program
 from graphc.dims import evaluate
 from graphc.errors import DeclarationError, InputError
 from graphc.inspect import html
@@ -154,8 +154,9 @@ def _measured(machine: Machine, shape: Shape, words: Words, restore: Callable[[]
     has any, right before, is taken off.
     """
     program = machine.program
-    section = words[program.word("phase", 0) :]
-    chunks = section.tolist()
+    first = program.word("phase", 0)
+    section = words[first : first + len(program.phases)]
+    chunks, groups = section.tolist(), _groups(program)
     execute = entry.native_function("execute", holds_gil=False)
     descriptor, frame = address(machine.descriptor), address(words)
 
@@ -172,21 +173,29 @@ def _measured(machine: Machine, shape: Shape, words: Words, restore: Callable[[]
     for _ in range(1 + repeat):
         restore()
         times = []
-        for k, count in enumerate(chunks):
+        for group in groups:
             _, entering = timed(), timed()  # the first is slower, as it follows something else
-            section[k] = count
+            section[group] = [chunks[k] for k in group]
             times.append(max(timed() - entering, 0))
-            section[k] = 0
+            section[group] = 0
         runs.append(times)
     medians = [statistics.median(times) for times in zip(*runs[1:], strict=True)]
     return Profile(
         Kernel(
-            k,
-            phase.title,
-            chunks[k],
+            group[0],
+            next((p.title for p in (program.phases[k] for k in group) if p.kernel < 0), program.phases[group[0]].title),
+            sum(chunks[k] for k in group),
             median / 1e3,
-            evaluate(phase.flops, shape.sizes),
-            evaluate(phase.nbytes, shape.sizes),
+            sum(evaluate(program.phases[k].flops, shape.sizes) for k in group),
+            sum(evaluate(program.phases[k].nbytes, shape.sizes) for k in group),
         )
-        for k, (phase, median) in enumerate(zip(program.phases, medians, strict=True))
+        for group, median in zip(groups, medians, strict=True)
     )
+
+
+def _groups(program: Program) -> list[list[int]]:
+    """The phases that are timed together: one alone, or a loop with all that is in it."""
+    found: dict[int, list[int]] = {}
+    for k, phase in enumerate(program.phases):
+        found.setdefault(k if phase.within < 0 else phase.within, []).append(k)
+    return list(found.values())

@@ -2,15 +2,18 @@
 
 from graphc.ops import (
     activation,
+    choice,
     cumulative,
     dynamic,
     einsum,
     elementwise,
     extremes,
     index,
+    item,
     leaf,
     linalg,
     logic,
+    loop,
     movement,
     nn,
     order,
@@ -24,19 +27,23 @@ from graphc.ops import (
     take,
     transcendental,
     update,
+    while_loop,
 )
 
 __all__ = [
     "activation",
+    "choice",
     "cumulative",
     "dynamic",
     "einsum",
     "elementwise",
     "extremes",
     "index",
+    "item",
     "leaf",
     "linalg",
     "logic",
+    "loop",
     "movement",
     "nn",
     "order",
@@ -50,4 +57,5 @@ __all__ = [
     "take",
     "transcendental",
     "update",
+    "while_loop",
 ]

@@ -99,7 +99,7 @@ register(
         family=Family.KERNEL,
         job=along("scan", 2),
         infer=_infer_recurrence,
-        combine="linear",
+        state="linear",
         reference=_evaluate_recurrence,
         adjoint=_of_recurrence,
         dtypes=FLOATS,
@@ -135,9 +135,9 @@ def _tf(name: str, initial: int) -> Callable[..., Any]:
     return call
 
 
-for _name, _what, _combine, _initial, _scan, _adjoint, _gives in (
-    ("cumulative_sum", "sum", "add", 0, np.cumsum, _backwards, "1, 3, 6"),
-    ("cumulative_prod", "product", "multiply", 1, np.cumprod, _times_the_others, "1, 2, 6"),
+for _name, _what, _state, _initial, _scan, _adjoint, _gives in (
+    ("cumulative_sum", "sum", "sum", 0, np.cumsum, _backwards, "1, 3, 6"),
+    ("cumulative_prod", "product", "product", 1, np.cumprod, _times_the_others, "1, 2, 6"),
 ):
     register(
         Op(
@@ -155,7 +155,7 @@ for _name, _what, _combine, _initial, _scan, _adjoint, _gives in (
             job=along("scan", 1),
             infer=_infer,
             define=_define(_name, _initial),
-            combine=_combine,
+            state=_state,
             reference=_reference(_scan, _initial),
             evaluate=_evaluate(_scan),
             adjoint=_adjoint,

@@ -57,7 +57,7 @@ def kept(shape: Shape, axes: Sequence[int]) -> Shape:
     return tuple(1 if k in axes else d for k, d in enumerate(shape))
 
 
-def _folding(allowed: Sequence[DType], non_empty: bool = False) -> Infer:
+def folding(allowed: Sequence[DType], non_empty: bool = False) -> Infer:
     def infer(types: tuple[TensorType, ...], attrs: Attrs, found: list[Constraint]) -> tuple[TensorType, ...]:
         require(types, allowed)
         if non_empty:
@@ -76,7 +76,7 @@ def _infer_position(types: tuple[TensorType, ...], attrs: Attrs, found: list[Con
 # The public functions.
 
 
-def _fold(
+def fold(
     name: str, prepare: Callable[[Any, Any], Any], finish: Callable[[Any, Any], Any] = lambda y, x: y
 ) -> Callable[..., Any]:
     """The public call of a primitive: `prepare` gives the operand its dtype, `finish` the result."""
@@ -120,25 +120,25 @@ def _position(name: str) -> Callable[..., Any]:
 # The adjoints.
 
 
-def _spread(b: Any, g: Any, axis: Sequence[int], shape: Shape) -> Any:
+def spread(b: Any, g: Any, axis: Sequence[int], shape: Shape) -> Any:
     """g, which lacks the axes, over the whole shape."""
     return b.broadcast_to(b.reshape(g, kept(shape, axis)), shape)
 
 
 def _share_among_ties(b: Any, g: Any, y: Any, x: Any, *, axis: Sequence[int]) -> tuple[Any]:
-    chosen = b.equal(x, _spread(b, y, axis, x.shape))
+    chosen = b.equal(x, spread(b, y, axis, x.shape))
     ties = b.sum(b.astype(chosen, x.dtype), axis=axis)
-    return (b.where(chosen, _spread(b, g / ties, axis, x.shape), 0.0),)
+    return (b.where(chosen, spread(b, g / ties, axis, x.shape), 0.0),)
 
 
 def _times_the_others(b: Any, g: Any, y: Any, x: Any, *, axis: Sequence[int]) -> tuple[Any]:
     """Each element's cotangent is g times the product of the others, which a quotient gives only without zeros."""
     zero = b.equal(x, 0.0)
-    zeros = _spread(b, b.sum(b.astype(zero, int64), axis=axis), axis, x.shape)
+    zeros = spread(b, b.sum(b.astype(zero, int64), axis=axis), axis, x.shape)
     factors = b.where(zero, 1.0, x)
-    whole = _spread(b, b.prod(factors, axis=axis), axis, x.shape)
+    whole = spread(b, b.prod(factors, axis=axis), axis, x.shape)
     others = b.where(zero, b.where(b.equal(zeros, 1), whole, 0.0), b.where(b.equal(zeros, 0), whole / factors, 0.0))
-    return (_spread(b, g, axis, x.shape) * others,)
+    return (spread(b, g, axis, x.shape) * others,)
 
 
 # The primitives.
@@ -183,12 +183,11 @@ register(
         + FOLDED
         + example("gc.sum([[1, 2], [3, 4]], axis=0)", "array([4, 6])"),
         family=Family.REDUCTION,
-        infer=_folding(NUMBERS),
-        define=_fold("sum", widened),
+        infer=folding(NUMBERS),
+        define=fold("sum", widened),
         reference=np.sum,
-        combine="add",
-        identity=lambda dtype: 0,
-        adjoint=lambda b, g, y, x, *, axis: (_spread(b, g, axis, x.shape),),
+        state="sum",
+        adjoint=lambda b, g, y, x, *, axis: (spread(b, g, axis, x.shape),),
         dtypes=(*NUMBERS, bool_),
         samples=(*ANY_AXIS, *EMPTY_AXIS),
         rejects=BAD_AXIS,
@@ -204,11 +203,10 @@ register(
         + FOLDED
         + example("gc.prod([[1, 2], [3, 4]], axis=1)", "array([ 2, 12])"),
         family=Family.REDUCTION,
-        infer=_folding(NUMBERS),
-        define=_fold("prod", widened),
+        infer=folding(NUMBERS),
+        define=fold("prod", widened),
         reference=np.prod,
-        combine="multiply",
-        identity=lambda dtype: 1,
+        state="product",
         adjoint=_times_the_others,
         dtypes=(*NUMBERS, bool_),
         samples=(*ANY_AXIS, *EMPTY_AXIS),
@@ -242,10 +240,10 @@ for _name, _word, _combine, _gives in (("max", "largest", "maximum", "3, 5"), ("
             + FOLDED
             + example(f"gc.{_name}([[3, 1], [2, 5]], axis=1)", f"array([{_gives}])"),
             family=Family.REDUCTION,
-            infer=_folding(NUMBERS, non_empty=True),
-            define=_fold(_name, _ordered, lambda y, x: y.astype(x.dtype)),
+            infer=folding(NUMBERS, non_empty=True),
+            define=fold(_name, _ordered, lambda y, x: y.astype(x.dtype)),
             reference=_extreme(_name),
-            combine=_combine,
+            state=_name,
             adjoint=_share_among_ties,
             dtypes=(*NUMBERS, bool_),
             samples=_untied(ANY_AXIS),
@@ -254,7 +252,7 @@ for _name, _word, _combine, _gives in (("max", "largest", "maximum", "3, 5"), ("
         )
     )
 
-for _name, _word, _combine, _gives in (
+for _name, _word, _state, _gives in (
     ("any", "whether any element is", "or", " True,  True"),
     ("all", "whether every element is", "and", "False,  True"),
 ):
@@ -265,11 +263,10 @@ for _name, _word, _combine, _gives in (
             + FOLDED
             + example(f"gc.{_name}([[0, 1], [2, 3]], axis=1)", f"array([{_gives}])"),
             family=Family.REDUCTION,
-            infer=_folding((bool_,)),
-            define=_fold(_name, _as_bool),
+            infer=folding((bool_,)),
+            define=fold(_name, _as_bool),
             reference=getattr(np, _name),
-            combine=_combine,
-            identity=(lambda dtype: True) if _name == "all" else (lambda dtype: False),
+            state=_state,
             adjoint=no_cotangents,
             dtypes=(bool_, *NUMBERS),
             samples=(*ANY_AXIS, *EMPTY_AXIS),
@@ -291,21 +288,18 @@ def _tf_position(name: str) -> Callable[..., Any]:
     return call
 
 
-for _name, _word, _combine, _gives in (
-    ("argmax", "largest", "maximum", "0, 1"),
-    ("argmin", "smallest", "minimum", "1, 0"),
-):
+for _name, _word, _gives in (("argmax", "largest", "0, 1"), ("argmin", "smallest", "1, 0")):
     register(
         Op(
             name=_name,
             doc=f"The position of the first {_word} value along `axis`, int64; the first NaN wins.\n\n"
             "Where `axis` is None the operand is flattened first; with `keepdims` the axis stays, with length 1."
             + example(f"gc.{_name}([[3, 1], [2, 5]], axis=1)", f"array([{_gives}])"),
-            family=Family.ARG_REDUCTION,
+            family=Family.REDUCTION,
             infer=_infer_position,
             define=_position(_name),
             reference=getattr(np, _name),
-            combine=_combine,
+            state=_name,
             adjoint=no_cotangents,
             dtypes=(*NUMBERS, bool_),
             samples=_untied(

@@ -1,15 +1,18 @@
-"""Statistics: composites over the reductions, float64 for integers and bool."""
+"""Statistics, float64 for integers and bool: two more folds in one pass, and composites over them.
+
+A sum of squared deviations and a log-sum-exp are primitives, for a fold knows both after one sweep over its operand.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
 
 from graphc.dims import product
-from graphc.op import Op, Sample, register
-from graphc.ops.reduce import ANY_AXIS, BAD_AXIS, CUBE, NO_ELEMENT, NUMBERS, tf_fold
+from graphc.op import Family, Op, Sample, register
+from graphc.ops.reduce import ANY_AXIS, BAD_AXIS, CUBE, NO_ELEMENT, NUMBERS, fold, folding, kept, spread, tf_fold
 from graphc.ops.samples import FOLDED, example
 from graphc.types import FLOATS, bool_, normalize_axes
 
@@ -26,24 +29,50 @@ def _mean(b: Any, x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any
 
 def _var(b: Any, x: Any, /, axis: Any = None, *, correction: float = 0.0, keepdims: bool = False) -> Any:
     (x,) = b.floating(x)
+    axes = normalize_axes(axis, x.ndim, "var")
+    squares = b.primitive("_deviation", (x,), axis=axes) if axes else x - x
     freedom = b.maximum(_count(b, x, axis, "var") - correction, 0.0)
-    return b.sum(b.square(x - b.mean(x, axis=axis, keepdims=True)), axis=axis, keepdims=keepdims) / freedom
+    return (b.reshape(squares, kept(x.shape, axes)) if keepdims else squares) / freedom
 
 
-def _logsumexp(b: Any, x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any:
-    (x,) = b.floating(x)
-    top = b.stop_gradient(b.max(x, axis=axis, keepdims=True))
+def deviation(b: Any, x: Any, axes: Sequence[int]) -> Any:
+    """The sum of the squared distances from the mean, by the mean."""
+    return b.sum(b.square(x - b.mean(x, axis=axes, keepdims=True)), axis=axes)
+
+
+def _deviation_reference(x: Any, axis: Any) -> Any:
+    return np.sum(np.square(x - np.mean(x, axis=axis, keepdims=True)), axis=axis) if x.size else np.sum(x, axis=axis)
+
+
+def _from_mean(b: Any, g: Any, y: Any, x: Any, *, axis: Sequence[int]) -> tuple[Any]:
+    """The mean moves too, but distances from it add up to 0."""
+    return (2.0 * spread(b, g, axis, x.shape) * (x - b.mean(x, axis=axis, keepdims=True)),)
+
+
+def _exponentials(b: Any, x: Any, axes: Sequence[int]) -> tuple[Any, Any, Any]:
+    """exp(x - top), what they add up to, and top, which is the largest x if that is finite."""
+    top = b.stop_gradient(b.max(x, axis=axes, keepdims=True))
     top = b.where(b.isfinite(top), top, 0.0)
-    total = b.sum(b.exp(x - top), axis=axis, keepdims=True)
-    nothing = b.equal(total, 0.0)  # a row of -inf: guarded, since log'(0) * 0 would be NaN
-    out = b.where(nothing, -np.inf, b.log(b.where(nothing, 1.0, total)) + top)
-    return out if keepdims else b.squeeze(out, normalize_axes(axis, x.ndim, "logsumexp"))
+    terms = b.exp(x - top)
+    return terms, b.sum(terms, axis=axes, keepdims=True), top
+
+
+def shifted_logsumexp(b: Any, x: Any, axes: Sequence[int]) -> Any:
+    """logsumexp of the exponentials that its adjoint has too."""
+    _, total, top = _exponentials(b, x, axes)
+    return b.squeeze(b.log(total) + top, axes)
+
+
+def _shares(b: Any, g: Any, y: Any, x: Any, *, axis: Sequence[int]) -> tuple[Any]:
+    """The softmax, to all digits where y is large; of a row of -inf no element can move anything."""
+    terms, total, _ = _exponentials(b, x, axis)
+    return (spread(b, g, axis, x.shape) * (terms / b.where(b.equal(total, 0.0), 1.0, total)),)
 
 
 def _logsumexp_reference(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    axes, fold = normalize_axes(axis, x.ndim, "logsumexp"), cast(Any, np.logaddexp.reduce)
+    axes, add = normalize_axes(axis, x.ndim, "logsumexp"), cast(Any, np.logaddexp.reduce)
     for k in reversed(axes):
-        x = fold(x, axis=k)
+        x = add(x, axis=k)
     return np.expand_dims(x, axes) if keepdims else x
 
 
@@ -74,6 +103,18 @@ register(
 )
 
 _CORRECTED = (Sample((CUBE,), {"axis": 1, "correction": 1}), Sample((CUBE,), {"correction": 1, "keepdims": True}))
+
+register(
+    Op(
+        name="_deviation",
+        doc="The sum of the squared distances from the mean over axes.",
+        family=Family.REDUCTION,
+        infer=folding(FLOATS),
+        reference=_deviation_reference,
+        state="deviation",
+        adjoint=_from_mean,
+    )
+)
 
 register(
     Op(
@@ -116,8 +157,12 @@ register(
         doc="log(sum(exp(x))) over axes, without overflow; -inf where every element is -inf."
         + FOLDED
         + example("gc.logsumexp([1000.0, 1000.0])", "array(1000.69314718)"),
-        define=_logsumexp,
+        family=Family.REDUCTION,
+        infer=folding(FLOATS, non_empty=True),
+        define=fold("logsumexp", lambda b, x: b.floating(x)[0]),
         reference=_logsumexp_reference,
+        state="logsumexp",
+        adjoint=_shares,
         dtypes=FLOATS,
         samples=ANY_AXIS,
         rejects=(*BAD_AXIS, *NO_ELEMENT),

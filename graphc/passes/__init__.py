@@ -12,10 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphc.graph import Graph
+from graphc.join import join
 from graphc.passes.fold import FOLDING
 from graphc.passes.merge import merge
 from graphc.passes.move import MOVING
+from graphc.passes.share import share
 from graphc.passes.simplify import SIMPLIFYING
+from graphc.passes.sums import sums
+from graphc.passes.trim import trim
 from graphc.rewrite import rewrite
 from graphc.stabilise import STABILISING, stabilise
 
@@ -36,7 +40,11 @@ def simplify(graph: Graph) -> tuple[Graph, Counter[str]]:
 
 PIPELINE: tuple[Pass, ...] = (
     Pass("stabilise", stabilise, "First, as the adjoint walk did, so that both make the same of one declaration."),
-    Pass("simplify", simplify, "Adjoints are derived by now.  It stabilises too: simpler forms may be unstable."),
+    Pass("trim", trim, "Adjoints are derived by now, so what they and the user want of loops is known."),
+    Pass("join", join, "When loops carry and yield what is read only; before rules meet the same body twice."),
+    Pass("share", share, "Before what both have in common takes other forms."),
+    Pass("simplify", simplify, "What is left, bodies too.  It stabilises as well: simpler forms may be unstable."),
+    Pass("sums", sums, "When bodies are simple enough to be seen through."),
     Pass("merge", merge, "Last, when operands are in their final form."),
 )
 RULES = {rule.name: rule for rule in (*FOLDING, *SIMPLIFYING, *MOVING, *STABILISING)}

@@ -13,7 +13,7 @@ from graphc.dims import Poly
 from graphc.errors import InputError
 from graphc.graph import Graph, Node
 from graphc.interpret import interpret
-from graphc.op import Family
+from graphc.op import HOLDERS, Family
 from graphc.rewrite import ANY, Rule
 
 _MOST_ELEMENTS = 4096
@@ -23,7 +23,7 @@ def _fold(b: Builder, node: Node) -> Node | None:
     operands = node.operands
     if not operands or any(o.op.name != "constant" for o in operands):
         return None
-    if len(node.types) > 1 or node.op.family is Family.REGION or not _is_small(node):
+    if len(node.types) > 1 or node.op.family in (Family.REGION, *HOLDERS) or not _is_small(node):
         return None
     try:
         (value,) = interpret(Graph((node,)), ())

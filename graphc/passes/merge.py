@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from graphc.graph import Graph, Node, map_graph
-from graphc.rewrite import rebuilt
+from graphc.graph import Graph, Node, make, map_graph
+from graphc.op import HOLDERS
+from graphc.ops.bodies import rebuilt
 
 _COMMUTATIVE = {
     *("add", "multiply", "maximum", "minimum"),
@@ -24,7 +25,7 @@ def merge(graph: Graph) -> tuple[Graph, Counter[str]]:
     fired: Counter[str] = Counter()
 
     def replace(old: Node, operands: tuple[Node, ...]) -> Node:
-        node = rebuilt(old, operands)
+        node = _with_merged_bodies(rebuilt(old, operands), fired)
         if node.op.name not in _COMMUTATIVE:
             return node
         kept = first.setdefault((node.op.name, frozenset(map(id, operands))), node)
@@ -34,3 +35,14 @@ def merge(graph: Graph) -> tuple[Graph, Counter[str]]:
         return node
 
     return map_graph(graph, replace), fired
+
+
+def _with_merged_bodies(node: Node, fired: Counter[str]) -> Node:
+    if node.op.family not in HOLDERS:
+        return node
+    attrs = dict(node.attrs)
+    for name, body in node.attrs.items():
+        if isinstance(body, Graph):
+            attrs[name], inside = merge(body)
+            fired += inside
+    return make(node.op, node.operands, attrs, node.line)

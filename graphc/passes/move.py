@@ -12,11 +12,13 @@ from graphc.declare import Builder
 from graphc.dims import Dim, product, same
 from graphc.graph import Node
 from graphc.op import Family
-from graphc.rewrite import Rule, argument, rebuilt
+from graphc.ops.bodies import rebuilt
+from graphc.rewrite import Rule, argument
 from graphc.types import Shape
 
 _IDEMPOTENT = ("max", "min", "any", "all")
-_FOLDING = (*_IDEMPOTENT, "sum", "prod")
+_FOLDING = (*_IDEMPOTENT, "sum", "prod", "logsumexp", "_deviation")
+_ADDING = ("sum", "_deviation")  # equal elements count as many times as they are there
 
 
 def _without_ones(shape: Shape) -> Shape:
@@ -122,7 +124,8 @@ def _narrowed(operands: Sequence[Node]) -> list[Node]:
 
 def _reduced(b: Builder, node: Node, x: Node, axes: Sequence[int]) -> Node:
     """The node's reduction of x over axes, in the node's shape."""
-    out = b.primitive(node.op.name, (x,), axis=tuple(axes)) if axes else x
+    alone = x if node.op.name != "_deviation" else x - x
+    out = b.primitive(node.op.name, (x,), axis=tuple(axes)) if axes else alone
     reshaped: Node = b.reshape(out, node.shape)
     return reshaped
 
@@ -147,7 +150,7 @@ def _of_broadcast(b: Builder, node: Node) -> Node | None:
     once = b.broadcast_to(b.reshape(x, lengths), shape)
     out = _reduced(b, node, once, [k for k in axes if k not in equal])
     count = product(spread.shape[k] for k in equal)
-    return out * b.constant(count, node.dtype) if node.op.name == "sum" else out
+    return out * b.constant(count, node.dtype) if node.op.name in _ADDING else out
 
 
 def _of_reshape(b: Builder, node: Node) -> Node | None:
@@ -212,7 +215,7 @@ MOVING: tuple[Rule, ...] = (
     *(Rule(f"{name} of reshape", name, _of_reshape, "axes of length 1 do not matter", "reshape") for name in _FOLDING),
     *(
         Rule(f"{name} of broadcast", name, _of_broadcast, "all elements are equal", "broadcast_to")
-        for name in (*_IDEMPOTENT, "sum")
+        for name in (*_IDEMPOTENT, *_ADDING)
     ),
     *(
         Rule(f"{name} of permutation", name, _of_permutation, "the axes are those of the operand", "permute_dims")

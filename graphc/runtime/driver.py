@@ -12,7 +12,7 @@ from graphc import state
 from graphc.codegen.program import HEADER_WORDS
 from graphc.runtime import layout as at
 from graphc.runtime.sharing import enter_guards, give, hold
-from graphc.runtime.words import call, copy, load, load32, stack, store
+from graphc.runtime.words import call, copy, load, load8, load32, stack, store
 
 
 def entry(self: int, args: int, nargs: int) -> int:
@@ -254,13 +254,68 @@ def execute(D: int, frame: int, c: int) -> int:
     kernels = load(D, at.KERNELS)
     chunks = load(D, at.CHUNKS_AT)
     store(frame, at.STATUS, 0)
-    for phase in range(load(D, at.PHASES)):
+    phase = 0
+    phases = load(D, at.PHASES)
+    while phase < phases:
         kernel = load(kernels, 2 * phase)
         row = frame + load(kernels, 2 * phase + 1)
-        for chunk in range(load(frame, chunks + phase)):
-            call(kernel, frame, row, chunk)
-            if load(frame, at.STATUS):
-                return load(frame, at.STATUS)
+        if kernel < 0 and load(frame, chunks + phase):
+            phase = next_phase(frame, row, kernel, phase)
+        else:
+            for chunk in range(load(frame, chunks + phase)):
+                call(kernel, frame, row, chunk)
+                if load(frame, at.STATUS):
+                    return load(frame, at.STATUS)
+            phase += 1
+    return 0
+
+
+def next_phase(frame: int, row: int, control: int, phase: int) -> int:
+    """Where to go on after a control phase."""
+    if control == at.LOOP_END:
+        counter = frame + 8 * load(row, at.COUNTER)
+        left = load(counter, 1) - 1
+        if left == 0:
+            return phase + 1
+        store(counter, 1, left)
+        point(frame, row, counter, load(counter, 0) + 1 - 2 * load(row, at.REVERSE))
+        return load(row, at.FIRST_PHASE)
+    if control == at.LOOP_BEGIN:
+        trip = load(row, at.TRIP)
+        if trip <= 0:
+            return load(row, at.AFTER)
+        counter = frame + 8 * load(row, at.COUNTER)
+        store(counter, 1, trip)
+        store(frame, load(row, at.POSITION_AT), counter)
+        point(frame, row, counter, load(row, at.REVERSE) * (trip - 1))
+        return phase + 1
+    if control == at.TEST:
+        left = load(frame, load(row, 2))
+        if left != 0 and load8(load(frame, load(row, 0))):
+            store(frame, load(row, 2), left - 1)
+            return phase + 1
+        return load(row, 1)
+    if control == at.BOUND:
+        store(frame, load(row, 0), load(row, 1))
+        return phase + 1
+    if control == at.GO:
+        return load(row, 0)
+    branch = load(load(frame, load(row, 0)), 0)
+    if branch < 0:
+        branch = 0
+    if branch >= load(row, 1):
+        branch = load(row, 1) - 1
+    return load(row, 2 + branch)
+
+
+def point(frame: int, row: int, counter: int, position: int) -> int:
+    """Go to a position of a loop: the addresses of its rows move."""
+    store(counter, 0, position)
+    moved = row + 8 * at.ROWS
+    for _ in range(load(row, at.MOVED)):
+        start = load(frame, load(moved, at.ROW_OF))
+        store(frame, load(moved, at.ROW_WORD), start + position * load(moved, at.ROW_STEP))
+        moved += 8 * at.ROW_WORDS
     return 0
 
 

@@ -40,6 +40,11 @@ MOST_WORKSPACES = MOST_SHAPES = 64
 OWNED, POOL_BYTES, POOL_API, POOL_WORDS = range(1 + MOST_WORKSPACES, 5 + MOST_WORKSPACES)
 SHAPES_API, SHAPES_WORDS = range(1 + MOST_SHAPES, 3 + MOST_SHAPES)
 
+# Control phases: what stands in the place of a kernel's address, and the words of their rows.
+LOOP_BEGIN, LOOP_END, TEST, GO, CHOOSE, BOUND = -1, -2, -3, -4, -5, -6
+TRIP, AFTER, FIRST_PHASE, COUNTER, REVERSE, POSITION_AT, MOVED, ROWS = range(8)  # of a loop; then 3 words a row
+ROW_WORD, ROW_OF, ROW_STEP, ROW_WORDS = range(4)
+
 # C functions and objects.
 (
     NDARRAY,

@@ -44,7 +44,8 @@ class Machine:
         self._constants = tuple(np.ascontiguousarray(c) for c in program.constants)
         names = [native[kernel_name(text)] for text in program.kernels]
         rows = zip(program.phases, program.rows, strict=True)
-        self._kernels = np.array([(names[p.kernel], 8 * row) for p, row in rows], np.int64)
+        kernels = [(names[p.kernel] if p.kernel >= 0 else p.kernel, 8 * row) for p, row in rows]
+        self._kernels = np.array(kernels, np.int64)
         fixed = [*(s.address for s in states), *(address(c) for c in self._constants)]
         self._pool = Pool(program, fixed)
         self._shapes = Shapes()

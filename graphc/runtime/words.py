@@ -52,6 +52,12 @@ def load32(b: Any, address: Any) -> Any:
 
 
 @Operation
+def load8(b: Any, address: Any) -> Any:
+    """The byte at an address, at least 0."""
+    return b.zext(b.load(b.inttoptr(address, _I8.as_pointer())), _I64)
+
+
+@Operation
 def stack(b: Any, n: Any) -> Any:
     """The address of n words that live until the function returns."""
     return b.ptrtoint(b.alloca(_I64, size=n), _I64)

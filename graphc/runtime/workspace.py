@@ -82,6 +82,7 @@ def make_shape(program: Program, inputs: Sequence[Dims], sizes: Mapping[str, int
         *(frame + offset for offset in offsets),  # from the frame, which the driver adds
         *(evaluate(v, sizes) for v in program.values),
         *(evaluate(p.chunks, sizes) for p in program.phases),
+        *[0] * (program.moving + program.counters),
     ]
     head = [next(_identities), frame + buffers, int(flops + moved > _RELEASE_WORK), 0]
     every = [*head, *itertools.chain(*inputs, *outputs), *prepared]

@@ -148,7 +148,7 @@ def at_positions(node: Node, index: Index, positions: Sequence[Dim]) -> Index:
     return tuple(positions[-1 - k] if k < 0 else 0 if d == 1 else index[k] for k, d in zip(along, shape, strict=True))
 
 
-def may_fail(node: Node) -> bool:
+def checks(node: Node) -> bool:
     """Whether computing a node checks positions."""
     return any(mode in CHECKS for mode in node.attrs.get("modes", ()))
 

@@ -8,13 +8,13 @@ Every question about a node or a group is answered in bounded time, so that fusi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
-from graphc.dims import Dim
+from graphc.dims import Dim, product
 from graphc.graph import Graph, Node, describe
-from graphc.op import Family, Op
+from graphc.op import HOLDERS, Family, Op
 from graphc.scalar import is_dear
 from graphc.schedule.access import (
     Index,
@@ -22,7 +22,7 @@ from graphc.schedule.access import (
     aligned,
     atoms,
     canonical,
-    may_fail,
+    checks,
     operand_indices,
     positions_of,
     reads_through,
@@ -32,14 +32,13 @@ from graphc.schedule.access import (
 )
 from graphc.schedule.settle import ATOMS, PIECES
 from graphc.schedule.split import (
-    REDUCTIONS,
     Split,
     domain_of,
     in_loops_of,
     is_outer,
     is_row_shape,
     member_index,
-    reduced,
+    split_around,
     split_for,
 )
 from graphc.types import Shape
@@ -48,8 +47,9 @@ _FOLDS = 8  # reductions of a nest, each of which takes a block of 8 kB on the s
 _CHEAP = 12  # nodes that may be computed again wherever their value is read
 _MEMBERS = 1_024  # of a group: past it the time of compilers grows faster than the text
 _LATEST = 32  # groups that are looked at for one that reads the same
+_PIECE = 1_024  # elements that lie side by side, from which it does not matter where the next ones lie
 _BETWEEN = 256  # groups between two, past which none is moved before the other
-SINGLE = (Family.KERNEL, Family.SCATTER)  # groups of their own
+SINGLE = (Family.KERNEL, Family.SCATTER, *HOLDERS)  # groups of their own
 _IN_PLACE = (Family.ELEMENTWISE, Family.ITEM, Family.MOVEMENT)  # computed element by element in a nest
 
 
@@ -88,10 +88,13 @@ def reads_of(node: Node, conditions: list[Dim] | None = None) -> Iterator[Read]:
 
     `conditions` gets what depends on the loops beside the elements that are read.
     """
-    index = canonical(domain_of(node))
     family = node.op.family
-    if family in REDUCTIONS or family is Family.MOVEMENT:
-        operand = node.operands[0] if family in REDUCTIONS else node
+    if family in HOLDERS:
+        yield from map(whole, node.operands)
+        return
+    index = canonical(domain_of(node))
+    if family is Family.REDUCTION or family is Family.MOVEMENT:
+        operand = node.operands[0] if family is Family.REDUCTION else node
         yield from through_movement(operand, index, False, conditions)
     elif family is Family.ELEMENTWISE:
         for operand, at in zip(node.operands, operand_indices(node, index), strict=True):
@@ -123,11 +126,28 @@ def is_expensive(node: Node) -> bool:
     return node.op.family is Family.GATHER or _is_expensive(node.op)
 
 
-class Fusion:
-    """The fusion of one graph; `groups` in order of creation, `group_of` for their members."""
+def fused(graph: Graph, roots: Collection[Node], updates: Collection[tuple[Node, Node]]) -> Fusion:
+    """The fusion of a graph: what stands better apart is known after a first one."""
+    found = Fusion(graph, roots, updates)
+    apart = found.in_pieces()
+    return Fusion(graph, roots, updates, apart) if apart else found
 
-    def __init__(self, graph: Graph, roots: Iterable[Node], updates: Iterable[tuple[Node, Node]] = ()) -> None:
+
+class Fusion:
+    """The fusion of one graph; `groups` in order of creation, `group_of` for their members.
+
+    No value of a row joins the group of a reduction in `apart`.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        roots: Collection[Node],
+        updates: Collection[tuple[Node, Node]] = (),
+        apart: Iterable[Node] = (),
+    ) -> None:
         self.graph = graph
+        self._apart = set(apart)
         self.groups: list[Group] = []
         self.group_of: dict[Node, Group] = {}
         self.must_store = set(roots) | self._bases()
@@ -139,11 +159,26 @@ class Fusion:
             if self._is_computed(node):
                 self._place(node)
 
+    def in_pieces(self) -> list[Node]:
+        """The reductions of groups whose rows are many short pieces of memory, and wanted by nothing along a row.
+
+        All rows of such a group are rather read side by side, if it holds nothing else.
+        """
+        found = []
+        for group in self.groups:
+            if group.reductions and _is_in_pieces(group) and any(domain_of(m) != group.domain for m in group.members):
+                full = [m for m in group.members if domain_of(m) == group.domain]
+                if all(self.group_of.get(r.node) is not group for m in full for r in self._sources(m)):
+                    found += group.reductions
+        return found
+
     def _bases(self) -> set[Node]:
         """What must lie in memory: what kernels and gathers read, and what an update reads of the array it changes."""
         found = set()
         for node in self.graph.nodes:
-            if node.op.family is Family.KERNEL:
+            if node.op.family in HOLDERS:
+                found |= set(node.operands)
+            elif node.op.family is Family.KERNEL:
                 found |= {view(o).base for o in node.operands}
             elif node.op.family is Family.SCATTER:
                 found |= {o for o in node.operands[1:] if reads_through(o, node.operands[0])}
@@ -157,10 +192,12 @@ class Fusion:
         family = node.op.family
         if family is Family.LEAF:
             return False
-        if node in self.must_store or family in (*REDUCTIONS, *SINGLE):
+        if node in self.must_store or family in (Family.REDUCTION, *SINGLE):
             return True
         if len(node.types) > 1:
             return False
+        if _is_result(node):
+            return True
         return family in (Family.ELEMENTWISE, Family.GATHER, Family.ITEM) and not self._is_cheap(node)
 
     def _is_cheap(self, node: Node) -> bool:
@@ -202,6 +239,10 @@ class Fusion:
         return found
 
     def _place(self, node: Node) -> None:
+        if _is_result(node):
+            self.group_of[node] = self.group_of[node.operands[0]]
+            self.group_of[node].members.append(node)
+            return
         sources = self._sources(node)
         producers = {self.group_of[r.node]: None for r in sources if r.node in self.group_of}
         group = None
@@ -213,7 +254,7 @@ class Fusion:
         self._join(group, node, sources, producers)
 
     def _new_group(self, node: Node) -> Group:
-        domain = domain_of(node)
+        domain = domain_of(node) if node.op.family not in HOLDERS else ()
         group = Group(len(self.groups), len(self.groups), domain, Split(tuple(range(len(domain)))))
         self.groups.append(group)
         self._order.append(group)
@@ -223,8 +264,8 @@ class Fusion:
         """Make the node a member, and move what it reads before the group."""
         group.members.append(node)
         self.group_of[node] = group
-        group.may_fail |= may_fail(node)
-        if node.op.family in REDUCTIONS:
+        group.may_fail |= _may_fail(node)
+        if node.op.family is Family.REDUCTION:
             group.reductions.append(node)
             split = split_for(group.domain, group.reductions)
             assert split is not None, f"{describe(node)} joins where no split serves it"
@@ -252,10 +293,12 @@ class Fusion:
         full = domain_of(node) == group.domain
         if not full and not (group.split.inner and is_row_shape(domain_of(node), group.domain, group.split)):
             return False
+        if not full and self._apart.intersection(group.reductions):
+            return False
         for read in sources:
             if self.group_of.get(read.node) is group and not _at_hand(group, node, read):
                 return False
-        if node.op.family in REDUCTIONS and not _folds(group, node):
+        if node.op.family is Family.REDUCTION and not _folds(group, node):
             return False
         return self._leaves_updates(group, node, sources) and self._between(group, producers) is not None
 
@@ -271,7 +314,7 @@ class Fusion:
         updated = group.updated.keys()
         if updated and node.op.family is Family.GATHER:
             return False
-        if node.op.family in REDUCTIONS and (updated & here or updated & group.reads.keys()):
+        if node.op.family is Family.REDUCTION and (updated & here or updated & group.reads.keys()):
             return False
         if apart and (updated & elsewhere or (group.reductions and updated & here)):
             return False
@@ -282,7 +325,10 @@ class Fusion:
 
     def _may_update(self, group: Group, value: Node) -> bool:
         """Whether the group may write the new value where the old one lies, if it comes after all other readers."""
-        if value.shape != group.domain or value.op.family not in (*_IN_PLACE, Family.SCATTER) or group.may_fail:
+        is_update = value.op.family is Family.SCATTER
+        if not (is_update or (group.is_nest and value.op.family in _IN_PLACE)):
+            return False
+        if value.shape != group.domain or group.may_fail:
             return False
         return all(map(group.may_write, self._updated[value]))
 
@@ -317,6 +363,18 @@ class Fusion:
             self._order[rank].rank = rank
 
 
+def _is_result(node: Node) -> bool:
+    """Whether it is one of the results of a node that holds bodies."""
+    return node.op.family is Family.ITEM and node.operands[0].op.family in HOLDERS
+
+
+def _may_fail(node: Node) -> bool:
+    """Whether it checks positions that it is given, or what it holds does."""
+    if node.op.family in HOLDERS:
+        return any(_may_fail(n) for held in node.attrs.values() if isinstance(held, Graph) for n in held.nodes)
+    return checks(node)
+
+
 def _operand_reads(node: Node, index: Index) -> list[Index]:
     return [index] if node.op.family is Family.ITEM else operand_indices(node, index)
 
@@ -329,11 +387,15 @@ def _at_hand(group: Group, node: Node, read: Read) -> bool:
     return in_loops_of(read.index, node, domain, split) == member_index(read.node, domain, split)
 
 
+def _is_in_pieces(group: Group) -> bool:
+    """Whether a row is many short pieces of memory."""
+    split = split_around(group.split.inner, len(group.domain))
+    piece = product(group.domain[k] for k in split.deep) if split is not None else _PIECE
+    return isinstance(piece, int) and piece < _PIECE
+
+
 def _folds(group: Group, node: Node) -> bool:
     """Whether the group's loops can fold the node's operand as well."""
     if len(group.reductions) == _FOLDS:
-        return False
-    searches_all = node.op.family is Family.ARG_REDUCTION and len(reduced(node)) == len(group.domain)
-    if searches_all and not group.split.inner:
         return False
     return split_for(group.domain, [*group.reductions, node]) is not None

@@ -1,7 +1,8 @@
 """The loops of a nest: its domain in normal form, and how the loops are split.
 
 In: a nest.  Out: Loops.  Where all that is folded leaves the nest, loops are put in the order of the arrays' steps, so
-that a sum down columns of a transposed array is one along rows.  Wide column sums are cut into blocks of columns, each
+that a sum down columns of a transposed array is one along rows, and a sum over the first and last of three axes reads
+the array from beginning to end.  Wide column sums are cut into blocks of columns, each
 of which one chunk adds up, so that no chunk leaves a partial result.
 """
 
@@ -17,19 +18,19 @@ from graphc.schedule.access import Index, at_positions, canonical, loop_axes, lo
 from graphc.schedule.normal import normalised
 from graphc.schedule.shape import loads
 from graphc.schedule.split import (
-    REDUCTIONS,
     Axes,
     Split,
     domain_of,
     in_loops_of,
     member_index,
     reduced,
+    split_around,
     split_of,
 )
 from graphc.schedule.task import Nest
 from graphc.types import Shape
 
-_WIDE = 1_024  # columns from which rows of partial sums would be a good part of what is summed
+_WIDE = 4_096  # columns whose accumulators would leave L1 between two rows
 _BLOCK = 2_048  # columns of a block, which stay in L1 with what is added to them
 _ROWS = 1_024  # that are added up without the rounding error
 
@@ -56,14 +57,17 @@ class Loops:
 def loops_of(nest: Nest, rows: int = 0) -> Loops:
     """The loops in which a nest is computed; those of its first `rows` axes stay apart from the others."""
     memory, others = _accesses(nest)
-    folds = [m for m in nest.members if m.op.family in REDUCTIONS]
+    folds = [m for m in nest.members if m.op.family is Family.REDUCTION]
     keep = [reduced(r)[-1] for r in folds if reduced(r) and all(r.operands[0].shape[k] == 1 for k in reduced(r))]
     if folds and _leave(nest, folds):
         sets = [reduced(r) for r in folds]
         classes = [tuple(k in axes for axes in sets) for k in range(len(nest.domain))]
         loops = Loops(*normalised(nest.domain, memory, others, classes, True, keep), Split(()))
-        split = split_of(len(loops.domain), [(loops.axes(reduced(r)), _searches(r)) for r in folds])
-        if split is not None:
+        axes = [loops.axes(reduced(r)) for r in folds]
+        around = split_around(axes[0], len(loops.domain)) if len(set(axes)) == 1 else None
+        for split in (around, split_of(len(loops.domain), axes)):
+            if split is None:
+                continue
             loops = replace(loops, split=split)
             if all(_is_row(loops, r) for r in folds):
                 return _in_blocks(loops, folds)
@@ -76,15 +80,11 @@ def loops_of(nest: Nest, rows: int = 0) -> Loops:
     return replace(loops, split=Split(*parts))
 
 
-def _searches(node: Node) -> bool:
-    return node.op.family is Family.ARG_REDUCTION
-
-
 def _leave(nest: Nest, folds: list[Node]) -> bool:
     """Whether all members run over the whole domain, and nothing in the nest reads what it folds or sweeps it twice."""
     if any(domain_of(m) != nest.domain for m in nest.members):
         return False
-    if any(n.op.family not in REDUCTIONS for n, _ in nest.stores):
+    if any(n.op.family is not Family.REDUCTION for n, _ in nest.stores):
         return False
     found, ends = set(folds), {*nest.members, *(n for n, _ in nest.loads)}
     seen = {o for m in nest.members for o in m.operands}
@@ -126,8 +126,8 @@ def _in_blocks(loops: Loops, folds: list[Node]) -> Loops:
     width, rows = domain[split.inner[0]], product(domain[k] for k in split.outer)
     if not isinstance(width, int) or not isinstance(rows, int) or width < _WIDE or rows > _ROWS:
         return loops
-    most = max(_WIDE // 4, min(_BLOCK, width // 4))
-    block = next((b for b in range(most, _WIDE // 4 - 1, -1) if width % b == 0), None)
+    most = max(_BLOCK // 2, min(_BLOCK, width // 4))
+    block = next((b for b in range(most, _BLOCK // 2 - 1, -1) if width % b == 0), None)
     if block is None:
         return loops
     last = len(domain)

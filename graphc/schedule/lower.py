@@ -15,7 +15,7 @@ from graphc.graph import Graph, Node, make
 from graphc.op import Family, Job
 from graphc.ops.index import CHECKS, checked
 from graphc.rewrite import Rule, is_filled, rewrite
-from graphc.schedule.access import job_of, may_fail, positions_of, reads_through, strided
+from graphc.schedule.access import checks, job_of, positions_of, reads_through, strided
 from graphc.schedule.settle import settled
 
 _CHOICES = 16  # operands of one movement
@@ -165,7 +165,7 @@ def _checked_before(b: Builder, node: Node) -> Node | None:
     What is added to zeros is written nowhere else, and checks its positions on the way.
     """
     modes = node.attrs["modes"]
-    if not may_fail(node) or is_filled(node.operands[0], 0):
+    if not checks(node) or is_filled(node.operands[0], 0):
         return None
     positions = list(positions_of(node))
     for k, mode in enumerate(modes):

@@ -10,7 +10,7 @@ from graphc.declare import BUILDER
 from graphc.graph import Graph, Node, map_graph
 from graphc.line import standing_at
 from graphc.op import Family
-from graphc.rewrite import rebuilt
+from graphc.ops.bodies import rebuilt
 from graphc.schedule.access import atoms, canonical, pieces, through_movement
 
 PIECES = 16  # movement and elements that one element may be read through

@@ -9,7 +9,6 @@ from graphc.graph import Node
 from graphc.op import Family
 from graphc.schedule.access import Read, aligned, through_movement
 from graphc.schedule.fuse import reads_of
-from graphc.schedule.split import REDUCTIONS
 
 
 def loads(
@@ -26,7 +25,7 @@ def loads(
             continue
         seen.add(read)
         family = read.node.op.family
-        if loaded(read.node) or read.whole or family in (Family.LEAF, Family.INDEX, Family.GATHER, *REDUCTIONS):
+        if loaded(read.node) or read.whole or family in (Family.LEAF, Family.INDEX, Family.GATHER, Family.REDUCTION):
             yield read
             continue
         for operand in read.node.operands:

@@ -10,7 +10,7 @@ Where there are no row reductions and no column sums, inner is empty: one loop o
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graphc.dims import substitute
 from graphc.graph import Node
@@ -18,17 +18,17 @@ from graphc.op import Family
 from graphc.schedule.access import Index, canonical, loop_symbol
 from graphc.types import Shape
 
-REDUCTIONS = (Family.REDUCTION, Family.ARG_REDUCTION)
 Axes = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Split:
-    """The axes of a domain in three parts; see the module."""
+    """The axes of a domain in four parts; see the module."""
 
     batch: Axes
     outer: Axes = ()
     inner: Axes = ()
+    deep: Axes = ()
 
     @property
     def rows(self) -> Axes:
@@ -44,7 +44,7 @@ def reduced(node: Node) -> Axes:
 
 def domain_of(node: Node) -> Shape:
     """The shape that a node's loops run over."""
-    return node.operands[0].shape if node.op.family in REDUCTIONS else node.shape
+    return node.operands[0].shape if node.op.family is Family.REDUCTION else node.shape
 
 
 def split_for(domain: Shape, reductions: Iterable[Node]) -> Split | None:
@@ -52,26 +52,25 @@ def split_for(domain: Shape, reductions: Iterable[Node]) -> Split | None:
 
     A reduction over another domain is one of values of a row, and may be a total alone.
     """
-    folds: list[tuple[Axes | None, bool]] = []
+    folds: list[Axes | None] = []
     for node in reductions:
-        axes, searches = reduced(node), node.op.family is Family.ARG_REDUCTION
         of_rows = domain_of(node) != domain
-        if of_rows and (searches or len(axes) < node.operands[0].ndim):
+        if of_rows and len(reduced(node)) < node.operands[0].ndim:
             return None
-        folds.append((None if of_rows else axes, searches))
+        folds.append(None if of_rows else reduced(node))
     return split_of(len(domain), folds)
 
 
-def split_of(rank: int, folds: Iterable[tuple[Axes | None, bool]]) -> Split | None:
-    """The split that serves these folds: their axes (None: a total of rows), and whether they look for a position."""
+def split_of(rank: int, folds: Iterable[Axes | None]) -> Split | None:
+    """The split that serves these folds, of which the axes are given; None for a total of rows."""
     split, cut, any_fold = Split(tuple(range(rank))), False, False  # cut: into rows, which may be summed over
-    for axes, searches in folds:
-        if axes is None or (len(axes) == rank and not searches):
+    for axes in folds:
+        if axes is None or len(axes) == rank:
             if not _sums_rows(split) if cut else axes is None:
                 return None
             split = Split((), split.rows, split.inner)
         elif not cut:
-            wanted = _cut(axes, rank, searches)
+            wanted = _cut(axes, rank)
             if any_fold and wanted.batch and wanted.outer:
                 return None
             split = Split((), wanted.rows, wanted.inner) if any_fold else wanted
@@ -79,9 +78,9 @@ def split_of(rank: int, folds: Iterable[tuple[Axes | None, bool]]) -> Split | No
         elif axes == split.inner:
             if not _sums_rows(split):
                 return None
-        elif axes == split.rows and _sums_rows(split) and not searches:
+        elif axes == split.rows and _sums_rows(split):
             split = Split((), split.rows, split.inner)
-        elif axes != split.outer or searches:
+        elif axes != split.outer:
             return None
         any_fold = True
     return split
@@ -92,13 +91,20 @@ def _sums_rows(split: Split) -> bool:
     return not split.outer or not split.batch
 
 
-def _cut(axes: Axes, rank: int, searches: bool) -> Split:
+def _cut(axes: Axes, rank: int) -> Split:
     """The split for one reduction: along rows if it folds the last axis, else down columns."""
     others = tuple(k for k in range(rank) if k not in axes)
-    if rank - 1 in axes or searches:
+    if rank - 1 in axes:
         return Split(others, (), axes)
     inner = tuple(k for k in range(max(axes) + 1, rank))
     return Split(tuple(k for k in others if k not in inner), axes, inner)
+
+
+def split_around(axes: Axes, rank: int) -> Split | None:
+    """The split for folds of the last axes and of others, with axes between them that stay."""
+    deep = tuple(k for k in range(rank) if all(j in axes for j in range(k, rank)))
+    rest = tuple(k for k in axes if k not in deep)
+    return replace(_cut(rest, rank - len(deep)), deep=deep) if deep and rest else None
 
 
 def is_row_shape(shape: Shape, domain: Shape, split: Split) -> bool:
@@ -117,7 +123,7 @@ def row_index(shape: Shape, domain: Shape, split: Split) -> Index:
 
 def member_index(node: Node, domain: Shape, split: Split) -> Index:
     """The index at which the loops compute a member, or fold into it."""
-    if node.op.family in REDUCTIONS:
+    if node.op.family is Family.REDUCTION:
         index = canonical(node.operands[0].shape) if domain_of(node) == domain else ()
         return tuple(i for k, i in enumerate(index) if k not in reduced(node))
     return canonical(node.shape) if node.shape == domain else row_index(node.shape, domain, split)
@@ -133,4 +139,4 @@ def in_loops_of(index: Index, node: Node, domain: Shape, split: Split) -> Index:
 
 def is_outer(node: Node, domain: Shape, split: Split) -> bool:
     """Whether a member is known only after all rows."""
-    return node.op.family in REDUCTIONS and (reduced(node) != split.inner or domain_of(node) != domain)
+    return node.op.family is Family.REDUCTION and (reduced(node) != split.inner or domain_of(node) != domain)

@@ -14,9 +14,10 @@ from functools import cached_property
 
 from graphc.dims import Dim, product
 from graphc.graph import Graph, Node
-from graphc.op import Family
+from graphc.op import HOLDERS, Family
 from graphc.schedule.access import job_of, view
-from graphc.schedule.fuse import Fusion, Group
+from graphc.schedule.fuse import Fusion, Group, fused
+from graphc.schedule.hold import Holding, Memory
 from graphc.schedule.order import Entry, ordered
 from graphc.schedule.task import Copy, Kernel, Nest, Place, Placed, Scatter, Task, View, before, needs
 from graphc.schedule.verify import verify_schedule
@@ -29,9 +30,16 @@ class Schedule:
 
     tasks: tuple[Task, ...]
     place: dict[Node, Place]  # where a stored node is read from
-    buffers: list[tuple[DType, Shape]]
-    constants: list[Node]
+    memory: Memory
     updates: tuple[tuple[Node, Node], ...]  # parameters with their new values
+
+    @property
+    def buffers(self) -> list[tuple[DType, Shape]]:
+        return self.memory.buffers
+
+    @property
+    def constants(self) -> list[Node]:
+        return list(self.memory.constants)
 
     @cached_property
     def before(self) -> tuple[tuple[int, ...], ...]:
@@ -45,7 +53,7 @@ class Schedule:
 
     def buffer_bytes(self, number: int) -> Dim:
         """The size of a buffer."""
-        dtype, shape = self.buffers[number]
+        dtype, shape = self.memory.buffers[number]
         return product(shape) * dtype.size
 
 
@@ -58,8 +66,8 @@ def schedule(
     """Fuse the graph (all of whose roots are `outputs` and the new values in `updates`), place and order its groups."""
     roots = [*outputs, *(value for _, value in updates)]
     changed = [(p, v) for p, v in updates if p is not v]
-    placing = _Placing(graph, Fusion(graph, roots, changed), outputs, changed, parameters)
-    found = Schedule(tuple(placing.tasks()), placing.place, placing.buffers, placing.constants, tuple(updates))
+    placing = _Placing(graph, fused(graph, roots, changed), outputs, changed, parameters)
+    found = Schedule(tuple(placing.tasks()), placing.place, placing.memory, tuple(updates))
     verify_schedule(found, graph.inputs, parameters, outputs, updates)
     return found
 
@@ -86,13 +94,13 @@ class _Placing:
         self.group_of = fusion.group_of
         self.place: dict[Node, Place] = {}
         self.stores: dict[Group, list[tuple[Node, Place]]] = {g: [] for g in fusion.groups}
-        self.buffers: list[tuple[DType, Shape]] = []
         self.copies: list[_Wanted] = []  # of leaves
         self.held: dict[int, Place] = {}  # where the new value of an update that is a leaf waits
         self.commits: list[tuple[int, Node, Place]] = []
         in_memory = fusion.must_store  # a single value is printed where it is read, unless a kernel takes its address
-        self.constants = [n for n in graph.leaves("constant") if n.ndim or n in in_memory]
-        for kind, nodes in (("input", graph.inputs), ("parameter", parameters), ("constant", self.constants)):
+        self.memory = Memory()
+        self.place |= {n: self.memory.constant(n) for n in graph.leaves("constant") if n.ndim or n in in_memory}
+        for kind, nodes in (("input", graph.inputs), ("parameter", parameters)):
             self.place |= {n: Place(kind, k) for k, n in enumerate(nodes)}
         self.wanted = set(Graph(tuple(outputs)).nodes)
         self._place_outputs(outputs)
@@ -155,12 +163,11 @@ class _Placing:
         found = {n: None for n in self.graph.nodes if n in self.fusion.must_store and n in self.group_of}
         for group in self.fusion.groups:
             found |= {n: None for n in group.reads if n in self.group_of}
-        found |= {n: None for n, group in self.group_of.items() if not group.is_nest}
+        found |= {n: None for n, g in self.group_of.items() if not g.is_nest and len(n.types) == 1}
         return list(found)
 
     def _new_buffer(self, node: Node) -> Place:
-        self.buffers.append((node.dtype, node.shape))
-        return Place("buffer", len(self.buffers) - 1)
+        return self.memory.buffer(node.dtype, node.shape)
 
     def _store(self, node: Node, place: Place) -> None:
         """Have the node's group write it to `place`; the first place is where others read it."""
@@ -180,10 +187,10 @@ class _Placing:
                 last.setdefault(node, k)
                 last[node] = max(last[node], k)
         for k, entry in enumerate(self.order):
-            if isinstance(entry, Group) and not entry.reductions and entry.members[0].op.family is not Family.KERNEL:
+            if isinstance(entry, Group) and not entry.reductions and (entry.is_nest or _is_update(entry)):
                 dying = [n for n in entry.reads if last[n] == k and self._is_swept(entry, n)]
                 self._write_over_dying(entry, dying)
-                if not entry.is_nest and any(n is entry.members[0].operands[0] for n in dying):
+                if _is_update(entry) and any(n is entry.members[0].operands[0] for n in dying):
                     self._begin_in_output(entry.members[0])
 
     def _is_swept(self, group: Group, node: Node) -> bool:
@@ -234,11 +241,16 @@ class _Placing:
         stores = tuple(self.stores[group])
         if group.is_nest:
             return [Nest(group.domain, group.split, tuple(group.members), loads, stores)]
-        node, old = group.members[0], self.place.get(group.members[0].operands[0])
-        first, *others = sorted((p for _, p in stores), key=lambda p: p != old)  # an update where the array lies
-        return [self._single(node, loads, ((node, first),)), *(self._copy(node, first, p) for p in others)]
+        node, made = group.members[0], tuple((n, p) for n, p in stores if p is self.place[n])
+        if node.op.family is Family.SCATTER:  # an update goes where the array lies, if that is among its places
+            old = self.place.get(node.operands[0])
+            made = (next(((n, p) for n, p in stores if p == old), made[0]),)
+        more = (self._copy(n, made[0][1] if n is node else self.place[n], p) for n, p in stores if (n, p) not in made)
+        return [self._single(node, loads, made), *more]
 
     def _single(self, node: Node, loads: Placed, made: Placed) -> Task:
+        if node.op.family in HOLDERS:
+            return Holding(self.memory, self.place, schedule).task(node, loads, made)
         if node.op.family is Family.SCATTER:
             return Scatter(node, loads, made)
         found = zip(node.operands, map(view, node.operands), strict=True)
@@ -247,3 +259,8 @@ class _Placing:
 
     def _copy(self, node: Node, source: Place, target: Place) -> Copy:
         return Copy(source, target, node.dtype, node.shape)
+
+
+def _is_update(group: Group) -> bool:
+    """Whether it is a scatter, which reads an array element by element before its first value."""
+    return group.members[0].op.family is Family.SCATTER

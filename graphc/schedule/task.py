@@ -3,6 +3,9 @@
     Nest      loops over a domain, whose members are computed, and stored where they are wanted
     Kernel    loops of its own over views of arrays, as a matrix product
     Scatter   values put or combined at positions of an array
+    Repeat    a body, once for each position of an axis
+    While     a body, as long as a condition holds
+    Choose    one of several bodies
     Copy      one place to another: commits of new values, outputs that are leaves, further places of a kernel's result
 
 What a task reads and writes follows from it alone; what must come before it follows from the tasks in their order.
@@ -10,13 +13,15 @@ What a task reads and writes follows from it alone; what must come before it fol
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from graphc.dims import Dim
 from graphc.graph import Node
 from graphc.op import Job
-from graphc.schedule.access import strides
+from graphc.schedule.access import checks, strides
 from graphc.schedule.split import Split
 from graphc.types import DType, Shape
 
@@ -88,6 +93,82 @@ class Scatter(Single):
     """An array with values put or combined at positions; it may lie already where the result goes."""
 
 
+@dataclass(frozen=True, eq=False)
+class Body:
+    """Tasks in order that make the results of a body; `place` tells where the values lie that they load."""
+
+    tasks: tuple[Task, ...]
+    place: Mapping[Node, Place]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A place whose address moves: at position k of a loop it is row k of another place, each of so many elements."""
+
+    place: Place
+    of: Place
+    dtype: DType
+    size: Dim
+
+
+@dataclass(frozen=True, eq=False)
+class Holder(Single):
+    """What runs bodies, in places of the whole program; `begin` puts carries where they are changed in place."""
+
+    begin: tuple[Copy, ...]
+
+    @property
+    @abstractmethod
+    def bodies(self) -> tuple[Body, ...]: ...
+
+    @property
+    def members(self) -> tuple[Node, ...]:
+        return (self.member, *(node for node, _ in self.stores if node is not self.member))
+
+
+@dataclass(frozen=True, eq=False)
+class Repeat(Holder):
+    """A body for each position of an axis."""
+
+    trip: Dim
+    reverse: bool
+    counter: Place  # two words: the position, and how many steps are left
+    position: Place
+    rows: tuple[Row, ...]
+    body: Body
+
+    @property
+    def bodies(self) -> tuple[Body, ...]:
+        return (self.body,)
+
+
+@dataclass(frozen=True, eq=False)
+class While(Holder):
+    """A body as long as what the condition's tasks make in `test`, a bool, is true, and at most `bound` times."""
+
+    bound: Dim  # -1 if there is none
+    counter: Place  # two words: how many steps may still be taken, and one that nothing uses
+    condition: Body
+    test: Place
+    body: Body
+
+    @property
+    def bodies(self) -> tuple[Body, ...]:
+        return (self.condition, self.body)
+
+
+@dataclass(frozen=True, eq=False)
+class Choose(Holder):
+    """The branch whose number lies in `which`, an int64; the nearest one where there is none."""
+
+    which: Place
+    branches: tuple[Body, ...]
+
+    @property
+    def bodies(self) -> tuple[Body, ...]:
+        return self.branches
+
+
 @dataclass(frozen=True)
 class Copy:
     """Every element of one array, written to another place."""
@@ -100,7 +181,28 @@ class Copy:
     members = ()
 
 
-Task = Nest | Kernel | Scatter | Copy
+Task = Nest | Kernel | Scatter | Repeat | While | Choose | Copy
+
+
+def moved(part: Any, new: Callable[[Place], Place]) -> Any:
+    """A task, or a part of one, in other places."""
+    match part:
+        case Place():
+            return new(part)
+        case tuple():
+            return tuple(moved(p, new) for p in part)
+        case dict():
+            return {key: moved(p, new) for key, p in part.items()}
+        case Nest() | Single() | Copy() | View() | Row() | Body():
+            return replace(part, **{f.name: moved(getattr(part, f.name), new) for f in fields(part)})
+    return part
+
+
+def may_fail(task: Task) -> bool:
+    """Whether a task checks positions that it is given, or one in its bodies does."""
+    if isinstance(task, Holder):
+        return any(may_fail(t) for body in task.bodies for t in body.tasks)
+    return any(map(checks, task.members))
 
 
 def reads(task: Task) -> frozenset[Place]:

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 from graphc.dims import product
 from graphc.graph import Node, describe
 from graphc.op import Family
-from graphc.schedule.access import Index, Read, canonical, may_fail
+from graphc.schedule.access import Index, Read, canonical
 from graphc.schedule.shape import loads
-from graphc.schedule.split import REDUCTIONS
-from graphc.schedule.task import Copy, Kernel, Nest, Place, Scatter, Single, Task
+from graphc.schedule.task import Copy, Holder, Kernel, Nest, Place, Scatter, Single, Task, may_fail
 
 if TYPE_CHECKING:
     from graphc.schedule.storage import Schedule
@@ -44,10 +43,10 @@ def verify_schedule(
 class _Check:
     def __init__(self, schedule: Schedule, inputs: Sequence[Node], parameters: Sequence[Node]) -> None:
         self.schedule = schedule
-        leaves = (("input", inputs), ("parameter", parameters), ("constant", schedule.constants))
+        leaves = (("input", inputs), ("parameter", parameters), ("constant", schedule.memory.constants))
         self.content = {Place(kind, k): node for kind, nodes in leaves for k, node in enumerate(nodes)}
         self.written: set[Place] = set()
-        self.last_check = max((k for k, t in enumerate(schedule.tasks) if _may_fail(t)), default=-1)
+        self.last_check = max((k for k, t in enumerate(schedule.tasks) if may_fail(t)), default=-1)
 
     def holds(self, place: Place, node: Node, when: str) -> None:
         """Check what lies in a place."""
@@ -65,11 +64,11 @@ class _Check:
         else:
             for node, place in task.loads:
                 self.holds(place, node, name)
-            reads = self._reads(task, name)
+            reads = {} if isinstance(task, Holder) else self._reads(task, name)
             if isinstance(task, Kernel) and {v.place for v in task.operands} != reads.keys():
                 raise AssertionError(f"{name}: its views lie in other places than what it loads")
             stores = list(task.stores)
-        sweeps = isinstance(task, Nest | Scatter) and not any(m.op.family in REDUCTIONS for m in task.members)
+        sweeps = isinstance(task, Nest | Scatter) and not any(m.op.family is Family.REDUCTION for m in task.members)
         for node, place in stores:
             self._may_write(k, place, name)
             self._may_write_over(sweeps, place, canonical(node.shape), reads.get(place, ()), name)
@@ -112,10 +111,6 @@ class _Check:
         if place in self.written and (place.kind not in ("buffer", "output") or not reads):
             raise AssertionError(f"{name}: writes {place} once more")
         self.written.add(place)
-
-
-def _may_fail(task: Task) -> bool:
-    return any(map(may_fail, task.members))
 
 
 def _fits(schedule: Schedule, node: Node, place: Place, name: str) -> None:

@@ -74,6 +74,8 @@ def position_of(g: Grower) -> None:
     g.add(f"gc.arg{which}({ties}, axis={axis}, keepdims={g.chance(0.3)})")
     if g.chance(0.5):
         g.add(f"gc.{which}({ties}, axis={axis})")
+    if g.chance(0.3):  # of one value a row
+        g.add(f"gc.arg{which}(gc.max({ties}, axis={g.below(g.ndim(x))}))")
 
 
 @rule
@@ -111,15 +113,16 @@ def _bordered(g: Grower, rank: int) -> list[int | str]:
 
 @rule
 def border(g: Grower) -> None:
-    """Sums, extremes, moments and softmax of arrays whose lengths are at borders."""
+    """Sums, extremes, positions, moments and softmax of arrays whose lengths are at borders."""
     x = g.leaf(_bordered(g, 1 + g.below(4)), g.dtype)
     g.wanted.append(x := g.add(f"gc.sin({x}) + {x}")) if g.chance(0.3) else None
     axes = tuple(some_axes(g, g.ndim(x)))
     source = laid(g, x) if g.chance(0.4) else x
-    along = ("argmax", "softmax", "cumulative_sum", "sort")
+    along = ("argmax", "argmin", "softmax", "cumulative_sum", "sort")
     name = g.choose(("sum", "sum", "max", "min", "mean", "var", "logsumexp", "prod", *along))
     if name in along:
-        g.wanted.append(g.add(f"gc.{name}({source}, axis={g.below(g.ndim(x))})"))
+        whole = [None] * name.startswith("arg")
+        g.wanted.append(g.add(f"gc.{name}({source}, axis={g.choose((*range(g.ndim(x)), *whole))})"))
         return
     if name == "prod":
         source = f"(1.0 + 0.001 * {source})"

@@ -28,6 +28,7 @@ def small_borders() -> Any:
     with (
         mock.patch.object(form, "CHUNK", 24),
         mock.patch.object(form, "BLOCK", 4),
+        mock.patch.object(form, "FEWEST", 2),
         mock.patch.object(nest, "BLOCK", 4),
         mock.patch.object(kernels, "CHUNK_FLOPS", 200),
         mock.patch.object(kernels, "PANEL_DEPTH", 3),

@@ -1,98 +1,218 @@
-"""Folds down columns: rows that lie in memory are added to a row of accumulators, or compared with it.
+"""Folds down columns: rows that lie in memory are folded into a row of states, one for each column.
 
-In: the address of rows of contiguous floats, and of the accumulators.  Out: nothing; each accumulator has taken the
-values of its column in order, so the bits are those of a loop over rows.  Rows are taken eight at a time, so that an
-accumulator is loaded and stored once for eight values.
+In: the address of rows of contiguous floats, and of the parts of the states.  Out: nothing; each state has taken the
+values of its column in order, so the bits are those of a loop over rows (but for deviations).  Rows are taken eight at
+a time, so that a state is loaded and stored once for eight values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Sequence
+from functools import cache, partial
 from typing import Any
 
 from llvmlite import ir
 from numba.extending import intrinsic
 
-from graphc.codegen.intrinsics.vectors import Values, Vectors, call_body, integer
+from graphc.codegen.intrinsics.total import shrunk, without_mean
+from graphc.codegen.intrinsics.vectors import I64, Values, Vectors, call_body, integer
 
 _ROWS = 8
+_NARROW = 2_048  # bytes of rows so short that the processor does not see which come next
+_RELATIONS = {"max": ">", "min": "<", "argmax": ">", "argmin": "<"}
 
 
 @cache
 def columns(operation: str, code: str) -> Any:
-    """Intrinsic (x, row, rows, n, a): a[j] = a[j] + x[0, j] + x[1, j] ..., or max or min; a row is `row` bytes on."""
+    """Intrinsic (x, row, rows, n, *parts): folds x[0, :], x[1, :] ... into the parts; a row is `row` bytes on.
 
-    def emit(lanes: Vectors, x: ir.Value, row: ir.Value, rows: ir.Value, n: ir.Value, a: ir.Value) -> None:
-        _emit_columns(lanes, operation, x, row, rows, n, a)
+    sum, max and min have one part; logsumexp two (the largest, sums of exp of the distances from it); deviation three
+    (means, rests of the means, squared distances), with nothing in them; argmax and argmin two (extremes and their
+    positions, int64), and the position of x[0, :] as one more argument.
+    """
+
+    def emit(lanes: Vectors, x: ir.Value, row: ir.Value, rows: ir.Value, n: ir.Value, *more: ir.Value) -> None:
+        _emit_columns(lanes, operation, x, row, rows, n, more)
 
     typed = call_body(code, f"columns_{operation}_{code}", emit)
-
-    @intrinsic
-    def fold(typingctx: Any, x: Any, row: Any, rows: Any, n: Any, a: Any) -> Any:
-        return typed(x, row, rows, n, a)
-
-    return fold
+    if operation in ("argmax", "argmin"):
+        return intrinsic(lambda typingctx, x, row, rows, n, a, at, first: typed(x, row, rows, n, a, at, first))
+    if operation == "deviation":
+        return intrinsic(lambda typingctx, x, row, rows, n, a, b, c: typed(x, row, rows, n, a, b, c))
+    if operation == "logsumexp":
+        return intrinsic(lambda typingctx, x, row, rows, n, a, b: typed(x, row, rows, n, a, b))
+    return intrinsic(lambda typingctx, x, row, rows, n, a: typed(x, row, rows, n, a))
 
 
 def _emit_columns(
-    lanes: Vectors, operation: str, x: ir.Value, row: ir.Value, rows: ir.Value, n: ir.Value, a: ir.Value
+    lanes: Vectors, operation: str, x: ir.Value, row: ir.Value, rows: ir.Value, n: ir.Value, more: Sequence[ir.Value]
 ) -> None:
     builder = lanes.builder
-    combine = _added if operation == "add" else _extreme(operation)
 
-    def block(first: ir.Value, count: int) -> Values:
-        """Fold `count` rows, from the row at this address on."""
-        addresses = [lanes.offset(first, row, k) for k in range(count)]
+    def block(i: ir.Value, count: int) -> Values:
+        """Fold `count` rows, from row i on."""
+        start = builder.add(x, builder.mul(i, row))
+        addresses = [lanes.offset(start, row, k) for k in range(count)]
+        narrow = builder.icmp_signed("<=", n, integer(_NARROW // lanes.bytes))
+        ahead = builder.select(narrow, builder.mul(row, integer(count * 2)), integer(0))
+        fold = _folder(lanes, operation, more, i, count)
 
         def vector(j: ir.Value, mask: ir.Value | None) -> None:
             at = builder.mul(j, integer(lanes.bytes))
-            place = lanes.pointer(builder.add(a, at))
-            rows = [lanes.load(lanes.pointer(builder.add(address, at)), mask) for address in addresses]
-            lanes.store(combine(lanes, lanes.load(place, mask), rows), place, mask)
+            for address in addresses if count > 1 else ():
+                lanes.prefetch(builder.add(builder.add(address, ahead), at))
+            fold(j, at, [lanes.load(lanes.pointer(builder.add(address, at)), mask) for address in addresses], mask)
 
         _over_columns(lanes, n, vector)
         return []
 
-    def at(i: ir.Value) -> ir.Value:
-        return builder.add(x, builder.mul(i, row))
-
     full = builder.mul(builder.sdiv(rows, integer(_ROWS)), integer(_ROWS))
-    lanes.loop(integer(0), full, _ROWS, [], lambda i, _: block(at(i), _ROWS))
-    lanes.loop(full, rows, 1, [], lambda i, _: block(at(i), 1))
+    lanes.loop(integer(0), full, _ROWS, [], lambda i, _: block(i, _ROWS))
+    lanes.loop(full, rows, 1, [], lambda i, _: block(i, 1))
 
 
-def _added(lanes: Vectors, value: ir.Value, rows: Values) -> ir.Value:
-    for row in rows:
-        value = lanes.builder.fadd(value, row)
-    return value
+def _folder(lanes: Vectors, operation: str, more: Sequence[ir.Value], i: ir.Value, count: int) -> Any:
+    """What folds vectors of `count` rows, from row i on, into a vector of the states at column j, `at` bytes on."""
+    if operation == "deviation":
+        return _deviation(lanes, more, i, count)
+    if operation == "logsumexp":
+        return _logsumexp(lanes, more)
+    builder, (a, *rest) = lanes.builder, more
+
+    def fold(j: ir.Value, at: ir.Value, rows: Values, mask: ir.Value | None) -> None:
+        place = lanes.pointer(builder.add(a, at))
+        old = lanes.load(place, mask)
+        if operation == "sum":
+            for row in rows:
+                old = builder.fadd(old, row)
+            lanes.store(old, place, mask)
+        elif not rest:
+            lanes.store(_extreme(lanes, operation, old, rows), place, mask)
+        else:
+            best, step = _extreme_at(lanes, operation, old, rows)
+            lanes.store(best, place, mask)
+            address = builder.add(rest[0], builder.mul(j, integer(8)))
+            _store_positions(lanes, address, builder.add(rest[1], i), step, mask)
+
+    return fold
 
 
-def _extreme(operation: str) -> Callable[[Vectors, ir.Value, Values], ir.Value]:
-    """One instruction a row, which ignores NaN and signs of zero; where these may count, once more."""
-    relation = {"maximum": ">", "minimum": "<"}[operation]
+def _logsumexp(lanes: Vectors, parts: Sequence[ir.Value]) -> Any:
+    """A NaN does not show in the largest value, but in the sum."""
+    builder = lanes.builder
 
-    def exactly(lanes: Vectors, value: ir.Value, rows: Values) -> ir.Value:
+    def fold(j: ir.Value, at: ir.Value, rows: Values, mask: ir.Value | None) -> None:
+        places = [lanes.pointer(builder.add(part, at)) for part in parts]
+        old, total = (lanes.load(place, mask) for place in places)
+        top = old
         for row in rows:
-            value = lanes.call(f"llvm.{operation}", value, row)
+            top = builder.select(builder.fcmp_ordered(">", row, top), row, top)
+        total = builder.fmul(total, shrunk(lanes, old, top))
+        for row in rows:
+            total = builder.fadd(total, shrunk(lanes, row, top))
+        for part, place in zip((top, total), places, strict=True):
+            lanes.store(part, place, mask)
+
+    return fold
+
+
+def _deviation(lanes: Vectors, parts: Sequence[ir.Value], i: ir.Value, count: int) -> Any:
+    """The mean of some rows and the squares of distances from it, joined to those of the i rows before."""
+    builder = lanes.builder
+    before = builder.sitofp(i, lanes.float)
+    share = builder.fdiv(ir.Constant(lanes.float, count), builder.sitofp(builder.add(i, integer(count)), lanes.float))
+    w, v = lanes.splat(share), lanes.splat(builder.fmul(before, share))
+    one = ir.Constant(lanes.type, [1.0 / count] * lanes.lanes)
+
+    def fold(j: ir.Value, at: ir.Value, rows: Values, mask: ir.Value | None) -> None:
+        places = [lanes.pointer(builder.add(part, at)) for part in parts]
+        mean, rest, squares = (lanes.load(place, mask) for place in places)
+        middle = builder.fmul(_sum(lanes, rows), one)
+        apart = [builder.fsub(x, middle) for x in rows] if count > 1 else [lanes.zero]
+        total, new = _sum(lanes, apart), lanes.zero
+        low = builder.fmul(total, one)
+        for d in apart:
+            new = lanes.fma(d, d, new)
+        new = without_mean(lanes, new, builder.fmul(total, low))
+        rough = builder.fsub(builder.fsub(middle, mean), rest)
+        distance = builder.fadd(rough, low)
+        squares = lanes.fma(builder.fmul(distance, v), distance, builder.fadd(squares, new))
+        moved = lanes.fma(distance, w, mean)
+        change = lanes.fma(distance, w, builder.fneg(builder.fsub(moved, mean)))
+        unheeded = builder.fsub(low, builder.fsub(distance, rough))
+        rest = builder.fadd(rest, lanes.fma(unheeded, w, change))
+        for part, place in zip((moved, rest, squares), places, strict=True):
+            lanes.store(part, place, mask)
+
+    return fold
+
+
+def _sum(lanes: Vectors, vectors: Values) -> ir.Value:
+    while len(vectors) > 1:
+        vectors = [lanes.builder.fadd(x, y) for x, y in zip(vectors[::2], vectors[1::2], strict=True)]
+    return vectors[0]
+
+
+def _extreme(lanes: Vectors, operation: str, old: ir.Value, rows: Values) -> ir.Value:
+    """One instruction a row, which ignores NaN and signs of zero; where these may count, once more."""
+    builder, relation = lanes.builder, _RELATIONS[operation]
+    exact = {"max": "llvm.maximum", "min": "llvm.minimum"}[operation]
+
+    def exactly(value: ir.Value) -> ir.Value:
+        for row in rows:
+            value = lanes.call(exact, value, row)
         return value
 
-    def combine(lanes: Vectors, value: ir.Value, rows: Values) -> ir.Value:
-        builder, best = lanes.builder, value
-        for row in rows:
-            best = builder.select(builder.fcmp_ordered(relation, row, best), row, best)
-        doubtful = builder.fcmp_unordered("ueq", best, lanes.zero)
-        for a, b in zip(rows[::2], rows[1::2] or rows, strict=True):
-            doubtful = builder.or_(doubtful, builder.fcmp_unordered("uno", a, b))
-        flags = builder.bitcast(doubtful, ir.IntType(lanes.lanes))
-        (found,) = lanes.choose(
-            builder.icmp_unsigned("!=", flags, ir.Constant(flags.type, 0)),
-            lambda: [exactly(lanes, value, rows)],
-            lambda: [best],
-        )
-        return found
+    best = old
+    for row in rows:
+        best = builder.select(builder.fcmp_ordered(relation, row, best), row, best)
+    doubtful = builder.or_(builder.fcmp_unordered("ueq", best, lanes.zero), _any_nan(lanes, rows))
+    (found,) = lanes.choose(lanes.any(doubtful), lambda: [exactly(old)], lambda: [best])
+    return found
 
-    return combine
+
+def _extreme_at(lanes: Vectors, operation: str, old: ir.Value, rows: Values) -> Values:
+    """The extreme, and the row in which it is first, -1 where the old one is; once more where there is a NaN."""
+    builder, relation = lanes.builder, _RELATIONS[operation]
+
+    def taken(better: Any) -> Values:
+        best, step = old, lanes.integers([-1] * lanes.lanes)
+        for k, row in enumerate(rows):
+            takes = better(row, best)
+            best, step = (builder.select(takes, *pair) for pair in ((row, best), (_all(lanes, k), step)))
+        return [best, step]
+
+    def exactly(x: ir.Value, a: ir.Value) -> ir.Value:
+        return builder.and_(builder.fcmp_unordered(relation, x, a), builder.fcmp_ordered("ord", a, a))
+
+    doubtful = lanes.any(_any_nan(lanes, [old, *rows]))
+    return lanes.choose(doubtful, partial(taken, exactly), partial(taken, partial(builder.fcmp_ordered, relation)))
+
+
+def _store_positions(lanes: Vectors, address: ir.Value, first: ir.Value, step: ir.Value, mask: Any) -> None:
+    """Store the positions of what has changed."""
+    builder = lanes.builder
+    changed = builder.icmp_signed(">=", step, _all(lanes, 0))
+    changed = changed if mask is None else builder.and_(changed, mask)
+
+    def store() -> Values:
+        wide = step if lanes.bytes == 8 else builder.sext(step, ir.VectorType(I64, lanes.lanes))
+        lanes.store_positions(builder.add(wide, lanes.splat(first)), address, changed)
+        return []
+
+    lanes.choose(lanes.any(changed), store, list)
+
+
+def _all(lanes: Vectors, value: int) -> ir.Constant:
+    return lanes.integers([value] * lanes.lanes)
+
+
+def _any_nan(lanes: Vectors, vectors: Values) -> ir.Value:
+    """The lanes in which one of the vectors is NaN; a comparison tells of two."""
+    found, vectors = lanes.none, vectors + vectors[-1:] * (len(vectors) % 2)
+    for a, b in zip(vectors[::2], vectors[1::2], strict=True):
+        found = lanes.builder.or_(found, lanes.builder.fcmp_unordered("uno", a, b))
+    return found
 
 
 def _over_columns(lanes: Vectors, n: ir.Value, vector: Any) -> None:

@@ -6,6 +6,7 @@ is left where LLVM's `contract` could fuse it with a sum: it is a `rounded_produ
 
 from __future__ import annotations
 
+import numpy as np
 from llvmlite import ir
 
 from graphc.codegen.intrinsics.lanes import Lanes
@@ -23,8 +24,7 @@ def constant(lanes: Lanes, value: tuple[float, float]) -> Pair:
     """The constant as a pair of this float type; float32 takes both its words from the first float64."""
     if lanes.double:
         return lanes.const(value[0]), lanes.const(value[1])
-    high = lanes.const(value[0])
-    return high, lanes.const(value[0] - high.constant)
+    return lanes.const(value[0]), lanes.const(value[0] - float(np.float32(value[0])))
 
 
 def ordered_fma(lanes: Lanes, a: ir.Value, b: ir.Value, c: ir.Value) -> Pair:

@@ -1,13 +1,13 @@
-"""Sums, products and extremes of a block of values, in an order that no optimiser changes.
+"""Sums, products, extremes and their positions in a block of values, in an order that no optimiser changes.
 
-In: the address of contiguous floats and their number.  Out: what they come to, or where a value stands.  Four vectors
+In: the address of contiguous floats and their number.  Out: what they come to, or where one stands.  Four vectors
 (of two lanes, eight) accumulate in turn and are combined as a tree, then its halves: the same bits wherever and however
 the call is compiled, on one machine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 from graphc.codegen.intrinsics.memory import NUMBA_TYPES
 from graphc.codegen.intrinsics.routine import call_routine
 from graphc.codegen.intrinsics.target import BLOCK
-from graphc.codegen.intrinsics.vectors import I1, I32, I64, Values, Vectors, integer
+from graphc.codegen.intrinsics.vectors import I32, I64, Values, Vectors, call_body, integer
 
 _CHAINS = 4  # vectors that accumulate, which hides the latency of an addition
 _ACCUMULATORS = 16  # at least; with fewer, a sum of 1,024 is off by more than twice what NumPy's is
@@ -32,29 +32,41 @@ def total(operation: str, code: str) -> Any:
 
 
 @cache
-def first_of(code: str) -> Any:
-    """Intrinsic (address, n, value) -> the first position of a value among n floats; of the first NaN if it is NaN."""
-    return _function(f"first_of_{code}", code, types.int64, I64, _first_of, NUMBA_TYPES[code])
+def position(operation: str, code: str) -> Any:
+    """Intrinsic (address, n) -> the first position of the largest or smallest (argmin) of n floats, or of a NaN."""
+    return _function(f"{operation}_{code}", code, types.int64, I64, partial(_position, operation))
 
 
-def _function(name: str, code: str, result: Any, llvm_result: ir.Type, emit: Any, *more: Any) -> Any:
-    """An intrinsic (address, n, *more) that calls the routine whose body `emit` builds."""
+@cache
+def state(operation: str, code: str) -> Any:
+    """Intrinsic (address, n, to): the parts of the state of n floats go to `to`.
+
+    deviation: the mean, the rest of the mean, squared distances; logsumexp: the largest, the sum of exp of distances.
+    """
+    typed = call_body(code, f"{operation}_{code}", {"deviation": _deviation, "logsumexp": _logsumexp}[operation])
+    return intrinsic(lambda typingctx, address, n, to: typed(address, n, to))
+
+
+def _function(name: str, code: str, result: Any, llvm_result: ir.Type, emit: Any) -> Any:
+    """An intrinsic (address, n) that calls the routine whose body `emit` builds."""
 
     def body(builder: ir.IRBuilder, *args: ir.Value) -> ir.Value:
         return emit(Vectors(builder, code), *args)
 
-    def typed(*operands: Any) -> Any:
+    @intrinsic
+    def folded(typingctx: Any, address: Any, n: Any) -> Any:
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
             return call_routine(builder, name, llvm_result, args, body)
 
-        return result(types.int64, types.int64, *more), codegen
+        return result(types.int64, types.int64), codegen
 
-    if more:
-        return intrinsic(lambda typingctx, address, n, value: typed(address, n, value))
-    return intrinsic(lambda typingctx, address, n: typed(address, n))
+    return folded
 
 
-_NEUTRAL = {"sum": -0.0, "product": 1.0, "max": float("-inf"), "min": float("inf")}
+_NEUTRAL = {
+    "sum": -0.0, "product": 1.0, "max": float("-inf"), "min": float("inf"),
+    "argmax": float("-inf"), "argmin": float("inf"),
+}  # fmt: skip
 Combine = Callable[[ir.Value, ir.Value], ir.Value]
 
 
@@ -88,18 +100,106 @@ def _extreme(operation: str, lanes: Vectors, address: ir.Value, n: ir.Value) -> 
         return [*map(better, best, new), nan]
 
     neutral = ir.Constant(lanes.type, [_NEUTRAL[operation]] * lanes.lanes)
-    none = ir.Constant(ir.VectorType(I1, lanes.lanes), [0] * lanes.lanes)
-    *best, nan = _swept(lanes, address, n, neutral, [*[neutral] * _count(lanes), none], step)
+    *best, nan = _swept(lanes, address, n, neutral, [*[neutral] * _count(lanes), lanes.none], step)
     found = _tree(lanes, best, better)
-    flags = builder.bitcast(nan, ir.IntType(lanes.lanes))
     is_zero = builder.fcmp_ordered("==", found, ir.Constant(found.type, 0.0))
-    doubtful = builder.or_(builder.icmp_unsigned("!=", flags, ir.Constant(flags.type, 0)), is_zero)
+    doubtful = builder.or_(lanes.any(nan), is_zero)
     (result,) = lanes.choose(
         doubtful,
         lambda: [_folded(operation, lanes, address, n, lambda a, x: lanes.call(exact, a, x))],
         lambda: [found],
     )
     return result
+
+
+def _deviation(lanes: Vectors, address: ir.Value, n: ir.Value, to: ir.Value) -> None:
+    """The mean, rounded; then the distances from it, which add up to what rounding has taken from the mean."""
+    builder, count = lanes.builder, _count(lanes)
+    number = builder.sitofp(n, lanes.float)
+    mean = builder.fdiv(_folded("sum", lanes, address, n, builder.fadd), number)
+    middle = lanes.splat(mean)
+
+    def step(state: Values, new: Values) -> Values:
+        apart = [builder.fsub(x, middle) for x in new]
+        sums = [builder.fadd(s, d) for s, d in zip(state[:count], apart, strict=True)]
+        return [*sums, *(lanes.fma(d, d, q) for q, d in zip(state[count:], apart, strict=True))]
+
+    state = _swept(lanes, address, n, middle, [lanes.zero] * (2 * count), step)
+    total, squares = (_tree(lanes, part, builder.fadd) for part in (state[:count], state[count:]))
+    rest = builder.fdiv(total, number)
+    for k, part in enumerate((mean, rest, without_mean(lanes, squares, builder.fmul(total, rest)))):
+        lanes.store_scalar(part, lanes.pointer(to, k))
+
+
+def shrunk(lanes: Vectors, x: ir.Value, top: ir.Value) -> ir.Value:
+    """exp(x - top); 1 where both are infinite."""
+    same = lanes.builder.fcmp_ordered("==", x, top)
+    return lanes.exp(lanes.builder.select(same, lanes.zero, lanes.builder.fsub(x, top)))
+
+
+def _logsumexp(lanes: Vectors, address: ir.Value, n: ir.Value, to: ir.Value) -> None:
+    """Where all are -inf the sum counts what is beyond the last as well, and is of no account."""
+    builder, top = lanes.builder, _extreme("max", lanes, address, n)
+    tops, neutral = lanes.splat(top), ir.Constant(lanes.type, [float("-inf")] * lanes.lanes)
+
+    def step(sums: Values, new: Values) -> Values:
+        return [builder.fadd(s, shrunk(lanes, x, tops)) for s, x in zip(sums, new, strict=True)]
+
+    sums = _swept(lanes, address, n, neutral, [lanes.zero] * _count(lanes), step)
+    for k, part in enumerate((top, _tree(lanes, sums, builder.fadd))):
+        lanes.store_scalar(part, lanes.pointer(to, k))
+
+
+def without_mean(lanes: Vectors, squares: ir.Value, own: ir.Value) -> ir.Value:
+    """Squared distances from the mean, from those of its rounded value: not below 0, and infinite where both are."""
+    builder, kind = lanes.builder, squares.type
+    zero, infinity = (_constant(kind, value) for value in (0.0, float("inf")))
+    less = builder.fsub(squares, own)
+    less = builder.select(builder.fcmp_ordered(">", less, zero), less, zero)
+    return builder.select(builder.fcmp_ordered("<", own, infinity), less, squares)
+
+
+def _constant(kind: ir.Type, value: float) -> ir.Constant:
+    return ir.Constant(kind, [value] * kind.count if isinstance(kind, ir.VectorType) else value)
+
+
+def _position(operation: str, lanes: Vectors, address: ir.Value, n: ir.Value) -> ir.Value:
+    """Each lane keeps the first of its best and the step at which it came; a NaN, if there is one, is looked for."""
+    builder, count, relation = lanes.builder, _count(lanes), {"argmax": ">", "argmin": "<"}[operation]
+    neutral = ir.Constant(lanes.type, [_NEUTRAL[operation]] * lanes.lanes)
+    first, stride = lanes.integers(range(lanes.lanes)), lanes.integers([count * lanes.lanes] * lanes.lanes)
+    never = lanes.integers([1 << 30] * lanes.lanes)
+
+    def step(state: Values, new: Values) -> Values:
+        here, nan, best, at = state[0], state[1], state[2 : 2 + count], state[2 + count :]
+        for pair in zip(new[::2], new[1::2], strict=True):
+            nan = builder.or_(nan, builder.fcmp_unordered("uno", *pair))
+        better = [builder.fcmp_ordered(relation, x, a) for x, a in zip(new, best, strict=True)]
+        best = [builder.select(c, x, a) for c, x, a in zip(better, new, best, strict=True)]
+        at = [builder.select(c, here, p) for c, p in zip(better, at, strict=True)]
+        return [builder.add(here, stride), nan, *best, *at]
+
+    def nans(state: Values, new: Values) -> Values:
+        here, *at = state
+        is_nan = [builder.fcmp_unordered("uno", x, x) for x in new]
+        earlier = [builder.and_(c, lanes.less(here, p)) for c, p in zip(is_nan, at, strict=True)]
+        return [builder.add(here, stride), *(builder.select(c, here, p) for c, p in zip(earlier, at, strict=True))]
+
+    def earliest(at: Values) -> ir.Value:
+        placed = [builder.add(p, lanes.integers([k * lanes.lanes] * lanes.lanes)) for k, p in enumerate(at)]
+        return _tree(lanes, placed, lambda a, b: builder.select(lanes.less(b, a), b, a))
+
+    def found(best: Values, at: Values) -> ir.Value:
+        extreme = _tree(lanes, best, lambda a, x: builder.select(builder.fcmp_ordered(relation, x, a), x, a))
+        same = [builder.fcmp_ordered("==", a, lanes.splat(extreme)) for a in best]
+        return earliest([builder.select(c, p, never) for c, p in zip(same, at, strict=True)])
+
+    def first_nan() -> ir.Value:
+        return earliest(_swept(lanes, address, n, neutral, [first, *[never] * count], nans)[1:])
+
+    _, nan, *state = _swept(lanes, address, n, neutral, [first, lanes.none, *[neutral] * count, *[first] * count], step)
+    (result,) = lanes.choose(lanes.any(nan), lambda: [first_nan()], lambda: [found(state[:count], state[count:])])
+    return result if lanes.bytes == 8 else builder.sext(result, I64)
 
 
 def _count(lanes: Vectors) -> int:
@@ -140,47 +240,6 @@ def _tree(lanes: Vectors, vectors: Values, combine: Combine) -> ir.Value:
         width //= 2
         vector = combine(vector, lanes.rotate(vector, width))
     return lanes.builder.extract_element(vector, ir.Constant(I32, 0))
-
-
-def _first_of(lanes: Vectors, address: ir.Value, n: ir.Value, value: ir.Value) -> ir.Value:
-    """The search goes on by 32 or 64 values until a bit of the comparisons is set, then through what is left."""
-    builder, wanted, stride = lanes.builder, lanes.splat(value), _CHAINS * lanes.lanes
-
-    def bits(i: ir.Value, masks: Sequence[ir.Value | None]) -> ir.Value:
-        """A bit for each of the next values that is the one, or NaN; where one is NaN, so is the extreme."""
-        found: ir.Value = integer(0)
-        start = lanes.pointer(builder.add(address, builder.mul(i, integer(lanes.bytes))))
-        for k, mask in enumerate(masks):
-            here = lanes.load(builder.gep(start, [integer(k * lanes.lanes)], source_etype=lanes.float), mask)
-            same = builder.or_(builder.fcmp_ordered("==", here, wanted), builder.fcmp_unordered("uno", here, here))
-            same = same if mask is None else builder.and_(mask, same)
-            one = builder.zext(builder.bitcast(same, ir.IntType(lanes.lanes)), I64)
-            found = builder.or_(found, builder.shl(one, integer(k * lanes.lanes)))
-        return found
-
-    full = builder.mul(builder.sdiv(n, integer(stride)), integer(stride))
-    entry, look, more, rest, done = builder.block, *(builder.append_basic_block() for _ in range(4))
-    builder.cbranch(builder.icmp_signed("<", integer(0), full), look, rest)
-    builder.position_at_end(look)
-    i = builder.phi(I64)
-    found = bits(i, [None] * _CHAINS)
-    position = builder.add(i, builder.cttz(found, I1(0)))
-    builder.cbranch(builder.icmp_unsigned("!=", found, integer(0)), done, more)
-    builder.position_at_end(more)
-    following = builder.add(i, integer(stride))
-    builder.cbranch(builder.icmp_signed("<", following, full), look, rest)
-    for start, block in ((integer(0), entry), (following, more)):
-        i.add_incoming(start, block)
-    builder.position_at_end(rest)
-    left = builder.sub(n, full)
-    last = bits(full, [lanes.first(builder.sub(left, integer(k * lanes.lanes))) for k in range(_CHAINS)])
-    end = builder.add(full, builder.cttz(last, I1(0)))
-    builder.branch(done)
-    builder.position_at_end(done)
-    result = builder.phi(I64)
-    for place, block in ((position, look), (end, rest)):
-        result.add_incoming(place, block)
-    return result
 
 
 @cache

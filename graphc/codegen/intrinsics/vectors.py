@@ -6,7 +6,7 @@ wide as the host's registers, whatever width LLVM's vectoriser would prefer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from numba import types
 from numba.core import cgutils
 from numpy.typing import DTypeLike
 
+from graphc.codegen.intrinsics.exponential import EXP_RANGE, exp_of
+from graphc.codegen.intrinsics.lanes import Lanes
 from graphc.codegen.intrinsics.routine import call_routine
 from graphc.codegen.intrinsics.target import host_vector_bytes
 
@@ -37,6 +39,9 @@ class Control:
     def __init__(self, builder: ir.IRBuilder, nbytes: int) -> None:
         self.builder, self.bytes = builder, nbytes
         self.lanes = host_vector_bytes() // nbytes
+
+    def less(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        return self.builder.icmp_signed("<", a, b)
 
     def least(self, a: ir.Value, b: ir.Value) -> ir.Value:
         return self.builder.select(self.builder.icmp_signed("<", a, b), a, b)
@@ -102,6 +107,9 @@ class Vectors(Control):
         self.zero = ir.Constant(self.type, [0.0] * self.lanes)
         self.negative_zero = ir.Constant(self.type, [-0.0] * self.lanes)  # what adds nothing to any number
 
+        self.int = ir.IntType(8 * self.bytes)
+        self.none = ir.Constant(ir.VectorType(I1, self.lanes), [0] * self.lanes)  # a mask
+
     @property
     def masks_are_free(self) -> bool:
         """Whether masks have registers of their own (AVX-512) and cost a load or store nothing."""
@@ -111,6 +119,10 @@ class Vectors(Control):
     def offset(self, base: ir.Value, stride: ir.Value, count: int) -> ir.Value:
         """base + count * stride."""
         return self.builder.add(base, self.builder.mul(stride, integer(count))) if count else base
+
+    def integers(self, values: Iterable[int]) -> ir.Constant:
+        """A vector of integers as wide as the floats."""
+        return ir.Constant(ir.VectorType(self.int, self.lanes), list(values))
 
     # memory
     def pointer(self, address: ir.Value, elements: int = 0) -> ir.Value:
@@ -135,8 +147,24 @@ class Vectors(Control):
     def load_scalar(self, pointer: ir.Value) -> ir.Value:
         return self.builder.load(pointer, align=self.bytes, typ=self.float)
 
+    def store_positions(self, value: ir.Value, address: ir.Value, mask: ir.Value) -> None:
+        """Stores int64 lanes, as many as a vector of floats has, where the mask is set."""
+        kind = ir.VectorType(I64, self.lanes)
+        signature = ir.FunctionType(ir.VoidType(), [kind, POINTER, I32, mask.type])
+        function = cgutils.get_or_insert_function(
+            self.builder.module, signature, f"llvm.masked.store.v{self.lanes}i64.p0"
+        )
+        self.builder.call(function, [value, self.builder.inttoptr(address, POINTER), ir.Constant(I32, 8), mask])
+
     def store_scalar(self, value: ir.Value, pointer: ir.Value) -> None:
         self.builder.store(value, pointer, align=self.bytes)
+
+    def prefetch(self, address: ir.Value) -> None:
+        """Asks for the line of an address, which need not be readable."""
+        kind = ir.FunctionType(ir.VoidType(), [POINTER, I32, I32, I32])
+        function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
+        read, near, data = (ir.Constant(I32, k) for k in (0, 2, 1))
+        self.builder.call(function, [self.builder.inttoptr(address, POINTER), read, near, data])
 
     # lanes
     def first(self, count: ir.Value) -> ir.Value:
@@ -144,6 +172,11 @@ class Vectors(Control):
         count = self.builder.trunc(self.least(count, integer(self.lanes)), I32)
         lanes = ir.Constant(ir.VectorType(I32, self.lanes), list(range(self.lanes)))
         return self.builder.icmp_signed("<", lanes, self.splat(count))
+
+    def any(self, mask: ir.Value) -> ir.Value:
+        """Whether a lane of the mask is set."""
+        flags = self.builder.bitcast(mask, ir.IntType(self.lanes))
+        return self.builder.icmp_unsigned("!=", flags, ir.Constant(flags.type, 0))
 
     def fma(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
         """a * b + c, rounded once wherever the host has such an instruction."""
@@ -190,6 +223,30 @@ class Vectors(Control):
         signature = ir.FunctionType(result, [argument.type for argument in arguments])
         full_name = f"{name}.v{self.lanes}{self.name}{suffix}"
         return self.builder.call(cgutils.get_or_insert_function(self.builder.module, signature, full_name), arguments)
+
+    # vector math
+    def exp(self, x: ir.Value) -> ir.Value:
+        """e^x, as in other code."""
+        wide = _Wide(self)
+        return exp_of(wide, wide.clamp(x, *wide.pick(*EXP_RANGE)))
+
+
+class _Wide(Lanes):
+    """Vector math on whole vectors."""
+
+    def __init__(self, vectors: Vectors) -> None:
+        super().__init__(vectors.builder, vectors.bytes == 8)
+        self.vectors = vectors
+        self.float, self.int = vectors.type, ir.VectorType(self.int, vectors.lanes)
+
+    def const(self, value: float) -> ir.Constant:
+        return ir.Constant(self.float, [float(value if self.double else np.float32(value))] * self.vectors.lanes)
+
+    def integer(self, value: int) -> ir.Constant:
+        return self.vectors.integers([value] * self.vectors.lanes)
+
+    def call(self, name: str, *args: ir.Value) -> ir.Value:
+        return self.vectors.call(f"llvm.{name}", *args)
 
 
 Emitter = Callable[..., None]  # (vectors, *arguments), the arguments i64

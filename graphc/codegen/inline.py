@@ -1,0 +1,158 @@
+"""Small bodies in one kernel: the loops of phases, one after the other, as statements of a loop around them.
+
+In: phases of one chunk each.  Out: their statements under names of their own, in another phase.  What moves from step
+to step is a place and an index that depends on the position; the position is a variable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from graphc.codegen.loop_ir import (
+    Address,
+    Call,
+    Code,
+    Const,
+    Control,
+    Expr,
+    For,
+    If,
+    Let,
+    Load,
+    Position,
+    Set,
+    Stmt,
+    Store,
+    Use,
+    Var,
+)
+from graphc.codegen.text import PhaseText, Text
+from graphc.dims import Dim, substitute, symbol, symbols
+from graphc.schedule.task import Place, Row
+
+_STATEMENTS = 400  # of a kernel; past it a call of a phase is little beside what it does
+_WORK = 20_000  # bytes and operations of a step
+
+
+def fits(phases: Sequence[PhaseText]) -> bool:
+    """Whether phases are few and short enough to be one kernel."""
+    if not all(isinstance(p.printed, Code) and p.chunks == 1 for p in phases):
+        return False
+    work: Dim = sum(p.flops + p.nbytes for p in phases)
+    if not isinstance(work, int) or work > _WORK:
+        return False
+    return sum(_count(p.printed.loop.body) for p in phases if isinstance(p.printed, Code)) <= _STATEMENTS
+
+
+def _count(body: Sequence[Stmt]) -> int:
+    inside = (s.body if isinstance(s, For) else (*s.yes, *s.no) for s in body if isinstance(s, For | If))
+    return len(body) + sum(map(_count, inside))
+
+
+@dataclass
+class Inlining:
+    """Statements of a phase, for the phase that is being printed; `rows` move with `at`, the position of a loop."""
+
+    text: Text
+    number: int
+    code: Code | Control
+    rows: Mapping[Place, Row]
+    position: Place | None
+    at: Dim
+
+    def __post_init__(self) -> None:
+        self.names: dict[str, str] = {"chunk": f"chunk_{self.number}"}
+        self.dims: dict[str, Dim] = {"%chunk": 0}
+        self.nest = -1
+        assert isinstance(self.code, Code)
+        self.body = self.code.loop.body
+        for name, what in self.code.words:
+            if isinstance(what, Place):
+                continue
+            if name[0] == "n":
+                self.dims[f"%{name}"] = self.text.value(what)
+            elif name[0] == "f":
+                self.names[name] = self.text.status(what)
+
+    def statements(self) -> Iterator[Stmt]:
+        return map(self.statement, self.body)
+
+    def statement(self, s: Stmt) -> Stmt:
+        match s:
+            case Let(var, value):
+                return Let(self.bound(var), self.expr(value))
+            case Set(var, value):
+                return Set(self.bound(var), self.expr(value))
+            case Store():
+                place, shift = self.place(s.place)
+                value = self.expr(s.value)
+                self.enter(s.nest)
+                return self.text.store(place, self.dim(s.at) + shift, value)
+            case If():
+                return If(self.expr(s.test), self.block(s.yes), self.block(s.no))
+            case For():
+                lo, hi = self.expr(s.lo), self.expr(s.hi)
+                return For(self.name(s.var), lo, hi, s.step, self.block(s.body), s.mode)
+            case Use():
+                args = tuple(map(self.expr, s.args))
+                return Use(s.kernel, args, s.dtype, s.tile, None if s.result is None else self.bound(s.result))
+
+    def block(self, body: Sequence[Stmt]) -> tuple[Stmt, ...]:
+        return tuple(map(self.statement, body))
+
+    def expr(self, e: Expr) -> Expr:
+        match e:
+            case Const():
+                return self.text.constant(e.value, e.dtype)
+            case Var():
+                return Var(self.name(e.name), e.dtype)
+            case Position():
+                return self.text.at(self.dim(e.at))
+            case Load() if e.place == self.position:
+                return self.text.at(self.at)
+            case Load():
+                place, shift = self.place(e.place)
+                self.enter(e.nest)
+                return self.text.load(place, e.dtype, self.dim(e.at) + shift, self.dim(e.some))
+            case Address():
+                return self.address(e)
+            case Call():
+                return Call(e.function, tuple(map(self.expr, e.args)), e.dtype)
+
+    def address(self, e: Address) -> Address:
+        terms = tuple(map(self.dim, e.terms))
+        if isinstance(e.base, str):
+            return self.text.address(self.name(e.base), *terms)
+        place, shift = self.place(e.base)
+        row = self.rows.get(e.base)
+        return self.text.address(place, *terms, shift * row.dtype.size if row else 0)
+
+    def place(self, place: Place) -> tuple[Place, Dim]:
+        """Where a place lies, and how many elements further at this position."""
+        row = self.rows.get(place)
+        return (place, 0) if row is None else (row.of, self.at * row.size)
+
+    def enter(self, nest: int) -> None:
+        """Storages of another nest have numbers of their own."""
+        if nest != self.nest:
+            self.nest = nest
+            self.text.new_nest()
+
+    # names
+
+    def bound(self, var: Var) -> Var:
+        return Var(self.name(var.name), var.dtype)
+
+    def name(self, name: str) -> str:
+        return self.names.setdefault(name, f"{name}_{self.number}")
+
+    def dim(self, p: Dim) -> Dim:
+        """A dimension over the new names of variables and words."""
+        if isinstance(p, int):
+            return p
+        for old in symbols(p):
+            if old.startswith("%") and old not in self.dims:
+                plain = f"i{old[1:]}" if old[1:].isdigit() else old[1:]
+                self.dims[old] = symbol(f"%{self.name(plain)}")
+        return substitute(p, self.dims)

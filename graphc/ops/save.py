@@ -1,0 +1,73 @@
+"""What the forward part of a body saves for the adjoint part.
+
+In: a graph of both.  Out: the nodes to save.  Saving weighs bytes, computing again weighs instructions, and the least
+of both together is found by a cut (`graphc/ops/min_cut.py`).  Loops inside are never run again, unless they say so.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Iterable, Sequence
+
+from graphc.dims import Dim, evaluate, product, symbols
+from graphc.graph import Node
+from graphc.op import HOLDERS, Family
+from graphc.ops.bodies import depending
+from graphc.ops.min_cut import NEVER, min_cut
+from graphc.scalar import CHEAP, bodies, cost, parse
+
+_TYPICAL = 32  # a symbolic dimension, where sizes are compared
+_A_BYTE = 4  # instructions, for an element of a vector, that take as long as saving and reading a byte
+_LANES = 8  # one element takes as long as a vector of them
+_FEW = 32  # fewer elements of a dear function take as long as so many: each step waits for it
+
+
+def typical_size(dims: Iterable[Dim]) -> int:
+    """The number of elements, as far as it is known at declaration."""
+    size = product(dims)
+    return max(1, evaluate(size, dict.fromkeys(symbols(size), _TYPICAL)))
+
+
+def worth_saving(
+    order: Sequence[Node],
+    adjoint: Collection[Node],
+    roots: Iterable[Node],
+    moving: Iterable[Node],
+    at_hand: Iterable[Node] = (),
+    yielded: Iterable[Node] = (),
+) -> list[Node]:
+    """The nodes to save so that the `roots` can be computed; `order` are all nodes, of which no `adjoint` one is saved.
+
+    What depends on nothing `moving` is there for nothing, and so is what is `at_hand`; what is `yielded` is saved
+    already.
+    """
+    forward = [n for n in order if n not in adjoint]
+    number = {n: k for k, n in enumerate(forward)}
+    variant, free, there = depending(forward, moving), set(at_hand), set(yielded)
+    wanted = {o for n in order if n in adjoint for o in n.operands if o in number} | {n for n in roots if n in number}
+    again = {k: _effort(n) for n, k in number.items() if n in variant and n not in free}
+    saving = [1 if n in there else _bytes(n) * _A_BYTE + (n.op.family is Family.MOVEMENT) for n in forward]
+    edges = [(number[o], k) for n, k in number.items() for o in n.operands]
+    chosen = min_cut(saving, again, edges, sorted(number[n] for n in wanted))
+    return [n for k, n in enumerate(forward) if k in chosen]
+
+
+def _bytes(node: Node) -> int:
+    return typical_size(node.shape) * node.dtype.size if len(node.types) == 1 else NEVER
+
+
+def _effort(node: Node) -> int:
+    """The instructions that computing a node again takes, roughly."""
+    family = node.op.family
+    if family is Family.LEAF or (family in HOLDERS and not node.attrs.get("again")):
+        return NEVER
+    if family in (*HOLDERS, Family.ITEM, Family.MOVEMENT):
+        return 0
+    if family is Family.KERNEL:
+        assert node.op.job is not None
+        labels, shapes = "".join(node.op.job(node.attrs, node.ndim).labels[:-1]), (o.shape for o in node.operands)
+        return typical_size(dict(zip(labels, itertools.chain(*shapes), strict=True)).values())
+    each = max((cost(parse(text)) for text in bodies(node.op.body)), default=1)
+    folded = node.operands if family in (Family.REDUCTION, Family.SCATTER) else ()
+    size = max(typical_size(t.shape) for n in (node, *folded) for t in n.types)
+    return each * max(size, _FEW if each > CHEAP else _LANES)
