@@ -241,12 +241,12 @@ class _Placing:
         stores = tuple(self.stores[group])
         if group.is_nest:
             return [Nest(group.domain, group.split, tuple(group.members), loads, stores)]
-        node, made = group.members[0], tuple((n, p) for n, p in stores if p is self.place[n])
-        if node.op.family is Family.SCATTER:  # an update goes where the array lies, if that is among its places
+        node, made = group.members[0], {n: self.place[n] for n, _ in stores}
+        if _is_update(group):  # it is made where the array lies, if that is among its places
             old = self.place.get(node.operands[0])
-            made = (next(((n, p) for n, p in stores if p == old), made[0]),)
-        more = (self._copy(n, made[0][1] if n is node else self.place[n], p) for n, p in stores if (n, p) not in made)
-        return [self._single(node, loads, made), *more]
+            made = {n: p if p == old else made[n] for n, p in sorted(stores, key=lambda s: s[1] == old)}
+        more = (self._copy(n, made[n], p) for n, p in stores if p != made[n])
+        return [self._single(node, loads, tuple(made.items())), *more]
 
     def _single(self, node: Node, loads: Placed, made: Placed) -> Task:
         if node.op.family in HOLDERS:
