@@ -11,7 +11,7 @@ from support import seeded
 from test_schedule import kinds, planned
 
 import graphc as gc
-from graphc.schedule.task import Copy, Place, Scatter, reads, writes
+from graphc.schedule.task import Copy, Place, Scatter, writes
 from graphc.types import INTEGERS, DType
 
 Values = np.ndarray[Any, Any]
@@ -241,7 +241,19 @@ def test_reads_of_the_old_value_come_before() -> None:
 def test_several_updates_in_a_row_are_one_array() -> None:
     y = P.at[AT].set(V).at[0].add(1.0).at[AT - 1].multiply(2.0)
     tasks = planned([AT, V], (), {P: y})[0].tasks
-    assert all(isinstance(t, Scatter) or reads(t) <= {Place("input", 0)} for t in tasks[1:])
+    scatters = [t for t in tasks if isinstance(t, Scatter)]
+    assert [writes(t) for t in scatters] == [{Place("parameter", 0)}] * 3
+    assert not any(isinstance(t, Copy) for t in tasks)
+    q = gc.parameter("q", np.arange(6.0))
+    chain = q.at[AT].set(V).at[0].add(q[AT]).at[AT - 1].multiply(2.0)
+    step = gc.compile([AT, V], gc.sum(q), updates={q: chain})
+    assert step(3, 9.0) == 15.0
+    assert q.value.tolist() == [3.0, 1.0, 4.0, 9.0, 4.0, 5.0]
+    with pytest.raises(gc.InputError, match="position -7"):
+        step(-6, 9.0)
+    assert q.value.tolist() == [3.0, 1.0, 4.0, 9.0, 4.0, 5.0]
+    both = planned([AT, V], P.at[AT].set(V), {P: P.at[AT].set(V).at[0].add(1.0)})[0].tasks
+    assert sum(isinstance(t, Scatter) for t in both) == 2
     x = gc.input("x", (50,))
     found = planned([x, AT, V], gc.exp(x).at[AT].set(V).at[0].add(1.0).at[AT - 1].multiply(2.0))[0]
     assert all(Place("output", 0) in writes(t) for t in found.tasks if isinstance(t, Scatter))

@@ -152,12 +152,27 @@ class Fusion:
         self.group_of: dict[Node, Group] = {}
         self.must_store = set(roots) | self._bases()
         self._updated: dict[Node, dict[Node, None]] = {}
+        self.chains: dict[Node, list[Node]] = {}
+        wanted = set(roots)
         for parameter, value in updates:
-            self._updated.setdefault(value, {})[parameter] = None
+            self.chains[parameter] = self._chain(parameter, value, wanted)
+            self._updated.setdefault(self.chains[parameter][0], {})[parameter] = None
         self._order: list[Group] = []
         for node in graph.nodes:
             if self._is_computed(node):
                 self._place(node)
+
+    def _chain(self, parameter: Node, value: Node, roots: Collection[Node]) -> list[Node]:
+        """The updates that lead from a parameter to its new value, each read by the next alone; else the value."""
+        found = [value]
+        while found[-1].op.family is Family.SCATTER:
+            base = found[-1].operands[0]
+            if base is parameter:
+                return found[::-1]
+            if base in roots or len(self.graph.users[base]) > 1:
+                break
+            found.append(base)
+        return [value]
 
     def in_pieces(self) -> list[Node]:
         """The reductions of groups whose rows are many short pieces of memory, and wanted by nothing along a row.

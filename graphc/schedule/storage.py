@@ -149,8 +149,8 @@ class _Placing:
 
     def _place_update(self, number: int, target: Place, value: Node) -> None:
         if number not in self.waiting:
-            if value in self.group_of:
-                self._store(value, target)
+            for made in self.fusion.chains[self.updates[number][0]] if value in self.group_of else ():
+                self._store(made, target)
             return
         if value not in self.group_of:
             self.held[number] = self._new_buffer(value)

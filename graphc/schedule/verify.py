@@ -108,7 +108,7 @@ class _Check:
             raise AssertionError(f"{name}: writes {place} while it still reads it")
         if any(r.guarded or r.index != index for r in reads):
             raise AssertionError(f"{name}: writes {place}, of which it reads other elements")
-        if place in self.written and (place.kind not in ("buffer", "output") or not reads):
+        if place in self.written and not reads:
             raise AssertionError(f"{name}: writes {place} once more")
         self.written.add(place)
 
