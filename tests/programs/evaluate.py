@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from .indexing import FUNCTIONS
 from .program import Line, Program, Values
 from .unrolled import HELPERS
 
@@ -206,6 +207,7 @@ NAMESPACE = SimpleNamespace(
     one_hot=_one_hot,
     take_along_axis=_take_along,
     expand_dims=_expand,
+    **FUNCTIONS,
     sort=lambda x, axis=-1, descending=False: _turned(lambda y: np.sort(y, axis, kind="stable"), x, axis, descending),
     argsort=_argsort,
     stop_gradient=lambda x: x,
