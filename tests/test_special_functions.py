@@ -155,7 +155,8 @@ TABLE = (
         ((0.0, 1.0), (-0.0, 1.0), (INF, 0.0), (-INF, INF), (-30.0, INF), (NAN, NAN))),
     Row("ndtr", normal.ndtr, ndtr, (between(-38.5, 9, anywhere),), (0.0, -13.0, -14.2, -37.5, -38.48), (-38.6, 1e30),
         ((0.0, 0.5), (-0.0, 0.5), (INF, 1.0), (-INF, 0.0), (-40.0, 0.0), (40.0, 1.0), (NAN, NAN))),
-    Row("log_ndtr", normal.log_ndtr, log_ndtr, (between(-50, 14, anywhere),), (0.0, -38.9, -13.0), (-1e150, 38),
+    Row("log_ndtr", normal.log_ndtr, log_ndtr, (between(-50, 14, anywhere),), (0.0, -38.9, -13.0, -1.89e154),
+        (-1.89e154, 38),
         ((INF, -0.0), (50.0, -0.0), (-INF, -INF), (-1e200, -INF), (NAN, NAN))),
     Row("erfinv", normal.erfinv, erfinv, (between(-1, 1, anywhere),), (0.0, 0.5, 0.999, 1.0, -1.0), (-1, 1),
         (*ODD, (1.0, INF), (-1.0, -INF), (1.5, NAN), (-INF, NAN))),
@@ -205,7 +206,8 @@ def results(row: Row, *operands: Floats) -> Floats:
 
 
 def points(row: Row, dtype: Any, count: int, rng: Rng) -> tuple[Floats, ...]:
-    first = [row.draws[0](dtype, count, rng), *(ulp.near(c, dtype, count // 8, rng) for c in row.near)]
+    centres = [c for c in row.near if abs(c) <= float(np.finfo(dtype).max)]
+    first = [row.draws[0](dtype, count, rng), *(ulp.near(c, dtype, count // 8, rng) for c in centres)]
     x = np.concatenate(first)
     others = [draw(dtype, x.size, rng) for draw in row.draws[1:]]
     low, high = row.domain
@@ -234,7 +236,7 @@ def test_within_four_units(row: Row, dtype: Any) -> None:
 @each
 @both
 def test_within_four_units_long(row: Row, dtype: Any) -> None:
-    for seed in range(10):
+    for seed in range(4):
         error, at = worst(row, points(row, dtype, 4000, np.random.default_rng(100 + seed)))
         assert error <= BOUND, f"{row.name}{at} is wrong by {error:.3f} units"
 

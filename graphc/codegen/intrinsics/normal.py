@@ -116,10 +116,9 @@ def log_ndtr(lanes: Lanes, x: ir.Value) -> ir.Value:
     whole = lanes.fast_two_sum(lanes.const(1.0), lanes.neg(_lower_tail(lanes, parts)))
     scaled = lanes.mul(_erfcx_positive(lanes, lanes.mul(size, lanes.const(ROOT_HALF)), parts), half)
     log = log_of_sum(lanes, lanes.select(upper, whole[0], scaled), lanes.select(upper, whole[1], zero))
-    high, low = lanes.two_product(size, size)
-    exact = lanes.compare("<", size, lanes.const(2.0**500))
-    low = lanes.select(exact, lanes.mul(low, half), zero)
-    lower = lanes.sub(lanes.sub(log, low), lanes.mul(high, half))
+    high, low = lanes.two_product(size, lanes.mul(size, half))
+    low = lanes.select(lanes.compare("<", size, lanes.const(2.0**500)), low, zero)  # beyond it, high may overflow
+    lower = lanes.sub(lanes.sub(log, low), high)
     lower = lanes.select(lanes.compare("<", size, lanes.const(math.inf)), lower, lanes.neg(size))
     return lanes.select(upper, lanes.neg(lanes.abs(log)), lanes.select(lanes.is_nan(x), x, lower))
 
