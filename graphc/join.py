@@ -43,14 +43,16 @@ class _One:
 
 
 class _Slots:
-    """Slots for what stands for the same in several bodies; they are fresh, since nodes may share a body."""
+    """Slots for what stands for the same in several bodies: one of theirs, or a fresh one where nodes share a body."""
 
-    def __init__(self, name: str) -> None:
-        self.name, self.found = name, dict[Any, Node]()
+    def __init__(self) -> None:
+        self.found: dict[Any, Node] = {}
+        self.used: set[Node] = set()
 
     def of(self, key: Any, like: Node) -> Node:
         if key not in self.found:
-            self.found[key] = slot(self.name, like.type, like.line)
+            self.found[key] = slot("shared", like.type, like.line) if like in self.used else like
+            self.used.add(like)
         return self.found[key]
 
 
@@ -121,12 +123,12 @@ class _Joiner:
 
     def _as_one(self, loops: Sequence[Loop]) -> _One:
         """The loops over one body.  Carries are taken for one until they are seen to begin or to move differently."""
-        index = slot("position", loops[0].index.type)
-        elements, givens = _Slots("element"), _Slots("given")
+        index = loops[0].index
+        elements, givens = _Slots(), _Slots()
         inits = [init for loop in loops for init in loop.inits]
         classes = _numbered(inits)
         while True:
-            inner, carries = _Joiner(self.settled), _Slots("carry")
+            inner, carries = _Joiner(self.settled), _Slots()
             place, new, ys = iter(classes), list[Node](), list[Node]()
             for loop in loops:
                 same = {loop.index: index}
@@ -166,7 +168,7 @@ class _Joiner:
 
 def _as_one_choice(nodes: Sequence[Node]) -> _One:
     """The choice between what the branches of several give together."""
-    givens = _Slots("given")
+    givens = _Slots()
     columns: list[tuple[Node, ...]] = []
     for node in nodes:
         bodies = []

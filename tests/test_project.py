@@ -25,14 +25,14 @@ PACKAGE = ROOT / "graphc"
 # what looks into it, since `explain`, `profile` and `draw` are its methods.
 STAGES = [
     *("errors", "dims", "types", "scalar", "op", "state", "line", "tree", "literal"),
-    *("graph", "ops", "declare", "operators", "trace", "elements", "control", "branches"),
+    *("graph", "ops", "declare", "at", "operators", "trace", "elements", "control", "branches"),
     "interpret",
     *("join", "rewrite", "stabilise", "adjoint", "passes", "schedule", "codegen"),
     *("runtime", "inspect", "runtime.function", "debug", "compile", "losses", "optim", "nn"),
 ]
 # they may name ops
 RULES = (
-    *("ops", "declare", "operators", "elements", "rewrite", "stabilise", "adjoint", "passes"),
+    *("ops", "declare", "at", "operators", "elements", "rewrite", "stabilise", "adjoint", "passes"),
     *("losses", "optim", "nn"),
 )
 LEAVES = {"input", "parameter", "constant"}

@@ -12,8 +12,8 @@ from graphc.codegen.text import PhaseText, Text
 from graphc.graph import Graph, Node
 from graphc.line import with_own_lines
 from graphc.literal import Identity, Literal
-from graphc.op import Family
-from graphc.schedule.task import Copy, Kernel, Place, Task, reads, writes
+from graphc.op import HOLDERS, Family
+from graphc.schedule.task import Copy, Holder, Kernel, Place, Task, reads, writes
 from graphc.types import shape_text
 
 
@@ -61,9 +61,12 @@ def _plain(place: Place) -> list[Any]:
 
 
 def _phases(text: Text, graph: Graph) -> dict[Node, list[int]]:
-    """The phase that computes a node; several for one that is computed again wherever it is read."""
+    """The phase that computes a node; several for one that is computed again wherever it is read, and for a loop."""
     found: dict[Node, list[int]] = {}
     for k, phase in enumerate(text.phases):
+        for task in phase.roots:
+            for member in task.members if isinstance(task, Holder) else ():
+                found.setdefault(member, []).append(k)
         for member in (m for task in phase.tasks for m in task.members):
             if member.op.family is not Family.LEAF:
                 found.setdefault(member, [k])
@@ -92,6 +95,7 @@ def record_graph(
             "operands": [number[o] for o in n.operands],
             "gives": [list(result) for result in gives.get(n, ())],
             "phases": list(phases.get(n, ())),
+            "holds": n.op.family in HOLDERS,
             "line": lines[n.line.plain] if n in own else None,
         }
         for n in graph.nodes

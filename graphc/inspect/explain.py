@@ -85,8 +85,9 @@ class _Told:
         found: list[set[str]] = [set() for _ in self.work]
         results: dict[tuple[str, int], str] = {}
         for row, part in zip(self.rows, self.part, strict=True):
-            if part and len(row["phases"]) == 1:
-                found[row["phases"][0]].add(part)
+            if part and (len(row["phases"]) == 1 or row["holds"]):
+                for k in row["phases"]:
+                    found[k].add(part)
             for kind, number in row["gives"]:
                 results[kind, number] = "update" if kind == "parameter" else part or "forward"
         for computed, work in zip(found, self.work, strict=True):
