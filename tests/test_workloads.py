@@ -75,3 +75,9 @@ def test_fingerprints_tell_a_wrong_element(size: str) -> None:
     arrays = record.inputs(size)
     arrays[record.wrt[0]].flat[3] += 1e-3
     assert record.unlike_stored(size, arrays) == [f"in/{record.wrt[0]}"]
+
+
+def test_nothing_is_right_where_nothing_is_stored() -> None:
+    record = DERIVATIVES["lse"]
+    with pytest.raises(LookupError, match="no results of lse/n17 are stored"):
+        next(record.expected("n17", {}))

@@ -16,12 +16,28 @@ from benchmarks.workloads import (
     radon,
     scan_mat3,
     scan_scalars,
+    slice_update,
     training,
 )
 from benchmarks.workloads.derivative import Derivative
 from benchmarks.workloads.record import Tolerance, Workload
 
-_DERIVATIVES = (lstm, ode, lse, llsq, gmm, radon, normal_logp, options, scan_scalars, scan_mat3, ba, isoneutral, eos)
+_DERIVATIVES = (
+    lstm,
+    ode,
+    lse,
+    llsq,
+    gmm,
+    radon,
+    normal_logp,
+    options,
+    scan_scalars,
+    scan_mat3,
+    ba,
+    isoneutral,
+    eos,
+    slice_update,
+)
 RECORDS = (*training.RECORDS, *(module.RECORD for module in _DERIVATIVES))
 WORKLOADS: dict[str, Workload | Derivative] = {record.name: record for record in RECORDS}
 

@@ -90,7 +90,10 @@ class Derivative:
 
     def expected(self, size: str, arrays: Arrays) -> Iterator[Arrays]:
         """What is stored, by names such as `value`, `grad/x` and `out/price`."""
-        yield {name: array for name, array in reference.stored(self.name, size).items() if not name.startswith("in/")}
+        stored = reference.stored(self.name, size)
+        if not stored:
+            raise LookupError(f"no results of {self.name}/{size} are stored")
+        yield {name: array for name, array in stored.items() if not name.startswith("in/")}
 
     def disagreement(self, size: str, got: Arrays, rights: Iterator[Arrays], measure: str = "gradient") -> str:
         """Empty if what is stored of the results of `measure` is there and right; otherwise what is off, how far."""
