@@ -67,6 +67,8 @@ NUMPY_NAMES = {
     "arcsinh": "asinh",
     "arccosh": "acosh",
     "arctanh": "atanh",
+    "psi": "digamma",
+    "expit": "sigmoid",
 }
 
 

@@ -16,7 +16,8 @@ from graphc.dims import Dim, product
 from graphc.graph import Graph, Node
 from graphc.op import HOLDERS, Family
 from graphc.schedule.access import job_of, view
-from graphc.schedule.fuse import Fusion, Group, fused
+from graphc.schedule.fuse import Fusion, fused
+from graphc.schedule.group import Group
 from graphc.schedule.hold import Holding, Memory
 from graphc.schedule.order import Entry, ordered
 from graphc.schedule.task import Copy, Kernel, Nest, Place, Placed, Scatter, Task, View, before, needs

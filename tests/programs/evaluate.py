@@ -186,8 +186,20 @@ NAMESPACE = SimpleNamespace(
     sigmoid=_like(special.expit),
     silu=lambda x: _float(x) * special.expit(_float(x)),
     softplus=lambda x: np.logaddexp(_float(x), _float(x).dtype.type(0)),
-    erf=_like(special.erf),
-    erfc=_like(special.erfc),
+    **{
+        name: _of_floats(getattr(special, name))
+        for name in (
+            *("digamma", "erf", "erfc", "erfcx", "erfinv", "gammaln", "i0e", "i1e", "log_ndtr", "logit", "ndtr"),
+            *("ndtri", "xlogy", "xlog1py"),
+        )
+    },
+    betaln=_of_floats(lambda x, y: np.where(np.minimum(x, y) >= 0, special.betaln(x, y), np.nan)),
+    logaddexp=_of_floats(np.logaddexp),
+    log1mexp=_of_floats(lambda x: np.where(x < 0.7, np.log(-np.expm1(-x)), np.log1p(-np.exp(-x)))),
+    multigammaln=lambda a, d: _like(
+        lambda y: np.sum([special.gammaln(y - j / 2) for j in range(d)], axis=0) + d * (d - 1) / 4 * np.log(np.pi)
+    )(a),
+    polygamma=lambda n, x: _like(lambda y: special.polygamma(n, y))(x),
     gelu=_gelu,
     logsumexp=_logsumexp,
     softmax=_softmax,
