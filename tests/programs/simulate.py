@@ -59,7 +59,7 @@ class Printed(Interpreter):
 
         def call(env: Any) -> None:
             frame = Region("the frame", 64)
-            frame.clear(64, GIVEN)
+            frame.clear(0, 64, GIVEN)
             row = [what if isinstance(what, Place) else env[symbol_of(name)] for name, what in words]
             kernel(self.memory.add(frame), row, env["%chunk"])
 
