@@ -34,8 +34,10 @@ from graphc.errors import (
     ShapeError,
 )
 from graphc.graph import Graph, Node
+from graphc.jacobian import hessian, jacobian
 from graphc.operators import NUMPY_NAMES
 from graphc.ops.item import item
+from graphc.tangent import hvp, jvp, linearize
 from graphc.types import (
     bool_,
     float32,
@@ -49,6 +51,7 @@ from graphc.types import (
     uint32,
     uint64,
 )
+from graphc.vmap import vmap
 
 newaxis = None
 bool = bool_
@@ -85,6 +88,8 @@ __all__ = [
     "float64",
     "fori_loop",
     "grad",
+    "hessian",
+    "hvp",
     "inf",
     "input",
     "int8",
@@ -92,6 +97,9 @@ __all__ = [
     "int32",
     "int64",
     "item",
+    "jacobian",
+    "jvp",
+    "linearize",
     "map",
     "nan",
     "newaxis",
@@ -106,6 +114,7 @@ __all__ = [
     "uint64",
     "value_and_grad",
     "vjp",
+    "vmap",
     "while_loop",
 ]
 __all__ += [*sorted(FUNCTIONS), *_ARC_NAMES, *_LATER_MODULES, *_LATER_NAMES]

@@ -27,12 +27,13 @@ STAGES = [
     *("errors", "dims", "types", "scalar", "op", "state", "line", "tree", "literal"),
     *("graph", "ops", "declare", "operators", "trace", "elements", "control", "branches"),
     "interpret",
-    *("join", "rewrite", "stabilise", "adjoint", "passes", "schedule", "codegen"),
+    *("join", "rewrite", "stabilise", "adjoint", "batch", "vmap", "tangent", "jacobian"),
+    *("passes", "schedule", "codegen"),
     *("runtime", "inspect", "runtime.function", "debug", "compile", "losses", "optim", "nn"),
 ]
 # they may name ops
 RULES = (
-    *("ops", "declare", "operators", "elements", "rewrite", "stabilise", "adjoint", "passes"),
+    *("ops", "declare", "operators", "elements", "rewrite", "stabilise", "adjoint", "batch", "passes"),
     *("losses", "optim", "nn"),
 )
 LEAVES = {"input", "parameter", "constant"}
