@@ -102,6 +102,36 @@ class Batch:
             return value
         return self.select(self.active, value, Value(BUILDER.stop_gradient(node), True))
 
+    def entering(self, body: Graph, givens: Sequence[Value]) -> dict[Node, Value]:
+        """The values of a branch's inputs, which move it where an example takes it.
+
+        Where more than single elements of values meet what all examples share (x @ w), idle examples have the values of
+        the first one at work: an infinite value of theirs, times a cotangent of 0, would make that of w NaN.
+        """
+        assert self.active is not None
+        shared = any(v.node.dtype.is_float and not v.batched for v in givens)
+        meeting = shared and any(n.op.family not in _SINGLE for n in body.nodes)
+        known = {}
+        for old, value in zip(body.inputs, givens, strict=True):
+            if not value.node.dtype.is_float:
+                known[old] = value
+            elif not value.batched:
+                stopped = BUILDER.stop_gradient(value.node)
+                known[old] = Value(BUILDER.where(BUILDER.any(self.active), value.node, stopped))
+            elif meeting:
+                stopped = BUILDER.stop_gradient(self._first_at_work(value.node))
+                known[old] = self.select(self.active, value, Value(stopped))
+            else:
+                known[old] = self.moved_at_work(value)
+        return known
+
+    def _first_at_work(self, node: Node) -> Node:
+        """What the first example at work has; zeros if none is."""
+        counts = BUILDER.cumulative_sum(self.active, axis=0)
+        first = Value(BUILDER.logical_and(self.active, BUILDER.equal(counts, 1)), True)
+        alone = self.select(first.node, Value(node, True), Value(BUILDER.constant(0, node.dtype)))
+        return _node(BUILDER.sum(alone.node, axis=0))
+
     # the rules
 
     def elementwise(self, node: Node, values: Sequence[Value]) -> Sequence[Value]:
@@ -246,8 +276,7 @@ class Batch:
         outcomes = []
         for body, mine in zip(bodies, taken, strict=True):
             inner = replace(self, active=self.working(Value(mine, True)).node)
-            known = zip(body.inputs, map(inner.moved_at_work, givens), strict=True)
-            outcomes.append(inner(body.outputs, dict(known)))
+            outcomes.append(inner(body.outputs, inner.entering(body, givens)))
         found = outcomes[-1]
         for mine, outcome in zip(taken[-2::-1], outcomes[-2::-1], strict=True):
             found = [self.select(mine, a, b) for a, b in zip(outcome, found, strict=True)]
@@ -265,6 +294,8 @@ _RULES: Mapping[Family | None, Callable[[Batch, Node, Sequence[Value]], Sequence
     Family.WHILE: Batch.while_loop,
     Family.CHOICE: Batch.choice,
 }
+# what takes each element by itself
+_SINGLE = (Family.LEAF, Family.INDEX, Family.ELEMENTWISE)
 # what idle examples must be kept from, and what may hold such
 _GUARDED = (Family.GATHER, Family.SCATTER, Family.LOOP, Family.WHILE, Family.CHOICE)
 

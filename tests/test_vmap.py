@@ -376,3 +376,23 @@ def test_random_nests_of_families() -> None:
         (found,) = interpret(Graph((node,), (x, y)), [whole, A[::-1]])
         for k in range(2):
             close([found[k]], [one_by_one(function, [whole[k], A[::-1]], (0, 0), 4)])
+
+
+@pytest.mark.parametrize("first", [[1.0, 4.0, 9.0], [-1.0, -4.0, -9.0], [1.0, -4.0, -0.5]])
+def test_slopes_of_what_examples_share_where_some_do_not_take_the_branch(first: list[float]) -> None:
+    """At examples that are idle the branch is NaN or infinite; what they share must not hear of it."""
+    z = np.stack([first, [1.0, 2.0, 3.0]], axis=1)
+    w = np.array([[1.0, 2.0], [0.5, -1.0]])
+    zs, ws, s = gc.input("z", (3, 2)), gc.input("w", (2, 2)), gc.input("s", ())
+
+    def function(v: Any) -> Any:
+        return gc.cond(v[0] > 0, lambda: gc.sum(ws @ gc.log(v)) * gc.sqrt(s), lambda: gc.sum(v))
+
+    y = gc.sum(gc.vmap(function)(zs))
+    found = values([y, *gc.grad(y, [ws, s, zs])], [zs, ws, s], [z, w, 0.25])
+    taken = z[z[:, 0] > 0]
+    logs = np.log(taken).sum(axis=0)
+    slopes = np.where(z[:, :1] > 0, w.sum(axis=0) / np.abs(z) * 0.5, 1.0)
+    close(found[1:], [np.tile(0.5 * logs, (2, 1)), np.sum(w @ logs), slopes])
+    (idle,) = values([gc.grad(y, s)], [zs, ws, s], [-np.abs(z), w, 0.0])
+    assert idle == 0.0
