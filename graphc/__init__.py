@@ -20,7 +20,7 @@ from typing import Any
 
 from graphc.adjoint import grad, value_and_grad, vjp
 from graphc.branches import cond, switch
-from graphc.control import associative_scan, fori_loop, map, scan, while_loop
+from graphc.control import associative_scan, checkpoint, fori_loop, map, scan, while_loop
 from graphc.declare import FUNCTIONS, constant, input, parameter, result_dtype
 from graphc.errors import (
     CacheError,
@@ -81,6 +81,7 @@ __all__ = [
     "associative_scan",
     "bool",
     "bool_",
+    "checkpoint",
     "cond",
     "constant",
     "e",
