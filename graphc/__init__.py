@@ -21,6 +21,7 @@ from typing import Any
 from graphc.adjoint import grad, value_and_grad, vjp
 from graphc.branches import cond, switch
 from graphc.control import associative_scan, checkpoint, fori_loop, map, scan, while_loop
+from graphc.custom import custom_vjp
 from graphc.declare import FUNCTIONS, constant, input, parameter, result_dtype
 from graphc.errors import (
     CacheError,
@@ -84,6 +85,7 @@ __all__ = [
     "checkpoint",
     "cond",
     "constant",
+    "custom_vjp",
     "e",
     "float32",
     "float64",

@@ -65,7 +65,7 @@ class Batch:
         family = node.op.family
         if not any(v.batched for v in values) and self._needs_no_guard(family):
             return [Value(r) for r in results(rebuilt(node, [v.node for v in values]))]
-        if family not in _RULES:
+        if family not in _RULES or (family is Family.REGION and "adjoint" not in node.attrs):
             raise DeclarationError(f"vmap has no rule for {describe(node)}, an op of the family {family}")
         return _RULES[family](self, node, values)
 
@@ -268,6 +268,22 @@ class Batch:
         outcomes = [self._as_carried(outcome, flags) for outcome in found]
         return [Value(r, f) for r, f in zip(choose(which.node, outcomes, given, line=node.line), flags, strict=True)]
 
+    def region(self, node: Node, values: Sequence[Value]) -> Sequence[Value]:
+        """A function with an adjoint of its own: of what all examples share the cotangents are added."""
+        body, adjoint = node.attrs["body"], node.attrs["adjoint"]
+        inner, given = self._given(body.inputs, values)
+        known = _within(body.inputs, given)
+        outputs = [inner.full(v) for v in inner(body.outputs, known)]
+        count = len(body.inputs)
+        rest, stand = inner._slots(adjoint.inputs[count:], [True] * (len(adjoint.inputs) - count))
+        seen = dict(zip(adjoint.inputs, [*known.values(), *stand], strict=True))
+        found = inner(adjoint.outputs, seen)
+        moved = node.attrs["moved"]
+        totals = [inner.full(v) for v in found]
+        totals = [t if values[k].batched else BUILDER.sum(t, axis=0) for k, t in zip(moved, totals, strict=True)]
+        attrs = {"body": Graph(tuple(outputs), tuple(given)), "adjoint": Graph(tuple(totals), (*given, *rest))}
+        return _all_batched(make(node.op, tuple(given.values()), {**attrs, "moved": moved}))
+
     def _select_branch(self, which: Node, bodies: Sequence[Graph], givens: Sequence[Value]) -> Sequence[Value]:
         """All branches, each for the examples that it is for; a number out of range takes the nearest branch."""
         last = len(bodies) - 1
@@ -293,11 +309,12 @@ _RULES: Mapping[Family | None, Callable[[Batch, Node, Sequence[Value]], Sequence
     Family.LOOP: Batch.loop,
     Family.WHILE: Batch.while_loop,
     Family.CHOICE: Batch.choice,
+    Family.REGION: Batch.region,
 }
 # what takes each element by itself
 _SINGLE = (Family.LEAF, Family.INDEX, Family.ELEMENTWISE)
 # what idle examples must be kept from, and what may hold such
-_GUARDED = (Family.GATHER, Family.SCATTER, Family.LOOP, Family.WHILE, Family.CHOICE)
+_GUARDED = (Family.GATHER, Family.SCATTER, Family.LOOP, Family.WHILE, Family.CHOICE, Family.REGION)
 
 
 def _further(axes: Any, size: Dim) -> Any:
