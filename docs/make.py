@@ -50,7 +50,7 @@ _INTERNAL_COLUMNS = ("Primitive", "Kind", "What it is")
 def ops_table() -> str:
     """The text of docs/ops.md."""
     public = sorted(FUNCTIONS)
-    internal = sorted(name for name, op in REGISTRY.items() if op.define is None and name not in dir(gc))
+    internal = sorted(name for name, op in REGISTRY.items() if name not in dir(gc))
     first = _table(_COLUMNS, [_public_row(REGISTRY[name]) for name in public])
     second = _table(_INTERNAL_COLUMNS, [_internal_row(REGISTRY[name]) for name in internal])
     return "\n".join([_HEAD, *first, _INTERNAL, *second, ""])

@@ -20,7 +20,8 @@ from typing import Any
 
 from graphc.adjoint import grad, value_and_grad, vjp
 from graphc.branches import cond, switch
-from graphc.control import associative_scan, fori_loop, map, scan, while_loop
+from graphc.control import associative_scan, checkpoint, fori_loop, map, scan, while_loop
+from graphc.custom import custom_vjp
 from graphc.declare import FUNCTIONS, constant, input, parameter, result_dtype
 from graphc.errors import (
     CacheError,
@@ -34,8 +35,10 @@ from graphc.errors import (
     ShapeError,
 )
 from graphc.graph import Graph, Node
+from graphc.jacobian import hessian, jacobian
 from graphc.operators import NUMPY_NAMES
 from graphc.ops.item import item
+from graphc.tangent import hvp, jvp, linearize
 from graphc.types import (
     bool_,
     float32,
@@ -49,6 +52,7 @@ from graphc.types import (
     uint32,
     uint64,
 )
+from graphc.vmap import vmap
 
 newaxis = None
 bool = bool_
@@ -78,13 +82,17 @@ __all__ = [
     "associative_scan",
     "bool",
     "bool_",
+    "checkpoint",
     "cond",
     "constant",
+    "custom_vjp",
     "e",
     "float32",
     "float64",
     "fori_loop",
     "grad",
+    "hessian",
+    "hvp",
     "inf",
     "input",
     "int8",
@@ -92,6 +100,9 @@ __all__ = [
     "int32",
     "int64",
     "item",
+    "jacobian",
+    "jvp",
+    "linearize",
     "map",
     "nan",
     "newaxis",
@@ -106,6 +117,7 @@ __all__ = [
     "uint64",
     "value_and_grad",
     "vjp",
+    "vmap",
     "while_loop",
 ]
 __all__ += [*sorted(FUNCTIONS), *_ARC_NAMES, *_LATER_MODULES, *_LATER_NAMES]

@@ -26,7 +26,8 @@ from graphc.op import HOLDERS, Family
 from graphc.ops.item import item
 from graphc.rewrite import filled, is_filled, kept_apart
 from graphc.stabilise import stabilise
-from graphc.tree import Skeleton, flatten, unflatten
+from graphc.trace import shown
+from graphc.tree import Skeleton, flatten, leaves_like, unflatten
 from graphc.types import Shape
 
 _NOTHING: Mapping[Node, Node] = MappingProxyType({})
@@ -48,27 +49,36 @@ def grad(y: Node, wrt: Any) -> Any:
     >>> gc.grad(gc.sum(x * x), {"x": x}).keys()
     dict_keys(['x'])
     """
-    y = _checked_output(y)
+    (y, *others), structure = outputs_of(y)
+    if others or not isinstance(structure, int):
+        raise GradientError(f"grad needs a scalar, got a tree of {len(others) + 1}; for several write gc.vjp")
     if y.shape != ():
         advice = "for a weighted sum of its elements write gc.vjp(y, wrt, weights)"
         raise GradientError(f"grad needs a scalar, but {describe(y)} is not one; {advice}")
     return vjp(y, wrt, constant(1, y.dtype))
 
 
-def vjp(y: Node, wrt: Any, cotangent: Any) -> Any:
+def vjp(y: Any, wrt: Any, cotangent: Any) -> Any:
     """The vector-Jacobian product: gradients of sum(cotangent * y) with respect to `wrt`, a node or a tree of nodes.
+
+    Where y is a tree of nodes, `cotangent` is such a tree, and what its parts give is added.  Raises GradientError if
+    the trees differ, or if something that is not float is among them.
 
     >>> import graphc as gc
     >>> x = gc.input("x", ("n",))
     >>> gc.compile([x], gc.vjp(x * x, x, [1.0, 10.0]))([1.0, 2.0])
     array([ 2., 40.])
+    >>> gc.compile([x], gc.vjp({"a": x * x, "b": 3.0 * x}, x, {"a": 1.0, "b": 1.0}))([1.0, 2.0])
+    array([5., 7.])
     """
-    y = _checked_output(y)
-    targets, tree = _targets(wrt)
-    with adjoint_of(y.line):
-        seed = FUNCTIONS["broadcast_to"](astype(cotangent, y.dtype), y.shape)
-        graph, _ = kept_apart(stabilise(Graph((y,)), keep=targets)[0], targets, join)
-        found = pull_back([(graph.outputs[0], seed)], targets)
+    outputs, _ = outputs_of(y)
+    targets, tree = targets_of(wrt)
+    if not outputs:
+        return unflatten(tree, [FUNCTIONS["zeros"](n.shape, dtype=n.dtype) for n in targets])
+    with adjoint_of(outputs[0].line):
+        seeds = weights_like(y, cotangent, "the cotangent of y")
+        graph, _ = kept_apart(stabilise(Graph(tuple(outputs)), keep=targets)[0], targets, join)
+        found = pull_back(list(zip(graph.outputs, seeds, strict=True)), targets)
         grads = [found[n] if n in found else FUNCTIONS["zeros"](n.shape, dtype=n.dtype) for n in targets]
     return unflatten(tree, grads)
 
@@ -84,13 +94,28 @@ def value_and_grad(y: Node, wrt: Any) -> tuple[Node, Any]:
     return y, grad(y, wrt)
 
 
-def _checked_output(y: Any) -> Node:
-    y = _node_of(y)
-    if not isinstance(y, Node):
-        raise GradientError(f"a gradient is taken of a node, got {y!r}")
-    if not y.dtype.is_float:
-        raise GradientError(f"{describe(y)} is not float, so it has no gradient")
-    return y
+def outputs_of(y: Any) -> tuple[list[Node], Skeleton]:
+    """The nodes of the tree `y`, of which something is derived, and its skeleton."""
+    return _float_nodes(y, "a derivative is taken of a node, or a dict, list or tuple of nodes")
+
+
+def targets_of(wrt: Any) -> tuple[list[Node], Skeleton]:
+    """The nodes of the tree `wrt`, and its skeleton."""
+    return _float_nodes(wrt, "a derivative is taken with respect to a node, or a dict, list or tuple of nodes")
+
+
+def _float_nodes(value: Any, wanted: str) -> tuple[list[Node], Skeleton]:
+    try:
+        nodes, tree = flatten(value)
+    except RecursionError:
+        raise GradientError(f"{wanted}; this one holds itself") from None
+    nodes = [_node_of(node) for node in nodes]
+    for node in nodes:
+        if not isinstance(node, Node):
+            raise GradientError(f"{wanted}; got {node!r}")
+        if not node.dtype.is_float:
+            raise GradientError(f"{describe(node)} is not float, so it has no gradient")
+    return nodes, tree
 
 
 def _node_of(value: Any) -> Any:
@@ -98,20 +123,15 @@ def _node_of(value: Any) -> Any:
     return value.node if isinstance(value, Number) else value
 
 
-def _targets(wrt: Any) -> tuple[list[Node], Skeleton]:
-    """The nodes of the tree `wrt`, and its skeleton."""
-    wanted = "a gradient is taken with respect to a node, or a dict, list or tuple of nodes"
-    try:
-        targets, tree = flatten(wrt)
-    except RecursionError:
-        raise GradientError(f"{wanted}; this one holds itself") from None
-    targets = [_node_of(node) for node in targets]
-    for node in targets:
-        if not isinstance(node, Node):
-            raise GradientError(f"{wanted}; got {node!r}")
-        if not node.dtype.is_float:
-            raise GradientError(f"{describe(node)} is not float, so it has no gradient")
-    return targets, tree
+def weights_like(y: Any, value: Any, what: str) -> list[Node]:
+    """The nodes of a value that is a tree like `y`, in the types of y's nodes; for a lone node it may be a list."""
+    outputs, structure = flatten(y)
+    alone = isinstance(structure, int) and not isinstance(value, dict)
+    leaves = [value] if alone else leaves_like(structure, value)
+    if leaves is None:
+        raise GradientError(f"{what} must be a tree like {shown(y)} with arrays, not lists, got {shown(value)}")
+    typed = zip(leaves, map(_node_of, outputs), strict=True)
+    return [FUNCTIONS["broadcast_to"](astype(_node_of(leaf), o.dtype), o.shape) for leaf, o in typed]
 
 
 def pull_back(

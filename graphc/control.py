@@ -21,6 +21,7 @@ from graphc.ops.bodies import slot, substituted
 from graphc.ops.loop_parts import POSITION, Loop
 from graphc.ops.while_loop import While
 from graphc.trace import Carries, Tree, as_nodes, at_line, shown, traced, truth
+from graphc.tree import flatten, unflatten
 from graphc.types import TensorType, as_dim, int64, normalize_axis
 
 
@@ -100,6 +101,41 @@ def _scanned(
     inside |= set(more)
     found = loop.declare(inside) if checkpoint is None else _in_segments(loop, inside, _steps(checkpoint))
     return carries.tree.filled(found[: len(new)]), y_tree.filled(found[len(new) :])
+
+
+def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, of which gradients save the arguments only, and compute the rest once more.
+
+    Arguments and results are nodes or trees of them; what else is among the arguments is handed on.  What the function
+    makes of nodes from outside alone is computed once, and kept.  Gradients have the same values; they take less memory
+    and the time of another run.
+
+    Raises DeclarationError for a result that is no tree of nodes, and what the function raises.
+
+    >>> import graphc as gc
+    >>> x = gc.input("x", (2,))
+    >>> block = gc.checkpoint(lambda x: gc.sin(gc.exp(x)))
+    >>> gc.compile([x], gc.grad(gc.sum(block(x)), x))([0.0, 1.0])
+    array([ 0.54030231, -2.47834973])
+    """
+    if not callable(function):
+        raise DeclarationError(f"checkpoint takes a function of nodes, got {shown(function)}{at_line()}")
+
+    def again(*arguments: Any) -> Any:
+        tree, leaves = Tree.of(arguments, "arguments")
+        nodes = [leaf for leaf in leaves if isinstance(leaf, Node)]
+
+        def run(carry: Any, *elements: Node) -> tuple[Any, Any]:
+            left = iter(elements)
+            return carry, function(*tree.filled([next(left) if isinstance(v, Node) else v for v in leaves]))
+
+        rows, _ = Tree.of(nodes, "argument")
+        arrays = [FUNCTIONS["expand_dims"](n, 0) for n in nodes]  # a loop of one step, which is run again
+        index = slot("position", POSITION)
+        found, ys_tree = flatten(_scanned("checkpoint", run, index, None, rows, arrays, 1, False, 1)[1])
+        return unflatten(ys_tree, [y if y is None else FUNCTIONS["squeeze"](y, 0) for y in found])
+
+    return again
 
 
 def _length(length: Any, arrays: Sequence[Node], names: Sequence[str]) -> Dim:

@@ -313,4 +313,4 @@ def _with_operands(op: Op, args: Any, error: GraphcError) -> GraphcError:
     return type(error)(f"{head}{text}{rows}\n  at {users_line()}")
 
 
-FUNCTIONS.update({op.name: public_function(op) for op in REGISTRY.values() if op.define is not None})
+FUNCTIONS.update({op.name: public_function(op) for op in REGISTRY.values() if op.define and op.name[0] != "_"})

@@ -46,6 +46,24 @@ def leaves_like(skeleton: Skeleton, value: Any) -> list[Any] | None:
     return None if parts is None or None in found else [leaf for leaves in found for leaf in leaves or ()]
 
 
+def spread(skeleton: Skeleton, value: Any) -> list[Any] | None:
+    """For each leaf of the structure what `value`, which may be shallower, has there; None if it has another structure.
+
+    >>> spread({"y": 0, "g": [1, (2,)]}, {"y": "a", "g": "b"})
+    ['a', 'b', 'b']
+    """
+    if not isinstance(value, (dict, tuple, list)):
+        return [value] * len(flatten(skeleton)[0])
+    if isinstance(value, dict):
+        fits = isinstance(skeleton, dict) and skeleton.keys() == value.keys()
+        pairs = [(part, value[k]) for k, part in skeleton.items()] if fits else None
+    else:
+        fits = isinstance(skeleton, (tuple, list)) and len(skeleton) == len(value)
+        pairs = list(zip(skeleton, value, strict=True)) if fits else None
+    found = [spread(part, own) for part, own in pairs or ()]
+    return None if pairs is None or None in found else [leaf for leaves in found for leaf in leaves or ()]
+
+
 def unflatten(skeleton: Skeleton, leaves: Sequence[Any]) -> Any:
     """The tree with these leaves.
 

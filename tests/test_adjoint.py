@@ -125,7 +125,7 @@ def test_what_has_no_gradient_is_refused() -> None:
         gc.grad(gc.sum(k), x)
     with pytest.raises(GradientError, match=r"with respect to a node, or .* of nodes; got 3"):
         gc.grad(gc.sum(x), [3])
-    with pytest.raises(GradientError, match=r"taken of a node, got 1\.0"):
+    with pytest.raises(GradientError, match=r"taken of a node, or .*; got 1\.0"):
         gc.grad(1.0, x)
 
 

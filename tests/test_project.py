@@ -25,14 +25,15 @@ PACKAGE = ROOT / "graphc"
 # what looks into it, since `explain`, `profile` and `draw` are its methods.
 STAGES = [
     *("errors", "dims", "types", "scalar", "op", "state", "line", "tree", "literal"),
-    *("graph", "ops", "declare", "at", "operators", "trace", "elements", "control", "branches"),
+    *("graph", "ops", "declare", "at", "operators", "trace", "elements", "control", "branches", "custom"),
     "interpret",
-    *("join", "rewrite", "stabilise", "adjoint", "passes", "schedule", "codegen"),
+    *("join", "rewrite", "stabilise", "adjoint", "batch", "vmap", "tangent", "jacobian"),
+    *("passes", "schedule", "codegen"),
     *("runtime", "inspect", "runtime.function", "debug", "compile", "losses", "optim", "nn"),
 ]
 # they may name ops
 RULES = (
-    *("ops", "declare", "at", "operators", "elements", "rewrite", "stabilise", "adjoint", "passes"),
+    *("ops", "declare", "at", "operators", "elements", "rewrite", "stabilise", "adjoint", "batch", "passes", "custom"),
     *("losses", "optim", "nn"),
 )
 LEAVES = {"input", "parameter", "constant"}
