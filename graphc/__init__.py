@@ -18,8 +18,9 @@ from math import e, inf, nan, pi
 from types import ModuleType
 from typing import Any
 
+import graphc.methods  # noqa: F401  (gives nodes their methods)
 from graphc.adjoint import grad, value_and_grad, vjp
-from graphc.declare import FUNCTIONS, constant, input, parameter, result_dtype
+from graphc.declare import FUNCTIONS, constant, input, parameter, result_type
 from graphc.errors import (
     CacheError,
     DebugError,
@@ -32,7 +33,8 @@ from graphc.errors import (
     ShapeError,
 )
 from graphc.graph import Graph, Node, item
-from graphc.operators import NUMPY_NAMES
+from graphc.operators import OTHER_NAMES
+from graphc.standard import VERSION, can_cast, finfo, iinfo, isdtype, namespace_info
 from graphc.types import (
     bool_,
     float32,
@@ -49,8 +51,9 @@ from graphc.types import (
 
 newaxis = None
 bool = bool_
-_ARC_NAMES = {name: FUNCTIONS[standard] for name, standard in NUMPY_NAMES.items() if name.startswith("arc")}
-globals().update(FUNCTIONS | _ARC_NAMES)
+_OTHERS = {name: FUNCTIONS[standard] for name, standard in OTHER_NAMES.items()}
+globals().update(FUNCTIONS | _OTHERS)
+__array_api_version__, __array_namespace_info__ = VERSION, namespace_info
 
 # Imported when they are first asked for.
 _LATER_MODULES = ("inspect", "losses", "nn", "optim")
@@ -74,23 +77,27 @@ __all__ = [
     "ShapeError",
     "bool",
     "bool_",
+    "can_cast",
     "constant",
     "e",
+    "finfo",
     "float32",
     "float64",
     "grad",
+    "iinfo",
     "inf",
     "input",
     "int8",
     "int16",
     "int32",
     "int64",
+    "isdtype",
     "item",
     "nan",
     "newaxis",
     "parameter",
     "pi",
-    "result_dtype",
+    "result_type",
     "uint8",
     "uint16",
     "uint32",
@@ -98,7 +105,7 @@ __all__ = [
     "value_and_grad",
     "vjp",
 ]
-__all__ += [*sorted(FUNCTIONS), *_ARC_NAMES, *_LATER_MODULES, *_LATER_NAMES]
+__all__ += [*sorted(FUNCTIONS), *_OTHERS, *_LATER_MODULES, *_LATER_NAMES]
 
 
 def _drawn(self: Any) -> Any:

@@ -24,14 +24,14 @@ PACKAGE = ROOT / "graphc"
 # here that its own begins with, and imports from its own stage or from earlier ones.  CompiledFunction stands above
 # what looks into it, since `explain`, `profile` and `draw` are its methods.
 STAGES = [
-    *("errors", "dims", "types", "scalar", "op", "state", "line", "tree", "literal"),
-    *("graph", "ops", "declare", "operators"),
+    *("errors", "dims", "plain", "types", "scalar", "op", "state", "line", "tree", "literal"),
+    *("graph", "ops", "declare", "operators", "methods", "standard"),
     "interpret",
     *("rewrite", "stabilise", "adjoint", "passes", "schedule", "codegen"),
     *("runtime", "inspect", "runtime.function", "debug", "compile", "losses", "optim", "nn"),
 ]
 # they may name ops
-RULES = ("ops", "declare", "operators", "rewrite", "stabilise", "adjoint", "passes", "losses", "optim", "nn")
+RULES = ("ops", "declare", "operators", "methods", "rewrite", "stabilise", "adjoint", "passes", "losses", "optim", "nn")
 LEAVES = {"input", "parameter", "constant"}
 
 

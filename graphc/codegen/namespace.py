@@ -8,7 +8,7 @@ from typing import Any
 
 from graphc.types import FLOATS, INTEGERS
 
-_MODULES = ("pointwise", "exponential", "logarithmic", "power", "trigonometric", "special", "memory")
+_MODULES = ("pointwise", "exponential", "logarithmic", "power", "trigonometric", "special", "bits", "memory")
 _SCALARS = {t.name: t.numpy.type for t in (*FLOATS, *INTEGERS)}
 
 

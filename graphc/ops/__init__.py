@@ -2,7 +2,10 @@
 
 from graphc.ops import (
     activation,
+    bits,
+    create,
     cumulative,
+    diagonal,
     einsum,
     elementwise,
     extremes,
@@ -14,16 +17,23 @@ from graphc.ops import (
     nn,
     order,
     reduce,
+    repeat,
     shape,
     slicing,
+    split,
     statistics,
     subscript,
+    sums,
     transcendental,
+    vectors,
 )
 
 __all__ = [
     "activation",
+    "bits",
+    "create",
     "cumulative",
+    "diagonal",
     "einsum",
     "elementwise",
     "extremes",
@@ -35,9 +45,13 @@ __all__ = [
     "nn",
     "order",
     "reduce",
+    "repeat",
     "shape",
     "slicing",
+    "split",
     "statistics",
     "subscript",
+    "sums",
     "transcendental",
+    "vectors",
 ]

@@ -1,6 +1,7 @@
 """Subscripts: x[key] as slices, reshapes and reads at positions.
 
-Subscripts follow NumPy: a slice is clamped to its axis, an int must lie on it.  With n for the length of an axis, all
+Subscripts follow NumPy: a slice is clamped to its axis, an int must lie on it.  A position whose sign the call alone
+knows, as n - 1, counts from the start.  With n for the length of an axis, all
 of it is said in `_after(n, m) = max(n - m, 0)`, the elements that come after the first m, so that x[1:] and x[:-1]
 have one length in normal form.
 """
@@ -35,7 +36,7 @@ def _from_start(position: Dim, what: Any) -> bool:
     if is_nonnegative(-1 - position):
         return False
     raise DeclarationError(
-        f"{what} may be negative or not, depending on its symbols; write max or min of it and a number"
+        f"{what} may be negative or not, depending on its symbols; write gc.maximum or gc.minimum of it and a number"
     )
 
 
@@ -131,7 +132,7 @@ def _sliced(b: Any, node: Any, items: Sequence[Any]) -> Any:
             shape.append(rows[-1][2])
         else:
             position = item if isinstance(item, Poly) else int(item)
-            rows.append((position if _from_start(position, item) else size + position, 1, 1))
+            rows.append((size + position if is_nonnegative(-1 - position) else position, 1, 1))
             _refuse_outside(item, rows[-1][0], size, axis)
         axis += 1
     if any(
