@@ -256,3 +256,11 @@ def test_sizes_are_known_to_be_at_least_zero() -> None:
     for node in (y[3:], y[:3], y[1:4], y[::3], y[-4:2], y[: y.shape[0] // 2]):
         assert isinstance(node.shape[0], Poly)
         assert not constraints(gc.mean(node)), "the number of elements is not negative"
+
+
+def test_nothing_is_read_of_an_array_without_elements() -> None:
+    """Reshaped, repeated and reshaped again: every read stays within loops, which do not run."""
+    x = gc.input("x", ("n", 0))
+    made = (gc.tile(gc.stack([x, x]), 2), gc.repeat(gc.concat([x, x]), 2, axis=1))
+    for value in gc.compile([x], made, options=gc.Options(debug=True))(np.zeros((2, 0))):
+        assert value.size == 0
