@@ -384,6 +384,13 @@ def test_limits_of_dtypes_are_numpys() -> None:
         gc.iinfo("float32")
 
 
+@pytest.mark.parametrize("dtype", ALL, ids=str)
+def test_numpy_takes_these_dtypes(dtype: DType) -> None:
+    assert np.dtype(dtype) == dtype.numpy == dtype  # type: ignore[call-overload]
+    assert np.zeros(2, dtype).dtype == dtype  # type: ignore[call-overload]
+    assert np.ones(2).astype(dtype).dtype == dtype  # type: ignore[arg-type]
+
+
 KINDS = ("bool", "signed integer", "unsigned integer", "integral", "real floating", "complex floating", "numeric")
 
 
