@@ -15,6 +15,8 @@ import pytest
 from support import evaluate, seeded
 
 import graphc as gc
+from graphc.op import REGISTRY
+from graphc.operators import OTHER_NAMES
 from graphc.ops.extremes import greater, smaller
 from graphc.types import DTYPES, FLOATS, INTEGERS, SIGNED, DType, bool_
 
@@ -365,6 +367,16 @@ def test_programs_written_to_the_standard(program: Callable[[Any], Any], dtype: 
 
 
 # facts about the namespace
+
+
+@pytest.mark.parametrize("name", OTHER_NAMES)
+def test_other_names_are_of_the_same_functions(name: str) -> None:
+    function = getattr(gc, name)
+    assert function is getattr(gc, OTHER_NAMES[name])
+    x = gc.input("x", (2, 3))
+    if isinstance(getattr(np, name), np.ufunc) and "f" in {d.kind for d in REGISTRY[OTHER_NAMES[name]].dtypes}:
+        arguments = [x] * getattr(np, name).nin
+        assert getattr(np, name)(*arguments) is function(*arguments)
 
 
 def test_limits_of_dtypes_are_numpys() -> None:
