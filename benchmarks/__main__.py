@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from benchmarks import machine, report
 from benchmarks.peers import PEERS, Peer
 from benchmarks.runner import FULL, QUICK, Row, Runner, select, select_peers
-from benchmarks.workloads import WORKLOADS, Workload
+from benchmarks.workloads import WORKLOADS, Derivative, Workload
 
 
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -30,7 +30,9 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def measure(runner: Runner, chosen: list[tuple[Workload, str]], console: Console, progress: Progress) -> list[Row]:
+def measure(
+    runner: Runner, chosen: list[tuple[Workload | Derivative, str]], console: Console, progress: Progress
+) -> list[Row]:
     """Rows of all workloads; what was measured before an interrupt is kept."""
     rows: list[Row] = []
     task = progress.add_task("", total=len(chosen))

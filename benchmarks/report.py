@@ -1,7 +1,8 @@
 """What is shown of the rows: a table on the terminal, a JSON file, and the table between README's two markers.
 
 A ratio is a peer's median by graphc's, graphc on the fewest threads of the run, the peer on its best number of
-threads.  Below 1 the peer is faster, and the ratio stands out.
+threads; where graphc has a program in several forms, by that of the fastest.  Below 1 the peer is faster, and the
+ratio stands out.  Of a gradient it is shown how many forward passes it takes.
 """
 
 from __future__ import annotations
@@ -28,12 +29,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Line:
-    """A row with the best thread count of its peer: median and interquartile range in seconds, ratio to graphc."""
+    """A row with the best thread count of its peer: median and interquartile range in seconds, ratio to graphc.
+
+    `forwards` is the ratio of a gradient to the forward pass of the same program on the same threads.
+    """
 
     row: Row
     median: float
     spread: float
     ratio: float | None
+    forwards: float | None = None
 
     @property
     def name(self) -> str:
@@ -46,12 +51,19 @@ class Line:
 
 def lines(rows: Sequence[Row]) -> list[Line]:
     """One line a peer and variant for each measurement, rows with a problem last."""
-    found = []
+    found, forward = [], {_program(row): _median(row) for row in rows if row.measure == "forward" and row.samples}
     for group in _grouped(rows, lambda row: (row.workload, row.size, row.measure)):
         best = [_best(mine) for mine in _grouped(group, lambda row: (row.peer, row.variant))]
-        ours = next((_median(row) for row in best if row.peer == OURS and row.samples), None)
-        found += [_line(row, ours) for row in sorted(best, key=lambda row: not row.samples)]
+        ours = min((_median(row) for row in best if row.peer == OURS and row.samples), default=None)
+        ordered = sorted(best, key=lambda row: not row.samples)
+        found += [
+            _line(row, ours, forward.get(_program(row)) if row.measure == "gradient" else None) for row in ordered
+        ]
     return found
+
+
+def _program(row: Row) -> tuple[Hashable, ...]:
+    return row.workload, row.size, row.peer, row.variant, row.threads
 
 
 def _grouped(rows: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
@@ -72,11 +84,12 @@ def _median(row: Row) -> float:
     return float(np.median(row.samples))
 
 
-def _line(row: Row, ours: float | None) -> Line:
+def _line(row: Row, ours: float | None, forward: float | None) -> Line:
     if not row.samples:
         return Line(row, np.nan, np.nan, None)
     low, high = np.percentile(row.samples, (25, 75))
-    return Line(row, _median(row), float(high - low), None if ours is None or row.peer == OURS else _median(row) / ours)
+    ratio = None if ours is None or row.peer == OURS else _median(row) / ours
+    return Line(row, _median(row), float(high - low), ratio, None if forward is None else _median(row) / forward)
 
 
 def seconds(value: float) -> str:
@@ -91,7 +104,7 @@ def seconds(value: float) -> str:
 
 def table(rows: Sequence[Row]) -> Table:
     """The table for the terminal."""
-    shown = Table("workload", "measure", "peer", "threads", "median", "spread", "n", "× graphc")
+    shown = Table("workload", "measure", "peer", "threads", "median", "spread", "n", "× graphc", "× forward")
     for group in _grouped(lines(rows), lambda line: (line.row.workload, line.row.size, line.row.measure)):
         row = group[0].row
         titles = itertools.chain([(f"{row.workload}/{row.size}", row.measure)], itertools.repeat(("", "")))
@@ -106,7 +119,8 @@ def _numbers(line: Line) -> tuple[str, ...]:
         return (f"[red]{escape(line.row.problem)}[/red]",)
     ratio = "" if line.ratio is None else f"{line.ratio:.3g}"
     ratio = f"[bold red]{ratio}[/bold red]" if line.slower_than_peer else ratio
-    return seconds(line.median), seconds(line.spread), str(len(line.row.samples)), ratio
+    forwards = "" if line.forwards is None else f"{line.forwards:.3g}"
+    return seconds(line.median), seconds(line.spread), str(len(line.row.samples)), ratio, forwards
 
 
 def save(path: Path, rows: Sequence[Row], about: dict[str, Any]) -> None:

@@ -16,10 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks import reference
 from benchmarks.machine import environment
 from benchmarks.peers import Peer
-from benchmarks.workloads import WORKLOADS, Workload
+from benchmarks.workloads import WORKLOADS, Derivative, Workload
 
 ROOT = Path(__file__).parent.parent
 
@@ -129,7 +128,7 @@ class Runner:
         self.scratch = tempfile.TemporaryDirectory(prefix="benchmarks-")
         self.folders = (Path(self.scratch.name) / str(i) for i in itertools.count())
 
-    def measure(self, workload: Workload, size: str) -> list[Row]:
+    def measure(self, workload: Workload | Derivative, size: str) -> list[Row]:
         self._check_reference(workload, size)
         measure = {"steady": self._steady, "fit": self._fit, "start": self._start, "import": self._import}
         return measure[workload.measured](workload, size)
@@ -139,9 +138,8 @@ class Runner:
             worker.stop()
         self.scratch.cleanup()
 
-    def _check_reference(self, workload: Workload, size: str) -> None:
-        arrays = workload.inputs(size)
-        if wrong := reference.disagreements(workload.name, size, arrays, next(workload.expected(size, arrays))):
+    def _check_reference(self, workload: Workload | Derivative, size: str) -> None:
+        if wrong := workload.unlike_stored(size, workload.inputs(size)):
             raise RuntimeError(f"{workload.name}/{size}: not as stored, nothing is measured: {', '.join(wrong)}")
 
     def _worker(self, peer: Peer, threads: int) -> Process:
@@ -152,31 +150,32 @@ class Runner:
             self.processes.append(worker)
         return worker
 
-    def _steady(self, workload: Workload, size: str) -> list[Row]:
-        pairs = self._pairs(workload, size, ("first call", "call"))
+    def _steady(self, workload: Workload | Derivative, size: str) -> list[Row]:
+        programs = self._programs(workload, size, ("first call", *workload.timed))
         workers = []
-        for first, steady, peer in pairs:
+        for rows, peer in programs:
+            first = rows[0]
             self.report(f"{peer.name} {first.variant} compiles, threads {first.threads}")
             worker = self._worker(peer, first.threads)
             workers.append(worker)
-            reply = _ask((first, steady), worker, "start", workload=workload.name, size=size, variant=first.variant)
+            reply = _ask(rows, worker, "start", workload=workload.name, size=size, variant=first.variant)
             first.samples += reply.get("seconds", [])
         for turn in range(self.effort.turns):
-            for (first, steady, peer), worker in zip(pairs, workers, strict=True):
-                if not steady.problem:
-                    self.report(f"turn {turn + 1}: {peer.name} {steady.variant}, threads {steady.threads}")
-                    request = {"variant": steady.variant, "seconds": self.effort.seconds}
-                    reply = _ask((first, steady), worker, "turn", **request)
-                    steady.samples += reply.get("seconds", [])
+            for (rows, peer), worker in zip(programs, workers, strict=True):
+                for row in rows[1:]:
+                    if not row.problem:
+                        self.report(f"turn {turn + 1}: {peer.name} {row.variant} {row.measure}, threads {row.threads}")
+                        request = {"variant": row.variant, "measure": row.measure, "seconds": self.effort.seconds}
+                        row.samples += _ask(rows, worker, "turn", **request).get("seconds", [])
         for worker in self.workers.values():
             if worker.alive:
                 worker.ask("forget")
-        return _flat(pairs)
+        return _flat(programs)
 
-    def _fit(self, workload: Workload, size: str) -> list[Row]:
-        pairs = self._pairs(workload, size, ("first", "second"))
+    def _fit(self, workload: Workload | Derivative, size: str) -> list[Row]:
+        pairs = self._programs(workload, size, ("first", "second"))
         for sample in range(self.effort.processes + 1):
-            for first, second, peer in pairs:
+            for (first, second), peer in pairs:
                 if first.problem:
                     continue
                 self.report(f"fit {sample}: {peer.name} {first.variant}, threads {first.threads}")
@@ -188,10 +187,10 @@ class Runner:
                     row.samples.append(seconds)
         return _flat(pairs)
 
-    def _start(self, workload: Workload, size: str) -> list[Row]:
-        pairs = self._pairs(workload, size, ("cold", "warm"), self.threads[:1])
+    def _start(self, workload: Workload | Derivative, size: str) -> list[Row]:
+        pairs = self._programs(workload, size, ("cold", "warm"), self.threads[:1])
         for sample in range(self.effort.processes):
-            for *both, peer in pairs:
+            for both, peer in pairs:
                 cache = next(self.folders)
                 for row in both:
                     if row.problem:
@@ -202,22 +201,17 @@ class Runner:
                         row.samples += _ask(both, worker, "start", **request).get("seconds", [])
         return _flat(pairs)
 
-    def _pairs(
-        self, workload: Workload, size: str, measures: tuple[str, str], threads: Sequence[int] = ()
-    ) -> list[tuple[Row, Row, Peer]]:
-        """Two empty rows for every peer, variant and thread count; a peer without this program has none."""
-        one, two = measures
+    def _programs(
+        self, workload: Workload | Derivative, size: str, measures: tuple[str, ...], threads: Sequence[int] = ()
+    ) -> list[tuple[list[Row], Peer]]:
+        """An empty row a measure for every peer, variant and thread count; a peer without this program has none."""
         return [
-            (
-                Row(workload.name, size, one, peer.name, variant, count),
-                Row(workload.name, size, two, peer.name, variant, count),
-                peer,
-            )
+            ([Row(workload.name, size, measure, peer.name, variant, count) for measure in measures], peer)
             for count, peer in itertools.product(threads or self.threads, self.peers)
-            for variant in peer.variants.get(workload.builder, ())
+            for variant in workload.variants(peer.variants)
         ]
 
-    def _import(self, workload: Workload, size: str) -> list[Row]:
+    def _import(self, workload: Workload | Derivative, size: str) -> list[Row]:
         rows = [Row(workload.name, size, "import", peer.name, "", self.threads[0]) for peer in self.peers]
         cache = next(self.folders)
         for sample in range(self.effort.imports + 1):
@@ -253,15 +247,15 @@ def _ask(rows: Sequence[Row], worker: Process, do: str, **arguments: Any) -> dic
     return {}
 
 
-def _flat(pairs: Sequence[tuple[Row, Row, Peer]]) -> list[Row]:
-    return [row for one, two, _ in pairs for row in (one, two)]
+def _flat(programs: Sequence[tuple[list[Row], Peer]]) -> list[Row]:
+    return [row for rows, _ in programs for row in rows]
 
 
-def select(only: Sequence[str]) -> list[tuple[Workload, str]]:
-    """The workloads and sizes named by NAME or NAME/SIZE; all but those called test where nothing is named."""
+def select(only: Sequence[str]) -> list[tuple[Workload | Derivative, str]]:
+    """The workloads and sizes named by NAME or NAME/SIZE; all but those called test… where nothing is named."""
     everything = {f"{w.name}/{size}": (w, size) for w in WORKLOADS.values() for size in w.sizes}
-    ordinary = {key: pair for key, pair in everything.items() if not key.endswith("/test")}
-    chosen: dict[str, tuple[Workload, str]] = {} if only else ordinary
+    ordinary = {key: pair for key, pair in everything.items() if "/test" not in key}
+    chosen: dict[str, tuple[Workload | Derivative, str]] = {} if only else ordinary
     for name in only:
         found = {k: v for k, v in (everything if "/" in name else ordinary).items() if name in (k, v[0].name)}
         if not found:

@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers import Program
-from benchmarks.workloads import WORKLOADS
+from benchmarks.peers import Program, by_name
+from benchmarks.reference import Arrays
+from benchmarks.workloads import WORKLOADS, Derivative
 
 SAMPLE_SECONDS = 0.02
 LONGEST = 300  # steps after which a sample starts from the first weights: training on would measure denormal numbers
@@ -45,29 +46,41 @@ class Running:
 
 
 class Worker:
-    """A peer's module, and the programs of the workload that is being measured, by variant."""
+    """A peer's module, and the programs of the workload that is being measured, by variant and measure."""
 
     def __init__(self, module: Any) -> None:
         self.module = module
-        self.programs: dict[str, Running] = {}
+        self.programs: dict[tuple[str, str], Running] = {}
 
     def start(self, workload: str, size: str, variant: str) -> dict[str, Any]:
         """Compile a program and check its results.  Out: `seconds` to the first result, `disagreement`."""
         record = WORKLOADS[workload]
         arrays = record.inputs(size)
-        program: Program = getattr(self.module, record.builder)(arrays, variant)
-        begin = time.perf_counter()
-        run = program.compile()
-        first = run(*program.batches[0])
-        seconds = time.perf_counter() - begin
-        values = [_as_float(first), *(_as_float(run(*batch)) for batch in program.batches[1:])]
-        got = {"losses": values, **program.state()} if record.builder == "training" else {"y": values[0]}
-        self.programs[variant] = Running(program, run)
-        return {"seconds": [seconds], "disagreement": record.disagreement(got, record.expected(size, arrays))}
+        start = self._start_derivative if isinstance(record, Derivative) else self._start_call
+        seconds, got = start(record, size, variant, arrays)
+        return {"seconds": [seconds], "disagreement": record.disagreement(size, got, record.expected(size, arrays))}
 
-    def turn(self, variant: str, seconds: float) -> dict[str, Any]:
+    def _start_call(self, record: Any, size: str, variant: str, arrays: Arrays) -> tuple[float, Arrays]:
+        program: Program = getattr(self.module, record.builder)(arrays, variant)
+        seconds, run, first = _first_call(program)
+        values = [_as_float(first), *(_as_float(run(*batch)) for batch in program.batches[1:])]
+        self.programs[variant, "call"] = Running(program, run)
+        return seconds, {"losses": values, **program.state()} if record.builder == "training" else {"y": values[0]}
+
+    def _start_derivative(self, record: Any, size: str, variant: str, arrays: Arrays) -> tuple[float, Arrays]:
+        """The first call of the gradient is timed; what else is measured is checked here."""
+        programs = self.module.derivative(record, size, record.form_of(variant), variant, arrays)
+        seconds, found = {}, {}
+        for measure, program in programs.items():
+            seconds[measure], run, first = _first_call(program)
+            self.programs[variant, measure], found[measure] = Running(program, run), by_name(first)
+            if wrong := record.disagreement(size, found[measure], record.expected(size, arrays), measure):
+                raise ValueError(f"{measure} disagrees: {wrong}")
+        return seconds["gradient"], found["gradient"]
+
+    def turn(self, variant: str, measure: str, seconds: float) -> dict[str, Any]:
         """Time samples until `seconds` have passed.  Out: `seconds` a step, one a sample."""
-        running, samples = self.programs[variant], list[float]()
+        running, samples = self.programs[variant, measure], list[float]()
         end = time.perf_counter() + seconds
         if running.steps == 3:
             estimate = min(running.sample() for _ in range(3))
@@ -86,7 +99,7 @@ class Worker:
         record = WORKLOADS[workload]
         arrays = record.inputs(size)
         got = getattr(self.module, record.builder)(arrays, variant).fit(2, False)
-        return {"disagreement": record.disagreement(got, record.expected(size, arrays))}
+        return {"disagreement": record.disagreement(size, got, record.expected(size, arrays))}
 
     def fit(self, workload: str, size: str, variant: str) -> dict[str, Any]:
         """Two fits of one model, one after the other.  Out: `seconds` of each."""
@@ -98,6 +111,14 @@ class Worker:
             model.fit(record.sizes[size]["epochs"], True)
             seconds.append(time.perf_counter() - begin)
         return {"seconds": seconds}
+
+
+def _first_call(program: Program) -> tuple[float, Callable[..., Any], Any]:
+    """Seconds to the first result, the compiled function, that result."""
+    begin = time.perf_counter()
+    run = program.compile()
+    first = run(*program.batches[0])
+    return time.perf_counter() - begin, run, first
 
 
 def _as_float(result: Any) -> float:

@@ -19,12 +19,12 @@ from typing import Any
 
 from graphc.declare import FUNCTIONS, Builder, Number, astype, constant
 from graphc.errors import GradientError
-from graphc.graph import Graph, Node, describe
+from graphc.graph import Graph, Node, describe, make
 from graphc.join import join
 from graphc.line import adjoint_of
 from graphc.op import HOLDERS, Family
 from graphc.ops.item import item
-from graphc.rewrite import filled, kept_apart
+from graphc.rewrite import filled, is_filled, kept_apart
 from graphc.stabilise import stabilise
 from graphc.trace import shown
 from graphc.tree import Skeleton, flatten, leaves_like, unflatten
@@ -171,13 +171,26 @@ def _sum(parts: Sequence[Node]) -> Node:
     Where the guards differ, the sum is 0 unless those of one part hold, and says so: it is guarded by that.
     """
     if not any(p.op.name == "where" for p in parts):
-        return reduce(operator.add, parts)
+        return _added(parts)
     peeled = [_peel(p) for p in parts]
     every = [guards for guards, _ in peeled]
     shared = tuple(g[0] for g in takewhile(lambda same: all(s == same[0] for s in same), zip(*every, strict=False)))
     rest = [guards[len(shared) :] for guards in every]
     total = reduce(operator.add, (_guarded(inner, own) for (_, inner), own in zip(peeled, rest, strict=True)))
     return _guarded(total, shared + _any_of(rest))
+
+
+def _added(parts: Sequence[Node]) -> Node:
+    """The sum of parts; what is added to zeros at positions is added to the others there instead."""
+    whole, at = [p for p in parts if not _adds_at(p)], [p for p in parts if _adds_at(p)]
+    total = reduce(operator.add, whole or at[:1])
+    for part in at if whole else at[1:]:
+        total = make(part.op, (total, *part.operands[1:]), part.attrs)
+    return total
+
+
+def _adds_at(node: Node) -> bool:
+    return node.op.name == "_scatter" and node.attrs["combine"] == "add" and is_filled(node.operands[0], 0)
 
 
 def _any_of(alternatives: Sequence[tuple[_Guard, ...]]) -> tuple[_Guard, ...]:

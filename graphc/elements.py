@@ -27,14 +27,15 @@ def with_elements(loop: Loop, inside: Collection[Node]) -> Loop:
     variant = depending(order, ends)
     elements, arrays, instead = list(loop.elements), list(loop.arrays), dict[Node, Node]()
     for n in order:
-        if n.op.family is not Family.GATHER or n.operands[0] in variant:
+        if n.op.family is not Family.GATHER or n.operands[0] in variant or len(n.operands) > 2:
             continue
-        begin = _place(n.operands[1], places)
-        array = None if begin is None else _along(n.operands[0], n.attrs["axis"], begin, loop.length)
+        begin, axis = _place(n.operands[1], places), n.attrs["along"].index(-1)
+        array = None if begin is None else _along(n.operands[0], axis, begin, loop.length)
         if array is not None:
             elements.append(slot("element", TensorType(array.dtype, array.shape[1:])))
             arrays.append(array)
-            row = BUILDER.expand_dims(elements[-1], n.attrs["axis"])
+            others = dict(zip((k for k in n.attrs["along"] if k >= 0), array.shape[1:], strict=True))
+            row = BUILDER.reshape(elements[-1], tuple(others.get(k, 1) for k in range(n.ndim)))
             instead[n] = BUILDER.broadcast_to(row, n.shape)
     if not instead:
         return loop

@@ -34,8 +34,8 @@ class Family(Enum):
     ELEMENTWISE = "elementwise"  # a scalar expression per result; operands broadcast
     REDUCTION = "reduction"  # axes folded into a `state`
     MOVEMENT = "movement"  # `access` tells where each result element is read from
-    GATHER = "gather"  # reads along an axis at positions held by an operand
-    SCATTER = "scatter"  # adds along an axis at positions held by an operand
+    GATHER = "gather"  # reads the first operand at positions that the others hold
+    SCATTER = "scatter"  # the first operand, with values of the second put or combined at positions of the others
     KERNEL = "kernel"  # loops of its own over strided arrays: `job` tells which
     REGION = "region"  # holds a sub-graph, which takes its place before scheduling
     ITEM = "item"  # selects one result of a node that has several

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.at import At
 from graphc.declare import FUNCTIONS, WEAK, Number, Whole, as_array, convert
 from graphc.dims import Poly
 from graphc.errors import DeclarationError, DTypeError, PropertyError, ShapeError
@@ -66,6 +67,8 @@ NUMPY_NAMES = {
     "arcsinh": "asinh",
     "arccosh": "acosh",
     "arctanh": "atanh",
+    "psi": "digamma",
+    "expit": "sigmoid",
 }
 
 
@@ -268,6 +271,13 @@ def _mean(self: Node, axis: Any = None, keepdims: bool = False) -> Any:
     return FUNCTIONS["mean"](self, axis=axis, keepdims=keepdims)
 
 
+def _setitem(self: Node, key: Any, value: Any) -> None:
+    raise DeclarationError(
+        f"{describe(self)} does not change; write x = x.at[key].set(value), or .add(value) for x[key] += value\n"
+        f"  at {users_line()}"
+    )
+
+
 def _getitem(self: Node, key: Any) -> Node:
     result: Node = FUNCTIONS["getitem"](self, key)
     return result
@@ -299,6 +309,8 @@ for _name, _method in {
     "__len__": _length,
     "__array_namespace__": lambda self, *, api_version=None: importlib.import_module("graphc"),
     "__getitem__": _getitem,
+    "__setitem__": _setitem,
+    "at": property(At, doc=At.__doc__),
     "value": property(_value),
     "assign": _assign,
     "T": property(_transposed),

@@ -64,7 +64,13 @@ FUNCTIONS: dict[str, Function] = {
     **_functions(25, "x", "x", "sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh"),
     **_functions(30, "xx", "x", "atan2 hypot int_pow"),
     **_functions(40, "x", "x", "erf erfc"),
-    **_functions(60, "xx", "x", "pow"),
+    **_functions(30, "xx", "x", "xlogy xlog1py"),
+    **_functions(50, "x", "x", "log1mexp logit"),
+    **_functions(60, "xx", "x", "pow logaddexp"),
+    **_functions(70, "x", "x", "erfcx ndtr i0e i1e"),
+    **_functions(120, "x", "x", "log_ndtr erfinv ndtri gammaln digamma"),
+    **_functions(500, "xx", "x", "betaln"),
+    **_functions(800, "xxx", "x", "zeta"),
 }
 _NEGATIVE = Function("x", "x", 1)
 _SIGNS: dict[type[ast.AST], str] = {

@@ -19,7 +19,7 @@ from graphc.types import Shape
 
 Axes = tuple[int, ...]
 _RESHAPING = ("reshape", "broadcast_to")
-_MOVING = (*_RESHAPING, "permute_dims", "_slice", "take_along_axis")  # the first operand's elements, each by itself
+_MOVING = (*_RESHAPING, "permute_dims", "_slice", "_gather")  # the first operand's elements, each by itself
 
 
 def stabilise(graph: Graph, keep: Collection[Node] = ()) -> tuple[Graph, Counter[str]]:

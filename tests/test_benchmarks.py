@@ -89,11 +89,11 @@ def test_either_derivative_of_a_relu_at_rounding_distance_is_right() -> None:
     arrays["b1"][0] -= arrays["x"][0].astype(np.float64) @ arrays["W1"][:, 0] + arrays["b1"][0] - 1e-7
     above, below, *_ = workload.expected("test", arrays)
     assert np.max(np.abs(above["W1"][:, 0] - below["W1"][:, 0])) > 5e-6
-    assert workload.disagreement(below, workload.expected("test", arrays)) == ""
+    assert workload.disagreement("test", below, workload.expected("test", arrays)) == ""
     assert "W1 is off by" in workload.disagreement(
-        {**below, "W1": first["W1"] + 1e-4}, workload.expected("test", arrays)
+        "test", {**below, "W1": first["W1"] + 1e-4}, workload.expected("test", arrays)
     )
-    assert "no result for W1" in workload.disagreement({"losses": 0.0}, iter([first]))
+    assert "no result for W1" in workload.disagreement("test", {"losses": 0.0}, iter([first]))
 
 
 def test_a_peer_that_is_wrong_or_fails_is_reported_and_not_timed(fake: Peer) -> None:
@@ -179,6 +179,26 @@ def test_ratios_are_to_graphc_on_fewest_threads_and_to_the_best_of_a_peer() -> N
     assert not jax.slower_than_peer
     assert torch.slower_than_peer
     assert pytensor.ratio is None
+
+
+def test_the_fastest_form_is_compared_and_gradients_with_their_forward_passes() -> None:
+    def timed(peer: str, variant: str, forward: float, gradient: float) -> list[Row]:
+        return [
+            Row("llsq", "n512_m128", measure, peer, variant, 1, [seconds])
+            for measure, seconds in (("forward", forward), ("gradient", gradient))
+        ]
+
+    rows = (
+        timed("graphc", "powers", 2e-5, 6e-5)
+        + timed("graphc", "horner", 1e-5, 2e-5)
+        + timed("jax", "horner", 1e-5, 8e-5)
+    )
+    found = {(line.row.measure, line.name): line for line in report.lines(rows)}
+    assert found["gradient", "jax horner"].ratio == pytest.approx(4)
+    assert found["forward", "jax horner"].ratio == pytest.approx(1)
+    assert found["gradient", "graphc powers"].forwards == pytest.approx(3)
+    assert found["gradient", "jax horner"].forwards == pytest.approx(8)
+    assert found["forward", "jax horner"].forwards is None
 
 
 def test_readme_table_is_made_from_the_file_and_shows_losses(tmp_path: Path) -> None:

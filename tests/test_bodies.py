@@ -648,12 +648,6 @@ def test_dimensions_in_bodies_must_be_known() -> None:
         gc.compile([x], carry)
 
 
-def test_loops_are_not_compiled_yet() -> None:
-    x = gc.input("x", (4,))
-    with pytest.raises(NotImplementedError, match=r"not yet compiled.*test_bodies.py"):
-        gc.compile([x], gc.scan(lambda c, e: (c + e, None), 0.0, x)[0])
-
-
 # Reads at the position of a loop
 
 

@@ -167,7 +167,7 @@ def test_positions_out_of_range_are_told(way: str) -> None:
     for options in (gc.Options(), gc.Options(debug=True)):
         f = gc.compile([x, ks], total, updates={w: w + total}, options=options)
         before = w.value
-        with pytest.raises(gc.InputError, match=r"(?s)take.*7.*test_control"):
+        with pytest.raises(gc.InputError, match=r"(?s)gather.*7.*test_control"):
             f(np.arange(4.0), [0, 3, 7, 1])
         assert w.value == before
         assert f(np.arange(4.0), [0, 3, -1]) == 6.0

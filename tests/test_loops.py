@@ -70,7 +70,7 @@ def code(*body: Stmt, chunks: Dim = 1) -> Code:
 
 
 def lines(*body: Stmt) -> list[str]:
-    text = print_code(code(*body), ()).split("\n")
+    text = print_code(code(*body)).split("\n")
     return [line.removeprefix("    ") for line in text[text.index("    f5 = word(s, 5)") + 1 : -1]]
 
 

@@ -25,7 +25,7 @@ PACKAGE = ROOT / "graphc"
 # what looks into it, since `explain`, `profile` and `draw` are its methods.
 STAGES = [
     *("errors", "dims", "types", "scalar", "op", "state", "line", "tree", "literal"),
-    *("graph", "ops", "declare", "operators", "trace", "elements", "control", "branches", "custom"),
+    *("graph", "ops", "declare", "at", "operators", "trace", "elements", "control", "branches", "custom"),
     "interpret",
     *("join", "rewrite", "stabilise", "adjoint", "batch", "vmap", "tangent", "jacobian"),
     *("passes", "schedule", "codegen"),
@@ -33,7 +33,7 @@ STAGES = [
 ]
 # they may name ops
 RULES = (
-    *("ops", "declare", "operators", "elements", "rewrite", "stabilise", "adjoint", "batch", "passes"),
+    *("ops", "declare", "at", "operators", "elements", "rewrite", "stabilise", "adjoint", "batch", "passes"),
     *("losses", "optim", "nn"),
 )
 LEAVES = {"input", "parameter", "constant"}

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import minimax
+import minimax_special
 import mpmath
 import numpy as np
 import pytest
 
-from graphc.codegen.intrinsics import exponential, logarithmic, pairs, power, special, trigonometric
+from graphc.codegen.intrinsics import (
+    bessel,
+    exponential,
+    gamma,
+    logarithmic,
+    normal,
+    pairs,
+    power,
+    special,
+    trigonometric,
+    zeta,
+)
 
 PAIRS = (
     (pairs.LN2, lambda: mpmath.log(2)),
@@ -15,6 +27,10 @@ PAIRS = (
     (pairs.LOG10_E, lambda: 1 / mpmath.log(10)),
     (pairs.LOG10_2, lambda: mpmath.log10(2)),
     (power.TWELFTH, lambda: mpmath.mpf(1) / 12),
+    (gamma.DIGAMMA_ZERO, lambda: mpmath.findroot(mpmath.digamma, gamma.DIGAMMA_ZERO[0])),
+    (gamma.STIRLING_CONSTANT, lambda: (mpmath.log(2 * mpmath.pi) - 1) / 2),
+    *((gamma.NEAR_TERMS[k], lambda k=k: minimax_special.taylor(1)[k]) for k in (0, 1)),
+    *((gamma.MIDDLE_TERMS[k], lambda k=k: minimax_special.taylor(4)[k]) for k in (0, 1)),
 )
 TABLES = {
     "EXP_TAIL": exponential.EXP_TAIL,
@@ -45,3 +61,15 @@ def test_tables_are_the_fits(fit: minimax.Fit) -> None:
     assert tuple(np.float32(single)) == tuple(np.float32(minimax.coefficients(fit, False)))
     for table in double:
         assert table == minimax.coefficients(fit, True)
+
+
+@pytest.mark.parametrize("fit", minimax_special.FITS, ids=lambda fit: fit.name)
+def test_tables_of_special_functions_are_the_fits(fit: minimax_special.Fit) -> None:
+    (table,) = (vars(module)[fit.name] for module in (gamma, normal, bessel) if fit.name in vars(module))
+    assert table == minimax_special.coefficients(fit)
+    assert minimax_special.largest_error(fit, table) <= -fit.bits
+
+
+def test_rest_of_zeta() -> None:
+    exact = [mpmath.bernoulli(2 * j) / mpmath.factorial(2 * j) for j in range(1, len(zeta.REST) + 1)]
+    np.testing.assert_allclose(zeta.REST, [float(b) for b in exact], rtol=1e-15)

@@ -6,6 +6,8 @@ A peer's module has
     training(arrays, variant) -> Program    see Program; the batch is a third of the rows
     call(arrays, variant) -> Program
     fit(arrays, variant) -> Fit             only where the peer has such a method
+    derivative(workload, size, form, variant, arrays) -> {measure: Program}
+                                            whose results `by_name` reads
 
 and imports its package at the top: importing it is what `import` costs.
 """
@@ -17,6 +19,8 @@ import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from benchmarks.reference import Arrays
 
@@ -77,7 +81,7 @@ PEERS = (
         module="benchmarks.peers.graphc_",
         package="graphc",
         distributions=("graphc", "numpy", "numba", "llvmlite"),
-        variants={"training": ("",), "call": ("",), "fit": ("",)},
+        variants={"training": ("",), "call": ("",), "fit": ("",), "derivative": ("",)},
     ),
     Peer(
         name="tensorflow",
@@ -95,7 +99,7 @@ PEERS = (
         module="benchmarks.peers.jax_",
         package="jax",
         distributions=("jax", "jaxlib"),
-        variants={"training": ("",), "call": ("",)},
+        variants={"training": ("",), "call": ("",), "derivative": ("",)},
     ),
     Peer(
         name="torch",
@@ -118,3 +122,10 @@ def batches_of(arrays: Arrays) -> list[tuple[Any, Any]]:
     """The three batches (x, t) of a training workload."""
     size = len(arrays["x"]) // 3
     return [(arrays["x"][i : i + size], arrays["t"][i : i + size]) for i in range(0, 3 * size, size)]
+
+
+def by_name(result: Any) -> Arrays:
+    """The tree of results of a derivative as NumPy arrays, by names such as `value`, `grad/x`, `out/price`."""
+    groups = ((f"{group}/{name}", array) for group in ("grad", "out") for name, array in result.get(group, {}).items())
+    value = {"value": result["value"]} if "value" in result else {}
+    return {name: np.asarray(array) for name, array in {**value, **dict(groups)}.items()}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba  # noqa: F401  (graphc imports it when it first compiles; what is timed is the compiling)
 
 import graphc as gc
 from benchmarks.peers import Fit, Program, batches_of
 from benchmarks.reference import Arrays, weights_of
+from benchmarks.workloads import Derivative
 
 
 def configure(threads: int) -> None:
@@ -68,3 +71,38 @@ def fit(arrays: Arrays, variant: str) -> Fit:
         }
 
     return Fit(train)
+
+
+class Words:
+    """What the forms of a derivative call: graphc, and gradients as functions of functions."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(gc, name)
+
+    @staticmethod
+    def gradient(function: Any, tree: Any) -> Any:
+        return gc.grad(function(tree), tree)
+
+    @staticmethod
+    def value_and_grad(function: Any, tree: Any) -> Any:
+        value, more = function(tree)
+        return (value, more), gc.grad(value, tree)
+
+
+def declared(workload: Derivative, size: str, form: str, measure: str, arrays: Arrays) -> tuple[list[gc.Node], Any]:
+    """The inputs of a derivative and the results of a measure, which `by_name` reads."""
+    inputs = {name: gc.input(name, a.shape, a.dtype) for name, a in arrays.items() if name not in workload.constants}
+    constants = {name: arrays[name] for name in workload.constants}
+    return list(inputs.values()), workload.results(Words(), form, size, {**inputs, **constants})[measure]()
+
+
+def derivative(workload: Derivative, size: str, form: str, variant: str, arrays: Arrays) -> dict[str, Program]:
+    arguments = tuple(array for name, array in arrays.items() if name not in workload.constants)
+
+    def program(measure: str) -> Program:
+        def compiled() -> Any:
+            return gc.compile(*declared(workload, size, form, measure, arrays), name=f"{workload.name}_{measure}")
+
+        return Program(compile=compiled, batches=[arguments], state=dict, reset=lambda: None)
+
+    return {measure: program(measure) for measure in workload.timed}

@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmarks.peers import Program, batches_of
 from benchmarks.reference import BETA1, BETA2, EPSILON, RATE, Arrays, weights_of
+from benchmarks.workloads import Derivative
 
 
 def configure(threads: int) -> None:
@@ -74,3 +75,38 @@ def call(arrays: Arrays, variant: str) -> Program:
         return lambda x: np.asarray(function(x))
 
     return Program(compile=compiled, batches=[(arrays["x"],)], state=dict, reset=lambda: None)
+
+
+class Words:
+    """What the forms of a derivative call: jax.numpy, and what JAX has elsewhere."""
+
+    scan = staticmethod(jax.lax.scan)
+    sigmoid = staticmethod(jax.nn.sigmoid)
+    erf = staticmethod(jax.scipy.special.erf)
+    logsumexp = staticmethod(jax.scipy.special.logsumexp)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(jnp, name)
+
+    @staticmethod
+    def gradient(function: Callable[..., Any], tree: Any) -> Any:
+        return jax.grad(function)(tree)
+
+    @staticmethod
+    def value_and_grad(function: Callable[..., Any], tree: Any) -> Any:
+        return jax.value_and_grad(function, has_aux=True)(tree)
+
+
+def derivative(workload: Derivative, size: str, form: str, variant: str, arrays: Arrays) -> dict[str, Program]:
+    jax.config.update("jax_enable_x64", True)
+    constants = {name: arrays[name] for name in workload.constants}
+    arguments = jax.block_until_ready({k: jnp.array(array) for k, array in arrays.items() if k not in constants})
+
+    def program(measure: str) -> Program:
+        def compiled() -> Callable[[Arrays], Arrays]:
+            function = jax.jit(lambda inputs: workload.results(Words(), form, size, {**constants, **inputs})[measure]())
+            return lambda inputs: jax.block_until_ready(function(inputs))
+
+        return Program(compile=compiled, batches=[(arguments,)], state=dict, reset=lambda: None)
+
+    return {measure: program(measure) for measure in workload.timed}

@@ -16,6 +16,7 @@ from graphc.codegen.program import Buffer, Failure, Phase, Program, Slot, word
 from graphc.codegen.record import record_program
 from graphc.codegen.scan import Scan
 from graphc.codegen.scatter import emit_scatter
+from graphc.codegen.search import Search
 from graphc.codegen.sort import Sort
 from graphc.codegen.source import control_number
 from graphc.codegen.text import Text
@@ -41,6 +42,7 @@ from graphc.schedule.task import (
 from graphc.types import Constraint, shape_text
 
 _KERNELS: dict[str, type[ViewKernel]] = {"product": Product, "scan": Scan, "sort": Sort, "argsort": Sort}
+_KERNELS |= dict.fromkeys(("search_left", "search_right"), Search)
 
 _EMITTERS: dict[Any, Any] = {
     Nest: emit_nest,

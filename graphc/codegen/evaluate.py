@@ -12,11 +12,12 @@ from typing import Any
 from graphc.codegen.loop_ir import Call, Const, Expr, If, Let, Position, Set, Stmt, Var
 from graphc.codegen.printer import CODES, code_of, variable
 from graphc.codegen.text import Scope, Text, test
-from graphc.dims import Dim, is_nonnegative, is_positive, symbol
+from graphc.dims import Dim, is_nonnegative, is_positive, product, symbol
 from graphc.graph import Node, describe
 from graphc.op import Family, Piece
+from graphc.ops.index import CHECKS
 from graphc.scalar import NUMBERS, Body, function, parse
-from graphc.schedule.access import Index, aligned, loop_axes, offset, pieces, view
+from graphc.schedule.access import Index, aligned, at_positions, loop_axes, offset, pieces, positions_of, view
 from graphc.schedule.task import Place
 from graphc.types import DType, bool_, int64, uint64
 
@@ -210,36 +211,47 @@ class Evaluator:
     # reads at positions
 
     def _gathered(self, node: Node, index: Index, scope: Scope) -> Steps:
-        source, positions = node.operands
-        axis = node.attrs["axis"]
-        at = yield from self._position(node, positions, source.shape[axis], index, scope)
-        where = list(aligned(index, source.shape))
-        where[axis] = symbol(f"%{at.name}")
+        source = node.operands[0]
+        found: tuple[Var, ...] = ()
+        for number in range(len(positions_of(node))):
+            found += ((yield from self._position(node, number, index, scope)),)
+        where = at_positions(node, index, [symbol(f"%{at.name}") for at in found])
         memory = view(source)
-        axes = set().union(*(loop_axes(i) for i in where)) - {f"%{at.name}"}
-        load = self.text.load(self.text.place[memory.base], node.dtype, memory.at(where), source.shape[axis])
-        return self._emit(node, index, scope, load, axes, (at,))
+        axes = set().union(*(loop_axes(i) for i in where)) - {f"%{at.name}" for at in found}
+        if memory.base.op.family is Family.INDEX:
+            value: Expr = converted(self.text.at(memory.at(where) + memory.base.attrs["start"]), node.dtype)
+        else:
+            some = product(d for d, k in zip(source.shape, node.attrs["along"], strict=True) if k < 0)
+            value = self.text.load(self.text.place[memory.base], node.dtype, memory.at(where), some)
+        return self._emit(node, index, scope, value, axes, found)
 
-    def position(self, node: Node, positions: Node, size: Dim, index: Index, scope: Scope) -> Var:
-        """The checked position that an index operand holds, as int64."""
-        var = self._finished(self._position(node, positions, size, index, scope))
+    def position(self, node: Node, number: int, index: Index, scope: Scope) -> Var:
+        """The position that one of a node's operands of positions holds, as int64, checked if that is its mode."""
+        var = self._finished(self._position(node, number, index, scope))
         assert isinstance(var, Var)
         return var
 
-    def _position(
-        self, node: Node, positions: Node, size: Dim, index: Index, scope: Scope
-    ) -> Generator[Wanted, Any, Var]:
+    def _position(self, node: Node, number: int, index: Index, scope: Scope) -> Generator[Wanted, Any, Var]:
+        positions, axis = positions_of(node)[number], node.attrs["along"].index(-1 - number)
         raw: Expr = yield positions, aligned(index, positions.shape), scope
+        home = self._home(scope, set(), (raw.name,) if isinstance(raw, Var) else ())
+        mode = node.attrs["modes"][number]
+        if mode not in CHECKS:
+            return raw if isinstance(raw, Var) else self._bound(home, home.let(self.text.fresh(), raw))
         if positions.dtype == uint64:  # what int64 does not hold must not come back as a position from the end
             raw = Call("fmin", (raw, self.text.constant(2**63 - 1, uint64)), uint64)
         if positions.dtype != int64:
             raw = converted(raw, int64)
-        axis = node.attrs["axis"]
-        text = f"{node.op.name}: position {{position}} does not lie on axis {axis}, which has length {{value}}"
+        size = node.operands[0].shape[axis]
+        name, axis = node.attrs.get("told", (node.op.name.strip("_"), axis))
+        text = f"{name}: position {{position}} does not lie on axis {axis}, which has length {{value}}"
         status = self.text.failure(text, str(node.line))
         var = Var(self.text.fresh(), int64)
-        scope.use("checked", status, raw, self.text.at(size), result=var)
-        self.homes[var.name] = scope
+        home.use({"check": "checked", "label": "labelled"}[mode], status, raw, self.text.at(size), result=var)
+        return self._bound(home, var)
+
+    def _bound(self, home: Scope, var: Var) -> Var:
+        self.homes[var.name] = home
         return var
 
 

@@ -16,7 +16,7 @@ from graphc.dims import Dim, Poly, blocks, dim_max, floor_div, product, substitu
 from graphc.graph import Node
 from graphc.op import Family
 from graphc.schedule.access import Index, canonical, linear, loop_symbol, offset, through_movement
-from graphc.schedule.fuse import is_expensive
+from graphc.schedule.group import is_expensive
 from graphc.schedule.loops import loops_of
 from graphc.schedule.shape import loads
 from graphc.schedule.split import domain_of, member_index, reduced, row_index

@@ -39,8 +39,9 @@ def fits(phases: Sequence[PhaseText]) -> bool:
     """Whether phases are few and short enough to be one kernel."""
     if not all(isinstance(p.printed, Code) and p.chunks == 1 for p in phases):
         return False
-    work: Dim = sum(p.flops + p.nbytes for p in phases)
-    if not isinstance(work, int) or work > _WORK:
+    flops = sum(p.flops for p in phases)
+    nbytes = sum(p.nbytes for p in phases if isinstance(p.nbytes, int))  # else it reads a few of very many elements
+    if not isinstance(flops, int) or flops + nbytes > _WORK:
         return False
     return sum(_count(p.printed.loop.body) for p in phases if isinstance(p.printed, Code)) <= _STATEMENTS
 

@@ -145,6 +145,7 @@ class Contract:
     writes: tuple[int, ...]
     gives: Literal["", "element", "integer"] = ""
     positions: tuple[int, ...] = ()  # addresses of int64, whatever the dtype of the elements
+    value: int = -1  # the argument that is an element
 
 
 _FOLD = Contract(2, (0,), (), "element")  # address, count
@@ -168,9 +169,14 @@ KERNELS: dict[str, Contract] = {
     "pack": Contract(6, (2,), (5,)),  # depth, columns, B and two steps, the panel
     "sort": Contract(5, (0,), (3, 4)),  # elements and the step between them, how many, the result, room for as many
     "argsort": Contract(7, (0,), (3, 4, 5, 6), positions=(5, 6)),  # the same, room twice; the result, room for as many
+    **dict.fromkeys(  # elements and the step between them, how many, a value -> how many come before it
+        ("search_left", "search_right"), Contract(4, (0,), (), "integer", value=3)
+    ),
     "clear": Contract(2, (), (0,)),  # address, bytes
     "checked": Contract(3, (), (), "integer"),  # status of the failure, position, length -> position from the start
+    "labelled": Contract(3, (), (), "integer"),  # the same, and a negative one is out of range
 }
+CHECKED = ("checked", "labelled")
 
 Stmt = Let | Set | Store | If | For | Use
 _PARTS: tuple[Any, ...] = (*get_args(Expr), *get_args(Stmt))

@@ -8,7 +8,10 @@ from typing import Any
 
 from graphc.types import FLOATS, INTEGERS
 
-_MODULES = ("pointwise", "exponential", "logarithmic", "power", "trigonometric", "special", "memory")
+_MODULES = (
+    "pointwise", "exponential", "logarithmic", "power", "trigonometric", "special", "logistic", "normal", "gamma",
+    "zeta", "beta", "bessel", "memory",
+)  # fmt: skip
 _SCALARS = {t.name: t.numpy.type for t in (*FLOATS, *INTEGERS)}
 
 
@@ -38,7 +41,7 @@ def _plain_names() -> dict[str, Any]:
 
 def _made(name: str) -> Any:
     """Intrinsics that come in families: ld_f4_2_0, to_f4, sum_f4, stack_0, micro_f4_6x4, dots_f4_4x4, pack_f4_4 ..."""
-    from graphc.codegen.intrinsics import columns, gemm, memory, sort, total
+    from graphc.codegen.intrinsics import columns, gemm, memory, search, sort, total
 
     words = name.split("_")
     at = next((k for k, word in enumerate(words) if word in memory.NUMBA_TYPES), len(words))
@@ -55,6 +58,8 @@ def _made(name: str) -> Any:
             return total.state(family, code)
         case "sort" | "argsort":
             return getattr(sort, family)(code)
+        case "search_left" | "search_right":
+            return search.search(words[1], code)
         case "to":
             return memory.cast(code)
         case "micro_transposed" | "dots" | "micro" | "pack":

@@ -69,7 +69,7 @@ class _Nest(Form):
 
     def emit(self) -> None:
         length, size, chunks = self.chunks()
-        title = ", ".join(dict.fromkeys(m.op.name for m in self.members))
+        title = ", ".join(dict.fromkeys(m.op.name.lstrip("_") for m in self.members))
         flops, moved = self._work()
         if self.before is not None:
             more = self.before.work()

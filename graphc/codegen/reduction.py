@@ -27,11 +27,6 @@ Operands = Mapping[str, Expr]  # of a body, by their letters
 Lies = tuple[Place, Dim]  # where a block begins: a place, and an element of it
 
 
-def added(a: Expr, x: Expr) -> Call:
-    """The sum of two scalars of one dtype."""
-    return Call("+" if a.dtype.is_float else "plus", (a, x), a.dtype)
-
-
 class Carried:
     """The state of a reduction in a program: dtypes and bodies of its parts."""
 

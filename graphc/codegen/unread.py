@@ -10,24 +10,26 @@ from collections.abc import Callable, Iterable, Iterator
 
 from graphc.codegen.evaluate import Evaluator
 from graphc.codegen.text import ZERO, Branch, Scope, close, test
-from graphc.dims import Dim, is_positive, product
+from graphc.dims import is_positive, product
 from graphc.graph import Node
 from graphc.op import Family
-from graphc.schedule.access import canonical
+from graphc.ops.index import CHECKS
+from graphc.schedule.access import canonical, positions_of
 from graphc.types import Shape
 
-Positions = tuple[Node, Node, Dim]  # whose they are, the node that holds them, the length of their axis
+Positions = tuple[Node, int]  # whose they are, and which of its operands of positions
 
 
 def check_unread(evaluator: Evaluator, found: Iterable[Positions], domain: Shape, top: Scope) -> None:
     """Print the checks of positions that the loops over the domain may never come to."""
     text = evaluator.text
-    for node, positions, size in found:
-        if all(is_positive(d) or d in positions.shape for d in domain):
+    for node, number in found:
+        positions = positions_of(node)[number]
+        if node.attrs["modes"][number] not in CHECKS or all(is_positive(d) or d in positions.shape for d in domain):
             continue
         empty = Branch(top, test("==", text.at(product(domain)), ZERO))
         scopes = text.loops(empty, ((axis, length) for axis, length in enumerate(positions.shape) if length != 1))
-        evaluator.position(node, positions, size, canonical(positions.shape), scopes[-1])
+        evaluator.position(node, number, canonical(positions.shape), scopes[-1])
         close(*scopes)
 
 
@@ -35,9 +37,9 @@ def gathers(members: Iterable[Node], loaded: Callable[[Node], bool]) -> Iterator
     """The gathers that evaluating the members runs, but for those whose positions are folded in the same loops."""
     for node in _evaluated(members, loaded):
         if node.op.family is Family.GATHER:
-            source, positions = node.operands
-            if not any(n.op.family is Family.REDUCTION for n in _evaluated([positions], loaded)):
-                yield node, positions, source.shape[node.attrs["axis"]]
+            for number, positions in enumerate(positions_of(node)):
+                if not any(n.op.family is Family.REDUCTION for n in _evaluated([positions], loaded)):
+                    yield node, number
 
 
 def _evaluated(roots: Iterable[Node], loaded: Callable[[Node], bool]) -> Iterator[Node]:

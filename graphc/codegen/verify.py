@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from graphc.codegen.loop_ir import (
+    CHECKED,
     KERNELS,
     Address,
     Call,
@@ -169,7 +170,8 @@ class _Verifier:
             raise self.fault(f"{s.kernel} does not take {len(s.args)} arguments")
         for k, e in enumerate(s.args):
             addressed = k in (*kernel.reads, *kernel.writes)
-            if isinstance(e, Address) != addressed or self.expr(e, ranges) != int64:
+            wanted = s.dtype if k == kernel.value else int64
+            if isinstance(e, Address) != addressed or self.expr(e, ranges) != wanted:
                 raise self.fault(f"argument {k} of {s.kernel} is not what it takes")
             if addressed:
                 self.view(s, e, k in kernel.writes, int64 if k in kernel.positions else s.dtype, ranges)
@@ -178,7 +180,7 @@ class _Verifier:
             raise self.fault(f"{s.kernel} gives {given}")
         if s.result is None or given is None:
             return set()
-        if s.kernel == "checked" and isinstance(s.args[2], Position):
+        if s.kernel in CHECKED and isinstance(s.args[2], Position):
             ranges.known[symbol_of(s.result.name)] = 0, s.args[2].at - 1
         return self.bind(s.result, given)
 

@@ -50,14 +50,30 @@ def _better(greater: bool) -> Any:
 
 
 def _kept(function: Any) -> Any:
-    """The function with the dtype of its operand for its result."""
-    return lambda x: x.dtype.type(function(x))
+    """The function with the dtype of its operands for its result."""
+    return lambda x, *more: x.dtype.type(function(x, *more))
+
+
+def _log1mexp(x: Any) -> Any:
+    return np.log(-np.expm1(-x)) if x < 0.7 else np.log1p(-np.exp(-x))
+
+
+def _betaln(x: Any, y: Any) -> Any:
+    return special.betaln(x, y) if min(x, y) >= 0 else np.nan
+
+
+def _zeta(s: Any, m: Any, x: Any) -> Any:
+    return np.exp2(np.float64(m)) * special.zeta(np.float64(s), np.float64(x))
 
 
 _UFUNCS = (
     "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "cbrt", "sin", "cos", "tan", "sinh", "cosh",
     "tanh", "floor", "ceil", "trunc", "rint", "sign", "copysign", "hypot", "floor_divide", "remainder",
     "isnan", "isinf", "isfinite", "fabs",
+)  # fmt: skip
+_SPECIAL = (
+    "xlogy", "xlog1py", "logit", "erf", "erfc", "erfcx", "ndtr", "log_ndtr", "erfinv", "ndtri", "gammaln", "digamma",
+    "i0e", "i1e",
 )  # fmt: skip
 _ARCS = {f"a{name}": getattr(np, f"arc{name}") for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh", "tan2")}
 PLAIN: dict[str, Any] = {
@@ -74,8 +90,11 @@ PLAIN: dict[str, Any] = {
     "fmin": _better(False),
     "rsqrt": lambda x: type(x)(1) / np.sqrt(x),
     "sigmoid": _kept(special.expit),
-    "erf": _kept(special.erf),
-    "erfc": _kept(special.erfc),
+    **{name: _kept(getattr(special, name)) for name in _SPECIAL},
+    "logaddexp": np.logaddexp,
+    "log1mexp": _kept(_log1mexp),
+    "betaln": _kept(_betaln),
+    "zeta": _kept(_zeta),
     "select": lambda condition, x, y: x if condition else y,
     "lost": _lost,
     "least": min,

@@ -8,6 +8,7 @@ Raises DebugError, which names the access, the kernel and the user's lines, and 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from graphc.codegen.footprint import places
 from graphc.codegen.intrinsics.target import BLOCK
 from graphc.codegen.loop_ir import (
+    CHECKED,
     Address,
     Call,
     Code,
@@ -227,7 +229,7 @@ class _Phase:
 
     def use(self, s: Use) -> Callable[[Env], None]:
         args = [self.expr(a) for a in s.args]
-        kernel = self.checked if s.kernel == "checked" else KERNELS[s.kernel]
+        kernel = partial(self.checked, s.kernel) if s.kernel in CHECKED else KERNELS[s.kernel]
         dtype = None if s.dtype is None else s.dtype.numpy
 
         def run(env: Env) -> Any:
@@ -235,9 +237,11 @@ class _Phase:
 
         return run if s.result is None else self.assigned(symbol_of(s.result.name), run)
 
-    def checked(self, memory: Memory, dtype: Any, tile: tuple[int, ...], failure: int, at: int, size: int) -> int:
+    def checked(
+        self, kernel: str, memory: Memory, dtype: Any, tile: tuple[int, ...], failure: int, at: int, size: int
+    ) -> int:
         """A position from the start; the first that is out of range leaves its traces."""
-        wrapped = int(at) + size if at < 0 else int(at)
+        wrapped = int(at) + size if at < 0 and kernel == "checked" else int(at)
         if 0 <= wrapped < size:
             return wrapped
         if not self.status:

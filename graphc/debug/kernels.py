@@ -179,6 +179,22 @@ def _argsort(memory, dtype, tile, x, step, n, y, spare, at, spare_at):  # type: 
     _sort(memory, dtype, tile, x, step, n, y, spare)  # type: ignore[no-untyped-call]
 
 
+def _search(side: Any) -> Callable[..., int]:
+    def run(memory: Memory, dtype: Any, tile: Tile, x: int, step: int, n: int, value: Any) -> int:
+        """Elements are looked at one by one, as the routine does: they need not rise."""
+        low, high = 0, n
+        while low < high:
+            middle = (low + high) // 2
+            element = memory.load_all(memory.grid(x + middle * step, [step], [1], dtype), dtype)
+            if np.searchsorted(element, np.asarray(value, dtype), side):
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    return run
+
+
 KERNELS: dict[str, Callable[..., Any]] = {
     **{operation: _fold(operation) for operation in _FOLDS},
     **{operation: _position(operation) for operation in ("argmax", "argmin")},
@@ -192,6 +208,8 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "clear": _clear,
     "sort": _sort,
     "argsort": _argsort,
+    "search_left": _search("left"),
+    "search_right": _search("right"),
     "micro": _micro,
     "micro_transposed": _micro_transposed,
     "dots": _dots,

@@ -1,240 +1,288 @@
-"""Indexing: reads and adds along an axis at positions that an operand holds.
+"""Reads and updates at positions that operands hold: the two primitives, and what records declare them with.
 
-Positions are integers of any dtype; negative ones count from the end.  One that does not lie on the axis is an error:
-at declaration where it is a constant, else at the call.
+Every axis of the source is either one of the result, or read at positions: `along` has the number of that axis for it,
+or -1 - k for position operand k.  `modes` says of each position operand what its integers may be:
+
+    check    negative ones count from the end; one that does not lie on the axis is an error, at declaration where it
+             is a constant, else at the call
+    label    from the start; a negative one is an error as well
+    inside   from the start and on the axis, as whoever declares the node promises, if the axis has any element
+    drop     from the start; what does not lie on the axis is left out (updates only)
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from graphc.dims import Dim, product
-from graphc.errors import DTypeError, InputError, ShapeError
-from graphc.op import Array, Attrs, Family, Op, Reject, Sample, register
-from graphc.ops.movement import ALL, unbroadcast
+from graphc.dims import Dim, is_positive, product
+from graphc.errors import DeclarationError, DTypeError, InputError, ShapeError
+from graphc.op import Attrs, Family, Op, register
+from graphc.ops.movement import ALL
 from graphc.ops.rules import require
-from graphc.ops.samples import example
 from graphc.types import (
     FLOATS,
     INTEGERS,
     Constraint,
     TensorType,
-    as_dim,
-    as_dtype,
     broadcast,
     int64,
-    normalize_axis,
-    shape_text,
+    uint64,
 )
 
+CHECKS = ("check", "label")  # modes that may fail
+
 Types = tuple[TensorType, ...]
+Along = tuple[int, ...]
 
 
-def _others(shape: tuple[Any, ...], axis: int) -> tuple[Any, ...]:
-    return (*shape[:axis], *shape[axis + 1 :])
-
-
-def _require_positions(types: Types, positions: int) -> None:
-    if not types[positions].dtype.is_integer:
-        raise DTypeError(f"positions are integers, got {types[positions].dtype}; convert them with gc.astype")
-    if types[0].ndim != types[1].ndim:
-        shapes = f"{shape_text(types[0].shape)} and {shape_text(types[1].shape)}"
-        raise ShapeError(f"operand and positions must have as many axes, got {shapes}")
-
-
-def _at(shape: tuple[Any, ...], axis: int, length: Any) -> tuple[Any, ...]:
-    return (*shape[:axis], length, *shape[axis:])
+def _domain(types: Types, source: TensorType, positions: Types, along: Along, found: list[Constraint]) -> Any:
+    """The shape of what is read or written: positions and other operands with the source's own axes."""
+    for p in positions:
+        if not p.dtype.is_integer:
+            raise DTypeError(f"positions are integers, got {p.dtype}; convert them with gc.astype")
+        assert p.ndim == positions[0].ndim, "positions have as many axes as what is read or written"
+    rank = positions[0].ndim
+    own: list[Any] = [1] * rank
+    for axis, k in enumerate(along):
+        if k >= 0:
+            own[k] = source.shape[axis]
+    return broadcast([tuple(own), *(t.shape for t in types)], found)
 
 
 def _infer_gather(types: Types, attrs: Attrs, found: list[Constraint]) -> Types:
-    _require_positions(types, 1)
-    axis = attrs["axis"]
-    others = broadcast([_others(t.shape, axis) for t in types], found)
-    return (TensorType(types[0].dtype, _at(others, axis, types[1].shape[axis])),)
+    source, *positions = types
+    return (TensorType(source.dtype, _domain(tuple(positions), source, tuple(positions), attrs["along"], found)),)
 
 
 def _infer_scatter(types: Types, attrs: Attrs, found: list[Constraint]) -> Types:
-    _require_positions(types, 0)
-    require(types[1:], (*FLOATS, *INTEGERS))
-    axis = attrs["axis"]
-    others = _others(broadcast([t.shape for t in types], found), axis)
-    return (TensorType(types[1].dtype, _at(others, axis, attrs["size"])),)
+    require(types[:2], ALL if attrs["combine"] == "set" else (*FLOATS, *INTEGERS))
+    _domain(types[1:], types[0], types[2:], attrs["along"], found)
+    return (types[0],)
 
 
-def _on_axis(indices: Any, size: int, axis: int) -> Any:
+def _on_axis(indices: Any, size: int, axis: int, mode: str = "check") -> Any:
     """The positions as NumPy takes them; InputError names the first that does not lie on the axis."""
-    outside = (indices < -size) | (indices >= size)
+    outside = (indices < (-size if mode == "check" else 0)) | (indices >= size)
     if np.any(outside):
         raise InputError(f"position {indices[outside][0]} does not lie on axis {axis}, which has length {size}")
     return indices.astype(np.int64)
 
 
-def _gather(x: Any, indices: Any, axis: int) -> Any:
-    positions = _on_axis(indices, x.shape[axis], axis)
-    others = np.broadcast_shapes(_others(x.shape, axis), _others(indices.shape, axis))
-    x, positions = (np.broadcast_to(a, _at(others, axis, a.shape[axis])) for a in (x, positions))
-    return np.take_along_axis(x, positions, axis)
+def _places(shape: Any, domain: Any, positions: Sequence[Any], along: Along, modes: Sequence[str]) -> tuple[Any, Any]:
+    """The position on every axis for each element of the domain, from the start, and which of them all are inside."""
+    places, inside = [], np.ones(domain, np.bool_)
+    for axis, (size, k) in enumerate(zip(shape, along, strict=True)):
+        if k < 0:
+            at = positions[-1 - k]
+            at = _on_axis(at, size, axis, modes[-1 - k]) if modes[-1 - k] in CHECKS else at.astype(np.int64)
+            at = np.where((at < 0) & (modes[-1 - k] == "check"), at + size, at)
+        else:
+            at = np.arange(size).reshape([size if j == k else 1 for j in range(len(domain))])
+        at = np.broadcast_to(at, domain)
+        inside &= (at >= 0) & (at < size)
+        places.append(at)
+    return tuple(places), inside
 
 
-def _scatter(indices: Any, values: Any, axis: int, size: int) -> Any:
-    positions, values = np.broadcast_arrays(_on_axis(indices, size, axis), values)
-    out = np.zeros(_at(_others(values.shape, axis), axis, size), values.dtype)
-    at = [
-        np.expand_dims(np.arange(n), tuple(j for j in range(values.ndim) if j != k)) for k, n in enumerate(values.shape)
-    ]
-    at[axis] = positions
-    np.add.at(out, tuple(at), values)
+def gather_reference(x: Any, *positions: Any, along: Along, modes: Sequence[str]) -> Any:
+    own = [1] * positions[0].ndim
+    for axis, k in enumerate(along):
+        if k >= 0:
+            own[k] = x.shape[axis]
+    domain = np.broadcast_shapes(tuple(own), *(p.shape for p in positions))
+    places, inside = _places(x.shape, domain, positions, along, modes)
+    if not inside.all():
+        assert 0 in x.shape, "positions lie inside"
+        return np.zeros(domain, x.dtype)
+    return x[places]
+
+
+_COMBINE = {"add": np.add, "multiply": np.multiply, "minimum": np.minimum, "maximum": np.maximum}
+
+
+def _scatter(
+    x: Any, values: Any, *positions: Any, along: Along, modes: Sequence[str], combine: str, distinct: bool
+) -> Any:
+    places, inside = _places(x.shape, values.shape, positions, along, modes)
+    assert "drop" in modes or 0 in x.shape or inside.all(), "positions lie inside"
+    out, at = x.copy(), tuple(p[inside] for p in places)
+    if combine == "set":
+        for k, value in enumerate(values[inside]):
+            out[tuple(p[k] for p in at)] = value
+    else:
+        _COMBINE[combine].at(out, at, values[inside])
     return out
 
 
-def _refuse_constants_outside(indices: Any, size: Dim, axis: int) -> None:
-    """Positions that are known already must lie on an axis whose length is."""
-    if indices.op.name == "constant" and indices.dtype.is_integer and isinstance(size, int):
-        try:
-            _on_axis(indices.attrs["value"].array, size, axis)
-        except InputError as error:
-            raise ShapeError(str(error)) from None
+# The adjoints.
 
 
-def _take_along_axis(b: Any, x: Any, indices: Any, /, axis: int = -1) -> Any:
-    node, positions = b.convert(x), b.convert(indices)
-    k = normalize_axis(axis, node.ndim, "take_along_axis")
-    _refuse_constants_outside(positions, node.shape[k], k)
-    return b.primitive("take_along_axis", (node, positions), axis=k)
+def _add_back(b: Any, g: Any, y: Any, x: Any, *positions: Any, along: Along, modes: Sequence[str]) -> tuple[Any, ...]:
+    whole = updated(b, b.zeros(x.shape, dtype=x.dtype), g, positions, along, modes, "add")
+    return whole, *[None] * len(positions)
 
 
-def _take(b: Any, x: Any, indices: Any, /, axis: int | None = None) -> Any:
-    node, positions = b.convert(x), b.convert(indices)
-    if axis is None:
-        node, axis = b.reshape(node, -1), 0
-    k = normalize_axis(axis, node.ndim, "take")
-    _refuse_constants_outside(positions, node.shape[k], k)
-    before, behind = node.shape[:k], node.shape[k + 1 :]
-    row = b.reshape(positions, (*[1] * k, product(positions.shape), *[1] * len(behind)))
-    return b.reshape(b.take_along_axis(node, row, axis=k), (*before, *positions.shape, *behind))
+def _scatter_back(
+    b: Any, g: Any, y: Any, x: Any, v: Any, *positions: Any, along: Along, modes: Any, combine: str, distinct: bool
+) -> tuple[Any, ...]:
+    def write(base: Any, values: Any, how: str) -> Any:
+        return updated(b, base, values, positions, along, modes, how, distinct)
+
+    def read(source: Any) -> Any:
+        return read_or(b, source, 0, positions, along, modes)
+
+    if combine == "add":
+        to_x, to_v = g, read(g)
+    elif combine == "set":
+        to_x, to_v = write(g, b.zeros(v.shape, dtype=v.dtype), "set"), read(g)
+        if not distinct:  # of several values at a position the last is there
+            number = b.reshape(b.arange(product(v.shape), dtype=int64), v.shape)
+            to_v = b.where(b.equal(read(write(b.zeros(x.shape, dtype=int64), number, "set")), number), to_v, 0)
+    elif combine == "multiply":
+        to_x, to_v = write(g, v, "multiply"), read(g * x) if distinct else _factors_back(b, g, x, v, write, read)
+    else:  # the old value and all that are equal to the new one share alike
+        kept, hit = b.equal(x, y), b.equal(v, read(y))
+        share = g / write(b.astype(kept, g.dtype), b.astype(hit, g.dtype), "add")
+        to_x, to_v = b.where(kept, share, 0), b.where(hit, read(share), 0)
+    return to_x, to_v, *[None] * len(positions)
 
 
-def _add_back(b: Any, g: Any, y: Any, x: Any, indices: Any, *, axis: int) -> tuple[Any, None]:
-    whole = b.primitive("_add_at", (indices, g), axis=axis, size=x.shape[axis])
-    return unbroadcast(b, whole, x.shape), None
+def _factors_back(b: Any, g: Any, x: Any, v: Any, write: Any, read: Any) -> Any:
+    """The cotangents of factors: g times the other factors at their positions, also where one of these is 0."""
+    zero = b.equal(v, 0)
+    others = write(g * x, b.where(zero, 1, v), "multiply")
+    zeros = read(write(b.zeros(x.shape, dtype=int64), b.astype(zero, int64), "add"))
+    alone = b.where(b.equal(zeros, 1), read(others), 0)
+    return b.where(zero, alone, b.where(b.equal(zeros, 0), read(others) / b.where(zero, 1, v), 0))
 
 
 register(
     Op(
-        name="take_along_axis",
-        doc="y[..., i, ...] = x[..., indices[..., i, ...], ...] along `axis`; the other axes broadcast together.\n\n"
-        "Negative positions count from the end; one that does not lie on the axis is an error."
-        + example("gc.take_along_axis([[10, 20], [30, 40]], [[1], [0]], axis=1)", "array([[20],\n       [30]])"),
+        name="_gather",
+        doc="Elements of the first operand at positions that the others hold; `along` tells which axis each is for.",
         family=Family.GATHER,
         infer=_infer_gather,
-        define=_take_along_axis,
-        reference=lambda x, indices, axis=-1: _gather(x, indices, axis % x.ndim),
+        reference=gather_reference,
         adjoint=_add_back,
         dtypes=ALL,
-        samples=(
-            Sample((Array((3, 4)), Array((3, 2), -4, 4, "index"))),
-            Sample((Array((3, 4)), Array((5, 1), 0, 3, "index"), 0)),
-            Sample((Array((1, 4)), Array((3, 2), 0, 4, "index"), 1)),
-            Sample((Array((2, 3, 4)), Array((1, 6, 1), -3, 3, "index")), {"axis": -2}),
-            Sample((Array((3, 4)), Array((3, 0), 0, 4, "index"))),
-        ),
-        rejects=(
-            Reject((Array((3, 4)), Array((3, 2))), DTypeError, "positions are integers"),
-            Reject((Array((3, 4)), Array((3,), kind="index")), ShapeError, "as many axes"),
-            Reject((Array((3, 4)), Array((2, 2), kind="index")), ShapeError, "broadcast"),
-            Reject((Array((3, 4)), [[0, 4]]), ShapeError, "position 4 does not lie on axis 1"),
-        ),
-        tf=lambda tf, x, indices, axis=-1: tf.experimental.numpy.take_along_axis(
-            *_tf_spread(tf, x, indices, axis % len(x.shape)), axis
-        ),
     )
 )
-
-
-def _tf_spread(tf: Any, x: Any, indices: Any, axis: int) -> tuple[Any, Any]:
-    others = np.broadcast_shapes(_others(tuple(x.shape), axis), _others(tuple(indices.shape), axis))
-    x, indices = (tf.broadcast_to(a, _at(others, axis, a.shape[axis])) for a in (x, indices))
-    return x, tf.where(indices < 0, indices + x.shape[axis], indices)
-
-
 register(
     Op(
-        name="_add_at",
-        doc="Zeros of length `size` along `axis`, each value added at its position; the other axes broadcast together.",
+        name="_scatter",
+        doc="The first operand with values put or combined at positions, one after the other.",
         family=Family.SCATTER,
         infer=_infer_scatter,
         reference=_scatter,
-        adjoint=lambda b, g, y, indices, values, *, axis, size: (
-            None,
-            unbroadcast(b, b.take_along_axis(g, indices, axis=axis), values.shape),
-        ),
-        dtypes=(*FLOATS, *INTEGERS),
-    )
-)
-
-register(
-    Op(
-        name="take",
-        doc="Elements at integer positions along `axis`, of the flattened operand where it is None.\n\n"
-        "The axes of `indices` stand in the result where the axis was."
-        + example("gc.take([[1, 2], [3, 4], [5, 6]], [2, -3], axis=0)", "array([[5, 6],\n       [1, 2]])"),
-        define=_take,
-        reference=lambda x, indices, axis=None: np.take(x, indices, axis),
+        adjoint=_scatter_back,
         dtypes=ALL,
-        samples=(
-            Sample((Array((3, 4)), Array((5,), -4, 4, "index")), {"axis": 1}),
-            Sample((Array((3, 4)), Array((2, 2), 0, 3, "index")), {"axis": 0}),
-            Sample((Array((3, 4)), Array((2, 2), -12, 12, "index"))),
-            Sample((Array((2, 3, 4)), Array((), 0, 3, "index")), {"axis": -2}),
-            Sample((Array((3, 4)), Array((0,), 0, 3, "index")), {"axis": 0}),
-        ),
-        rejects=(
-            Reject((Array((3, 4)), Array((2,)), 0), DTypeError, "positions are integers"),
-            Reject((Array((3, 4)), [3], 0), ShapeError, "position 3 does not lie on axis 0"),
-            Reject((Array((3, 4)), [0], 2), ShapeError, "axis 2 does not exist"),
-        ),
-        tf=lambda tf, x, indices, axis=None: tf_take(
-            tf, tf.reshape(x, [-1]) if axis is None else x, indices, axis or 0
-        ),
     )
 )
-
-
-def tf_take(tf: Any, x: Any, indices: Any, axis: int) -> Any:
-    return tf.gather(x, tf.where(indices < 0, indices + x.shape[axis], indices), axis=axis)
-
-
-def _one_hot(b: Any, indices: Any, /, num_classes: Any, *, dtype: Any = "float64") -> Any:
-    positions = b.convert(indices)
-    if not positions.dtype.is_integer:
-        raise DTypeError(f"classes are integers, got {positions.dtype}; convert them with gc.astype")
-    classes = b.arange(as_dim(num_classes), dtype=int64)
-    return b.astype(b.equal(b.expand_dims(b.astype(positions, int64), -1), classes), as_dtype(dtype))
 
 
 register(
     Op(
-        name="one_hot",
-        doc="A last axis of length `num_classes` that is 1 at the position each index names and 0 elsewhere.\n\n"
-        "An index outside 0 ... num_classes - 1 gives zeros only.  The dtype is float64 where none is given."
-        + example("gc.one_hot([2, 0], 3)", "array([[0., 0., 1.],\n       [1., 0., 0.]])"),
-        define=_one_hot,
-        reference=lambda indices, num_classes, dtype="float64": np.equal(
-            indices[..., None], np.arange(num_classes)
-        ).astype(dtype),
-        dtypes=INTEGERS,
-        samples=(
-            Sample((Array((3, 2), 0, 4, "index"), 4)),
-            Sample((Array((5,), -1, 6, "index"), 4), {"dtype": "float32"}),
-            Sample((Array((), 0, 3, "index"), 3)),
-            Sample((Array((0,), 0, 3, "index"), 3)),
-        ),
-        rejects=(
-            Reject((Array((3,)), 4), DTypeError, "classes are integers"),
-            Reject((Array((3,), kind="index"), -1), ShapeError, ">= 0"),
-        ),
-        tf=lambda tf, indices, num_classes, dtype="float64": tf.one_hot(indices, num_classes, dtype=dtype),
+        name="_position",
+        doc="Positions of an update from the start; the first operand has all those of the axis that `told` names.",
+        family=Family.GATHER,
+        infer=_infer_gather,
+        reference=lambda every, p, *, along, modes, told: every[_on_axis(p, every.size, told[1], modes[0])],
+        dtypes=(int64,),
     )
 )
+
+
+# What the records declare reads and updates with.
+
+
+def read(b: Any, x: Any, positions: Sequence[Any], along: Along, modes: Sequence[str]) -> Any:
+    """The elements at the positions, none of which may be left out."""
+    return b.primitive("_gather", (x, *positions), along=along, modes=tuple(modes))
+
+
+def read_or(b: Any, x: Any, fill: Any, positions: Sequence[Any], along: Along, modes: Sequence[str]) -> Any:
+    """The same, with `fill` where a position is left out."""
+    if "drop" not in modes:
+        return read(b, x, positions, along, modes)
+    found, kept = [], True
+    for k, (p, mode) in enumerate(zip(positions, modes, strict=True)):
+        if mode == "drop":
+            inside = b.logical_and(b.greater_equal(p, 0), b.less(p, x.shape[along.index(-1 - k)]))
+            p, kept = b.where(inside, p, 0), inside if kept is True else b.logical_and(kept, inside)
+        found.append(p)
+    inside_modes = ["inside" if m == "drop" else m for m in modes]
+    return b.where(kept, read(b, x, found, along, inside_modes), fill)
+
+
+def updated(
+    b: Any,
+    x: Any,
+    values: Any,
+    positions: Sequence[Any],
+    along: Along,
+    modes: Sequence[str],
+    combine: str,
+    distinct: bool = False,
+) -> Any:
+    """x with values, of the shape of what is written, put or combined at positions; `distinct`: no two are equal."""
+    attrs = {"along": along, "modes": tuple(modes), "combine": combine, "distinct": distinct}
+    return b.primitive("_scatter", (x, values, *positions), **attrs)
+
+
+def along_axis(ndim: int, axis: int) -> Along:
+    """Positions along one axis; the others are those of the result."""
+    return tuple(-1 if k == axis else k for k in range(ndim))
+
+
+def checked(b: Any, positions: Any, size: Dim, axis: int, mode: str) -> Any:
+    """Positions of an update from the start; one that does not lie on the axis is an error."""
+    return b.primitive("_position", (b.arange(size), positions), along=(-1,), modes=(mode,), told=("scatter", axis))
+
+
+MODES = ("clip", "wrap", "drop")
+
+
+def positions_on(b: Any, positions: Any, size: Dim, axis: int, mode: str | None = None) -> tuple[Any, str]:
+    """The positions of one operand on an axis and their mode in the primitive; `mode` is None or one of MODES."""
+    if mode is not None and mode not in MODES:
+        raise DeclarationError(f"mode is None (an error), 'clip', 'wrap' or 'drop', got {mode!r}")
+    if not positions.dtype.is_integer:
+        raise DTypeError(f"positions are integers, got {positions.dtype}; convert them with gc.astype")
+    if mode == "clip":
+        clipped = b.minimum(b.maximum(from_start(b, positions, size), 0), size - 1)
+        return clipped, "inside" if is_positive(size) else "check"
+    if mode == "wrap":
+        wrapped = b.remainder(_whole(b, positions), b.convert(size, int64))
+        return wrapped, "inside" if is_positive(size) else "check"
+    if mode == "drop":
+        return from_start(b, positions, size), "drop"
+    if positions.op.name == "constant" and isinstance(size, int):
+        try:
+            found = _on_axis(positions.attrs["value"].array, size, axis)
+        except InputError as error:
+            raise ShapeError(str(error)) from None
+        return b.constant(np.where(found < 0, found + size, found)), "inside"
+    return positions, "check"
+
+
+def labels_on(b: Any, labels: Any, mode: str | None) -> tuple[Any, str]:
+    """The positions that labels are, and their mode in the primitive; `mode` is None or 'drop'."""
+    if not labels.dtype.is_integer:
+        raise DTypeError(f"labels are integers, got {labels.dtype}; convert them with gc.astype")
+    if mode not in (None, "drop"):
+        raise DeclarationError(f"mode is None (an error) or 'drop', got {mode!r}")
+    return (labels, "label") if mode is None else (_whole(b, labels), "drop")
+
+
+def from_start(b: Any, positions: Any, size: Dim) -> Any:
+    """Positions that count from the start, as int64."""
+    wide = _whole(b, positions)
+    return wide if positions.dtype.kind == "u" else b.where(b.less(wide, 0), wide + size, wide)
+
+
+def _whole(b: Any, positions: Any) -> Any:
+    """Positions as int64; what it does not hold must not come back as a position from the end."""
+    return b.astype(b.minimum(positions, 2**63 - 1) if positions.dtype == uint64 else positions, int64)

@@ -10,6 +10,7 @@ import numpy as np
 from graphc.errors import ShapeError
 from graphc.op import Array, Attrs, Family, Op, Reject, Sample, register
 from graphc.ops.cumulative import along
+from graphc.ops.index import along_axis, updated
 from graphc.ops.movement import ALL
 from graphc.ops.reduce import CUBE
 from graphc.ops.rules import no_cotangents
@@ -47,7 +48,8 @@ def _infer_argsort(types: Types, attrs: Attrs, found: list[Constraint]) -> Types
 
 def _back(b: Any, g: Any, y: Any, x: Any, *, axis: int) -> tuple[Any]:
     """Each cotangent where its element came from."""
-    return (b.primitive("_add_at", (b.argsort(x, axis=axis), g), axis=axis, size=x.shape[axis]),)
+    zeros, along = b.zeros(x.shape, dtype=x.dtype), along_axis(x.ndim, axis)
+    return (updated(b, zeros, g, (b.argsort(x, axis=axis),), along, ("inside",), "add", True),)
 
 
 def _ordered(x: Any, axis: int = -1, descending: bool = False, stable: bool = True) -> Any:

@@ -1,9 +1,4 @@
-"""Subscripts: x[key] as slices, reshapes and reads at positions.
-
-Subscripts follow NumPy: a slice is clamped to its axis, an int must lie on it.  With n for the length of an axis, all
-of it is said in `_after(n, m) = max(n - m, 0)`, the elements that come after the first m, so that x[1:] and x[:-1]
-have one length in normal form.
-"""
+"""Subscripts: x[key] as slices, reshapes and reads at positions."""
 
 from __future__ import annotations
 
@@ -12,108 +7,47 @@ from typing import Any
 
 import numpy as np
 
-from graphc.dims import Dim, Poly, dim_max, floor_div, is_nonnegative
-from graphc.errors import DeclarationError, DTypeError, ShapeError
+from graphc.dims import Dim, Poly, is_nonnegative
+from graphc.errors import DeclarationError, ShapeError
 from graphc.op import Array, Op, Reject, Sample, register
-from graphc.ops.index import tf_take
+from graphc.ops.index import read, read_or
+from graphc.ops.keys import as_items, from_start, has_axis, is_array, is_index, located, steps
 from graphc.ops.movement import ALL
 from graphc.ops.samples import example
 
 
-def _after(size: Dim, skipped: Dim) -> Dim:
-    return dim_max(size - skipped, 0)
-
-
-def _is_index(value: Any) -> bool:
-    return isinstance(value, (int, np.integer, Poly)) and not isinstance(value, bool)
-
-
-def _from_start(position: Dim, what: Any) -> bool:
-    """Whether a position counts from the start; from the end if it is negative."""
-    if is_nonnegative(position):
-        return True
-    if is_nonnegative(-1 - position):
-        return False
-    raise DeclarationError(
-        f"{what} may be negative or not, depending on its symbols; write max or min of it and a number"
-    )
-
-
-def _steps(key: slice, size: Dim) -> tuple[Dim, int, Dim]:
-    """(start, step, count) of a slice on an axis of this length."""
-    step = 1 if key.step is None else key.step
-    if not _is_index(step) or isinstance(step, Poly) or step == 0:
-        raise DeclarationError(f"the step of a slice is an int other than 0, got {step!r}")
-    for bound in (key.start, key.stop):
-        if bound is not None and not _is_index(bound):
-            raise DeclarationError(f"a slice goes from int to int, got {bound!r}")
-    # backwards it runs forward on the reversed axis, where position p is called -1 - p
-    first, last = (p if p is None or step > 0 else -1 - p for p in (key.start, key.stop))
-    begin, length = _run(first, last, size)
-    stride = abs(int(step))
-    return begin if step > 0 else size - 1 - begin, int(step), floor_div(length + stride - 1, stride)
-
-
-def _run(start: Any, stop: Any, size: Dim) -> tuple[Dim, Dim]:
-    """Where start:stop begins and how many elements it has; the beginning only matters if it has any."""
-    given = (0 if p is None else p for p in (start, stop))
-    first, last = (p if isinstance(p, Poly) else int(p) for p in given)
-    if _from_start(first, start):
-        if stop is None:
-            return first, _after(size, first)
-        return first, _between(first, last, size) if _from_start(last, stop) else _after(size, first - last)
-    begin = _after(size, -first)
-    if stop is None:
-        return begin, size - begin
-    if _from_start(last, stop):
-        return begin, dim_max(size - _after(size, last) - begin, 0)
-    return begin, _between(-last, -first, size)
-
-
-def _between(low: Dim, high: Dim, size: Dim) -> Dim:
-    """How many elements come after the first `low`, but not after the first `high`."""
-    if is_nonnegative(low - high):
-        return 0
-    count = _after(size, low) - _after(size, high)
-    return count if is_nonnegative(high - low) else dim_max(count, 0)
-
-
-def _expanded(key: Any, ndim: int) -> list[Any]:
-    """The subscript as a list without an Ellipsis that names every axis."""
-    items = list(key) if isinstance(key, tuple) else [key]
-    named = sum(item is not None and item is not Ellipsis for item in items)
-    if sum(item is Ellipsis for item in items) > 1:
-        raise DeclarationError("a subscript may hold only one '...'")
-    if named > ndim:
-        raise ShapeError(f"the subscript names {named} axes, but the operand has {ndim}")
-    dots = next((k for k, item in enumerate(items) if item is Ellipsis), len(items))
-    return [*items[:dots], *[slice(None)] * (ndim - named), *items[dots + 1 :]]
-
-
 def _getitem(b: Any, x: Any, key: Any, /) -> Any:
     node = b.convert(x)
-    items = _expanded(key, node.ndim)
-    arrays = [k for k, item in enumerate(items) if not (item is None or isinstance(item, slice) or _is_index(item))]
-    if len(arrays) > 1 or (arrays and any(_is_index(item) for item in items)):
-        raise DeclarationError(
-            "at most one integer array may index, beside slices only; one element for each pair of positions, as "
-            "x[u, i] has it, is gc.take_along_axis(gc.take(x, u, axis=0), i[:, None], axis=1)[:, 0]"
-        )
-    basic = [slice(None) if k in arrays else item for k, item in enumerate(items)]
-    sliced = _sliced(b, node, basic)
-    return b.take(sliced, _as_positions(b, items[arrays[0]]), axis=arrays[0]) if arrays else sliced
+    items = as_items(b, key, node.shape)
+    if all(is_index(item) for item in items if is_array(item)):
+        return _sliced(b, node, [item for item in items if item is not Ellipsis])
+    cut, rest = _cut(b, node, items)
+    at = located(b, cut, rest)
+    return read(b, cut, at.positions, at.along, at.modes)
 
 
-def _as_positions(b: Any, item: Any) -> Any:
-    try:
-        positions = b.convert(item)
-    except (DTypeError, ShapeError):
-        positions = None
-    if positions is None or not positions.dtype.is_integer:
-        raise DeclarationError(
-            f"a subscript holds ints, slices, None, '...' and one array of integers, got {item!r}; see gc.where"
-        )
-    return positions
+def _cut(b: Any, node: Any, items: Sequence[Any]) -> tuple[Any, list[Any]]:
+    """The node with its slices taken, and what is left of the items."""
+    cut = _sliced(b, node, [slice(None) if is_array(item) else item for item in items if has_axis(item)])
+    return cut, [slice(None) if isinstance(item, slice) else item for item in items]
+
+
+def _get_at(b: Any, x: Any, key: Any, /, *, mode: str | None = None, fill_value: Any = None) -> Any:
+    node = b.convert(x)
+    if mode == "fill":
+        mode = "drop"
+    if mode == "drop" and fill_value is None:
+        if not node.dtype.is_float:
+            raise DeclarationError(f"mode {mode!r} fills with NaN, which {node.dtype} has not; give a fill_value")
+        fill_value = float("nan")
+    if fill_value is not None and mode != "drop":
+        raise DeclarationError(f"fill_value goes with mode 'fill', got mode {mode!r}")
+    cut, rest = _cut(b, node, as_items(b, key, node.shape))
+    at = located(b, cut, rest, mode)
+    if not at.positions:
+        return b.reshape(cut, at.shape)
+    fill = 0 if fill_value is None else b.constant(fill_value, node.dtype)
+    return read_or(b, cut, fill, at.positions, at.along, at.modes)
 
 
 def _sliced(b: Any, node: Any, items: Sequence[Any]) -> Any:
@@ -127,11 +61,11 @@ def _sliced(b: Any, node: Any, items: Sequence[Any]) -> Any:
             continue
         size = node.shape[axis]
         if isinstance(item, slice):
-            rows.append(_steps(item, size))
+            rows.append(steps(item, size))
             shape.append(rows[-1][2])
         else:
             position = item if isinstance(item, Poly) else int(item)
-            rows.append((position if _from_start(position, item) else size + position, 1, 1))
+            rows.append((position if from_start(position, item) else size + position, 1, 1))
             _refuse_outside(item, rows[-1][0], size, axis)
         axis += 1
     if any(
@@ -148,10 +82,33 @@ def _refuse_outside(item: Any, position: Dim, size: Dim, axis: int) -> None:
 
 
 def _tf_getitem(tf: Any, x: Any, key: Any) -> Any:
-    items = _expanded(key, len(x.shape))
-    arrays = [k for k, item in enumerate(items) if isinstance(item, list)]
-    y = x[tuple(slice(None) if k in arrays else item for k, item in enumerate(items))]
-    return tf_take(tf, y, tf.constant(items[arrays[0]]), arrays[0]) if arrays else y
+    places = np.arange(np.prod(x.shape, dtype=int)).reshape(x.shape)[as_numpy(key)]
+    return tf.gather(tf.reshape(x, [-1]), places)
+
+
+def as_numpy(key: Any) -> Any:
+    """A key whose tensors are NumPy's arrays."""
+    if isinstance(key, tuple):
+        return tuple(map(as_numpy, key))
+    return key.numpy() if hasattr(key, "numpy") else key
+
+
+def get_reference(x: Any, key: Any, mode: str | None = None, fill_value: Any = None) -> Any:
+    """By NumPy's x[key] at positions that lie inside, and where the key's do not."""
+    if mode is None:
+        return x[key]
+    items, outside = list(key) if isinstance(key, tuple) else [key], np.zeros((), bool)
+    for axis, item in enumerate(items):
+        if not isinstance(item, slice):
+            size, at = x.shape[axis], np.asarray(item)
+            at = np.where(at < 0, at + size, at)
+            outside = outside | (at < 0) | (at >= size)
+            items[axis] = np.asarray(item) % size if mode == "wrap" else np.clip(at, 0, size - 1)
+    found = x[tuple(items)]
+    if mode in ("clip", "wrap"):
+        return found
+    spread = outside.reshape(outside.shape + (1,) * (found.ndim - outside.ndim))
+    return np.where(spread, fill_value, found).astype(x.dtype)
 
 
 _X = Array((4, 5, 6))
@@ -159,8 +116,9 @@ _X = Array((4, 5, 6))
 register(
     Op(
         name="getitem",
-        doc="x[key] for a key of ints, slices, None and '...', as in NumPy, or one array of integers beside slices.\n\n"
-        "A slice is clamped to its axis; an int must lie on it, checked at the call if the axis is symbolic."
+        doc="x[key] for a key of ints, slices, None, '...', arrays of integers, and masks that are no nodes.\n\n"
+        "A slice is clamped to its axis; an int must lie on it, checked at the call if the axis is symbolic.  "
+        "Arrays broadcast together and name one element each; negative positions count from the end."
         + example(
             "gc.getitem([[1, 2, 3], [4, 5, 6]], (slice(None), slice(1, None)))",
             "array([[2, 3],\n       [5, 6]])",
@@ -183,6 +141,12 @@ register(
                 (),
                 [0, 3, 0],
                 (slice(None, None, 2), [[0, -1], [2, 2]]),
+                ([0, 3, 0], [4, -1, 0]),
+                (Array((3, 1), -4, 4, "index"), slice(1, None), Array((2,), 0, 6, "index")),
+                (Array((), 0, 4, "index"), None, Array((2,), 0, 5, "index")),
+                (slice(2), None, 1, [[1], [2]], Ellipsis),
+                (Ellipsis, [True, False, True, False, False, True]),
+                [],
             )
         ),
         rejects=(
@@ -192,12 +156,44 @@ register(
             Reject((_X, (Ellipsis, Ellipsis)), DeclarationError, "only one"),
             Reject((_X, 1.5), DeclarationError, "got 1.5"),
             Reject((_X, True), DeclarationError, "gc.where"),
+            Reject((_X, Array((4,), kind="bool")), DeclarationError, "x.at[mask].set(values)"),
+            Reject((_X, [True, False]), ShapeError, "the mask has shape [2], the axes from 0 on [4]"),
+            Reject((_X, Array((4,))), DeclarationError, "got <input"),
             Reject((_X, "a"), DeclarationError, "got 'a'"),
             Reject((_X, slice(None, None, 0)), DeclarationError, "other than 0"),
             Reject((_X, slice(0.5, None)), DeclarationError, "from int to int"),
-            Reject((_X, ([0], [1])), DeclarationError, "for each pair of positions"),
+            Reject((_X, ([0, 1], [1, 2, 3])), ShapeError, "x[u[:, None], i]"),
             Reject((_X, [4]), ShapeError, "position 4 does not lie on axis 0, which has length 4"),
         ),
         tf=_tf_getitem,
+    )
+)
+
+register(
+    Op(
+        name="get_at",
+        doc="x[key], with what is wanted of positions beyond their axis: x.at[key].get(mode=...).\n\n"
+        "`mode` None makes an error of them, 'clip' takes the nearest end, 'wrap' the rest by the length, and 'fill' "
+        "gives `fill_value`, NaN where none is given.  Negative positions count from the end first."
+        + example("gc.get_at([1.0, 2.0], [0, 5], mode='fill', fill_value=0.0)", "array([1., 0.])"),
+        define=_get_at,
+        reference=get_reference,
+        dtypes=ALL,
+        samples=tuple(
+            Sample((_X, key), kwargs)
+            for key, kwargs in (
+                ((slice(1, None), Array((3,), -9, 9, "index")), {"mode": "clip"}),
+                ((Array((3, 1), -9, 9, "index"), slice(None), Array((2,), -9, 9, "index")), {"mode": "wrap"}),
+                ((Array((5,), -9, 9, "index"), Array((5,), -9, 9, "index")), {"mode": "fill", "fill_value": 1}),
+                ((9, slice(None, None, 2)), {"mode": "clip"}),
+                ((Array((2,), -4, 4, "index"), 1), {}),
+                ((slice(1, 3), None), {}),
+            )
+        ),
+        rejects=(
+            Reject((_X, [0]), DeclarationError, "mode is None", {"mode": "nearest"}),
+            Reject((_X, [0]), DeclarationError, "goes with mode 'fill'", {"fill_value": 0}),
+            Reject((Array((3,), kind="index"), [0]), DeclarationError, "give a fill_value", {"mode": "fill"}),
+        ),
     )
 )

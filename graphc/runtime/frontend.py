@@ -74,7 +74,7 @@ class _Lowering:
         self.b = LaneBuilder()
         assignments = [s for b in code.blocks.values() for s in b.body if isinstance(s, numba_ir.Assign)]
         called = [s.value.value for s in assignments if isinstance(s.value, numba_ir.Global)]
-        target.module.far = call_far if sum(f in VECTOR_MATH for f in called) > MOST else None
+        target.module.far = call_far if sum(VECTOR_MATH.get(f, 0) for f in called) > MOST else None
         assigned = Counter(s.target.name for s in assignments)
         self.once = {name for name, times in assigned.items() if times == 1}
         self.values: dict[str, Typed] = {}

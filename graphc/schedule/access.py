@@ -14,9 +14,11 @@ from functools import cache, lru_cache
 from graphc.dims import Atom, Dim, Poly, product, symbol, symbols
 from graphc.graph import Node
 from graphc.op import Family, Job, Piece
+from graphc.ops.index import CHECKS
 from graphc.types import Shape
 
 Index = tuple[Dim, ...]
+_FAR = 64  # nodes that are looked through; beyond them anything may be read
 
 
 @cache
@@ -133,6 +135,36 @@ def atoms(index: Index) -> int:
     """How many symbols and functions of dimensions an index is made of."""
     found = [a for d in index if isinstance(d, Poly) for monomial, _ in d.terms for a, _ in monomial]
     return len(found) + sum(atoms(a.operands) for a in found if a.kind != "symbol")
+
+
+def positions_of(node: Node) -> tuple[Node, ...]:
+    """The operands of a gather or scatter that hold positions."""
+    return node.operands[1 if node.op.family is Family.GATHER else 2 :]
+
+
+def at_positions(node: Node, index: Index, positions: Sequence[Dim]) -> Index:
+    """Which element of its first operand a gather reads, or a scatter writes, at an index of its loops."""
+    along, shape = node.attrs["along"], node.operands[0].shape
+    return tuple(positions[-1 - k] if k < 0 else 0 if d == 1 else index[k] for k, d in zip(along, shape, strict=True))
+
+
+def checks(node: Node) -> bool:
+    """Whether computing a node checks positions."""
+    return any(mode in CHECKS for mode in node.attrs.get("modes", ()))
+
+
+def reads_through(node: Node, base: Node) -> bool:
+    """Whether an element of `node` may be made of elements of `base`, by movement and elementwise ops alone."""
+    stack, seen = [node], {node}
+    while stack and len(seen) <= _FAR:
+        found = stack.pop()
+        if found is base:
+            return True
+        if found.op.family in (Family.MOVEMENT, Family.ELEMENTWISE, Family.ITEM):
+            new = [o for o in found.operands if o not in seen]
+            seen.update(new)
+            stack += new
+    return bool(stack)
 
 
 def as_dim(atom: Atom) -> Dim:

@@ -9,14 +9,20 @@ Every question about a node or a group is answered in bounded time, so that fusi
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import cache
 
-from graphc.dims import Dim, product
+from graphc.dims import product
 from graphc.graph import Graph, Node, describe
-from graphc.op import HOLDERS, Family, Op
-from graphc.scalar import is_dear
-from graphc.schedule.access import Index, Read, atoms, canonical, operand_indices, through_movement, view, whole
+from graphc.op import HOLDERS, Family
+from graphc.schedule.access import (
+    Index,
+    Read,
+    atoms,
+    operand_indices,
+    reads_through,
+    through_movement,
+    view,
+)
+from graphc.schedule.group import SINGLE, Group, is_expensive, is_result, may_fail, reads_of
 from graphc.schedule.settle import ATOMS, PIECES
 from graphc.schedule.split import (
     Split,
@@ -28,7 +34,6 @@ from graphc.schedule.split import (
     split_around,
     split_for,
 )
-from graphc.types import Shape
 
 _FOLDS = 8  # reductions of a nest, each of which takes a block of 8 kB on the stack
 _CHEAP = 12  # nodes that may be computed again wherever their value is read
@@ -36,74 +41,7 @@ _MEMBERS = 1_024  # of a group: past it the time of compilers grows faster than 
 _LATEST = 32  # groups that are looked at for one that reads the same
 _PIECE = 1_024  # elements that lie side by side, from which it does not matter where the next ones lie
 _BETWEEN = 256  # groups between two, past which none is moved before the other
-SINGLE = (Family.KERNEL, Family.SCATTER, *HOLDERS)  # groups of their own
-_IN_PLACE = (Family.ELEMENTWISE, Family.ITEM, Family.MOVEMENT)  # computed element by element
-
-
-@dataclass(eq=False)
-class Group:
-    """Nodes computed together; `rank` is its place in an order in which every group comes after what it needs."""
-
-    index: int
-    rank: int
-    domain: Shape
-    split: Split
-    members: list[Node] = field(default_factory=list)
-    reductions: list[Node] = field(default_factory=list)  # the members that fold values
-    needs: dict[Group, None] = field(default_factory=dict)
-    reads: dict[Node, list[Read]] = field(default_factory=dict)  # what is loaded, in order, and at which elements
-    may_fail: bool = False  # whether it checks positions that it is given
-    updated: dict[Node, None] = field(default_factory=dict)  # parameters whose new values it may write in place
-
-    @property
-    def is_nest(self) -> bool:
-        """Whether it is a loop nest, and no task of one node."""
-        return self.members[0].op.family not in SINGLE
-
-    def sweeps(self, node: Node) -> bool:
-        """Whether it loads of an array the element that it computes, and no other."""
-        at = member_index(node, self.domain, self.split)
-        return all(not r.guarded and r.index == at for r in self.reads.get(node, ()))
-
-    def may_write(self, node: Node) -> bool:
-        """Whether an array may be written element by element as far as the group's own reads go."""
-        return node not in self.reads or (not self.reductions and self.sweeps(node))
-
-
-def reads_of(node: Node, conditions: list[Dim] | None = None) -> Iterator[Read]:
-    """What computing an element of `node` reads, at the loop variables of its domain; movement is looked through.
-
-    `conditions` gets what depends on the loops beside the elements that are read.
-    """
-    family = node.op.family
-    if family in HOLDERS:
-        yield from map(whole, node.operands)
-        return
-    index = canonical(domain_of(node))
-    if family is Family.REDUCTION or family is Family.MOVEMENT:
-        operand = node.operands[0] if family is Family.REDUCTION else node
-        yield from through_movement(operand, index, False, conditions)
-    elif family is Family.ELEMENTWISE:
-        for operand, at in zip(node.operands, operand_indices(node, index), strict=True):
-            yield from through_movement(operand, at, False, conditions)
-    elif family is Family.ITEM:
-        yield Read(node.operands[0], index)
-    elif family is Family.GATHER:
-        source, positions = node.operands
-        yield whole(view(source).base)
-        yield from through_movement(positions, operand_indices(node, index)[1], False, conditions)
-    else:
-        yield from (whole(view(o).base) for o in node.operands)
-
-
-@cache
-def _is_expensive(op: Op) -> bool:
-    return is_dear(op.body)
-
-
-def is_expensive(node: Node) -> bool:
-    """Whether computing the node once more costs more than storing and loading it."""
-    return node.op.family is Family.GATHER or _is_expensive(node.op)
+_IN_PLACE = (Family.ELEMENTWISE, Family.ITEM, Family.MOVEMENT)  # computed element by element in a nest
 
 
 def fused(graph: Graph, roots: Collection[Node], updates: Collection[tuple[Node, Node]]) -> Fusion:
@@ -132,12 +70,27 @@ class Fusion:
         self.group_of: dict[Node, Group] = {}
         self.must_store = set(roots) | self._bases()
         self._updated: dict[Node, dict[Node, None]] = {}
+        self.chains: dict[Node, list[Node]] = {}
+        wanted = set(roots)
         for parameter, value in updates:
-            self._updated.setdefault(value, {})[parameter] = None
+            self.chains[parameter] = self._chain(parameter, value, wanted)
+            self._updated.setdefault(self.chains[parameter][0], {})[parameter] = None
         self._order: list[Group] = []
         for node in graph.nodes:
             if self._is_computed(node):
                 self._place(node)
+
+    def _chain(self, parameter: Node, value: Node, roots: Collection[Node]) -> list[Node]:
+        """The updates that lead from a parameter to its new value, each read by the next alone; else the value."""
+        found = [value]
+        while found[-1].op.family is Family.SCATTER:
+            base = found[-1].operands[0]
+            if base is parameter:
+                return found[::-1]
+            if base in roots or len(self.graph.users[base]) > 1:
+                break
+            found.append(base)
+        return [value]
 
     def in_pieces(self) -> list[Node]:
         """The reductions of groups whose rows are many short pieces of memory, and wanted by nothing along a row.
@@ -153,15 +106,18 @@ class Fusion:
         return found
 
     def _bases(self) -> set[Node]:
-        """Nodes that kernels, gathers and scatters read, which must lie in memory."""
+        """What must lie in memory: what kernels and gathers read, and what an update reads of the array it changes."""
         found = set()
         for node in self.graph.nodes:
             if node.op.family in HOLDERS:
                 found |= set(node.operands)
-            elif node.op.family in SINGLE:
+            elif node.op.family is Family.KERNEL:
                 found |= {view(o).base for o in node.operands}
+            elif node.op.family is Family.SCATTER:
+                found |= {o for o in node.operands[1:] if reads_through(o, node.operands[0])}
             elif node.op.family is Family.GATHER:
-                found.add(view(node.operands[0]).base)
+                base = view(node.operands[0]).base
+                found |= {base} if base.op.family is not Family.INDEX else set()
         return found
 
     def _is_computed(self, node: Node) -> bool:
@@ -173,7 +129,7 @@ class Fusion:
             return True
         if len(node.types) > 1:
             return False
-        if _is_result(node):
+        if is_result(node):
             return True
         return family in (Family.ELEMENTWISE, Family.GATHER, Family.ITEM) and not self._is_cheap(node)
 
@@ -216,7 +172,7 @@ class Fusion:
         return found
 
     def _place(self, node: Node) -> None:
-        if _is_result(node):
+        if is_result(node):
             self.group_of[node] = self.group_of[node.operands[0]]
             self.group_of[node].members.append(node)
             return
@@ -241,7 +197,7 @@ class Fusion:
         """Make the node a member, and move what it reads before the group."""
         group.members.append(node)
         self.group_of[node] = group
-        group.may_fail |= _may_fail(node)
+        group.may_fail |= may_fail(node)
         if node.op.family is Family.REDUCTION:
             group.reductions.append(node)
             split = split_for(group.domain, group.reductions)
@@ -302,7 +258,10 @@ class Fusion:
 
     def _may_update(self, group: Group, value: Node) -> bool:
         """Whether the group may write the new value where the old one lies, if it comes after all other readers."""
-        if not group.is_nest or value.shape != group.domain or value.op.family not in _IN_PLACE or group.may_fail:
+        is_update = value.op.family is Family.SCATTER
+        if not (is_update or (group.is_nest and value.op.family in _IN_PLACE)):
+            return False
+        if value.shape != group.domain or group.may_fail:
             return False
         return all(map(group.may_write, self._updated[value]))
 
@@ -335,18 +294,6 @@ class Fusion:
         self._order[first:end] = [*moved, *rest]
         for rank in range(first, end):
             self._order[rank].rank = rank
-
-
-def _is_result(node: Node) -> bool:
-    """Whether it is one of the results of a node that holds bodies."""
-    return node.op.family is Family.ITEM and node.operands[0].op.family in HOLDERS
-
-
-def _may_fail(node: Node) -> bool:
-    """Whether it checks positions that it is given, or what it holds does."""
-    if node.op.family in HOLDERS:
-        return any(_may_fail(n) for held in node.attrs.values() if isinstance(held, Graph) for n in held.nodes)
-    return node.op.family in (Family.GATHER, Family.SCATTER)
 
 
 def _operand_reads(node: Node, index: Index) -> list[Index]:

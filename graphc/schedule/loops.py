@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from graphc.dims import Dim, product, substitute
 from graphc.graph import Node
 from graphc.op import Family
-from graphc.schedule.access import Index, aligned, canonical, loop_axes, loop_symbol, offset, strides, view
+from graphc.schedule.access import Index, at_positions, canonical, loop_axes, loop_symbol, offset, strides, view
 from graphc.schedule.normal import normalised
 from graphc.schedule.shape import loads
 from graphc.schedule.split import (
@@ -155,10 +155,7 @@ def _accesses(nest: Nest) -> tuple[list[Dim], list[Dim]]:
 
 
 def _beside(member: Node) -> Iterator[Dim]:
-    """Where a gather reads, beside the axis whose positions are values."""
+    """Where a gather reads, beside the axes whose positions are values."""
     if member.op.family is Family.GATHER:
-        source = member.operands[0]
-        index = list(aligned(canonical(member.shape), source.shape))
-        index[member.attrs["axis"]] = 0
-        memory = view(source)
-        yield memory.at(index) - memory.offset
+        memory = view(member.operands[0])
+        yield memory.at(at_positions(member, canonical(member.shape), [0] * len(member.operands))) - memory.offset

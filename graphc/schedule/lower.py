@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from graphc.declare import BUILDER, Builder
 from graphc.graph import Graph, Node, make
 from graphc.op import Family, Job
-from graphc.rewrite import Rule, rewrite
-from graphc.schedule.access import job_of, strided
+from graphc.ops.index import CHECKS, checked
+from graphc.rewrite import Rule, is_filled, rewrite
+from graphc.schedule.access import checks, job_of, positions_of, reads_through, strided
 from graphc.schedule.settle import settled
 
 _CHOICES = 16  # operands of one movement
@@ -158,9 +159,40 @@ def _in_groups(b: Builder, node: Node) -> Node | None:
     return make(node.op, tuple(make(node.op, g, node.attrs) if len(g) > 1 else g[0] for g in groups), node.attrs)
 
 
+def _checked_before(b: Builder, node: Node) -> Node | None:
+    """An update at positions that are checked beforehand, so that it may be written in place: checks come first.
+
+    What is added to zeros is written nowhere else, and checks its positions on the way.
+    """
+    modes = node.attrs["modes"]
+    if not checks(node) or is_filled(node.operands[0], 0):
+        return None
+    positions = list(positions_of(node))
+    for k, mode in enumerate(modes):
+        if mode in CHECKS:
+            axis = node.attrs["along"].index(-1 - k)
+            positions[k] = checked(b, positions[k], node.shape[axis], axis, mode)
+    inside = tuple("inside" if m in CHECKS else m for m in modes)
+    return make(node.op, (*node.operands[:2], *positions), {**node.attrs, "modes": inside})
+
+
+def _apart(b: Builder, node: Node) -> Node | None:
+    """An update whose values or positions are nodes to be stored, where they are read of the array that it changes."""
+    base = node.operands[0]
+    others = [
+        b.stop_gradient(o) if (o is base or o.op.family is Family.MOVEMENT) and reads_through(o, base) else o
+        for o in node.operands[1:]
+    ]
+    if all(o is p for o, p in zip(others, node.operands[1:], strict=True)):
+        return None
+    return make(node.op, (node.operands[0], *others), node.attrs)
+
+
 _LOWERING = (
     Rule("region", Family.REGION, _inlined, "its sub-graph takes its place"),
     Rule("result of a region", Family.ITEM, _inlined_item, "its sub-graph takes its place"),
     Rule("many operands", Family.MOVEMENT, _in_groups, "groups of them side by side, then the groups"),
+    Rule("checked positions", Family.SCATTER, _checked_before, "positions are checked before anything is written"),
+    Rule("values apart", Family.SCATTER, _apart, "values are read before the array that they come from is written"),
     Rule("contraction", Family.KERNEL, _contraction, "kernels take matrices with the columns last"),
 )

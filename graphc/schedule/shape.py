@@ -8,7 +8,7 @@ from graphc.dims import Dim
 from graphc.graph import Node
 from graphc.op import Family
 from graphc.schedule.access import Read, aligned, through_movement
-from graphc.schedule.fuse import reads_of
+from graphc.schedule.group import reads_of
 
 
 def loads(

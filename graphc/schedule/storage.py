@@ -16,7 +16,8 @@ from graphc.dims import Dim, product
 from graphc.graph import Graph, Node
 from graphc.op import HOLDERS, Family
 from graphc.schedule.access import job_of, view
-from graphc.schedule.fuse import Fusion, Group, fused
+from graphc.schedule.fuse import Fusion, fused
+from graphc.schedule.group import Group
 from graphc.schedule.hold import Holding, Memory
 from graphc.schedule.order import Entry, ordered
 from graphc.schedule.task import Copy, Kernel, Nest, Place, Placed, Scatter, Task, View, before, needs
@@ -149,8 +150,8 @@ class _Placing:
 
     def _place_update(self, number: int, target: Place, value: Node) -> None:
         if number not in self.waiting:
-            if value in self.group_of:
-                self._store(value, target)
+            for made in self.fusion.chains[self.updates[number][0]] if value in self.group_of else ():
+                self._store(made, target)
             return
         if value not in self.group_of:
             self.held[number] = self._new_buffer(value)
@@ -177,26 +178,30 @@ class _Placing:
     # memory that is written over
 
     def _write_over(self) -> None:
-        """Have a nest without reductions write over a buffer that it is the last to read, element by element."""
+        """Have nests without reductions and scatters write over a buffer of which they are the last readers.
+
+        They read it element by element, a scatter before its first value.
+        """
         last: dict[Node, int] = {n: len(self.order) for _, n, _ in self.commits}
         for k, entry in enumerate(self.order):
             for node in entry.reads if isinstance(entry, Group) else (entry.node,):
                 last.setdefault(node, k)
                 last[node] = max(last[node], k)
-        taken: set[Place] = set()
         for k, entry in enumerate(self.order):
-            if isinstance(entry, Group) and entry.is_nest and not entry.reductions:
-                dying = [n for n in entry.reads if last[n] == k and self._is_swept(entry, n, taken)]
-                self._write_over_dying(entry, dying, taken)
+            if isinstance(entry, Group) and not entry.reductions and (entry.is_nest or _is_update(entry)):
+                dying = [n for n in entry.reads if last[n] == k and self._is_swept(entry, n)]
+                self._write_over_dying(entry, dying)
+                if _is_update(entry) and any(n is entry.members[0].operands[0] for n in dying):
+                    self._begin_in_output(entry.members[0])
 
-    def _is_swept(self, group: Group, node: Node, taken: set[Place]) -> bool:
+    def _is_swept(self, group: Group, node: Node) -> bool:
         """Whether the group reads a buffer of its domain's shape at the element that it computes, and nowhere else."""
         place = self.place.get(node)
-        if place is None or place.kind != "buffer" or place in taken or node.shape != group.domain:
+        if place is None or place.kind != "buffer" or node.shape != group.domain:
             return False
         return node.op.family is not Family.MOVEMENT and group.sweeps(node)
 
-    def _write_over_dying(self, group: Group, dying: list[Node], taken: set[Place]) -> None:
+    def _write_over_dying(self, group: Group, dying: list[Node]) -> None:
         by_size: dict[int, list[Node]] = {}
         for old in reversed(dying):
             by_size.setdefault(old.dtype.size, []).append(old)
@@ -207,7 +212,16 @@ class _Placing:
                 new = self.place[by_size[node.dtype.size].pop()]
                 self.stores[group][n] = node, new
                 self.place[node] = new
-                taken.add(new)
+
+    def _begin_in_output(self, update: Node) -> None:
+        """Have what an update begins with made in the output that the result goes to, which is then not copied."""
+        old, new = self.place[update.operands[0]], self.place[update]
+        held = [n for n, place in self.place.items() if place == old]
+        if new.kind != "output" or any(n.dtype != update.dtype for n in held):
+            return
+        self.place |= dict.fromkeys(held, new)
+        for group in {self.group_of[n]: None for n in held}:
+            self.stores[group] = [(n, new if place == old else place) for n, place in self.stores[group]]
 
     # tasks
 
@@ -228,9 +242,12 @@ class _Placing:
         stores = tuple(self.stores[group])
         if group.is_nest:
             return [Nest(group.domain, group.split, tuple(group.members), loads, stores)]
-        made = tuple((n, p) for n, p in stores if p is self.place[n])
-        more = (self._copy(n, self.place[n], p) for n, p in stores if p is not self.place[n])
-        return [self._single(group.members[0], loads, made), *more]
+        node, made = group.members[0], {n: self.place[n] for n, _ in stores}
+        if _is_update(group):  # it is made where the array lies, if that is among its places
+            old = self.place.get(node.operands[0])
+            made = {n: p if p == old else made[n] for n, p in sorted(stores, key=lambda s: s[1] == old)}
+        more = (self._copy(n, made[n], p) for n, p in stores if p != made[n])
+        return [self._single(node, loads, tuple(made.items())), *more]
 
     def _single(self, node: Node, loads: Placed, made: Placed) -> Task:
         if node.op.family in HOLDERS:
@@ -243,3 +260,8 @@ class _Placing:
 
     def _copy(self, node: Node, source: Place, target: Place) -> Copy:
         return Copy(source, target, node.dtype, node.shape)
+
+
+def _is_update(group: Group) -> bool:
+    """Whether it is a scatter, which reads an array element by element before its first value."""
+    return group.members[0].op.family is Family.SCATTER

@@ -2,7 +2,7 @@
 
     Nest      loops over a domain, whose members are computed, and stored where they are wanted
     Kernel    loops of its own over views of arrays, as a matrix product
-    Scatter   adding at positions
+    Scatter   values put or combined at positions of an array
     Repeat    a body, once for each position of an axis
     While     a body, as long as a condition holds
     Choose    one of several bodies
@@ -20,8 +20,8 @@ from typing import Any
 
 from graphc.dims import Dim
 from graphc.graph import Node
-from graphc.op import Family, Job
-from graphc.schedule.access import strides
+from graphc.op import Job
+from graphc.schedule.access import checks, strides
 from graphc.schedule.split import Split
 from graphc.types import DType, Shape
 
@@ -90,7 +90,7 @@ class Kernel(Single):
 
 
 class Scatter(Single):
-    """Zeros, and values added at positions, which are checked."""
+    """An array with values put or combined at positions; it may lie already where the result goes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,7 +202,7 @@ def may_fail(task: Task) -> bool:
     """Whether a task checks positions that it is given, or one in its bodies does."""
     if isinstance(task, Holder):
         return any(may_fail(t) for body in task.bodies for t in body.tasks)
-    return isinstance(task, Scatter) or any(m.op.family is Family.GATHER for m in task.members)
+    return any(map(checks, task.members))
 
 
 def reads(task: Task) -> frozenset[Place]:

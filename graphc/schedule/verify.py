@@ -13,7 +13,7 @@ from graphc.graph import Node, describe
 from graphc.op import Family
 from graphc.schedule.access import Index, Read, canonical
 from graphc.schedule.shape import loads
-from graphc.schedule.task import Copy, Holder, Kernel, Nest, Place, Single, Task, may_fail
+from graphc.schedule.task import Copy, Holder, Kernel, Nest, Place, Scatter, Single, Task, may_fail
 
 if TYPE_CHECKING:
     from graphc.schedule.storage import Schedule
@@ -28,7 +28,7 @@ def verify_schedule(
 ) -> None:
     """Check that every value is where it is read, and at the end where it is wanted.
 
-    Each place is written by one task, but for a buffer or parameter that a nest reads and writes element by element.
+    Each place is written by one task, but for one that is read and written element by element.
     Parameters are written after everything that may fail.
     """
     check = _Check(schedule, inputs, parameters)
@@ -68,7 +68,7 @@ class _Check:
             if isinstance(task, Kernel) and {v.place for v in task.operands} != reads.keys():
                 raise AssertionError(f"{name}: its views lie in other places than what it loads")
             stores = list(task.stores)
-        sweeps = isinstance(task, Nest) and not any(m.op.family is Family.REDUCTION for m in task.members)
+        sweeps = isinstance(task, Nest | Scatter) and not any(m.op.family is Family.REDUCTION for m in task.members)
         for node, place in stores:
             self._may_write(k, place, name)
             self._may_write_over(sweeps, place, canonical(node.shape), reads.get(place, ()), name)
@@ -108,7 +108,7 @@ class _Check:
             raise AssertionError(f"{name}: writes {place} while it still reads it")
         if any(r.guarded or r.index != index for r in reads):
             raise AssertionError(f"{name}: writes {place}, of which it reads other elements")
-        if place in self.written and (place.kind != "buffer" or not reads):
+        if place in self.written and not reads:
             raise AssertionError(f"{name}: writes {place} once more")
         self.written.add(place)
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from .indexing import FUNCTIONS
 from .program import Line, Program, Values
 from .unrolled import HELPERS
 
@@ -185,8 +186,20 @@ NAMESPACE = SimpleNamespace(
     sigmoid=_like(special.expit),
     silu=lambda x: _float(x) * special.expit(_float(x)),
     softplus=lambda x: np.logaddexp(_float(x), _float(x).dtype.type(0)),
-    erf=_like(special.erf),
-    erfc=_like(special.erfc),
+    **{
+        name: _of_floats(getattr(special, name))
+        for name in (
+            *("digamma", "erf", "erfc", "erfcx", "erfinv", "gammaln", "i0e", "i1e", "log_ndtr", "logit", "ndtr"),
+            *("ndtri", "xlogy", "xlog1py"),
+        )
+    },
+    betaln=_of_floats(lambda x, y: np.where(np.minimum(x, y) >= 0, special.betaln(x, y), np.nan)),
+    logaddexp=_of_floats(np.logaddexp),
+    log1mexp=_of_floats(lambda x: np.where(x < 0.7, np.log(-np.expm1(-x)), np.log1p(-np.exp(-x)))),
+    multigammaln=lambda a, d: _like(
+        lambda y: np.sum([special.gammaln(y - j / 2) for j in range(d)], axis=0) + d * (d - 1) / 4 * np.log(np.pi)
+    )(a),
+    polygamma=lambda n, x: _like(lambda y: special.polygamma(n, y))(x),
     gelu=_gelu,
     logsumexp=_logsumexp,
     softmax=_softmax,
@@ -194,6 +207,7 @@ NAMESPACE = SimpleNamespace(
     one_hot=_one_hot,
     take_along_axis=_take_along,
     expand_dims=_expand,
+    **FUNCTIONS,
     sort=lambda x, axis=-1, descending=False: _turned(lambda y: np.sort(y, axis, kind="stable"), x, axis, descending),
     argsort=_argsort,
     stop_gradient=lambda x: x,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import (  # noqa: F401  (they fill RULES)
     rules_gradients,
+    rules_indexing,
     rules_layers,
     rules_layouts,
     rules_movement,
@@ -23,7 +24,8 @@ _GENERAL = {
     "recurrence": 0.1, "recurrence_of_three": 0.1, "cells": 0.1, "factorisation": 0.05, "layers": 0.15, "twins": 0.15,
     "towers": 0.05, "counter": 0.05, "twin_updates": 0.05, "twin_products": 0.1, "along_axes": 0.7,
     "dense": 0.2, "descent": 0.1, "compound": 0.3, "filled_operands": 0.3, "position_of": 0.2, "update": 0.2,
-    "swap": 0.1, "reduced": 0.1, "cumulative": 0.3, "ordered": 0.3,
+    "swap": 0.1, "reduced": 0.1, "cumulative": 0.3, "ordered": 0.3, "polygamma": 0.1,
+    "pairs": 0.3, "changed_at": 0.3, "beyond": 0.1, "labelled": 0.2, "update_at": 0.2,
 }  # fmt: skip
 
 PROFILES = {
@@ -129,6 +131,21 @@ PROFILES = {
             {"cumulative": 4, "ordered": 3, "gradient": 1.5, "arithmetic": 0.7, "movement": 0.7, "update": 0.5},
             length=7,
         ),
+        Profile(
+            "indexing",
+            {
+                "pairs": 3,
+                "changed_at": 4,
+                "beyond": 1,
+                "labelled": 2,
+                "update_at": 3,
+                "gradient": 2,
+                "arithmetic": 0.7,
+                "update": 0.5,
+            },
+            length=7,
+            outputs=2,
+        ),
         Profile("operands", {"filled_operands": 5, "gradient": 1, "reduction": 0.5, "arithmetic": 0.5}, length=8),
         Profile(
             "borders",
@@ -175,7 +192,7 @@ _ORDER = (
     *("exact", "general", "guards", "overlaps", "chain", "layouts", "twins", "operands"),
     *("general", "reductions", "products", "positions", "exact", "updates", "unrolled"),
     *("general", "twins", "overlaps", "wide", "stray", "layouts", "twins"),
-    *("steps", "dimensions", "operands", "borders", "updates", "scans"),
+    *("steps", "dimensions", "operands", "borders", "updates", "scans", "indexing", "indexing"),
 )
 
 

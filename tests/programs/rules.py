@@ -102,6 +102,13 @@ def elementwise(g: Grower) -> None:
 
 
 @rule
+def polygamma(g: Grower) -> None:
+    """Derivatives of digamma, by themselves and as the slopes of what is made of gammaln."""
+    x = within(g, g.named("f"), 0.5, 4.0)
+    g.add(g.choose((f"gc.polygamma({g.below(4)}, {x})", f"gc.multigammaln(1.0 + {x}, {1 + g.below(3)})")))
+
+
+@rule
 def arithmetic(g: Grower) -> None:
     """Operators, with Python numbers on either side."""
     x = g.named("fi")

@@ -6,7 +6,7 @@ from .draw import Grower, Reject
 from .rules import rule
 
 
-def _state(g: Grower) -> str:
+def state(g: Grower) -> str:
     """A float parameter, often one that is there already."""
     known = [p.name for p in g.leaves if p.is_parameter and g.dtype_of(p.name)[:5] == "float"]
     if known and g.chance(0.6):
@@ -66,7 +66,7 @@ def _reader(g: Grower, name: str) -> str:
     return g.add(g.choose(texts), large=True)
 
 
-def _watched(g: Grower, p: str, v: str) -> None:
+def watched(g: Grower, p: str, v: str) -> None:
     """Who else sees the old or the new value: an output of it, or of what is made from it."""
     for name in (p, v):
         if g.chance(0.2):
@@ -80,7 +80,7 @@ def _watched(g: Grower, p: str, v: str) -> None:
 @rule
 def update(g: Grower) -> None:
     """A new value of one parameter, perhaps of two, or the parameter with one more value beside it."""
-    p = _state(g)
+    p = state(g)
     v = g.add(_new_value(g, p))
     g.updates[p] = v
     if g.chance(0.2):  # one value for two parameters
@@ -88,20 +88,20 @@ def update(g: Grower) -> None:
     if g.chance(0.3):  # what follows from the new value
         q = _like(g, p)
         g.updates[q] = g.add(g.choose((f"{q} + {v}", f"{v} * {p}", f"{q} * {v} - {p}")))
-    _watched(g, p, v)
+    watched(g, p, v)
 
 
 @rule
 def swap(g: Grower) -> None:
     """Parameters that take each other's values, plain or changed on the way."""
-    p = _state(g)
+    p = state(g)
     names = list(dict.fromkeys([p, _like(g, p), *([_like(g, p)] if g.chance(0.4) else [])]))
     if len(names) < 2:
         raise Reject
     for name, other in zip(names, names[1:] + names[:1], strict=True):
         changed = g.choose((other, other, f"{other} * 0.5 + {name}", f"{other} * 1.5"))
         g.updates[name] = changed if changed == other else g.add(changed)
-    _watched(g, p, g.updates[p])
+    watched(g, p, g.updates[p])
 
 
 @rule
@@ -116,7 +116,7 @@ def counter(g: Grower) -> None:
 @rule
 def reduced(g: Grower) -> None:
     """A parameter of any rank takes the sum or the extreme of something, alone or added to what it holds."""
-    p = _state(g)
+    p = state(g)
     dims = g.dims(p)
     places = sorted({g.below(len(dims) + 1) for _ in range(1 + g.below(2))})
     whole, axes = list(dims), []
@@ -128,13 +128,13 @@ def reduced(g: Grower) -> None:
     y = g.choose((x, f"{x} * {x}", f"gc.tanh({x})"))
     r = g.add(f"gc.{name}({y}, axis={tuple(axes)})")
     g.updates[p] = g.add(f"{p} * 0.5 + {r}") if g.chance(0.6) else r
-    _watched(g, p, r)
+    watched(g, p, r)
 
 
 @rule
 def descent(g: Grower) -> None:
     """Steps along the gradient of one scalar for several parameters, with momentum now and then."""
-    names = list(dict.fromkeys(_state(g) for _ in range(1 + g.below(3))))
+    names = list(dict.fromkeys(state(g) for _ in range(1 + g.below(3))))
     terms = [f"gc.sum({g.choose(('gc.tanh({p})', '{p} * {p}', 'gc.sin({p})')).format(p=p)})" for p in names]
     x = g.named("f")
     s = g.add(" + ".join([*terms, f"gc.mean({x})"]) + (f" * {names[0]}.sum()" if g.chance(0.4) else ""), large=True)
@@ -145,5 +145,5 @@ def descent(g: Grower) -> None:
             m = _like(g, p)
             slope = g.updates[m] = g.add(f"0.9 * {m} + {slope}")
         g.updates[p] = g.add(f"{p} - 0.1 * {slope}")
-        _watched(g, p, slope)
+        watched(g, p, slope)
     g.wanted.append(s)

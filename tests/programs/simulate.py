@@ -11,7 +11,7 @@ from typing import Any
 from unittest import mock
 
 from graphc.codegen import form, kernels, nest, product
-from graphc.codegen.loop_ir import LoopProgram
+from graphc.codegen.loop_ir import CHECKED, LoopProgram
 from graphc.codegen.program import Program
 from graphc.codegen.ranges import symbol_of
 from graphc.debug.interpreter import Interpreter
@@ -44,19 +44,22 @@ class Printed(Interpreter):
         super().__init__(program, loops)
         bound = {
             "word": lambda at, k: self.phases[0].addresses[k] if isinstance(k, Place) else at[k],
-            "checked": lambda T, *args: self.phases[0].checked(self.memory, None, (), *args),
         }
+        bound |= {name: self._checks(name) for name in CHECKED}
         names = namespace(program.text, self.memory, bound)
         exec(compile(program.text, f"<{program.name}>", "exec"), names)
         for phase, info in zip(self.phases, program.phases, strict=True):
             phase.run = self._call(phase.code.words, names[f"kernel_{info.kernel}"])
+
+    def _checks(self, kernel: str) -> Callable[..., int]:
+        return lambda T, *args: self.phases[0].checked(kernel, self.memory, None, (), *args)
 
     def _call(self, words: Sequence[tuple[str, Any]], kernel: Callable[..., None]) -> Callable[[Any], None]:
         """A kernel on a row in which a place stands for the word of its address."""
 
         def call(env: Any) -> None:
             frame = Region("the frame", 64)
-            frame.clear(64, GIVEN)
+            frame.clear(0, 64, GIVEN)
             row = [what if isinstance(what, Place) else env[symbol_of(name)] for name, what in words]
             kernel(self.memory.add(frame), row, env["%chunk"])
 

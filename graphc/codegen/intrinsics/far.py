@@ -66,6 +66,8 @@ def _define_variant(module: ir.Module, lane: ir.Function, width: int) -> None:
     set.add(function.attributes, '"prefer-vector-width"="512"')
     b = LaneBuilder(function.append_basic_block("entry"))
     arrays = [b.alloca(ir.ArrayType(scalar, width)) for _ in (*function.args, None)]
+    for array in arrays:
+        array.align = host_vector_bytes()
     for argument, array in zip(function.args, arrays, strict=False):
         b.store(argument, b.bitcast(array, vector.as_pointer()))
     entry, loop, end = b.block, b.append_basic_block("loop"), b.append_basic_block("end")
@@ -74,7 +76,9 @@ def _define_variant(module: ir.Module, lane: ir.Function, width: int) -> None:
     i = b.phi(I64)
     i.add_incoming(I64(0), entry)
     *operands, result = (b.gep(array, [I64(0), i]) for array in arrays)
-    b.store(b.call(lane, [b.load(o) for o in operands]), result)
+    value = b.call(lane, [b.load(o) for o in operands])
+    value.attributes.add("alwaysinline")  # or the loop would stay one of calls
+    b.store(value, result)
     following = b.add(i, I64(1))
     i.add_incoming(following, b.block)
     b.cbranch(b.icmp_signed("<", following, I64(width)), loop, end)

@@ -8,7 +8,9 @@ The only fast-math flag of a compiled module is `contract`; code that compensate
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -91,6 +93,20 @@ class Lanes:
             p = self.fma(p, x, self.const(c))
         return p
 
+    def horner_of(self, x: ir.Value, *choices: tuple[ir.Value | None, Sequence[float]]) -> ir.Value:
+        """The polynomial of the first table whose condition holds, the last one's being None; all are of one length."""
+
+        def chosen(position: int) -> ir.Value:
+            value: ir.Value = self.const(choices[-1][1][position])
+            for condition, table in choices[-2::-1]:
+                value = self.select(condition, self.const(table[position]), value)
+            return value
+
+        p = chosen(0)
+        for position in range(1, len(choices[0][1])):
+            p = self.fma(p, x, chosen(position))
+        return p
+
     # error-free transformations: pairs whose unevaluated sum is the exact result
     def two_sum(self, a: ir.Value, b: ir.Value) -> tuple[ir.Value, ir.Value]:
         """a + b and its rounding error; a product among them has to be a `rounded_product`."""
@@ -164,7 +180,7 @@ class Lanes:
 
 
 Emitter = Callable[..., Any]
-VECTOR_MATH: set[Any] = set()
+VECTOR_MATH: dict[Any, int] = {}  # each with how many functions' worth of code it is
 
 
 def float_intrinsic(emit: Emitter) -> Any:
@@ -173,13 +189,32 @@ def float_intrinsic(emit: Emitter) -> Any:
     A kernel that calls very many of them calls routines (graphc.codegen.intrinsics.far).
     """
     made = machine_intrinsic(emit)
-    VECTOR_MATH.add(made)
+    VECTOR_MATH[made] = 1
     return made
+
+
+def long_intrinsic(emit: Emitter) -> Any:
+    """The same for what is so long that kernels call it as a routine, which is compiled once a machine."""
+    made = machine_intrinsic(emit)
+    VECTOR_MATH[made] = 100
+    return made
+
+
+def in_float64(emit: Emitter) -> Emitter:
+    """The same function, float32 computed in float64: of what takes many steps each would cost digits."""
+
+    @wraps(emit)
+    def widened(lanes: Lanes, *operands: ir.Value) -> ir.Value:
+        if lanes.double:
+            return emit(lanes, *operands)
+        return lanes.narrow(emit(lanes.in_double(), *map(lanes.widen, operands)))
+
+    return widened
 
 
 def machine_intrinsic(emit: Emitter) -> Any:
     """The same for what takes the machine an instruction or two."""
-    arity = emit.__code__.co_argcount - 1
+    arity = len(inspect.signature(emit).parameters) - 1
 
     def typed(*operands: Any) -> Any:
         x = operands[0]
@@ -194,7 +229,12 @@ def machine_intrinsic(emit: Emitter) -> Any:
 
         return x(*operands), codegen
 
-    template: Any = (lambda typingctx, x: typed(x)) if arity == 1 else (lambda typingctx, x, y: typed(x, y))
+    templates: tuple[Any, ...] = (
+        lambda typingctx, x: typed(x),
+        lambda typingctx, x, y: typed(x, y),
+        lambda typingctx, x, y, z: typed(x, y, z),
+    )
+    template = templates[arity - 1]
     template.__name__ = emit.__name__
     template.__doc__ = emit.__doc__
     made = intrinsic(template)

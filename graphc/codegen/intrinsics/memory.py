@@ -207,10 +207,19 @@ def multiple(typingctx: Any, p: Any, k: Any) -> Any:
 @intrinsic
 def checked(typingctx: Any, frame: Any, failure: Any, index: Any, size: Any) -> Any:
     """`index` from the end if negative; where it is out of range the frame's status is set and 0 comes back."""
+    return _checked(wraps=True)
 
+
+@intrinsic
+def labelled(typingctx: Any, frame: Any, failure: Any, index: Any, size: Any) -> Any:
+    """The same of an index that is out of range if negative."""
+    return _checked(wraps=False)
+
+
+def _checked(wraps: bool) -> tuple[Any, Any]:
     def codegen(context: Any, b: ir.IRBuilder, signature: Any, args: Any) -> Any:
         frame, failure, index, size = args
-        wrapped = b.select(b.icmp_signed("<", index, I64(0)), b.add(index, size), index)
+        wrapped = b.select(b.icmp_signed("<", index, I64(0)), b.add(index, size), index) if wraps else index
         bad = b.icmp_unsigned(">=", wrapped, size)
         with b.if_then(bad, likely=False):
             words = b.inttoptr(frame, I64.as_pointer())

@@ -66,16 +66,39 @@ def _routine(name: str, body: Callable[..., None]) -> Callable[..., tuple[Any, A
     return typed
 
 
-class _Sort(Control):
+class Keys(Control):
+    """Elements of one dtype as unsigned integers that have their order: NaN is above all, both zeros are one."""
+
+    def __init__(self, builder: ir.IRBuilder, code: str) -> None:
+        super().__init__(builder, int(code[1]))
+        self.kind = code[0]
+        self.type = ir.IntType(8 * self.bytes)
+
+    def constant(self, value: int) -> ir.Constant:
+        return ir.Constant(self.type, value)
+
+    def key(self, value: ir.Value) -> ir.Value:
+        b, width = self.builder, self.type.width
+        sign = self.constant(1 << (width - 1))
+        if self.kind in "bu":
+            return value
+        if self.kind == "i":
+            return b.xor(value, sign)
+        infinity = self.constant({4: 0x7F80_0000, 8: 0x7FF0_0000_0000_0000}[self.bytes])
+        is_nan = b.icmp_unsigned(">", b.and_(value, self.constant((1 << (width - 1)) - 1)), infinity)
+        value = b.select(b.icmp_unsigned("==", value, sign), self.constant(0), value)
+        ordered = b.xor(value, b.or_(b.ashr(value, self.constant(width - 1)), sign))
+        return b.select(is_nan, self.constant((1 << width) - 1), ordered)
+
+
+class _Sort(Keys):
     """The body for elements of one dtype, which move with their positions if these are asked for.
 
     Memory of elements, and of positions, is an address each: `places` are the addresses of what moves together.
     """
 
     def __init__(self, builder: ir.IRBuilder, code: str) -> None:
-        super().__init__(builder, int(code[1]))
-        self.kind = code[0]
-        self.type = ir.IntType(8 * self.bytes)
+        super().__init__(builder, code)
         self.vector = ir.VectorType(self.type, self.lanes)
         size = max(8 * _DIGITS * self.bytes, 2 * _ROOM)
         self.memory = builder.ptrtoint(builder.alloca(ir.ArrayType(_I8, size)), _I64)  # of keys and ranks, or of counts
@@ -130,28 +153,12 @@ class _Sort(Control):
         def one(k: ir.Value) -> None:
             value = self._load(self.builder.add(x, self.builder.mul(k, step)), integer(0), self.type)
             if self.kind == "b":
-                value = self.builder.zext(self.builder.icmp_unsigned("!=", value, self._constant(0)), self.type)
+                value = self.builder.zext(self.builder.icmp_unsigned("!=", value, self.constant(0)), self.type)
             self._store_all([value, k][: len(places)], places, k)
 
         self._each(integer(0), n, one)
 
-    # keys
-
-    def _constant(self, value: int) -> ir.Constant:
-        return ir.Constant(self.type, value)
-
-    def _key(self, value: ir.Value) -> ir.Value:
-        b, width = self.builder, self.type.width
-        sign = self._constant(1 << (width - 1))
-        if self.kind in "bu":
-            return value
-        if self.kind == "i":
-            return b.xor(value, sign)
-        infinity = self._constant({4: 0x7F80_0000, 8: 0x7FF0_0000_0000_0000}[self.bytes])
-        is_nan = b.icmp_unsigned(">", b.and_(value, self._constant((1 << (width - 1)) - 1)), infinity)
-        value = b.select(b.icmp_unsigned("==", value, sign), self._constant(0), value)
-        ordered = b.xor(value, b.or_(b.ashr(value, self._constant(width - 1)), sign))
-        return b.select(is_nan, self._constant((1 << width) - 1), ordered)
+    # digits
 
     def _digit(self, key: ir.Value, shift: ir.Value) -> ir.Value:
         """The byte of a key above so many bits."""
@@ -165,7 +172,7 @@ class _Sort(Control):
         """Every element to where as many are before it: lanes are elements, which all others are compared with."""
         b = self.builder
         keys, ranks = self.memory, b.add(self.memory, integer(_ROOM))
-        self._each(integer(0), n, lambda k: self._put(self._key(self._load(source[0], k, self.type)), keys, k))
+        self._each(integer(0), n, lambda k: self._put(self.key(self._load(source[0], k, self.type)), keys, k))
         zero = ir.Constant(self.vector, [0] * self.lanes)
         self._put(zero, keys, n)  # lanes beyond the last
 
@@ -210,12 +217,12 @@ class _Sort(Control):
     def _distribute(self, n: ir.Value, places: Values, spare: Values) -> None:
         b, size = self.builder, len(places)
         cgutils.memset(b, b.inttoptr(self.memory, _I8.as_pointer()), integer(8 * _DIGITS * self.bytes), 0)
-        self._each(integer(0), n, lambda k: self._count_digits(self._key(self._load(places[0], k, self.type))))
+        self._each(integer(0), n, lambda k: self._count_digits(self.key(self._load(places[0], k, self.type))))
 
         def one(digit: ir.Value, carried: Values) -> Values:
             source, target = carried[:size], carried[size:]
             shift, base = b.mul(digit, integer(8)), b.mul(digit, integer(_DIGITS))
-            first = self._digit(self._key(self._load(source[0], integer(0), self.type)), shift)
+            first = self._digit(self.key(self._load(source[0], integer(0), self.type)), shift)
             alike = b.icmp_signed("==", self._load(self.memory, b.add(base, first), _I64), n)
 
             def moved() -> Values:
@@ -248,7 +255,7 @@ class _Sort(Control):
 
         def one(k: ir.Value) -> None:
             values = self._load_all(source, k)
-            digit = self._digit(self._key(values[0]), shift)
+            digit = self._digit(self.key(values[0]), shift)
             self._store_all(values, target, self._counted(b.add(base, digit), integer(1)))
 
         self.loop(integer(0), integer(_DIGITS), 1, [integer(0)], begin)

@@ -61,14 +61,14 @@ class Factors(NamedTuple):
     inverse: ir.Value
 
 
-def _factors(lanes: Lanes, x: ir.Value) -> Factors:
-    """For 0 <= x <= ZERO_FROM.  Both divisions share one: 1/a = b·(1/ab), 1/b = a·(1/ab)."""
+def factors(lanes: Lanes, x: ir.Value, square: Pair) -> Factors:
+    """For 0 <= x <= ZERO_FROM and its square.  Both divisions share one: 1/a = b·(1/ab), 1/b = a·(1/ab)."""
     twice = lanes.add(x, x)
     divisor = lanes.two_sum(twice, lanes.const(1.0))
     shifted = lanes.add(x, lanes.const(CENTRE))
     both = lanes.div(lanes.const(1.0), lanes.mul(shifted, divisor[0]))
     scaled = _scaled(lanes, x, twice, lanes.mul(divisor[0], both))
-    return Factors(*_exp_minus_square(lanes, x), scaled, divisor, lanes.mul(shifted, both))
+    return Factors(*_exp_minus(lanes, square), scaled, divisor, lanes.mul(shifted, both))
 
 
 def _scaled(lanes: Lanes, x: ir.Value, twice: ir.Value, inverse: ir.Value) -> Pair:
@@ -85,18 +85,17 @@ def _scaled(lanes: Lanes, x: ir.Value, twice: ir.Value, inverse: ir.Value) -> Pa
     return lanes.fast_two_sum(lanes.const(1.0), lanes.rounded_product(t, slope))
 
 
-def _exp_minus_square(lanes: Lanes, x: ir.Value) -> tuple[ir.Value, Pair]:
-    """exp(-x²) as n and a pair, to be multiplied by 2^n."""
-    square, square_low = lanes.two_product(x, x)
-    reduced = exponential.reduce(lanes, lanes.neg(square), lanes.neg(square_low))
+def _exp_minus(lanes: Lanes, square: Pair) -> tuple[ir.Value, Pair]:
+    """exp(-square) as n and a pair, to be multiplied by 2^n."""
+    reduced = exponential.reduce(lanes, *map(lanes.neg, square))
     one_and_r, error = lanes.fast_two_sum(lanes.const(1.0), reduced.r)
     low = lanes.fma(reduced.low, one_and_r, lanes.add(error, exponential.tail(lanes, reduced.r)))
     return reduced.n, lanes.fast_two_sum(one_and_r, low)
 
 
-def _quotient(lanes: Lanes, factors: Factors) -> ir.Value:
+def scaled_quotient(lanes: Lanes, factors: Factors, exponential: Pair) -> ir.Value:
     """exponential·scaled / divisor, rounded about once: the quotient of the high parts and what it leaves over."""
-    high, low = product(lanes, factors.exponential, factors.scaled)
+    high, low = product(lanes, exponential, factors.scaled)
     quotient = lanes.mul(high, factors.inverse)
     minus = lanes.neg(quotient)
     rest = lanes.add(lanes.fma(minus, factors.divisor[0], high), lanes.fma(minus, factors.divisor[1], low))
@@ -106,8 +105,9 @@ def _quotient(lanes: Lanes, factors: Factors) -> ir.Value:
 @float_intrinsic
 def erfc(lanes: Lanes, x: ir.Value) -> ir.Value:
     """Complementary error function: exp(-x²)·P/(1 + 2x), and erfc x = 2 - erfc(-x) for x < 0; error below 1.4 ULP."""
-    factors = _factors(lanes, lanes.clamp(lanes.abs(x), 0.0, lanes.pick(*ZERO_FROM)))
-    positive = scale(lanes, _quotient(lanes, factors), factors.n)
+    size = lanes.clamp(lanes.abs(x), 0.0, lanes.pick(*ZERO_FROM))
+    parts = factors(lanes, size, lanes.two_product(size, size))
+    positive = scale(lanes, scaled_quotient(lanes, parts, parts.exponential), parts.n)
     negative = lanes.compare("<", x, lanes.const(0.0))
     return lanes.select(negative, lanes.sub(lanes.const(2.0), positive), positive)
 
@@ -117,8 +117,9 @@ def erf(lanes: Lanes, x: ir.Value) -> ir.Value:
     """Error function: x + x·p(x²) for |x| < 1, else 1 - erfc |x|, factors plainly multiplied; error below 1.4 ULP."""
     size = lanes.abs(x)
     near = lanes.fma(size, lanes.two_chains(lanes.mul(size, size), lanes.pick(*ERF)), size)
-    factors = _factors(lanes, lanes.clamp(size, 0.0, lanes.pick(*ONE_FROM)))
-    power = power_of_two(lanes, factors.n)
-    complement = lanes.mul(lanes.mul(factors.exponential[0], factors.scaled[0]), lanes.mul(factors.inverse, power))
+    held = lanes.clamp(size, 0.0, lanes.pick(*ONE_FROM))
+    parts = factors(lanes, held, lanes.two_product(held, held))
+    power = power_of_two(lanes, parts.n)
+    complement = lanes.mul(lanes.mul(parts.exponential[0], parts.scaled[0]), lanes.mul(parts.inverse, power))
     value = lanes.select(lanes.compare("<", size, lanes.const(1.0)), near, lanes.sub(lanes.const(1.0), complement))
     return lanes.flip(value, lanes.sign_bit(x))

@@ -57,7 +57,7 @@ ARC_SINE = (
 
 
 # circular functions
-def _sine_cosine(lanes: Lanes, high: ir.Value, low: ir.Value) -> tuple[Pair, Pair]:
+def sine_cosine(lanes: Lanes, high: ir.Value, low: ir.Value) -> tuple[Pair, Pair]:
     """sin and cos of high + low, |high| < 0.8, each as a float and a correction not yet added to it."""
     square = lanes.mul(high, high)
     half = lanes.fma(square, lanes.const(-0.5), lanes.const(1.0))
@@ -85,7 +85,7 @@ def _choose(lanes: Lanes, condition: ir.Value, a: Pair, b: Pair) -> Pair:
 
 def _sine_of_angle(lanes: Lanes, angle: Angle) -> ir.Value:
     high, low, quadrant = angle
-    sine, cosine = _sine_cosine(lanes, high, low)
+    sine, cosine = sine_cosine(lanes, high, low)
     value = lanes.add(*_choose(lanes, _is_odd(lanes, quadrant), cosine, sine))
     return lanes.flip(value, _bit_as_sign(lanes, quadrant, 1))
 
@@ -97,7 +97,7 @@ def _cosine_of_angle(lanes: Lanes, angle: Angle) -> ir.Value:
 
 def _tangent_of_angle(lanes: Lanes, angle: Angle) -> ir.Value:
     high, low, quadrant = angle
-    sine, cosine = (lanes.fast_two_sum(*pair) for pair in _sine_cosine(lanes, high, low))
+    sine, cosine = (lanes.fast_two_sum(*pair) for pair in sine_cosine(lanes, high, low))
     odd = _is_odd(lanes, quadrant)
     ratio = quotient(lanes, _choose(lanes, odd, cosine, sine), _choose(lanes, odd, sine, cosine))
     return lanes.flip(total(lanes, ratio), _bit_as_sign(lanes, quadrant, 0))

@@ -1,0 +1,116 @@
+"""Logarithms of likelihoods as intrinsics: xlogy xlog1py logaddexp log1mexp logit, float32 and float64.
+
+In: one or two floats.  Out: a float of their type; special values as SciPy has them.  Straight-line code.
+Errors: the two numbers after a docstring's formula are the largest measured, float32 and float64, in units of the
+spacing at the exact value.
+"""
+
+from __future__ import annotations
+
+import math
+
+from llvmlite import ir
+
+from graphc.codegen.intrinsics.exponential import EXP_RANGE, exp_of, expm1_of, reduce
+from graphc.codegen.intrinsics.exponents import power_of_two, split_any
+from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic
+from graphc.codegen.intrinsics.logarithmic import (
+    log_near_one,
+    log_one_plus,
+    logarithm,
+    multiple_plus,
+    on_domain,
+)
+from graphc.codegen.intrinsics.pairs import LN2, Pair, quotient
+
+
+def log_of_sum(lanes: Lanes, high: ir.Value, low: ir.Value) -> ir.Value:
+    """log(high + low) for high > 0 and low below its last place."""
+    k, m = split_any(lanes, high)
+    shrink = power_of_two(lanes, lanes.neg(lanes.clamp(k, 2 - lanes.bias, lanes.bias - 1)))
+    f = lanes.fast_two_sum(lanes.sub(m, lanes.const(1.0)), lanes.mul(low, shrink))
+    return on_domain(lanes, high, multiple_plus(lanes, k, LN2, log_near_one(lanes, f)))
+
+
+def _times(lanes: Lanes, x: ir.Value, y: ir.Value, log: ir.Value) -> ir.Value:
+    """x·log, and 0 where x is 0, unless y is NaN."""
+    absent = lanes.builder.and_(lanes.compare("==", x, lanes.const(0.0)), lanes.compare("==", y, y))
+    return lanes.select(absent, lanes.const(0.0), lanes.mul(x, log))
+
+
+@float_intrinsic
+def xlogy(lanes: Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
+    """x·log y; 1.06 and 1.06."""
+    return _times(lanes, x, y, logarithm(lanes, y, None, LN2))
+
+
+@float_intrinsic
+def xlog1py(lanes: Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
+    """x·log(1 + y); 1.06 and 1.06."""
+    log = lanes.copysign(log_one_plus(lanes, (y, lanes.const(0.0))), y)
+    return _times(lanes, x, y, log)
+
+
+@float_intrinsic
+def logaddexp(lanes: Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
+    """max + log(1 + e^-|x - y|), where x = y the difference being 0 for infinities too.
+
+    Next to its zeros the error counts in units of the larger operand, not of the result.
+    """
+    zero, lowest = lanes.const(0.0), lanes.pick(*EXP_RANGE)[0]
+    apart = lanes.select(lanes.compare("==", x, y), zero, lanes.neg(lanes.abs(lanes.sub(x, y))))
+    largest = lanes.select(lanes.compare(">", x, y), x, y)
+    rest = log_one_plus(lanes, (exp_of(lanes, lanes.clamp(apart, lowest, 0.0)), zero))
+    both = lanes.compare("==", apart, apart)  # else an operand is NaN
+    return lanes.select(both, lanes.add(largest, rest), apart)
+
+
+@float_intrinsic
+def log1mexp(lanes: Lanes, x: ir.Value) -> ir.Value:
+    """log(1 - e^-x): of -(e^-x - 1) for x < ln 2, of 1 - e^-x summed without error above."""
+    lowest = lanes.pick(*EXP_RANGE)[0]
+    minus = lanes.clamp(lanes.neg(x), lowest, 1.0)
+    reduced = reduce(lanes, minus)
+    below = lanes.fast_two_sum(*expm1_of(lanes, reduced, power_of_two(lanes, _held(lanes, reduced.n)), 1.0))
+    above = lanes.fast_two_sum(lanes.const(1.0), lanes.neg(exp_of(lanes, minus)))
+    near = lanes.compare("<", x, lanes.const(LN2[0]))
+    tiny = lanes.compare("<", x, lanes.const(2.0 ** -(lanes.mantissa + 2)))
+    high = lanes.select(near, lanes.neg(below[0]), above[0])
+    low = lanes.select(near, lanes.neg(below[1]), above[1])
+    zero = lanes.const(0.0)
+    log = log_of_sum(lanes, lanes.select(tiny, x, high), lanes.select(tiny, zero, low))
+    log = lanes.select(lanes.compare("<", log, zero), log, lanes.neg(lanes.abs(log)))  # -0 where e^-x has gone
+    return lanes.select(lanes.compare("<", x, zero), lanes.const(math.nan), log)
+
+
+def _held(lanes: Lanes, n: ir.Value) -> ir.Value:
+    return lanes.clamp(n, 2.0 - lanes.bias, lanes.bias - 1.0)
+
+
+def _odds(lanes: Lanes, small: ir.Value) -> Pair:
+    """(1 - 2·small)/small as a pair, without error in the numerator."""
+    numerator = lanes.two_sum(lanes.const(1.0), lanes.mul(small, lanes.const(-2.0)))
+    return quotient(lanes, numerator, (small, lanes.const(0.0)))
+
+
+@float_intrinsic
+def logit(lanes: Lanes, x: ir.Value) -> ir.Value:
+    """log(x/(1 - x)) = ∓log(1 + (1 - 2s)/s), s the smaller of x and 1 - x, times 2^k where it is tiny; 0.6 and 0.6."""
+    one, zero = lanes.const(1.0), lanes.const(0.0)
+    upper = lanes.compare(">=", x, lanes.const(0.5))
+    small = lanes.select(upper, lanes.sub(one, x), x)
+    tiny = lanes.compare("<", small, lanes.const(2.0 ** (8 - lanes.bias)))
+    lift = 2 * lanes.mantissa
+    lifted = lanes.select(tiny, lanes.mul(small, lanes.const(2.0**lift)), small)
+    high, low = _odds(lanes, lifted)
+    high = lanes.select(tiny, lanes.div(one, lifted), high)
+    low = lanes.select(tiny, _remainder(lanes, high, lifted), low)
+    log = log_one_plus(lanes, (high, low), lanes.select(tiny, lanes.const(float(lift)), zero))
+    log = lanes.select(lanes.compare("==", small, zero), lanes.const(math.inf), log)
+    log = lanes.select(lanes.compare("<", small, zero), lanes.const(math.nan), log)
+    return lanes.select(upper, log, lanes.neg(log))
+
+
+def _remainder(lanes: Lanes, inverse: ir.Value, x: ir.Value) -> ir.Value:
+    """What 1/x lacks."""
+    return lanes.mul(lanes.fma(lanes.neg(inverse), x, lanes.const(1.0)), inverse)

@@ -1,0 +1,159 @@
+"""The normal distribution as intrinsics: erfcx ndtr log_ndtr erfinv ndtri, float32 and float64.
+
+    erfcx x = exp(x²)·erfc x = P/(1 + 2x) with the P of erfc, from 27.5 on (1 + …)/(x·sqrt(pi)); 2·exp(x²) - erfcx(-x)
+    ndtr x = exp(-x²/2)·erfcx(-x/sqrt 2)/2 for x <= 0, where x² is held without error; 1 - ndtr(-x)
+    erfinv y = y·P(w), w = -log(1 - y²)
+
+Three polynomials have the quantiles (after Giles, GPU Computing Gems 2, 2011): in w below 6.25, beyond it in
+(r - c)/(r + c) with r = sqrt(w), up to where p is the smallest float.
+Polynomials: interpolation at Chebyshev points with mpmath (tests/minimax_special.py), highest power first.
+"""
+
+from __future__ import annotations
+
+import math
+
+from llvmlite import ir
+
+from graphc.codegen.intrinsics.exponential import EXP_RANGE, exp_of
+from graphc.codegen.intrinsics.exponents import scale
+from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic, in_float64
+from graphc.codegen.intrinsics.logarithmic import logarithm
+from graphc.codegen.intrinsics.logistic import log_of_sum
+from graphc.codegen.intrinsics.pairs import LN2, Pair
+from graphc.codegen.intrinsics.special import Factors, factors, scaled_quotient
+
+# error 2^-60.9
+ERFCX_FAR = (
+    -28.906837224892225, 6.561596748033238, -1.8749994045349039, 0.7499999998280936, -0.4999999999999838, 1.0,
+)  # fmt: skip
+# error 2^-56.0
+QUANTILE_NEAR = (
+    -2.2171229987369406e-23, -3.19131889511806e-22, 4.547457808127695e-21, 1.7589192228725893e-20,
+    -3.8370908938269377e-19, 6.705962242231697e-19, 1.6076094493642038e-17, -1.2311177490726577e-16,
+    -4.5027519835723893e-17, 6.530558357847144e-15, -3.9982604938060145e-14, -8.077851651717256e-14,
+    2.6303580317669455e-12, -1.297854890796217e-11, -5.41425203202834e-11, 1.0512226358831785e-09,
+    -4.112661456471689e-09, -2.907038988803193e-08, 4.234788180813031e-07, -1.3654691774668238e-06,
+    -1.3882523394836229e-05, 0.0001867342080208146, -0.000740702534154353, -0.0060336708714271384,
+    0.2401581824255883, 1.6536545626831027,
+)  # fmt: skip
+# error 2^-55.6
+QUANTILE_MEDIUM = (
+    -175129513.90771067, -37941738.32454253, 80136208.47176248, 18104213.464611355, -19589074.208171044,
+    -4596935.333145454, 3771858.9427442225, 786810.7508646008, -687226.4980039754, -73581.46771177072,
+    115934.43251819222, -6511.712773341195, -14983.9668562465, 4023.413074562021, 893.7856338901522,
+    -693.5183220919987, 121.30983685594836, 40.911371768801516, -15.231989338701537, 14.438372494260719,
+    6.369214324921495, 8.125581100277193, 7.526265766935558, 7.9179968427571845, 7.82079543593085,
+    3.713618605303242,
+)  # fmt: skip
+# error 2^-57.0
+QUANTILE_FAR = (
+    66.4599602425699, 60.45609264716661, 6.1852540000185146, 11.21484903089491, 30.59585194888959,
+    28.78946895908074, 24.745496008987207, 25.2145623576391, 25.643853196394513, 25.690460502910256,
+    25.533863791269184, 25.661910420854742, 25.533185963843305, 25.66962712781645, 25.53013139759005,
+    25.66910295449322, 25.534296023292747, 25.661248705989287, 25.546686013619073, 25.644482913698624,
+    25.569563506155276, 25.615830600862463, 25.609528077387033, 25.565044661139783, 25.712364763233168,
+    12.704948512710178,
+)  # fmt: skip
+TABLE_END = 27.5  # where P is left
+NEAR, CENTRE = 6.25, 3.125  # where w is near, and the middle of it
+MEDIUM_CENTRE, FAR_CENTRE, FAR_FROM = 3.875, 12.8, 6.0  # of r
+ROOT_HALF, ROOT_TWO, INVERSE_ROOT_PI = math.sqrt(0.5), math.sqrt(2), 1 / math.sqrt(math.pi)
+
+
+def _erfcx_positive(lanes: Lanes, x: ir.Value, parts: Factors) -> ir.Value:
+    """erfcx of x >= 0, given the factors of x held to the end of their table."""
+    near = scaled_quotient(lanes, parts, (lanes.const(1.0), lanes.const(0.0)))
+    inverse = lanes.div(lanes.const(1.0), lanes.clamp(x, TABLE_END, math.inf))
+    series = lanes.horner(lanes.mul(inverse, inverse), ERFCX_FAR)
+    far = lanes.mul(lanes.mul(inverse, lanes.const(INVERSE_ROOT_PI)), series)
+    return lanes.select(lanes.compare(">", x, lanes.const(TABLE_END)), far, near)
+
+
+@float_intrinsic
+@in_float64
+def erfcx(lanes: Lanes, x: ir.Value) -> ir.Value:
+    """exp(x²)·erfc x; overflows below -26.6."""
+    size = lanes.abs(x)
+    held = lanes.clamp(size, 0.0, TABLE_END)
+    square = lanes.two_product(held, held)
+    positive = _erfcx_positive(lanes, size, factors(lanes, held, square))
+    highest = EXP_RANGE[1][1]
+    exponential = exp_of(lanes, lanes.clamp(square[0], 0.0, highest), square[1])
+    reflected = lanes.sub(lanes.add(exponential, exponential), positive)
+    return lanes.select(lanes.compare("<", x, lanes.const(0.0)), reflected, positive)
+
+
+def _tail(lanes: Lanes, size: ir.Value) -> tuple[Factors, Pair]:
+    """The factors of erfc(size/sqrt 2), and size²/2, for size held to where the tail is 0."""
+    held = lanes.clamp(size, 0.0, 38.9)
+    half = lanes.const(0.5)
+    high, low = lanes.two_product(held, held)
+    square = lanes.mul(high, half), lanes.mul(low, half)
+    return factors(lanes, lanes.mul(held, lanes.const(ROOT_HALF)), square), square
+
+
+def _lower_tail(lanes: Lanes, parts: Factors) -> ir.Value:
+    """Half of erfc."""
+    return scale(lanes, scaled_quotient(lanes, parts, parts.exponential), lanes.sub(parts.n, lanes.const(1.0)))
+
+
+@float_intrinsic
+@in_float64
+def ndtr(lanes: Lanes, x: ir.Value) -> ir.Value:
+    """erfc(-x/sqrt 2)/2."""
+    lower = _lower_tail(lanes, _tail(lanes, lanes.abs(x))[0])
+    return lanes.select(lanes.compare(">", x, lanes.const(0.0)), lanes.sub(lanes.const(1.0), lower), lower)
+
+
+@float_intrinsic
+@in_float64
+def log_ndtr(lanes: Lanes, x: ir.Value) -> ir.Value:
+    """log(1 - ndtr(-x)) for x > 0, log(erfcx(-x/sqrt 2)/2) - x²/2 for x <= 0, by one logarithm."""
+    size, zero, half = lanes.abs(x), lanes.const(0.0), lanes.const(0.5)
+    parts, _ = _tail(lanes, size)
+    upper = lanes.compare(">", x, zero)
+    whole = lanes.fast_two_sum(lanes.const(1.0), lanes.neg(_lower_tail(lanes, parts)))
+    scaled = lanes.mul(_erfcx_positive(lanes, lanes.mul(size, lanes.const(ROOT_HALF)), parts), half)
+    log = log_of_sum(lanes, lanes.select(upper, whole[0], scaled), lanes.select(upper, whole[1], zero))
+    high, low = lanes.two_product(size, lanes.mul(size, half))
+    low = lanes.select(lanes.compare("<", size, lanes.const(2.0**500)), low, zero)  # beyond it, high may overflow
+    lower = lanes.sub(lanes.sub(log, low), high)
+    lower = lanes.select(lanes.compare("<", size, lanes.const(math.inf)), lower, lanes.neg(size))
+    return lanes.select(upper, lanes.neg(lanes.abs(log)), lanes.select(lanes.is_nan(x), x, lower))
+
+
+def _quantile(lanes: Lanes, y: ir.Value, rest: ir.Value, far: bool) -> ir.Value:
+    """erfinv(y) for rest = 1 - y²; where that is below 2^-52, `far` is needed."""
+    w = lanes.neg(logarithm(lanes, rest, None, LN2))
+    r = lanes.sqrt(w)
+    near = lanes.compare("<", w, lanes.const(NEAR))
+    distant = lanes.compare(">", r, lanes.const(FAR_FROM))
+    centre: ir.Value = lanes.const(MEDIUM_CENTRE)
+    centre = lanes.select(distant, lanes.const(FAR_CENTRE), centre) if far else centre
+    ratio = lanes.div(lanes.sub(r, centre), lanes.add(r, centre))
+    variable = lanes.select(near, lanes.sub(w, lanes.const(CENTRE)), ratio)
+    tables = [(near, QUANTILE_NEAR), *([(distant, QUANTILE_FAR)] if far else []), (None, QUANTILE_MEDIUM)]
+    return lanes.mul(y, lanes.horner_of(variable, *tables))
+
+
+@float_intrinsic
+@in_float64
+def erfinv(lanes: Lanes, x: ir.Value) -> ir.Value:
+    """The inverse of erf."""
+    one, size = lanes.const(1.0), lanes.abs(x)
+    rest = lanes.mul(lanes.sub(one, size), lanes.add(one, size))
+    value = _quantile(lanes, x, rest, far=False)
+    return lanes.select(lanes.compare("==", size, one), lanes.copysign(lanes.const(math.inf), x), value)
+
+
+@float_intrinsic
+@in_float64
+def ndtri(lanes: Lanes, x: ir.Value) -> ir.Value:
+    """sqrt 2·erfinv(2x - 1), down to the smallest x."""
+    one, infinity = lanes.const(1.0), lanes.const(math.inf)
+    y = lanes.fma(x, lanes.const(2.0), lanes.const(-1.0))
+    rest = lanes.mul(lanes.mul(x, lanes.const(4.0)), lanes.sub(one, x))
+    value = lanes.mul(_quantile(lanes, y, rest, far=True), lanes.const(ROOT_TWO))
+    value = lanes.select(lanes.compare("==", x, one), infinity, value)
+    return lanes.select(lanes.compare("==", x, lanes.const(0.0)), lanes.neg(infinity), value)

@@ -1,0 +1,168 @@
+"""How the polynomials of graphc's special functions are made.  Run it to print the tables.
+
+As in `minimax.py`, for float64 alone, since all of these are computed in it: the fit is an interpolation at Chebyshev
+points.  The three lowest coefficients are rounded one by one, each made good by the rest, the others at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import mpmath
+from minimax import DIGITS, chebyshev
+from mpmath import mpf
+
+from graphc.codegen.intrinsics.gamma import DIGAMMA_ZERO
+
+REFITTED = 3
+
+Real = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A polynomial for `function` between two bounds, with so many coefficients, and how many bits are right."""
+
+    name: str
+    function: Real
+    low: Any
+    high: Any
+    count: int
+    bits: float = 53.3
+
+
+def around(function: Real, centre: Any) -> Real:
+    """The function of x in terms of s = (x - centre)/(x + centre)."""
+    return lambda s: function(centre * (1 + s) / (1 - s))
+
+
+def at(x: Any, centre: Any) -> Any:
+    """s for x."""
+    return (mpf(x) - centre) / (mpf(x) + centre)
+
+
+def in_inverse_square(function: Real) -> Real:
+    return lambda z: function(1 / mpmath.sqrt(z))
+
+
+def gammaln_over_zeros(x: Any) -> Any:
+    return mpmath.loggamma(x) / ((x - 1) * (x - 2))
+
+
+def taylor(centre: int) -> tuple[Any, Any]:
+    """The two lowest coefficients of G in s: G and its slope at the centre."""
+    if centre == 1:
+        return mpmath.euler, 2 * (mpmath.euler - mpmath.zeta(2) / 2)
+    value, slope = gammaln_over_zeros(mpf(centre)), mpmath.digamma(centre)
+    zeros = mpf(centre - 1) * (centre - 2)
+    return value, 2 * centre * (slope - value * (2 * centre - 3)) / zeros
+
+
+def gammaln_beyond(centre: int) -> Real:
+    """(G - its two lowest terms)/s²."""
+
+    def function(s: Any) -> Any:
+        first, second = taylor(centre)
+        return (around(gammaln_over_zeros, centre)(s) - first - second * s) / s**2
+
+    return function
+
+
+def stirling_rest(x: Any) -> Any:
+    """x times what Stirling's formula lacks of gammaln x."""
+    return x * (mpmath.loggamma(x) - (x - mpf(1) / 2) * mpmath.log(x) + x - mpmath.log(2 * mpmath.pi) / 2)
+
+
+def digamma_over_zero(x: Any) -> Any:
+    return mpmath.digamma(x) / (x - mpmath.findroot(mpmath.digamma, DIGAMMA_ZERO[0]))
+
+
+def digamma_rest(x: Any) -> Any:
+    return (mpmath.log(x) - 1 / (2 * x) - mpmath.digamma(x)) * x * x
+
+
+def erfcx_far(x: Any) -> Any:
+    return mpmath.sqrt(mpmath.pi) * x * mpmath.exp(x * x) * mpmath.erfc(x)
+
+
+def quantile(w: Any) -> Any:
+    """erfinv(y)/y for w = -log(1 - y²), by Newton's method on log erfc where y is next to 1."""
+    y = mpmath.sqrt(-mpmath.expm1(-w))
+    if w < 2:
+        return mpmath.erfinv(y) / y
+    target, x = mpmath.log(mpmath.exp(-w) / (1 + y)), mpmath.sqrt(w) * mpf("0.9")
+    step = mpf(1)
+    while abs(step) > mpf(10) ** (8 - DIGITS):
+        scaled = mpmath.exp(x * x) * mpmath.erfc(x)
+        step = (mpmath.log(scaled) - x * x - target) * scaled * mpmath.sqrt(mpmath.pi) / 2
+        x += step
+    return x / y
+
+
+def bessel_near(order: int) -> Real:
+    """I0(x) and I1(x)/(x/2) for x²/4."""
+    return lambda q: mpmath.besseli(order, 2 * mpmath.sqrt(q)) / mpmath.sqrt(q) ** order
+
+
+def bessel_far(order: int) -> Real:
+    """sqrt(x)·exp(-x)·I(x) for 20/x - 1."""
+
+    def function(v: Any) -> Any:
+        x = 20 / (1 + v)
+        return mpmath.sqrt(x) * mpmath.exp(-x) * mpmath.besseli(order, x)
+
+    return function
+
+
+THIRD = mpf(1) / 3
+MEDIUM, FAR = mpf("3.875"), mpf("12.8")  # centres of square roots of w
+
+FITS = (
+    Fit("GAMMALN_NEAR", gammaln_beyond(1), -THIRD, THIRD, 20, 50),
+    Fit("GAMMALN_MIDDLE", gammaln_beyond(4), -THIRD, THIRD, 20, 50),
+    Fit("STIRLING", in_inverse_square(stirling_rest), mpf(0), mpf(1) / 64, 7),
+    Fit("DIGAMMA_NEAR", around(digamma_over_zero, 1), -THIRD, THIRD, 23),
+    Fit("DIGAMMA_MIDDLE", around(digamma_over_zero, 4), -THIRD, THIRD, 23),
+    Fit("DIGAMMA_FAR", in_inverse_square(digamma_rest), mpf(0), mpf(1) / 64, 8),
+    Fit("ERFCX_FAR", in_inverse_square(erfcx_far), mpf(0), mpf("27.5") ** -2, 6),
+    Fit("QUANTILE_NEAR", lambda v: quantile(v + mpf("3.125")), mpf("-3.125"), mpf("3.125"), 26),
+    Fit("QUANTILE_MEDIUM", around(lambda r: quantile(r * r), MEDIUM), at(2.5, MEDIUM), at(6.01, MEDIUM), 26),
+    Fit("QUANTILE_FAR", around(lambda r: quantile(r * r), FAR), at(6, FAR), at(27.3, FAR), 26),
+    Fit("I0_NEAR", bessel_near(0), mpf(0), mpf(25), 20),
+    Fit("I1_NEAR", bessel_near(1), mpf(0), mpf(25), 20),
+    Fit("I0_FAR", bessel_far(0), mpf(-1), mpf(1), 22),
+    Fit("I1_FAR", bessel_far(1), mpf(-1), mpf(1), 22),
+)
+
+
+def coefficients(fit: Fit) -> tuple[float, ...]:
+    """Highest power first, as the intrinsics have them."""
+    with mpmath.workdps(DIGITS):
+        points = chebyshev(fit.low, fit.high, fit.count + 2)
+        rest = [fit.function(x) for x in points]
+        found: list[float] = []
+        for power in range(REFITTED + 1):
+            rows = [[x**j for j in range(power, fit.count)] for x in points]
+            solution = mpmath.qr_solve(mpmath.matrix(rows), mpmath.matrix(rest))[0]
+            if power == REFITTED:
+                return tuple(reversed([*found, *map(float, solution)]))
+            found.append(float(solution[0]))
+            rest = [y - mpf(found[-1]) * x**power for x, y in zip(points, rest, strict=True)]
+        raise AssertionError
+
+
+def largest_error(fit: Fit, table: tuple[float, ...]) -> float:
+    """The largest relative error, as a power of two."""
+    with mpmath.workdps(DIGITS):
+        points = chebyshev(fit.low, fit.high, 100)
+        values = ((reduce(lambda p, c, x=x: p * x + c, map(mpf, table)), fit.function(x)) for x in points)
+        return float(mpmath.log(max(abs(value / exact - 1) for value, exact in values), 2))
+
+
+if __name__ == "__main__":
+    for fit in FITS:
+        table = coefficients(fit)
+        print(f"{fit.name} 2^{largest_error(fit, table):.1f}\n    {', '.join(map(repr, table))}")
