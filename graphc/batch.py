@@ -24,7 +24,7 @@ from graphc.line import standing_at
 from graphc.op import REGISTRY, Family
 from graphc.ops.bodies import below, depending, rebuilt, results, slot
 from graphc.ops.choice import branches, choose
-from graphc.ops.loop_parts import Loop
+from graphc.ops.loop_parts import POSITION, Loop
 from graphc.ops.while_loop import While
 from graphc.types import TensorType
 
@@ -146,21 +146,33 @@ class Batch:
         return _all_batched(make(node.op, operands, attrs))
 
     def kernel(self, node: Node, values: Sequence[Value]) -> Sequence[Value]:
-        if "out_labels" not in node.attrs:
+        if "axis" in node.attrs:
             return self.along_axes(node, values)
+        if "out_labels" not in node.attrs:
+            return self._search(node, values)
         label = next(c for c in ascii_letters if not any(c in v for v in node.attrs.values()))
         sides = zip(("a_labels", "b_labels"), values, strict=True)
         attrs = {k: label * v.batched + node.attrs[k] for k, v in sides}
         attrs["out_labels"] = label + node.attrs["out_labels"]
         return _all_batched(make(node.op, [v.node for v in values], attrs))
 
+    def _search(self, node: Node, values: Sequence[Value]) -> Sequence[Value]:
+        """One search in what all examples share; in rows of their own, one example after the other."""
+        if not values[0].batched:
+            return _all_batched(make(node.op, [v.node for v in values], node.attrs))
+        arrays = [self.full(v) for v in values]
+        elements = [slot("element", o.type) for o in node.operands]
+        found = make(node.op, elements, node.attrs)
+        return [Value(r, True) for r in Loop(_position(), (), (), (), elements, arrays, [found], self.size).declare()]
+
     def gather(self, node: Node, values: Sequence[Value]) -> Sequence[Value]:
-        source, positions = values
-        return self._at_positions(node, [source, self._inside(positions)])
+        return self._at_positions(node, values[0], [self._inside(p) for p in values[1:]])
 
     def scatter(self, node: Node, values: Sequence[Value]) -> Sequence[Value]:
-        positions, added = values
-        return self._at_positions(node, [self._inside(positions), added])
+        positions = [self._inside(p) for p in values[2:]]
+        if any(v.batched for v in (*values[:2], *positions)):
+            values = [Value(self.full(v), True) for v in values[:2]]
+        return self._at_positions(node, values[0], [values[1], *positions])
 
     def _inside(self, positions: Value) -> Value:
         """The positions; 0 for idle examples, and where all are idle."""
@@ -171,11 +183,14 @@ class Batch:
             return self.select(self.active, positions, Value(zero))
         return Value(BUILDER.where(BUILDER.any(self.active), positions.node, zero))
 
-    def _at_positions(self, node: Node, values: Sequence[Value]) -> Sequence[Value]:
-        if not any(v.batched for v in values):
-            return [Value(rebuilt(node, [v.node for v in values]))]
-        operands = [v.node if v.batched else _node(BUILDER.expand_dims(v.node, 0)) for v in values]
-        return _all_batched(make(node.op, operands, {**node.attrs, "axis": node.attrs["axis"] + 1}))
+    def _at_positions(self, node: Node, source: Value, others: Sequence[Value]) -> Sequence[Value]:
+        """The read or update, whose source has the batch for an axis of its own, or the same elements for all."""
+        if not any(v.batched for v in (source, *others)):
+            return [Value(rebuilt(node, [v.node for v in (source, *others)]))]
+        operands = [v.node if v.batched else _node(BUILDER.expand_dims(v.node, 0)) for v in others]
+        along = tuple(k + (k >= 0) for k in node.attrs["along"])
+        attrs = {**node.attrs, "along": (0, *along) if source.batched else along}
+        return _all_batched(make(node.op, [source.node, *operands], attrs))
 
     def loop(self, node: Node, values: Sequence[Value]) -> Sequence[Value]:
         loop = Loop.of(node)
@@ -329,6 +344,10 @@ _MOVED: Mapping[str, Callable[[Any, Dim], Any]] = {
     "start": lambda start, size: (0, *start),
     "step": lambda step, size: (1, *step),
 }
+
+
+def _position() -> Node:
+    return slot("position", POSITION)
 
 
 def _node(value: Any) -> Node:

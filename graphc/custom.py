@@ -11,8 +11,8 @@ from typing import Any
 from graphc.declare import BUILDER, astype
 from graphc.errors import DeclarationError, ShapeError
 from graphc.graph import Graph, Node, describe, make, noting
-from graphc.op import REGISTRY
-from graphc.ops.bodies import Cut, below, results, slot
+from graphc.ops.bodies import Cut, results, slot
+from graphc.ops.own_adjoint import OWN_ADJOINT, may_move
 from graphc.trace import Tree, as_nodes, at_line, may_be_equal, shown, traced
 from graphc.tree import leaves_like
 
@@ -67,7 +67,7 @@ def _declared(function: Callable[..., Any], adjoint: Callable[..., Any], argumen
         "moved": tuple(number[s] for s in moved),
     }
     nodes = [v for v in leaves if isinstance(v, Node)]
-    return result_tree.filled(results(make(REGISTRY["_own_adjoint"], (*nodes, *cut.operands), attrs)))
+    return result_tree.filled(results(make(OWN_ADJOINT, (*nodes, *cut.operands), attrs)))
 
 
 def _cotangents(
@@ -100,9 +100,6 @@ def _fitting(cotangent: Any, argument: Node, name: str) -> Node:
 
 
 def _refuse_outside(operands: Sequence[Node]) -> None:
-    for node in operands:
-        stops = [n for n in below([node], ()) if n.op.name == "stop_gradient"]
-        moving = any(n.op.name in ("input", "parameter") and n.dtype.is_float for n in below([node], stops))
-        if node.dtype.is_float and moving:
-            advice = "make it an argument, or write gc.stop_gradient of it"
-            raise DeclarationError(f"custom_vjp: a float from outside is used, {describe(node)}; {advice}{at_line()}")
+    for node in filter(may_move, operands):
+        advice = "make it an argument, or write gc.stop_gradient of it"
+        raise DeclarationError(f"custom_vjp: a float from outside is used, {describe(node)}; {advice}{at_line()}")

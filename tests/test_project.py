@@ -35,7 +35,7 @@ STAGES = [
 # they may name ops
 RULES = (
     *("ops", "declare", "at", "operators", "methods", "elements", "rewrite", "stabilise", "adjoint", "batch", "passes"),
-    *("custom", "losses", "optim", "nn"),
+    *("losses", "optim", "nn"),
 )
 LEAVES = {"input", "parameter", "constant"}
 

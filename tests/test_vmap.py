@@ -320,6 +320,27 @@ def test_integers_and_bools() -> None:
     check(function, np.arange(12).reshape(4, 3), B, axes=(0, 0), slopes=False)
 
 
+def test_searches() -> None:
+    def function(x: Any, y: Any) -> Any:
+        return gc.searchsorted(gc.sort(x), y)
+
+    for axes in ((0, 0), (0, None), (None, 0)):
+        x, y = (C if axis is None else a for axis, a in zip(axes, (A, B), strict=True))
+        check(function, x, y, axes=axes, slopes=False)
+
+
+def test_reads_and_updates_at_positions() -> None:
+    """Pairs of positions, of which the source, the positions, the values, or all are batched."""
+
+    def function(m: Any, k: Any, v: Any) -> Any:
+        return gc.sin(m.at[k, [1, 0, 1]].add(v).at[0].multiply(v[:2]))[k, 1] * m[[0, 2, 1], k % 2]
+
+    m, k = RNG.normal(size=(4, 3, 2)), np.array([[0, 1, 2], [2, 0, 0], [1, 1, -1], [0, -2, 0]])
+    for axes in ((0, 0, 0), (0, None, None), (None, 0, None), (None, None, 0), (0, 0, None)):
+        args = [a if axis == 0 else a[0] for axis, a in zip(axes, (m, k, A), strict=True)]
+        check(function, *args, axes=axes)
+
+
 def test_several_results_of_a_node() -> None:
     from support_ops import sin_cos
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from graphc.graph import Graph, Node
 from graphc.op import Attrs, Family, Op, register
-from graphc.ops.bodies import substituted
+from graphc.ops.bodies import below, substituted
 from graphc.ops.loop_parts import check_slots, constraints_of
 from graphc.types import Constraint, TensorType
 
@@ -47,7 +47,14 @@ def _adjoint(b: Any, g: Any, y: Any, *operands: Node, body: Graph, adjoint: Grap
     return tuple(by_number.get(k) for k in range(len(operands)))
 
 
-register(
+def may_move(node: Node) -> bool:
+    """Whether a gradient of a float node may be asked for: it depends on a float input, not by stop_gradient alone."""
+    stops = [n for n in below([node], ()) if n.op.name == "stop_gradient"]
+    leaves = (n for n in below([node], stops) if n.op.name in ("input", "parameter"))
+    return node.dtype.is_float and any(n.dtype.is_float for n in leaves)
+
+
+OWN_ADJOINT = register(
     Op(
         name="_own_adjoint",
         doc="The results of a body, of which gradients are what another body tells.",
