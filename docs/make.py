@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import array_api
+
 import graphc as gc
 from graphc import losses
 from graphc.declare import FUNCTIONS
@@ -98,7 +100,8 @@ def gradient(op: Op) -> str:
         inputs.append(declared(array, dtype))
         return inputs[-1]
 
-    node = FUNCTIONS[op.name](*mapped(sample.args, taken), **mapped(dict(sample.kwargs), taken))
+    made = FUNCTIONS[op.name](*mapped(sample.args, taken), **mapped(dict(sample.kwargs), taken))
+    node = made[0] if isinstance(made, tuple) else made
     wrt = [x for x in inputs if x.dtype.is_float]
     if not node.dtype.is_float or not wrt:
         return "no"
@@ -183,6 +186,15 @@ def name_parts(text: str) -> dict[str, str]:
     return {"names of arguments": "\n".join(_table(("Argument", "Names"), cells))}
 
 
+def standard_parts(text: str) -> dict[str, str]:
+    """The names of the array API standard, and other names of functions."""
+    return {
+        "functions of the standard": array_api.functions_table(),
+        "attributes of the standard": array_api.attributes_table(),
+        "other names": array_api.others_table(),
+    }
+
+
 def _run(text: str) -> dict[str, Any]:
     """The names that the examples of a page define, but for those that call what is compiled.
 
@@ -214,6 +226,7 @@ PARTS: dict[str, Callable[[str], dict[str, str]]] = {
     "README.md": readme_parts,
     "docs/reading.md": reading_parts,
     "docs/api/nn.md": name_parts,
+    "docs/array-api.md": standard_parts,
 }
 MEASURED = ("profile",)
 

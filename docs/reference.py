@@ -91,7 +91,7 @@ def functions() -> dict[str, list[str]]:
         module = importlib.import_module(REGISTRY[name].define.__module__)  # type: ignore[union-attr]
         groups.setdefault(re.split("[:.]", module.__doc__ or "")[0], []).append(f"graphc.{name}")
     others = [name for name in gc.__all__ if inspect.isfunction(find(f"graphc.{name}")) and _is_alias(name)]
-    return groups | {"NumPy's names for some of them": [f"graphc.{name}" for name in others]}
+    return groups | {"Other names for some of them": [f"graphc.{name}" for name in others]}
 
 
 def _is_alias(name: str) -> bool:

@@ -18,11 +18,12 @@ from math import e, inf, nan, pi
 from types import ModuleType
 from typing import Any
 
+import graphc.methods  # noqa: F401  (gives nodes their methods)
 from graphc.adjoint import grad, value_and_grad, vjp
 from graphc.branches import cond, switch
 from graphc.control import associative_scan, checkpoint, fori_loop, map, scan, while_loop
 from graphc.custom import custom_vjp
-from graphc.declare import FUNCTIONS, constant, input, parameter, result_dtype
+from graphc.declare import FUNCTIONS, constant, input, parameter, result_type
 from graphc.errors import (
     CacheError,
     DebugError,
@@ -36,8 +37,9 @@ from graphc.errors import (
 )
 from graphc.graph import Graph, Node
 from graphc.jacobian import hessian, jacobian
-from graphc.operators import NUMPY_NAMES
+from graphc.operators import OTHER_NAMES
 from graphc.ops.item import item
+from graphc.standard import VERSION, can_cast, finfo, iinfo, isdtype, namespace_info
 from graphc.tangent import hvp, jvp, linearize
 from graphc.types import (
     bool_,
@@ -56,8 +58,9 @@ from graphc.vmap import vmap
 
 newaxis = None
 bool = bool_
-_ARC_NAMES = {name: FUNCTIONS[standard] for name, standard in NUMPY_NAMES.items() if name.startswith("arc")}
-globals().update(FUNCTIONS | _ARC_NAMES)
+_OTHERS = {name: FUNCTIONS[standard] for name, standard in OTHER_NAMES.items()}
+globals().update(FUNCTIONS | _OTHERS)
+__array_api_version__, __array_namespace_info__ = VERSION, namespace_info
 
 # Imported when they are first asked for.
 _LATER_MODULES = ("inspect", "losses", "nn", "optim")
@@ -82,23 +85,27 @@ __all__ = [
     "associative_scan",
     "bool",
     "bool_",
+    "can_cast",
     "checkpoint",
     "cond",
     "constant",
     "custom_vjp",
     "e",
+    "finfo",
     "float32",
     "float64",
     "fori_loop",
     "grad",
     "hessian",
     "hvp",
+    "iinfo",
     "inf",
     "input",
     "int8",
     "int16",
     "int32",
     "int64",
+    "isdtype",
     "item",
     "jacobian",
     "jvp",
@@ -108,7 +115,7 @@ __all__ = [
     "newaxis",
     "parameter",
     "pi",
-    "result_dtype",
+    "result_type",
     "scan",
     "switch",
     "uint8",
@@ -120,7 +127,7 @@ __all__ = [
     "vmap",
     "while_loop",
 ]
-__all__ += [*sorted(FUNCTIONS), *_ARC_NAMES, *_LATER_MODULES, *_LATER_NAMES]
+__all__ += [*sorted(FUNCTIONS), *_OTHERS, *_LATER_MODULES, *_LATER_NAMES]
 
 
 def _drawn(self: Any) -> Any:

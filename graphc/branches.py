@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from graphc.declare import FUNCTIONS, WEAK, astype, convert, result_dtype
+from graphc.declare import FUNCTIONS, WEAK, astype, convert, result_type
 from graphc.errors import DeclarationError, DTypeError, GraphcError, ShapeError
 from graphc.graph import Node, describe, noting
 from graphc.ops.choice import choose
@@ -88,7 +88,7 @@ def _chosen(
 def _alike(what: str, names: Sequence[str], values: Sequence[Any], leaves: Sequence[Any]) -> list[Node]:
     """One result of each branch, of one type."""
     strong = [v for v in leaves if type(v) not in WEAK]
-    dtype = result_dtype(*leaves) if len({n.dtype for n in as_nodes(strong, names[: len(strong)], what)}) < 2 else None
+    dtype = result_type(*leaves) if len({n.dtype for n in as_nodes(strong, names[: len(strong)], what)}) < 2 else None
     nodes = [convert(v, dtype) for v in leaves]
     for node in nodes:
         if node.dtype != nodes[0].dtype:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphc.codegen.program import Program
-from graphc.declare import OWN_OPS, WEAK, Number, as_name, convert, result_dtype
+from graphc.declare import OWN_OPS, WEAK, Number, as_name, convert, result_type
 from graphc.dims import Poly, symbols
 from graphc.errors import DeclarationError, DTypeError, ShapeError
 from graphc.graph import Graph, Node, describe
@@ -241,7 +241,7 @@ def _new_value(parameter: Any, value: Any) -> Node:
         what = describe(parameter) if isinstance(parameter, Node) else repr(parameter)
         raise DeclarationError(f"updates are for parameters, made by gc.parameter; got {what}{_at()}")
     if type(value) in WEAK:
-        value = convert(value, result_dtype(parameter, value))
+        value = convert(value, result_type(parameter, value))
     if not isinstance(value, Node):
         advice = f"write gc.constant(value, {str(parameter.dtype)!r})"
         raise DeclarationError(f"the new value of {parameter.name!r} is a node, got {value!r}; {advice}{_at()}")

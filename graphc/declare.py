@@ -197,9 +197,10 @@ def _strong(values: Sequence[Any]) -> list[Any]:
     return [v if isinstance(v, Node) or type(v) in WEAK else constant(v) for v in values]
 
 
-def _met(values: Sequence[Any]) -> DType:
-    """The dtype in which nodes and Python scalars meet."""
-    return _meeting(tuple(dict.fromkeys([v.dtype.name if isinstance(v, Node) else WEAK[type(v)] for v in values])))
+def _met(values: Sequence[Any], dtypes: Sequence[str] = ()) -> DType:
+    """The dtype in which nodes and Python scalars meet, with further dtypes by name."""
+    kinds = [v.dtype.name if isinstance(v, Node) else WEAK[type(v)] for v in values]
+    return _meeting(tuple(dict.fromkeys([*dtypes, *kinds])))
 
 
 @lru_cache(maxsize=1024)
@@ -208,17 +209,21 @@ def _meeting(kinds: tuple[str | type, ...]) -> DType:
     return as_dtype(np.result_type(*(np.dtype(k) if isinstance(k, str) else k(1) for k in kinds)))
 
 
-def result_dtype(*values: Any) -> DType:
-    """The dtype in which the `values`, nodes, arrays and Python scalars, meet, as NumPy 2 has it.
+def result_type(*values: Any) -> DType:
+    """The dtype in which the `values`, nodes, arrays, dtypes and Python scalars, meet, as NumPy 2 has it.
 
     Raises DeclarationError without values, DTypeError for values of a dtype that there is not.
 
-    >>> result_dtype(input("a", (), "float32"), 1.0)
+    >>> result_type(input("a", (), "float32"), 1.0)
     graphc.float32
     """
     if not values:
-        raise DeclarationError("result_dtype takes at least one value")
-    return _met(_strong(values))
+        raise DeclarationError("result_type takes at least one value")
+    dtypes = [as_dtype(v).name for v in values if isinstance(v, _DTYPE_NAMES)]
+    return _met(_strong([v for v in values if not isinstance(v, _DTYPE_NAMES)]), dtypes)
+
+
+_DTYPE_NAMES = (DType, np.dtype, type, str)
 
 
 def promoted(*values: Any, dtype: DType | None = None) -> tuple[Node, ...]:
@@ -247,15 +252,27 @@ def astype(x: Any, dtype: Any) -> Node:
     return make(REGISTRY["astype"], (node,), {"dtype": dtype})
 
 
+def is_declared(value: Any) -> bool:
+    """Whether a value is known at the call alone: a node, a dimension, or a number made of dimensions."""
+    return isinstance(value, (Node, Poly, Number))
+
+
+def holds_node(values: Any) -> bool:
+    """Whether lists hold what is declared, at any depth."""
+    return any(holds_node(v) if isinstance(v, (list, tuple)) else is_declared(v) for v in values)
+
+
 class Builder:
     """What the records build expressions with: every public function by name, and the helpers below."""
 
     convert = staticmethod(convert)
     constant = staticmethod(constant)
     astype = staticmethod(astype)
+    holds_node = staticmethod(holds_node)
+    is_declared = staticmethod(is_declared)
     promoted = staticmethod(promoted)
     floating = staticmethod(floating)
-    result_dtype = staticmethod(result_dtype)
+    result_type = staticmethod(result_type)
 
     @staticmethod
     def primitive(name: str, operands: Sequence[Node], **attrs: Any) -> Node:

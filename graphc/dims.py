@@ -154,6 +154,16 @@ class Poly:
         return Poly.beyond("truediv", other, self)
 
     def __str__(self) -> str:
+        """The text; n - max(n - 5, 0), the normal form of min(n, 5), is said as the shorter of both."""
+        plain = self._plain()
+        less = [t for t in self.terms if t[1] == -1 and [(a.kind, power) for a, power in t[0]] == [("max", 1)]]
+        if len(less) != 1:
+            return plain
+        rest = self + Poly(((less[0][0], 1),))
+        sides = sorted((str(rest - operand) for operand in less[0][0][0][0].operands), key=lambda t: (t.isdigit(), t))
+        return min(plain, f"min({', '.join(sides)})", key=len)
+
+    def _plain(self) -> str:
         text = ""
         for monomial, coefficient in self.terms:
             factors = [str(a) for a, power in monomial for _ in range(power)]
@@ -193,13 +203,14 @@ def _normal(total: Mapping[Monomial, int]) -> Dim:
 
 
 @lru_cache(maxsize=4096)
-def _atom(kind: str, *operands: Any) -> Dim:
+def atom_of(kind: str, *operands: Any) -> Dim:
+    """The dimension that an atom of this kind is by itself, as it stands."""
     return Poly((((((Atom(kind, operands)), 1),), 1),))
 
 
 def symbol(name: str) -> Dim:
     """The dimension named `name`: an int >= 0 known at the call."""
-    return _atom("symbol", name)
+    return atom_of("symbol", name)
 
 
 def floor_div(p: Dim, k: Dim) -> Dim:
@@ -232,7 +243,7 @@ def _floor_of_floor(p: Dim, k: Dim) -> Dim:
     a = inner[1] if inner else 0
     if isinstance(rest, int) and isinstance(k, int) and isinstance(a, int) and a > 0 < k and a * k < _MOST:
         return floor_div(inner[0] + a * rest, a * k)
-    return _atom("floor", p, k)
+    return atom_of("floor", p, k)
 
 
 def _alone(p: Dim, kind: str) -> tuple[tuple[Any, ...], Dim]:
@@ -278,7 +289,7 @@ def _extreme(kind: str, p: Dim, q: Dim, wins: Callable[[Dim, Dim], bool]) -> Dim
         for a, b in (inner, inner[::-1]) if inner else ():
             if wins(other, a + rest):
                 return _extreme(kind, b + rest, other, wins)
-    return _atom(kind, *sorted((p, q), key=str))
+    return atom_of(kind, *sorted((p, q), key=str))
 
 
 def _atom_nonnegative(atom: Atom) -> bool:
@@ -304,7 +315,7 @@ def is_nonnegative(p: Dim) -> bool:
 
 def _bounded_nonnegative(p: Dim, atom: Atom, c: int) -> bool:
     """Whether p, in which a floor, max or min stands with factor c, is >= 0 with bounds in the atom's place."""
-    rest, (first, second) = p - c * _atom(atom.kind, *atom.operands), atom.operands
+    rest, (first, second) = p - c * atom_of(atom.kind, *atom.operands), atom.operands
     if atom.kind != "floor":
         one_is_enough = (c > 0) == (atom.kind == "max")  # a bound from below; else whichever of both it is
         return (any if one_is_enough else all)(is_nonnegative(rest + c * operand) for operand in (first, second))
@@ -371,30 +382,3 @@ def product(dims: Iterable[Dim]) -> Dim:
     for d in dims:
         out = out * d
     return out
-
-
-def to_plain(p: Dim) -> Any:
-    """p as nested lists of ints and strings, for JSON."""
-    if isinstance(p, int):
-        return p
-    return [[coefficient, [_plain_power(*power) for power in monomial]] for monomial, coefficient in p.terms]
-
-
-def _plain_power(atom: Atom, power: int) -> list[Any]:
-    operands = atom.operands if atom.kind == "symbol" else map(to_plain, atom.operands)
-    return [atom.kind, *operands, power]
-
-
-def from_plain(plain: Any) -> Dim:
-    """The inverse of to_plain."""
-    if isinstance(plain, int):
-        return plain
-    total: Dim = 0
-    for coefficient, factors in plain:
-        term: Dim = coefficient
-        for kind, *operands, power in factors:
-            atom = symbol(operands[0]) if kind == "symbol" else _atom(kind, *(from_plain(o) for o in operands))
-            for _ in range(power):
-                term = term * atom
-        total = total + term
-    return total

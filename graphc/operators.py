@@ -1,11 +1,10 @@
-"""What nodes, dimensions and numbers do: operators, NumPy's protocols, methods and properties.
+"""What nodes, dimensions and numbers do: operators, NumPy's protocols, the values of parameters.
 
 In: the public functions by name.  Out: the attributes of Node, Poly and Number that a user writes.
 """
 
 from __future__ import annotations
 
-import importlib
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -30,9 +29,11 @@ _OPERATORS = {
     "mod": "remainder",
     "pow": "pow",
     "matmul": "matmul",
-    "and": "logical_and",
-    "or": "logical_or",
-    "xor": "logical_xor",
+    "and": "bitwise_and",
+    "or": "bitwise_or",
+    "xor": "bitwise_xor",
+    "lshift": "bitwise_left_shift",
+    "rshift": "bitwise_right_shift",
 }
 _COMPARISONS = {
     "lt": "less",
@@ -42,33 +43,41 @@ _COMPARISONS = {
     "eq": "equal",
     "ne": "not_equal",
 }
-_UNARY = {"neg": "negative", "abs": "abs", "invert": "logical_not", "pos": "positive"}
-NUMPY_NAMES = {
-    "true_divide": "divide",
-    "power": "pow",
-    "float_power": "pow",
+_UNARY = {"neg": "negative", "abs": "abs", "invert": "bitwise_invert", "pos": "positive"}
+# Other names of functions: NumPy's, and those of the standard that mean nothing of their own without complex numbers.
+OTHER_NAMES = {
     "absolute": "abs",
-    "fabs": "abs",
-    "rint": "round",
-    "invert": "logical_not",
-    "bitwise_and": "logical_and",
-    "bitwise_or": "logical_or",
-    "bitwise_xor": "logical_xor",
     "amax": "max",
     "amin": "min",
-    "transpose": "permute_dims",
-    "concatenate": "concat",
-    "around": "round",
-    "fix": "trunc",
-    "arcsin": "asin",
     "arccos": "acos",
+    "arccosh": "acosh",
+    "arcsin": "asin",
+    "arcsinh": "asinh",
     "arctan": "atan",
     "arctan2": "atan2",
-    "arcsinh": "asinh",
-    "arccosh": "acosh",
     "arctanh": "atanh",
-    "psi": "digamma",
+    "around": "round",
+    "array": "asarray",
+    "bitwise_not": "bitwise_invert",
+    "concatenate": "concat",
+    "conj": "positive",
+    "conjugate": "positive",
+    "empty": "zeros",
+    "empty_like": "zeros_like",
+    "fabs": "abs",
     "expit": "sigmoid",
+    "fix": "trunc",
+    "imag": "zeros_like",
+    "invert": "bitwise_invert",
+    "left_shift": "bitwise_left_shift",
+    "mod": "remainder",
+    "power": "pow",
+    "psi": "digamma",
+    "real": "positive",
+    "right_shift": "bitwise_right_shift",
+    "rint": "round",
+    "transpose": "permute_dims",
+    "true_divide": "divide",
 }
 
 
@@ -112,7 +121,7 @@ def _array_ufunc(self: Node, ufunc: Any, method: str, *args: Any, **kwargs: Any)
 
 def _dimension_ufunc(self: Poly, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> Any:
     """NumPy's functions of dimensions: those of integers give a dimension again."""
-    short = {name: short for short, name in _OPERATORS.items()}.get(NUMPY_NAMES.get(ufunc.__name__, ufunc.__name__))
+    short = {name: short for short, name in _OPERATORS.items()}.get(OTHER_NAMES.get(ufunc.__name__, ufunc.__name__))
     if short in ("add", "sub", "mul", "floordiv", "mod") and all(isinstance(a, (Poly, np.integer)) for a in args):
         first, second = (a if isinstance(a, Poly) else int(a) for a in args)
         return getattr(operator, short)(first, second)
@@ -124,7 +133,7 @@ def _array_function(self: Node, function: Any, types: Any, args: Any, kwargs: An
 
 
 def _numpy_function(name: str, module: str = "numpy") -> Callable[..., Any]:
-    given, name = name, NUMPY_NAMES.get(name, name)
+    given, name = name, OTHER_NAMES.get(name, name)
     if name not in FUNCTIONS:
         raise DeclarationError(f"{module.replace('numpy', 'np', 1)}.{given} has no counterpart in graphc")
     return FUNCTIONS[name]
@@ -201,76 +210,6 @@ def _is_weak(value: Any, array: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> b
     return fits and not isinstance(value, (np.ndarray, np.generic))
 
 
-def _matrix_transposed(self: Node) -> Node:
-    """The node with its last two axes swapped; PropertyError below two dimensions.
-
-    >>> import graphc as gc
-    >>> gc.input("x", (5, 2, "n")).mT.shape
-    (5, n, 2)
-    """
-    try:
-        result: Node = FUNCTIONS["matrix_transpose"](self)
-    except ShapeError as error:
-        raise PropertyError(str(error)) from None
-    return result
-
-
-def _transposed(self: Node) -> Any:
-    """The node with its axes in reverse order.
-
-    >>> import graphc as gc
-    >>> gc.input("x", (5, 2, "n")).T.shape
-    (n, 2, 5)
-    """
-    return FUNCTIONS["permute_dims"](self)
-
-
-def _astype(self: Node, dtype: Any) -> Any:
-    """The node in another dtype, as `gc.astype`: float to integer towards zero; DTypeError for an unknown one.
-
-    >>> import graphc as gc
-    >>> gc.compile([], gc.constant([1.5, -1.5]).astype("int8"))()
-    array([ 1, -1], dtype=int8)
-    """
-    return FUNCTIONS["astype"](self, dtype)
-
-
-def _reshape(self: Node, *shape: Any) -> Any:
-    """The elements in row-major order in another shape, as `gc.reshape`; one dimension may be -1.
-
-    Raises ShapeError if the number of elements differs.
-
-    >>> import graphc as gc
-    >>> gc.input("x", ("n", 6)).reshape(-1, 3).shape
-    (2*n, 3)
-    """
-    return FUNCTIONS["reshape"](self, shape[0] if len(shape) == 1 else shape)
-
-
-def _sum(self: Node, axis: Any = None, keepdims: bool = False) -> Any:
-    """The sum over an axis, several, or all, as `gc.sum`: narrow integers and bool in 64 bits.
-
-    Raises ShapeError for an axis that does not exist.
-
-    >>> import graphc as gc
-    >>> gc.compile([], gc.constant([[1, 2], [3, 4]], "int8").sum(axis=0))()
-    array([4, 6])
-    """
-    return FUNCTIONS["sum"](self, axis=axis, keepdims=keepdims)
-
-
-def _mean(self: Node, axis: Any = None, keepdims: bool = False) -> Any:
-    """The mean over an axis, several, or all, as `gc.mean`: of integers in float64.
-
-    Raises ShapeError for an axis that does not exist.
-
-    >>> import graphc as gc
-    >>> gc.compile([], gc.constant([1, 2]).mean())()
-    array(1.5)
-    """
-    return FUNCTIONS["mean"](self, axis=axis, keepdims=keepdims)
-
-
 def _setitem(self: Node, key: Any, value: Any) -> None:
     raise DeclarationError(
         f"{describe(self)} does not change; write x = x.at[key].set(value), or .add(value) for x[key] += value\n"
@@ -307,17 +246,10 @@ for _name, _method in {
     "__int__": _array,
     "__index__": _array,
     "__len__": _length,
-    "__array_namespace__": lambda self, *, api_version=None: importlib.import_module("graphc"),
     "__getitem__": _getitem,
     "__setitem__": _setitem,
     "at": property(At, doc=At.__doc__),
     "value": property(_value),
     "assign": _assign,
-    "T": property(_transposed),
-    "mT": property(_matrix_transposed),
-    "astype": _astype,
-    "reshape": _reshape,
-    "sum": _sum,
-    "mean": _mean,
 }.items():
     setattr(Node, _name, _method)

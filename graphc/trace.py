@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.declare import FUNCTIONS, WEAK, Number, Whole, convert, result_dtype
+from graphc.declare import FUNCTIONS, WEAK, Number, Whole, convert, result_type
 from graphc.dims import Poly, same
 from graphc.errors import DeclarationError, DTypeError, GraphcError, ShapeError
 from graphc.graph import Node, describe, noting
@@ -168,12 +168,12 @@ class Carries:
                 continue
             kind = self.weak[k]
             if kind is None:
-                dtype = result_dtype(self.slots[k], node)
+                dtype = result_type(self.slots[k], node)
             elif type(leaf) in WEAK:
                 self.weak[k] = float if float in (WEAK[type(leaf)], kind) else int
                 dtype = float64 if self.weak[k] is float else int64
             else:
-                dtype = result_dtype(node, kind(1))
+                dtype = result_type(node, kind(1))
                 if dtype != self.types[k].dtype:
                     self.weak[k] = None
             self.types[k] = TensorType(dtype, ())
@@ -182,7 +182,7 @@ class Carries:
     def _kept(self, k: int, leaf: Any, node: Node, value: Any) -> Node:
         """The new value of carry k in the type that it is held to."""
         kept = self.types[k]
-        if type(leaf) in WEAK and result_dtype(self.slots[k], leaf) == kept.dtype:
+        if type(leaf) in WEAK and result_type(self.slots[k], leaf) == kept.dtype:
             node = convert(leaf, kept.dtype)
         if not may_be_equal(node.shape, kept.shape):
             raise self._changed(value, self._advice(k, node, _shape_advice(node.shape, kept.shape)), ShapeError)

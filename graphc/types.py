@@ -39,6 +39,11 @@ class DType:
         return np.dtype(self.name)
 
     @property
+    def dtype(self) -> np.dtype[Any]:
+        """The same, by the name under which NumPy looks for it where it is given a dtype."""
+        return self.numpy
+
+    @property
     def is_float(self) -> bool:
         return self.kind == "f"
 

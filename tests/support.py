@@ -64,15 +64,18 @@ def mapped(value: Any, change: Callable[[Any], Any], kinds: type | tuple[type, .
 class Call:
     """One call of a public op: `args` and `kwargs` with values, `node` on inputs that stand for them.
 
-    Names of inputs begin with `prefix`, so that several calls can share a program.
+    Names of inputs begin with `prefix`, so that several calls can share a program.  Of `parts` results, `node` is the
+    one numbered `part`.
     """
 
-    def __init__(self, op: Op, args: Sequence[Any], kwargs: Any, prefix: str = "x") -> None:
-        self.op, self.args, self.kwargs, self.prefix = op, tuple(args), dict(kwargs), prefix
+    def __init__(self, op: Op, args: Sequence[Any], kwargs: Any, prefix: str = "x", part: int = 0) -> None:
+        self.op, self.args, self.kwargs, self.prefix, self.part = op, tuple(args), dict(kwargs), prefix, part
         self.values: list[Values] = []
         self.inputs: list[Node] = []
         arguments, keywords = mapped((self.args, self.kwargs), self._input, np.ndarray)
-        self.node: Node = FUNCTIONS[op.name](*arguments, **keywords)
+        made = FUNCTIONS[op.name](*arguments, **keywords)
+        self.parts = len(made) if isinstance(made, tuple) else 1
+        self.node: Node = made[part] if isinstance(made, tuple) else made
 
     def _input(self, value: Values) -> Node:
         self.values.append(value)
@@ -81,7 +84,9 @@ class Call:
 
     def reference(self) -> Values:
         with np.errstate(all="ignore"):
-            return np.asarray(self.op.reference(*self.args, **self.kwargs))
+            value = self.op.reference(*self.args, **self.kwargs)
+        assert (len(value) if isinstance(value, tuple) else 1) == self.parts
+        return np.asarray(value[self.part] if isinstance(value, tuple) else value)
 
     @property
     def floats(self) -> list[int]:
@@ -89,15 +94,18 @@ class Call:
         return [k for k, n in enumerate(self.inputs) if n.dtype.is_float]
 
 
-def call(op: Op, sample: Sample, dtype: DType, number: int) -> Call:
-    """The call that sample `number` of an op describes, in this dtype."""
+def call(op: Op, sample: Sample, dtype: DType, number: int, part: int = 0) -> Call:
+    """The call that sample `number` of an op describes, in this dtype, for its result number `part`."""
     rng = seeded(op.name, str(dtype), number)
     args, kwargs = mapped((sample.args, dict(sample.kwargs)), lambda a: draw(a, dtype, rng), Array)
-    return Call(op, args, kwargs, f"s{number}_")
+    return Call(op, args, kwargs, f"s{number}_{part}_", part)
 
 
 def calls(op: Op, dtype: DType) -> list[Call]:
-    return [call(op, sample, dtype, k) for k, sample in enumerate(op.samples)]
+    """The calls of all samples, one for each result."""
+    first = [call(op, sample, dtype, k) for k, sample in enumerate(op.samples)]
+    others = [(k, part) for k, c in enumerate(first) for part in range(1, c.parts)]
+    return first + [call(op, op.samples[k], dtype, k, part) for k, part in others]
 
 
 def evaluate(outputs: Sequence[Node], inputs: Sequence[Node], values: Sequence[Values]) -> tuple[Values, ...]:

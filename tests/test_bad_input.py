@@ -112,7 +112,7 @@ REFUSED: dict[str, tuple[Callable[[World], Any], type[Exception], list[str]]] = 
     "unknown keyword of an op": (
         lambda w: gc.sum(w.x, axes=0),
         gc.DeclarationError,
-        ["'axes'", "its signature is sum(x, /, axis=None, *, keepdims=False)", "gc.sum(w.x, axes=0)"],
+        ["'axes'", "its signature is sum(x, /, axis=None, *, dtype=None, keepdims=False)", "gc.sum(w.x, axes=0)"],
     ),
     "unknown keyword of an optimiser": (lambda w: gc.optim.Adam(lr=1.0), TypeError, ["keyword argument 'lr'"]),
     "unknown keyword of compile": (

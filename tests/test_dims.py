@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from support import seeded
 
+import graphc as gc
 from graphc.dims import Dim, dim_max, dim_min, evaluate, floor_div, is_nonnegative, same, symbol
 
 POINTS = [{"n": n, "m": m} for n, m in itertools.product((0, 1, 2, 3, 5, 8, 30), repeat=2)]
@@ -75,3 +76,17 @@ def test_remainders_of_ints_and_dimensions() -> None:
     for size, value in itertools.product((1, 2, 5), (0, 3, 7)):
         assert evaluate(value % n, {"n": size}) == value % size
         assert evaluate(n % (value + 1), {"n": size}) == size % (value + 1)
+
+
+def test_what_a_slice_leaves_is_said_as_a_minimum() -> None:
+    n, m = symbol("n"), symbol("m")
+    x = gc.input("x", ("n", "m"))
+    assert str(x[:5].shape) == "(min(n, 5), m)"
+    assert str(x[:, :-2].shape) == "(n, max(0, m - 2))"
+    assert str(x[:m].shape) == "(min(m, n), m)"
+    assert str(2 * n - dim_max(n - 5, 0)) == "min(2*n, n + 5)"
+    assert str(n - dim_max(m, 3)) == "-max(3, m) + n"
+    assert str(n - 2 * dim_max(n - 5, 0)) == "-2*max(0, n - 5) + n"
+    assert gc.concat([x[:5], x[5:]]).shape == x.shape
+    for size in range(9):
+        assert evaluate(x[:5].shape[0], {"n": size}) == min(size, 5)

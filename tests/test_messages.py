@@ -229,8 +229,8 @@ def test_functions_without_a_counterpart_are_called_as_numpy_calls_them() -> Non
     x: Any = gc.input("x", (3, 3))
     with pytest.raises(gc.DeclarationError, match=r"np\.linalg\.norm has no counterpart"):
         np.linalg.norm(x)
-    with pytest.raises(gc.DeclarationError, match=r"np\.cumsum has no counterpart"):
-        np.cumsum(x)
+    with pytest.raises(gc.DeclarationError, match=r"np\.median has no counterpart"):
+        np.median(x)
 
 
 # learning

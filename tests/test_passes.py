@@ -16,6 +16,7 @@ from support_ops import sin_cos
 
 import graphc as gc
 from graphc import passes
+from graphc.dims import evaluate
 from graphc.graph import Graph, Node, make
 from graphc.interpret import interpret
 from graphc.op import REGISTRY
@@ -352,7 +353,15 @@ UNITS = 2**12  # exp and log of an operand that differs in its last bits; a wron
 
 @pytest.mark.parametrize("seed", [s for s in range(200) if profile_of(s) not in ("stray", "chain")])
 def test_random_programs_keep_their_values_and_gradients(seed: int) -> None:
-    graph, values = graph_of(random_program(seed))
+    program = random_program(seed)
+    graph, values = graph_of(program)
+    if not all(
+        evaluate(c.left, program.sizes) == evaluate(c.right, program.sizes)
+        for n in graph.nodes
+        for c in n.constraints
+        if c.relation == "=="
+    ):
+        pytest.skip("the call refuses these sizes: NumPy does not know the shapes of gradients")
     units = 0 if profile_of(seed) == "exact" else UNITS
     optimised, _ = run_pipeline(graph, check=lambda step, before, after: compare(step, before, after, values, units))
     compare(None, graph, optimised, values, units)

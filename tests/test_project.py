@@ -24,8 +24,9 @@ PACKAGE = ROOT / "graphc"
 # here that its own begins with, and imports from its own stage or from earlier ones.  CompiledFunction stands above
 # what looks into it, since `explain`, `profile` and `draw` are its methods.
 STAGES = [
-    *("errors", "dims", "types", "scalar", "op", "state", "line", "tree", "literal"),
-    *("graph", "ops", "declare", "at", "operators", "trace", "elements", "control", "branches", "custom"),
+    *("errors", "dims", "plain", "types", "scalar", "op", "state", "line", "tree", "literal"),
+    *("graph", "ops", "declare", "at", "operators", "methods", "standard", "trace", "elements"),
+    *("control", "branches", "custom"),
     "interpret",
     *("join", "rewrite", "stabilise", "adjoint", "batch", "vmap", "tangent", "jacobian"),
     *("passes", "schedule", "codegen"),
@@ -33,7 +34,7 @@ STAGES = [
 ]
 # they may name ops
 RULES = (
-    *("ops", "declare", "at", "operators", "elements", "rewrite", "stabilise", "adjoint", "batch", "passes"),
+    *("ops", "declare", "at", "operators", "methods", "elements", "rewrite", "stabilise", "adjoint", "batch", "passes"),
     *("losses", "optim", "nn"),
 )
 LEAVES = {"input", "parameter", "constant"}

@@ -266,3 +266,11 @@ def test_truth_values_are_numbers_of_every_dtype(dtype: str) -> None:
         (value,) = evaluate([found], [k], [values])
         assert value.dtype == wanted.dtype
         np.testing.assert_array_equal(value, wanted)
+
+
+def test_nothing_is_read_of_an_array_without_elements() -> None:
+    """Reshaped, repeated and reshaped again: every read stays within loops, which do not run."""
+    x = gc.input("x", ("n", 0))
+    made = (gc.tile(gc.stack([x, x]), 2), gc.repeat(gc.concat([x, x]), 2, axis=1))
+    for value in gc.compile([x], made, options=gc.Options(debug=True))(np.zeros((2, 0))):
+        assert value.size == 0

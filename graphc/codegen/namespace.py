@@ -9,8 +9,8 @@ from typing import Any
 from graphc.types import FLOATS, INTEGERS
 
 _MODULES = (
-    "pointwise", "exponential", "logarithmic", "power", "trigonometric", "special", "logistic", "normal", "gamma",
-    "zeta", "beta", "bessel", "memory",
+    "pointwise", "exponential", "logarithmic", "power", "trigonometric", "special", "bits", "logistic", "normal",
+    "gamma", "zeta", "beta", "bessel", "memory",
 )  # fmt: skip
 _SCALARS = {t.name: t.numpy.type for t in (*FLOATS, *INTEGERS)}
 

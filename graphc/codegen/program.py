@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphc.codegen.source import source
-from graphc.dims import Dim, from_plain, to_plain
+from graphc.dims import Dim
+from graphc.plain import from_plain, to_plain
 from graphc.types import DTYPES, Constraint, DType, Shape
 
 if TYPE_CHECKING:

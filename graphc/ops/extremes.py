@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.dims import Poly, dim_max, dim_min
 from graphc.errors import ShapeError
 from graphc.op import Array, Family, Op, Reject, Sample, register
 from graphc.ops.elementwise import ALL, NUMBERS, promoting
@@ -121,6 +122,17 @@ def _minimum_adjoint(b: Any, g: Any, out: Any, x: Any, y: Any) -> tuple[Any, Any
     return b.where(first, g, 0), b.where(first, 0, g)
 
 
+def _extreme(name: str, of_dimensions: Any) -> Any:
+    """The public call; of a dimension and an int or another one it is a dimension again."""
+    nodes = promoting(name)
+
+    def define(b: Any, x: Any, y: Any, /) -> Any:
+        whole = all(type(v) in (Poly, int) for v in (x, y)) and Poly in (type(x), type(y))
+        return of_dimensions(x, y) if whole else nodes(b, x, y)
+
+    return define
+
+
 register(
     Op(
         name="maximum",
@@ -129,7 +141,7 @@ register(
         + example("gc.maximum([-1.0, 2.0], 0.0)", "array([0., 2.])"),
         family=Family.ELEMENTWISE,
         infer=elementwise(ALL),
-        define=promoting("maximum"),
+        define=_extreme("maximum", dim_max),
         reference=greater,
         body={"f": "fmax(x, y)", "i": "fmax(x, y)", "u": "fmax(x, y)", "b": "x | y"},
         adjoint=_maximum_adjoint,
@@ -148,7 +160,7 @@ register(
         + example("gc.minimum([-1.0, 2.0], 0.0)", "array([-1.,  0.])"),
         family=Family.ELEMENTWISE,
         infer=elementwise(ALL),
-        define=promoting("minimum"),
+        define=_extreme("minimum", dim_min),
         reference=smaller,
         body={"f": "fmin(x, y)", "i": "fmin(x, y)", "u": "fmin(x, y)", "b": "x & y"},
         adjoint=_minimum_adjoint,

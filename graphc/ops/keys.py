@@ -34,7 +34,7 @@ def from_start(position: Dim, what: Any) -> bool:
     if is_nonnegative(-1 - position):
         return False
     raise DeclarationError(
-        f"{what} may be negative or not, depending on its symbols; write max or min of it and a number"
+        f"{what} may be negative or not, depending on its symbols; write gc.maximum or gc.minimum of it and a number"
     )
 
 

@@ -150,12 +150,13 @@ def _infer_astype(types: tuple[TensorType, ...], attrs: Attrs, found: list[Const
 register(
     Op(
         name="astype",
-        doc="x converted to a dtype: float to integer drops the fraction, anything to bool is `x != 0`."
+        doc="x converted to a dtype: float to integer drops the fraction, anything to bool is `x != 0`.\n\n"
+        "Nodes never change, so that `copy` changes nothing."
         + example('gc.astype([-1.5, 2.7], "int32")', "array([-1,  2], dtype=int32)"),
         family=Family.ELEMENTWISE,
         infer=_infer_astype,
-        define=lambda b, x, dtype, /: b.astype(x, dtype),
-        reference=lambda x, dtype: np.asarray(x).astype(str(dtype)),
+        define=lambda b, x, dtype, /, *, copy=True: b.astype(x, dtype),
+        reference=lambda x, dtype, copy=True: np.asarray(x).astype(str(dtype)),
         body="x",  # the code generator converts every result to its dtype
         adjoint=lambda b, g, out, x, dtype: (b.astype(g, x.dtype) if x.dtype.is_float else None,),
         dtypes=ALL,

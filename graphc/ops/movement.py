@@ -63,8 +63,9 @@ def _groups(before: Shape, after: Shape) -> list[tuple[list[int], list[int]]]:
 def _access_reshape(index: Sequence[Dim], shapes: Sequence[Shape], attrs: Attrs) -> list[Piece]:
     before, after = shapes[0], attrs["shape"]
     source: list[Dim] = [0] * len(before)
-    if 0 in before:  # there is no element, so that any will do that is looked for inside the loops
-        return [Piece(0, (sum(index), *source[1:]))]
+    if 0 in before:  # there is no element, so that any will do that is looked for inside the loops, on that axis
+        source[before.index(0)] = sum(index)
+        return [Piece(0, tuple(source))]
     for operand_axes, result_axes in _groups(before, after):
         position: Dim = 0
         for k in result_axes:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from graphc.dims import is_positive
-from graphc.errors import ShapeError
+from graphc.errors import DTypeError, ShapeError
 from graphc.op import Array, Attrs, Family, Infer, Op, Reject, Sample, register
 from graphc.ops.rules import no_cotangents, require
 from graphc.ops.samples import FOLDED, example
@@ -96,6 +96,18 @@ def widened(b: Any, x: Any) -> Any:
     return x if x.dtype.is_float else b.astype(x, uint64 if x.dtype.kind == "u" else int64)
 
 
+def _total(name: str) -> Callable[..., Any]:
+    """The public call of sum or prod, whose elements are converted to `dtype` first."""
+    of_wide, as_it_is = fold(name, widened), fold(name, lambda b, x: x)
+
+    def define(b: Any, x: Any, /, axis: Any = None, *, dtype: Any = None, keepdims: bool = False) -> Any:
+        if dtype is None:
+            return of_wide(b, x, axis, keepdims=keepdims)
+        return as_it_is(b, b.astype(x, dtype), axis, keepdims=keepdims)
+
+    return define
+
+
 def _ordered(b: Any, x: Any) -> Any:
     return b.astype(x, uint8) if x.dtype == bool_ else x
 
@@ -156,6 +168,8 @@ ANY_AXIS = (
     Sample((Array((0, 3)),), {"axis": 1}),
 )
 EMPTY_AXIS = (Sample((Array((0, 3)),), {"axis": 0}), Sample((Array((2, 0)),)))
+AS_DTYPE = (Sample((CUBE, 1), {"dtype": "float64"}), Sample((Array((5,)),), {"dtype": "int32"}))
+NO_DTYPE = (Reject((CUBE,), DTypeError, "is bool", {"dtype": "bool"}),)
 BAD_AXIS = (
     Reject((CUBE,), ShapeError, "axis 3 does not exist", {"axis": 3}),
     Reject((CUBE,), ShapeError, "names an axis twice", {"axis": (1, -2)}),
@@ -170,8 +184,8 @@ def _untied(samples: Sequence[Sample]) -> tuple[Sample, ...]:
 
 
 def tf_fold(name: str) -> Callable[..., Any]:
-    def call(tf: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-        return getattr(tf, name)(x, axis=axis, keepdims=keepdims)
+    def call(tf: Any, x: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
+        return getattr(tf, name)(x if dtype is None else tf.cast(x, dtype), axis=axis, keepdims=keepdims)
 
     return call
 
@@ -184,13 +198,13 @@ register(
         + example("gc.sum([[1, 2], [3, 4]], axis=0)", "array([4, 6])"),
         family=Family.REDUCTION,
         infer=folding(NUMBERS),
-        define=fold("sum", widened),
+        define=_total("sum"),
         reference=np.sum,
         state="sum",
         adjoint=lambda b, g, y, x, *, axis: (spread(b, g, axis, x.shape),),
         dtypes=(*NUMBERS, bool_),
-        samples=(*ANY_AXIS, *EMPTY_AXIS),
-        rejects=BAD_AXIS,
+        samples=(*ANY_AXIS, *EMPTY_AXIS, *AS_DTYPE),
+        rejects=(*BAD_AXIS, *NO_DTYPE),
         tf=tf_fold("reduce_sum"),
     )
 )
@@ -204,13 +218,13 @@ register(
         + example("gc.prod([[1, 2], [3, 4]], axis=1)", "array([ 2, 12])"),
         family=Family.REDUCTION,
         infer=folding(NUMBERS),
-        define=fold("prod", widened),
+        define=_total("prod"),
         reference=np.prod,
         state="product",
         adjoint=_times_the_others,
         dtypes=(*NUMBERS, bool_),
-        samples=(*ANY_AXIS, *EMPTY_AXIS),
-        rejects=BAD_AXIS,
+        samples=(*ANY_AXIS, *EMPTY_AXIS, *AS_DTYPE),
+        rejects=(*BAD_AXIS, *NO_DTYPE),
         tf=tf_fold("reduce_prod"),
     )
 )

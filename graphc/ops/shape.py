@@ -68,6 +68,12 @@ def _moveaxis(b: Any, x: Any, /, source: Any, destination: Any) -> Any:
     return b.permute_dims(node, tuple(moved[k] if k in moved else next(others) for k in range(node.ndim)))
 
 
+def _swapaxes(b: Any, x: Any, axis1: int, axis2: int, /) -> Any:
+    node = b.convert(x)
+    first, second = (normalize_axis(k, node.ndim, "swapaxes") for k in (axis1, axis2))
+    return b.permute_dims(node, tuple({first: second, second: first}.get(k, k) for k in range(node.ndim)))
+
+
 def _pad(b: Any, x: Any, /, pad_width: Any, *, constant_values: Any = 0) -> Any:
     node = b.convert(x)
     widths = _widths(pad_width, node.ndim)
@@ -215,6 +221,31 @@ register(
             Reject((_X, (0, 1), 0), ShapeError, "as many axes"),
         ),
         tf=lambda tf, x, source, destination: tf.experimental.numpy.moveaxis(x, source, destination),
+    )
+)
+
+register(
+    Op(
+        name="ravel",
+        doc="The elements in row-major order along one axis."
+        + example("gc.ravel([[1, 2], [3, 4]])", "array([1, 2, 3, 4])"),
+        define=lambda b, x, /: b.reshape(x, -1),
+        reference=np.ravel,
+        dtypes=ALL,
+        samples=(Sample((_X,)), Sample((Array(()),)), Sample((Array((0, 3)),))),
+    )
+)
+
+register(
+    Op(
+        name="swapaxes",
+        doc="Two axes exchanged."
+        + example("gc.swapaxes([[1, 2, 3]], 0, 1)", "array([[1],\n       [2],\n       [3]])"),
+        define=_swapaxes,
+        reference=np.swapaxes,
+        dtypes=ALL,
+        samples=(Sample((_X, 0, -1)), Sample((_X, 1, 1)), Sample((Array((0, 3)), 0, 1))),
+        rejects=(Reject((_X, 0, 3), ShapeError, "axis 3 does not exist"),),
     )
 )
 

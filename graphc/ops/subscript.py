@@ -11,7 +11,7 @@ from graphc.dims import Dim, Poly, is_nonnegative
 from graphc.errors import DeclarationError, ShapeError
 from graphc.op import Array, Op, Reject, Sample, register
 from graphc.ops.index import read, read_or
-from graphc.ops.keys import as_items, from_start, has_axis, is_array, is_index, located, steps
+from graphc.ops.keys import as_items, has_axis, is_array, is_index, located, steps
 from graphc.ops.movement import ALL
 from graphc.ops.samples import example
 
@@ -65,7 +65,7 @@ def _sliced(b: Any, node: Any, items: Sequence[Any]) -> Any:
             shape.append(rows[-1][2])
         else:
             position = item if isinstance(item, Poly) else int(item)
-            rows.append((position if from_start(position, item) else size + position, 1, 1))
+            rows.append((size + position if is_nonnegative(-1 - position) else position, 1, 1))
             _refuse_outside(item, rows[-1][0], size, axis)
         axis += 1
     if any(

@@ -168,6 +168,9 @@ NAMESPACE = SimpleNamespace(
             "square",
             "einsum",
             "clip",
+            *("bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_or", "bitwise_right_shift"),
+            *("bitwise_xor", "copysign", "count_nonzero", "diagonal", "diff", "eye", "linspace", "nextafter", "repeat"),
+            *("roll", "signbit", "swapaxes", "tile", "trace", "tril", "triu"),
         ]
     },
     **{

@@ -22,34 +22,8 @@ def rule(function: Callable[[Grower], Any]) -> Callable[[Grower], Any]:
 
 # Rounding to integers makes a step out of the last bit: such ops are drawn by `exact` alone, on what is exact.
 _STEPS = {"floor", "ceil", "trunc", "round", "floor_divide", "remainder", "sign", "isnan", "isinf", "isfinite", "equal"}
+_STEPS |= {"copysign", "signbit", "nextafter"}
 _COMPOSITES = {"relu", "softplus", "gelu", "silu", "square", "reciprocal", "positive"}
-_EXACT = [
-    "abs",
-    "negative",
-    "sign",
-    "maximum",
-    "minimum",
-    "add",
-    "subtract",
-    "relu",
-    "clip",
-    "square",
-    "floor",
-    "ceil",
-    "trunc",
-    "round",
-    "positive",
-    "multiply",
-    "equal",
-    "less",
-    "greater",
-    "less_equal",
-    "greater_equal",
-    "not_equal",
-    "isnan",
-    "isfinite",
-    "where",
-]
 
 
 def _plain(op: Op) -> bool:
@@ -92,7 +66,8 @@ def fitting(g: Grower, name: str, kinds: str = "f") -> str:
 @rule
 def elementwise(g: Grower) -> None:
     op = g.choose(_PLAIN)
-    kinds = "b" if all(d.kind == "b" for d in op.dtypes) else "f" if g.chance(0.85) else "fi"
+    has = {d.kind for d in op.dtypes}
+    kinds = "f" if "f" in has and g.chance(0.85) else "fi" if "f" in has else "i" if "i" in has else "b"
     first = g.named(kinds)
     names = [first] + [fitting(g, first, kinds) for _ in op.samples[0].args[1:]]
     operands = [within(g, n, a.low, a.high) for n, a in zip(names, op.samples[0].args, strict=True)]
@@ -154,10 +129,14 @@ def _exact(g: Grower, depth: int, x: str) -> str:
         )
     first, second = (a, b) if g.chance(0.5) else (b, a)
     unary = ["gc.abs({a})", "(-{a})", "gc.relu({a})", "gc.square({a})", "gc.sign({a})", "gc.positive({a})"]
-    unary += ["gc.floor({a})", "gc.round({a})", "gc.trunc({a})"] if kind == "f" else []
+    unary += ["gc.floor({a})", "gc.round({a})", "gc.trunc({a})"] if kind == "f" else ["(~{a})"]
     two = ["gc.maximum({p}, {q})", "gc.minimum({p}, {q})", "({p} + {q})", "({p} - {q})", "({p} * {q})"]
-    if kind != "f":
-        two += ["gc.floor_divide({p}, {q})", "gc.remainder({p}, {q})"]
+    if kind == "f":  # the sign of a NaN is told of leaves alone
+        two += ["gc.nextafter({p}, {q})"]
+        two += ["gc.copysign({a}, {x})", "gc.where(gc.signbit({x}), {a}, {b})"] if x[0] in "xk" else []
+    else:
+        two += ["gc.floor_divide({p}, {q})", "gc.remainder({p}, {q})", "({p} & {q})", "({p} | {q})", "({p} ^ {q})"]
+        two += ["gc.bitwise_left_shift({p}, {q})", "gc.bitwise_right_shift({p}, {q})"]
     chosen = g.choose(
         unary
         if g.chance(0.4)

@@ -22,6 +22,10 @@ def moved(g: Grower, x: str) -> str:
         f"gc.concat([{x}, {x}], axis={k})", f"gc.concat([{x}[1:], {x}[:1]], axis=0)", f"gc.squeeze({x}[:1], axis=0)",
         f"gc.concat([{x}, gc.flip({x}, axis={k})], axis={k})", f"gc.broadcast_to({x}, (2, *{x}.shape))",
         f"gc.broadcast_to({x}, (1, 3, *{x}.shape))", f"gc.matrix_transpose({x})",
+        f"gc.roll({x}, {g.choose((1, -1, 2, 7))}, axis={k})", f"gc.roll({x}, 3)", f"gc.tile({x}, 2)",
+        f"gc.roll({x}, {x}.shape[{k}] - 1, axis={k})", f"gc.repeat({x}, 2, axis={k})", f"gc.swapaxes({x}, {k}, -1)",
+        f"gc.diff({x}, axis={k})", f"gc.diagonal({x}, {g.choose((0, 1, -1))})", f"gc.tril({x}, {g.choose((0, 1, -1))})",
+        f"gc.trace({x})", f"gc.triu({x})",
     ]  # fmt: skip
     return str(g.choose(cuts))
 
@@ -58,7 +62,7 @@ def same_shape(g: Grower, x: str) -> str:
         f"gc.pad({x}, 1)[{', '.join(['1:-1'] * ndim)}]",
     ]
     shifted = [f"gc.pad({front}, {other})", f"gc.pad({back}, {one})", f"gc.flip({x}, axis={k})"]
-    shifted += [f"gc.concat([{front}, {x}[{whole}:{n}]], axis={k})"]
+    shifted += [f"gc.concat([{front}, {x}[{whole}:{n}]], axis={k})", f"gc.roll({x}, {n}, axis={k})"]
     return str(g.choose(g.choose((masked, plain, shifted))))
 
 
@@ -82,7 +86,8 @@ def filled(g: Grower) -> None:
     texts = [f"gc.zeros({shape})", f"gc.ones({shape})", f"gc.broadcast_to(gc.constant(1.5), {shape})"]
     static = tuple(d if isinstance(d, int) else g.sizes[d] for d in dims)
     texts += [f"gc.constant(np.arange({int(np.prod(static))}.0).reshape({static}) / 8)"]
-    texts += [f"gc.arange({g.length(dims[0])})"] if dims else []
+    texts += [f"gc.arange({g.length(dims[0])})", f"gc.linspace(-1.0, 2.0, {g.length(dims[0])})"] if dims else []
+    texts += [f"gc.arange(1, 2 * {g.length(dims[0])}, 3)", f"gc.eye({g.length(dims[0])}, k=1)"] if dims else []
     scalars = [n for n in g.pool if not g.ndim(n)]
     texts += [f"gc.broadcast_to({g.choose(scalars)}, {shape})"] if scalars else []
     g.add(g.choose(texts))

@@ -83,7 +83,8 @@ def predicate(emit: Emitter) -> Any:
 # integers that wrap: what Numba makes of `x + y` lets LLVM conclude that it does not
 
 
-def _integers(kind: Kind) -> Integers:
+def integers(kind: Kind) -> Integers:
+    """The kind, if it is one of integers."""
     if not isinstance(kind, Integers):
         raise TypeError("this intrinsic takes integers")
     return kind
@@ -92,19 +93,19 @@ def _integers(kind: Kind) -> Integers:
 @pointwise
 def plus(kind: Kind, x: ir.Value, y: ir.Value) -> ir.Value:
     """x + y modulo 2^bits."""
-    return _integers(kind).builder.add(x, y)
+    return integers(kind).builder.add(x, y)
 
 
 @pointwise
 def minus(kind: Kind, x: ir.Value, y: ir.Value) -> ir.Value:
     """x - y modulo 2^bits."""
-    return _integers(kind).builder.sub(x, y)
+    return integers(kind).builder.sub(x, y)
 
 
 @pointwise
 def times(kind: Kind, x: ir.Value, y: ir.Value) -> ir.Value:
     """x * y modulo 2^bits."""
-    return _integers(kind).builder.mul(x, y)
+    return integers(kind).builder.mul(x, y)
 
 
 # extremes and signs
@@ -168,13 +169,14 @@ def sign(kind: Kind, x: ir.Value) -> ir.Value:
 @pointwise
 def copysign(kind: Kind, x: ir.Value, y: ir.Value) -> ir.Value:
     """|x| with the sign bit of y; floats only."""
-    return _floats(kind).copysign(x, y)
+    return floats(kind).copysign(x, y)
 
 
 # rounding
 
 
-def _floats(kind: Kind) -> Lanes:
+def floats(kind: Kind) -> Lanes:
+    """The kind, if it is one of floats."""
     if not isinstance(kind, Lanes):
         raise TypeError("this intrinsic takes floats")
     return kind
@@ -183,25 +185,25 @@ def _floats(kind: Kind) -> Lanes:
 @pointwise
 def floor(kind: Kind, x: ir.Value) -> ir.Value:
     """The greatest integer <= x."""
-    return _floats(kind).call("floor", x)
+    return floats(kind).call("floor", x)
 
 
 @pointwise
 def ceil(kind: Kind, x: ir.Value) -> ir.Value:
     """The least integer >= x."""
-    return _floats(kind).call("ceil", x)
+    return floats(kind).call("ceil", x)
 
 
 @pointwise
 def trunc(kind: Kind, x: ir.Value) -> ir.Value:
     """The nearest integer towards zero."""
-    return _floats(kind).call("trunc", x)
+    return floats(kind).call("trunc", x)
 
 
 @pointwise
 def rint(kind: Kind, x: ir.Value) -> ir.Value:
     """The nearest integer, the even one of two."""
-    return _floats(kind).rint(x)
+    return floats(kind).rint(x)
 
 
 # division
