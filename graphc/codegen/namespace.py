@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from types import CodeType
 from typing import Any
 
@@ -29,6 +30,7 @@ def _names(code: CodeType) -> Iterator[str]:
             yield from _names(constant)
 
 
+@cache
 def _plain_names() -> dict[str, Any]:
     import importlib
 
@@ -39,6 +41,7 @@ def _plain_names() -> dict[str, Any]:
     return known
 
 
+@cache
 def _made(name: str) -> Any:
     """Intrinsics that come in families: ld_f4_2_0, to_f4, sum_f4, stack_0, micro_f4_6x4, dots_f4_4x4, pack_f4_4 ..."""
     from graphc.codegen.intrinsics import columns, gemm, memory, search, sort, total
