@@ -430,4 +430,4 @@ def test_nothing_is_loaded_before_a_loop_that_does_not_run() -> None:
     for debug in (False, True):
         assert gc.compile([x], y, options=gc.Options(debug=debug))(np.ones((1, 1, 1, 1))).shape == (1, 0, 0)
     (kernel,) = gc.compile([x], y).program.kernels
-    assert kernel.index("for i in") < kernel.index("ld_f8_1_0(p1, 1)")
+    assert kernel.index("for ") < kernel.index("ld_f8_1_0(p1, ")

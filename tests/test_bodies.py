@@ -330,9 +330,8 @@ def test_cotangents_of_arrays_read_at_positions_are_added_to_what_is_carried() -
     loop = Loop.of(backward)
     (place,) = [i for i, c in enumerate(loop.carries) if c.shape == (50,)]
     total = loop.new[place]
-    while total.op.name == "add":
-        total, added = total.operands
-        assert added.op.family is Family.SCATTER
+    while total.op.family is Family.SCATTER:  # which adds to the array that it is given
+        total = total.operands[0]
     assert total is loop.carries[place]
 
 

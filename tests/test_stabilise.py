@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import mpmath
@@ -15,10 +15,15 @@ from graphc.interpret import interpret
 from graphc.stabilise import stabilise
 from graphc.types import FLOATS, DType
 
-mpmath.mp.dps = 60
 Exact = Callable[[Any], Any]
 EXTREMES = (-1e4, -800.0, -88.0, -20.0, -1.5, -0.25, 0.0, 0.25, 1.5, 20.0, 88.0, 800.0, 1e4)
 SMALL = tuple(x for x in EXTREMES if abs(x) <= 88) + (-1e-6, 1e-6)
+
+
+@pytest.fixture(autouse=True)
+def _digits() -> Iterator[None]:
+    with mpmath.workdps(60):
+        yield
 
 
 def _s(x: Any) -> Any:
