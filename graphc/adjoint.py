@@ -182,7 +182,12 @@ def _sum(parts: Sequence[Node]) -> Node:
 
 def _added(parts: Sequence[Node]) -> Node:
     """The sum of parts; what is added to zeros at positions is added to the others there instead."""
-    whole, at = [p for p in parts if not _adds_at(p)], [p for p in parts if _adds_at(p)]
+    if len(parts) == 1:
+        return parts[0]
+    whole: list[Node] = []
+    at: list[Node] = []
+    for part in parts:
+        (at if _adds_at(part) else whole).append(part)
     total = reduce(operator.add, whole or at[:1])
     for part in at if whole else at[1:]:
         total = make(part.op, (total, *part.operands[1:]), part.attrs)

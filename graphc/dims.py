@@ -198,7 +198,7 @@ def _normal(total: Mapping[Monomial, int]) -> Dim:
         return 0
     if len(kept) == 1 and not kept[0][0]:
         return kept[0][1]
-    kept.sort(key=lambda term: (-sum(p for _, p in term[0]), [(str(a), p) for a, p in term[0]]))
+    kept.sort(key=lambda term: (-sum([p for _, p in term[0]]), [(str(a), p) for a, p in term[0]]))
     return Poly(tuple(kept))
 
 

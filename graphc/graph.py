@@ -140,7 +140,7 @@ intern_lock = threading.RLock()
 
 def _key(op: Op, operands: tuple[Node, ...], attrs: Mapping[str, Any]) -> tuple[Any, ...]:
     # ids stand for operands: a node keeps them alive, and `==` on nodes would build a node
-    return op.name, tuple(map(id, operands)), attrs_key(attrs)
+    return op.name, tuple(map(id, operands)), attrs_key(attrs) if attrs else ()
 
 
 def _taken(op: Op, operands: tuple[Node, ...]) -> tuple[TensorType, ...]:

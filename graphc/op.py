@@ -23,7 +23,7 @@ Infer = Callable[[tuple[TensorType, ...], Attrs, list[Constraint]], tuple[Tensor
 
 def attrs_key(attrs: Attrs) -> tuple[Any, ...]:
     """What attributes are told apart by; -0.0 is not 0.0."""
-    return tuple((k, type(v), repr(v) if type(v) is float else v) for k, v in sorted(attrs.items())) if attrs else ()
+    return tuple([(k, type(v), repr(v) if type(v) is float else v) for k, v in sorted(attrs.items())])
 
 
 class Family(Enum):

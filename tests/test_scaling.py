@@ -44,7 +44,7 @@ LARGE = {
     "chain": 5000, "vector_chain": 2000, "sum_of_terms": 2000, "used_often": 5000, "guarded_chain": 1000,
     "logistic_map": 1000, "lstm": 20, "cholesky": 12, "deep": 100, "transformer": 4,
 }
-A_NODE = 230  # calls of Python functions from declaration to the lowered graph; a rule tried in vain at each adds one
+A_NODE = 210  # calls of Python functions from declaration to the lowered graph; a rule tried in vain at each adds one
 
 
 def unit_of(made: Made) -> Any:

@@ -44,7 +44,7 @@ def rebuilt(node: Node, operands: Sequence[Node]) -> Node:
 
 
 def holds_bodies(graph: Graph) -> bool:
-    return any(n.op.family in HOLDERS for n in graph.nodes)
+    return not {n.op.family for n in graph.nodes}.isdisjoint(HOLDERS)
 
 
 def below(roots: Iterable[Node], ends: Iterable[Node], inside: Collection[Node] | None = None) -> list[Node]:

@@ -93,8 +93,11 @@ def as_items(b: Any, key: Any, shape: Shape) -> list[Any]:
     found: list[Any] = []
     whole = [slice(None)] * (len(shape) - named) or items[dots : dots + 1]
     for item in [*items[:dots], *whole, *items[dots + 1 :]]:
-        axis = sum(has_axis(f) for f in found)
-        found += _true_at(b, item, shape[axis : axis + item.ndim], axis) if is_mask(item) else [item]
+        if not isinstance(item, slice) and is_mask(item):
+            axis = sum(map(has_axis, found))
+            found += _true_at(b, item, shape[axis : axis + item.ndim], axis)
+        else:
+            found.append(item)
     return found
 
 
