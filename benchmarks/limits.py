@@ -149,9 +149,9 @@ def slice_updates(lengths: Sequence[int] = (1_000, 10_000, 100_000), width: int 
         for mine, program in zip(calls, programs, strict=True):
             mine.append(lambda program=program, given=given: program(*given))  # type: ignore[misc]
     times = fastest(*calls[0], *calls[1])
-    for name, mine in (("forward", times[: len(lengths)]), ("gradient", times[len(lengths) :])):
-        exponent = math.log(mine[-1] / mine[0]) / math.log(lengths[-1] / lengths[0])
-        seen = ", ".join(f"{1e3 * seconds:.3g}" for seconds in mine)
+    for name, taken in (("forward", times[: len(lengths)]), ("gradient", times[len(lengths) :])):
+        exponent = math.log(taken[-1] / taken[0]) / math.log(lengths[-1] / lengths[0])
+        seen = ", ".join(f"{1e3 * seconds:.3g}" for seconds in taken)
         yield Line(f"slice updates, {name}", exponent, 1.05, "exponent", f"{seen} ms for {lengths} steps of {width}")
 
 

@@ -75,6 +75,7 @@ def _inline_repeat(text: Text, task: Repeat, bodies: list[list[PhaseText]]) -> N
     flops, nbytes = (sum(each) * task.trip for each in zip(*((p.flops, p.nbytes) for p in phases), strict=True))
     title = ", ".join(dict.fromkeys(p.title for p in phases))
     with text.phase(f"{_title(task)}: {title}", 1, flops, nbytes) as top:
+        text.new_nest()  # one for all: what lives in a phase at all lies apart in memory
         loop = text.loop(top, "step", task.trip)
         step = symbol("%step")
         at = task.trip - 1 - step if task.reverse else step

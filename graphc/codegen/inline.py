@@ -65,7 +65,6 @@ class Inlining:
     def __post_init__(self) -> None:
         self.names: dict[str, str] = {"chunk": f"chunk_{self.number}"}
         self.dims: dict[str, Dim] = {"%chunk": 0}
-        self.nest = -1
         assert isinstance(self.code, Code)
         self.body = self.code.loop.body
         for name, what in self.code.words:
@@ -88,7 +87,6 @@ class Inlining:
             case Store():
                 place, shift = self.place(s.place)
                 value = self.expr(s.value)
-                self.enter(s.nest)
                 return self.text.store(place, self.dim(s.at) + shift, value)
             case If():
                 return If(self.expr(s.test), self.block(s.yes), self.block(s.no))
@@ -114,7 +112,6 @@ class Inlining:
                 return self.text.at(self.at)
             case Load():
                 place, shift = self.place(e.place)
-                self.enter(e.nest)
                 return self.text.load(place, e.dtype, self.dim(e.at) + shift, self.dim(e.some))
             case Address():
                 return self.address(e)
@@ -133,12 +130,6 @@ class Inlining:
         """Where a place lies, and how many elements further at this position."""
         row = self.rows.get(place)
         return (place, 0) if row is None else (row.of, self.at * row.size)
-
-    def enter(self, nest: int) -> None:
-        """Storages of another nest have numbers of their own."""
-        if nest != self.nest:
-            self.nest = nest
-            self.text.new_nest()
 
     # names
 

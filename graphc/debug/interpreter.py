@@ -51,7 +51,7 @@ from graphc.schedule.task import Place
 Values = np.ndarray[Any, Any]
 Env = dict[str, Any]  # by symbol: sizes, integers, scalars, addresses
 Run = Callable[[Env], Any]
-UNTOLD = 24  # storages of a nest from this number on are no promise to LLVM
+UNTOLD = 64  # storages of a nest from this number on are no promise to LLVM
 STACK = 16  # blocks that one thread's stack bears
 
 

@@ -177,9 +177,9 @@ class Fusion:
 
     def _place(self, node: Node) -> None:
         if is_result(node):
-            group = self.group_of[node] = self.group_of[node.operands[0]]
-            group.members.append(node)
-            self._note_updates(group, node)
+            holder = self.group_of[node] = self.group_of[node.operands[0]]
+            holder.members.append(node)
+            self._note_updates(holder, node)
             return
         sources = self._sources(node)
         producers = {self.group_of[r.node]: None for r in sources if r.node in self.group_of}

@@ -115,7 +115,7 @@ def begins_with(node: Node) -> Node | None:
     if node.op.family is Family.SCATTER:
         return node.operands[0]
     holder, number = (node.operands[0], node.attrs["index"]) if is_result(node) else (node, 0)
-    carries = {Family.LOOP: holder.attrs.get("carries", 0), Family.WHILE: len(holder.types)}.get(holder.op.family, 0)
+    carries = holder.attrs["carries"] if holder.op.family in (Family.LOOP, Family.WHILE) else 0
     init = holder.operands[number] if number < carries else None
     return init if sum(o is init for o in holder.operands) == 1 else None
 

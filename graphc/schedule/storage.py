@@ -186,7 +186,7 @@ class _Placing:
     def _write_over(self) -> None:
         """Have nests without reductions and scatters write over a buffer of which they are the last readers.
 
-        They read it element by element, a scatter before its first value.  So do loops with what their carries begin as.
+        They read it element by element, a scatter before its first value, a loop what its carries begin as.
         """
         last: dict[Node, int] = {n: len(self.order) for _, n, _ in self.commits}
         for k, entry in enumerate(self.order):
@@ -265,9 +265,8 @@ class _Placing:
         if group.is_nest:
             return [Nest(group.domain, group.split, tuple(group.members), loads, stores)]
         node, made = group.members[0], {n: self.place[n] for n, _ in stores}
-        for n, p in stores:  # it is made where the array lies, if that is among its places
-            if (base := begins_with(n)) is not None and p == self.place.get(base):
-                made[n] = p
+        begun = ((n, p, begins_with(n)) for n, p in stores)  # made where the array lies, if that is among its places
+        made |= {n: p for n, p, base in begun if base is not None and p == self.place.get(base)}
         more = (self._copy(n, made[n], p) for n, p in stores if p != made[n])
         return [self._single(node, loads, tuple(made.items())), *more]
 

@@ -14,7 +14,7 @@ from graphc.op import Family
 from graphc.schedule.access import Index, Read, canonical, whole
 from graphc.schedule.group import begins_with
 from graphc.schedule.shape import loads
-from graphc.schedule.task import Copy, Holder, Kernel, Nest, Place, Scatter, Single, Task, may_fail
+from graphc.schedule.task import Copy, Holder, Kernel, Nest, Place, Single, Task, may_fail
 
 if TYPE_CHECKING:
     from graphc.schedule.storage import Schedule

@@ -44,7 +44,7 @@ def _element(builder: ir.IRBuilder, code: str, address: ir.Value, index: ir.Valu
     return builder.gep(builder.inttoptr(address, _memory_type(code).as_pointer()), [index])
 
 
-MAX_STORAGES = 24  # accesses to further storages of a nest are emitted without a scope
+MAX_STORAGES = 64  # accesses to further storages of a nest are emitted without a scope
 
 
 def _tag(instruction: Any, builder: ir.IRBuilder, code: str, nest: int, storage: int) -> None:
