@@ -16,10 +16,10 @@ from graphc.graph import Graph, Node
 from graphc.op import Family
 from graphc.ops.bodies import rebuilt
 from graphc.rewrite import Rule, rewrite
+from graphc.scalar import is_dear
 from graphc.schedule.access import job_of
 from graphc.schedule.lower import labels_of, product_and_sum
 from graphc.schedule.split import reduced
-from graphc.scalar import is_dear
 
 _FOLDED = 16  # elements of a chain
 _EVERY = 128  # elements that are folded, or products of a contraction: what they become is unrolled
@@ -63,17 +63,14 @@ def _fold(b: Builder, node: Node) -> Node | None:
 
 
 def _taken(node: Node, at: dict[int, int], known: dict[Node, Node]) -> Node:
-    """What is at these positions of some axes, which the result lacks: cheap functions are computed of what is there."""
+    """What is at these positions of some axes, which the result lacks: cheap functions are computed of it."""
     if node in known:
         return known[node]
     if node.op.family is Family.ELEMENTWISE and len(node.types) == 1 and not is_dear(node.op.body):
         parts = [_taken(o, _aligned(at, node, o), known) for o in node.operands]
         found = rebuilt(node, parts)
     else:
-        start = tuple(at.get(k, 0) for k in range(node.ndim))
-        shape = tuple(1 if k in at else d for k, d in enumerate(node.shape))
-        one = BUILDER.primitive("_slice", (node,), start=start, step=(1,) * node.ndim, shape=shape)
-        found = BUILDER.reshape(one, tuple(d for k, d in enumerate(node.shape) if k not in at))
+        found = node[tuple(at.get(k, slice(None)) for k in range(node.ndim))] if at else node
     known[node] = found
     return found
 
