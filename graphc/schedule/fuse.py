@@ -22,7 +22,7 @@ from graphc.schedule.access import (
     through_movement,
     view,
 )
-from graphc.schedule.group import SINGLE, Group, is_expensive, is_result, may_fail, reads_of
+from graphc.schedule.group import SINGLE, Group, begins_with, is_expensive, is_result, may_fail, reads_of
 from graphc.schedule.settle import ATOMS, PIECES
 from graphc.schedule.split import (
     Split,
@@ -44,11 +44,14 @@ _BETWEEN = 256  # groups between two, past which none is moved before the other
 _IN_PLACE = (Family.ELEMENTWISE, Family.ITEM, Family.MOVEMENT)  # computed element by element in a nest
 
 
-def fused(graph: Graph, roots: Collection[Node], updates: Collection[tuple[Node, Node]]) -> Fusion:
-    """The fusion of a graph: what stands better apart is known after a first one."""
-    found = Fusion(graph, roots, updates)
+def fused(graph: Graph, roots: Collection[Node], updates: Collection[tuple[Node, Node]], keeps: bool = True) -> Fusion:
+    """The fusion of a graph: what stands better apart is known after a first one.
+
+    `keeps`: a check that fails leaves all parameters as they were.
+    """
+    found = Fusion(graph, roots, updates, keeps)
     apart = found.in_pieces()
-    return Fusion(graph, roots, updates, apart) if apart else found
+    return Fusion(graph, roots, updates, keeps, apart) if apart else found
 
 
 class Fusion:
@@ -62,9 +65,11 @@ class Fusion:
         graph: Graph,
         roots: Collection[Node],
         updates: Collection[tuple[Node, Node]] = (),
+        keeps: bool = True,
         apart: Iterable[Node] = (),
     ) -> None:
         self.graph = graph
+        self._keeps = keeps
         self._apart = set(apart)
         self.groups: list[Group] = []
         self.group_of: dict[Node, Group] = {}
@@ -83,8 +88,7 @@ class Fusion:
     def _chain(self, parameter: Node, value: Node, roots: Collection[Node]) -> list[Node]:
         """The updates that lead from a parameter to its new value, each read by the next alone; else the value."""
         found = [value]
-        while found[-1].op.family is Family.SCATTER:
-            base = found[-1].operands[0]
+        while (base := begins_with(found[-1])) is not None:
             if base is parameter:
                 return found[::-1]
             if base in roots or len(self.graph.users[base]) > 1:
@@ -173,8 +177,9 @@ class Fusion:
 
     def _place(self, node: Node) -> None:
         if is_result(node):
-            self.group_of[node] = self.group_of[node.operands[0]]
-            self.group_of[node].members.append(node)
+            group = self.group_of[node] = self.group_of[node.operands[0]]
+            group.members.append(node)
+            self._note_updates(group, node)
             return
         sources = self._sources(node)
         producers = {self.group_of[r.node]: None for r in sources if r.node in self.group_of}
@@ -208,6 +213,9 @@ class Fusion:
                 group.reads.setdefault(read.node, []).append(read)
         group.needs |= {p: None for p in producers if p is not group}
         self._move_before(group, self._between(group, producers))
+        self._note_updates(group, node)
+
+    def _note_updates(self, group: Group, node: Node) -> None:
         if node in self._updated and self._may_update(group, node):
             group.updated |= self._updated[node]
 
@@ -258,10 +266,12 @@ class Fusion:
 
     def _may_update(self, group: Group, value: Node) -> bool:
         """Whether the group may write the new value where the old one lies, if it comes after all other readers."""
-        is_update = value.op.family is Family.SCATTER
-        if not (is_update or (group.is_nest and value.op.family in _IN_PLACE)):
+        if group.may_fail and self._keeps:
             return False
-        if value.shape != group.domain or group.may_fail:
+        if group.members[0].op.family in HOLDERS:
+            return all(p not in group.reads or begins_with(value) is p for p in self._updated[value])
+        is_update = value.op.family is Family.SCATTER
+        if not (is_update or (group.is_nest and value.op.family in _IN_PLACE)) or value.shape != group.domain:
             return False
         return all(map(group.may_write, self._updated[value]))
 

@@ -119,7 +119,8 @@ class Holding:
 
     def _begin(self, inits: Sequence[Node], places: Sequence[Place]) -> tuple[Copy, ...]:
         pairs = zip(inits, places, strict=False)
-        return tuple(Copy(self.place[init], place, init.dtype, init.shape) for init, place in pairs)
+        copies = (Copy(self.place[init], place, init.dtype, init.shape) for init, place in pairs)
+        return tuple(copy for copy in copies if copy.source != copy.target)
 
     def _body(
         self,
