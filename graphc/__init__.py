@@ -36,6 +36,7 @@ from graphc.errors import (
     ShapeError,
 )
 from graphc.graph import Graph, Node
+from graphc.implicit import implicit
 from graphc.jacobian import hessian, jacobian
 from graphc.operators import OTHER_NAMES
 from graphc.ops.item import item
@@ -99,6 +100,7 @@ __all__ = [
     "hessian",
     "hvp",
     "iinfo",
+    "implicit",
     "inf",
     "input",
     "int8",

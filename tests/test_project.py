@@ -28,7 +28,7 @@ STAGES = [
     *("graph", "ops", "declare", "at", "operators", "methods", "standard", "trace", "elements"),
     *("control", "branches", "custom"),
     "interpret",
-    *("join", "rewrite", "stabilise", "adjoint", "batch", "vmap", "tangent", "jacobian"),
+    *("join", "rewrite", "stabilise", "adjoint", "batch", "vmap", "tangent", "jacobian", "linear", "implicit"),
     *("passes", "schedule", "codegen"),
     *("runtime", "inspect", "runtime.function", "debug", "compile", "losses", "optim", "nn"),
 ]

@@ -88,13 +88,18 @@ def next_phase(frame: int, row: int, control: int, phase: int) -> int:
         point(frame, row, counter, load(row, at.REVERSE) * (trip - 1))
         return phase + 1
     if control == at.TEST:
-        left = load(frame, load(row, 2))
+        counter = frame + 8 * load(row, 2)
+        left = load(counter, 1)
         if left != 0 and load8(load(frame, load(row, 0))):
-            store(frame, load(row, 2), left - 1)
+            store(counter, 0, load(counter, 0) + 1)
+            store(counter, 1, left - 1)
             return phase + 1
         return load(row, 1)
     if control == at.BOUND:
-        store(frame, load(row, 0), load(row, 1))
+        counter = frame + 8 * load(row, 0)
+        store(counter, 0, 0)
+        store(counter, 1, load(row, 1))
+        store(frame, load(row, 2), counter)
         return phase + 1
     if control == at.GO:
         return load(row, 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # The frame: words that belong to the runtime (see graphc.codegen.program for the others).
-STATUS, POSITION, VALUE, FAILURE_WORDS = range(4)
+STATUS, POSITION, VALUE, ITERATION, FAILURE_WORDS = range(5)
 LOADED, CAPACITY, FRAME_OWNER = 4, 5, 6  # identity of the shape loaded; bytes of the workspace; its array object
 
 # The descriptor of a compiled function.

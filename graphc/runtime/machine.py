@@ -134,10 +134,7 @@ class Machine:
 
     def failure(self, told: bytes) -> InputError:
         """The error that the first words of a frame tell of, at the user's line."""
-        status, position, value = struct.unpack(f"={at.FAILURE_WORDS}q", told)
-        failure = self.program.failures[status - 1]
-        text = failure.text.format(position=position, value=value)
-        return InputError(f"{self.program.name}: {text}\n  at {failure.line}")
+        return self.program.failed(struct.unpack(f"={at.FAILURE_WORDS}q", told))
 
     def explain(self, words: Words) -> InputError:
         """The error that a frame tells of."""

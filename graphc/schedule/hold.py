@@ -103,6 +103,7 @@ class Holding:
             self._begin(node.operands[:count], places),
             -1 if node.attrs["bound"] is None else node.attrs["bound"],
             self.memory.counter(),
+            self.memory.row(),
             self._body(condition.inputs, condition.outputs, (), {"input": [*places, *given], "output": [test]}),
             test,
             self._body(body.inputs[count:], (), updates, {"parameter": places, "input": given}),
