@@ -8,9 +8,7 @@ nodes, which becomes part of the graph around it.
 from __future__ import annotations
 
 import functools
-import os
 import sys
-import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,29 +20,14 @@ from graphc.derived import batched, derived
 from graphc.errors import DeclarationError, InputError, PropertyError
 from graphc.graph import Node
 from graphc.jacobian import hessian, jacobian
-from graphc.signature import SCALARS, Call, Signature, converting, quick_key, quick_key_with_sizes
+from graphc.made import Made
+from graphc.signature import SCALARS, Call, Signature
 from graphc.tangent import hvp, jvp
 from graphc.trace import at_line, shown
 
 if TYPE_CHECKING:
     from graphc.runtime.function import CompiledFunction
     from graphc.specialise import Specialisation
-
-
-class _Made:
-    """What a function has made: specialisations by the keys of calls, and what those have that are derived of it."""
-
-    def __init__(self) -> None:
-        self.by_key: dict[Any, Specialisation] = {}
-        self.at_once: dict[Any, tuple[Specialisation, Callable[..., Any]]] = {}  # for plain arrays and numbers
-        self.shared: set[Any] = set()  # keys of calls for which it matters which sizes are equal
-        self.derived: dict[Any, _Made] = {}
-        self.latest: Specialisation | None = None
-        self._locks: dict[Any, threading.RLock] = {}
-
-    def lock(self, key: Any) -> threading.RLock:
-        """The lock under which one thread makes what the others wait for; a child of a fork has its own."""
-        return self._locks.setdefault((os.getpid(), key), threading.RLock())
 
 
 class Function:
@@ -68,16 +51,16 @@ class Function:
         function: Callable[..., Any],
         signature: Signature,
         symbolic: bool,
-        made: _Made | None = None,
+        made: Made | None = None,
         origin: tuple[Any, ...] = (),
     ) -> None:
         functools.update_wrapper(self, function, updated=())
         self.__name__: str = getattr(function, "__name__", type(function).__name__)
         self.__qualname__: str = getattr(function, "__qualname__", self.__name__)
         self._function, self._signature, self._symbolic = function, signature, symbolic
-        self._made = _Made() if made is None else made
+        self._made = Made() if made is None else made
         self._origin = origin  # of what this was derived, how, and by which arguments
-        self._bound: dict[int, tuple[weakref.ref[Any], _Made]] = {}
+        self._bound: dict[int, tuple[weakref.ref[Any], Made]] = {}
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """What the function gives for these arguments.
@@ -91,19 +74,20 @@ class Function:
         >>> twice(np.ones(2)), twice(gc.input("x", ("n",)))["y"].shape
         ({'y': array([2., 2.])}, (n,))
         """
+        made = self._made
         if not kwargs:
-            found = self._made.at_once.get(quick_key(args) if self._symbolic else quick_key_with_sizes(args))
-            if found is not None:
-                self._made.latest, run = found
+            found = made.find(args)
+            if found:
+                made.latest, run = found
                 try:
                     return run(*args)
                 except InputError:
-                    found[0].explain(self._taken(args, {}).arrays)
+                    made.latest.explain(self._taken(args, {}).arrays)
                     raise
         call = self._taken(args, kwargs)
         if call.declared:
             return self._inlined(call)
-        self._made.latest = known = self._specialised(call)
+        made.latest = known = self._specialised(call)
         try:
             return known.run(*call.arrays)
         except InputError:
@@ -122,27 +106,17 @@ class Function:
     def _specialised(self, call: Call) -> Specialisation:
         """What serves this call; the first of a kind makes it, and others wait."""
         made = self._made
-        found = made.by_key.get(self._key(call))
+        found = made.known(call)
         if found is None:
             with made.lock(call.key):
-                found = made.by_key.get(self._key(call)) or self._new(call)
+                found = made.known(call) or made.kept(call, self._new(call))
+        made.note(call, found)
         return found
-
-    def _key(self, call: Call) -> Any:
-        return (call.key, call.pattern) if call.key in self._made.shared else call.key
 
     def _new(self, call: Call) -> Specialisation:
         from graphc.specialise import Specialisation
 
-        found, made = Specialisation(self._function, self.__name__, call), self._made
-        if found.shared:
-            made.shared.add(call.key)
-        elif not call.kwargs and not self._signature.static and call.key not in made.shared:
-            quick = (quick_key if self._symbolic else quick_key_with_sizes)(call.args)
-            if all(isinstance(part, tuple) or part in SCALARS for part in quick):
-                made.at_once[quick] = found, converting(found.run) if SCALARS.keys() & set(quick) else found.run
-        made.by_key[self._key(call)] = found
-        return found
+        return Specialisation(self._function, self.__name__, call)
 
     def compiled(self, /, *args: Any, **kwargs: Any) -> CompiledFunction:
         """The compiled function that a call with these arguments runs: one of all arrays in them, in order.
@@ -260,7 +234,7 @@ class Function:
     def _child(self, of_nodes: Callable[..., Any], signature: Signature, how: str, *arguments: Any) -> Function:
         """A function derived of this one, which knows what others of its kind have made."""
         of_nodes.__name__ = of_nodes.__qualname__ = f"{self.__name__}.{how}"
-        made = self._made.derived.setdefault((how, repr(arguments)), _Made())
+        made = self._made.derived.setdefault((how, repr(arguments)), Made())
         return Function(of_nodes, signature, self._symbolic, made, (self, how, arguments))
 
     def __get__(self, instance: Any, owner: type | None = None) -> Function:
@@ -270,7 +244,7 @@ class Function:
         method = self._function.__get__(instance, owner)
         return Function(method, self._signature.without_first(), self._symbolic, self._made_for(instance))
 
-    def _made_for(self, instance: Any) -> _Made:
+    def _made_for(self, instance: Any) -> Made:
         """What the method of this object has made, as long as the object lives."""
         number = id(instance)
         found = self._bound.get(number)
@@ -281,7 +255,7 @@ class Function:
                 kind = type(instance).__name__
                 says = f"a gc.function can't be a method of {kind} objects, which take no weak references"
                 raise DeclarationError(f"{says}; write a function{at_line()}") from None
-            found = self._bound.setdefault(number, (reference, _Made()))
+            found = self._bound.setdefault(number, (reference, Made()))
         return found[1]
 
     @property
@@ -298,7 +272,7 @@ class Function:
     @property
     def stats(self) -> dict[str, Any]:
         """What `CompiledFunction.stats` tells of the last call, and how many specialisations there are."""
-        return {**self._last.compiled.stats, "specialisations": len(self._made.by_key)}
+        return {**self._last.compiled.stats, "specialisations": self._made.count}
 
     def explain(self) -> str:
         """What `CompiledFunction.explain` tells of what the last call ran; `f.compiled(x).explain()` is that for x.
@@ -313,7 +287,7 @@ class Function:
         return self._last.compiled.explain()
 
     def __repr__(self) -> str:
-        return f"<function {self.__name__}, {len(self._made.by_key)} specialisations>"
+        return f"<function {self.__name__}, {self._made.count} specialisations>"
 
     def __reduce__(self) -> Any:
         if self._origin:

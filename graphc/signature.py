@@ -87,23 +87,31 @@ class Call:
         self.arrays: list[np.ndarray[Any, Any]] = []
         self.declared = False
         self.symbolic = symbolic
-        self._static = signature.static
-        self._names = [*signature.names_of(len(self.args)), *self.kwargs]
+        self._signature = signature
         self._key: list[Any] = [len(self.args), *self.kwargs]
-        for name, value in zip(self._names, (*self.args, *self.kwargs.values()), strict=True):
-            if name in self._static:
-                self._key.append(_static_key(value, name))
+        names = self._names if signature.static else ()
+        for k, value in enumerate(self._values):
+            if names and names[k] in signature.static:
+                self._key.append(_static_key(value, names[k]))
             else:
-                self._take(value, name)
+                self._take(value, k)
         self.key = tuple(self._key)
 
-    def _take(self, value: Any, name: str) -> None:
+    @property
+    def _values(self) -> tuple[Any, ...]:
+        return (*self.args, *self.kwargs.values()) if self.kwargs else self.args
+
+    @property
+    def _names(self) -> list[str]:
+        return [*self._signature.names_of(len(self.args)), *self.kwargs]
+
+    def _take(self, value: Any, k: int) -> None:
         try:
             self._walk(value)
         except RecursionError:
-            raise DeclarationError(f"argument {name} holds itself{at_line()}") from None
+            raise DeclarationError(f"argument {self._names[k]} holds itself{at_line()}") from None
         except _NoLeaf as error:
-            raise self._refusal(error, value, name) from None
+            raise self._refusal(error, value, self._names[k]) from None
 
     def _walk(self, value: Any) -> None:
         kind = type(value)
@@ -145,15 +153,20 @@ class Call:
 
     def trees(self) -> Iterator[tuple[Tree, list[Any]] | None]:
         """The structure and leaves of each argument; None for one that is static."""
-        for name, value in zip(self._names, (*self.args, *self.kwargs.values()), strict=True):
-            yield None if name in self._static else Tree.of(value, name)
+        for name, value in zip(self._names, self._values, strict=True):
+            yield None if name in self._signature.static else Tree.of(value, name)
 
     def filled(self, values: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
         """The arguments by position and by name, with other values for the leaves of all trees."""
         left, found = iter(values), []
-        for value, taken in zip((*self.args, *self.kwargs.values()), self.trees(), strict=True):
+        for value, taken in zip(self._values, self.trees(), strict=True):
             found.append(value if taken is None else taken[0].filled([next(left) for _ in taken[1]]))
         return found[: len(self.args)], dict(zip(self.kwargs, found[len(self.args) :], strict=True))
+
+    @property
+    def keeps_values(self) -> bool:
+        """Whether the key knows more than the types of arguments by position."""
+        return bool(self.kwargs or self._signature.static)
 
     @property
     def paths(self) -> list[str]:
@@ -164,12 +177,6 @@ class Call:
     def leaves(self) -> list[Any]:
         """The leaves of all trees as they came."""
         return [leaf for taken in self.trees() if taken for leaf in taken[1]]
-
-    @property
-    def pattern(self) -> tuple[int, ...]:
-        """Which sizes are equal: for each one the place of the first that is."""
-        sizes = [d for array in self.arrays for d in array.shape]
-        return tuple(map(sizes.index, sizes))
 
 
 class _NoLeaf(Exception):
@@ -211,21 +218,3 @@ def _static_key(value: Any, name: str) -> Any:
         advice = "a tuple or a number can be one; an array is no static argument"
         raise DeclarationError(f"static argument {name} has no hash: {shown(value)}; {advice}{at_line()}") from None
     return type(value), value
-
-
-def quick_key(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """What tells calls of plain arrays without sizes of 1, and of Python numbers, from others."""
-    return tuple([(a.dtype, a.ndim) if type(a) is np.ndarray and 1 not in a.shape else type(a) for a in args])
-
-
-def quick_key_with_sizes(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple([(a.dtype, a.shape) if type(a) is np.ndarray else type(a) for a in args])
-
-
-def converting(run: Callable[..., Any]) -> Callable[..., Any]:
-    """`run`, which takes arrays, of arrays and Python numbers."""
-
-    def convert_and_run(*args: Any) -> Any:
-        return run(*[a if type(a) is np.ndarray else np.array(a, SCALARS[type(a)]) for a in args])
-
-    return convert_and_run

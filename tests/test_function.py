@@ -125,6 +125,54 @@ def test_a_function_that_compares_sizes_is_compiled_for_those_that_are_equal() -
     same(f(np.ones((2, 3)), np.ones((2, 3))), np.ones((2, 3)))
 
 
+def test_sizes_that_the_function_asks_for_are_numbers() -> None:
+    def cross(x: Any, scale: Any) -> Any:
+        a, b, c = x[0]
+        return gc.cross(x, x[::-1]) * scale + a * len(x[0]) + b - c
+
+    f = Counted(cross)
+    rng = np.random.default_rng(0)
+
+    def wanted(x: Any, scale: Any) -> Any:
+        return np.cross(x, x[::-1]) * scale + x[0, 0] * 3 + x[0, 1] - x[0, 2]
+
+    for n in (4, 3, 7, 3):
+        x = rng.normal(size=(n, 3))
+        same(f.of(x, np.ones(3)), wanted(x, np.ones(3)))
+    assert repr(f.of.compiled(x, np.ones(3))).startswith("<compiled counted(x: float64[x_0, 3], scale: float64[3])")
+    traced = f.runs
+    same(f.of(x, np.ones((3, 1))), wanted(x, np.ones((3, 1))))
+    assert f.runs > traced
+    with pytest.raises(ValueError, match=r"not enough values|too many values"):
+        f.of(np.ones((4, 2)), np.ones(3))
+    assert f.specialisations == 2
+
+
+def test_a_size_that_is_asserted_is_a_number() -> None:
+    def f(x: Any, y: Any) -> Any:
+        assert x.shape[1] == 3
+        assert x.shape[0] == y.shape[0]
+        return gc.sum(x) + gc.sum(y)
+
+    g = gc.function(f)
+    for n in (3, 5, 2):
+        same(g(np.ones((n, 3)), np.ones((n, 3))), 6.0 * n)
+    assert repr(g.compiled(np.ones((4, 3)), np.ones((4, 2)))) == (
+        "<compiled f(x: float64[x_0, 3], y: float64[x_0, y_1]) -> float64[]>"
+    )
+    for shape in ((4, 4), (5, 3)):
+        with pytest.raises(AssertionError):
+            g(np.ones(shape), np.ones((4, 3)))
+
+
+def test_a_number_for_each_size_where_steps_are_unrolled() -> None:
+    f = Counted(lambda x: sum(x[k] * k for k in range(x.shape[0])))
+    for n in (3, 4, 3, 4):
+        same(f.of(np.ones(n)), n * (n - 1) / 2)
+    assert f.specialisations == 2
+    assert gc.function(lambda x: 1.0 if x.shape[0] * 0.5 > 1 else x[0])(X) == 1.0
+
+
 def test_sizes_as_numbers() -> None:
     f = Counted(lambda x: sum(x[k] * k for k in range(x.shape[0])), symbolic=False)
     for n in (3, 4, 3, 4, 1):
@@ -500,10 +548,9 @@ def test_refused(call: Callable[[Any], Any], error: type[Exception], text: str) 
 
 def test_a_function_as_it_was_traced_is_told_with_an_error() -> None:
     with pytest.raises(gc.DeclarationError) as found:
-        gc.function(lambda x, k: [x[i] for i in range(x.shape[0])])(X, 2)
+        gc.function(lambda x, k: [x[i] for i in range(k)])(X, 2)
     assert found.value.__notes__ == [
-        "traced as <lambda>(x: float64[x_0], k: int64[]); gc.function(symbolic=False) has numbers for sizes; "
-        "gc.function(static='k') has the number itself"
+        "traced as <lambda>(x: float64[3], k: int64[]); gc.function(static='k') has the number itself"
     ]
 
 

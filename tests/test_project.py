@@ -31,7 +31,7 @@ STAGES = [
     *("join", "rewrite", "stabilise", "adjoint", "batch", "vmap", "tangent", "jacobian"),
     *("signature", "derived"),
     *("passes", "schedule", "codegen"),
-    *("runtime", "inspect", "runtime.function", "debug", "compile", "specialise", "function", "derivatives"),
+    *("runtime", "inspect", "runtime.function", "debug", "compile", "specialise", "made", "function", "derivatives"),
     *("losses", "optim", "nn"),
 ]
 # they may name ops
