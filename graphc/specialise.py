@@ -37,8 +37,8 @@ class Specialisation:
     """
 
     def __init__(self, function: Callable[..., Any], name: str, call: Call) -> None:
-        self._name, self._leaves = name, _Leaves(call)
-        traced = _Tracing(function, name, call, self._leaves).settled()
+        self._name, self._leaves = name, Leaves(call)
+        traced = Tracing(function, name, call, self._leaves).settled()
         self._fixed, self._pattern, self._told = traced.fixed, traced.pattern, traced.told
         tree = traced.tree
         whole = all(tree.present)
@@ -78,10 +78,10 @@ class _Traced:
     nodes: Sequence[Node]
 
 
-class _Tracing:
+class Tracing:
     """A function that is traced for a call, until it is known which sizes it takes as symbols."""
 
-    def __init__(self, function: Callable[..., Any], name: str, call: Call, leaves: _Leaves) -> None:
+    def __init__(self, function: Callable[..., Any], name: str, call: Call, leaves: Leaves) -> None:
         self._function, self._name, self._call, self._leaves = function, name, call, leaves
         self._sizes = leaves.sizes(call.arrays)
 
@@ -205,7 +205,7 @@ def _is_symbol(d: Dim) -> bool:
     return isinstance(d, Poly) and str(d).isidentifier()
 
 
-class _Leaves:
+class Leaves:
     """The arrays of a call: names and dtypes of inputs, and dimensions by the names of their symbols."""
 
     def __init__(self, call: Call) -> None:

@@ -12,8 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support import draw, mapped, public_ops, seeded
 
 import graphc as gc
+from graphc.declare import FUNCTIONS
+from graphc.interpret import interpret
+from graphc.op import Array, Op
+from graphc.signature import Call, Signature
+from graphc.specialise import Leaves, Tracing
 
 X = np.arange(3.0)
 
@@ -146,6 +152,46 @@ def test_sizes_that_the_function_asks_for_are_numbers() -> None:
     with pytest.raises(ValueError, match=r"not enough values|too many values"):
         f.of(np.ones((4, 2)), np.ones(3))
     assert f.specialisations == 2
+
+
+# Ops that ask for the length of an axis where masks, numbers of repeats or starts are given for it, or it is unstacked.
+ASKING = {"cross", "unstack", "repeat", "getitem", "dynamic_slice", "dynamic_update_slice"}
+ASKING |= {"add_at", "max_at", "min_at", "multiply_at", "set_at"}
+
+
+class Taken:
+    """What stands for an array among the arguments of an op."""
+
+    def __init__(self, place: int) -> None:
+        self.place = place
+
+
+@pytest.mark.parametrize("op", public_ops(), ids=lambda op: op.name)
+def test_every_op_takes_symbols_for_sizes_but_where_it_asks_for_a_number(op: Op) -> None:
+    dtype = gc.float64 if gc.float64 in op.dtypes else next(iter(op.dtypes), gc.bool)
+    for k, sample in enumerate(op.samples):
+        rng, values = seeded(op.name, k), []
+
+        def taken(value: Any, values: Any = values) -> Taken:
+            values.append(value)
+            return Taken(len(values) - 1)
+
+        drawn = mapped((sample.args, dict(sample.kwargs)), lambda a, rng=rng: draw(a, dtype, rng), Array)
+        arguments = mapped(drawn, taken, np.ndarray)
+
+        def function(*xs: Any, arguments: Any = arguments) -> Any:
+            args, kwargs = mapped(arguments, lambda t: xs[t.place], Taken)
+            return FUNCTIONS[op.name](*args, **kwargs)
+
+        call = Call(Signature.of(function, ()), tuple(values), {})
+        traced = Tracing(function, op.name, call, Leaves(call)).settled()
+        assert not traced.pattern
+        assert len(traced.fixed) <= (op.name in ASKING)
+        found = interpret(gc.Graph(tuple(traced.nodes), tuple(traced.inputs)), values)
+        with np.errstate(all="ignore"):
+            wanted = op.reference(*drawn[0], **drawn[1])
+        for f, w in zip(found, wanted if isinstance(wanted, tuple) else (wanted,), strict=True):
+            np.testing.assert_allclose(f, w, rtol=1e-9, atol=1e-12)
 
 
 def test_a_size_that_is_asserted_is_a_number() -> None:
