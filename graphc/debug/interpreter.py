@@ -76,7 +76,7 @@ class Interpreter:
         """The outputs; the arrays of written parameters change in place."""
         p = self.program
         sizes = symbol_sizes(p.name, p.inputs, [a.shape for a in inputs])
-        check_constraints(p, sizes)
+        check_constraints(p.name, p.constraints, sizes)
         shapes = [tuple(evaluate(d, sizes) for d in slot.shape) for slot in p.outputs]
         given = {"input": inputs, "parameter": parameters, "constant": [np.asarray(c) for c in p.constants]}
         regions = {Place(kind, k): filled(f"{kind} {k}", a) for kind, all_ in given.items() for k, a in enumerate(all_)}
