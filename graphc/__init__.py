@@ -19,11 +19,11 @@ from types import ModuleType
 from typing import Any
 
 import graphc.methods  # noqa: F401  (gives nodes their methods)
-from graphc.adjoint import grad, value_and_grad, vjp
 from graphc.branches import cond, switch
 from graphc.control import associative_scan, checkpoint, fori_loop, map, scan, while_loop
 from graphc.custom import custom_vjp
 from graphc.declare import FUNCTIONS, constant, input, parameter, result_type
+from graphc.derivatives import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp, vmap
 from graphc.errors import (
     CacheError,
     DebugError,
@@ -35,12 +35,13 @@ from graphc.errors import (
     PropertyError,
     ShapeError,
 )
+from graphc.function import Function, function
 from graphc.graph import Graph, Node
-from graphc.jacobian import hessian, jacobian
+from graphc.implicit import implicit
 from graphc.operators import OTHER_NAMES
 from graphc.ops.item import item
 from graphc.standard import VERSION, can_cast, finfo, iinfo, isdtype, namespace_info
-from graphc.tangent import hvp, jvp, linearize
+from graphc.tangent import linearize
 from graphc.types import (
     bool_,
     float32,
@@ -54,7 +55,6 @@ from graphc.types import (
     uint32,
     uint64,
 )
-from graphc.vmap import vmap
 
 newaxis = None
 bool = bool_
@@ -75,6 +75,7 @@ __all__ = [
     "DTypeError",
     "DebugError",
     "DeclarationError",
+    "Function",
     "GradientError",
     "Graph",
     "GraphcError",
@@ -95,10 +96,12 @@ __all__ = [
     "float32",
     "float64",
     "fori_loop",
+    "function",
     "grad",
     "hessian",
     "hvp",
     "iinfo",
+    "implicit",
     "inf",
     "input",
     "int8",

@@ -28,9 +28,11 @@ STAGES = [
     *("graph", "ops", "declare", "at", "operators", "methods", "standard", "trace", "elements"),
     *("control", "branches", "custom"),
     "interpret",
-    *("join", "rewrite", "stabilise", "adjoint", "batch", "vmap", "tangent", "jacobian"),
+    *("join", "rewrite", "stabilise", "adjoint", "batch", "vmap", "tangent", "jacobian", "linear", "implicit"),
+    *("signature", "derived"),
     *("passes", "schedule", "codegen"),
-    *("runtime", "inspect", "runtime.function", "debug", "compile", "losses", "optim", "nn"),
+    *("runtime", "inspect", "runtime.function", "debug", "compile", "specialise", "made", "function", "derivatives"),
+    *("losses", "optim", "nn"),
 ]
 # they may name ops
 RULES = (

@@ -6,8 +6,8 @@ words as others have: numbers of phases, sizes, and the frame's words that hold 
     begin    trip, the phase after the loop, its first, the counter, whether it goes backwards, the position's address,
              how many rows, and for each: its address, that of the array, bytes from row to row
     end      the same
-    bound    the counter, and how often the next test may hold, -1 for ever
-    test     the address of a bool, the phase to go to if it is false or has held often enough, and the counter
+    bound    the counter, how often the next test may hold, -1 for ever, and the counter's address
+    test     the address of a bool, the phase to go to if it is false or has held often enough, the counter, its address
     go       the phase to go to
     choose   the address of an int64, how many branches, and their first phases
 """
@@ -15,13 +15,15 @@ words as others have: numbers of phases, sizes, and the frame's words that hold 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from graphc.codegen.inline import Inlining, fits
 from graphc.codegen.loop_ir import If, Position, Stmt
 from graphc.codegen.nest import emit_copy
 from graphc.codegen.text import PhaseText, Text, test
 from graphc.dims import Dim, symbol
+from graphc.ops.loop_parts import iteration_told
 from graphc.schedule.task import Body, Choose, Place, Repeat, While
 from graphc.types import int64
 
@@ -54,7 +56,8 @@ def emit_holder(text: Text, task: Repeat | While | Choose, emit: Emit) -> None:
 def _emit_repeat(text: Text, task: Repeat, emit: Emit) -> list[PhaseText]:
     """The phases of a loop; those of its body."""
     begin = text.open_control("begin", _title(task))
-    emit(task.body, task.trip)
+    with _counting(text, task.position, iteration_told("{iteration}", task.member.attrs["again"], task.trip)):
+        emit(task.body, task.trip)
     end = text.open_control("end", f"{_title(task)}: end")
     rows = [what for row in task.rows for what in (row.place, row.of, row.size * row.dtype.size)]
     text.rows |= {row.place: (row.dtype, row.size) for row in task.rows} | {task.position: (int64, 1)}
@@ -63,6 +66,15 @@ def _emit_repeat(text: Text, task: Repeat, emit: Emit) -> list[PhaseText]:
     for k in (begin, end):
         text.close_control(k, words)
     return text.phases[first:end]
+
+
+@contextmanager
+def _counting(text: Text, position: Place, told: str) -> Iterator[None]:
+    """Have checks tell which iteration of this loop it is, if there is something to tell."""
+    around = text.counted
+    text.counted = (position, told) if told else around
+    yield
+    text.counted = around
 
 
 def _title(task: Repeat) -> str:
@@ -86,13 +98,16 @@ def _inline_repeat(text: Text, task: Repeat, bodies: list[list[PhaseText]]) -> N
 
 
 def _emit_while(text: Text, task: While, emit: Emit) -> None:
-    text.close_control(text.open_control("bound", "while"), (task.counter, task.bound))
+    text.close_control(text.open_control("bound", "while"), (task.counter, task.bound, task.position))
     first = len(text.phases)
-    emit(task.condition, 1)
+    text.rows[task.position] = int64, 1
+    with _counting(text, task.position, iteration_told("{iteration}")):
+        emit(task.condition, 1)
     test = text.open_control("test", "while: test")
-    emit(task.body, 1)
+    with _counting(text, task.position, iteration_told("{before}")):  # the test has counted this one
+        emit(task.body, 1)
     text.close_control(text.open_control("go", "while: end"), (first,))
-    text.close_control(test, (task.test, len(text.phases), task.counter))
+    text.close_control(test, (task.test, len(text.phases), task.counter, task.position))
 
 
 def _emit_choose(text: Text, task: Choose, emit: Emit) -> list[list[PhaseText]]:

@@ -37,7 +37,7 @@ class _Result:
         return isinstance(other, _Result) and self.node is other.node and self.result == other.result
 
 
-Key = Node | _Result  # what an element belongs to
+Key = Node | _Result | Place  # what an element belongs to
 Atomic = Var | Const
 Wanted = tuple[Node, Index, Scope]
 Steps = Generator[Wanted, Any, Atomic]  # an evaluation: asks for other elements
@@ -247,8 +247,19 @@ class Evaluator:
         text = f"{name}: position {{position}} does not lie on axis {axis}, which has length {{value}}"
         status = self.text.failure(text, str(node.line))
         var = Var(self.text.fresh(), int64)
-        home.use({"check": "checked", "label": "labelled"}[mode], status, raw, self.text.at(size), result=var)
+        size, kernel = self.text.at(size), {"check": "checked", "label": "labelled"}[mode]
+        home.use(kernel, status, raw, size, self._iteration(home), result=var)
         return self._bound(home, var)
+
+    def _iteration(self, scope: Scope) -> Expr:
+        """Which iteration of the innermost loop it is; 0 outside of loops."""
+        if self.text.counted is None:
+            return Position(0)
+        while scope.parent is not None:
+            scope = scope.parent
+        place, _ = self.text.counted
+        known = scope.find((place, ()))
+        return known or self._emit_in(scope, place, (), self.text.load(place, int64, 0))
 
     def _bound(self, home: Scope, var: Var) -> Var:
         self.homes[var.name] = home

@@ -173,8 +173,9 @@ KERNELS: dict[str, Contract] = {
         ("search_left", "search_right"), Contract(4, (0,), (), "integer", value=3)
     ),
     "clear": Contract(2, (), (0,)),  # address, bytes
-    "checked": Contract(3, (), (), "integer"),  # status of the failure, position, length -> position from the start
-    "labelled": Contract(3, (), (), "integer"),  # the same, and a negative one is out of range
+    # status of the failure, position, length, iteration of a loop -> position from the start
+    "checked": Contract(4, (), (), "integer"),
+    "labelled": Contract(4, (), (), "integer"),  # the same, and a negative one is out of range
 }
 CHECKED = ("checked", "labelled")
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import base64
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ import numpy as np
 
 from graphc.codegen.source import source
 from graphc.dims import Dim
+from graphc.errors import InputError
 from graphc.plain import from_plain, to_plain
 from graphc.types import DTYPES, Constraint, DType, Shape
 
@@ -74,7 +75,10 @@ class Phase:
 
 @dataclass(frozen=True)
 class Failure:
-    """A check inside the program: `text` is formatted with position and value, `line` is the user's."""
+    """A check inside the program, at the user's `line`.
+
+    `text` is formatted with position, value, and the iteration of the innermost loop, or the one `before`.
+    """
 
     text: str
     line: str
@@ -100,6 +104,13 @@ class Program:
     counters: int = 0  # words in which loops count
     records: Mapping[str, Any] = field(default_factory=dict)  # what the passes and the scheduler did, for explain()
     loops: LoopProgram | None = field(default=None, compare=False, repr=False)  # for the interpreter alone
+
+    def failed(self, words: Sequence[int]) -> InputError:
+        """The error that the first words of a frame tell of, at the user's line."""
+        status, position, value, iteration = words
+        failure = self.failures[status - 1]
+        text = failure.text.format(position=position, value=value, iteration=iteration, before=iteration - 1)
+        return InputError(f"{self.name}: {text}\n  at {failure.line}")
 
     @property
     def text(self) -> str:

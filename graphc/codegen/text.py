@@ -190,6 +190,7 @@ class Text:
     place: Mapping[Node, Place] = field(default_factory=dict)  # where values lie that the tasks load
     times: Dim = 1  # how often the phases run
     rows: dict[Place, tuple[DType, Dim]] = field(default_factory=dict)  # what moves in loops: dtype, elements
+    counted: tuple[Place, str] | None = None  # what counts the innermost loop, and how errors tell it
     _names: int = 0
     _nests: int = 0
     _row: dict[tuple[str, Dim | Place], str] = field(default_factory=dict)  # names of the words, in their order
@@ -298,8 +299,8 @@ class Text:
         return Position(self.value(p)) if isinstance(p, int) else self.at(p)
 
     def failure(self, text: str, line: str) -> Var:
-        """The status which tells of this failure."""
-        self.failures.append((text, line))
+        """The status which tells of this failure; in a loop the error says in which iteration."""
+        self.failures.append((text + ("" if self.counted is None else self.counted[1]), line))
         return Var(self.status(len(self.failures)), int64)
 
     def status(self, number: Dim) -> str:

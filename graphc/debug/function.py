@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,9 +33,9 @@ class Interpreted:
         self._interpreter = Interpreter(program, program.loops)
         self._alone = threading.Lock()  # the interpreter has one memory
 
-    def enter_new(self, *arrays: Any) -> Any:
-        """Always the slow way, which converts and looks at shapes."""
-        return NotImplemented
+    def entry(self, caller: Callable[..., Any]) -> Callable[..., Any]:
+        """What a call comes to: the caller, which converts and looks at shapes."""
+        return caller
 
     def enter(self, inputs: Sequence[Array], given: Sequence[Array] = ()) -> Any:
         """The outputs; written into `given` if there are any.  Parameters change when all has gone well."""
@@ -67,7 +67,7 @@ class DebuggedFunction(CompiledFunction):
 
     def run(self, /, *args: Any, batch_size: int = 32, order: Any = None, **arrays: Any) -> Any:
         """The same as of a function that is not debugged, step by step."""
-        plan = steps.plan(self.program, self._inputs(args, arrays), batch_size, order)
+        plan = steps.plan(self.program, self._caller.inputs(args, arrays), batch_size, order)
         results = [np.empty(len(plan), s.dtype.numpy) for s in self.program.outputs]
         for k, inputs in enumerate(plan):
             outputs = self._machine.enter(inputs)

@@ -43,7 +43,7 @@ from graphc.debug.functions import function
 from graphc.debug.kernels import KERNELS
 from graphc.debug.memory import Fault, Memory, Region
 from graphc.dims import Dim, evaluate, is_positive
-from graphc.errors import DebugError, InputError
+from graphc.errors import DebugError
 from graphc.runtime.arguments import symbol_sizes
 from graphc.runtime.workspace import check_constraints
 from graphc.schedule.task import Place
@@ -76,7 +76,7 @@ class Interpreter:
         """The outputs; the arrays of written parameters change in place."""
         p = self.program
         sizes = symbol_sizes(p.name, p.inputs, [a.shape for a in inputs])
-        check_constraints(p, sizes)
+        check_constraints(p.name, p.constraints, sizes)
         shapes = [tuple(evaluate(d, sizes) for d in slot.shape) for slot in p.outputs]
         given = {"input": inputs, "parameter": parameters, "constant": [np.asarray(c) for c in p.constants]}
         regions = {Place(kind, k): filled(f"{kind} {k}", a) for kind, all_ in given.items() for k, a in enumerate(all_)}
@@ -141,9 +141,7 @@ class Interpreter:
             if region.name.startswith("parameter") and any(w > 0 for w in region.writers):
                 text = f"{region.name} was written before a check failed in phase {number}"
                 raise DebugError("failure", f"{self.program.name}: {text}")
-        failure, (_, position, value) = self.program.failures[self.status[0] - 1], self.status
-        text = failure.text.format(position=position, value=value)
-        raise InputError(f"{self.program.name}: {text}\n  at {failure.line}")
+        raise self.program.failed(self.status)
 
 
 class _Phase:
@@ -238,14 +236,14 @@ class _Phase:
         return run if s.result is None else self.assigned(symbol_of(s.result.name), run)
 
     def checked(
-        self, kernel: str, memory: Memory, dtype: Any, tile: tuple[int, ...], failure: int, at: int, size: int
+        self, kernel: str, memory: Memory, dtype: Any, tile: Any, failure: int, at: int, size: int, iteration: int
     ) -> int:
         """A position from the start; the first that is out of range leaves its traces."""
         wrapped = int(at) + size if at < 0 and kernel == "checked" else int(at)
         if 0 <= wrapped < size:
             return wrapped
         if not self.status:
-            self.status[:] = [failure, int(at), size]
+            self.status[:] = [failure, int(at), size, iteration]
         return 0
 
     # expressions

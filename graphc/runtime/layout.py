@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # The frame: words that belong to the runtime (see graphc.codegen.program for the others).
-STATUS, POSITION, VALUE, FAILURE_WORDS = range(4)
+STATUS, POSITION, VALUE, ITERATION, FAILURE_WORDS = range(5)
 LOADED, CAPACITY, FRAME_OWNER = 4, 5, 6  # identity of the shape loaded; bytes of the workspace; its array object
 
 # The descriptor of a compiled function.
@@ -16,6 +16,9 @@ LOADED, CAPACITY, FRAME_OWNER = 4, 5, 6  # identity of the shape loaded; bytes o
     PHASES,
     SINGLE,  # 1: the result is the one output, 0: a tuple
     GIVEN,  # 1: arrays for the outputs follow the inputs
+    CALLER,  # address of the Python callable that takes what is refused; 0: the refusal is returned
+    FINISH,  # address of the one that takes results which are no plain array or tuple of them, and failures; or 0
+    PLAIN,  # 1: outputs are given back as they are
     POOL,  # address of the pool of free workspaces
     SHAPES,  # address of the known shapes
     KEY_DIMS,  # how many dimensions all inputs have together
@@ -24,11 +27,9 @@ LOADED, CAPACITY, FRAME_OWNER = 4, 5, 6  # identity of the shape loaded; bytes o
     BUFFERS,
     CHUNKS_AT,  # the frame's first word that holds a number of chunks
     TABLE,  # rows of the inputs, then of the outputs, then of the parameters
-) = range(16)
-ROW = 3
-DTYPE, NDIM, TYPENUM = range(
-    ROW
-)  # of inputs and outputs: address of the NumPy dtype, rank, NumPy's number of the dtype
+) = range(19)
+ROW = 4
+DTYPE, NDIM, TYPENUM, ITEMSIZE = range(ROW)  # of inputs and outputs: NumPy's dtype, rank, number and bytes of the dtype
 GUARD, WRITES = range(2)  # of parameters: address of the guard (see graphc.state), 1 if a call changes it
 
 # A known shape.  After the head: dimensions of inputs, dimensions of outputs, prepared words.
@@ -57,16 +58,23 @@ ROW_WORD, ROW_OF, ROW_STEP, ROW_WORDS = range(4)
     NEW_BYTES,
     SAVE_THREAD,
     RESTORE_THREAD,
+    VECTORCALL,
+    CALL_ONE,
     REFUSAL,
+    BYTES,
+    TUPLE,
+    TUPLE_ITEMS,  # bytes before a tuple's items
+    OUT,  # the name of a keyword
     API_WORDS,
-) = range(12)
+) = range(18)
 
 # A run of many steps.  After the head: rows of the sliced inputs, then of the outputs.
 DESCRIPTOR, FULL, TAIL, TAIL_STEP, BATCH, REST, ORDER, SLICED, STEP, END, RUN_HEAD = range(11)
 WORD, BASE, STRIDE, GATHERED, RUN_ROW = range(5)  # frame word, address, bytes a row, address of gathered rows
 
 # Bytes in CPython's and NumPy's objects on 64-bit machines; graphc.runtime.entry checks them.
-OBJECT_TYPE, ARRAY_DATA, ARRAY_NDIM, ARRAY_DIMS, ARRAY_DTYPE, ARRAY_FLAGS = 8, 16, 24, 32, 56, 64
+OBJECT_TYPE, TUPLE_SIZE = 8, 16
+ARRAY_DATA, ARRAY_NDIM, ARRAY_DIMS, ARRAY_DTYPE, ARRAY_FLAGS = 16, 24, 32, 56, 64
 C_CONTIGUOUS, ALIGNED, WRITEABLE = 0x1, 0x100, 0x400
 IN_PLACE = C_CONTIGUOUS | ALIGNED
 

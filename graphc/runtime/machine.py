@@ -1,7 +1,7 @@
 """One program made ready to run: its descriptor, known shapes and workspaces, and the builtins that enter it.
 
-In: a Program, its code, the parameters' storage.  Out: `enter(arrays)`, which returns the outputs.  Arrays are of
-exactly the declared dtypes; shapes are checked here when they are seen first.
+In: a Program, its code, the parameters' storage.  Out: `enter(arrays)`, which returns the outputs, and the entry of
+calls.  Arrays are of exactly the declared dtypes; shapes are checked here when they are seen first.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import struct
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,6 +32,9 @@ from graphc.runtime.workspace import (
 )
 from graphc.state import Claim, State, address
 
+if TYPE_CHECKING:
+    from graphc.runtime.call import Caller
+
 fork.watch()  # from the import on, so before the first compilation
 
 
@@ -49,16 +52,21 @@ class Machine:
         fixed = [*(s.address for s in states), *(address(c) for c in self._constants)]
         self._pool = Pool(program, fixed)
         self._shapes = Shapes()
-        self.descriptor = self._describe(given=0)
-        self._given = self._describe(given=1)
-        self.enter_new: Callable[..., Any]
-        self.enter_given: Callable[..., Any]
+        self.descriptor = self._describe({})
+        self._enter_new = self._enter_given = self._enter_plainly
         if entry.supported():
-            self.enter_new, self.enter_given = entry.make_builtin(self.descriptor), entry.make_builtin(self._given)
-        else:
-            self.enter_new = self.enter_given = self._enter_plainly
+            self._enter_new = entry.make_builtin(self.descriptor)
+            self._enter_given = entry.make_builtin(self._describe({at.GIVEN: 1}))
 
-    def _describe(self, given: int) -> Words:
+    def entry(self, caller: Caller) -> Callable[..., Any]:
+        """What a call of a user's comes to: a builtin, which leaves to the caller what is not as it should be."""
+        if not entry.supported():
+            return caller
+        finish = caller.finish
+        more = {at.CALLER: id(caller), at.FINISH: id(finish), at.PLAIN: int(caller.is_plain)}
+        return entry.make_builtin(self._describe(more, keeps=(caller, finish)))
+
+    def _describe(self, more: Mapping[int, int], keeps: tuple[Any, ...] = ()) -> Words:
         p = self.program
         first, count = prepared_range(p)
         head = {
@@ -69,7 +77,7 @@ class Machine:
             at.PARAMETERS: len(p.parameters),
             at.PHASES: len(p.phases),
             at.SINGLE: int(self.single),
-            at.GIVEN: given,
+            **dict.fromkeys((at.GIVEN, at.CALLER, at.FINISH, at.PLAIN), 0),
             at.POOL: self._pool.address,
             at.SHAPES: self._shapes.address,
             at.KEY_DIMS: sum(len(s.shape) for s in p.inputs),
@@ -77,14 +85,17 @@ class Machine:
             at.PREPARED: count,
             at.BUFFERS: len(p.buffers),
             at.CHUNKS_AT: p.word("phase", 0),
+            **more,
         }
-        arrays = [[id(s.dtype.numpy), len(s.shape), s.dtype.numpy.num] for s in (*p.inputs, *p.outputs)]
-        guards = [[address(s.guard), int(k in p.writes), 0] for k, s in enumerate(self.states)]
-        return np.array([*(head[k] for k in range(at.TABLE)), *itertools.chain(*arrays, *guards)], np.int64)
+        slots = [(s.dtype.numpy, len(s.shape)) for s in (*p.inputs, *p.outputs)]
+        arrays = [[id(dtype), rank, dtype.num, dtype.itemsize] for dtype, rank in slots]
+        guards = [[address(s.guard), int(k in p.writes), 0, 0] for k, s in enumerate(self.states)]
+        words = np.array([*(head[k] for k in range(at.TABLE)), *itertools.chain(*arrays, *guards)], np.int64)
+        return entry.Descriptor.of(words, keeps)
 
     def enter(self, inputs: Sequence[Array], given: Sequence[Array] = ()) -> Any:
         """The outputs for these inputs: one array or a tuple; written into `given` if there are any."""
-        way = self.enter_given if given else self.enter_new
+        way = self._enter_given if given else self._enter_new
         self.make_ready(inputs)
         result = way(*inputs, *given)
         if result is NotImplemented:  # other calls hold a parameter or the workspace: wait for our turn
@@ -123,10 +134,7 @@ class Machine:
 
     def failure(self, told: bytes) -> InputError:
         """The error that the first words of a frame tell of, at the user's line."""
-        status, position, value = struct.unpack(f"={at.FAILURE_WORDS}q", told)
-        failure = self.program.failures[status - 1]
-        text = failure.text.format(position=position, value=value)
-        return InputError(f"{self.program.name}: {text}\n  at {failure.line}")
+        return self.program.failed(struct.unpack(f"={at.FAILURE_WORDS}q", told))
 
     def explain(self, words: Words) -> InputError:
         """The error that a frame tells of."""

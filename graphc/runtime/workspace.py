@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from graphc.errors import InputError
 from graphc.runtime import layout as at
 from graphc.runtime.entry import Words, native_function
 from graphc.state import ALIGNMENT, address, aligned
+from graphc.types import Constraint
 
 Memory = np.ndarray[Any, np.dtype[np.uint8]]
 Dims = tuple[int, ...]
@@ -70,7 +71,7 @@ def make_shape(program: Program, inputs: Sequence[Dims], sizes: Mapping[str, int
 
     Raises InputError where a constraint does not hold, MemoryError where no memory could hold the results.
     """
-    check_constraints(program, sizes)
+    check_constraints(program.name, program.constraints, sizes)
     frame = _rounded(8 * program.words)
     offsets, buffers = plan(
         [evaluate(b.nbytes, sizes) for b in program.buffers], [(b.first, b.last) for b in program.buffers]
@@ -96,12 +97,12 @@ def make_shape(program: Program, inputs: Sequence[Dims], sizes: Mapping[str, int
     return Shape(dict(sizes), outputs, frame + buffers, flops, moved, words)
 
 
-def check_constraints(program: Program, sizes: Mapping[str, int]) -> None:
-    for constraint, line in program.constraints:
+def check_constraints(name: str, constraints: Iterable[tuple[Constraint, str]], sizes: Mapping[str, int]) -> None:
+    for constraint, line in constraints:
         left, right = evaluate(constraint.left, sizes), evaluate(constraint.right, sizes)
         if not (left == right if constraint.relation == "==" else left >= right):
             raise InputError(
-                f"{program.name}: {constraint.text}: {constraint.left} {constraint.relation} {constraint.right} must "
+                f"{name}: {constraint.text}: {constraint.left} {constraint.relation} {constraint.right} must "
                 f"hold, but with {_known(sizes)} that is {left} {constraint.relation} {right}\n  declared at {line}"
             )
 

@@ -147,7 +147,8 @@ class While(Holder):
     """A body as long as what the condition's tasks make in `test`, a bool, is true, and at most `bound` times."""
 
     bound: Dim  # -1 if there is none
-    counter: Place  # two words: how many steps may still be taken, and one that nothing uses
+    counter: Place  # two words: how many steps have begun, and how many are left
+    position: Place
     condition: Body
     test: Place
     body: Body

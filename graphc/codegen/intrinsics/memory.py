@@ -205,31 +205,30 @@ def multiple(typingctx: Any, p: Any, k: Any) -> Any:
 
 
 @intrinsic
-def checked(typingctx: Any, frame: Any, failure: Any, index: Any, size: Any) -> Any:
+def checked(typingctx: Any, frame: Any, failure: Any, index: Any, size: Any, iteration: Any) -> Any:
     """`index` from the end if negative; where it is out of range the frame's status is set and 0 comes back."""
     return _checked(wraps=True)
 
 
 @intrinsic
-def labelled(typingctx: Any, frame: Any, failure: Any, index: Any, size: Any) -> Any:
+def labelled(typingctx: Any, frame: Any, failure: Any, index: Any, size: Any, iteration: Any) -> Any:
     """The same of an index that is out of range if negative."""
     return _checked(wraps=False)
 
 
 def _checked(wraps: bool) -> tuple[Any, Any]:
     def codegen(context: Any, b: ir.IRBuilder, signature: Any, args: Any) -> Any:
-        frame, failure, index, size = args
+        frame, failure, index, size, iteration = args
         wrapped = b.select(b.icmp_signed("<", index, I64(0)), b.add(index, size), index) if wraps else index
         bad = b.icmp_unsigned(">=", wrapped, size)
         with b.if_then(bad, likely=False):
             words = b.inttoptr(frame, I64.as_pointer())
             with b.if_then(b.icmp_signed("==", b.load(words), I64(0))):
-                b.store(failure, words)
-                b.store(index, b.gep(words, [I64(1)]))
-                b.store(size, b.gep(words, [I64(2)]))
+                for k, word in enumerate((failure, index, size, iteration)):
+                    b.store(word, b.gep(words, [I64(k)]))
         return b.select(bad, I64(0), wrapped)
 
-    return types.int64(*[types.int64] * 4), codegen
+    return types.int64(*[types.int64] * 5), codegen
 
 
 @intrinsic
