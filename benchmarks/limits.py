@@ -136,7 +136,7 @@ def gauss_seidel(side: int = 400, count: int = 100) -> Iterator[Line]:
 # A buffer that a scan writes row by row
 
 
-def slice_updates(lengths: Sequence[int] = (1_000, 10_000, 100_000), width: int = 10) -> Iterator[Line]:
+def slice_updates(lengths: Sequence[int] = (1_000, 10_000, 100_000), width: int = 2) -> Iterator[Line]:
     calls: list[list[Call]] = [[], []]
     for n in lengths:
         arrays = slice_update.draw(n, width)

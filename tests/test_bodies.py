@@ -523,6 +523,38 @@ def test_sums_of_products_with_axes_of_length_one() -> None:
     close(values([total, wide], [u, v], arrays), [wanted[None], [wanted, wanted]])
 
 
+@pytest.mark.parametrize(
+    ("new", "stays"),
+    [
+        (lambda c, a, b: (c + a) - b, False),
+        (lambda c, a, b: b + (a + c), False),
+        (lambda c, a, b: (c - a) + b, False),
+        (lambda c, a, b: (a - c) + b, True),  # its sign alternates
+        (lambda c, a, b: (c + a) + c * b, True),
+        (lambda c, a, b: (c + a) + gc.sin(b), True),  # a sine is no product
+        (lambda c, a, b: gc.sin(c + a) + b, True),
+    ],
+)
+def test_sums_of_several_products(new: Any, stays: bool) -> None:
+    u, v, begun = gc.input("u", ("n", 30)), gc.input("v", ("n", 20)), gc.input("begun", (30, 20))
+
+    def step(c: Node, e: Any) -> Any:
+        return new(c, e[0][:, None] * e[1], gc.sin(e[0])[:, None] * gc.cos(e[1])), None
+
+    total, _ = gc.scan(step, begun, (u, v))
+    left = [n.attrs["carries"] for n in held(optimised([total], [u, v, begun]))]
+    assert left == [int(stays)]
+    rng = np.random.default_rng(4)
+    values([total], [u, v, begun], [rng.normal(size=shape) for shape in ((5, 30), (5, 20), (30, 20))])
+
+
+def test_a_hessian_vector_product_adds_up_outside_of_loops() -> None:
+    x, w, v = gc.input("x", ("n", 20)), gc.input("w", (20, 20)), gc.input("v", (20, 20))
+    last, _ = gc.scan(lambda h, x: (gc.tanh(w @ h + x), None), gc.zeros((20,)), x)
+    graph = optimised([gc.hvp(gc.sum(last**2), w, v)], [x, w, v])
+    assert all(c.shape != (20, 20) for n in held(graph) for c in Loop.of(n).carries)
+
+
 def test_sums_that_something_reads_stay() -> None:
     u, v = gc.input("u", ("n", 30)), gc.input("v", ("n", 20))
 
