@@ -81,18 +81,16 @@ class Function:
                 made.latest, run = found
                 try:
                     return run(*args)
-                except InputError:
-                    made.latest.explain(self._taken(args, {}).arrays)
-                    raise
+                except InputError as error:
+                    raise found[0].explained(error, self._taken(args, {}).arrays) from None
         call = self._taken(args, kwargs)
         if call.declared:
             return self._inlined(call)
         made.latest = known = self._specialised(call)
         try:
             return known.run(*call.arrays)
-        except InputError:
-            known.explain(call.arrays)
-            raise
+        except InputError as error:
+            raise known.explained(error, call.arrays) from None
 
     def _taken(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         return Call(self._signature, args, kwargs, self._symbolic)

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphc.errors import DTypeError
 from graphc.signature import SCALARS, Call
+from graphc.trace import at_line
 
 if TYPE_CHECKING:
     from graphc.specialise import Specialisation
@@ -86,6 +88,10 @@ def _converting(run: Callable[..., Any]) -> Callable[..., Any]:
     """`run`, which takes arrays, of arrays and Python numbers."""
 
     def convert_and_run(*args: Any) -> Any:
-        return run(*[a if type(a) is np.ndarray else np.array(a, SCALARS[type(a)]) for a in args])
+        try:
+            arrays = [a if type(a) is np.ndarray else np.array(a, SCALARS[type(a)]) for a in args]
+        except OverflowError:
+            raise DTypeError(f"a Python int among the arguments does not fit int64{at_line()}") from None
+        return run(*arrays)
 
     return convert_and_run

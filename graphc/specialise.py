@@ -61,9 +61,13 @@ class Specialisation:
         fits = all(sizes[name] == n for name, n in self._fixed.items())
         return fits and (not self._pattern or _pattern(sizes, self._pattern) == self._pattern)
 
-    def explain(self, arrays: Sequence[Array]) -> None:
-        """Raises InputError, at the line that asks for it, where sizes that must be equal are not."""
-        check_constraints(self._name, self._told, self._leaves.sizes(arrays))
+    def explained(self, error: InputError, arrays: Sequence[Array]) -> InputError:
+        """The error of a call; where sizes that must be equal are not, one that names the line which asks for it."""
+        try:
+            check_constraints(self._name, self._told, self._leaves.sizes(arrays))
+        except InputError as better:
+            return better
+        return error
 
 
 @dataclass(frozen=True)

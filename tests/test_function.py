@@ -641,6 +641,24 @@ def test_what_the_function_raises_comes_out_and_nothing_is_kept() -> None:
     same(f(X), X + 1)
 
 
+def test_an_int_that_does_not_fit_is_told_after_one_that_did() -> None:
+    f = gc.function(lambda x, k: x * k)
+    same(f(X, 2), 2 * X)
+    with pytest.raises(gc.DTypeError, match="does not fit int64"):
+        f(X, 2**70)
+
+
+def test_positions_out_of_range_are_told_as_they_are() -> None:
+    f = gc.function(lambda x, k: x[k])
+    for k in (1, 7):
+        for _ in range(2):
+            if k == 1:
+                same(f(X, k), 1.0)
+            else:
+                with pytest.raises(gc.InputError, match="7"):
+                    f(X, k)
+
+
 # threads
 
 
