@@ -278,9 +278,10 @@ def _check_dimensions(graph: Graph) -> None:
     known = {str(d) for node in graph.inputs for d in node.shape}
     seen: set[Any] = set()  # most nodes have the shape of another
     for node in dict.fromkeys((*graph.inputs, *every_node(graph))):
-        new = {v for v in (*(t.shape for t in node.types), *node.attrs.values()) if isinstance(v, (tuple, Poly))} - seen
+        looked_at = [*(t.shape for t in node.types), *node.attrs.values()]
+        new = {v for v in looked_at if isinstance(v, (tuple, Poly)) and v not in seen}
         seen |= new
-        for name in sorted(set().union(*map(_named, new))):
+        for name in sorted(set().union(*map(_named, new))) if new else ():
             if name not in known:
                 text = f"no input has the dimension {name!r} by itself, which this needs: {describe(node)}"
                 advice = "list an input whose shape has it, or give a dimension of many terms a name of its own"

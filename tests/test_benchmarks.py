@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks import machine, reference, report
+from benchmarks import first_workloads, limits, machine, reference, report
 from benchmarks.__main__ import main
 from benchmarks.peers import PEERS, Peer
 from benchmarks.runner import QUICK, Row, Runner
@@ -240,6 +241,46 @@ def test_workers_get_their_threads_their_caches_and_no_misleading_settings(
     assert {env[f"{pool}_NUM_THREADS"] for pool in ("OMP", "OPENBLAS", "MKL", "NUMBA")} == {"2"}
     assert env["XDG_CACHE_HOME"].startswith(str(tmp_path))
     assert "OPENBLAS_CORETYPE" in machine.describe()["removed from the environment"]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        lambda: limits.gauss_seidel(6, 2),
+        lambda: limits.slice_updates((5, 50), 2),
+        lambda: limits.series(3, 7),
+        lambda: limits.scalar_step(10),
+        lambda: limits.kalman_filter(5),
+        limits.second_derivatives,
+        limits.tangent,
+        limits.whole_jacobian,
+    ],
+)
+def test_limits_are_measured_of_results_that_agree(lines: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SECONDS", 0.01)
+    pytest.importorskip("jax")
+    found = list(lines())
+    assert all(line.what and np.isfinite(line.measured) and len(line.cells()) == 4 for line in found)
+    monkeypatch.setattr(limits, "drawn", lambda *shapes, **_: [np.full(shape, np.nan) for shape in shapes])
+    if lines is limits.tangent:
+        with pytest.raises(SystemExit, match="results disagree"):
+            list(lines())
+
+
+def test_a_limit_is_kept_or_not() -> None:
+    assert limits.Line("a", 1.0, 1.2, "×", "").holds
+    assert not limits.Line("a", 1.3, 1.2, "×", "").holds
+    assert not limits.Line("a", 1.0, 1.2, "×", "", at_least=True).holds
+    assert limits.Line("a", float("nan"), 1.2, "×", "").cells()[1] == "not installed"
+
+
+def test_first_calls_of_workloads_are_timed_in_processes(tmp_path: Path) -> None:
+    assert dict(first_workloads.chosen([]))["lstm"] == ["l2_c1024"]
+    assert first_workloads.chosen(["lse/test"]) == [("lse", ["test"])]
+    declaring, compiling = first_workloads.in_a_process("graphc", "lse", ["test"], tmp_path, tmp_path / "code")
+    assert 0 < declaring < compiling
+    with pytest.raises(SystemExit, match="KeyError"):
+        first_workloads.in_a_process("graphc", "lse", ["none"], tmp_path, tmp_path / "code")
 
 
 def test_every_peer_writes_the_training_step() -> None:

@@ -70,5 +70,6 @@ def every_node(graph: Graph) -> Iterator[Node]:
     """The nodes of a graph and of those that they hold, in an order that the text of the graph decides."""
     for node in graph.nodes:
         yield node
-        for _, value in sorted((name, value) for name, value in node.attrs.items() if isinstance(value, Graph)):
-            yield from every_node(value)
+        held = [name for name, value in node.attrs.items() if isinstance(value, Graph)]
+        for name in sorted(held) if held else ():
+            yield from every_node(node.attrs[name])
