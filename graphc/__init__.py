@@ -23,6 +23,7 @@ from graphc.adjoint import grad, value_and_grad, vjp
 from graphc.branches import cond, switch
 from graphc.control import associative_scan, checkpoint, fori_loop, map, scan, while_loop
 from graphc.custom import custom_vjp
+from graphc.custom_op import custom_op
 from graphc.declare import FUNCTIONS, constant, input, parameter, result_type
 from graphc.errors import (
     CacheError,
@@ -90,6 +91,7 @@ __all__ = [
     "checkpoint",
     "cond",
     "constant",
+    "custom_op",
     "custom_vjp",
     "e",
     "finfo",
