@@ -63,18 +63,7 @@ def custom_op(
         count = own.parameters()
     except GraphcError as error:
         raise type(error)(f"{error}{at_line()}") from None
-    op = register(
-        Op(
-            name=name,
-            doc=inspect.getdoc(function) or "An op of the user's own.",
-            family=Family.ELEMENTWISE,
-            infer=_infer(own),
-            reference=own,
-            body=own.body(count),
-            scalar=own,
-            adjoint=None if adjoint is None else _rule(name, adjoint),
-        )
-    )
+    op = _record(name, own, count, adjoint)
 
     def call(*operands: Any) -> Node:
         try:
@@ -86,6 +75,21 @@ def custom_op(
     call.__name__ = call.__qualname__ = name
     call.__doc__ = inspect.getdoc(function)
     return call
+
+
+def _record(name: str, own: OwnScalar, operands: int, adjoint: Callable[..., Any] | None) -> Op:
+    return register(
+        Op(
+            name=name,
+            doc=inspect.getdoc(own.plain) or "An op of the user's own.",
+            family=Family.ELEMENTWISE,
+            infer=_infer(own),
+            reference=own,
+            body=own.body(operands),
+            scalar=own,
+            adjoint=None if adjoint is None else _rule(name, adjoint),
+        )
+    )
 
 
 def _free_name(name: str) -> str:
