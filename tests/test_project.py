@@ -28,7 +28,8 @@ STAGES = [
     *("graph", "ops", "declare", "at", "operators", "methods", "standard", "trace", "elements"),
     *("control", "branches", "custom", "custom_op"),
     "interpret",
-    *("join", "rewrite", "stabilise", "adjoint", "batch", "vmap", "tangent", "jacobian", "linear", "implicit"),
+    *("join", "rewrite", "stabilise", "adjoint", "batch", "vmap", "tangent", "colouring", "jacobian"),
+    *("linear", "implicit"),
     *("passes", "schedule", "codegen"),
     *("runtime", "inspect", "runtime.function", "debug", "compile", "losses", "optim", "nn"),
 ]
