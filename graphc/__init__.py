@@ -22,6 +22,7 @@ import graphc.methods  # noqa: F401  (gives nodes their methods)
 from graphc.branches import cond, switch
 from graphc.control import associative_scan, checkpoint, fori_loop, map, scan, while_loop
 from graphc.custom import custom_vjp
+from graphc.custom_op import custom_op
 from graphc.declare import FUNCTIONS, constant, input, parameter, result_type
 from graphc.derivatives import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp, vmap
 from graphc.errors import (
@@ -90,6 +91,7 @@ __all__ = [
     "checkpoint",
     "cond",
     "constant",
+    "custom_op",
     "custom_vjp",
     "e",
     "finfo",

@@ -376,6 +376,9 @@ def _first_output(graph: Graph) -> Node:
 def _rebuild(rows: Iterable[tuple[Any, ...]], outputs: Sequence[int], inputs: Sequence[Any]) -> Graph:
     nodes: list[Node] = []
     for name, operands, attrs, line in rows:
+        if name not in REGISTRY:
+            advice = "run what declares it (gc.custom_op) before the graph is read"
+            raise DeclarationError(f"the op {name!r} is not known here; {advice}")
         node = make(REGISTRY[name], [nodes[k] for k in operands], attrs)
         if node.line.file.startswith("<") or node.line != line:
             object.__setattr__(node, "line", line)

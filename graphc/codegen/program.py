@@ -28,6 +28,7 @@ import numpy as np
 from graphc.codegen.source import source
 from graphc.dims import Dim
 from graphc.errors import InputError
+from graphc.own_scalar import raised
 from graphc.plain import from_plain, to_plain
 from graphc.types import DTYPES, Constraint, DType, Shape
 
@@ -77,11 +78,22 @@ class Phase:
 class Failure:
     """A check inside the program, at the user's `line`.
 
-    `text` is formatted with position, value, and the iteration of the innermost loop, or the one `before`.
+    `text` is formatted with position, value, the iteration of the innermost loop or the one `before`, and what a
+    function of the user's `raised`, whose address is in the place of the position.
     """
 
     text: str
     line: str
+
+
+class _Raised:
+    """What a function of the user's raised: an exception, or the address of one, which is looked at if it is told."""
+
+    def __init__(self, what: Any) -> None:
+        self.what = what
+
+    def __format__(self, spec: str) -> str:
+        return repr(self.what if isinstance(self.what, Exception) else raised(self.what))
 
 
 @dataclass(frozen=True)
@@ -105,11 +117,12 @@ class Program:
     records: Mapping[str, Any] = field(default_factory=dict)  # what the passes and the scheduler did, for explain()
     loops: LoopProgram | None = field(default=None, compare=False, repr=False)  # for the interpreter alone
 
-    def failed(self, words: Sequence[int]) -> InputError:
+    def failed(self, words: Sequence[Any]) -> InputError:
         """The error that the first words of a frame tell of, at the user's line."""
         status, position, value, iteration = words
         failure = self.failures[status - 1]
-        text = failure.text.format(position=position, value=value, iteration=iteration, before=iteration - 1)
+        told = {"position": position, "value": value, "iteration": iteration, "before": iteration - 1}
+        text = failure.text.format(**told, raised=_Raised(position))
         return InputError(f"{self.name}: {text}\n  at {failure.line}")
 
     @property
