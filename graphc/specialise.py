@@ -20,6 +20,7 @@ from graphc.declare import as_weak_as, input
 from graphc.dims import Dim, Poly, substitute, symbol, symbols
 from graphc.errors import DeclarationError, GraphcError, InputError
 from graphc.graph import Graph, Node, describe
+from graphc.runtime import entry
 from graphc.runtime.places import constraints
 from graphc.runtime.workspace import check_constraints
 from graphc.signature import SCALARS, Call
@@ -33,7 +34,8 @@ Told = tuple[Constraint, str]  # with the user's line
 class Specialisation:
     """A compiled function of the arrays of a call.
 
-    `run` takes them in order and gives the results in the structure that the function gave.
+    `run` takes them in order and gives the results in the structure that the function gave.  `attempt`, if there is
+    one, does so for arrays of exactly these dtypes whose shapes it has seen, and gives NotImplemented for all others.
     """
 
     def __init__(self, function: Callable[..., Any], name: str, call: Call) -> None:
@@ -44,6 +46,7 @@ class Specialisation:
         whole = all(tree.present)
         self.compiled = compile(traced.inputs, tree.filled(traced.nodes) if whole else traced.nodes, name=name)
         self.run = self.compiled if whole else self._filling(tree)
+        self.attempt = self.compiled._attempt if whole and entry.supported() else None
 
     def _filling(self, tree: Tree) -> Callable[..., Any]:
         return lambda *arrays: tree.filled(self.compiled(*arrays))

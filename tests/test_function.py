@@ -242,6 +242,44 @@ def test_static_arguments_are_handed_on_and_told_apart_by_type_and_sign() -> Non
     assert len(seen) == 8
 
 
+def test_a_call_is_not_taken_for_another_one_of_the_same_arrays() -> None:
+    x, two = np.ones(3, np.float32), np.array(2.0)
+
+    @gc.function(static="k")
+    def f(x: Any, y: Any = 5.0, *, z: Any = 0.0, k: Any = 1) -> Any:
+        x = x["x"] if isinstance(x, dict) else x
+        return (x * y + z) * k
+
+    g = gc.function(lambda x, y=5.0, *, z=0.0: ((x["x"] if isinstance(x, dict) else x) * y + z) * 1)
+    for _ in range(2):
+        for h in (f, g):
+            same(h(x, two), x * two)
+            same(h(x, 2.0), x * np.float32(2.0))
+            same(h(x, z=two), x * np.float32(5.0) + two)
+            same(h({"x": x}, two), x * two)
+            same(h({"x": x}), x * np.float32(5.0))
+            same(h(x), x * np.float32(5.0))
+            same(h(x, two), x * two)
+            same(h(x.astype(float), two), x * two)
+            same(h(np.ones((1, 3)), np.ones((2, 1))), np.ones((2, 3)))
+            same(h(np.ones((2, 3)), np.ones((2, 3))), np.ones((2, 3)))
+        same(f(x, k=2), x * np.float32(10.0))
+        same(f(x), x * np.float32(5.0))
+
+
+def test_the_last_call_is_told_whatever_way_it_took() -> None:
+    f = gc.function(lambda x: x * 2.0)
+    y = X.astype(np.float32)
+    for _ in range(3):
+        f(X), f(X)
+        assert "float64" in f.compiled(X).source
+        assert f.source == f.compiled(X).source
+        f(y), f(2.0), f(y)
+        assert f.source == f.compiled(y).source
+        f(2.0)
+        assert f.source == f.compiled(2.0).source
+
+
 # values
 
 
