@@ -24,7 +24,7 @@ from graphc.runtime import entry
 from graphc.runtime.places import constraints
 from graphc.runtime.workspace import check_constraints
 from graphc.signature import SCALARS, Call
-from graphc.trace import Tree, as_nodes, at_line
+from graphc.trace import Tree, as_nodes, at_line, tracing
 from graphc.types import Constraint, Shape, as_dtype
 
 Array = np.ndarray[Any, Any]
@@ -148,7 +148,8 @@ class Tracing:
     def _results(self, inputs: Sequence[Node]) -> tuple[Tree, list[Node]]:
         args, kwargs = self._call.filled(list(map(as_weak_as, self._call.leaves, inputs)))
         try:
-            value = self._function(*args, **kwargs)
+            with tracing():
+                value = self._function(*args, **kwargs)
         except Exception as error:
             error.add_note(self._note(inputs))
             raise

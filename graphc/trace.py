@@ -6,7 +6,9 @@ dtypes that they begin with; Python scalars among them take the dtype that they 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -21,9 +23,26 @@ from graphc.tree import Skeleton, flatten, leaves_like, unflatten
 from graphc.types import DType, Shape, TensorType, bool_, float64, int64, shape_text
 
 
+class _Tracing(threading.local):
+    now = False
+
+
+TRACING = _Tracing()  # whether this thread calls a user's function to see what it makes of nodes
+
+
+@contextmanager
+def tracing() -> Iterator[None]:
+    """In here a user's function is called to see what it makes of nodes."""
+    before, TRACING.now = TRACING.now, True
+    try:
+        yield
+    finally:
+        TRACING.now = before
+
+
 def traced(function: Callable[..., Any], *arguments: Any) -> tuple[Any, set[Node]]:
     """What the function gives, and the nodes that it asked for."""
-    with noting() as nodes:
+    with noting() as nodes, tracing():
         value = function(*arguments)
     return value, set(nodes)
 

@@ -15,7 +15,7 @@ from graphc.dims import same
 from graphc.errors import DeclarationError, ShapeError
 from graphc.graph import Node, describe
 from graphc.ops.bodies import slot
-from graphc.trace import Tree, as_nodes, at_line, shown
+from graphc.trace import Tree, as_nodes, at_line, shown, tracing
 from graphc.tree import spread
 from graphc.types import TensorType, normalize_axis
 
@@ -68,7 +68,8 @@ def _batched(function: Callable[..., Any], arguments: tuple[Any, ...], in_axes: 
         says = f"at least one argument has an axis for the batch; in_axes is {in_axes!r}"
         raise DeclarationError(f"vmap: {says}{at_line()}")
     size = _one_size(known)
-    tree, leaves = Tree.of(function(*examples), "result")
+    with tracing():
+        tree, leaves = Tree.of(function(*examples), "result")
     roots = as_nodes(leaves, tree.names(), "vmap")
     places = _axes_of(tree, out_axes, "out_axes")
     found = Batch(size)(roots, known)

@@ -394,6 +394,30 @@ def test_functions_in_functions_in_loops_and_in_gradients() -> None:
     same(gc.function(lambda x, t: gc.cond(t, square, gc.exp, x))(X, True), X * X)
 
 
+def test_while_another_function_is_traced_it_is_part_of_it_whatever_its_arguments() -> None:
+    w = gc.parameter("w", [1.0, 2.0, 3.0])
+    prior = gc.function(lambda scale=1.0: gc.sum(w * w) * scale)
+    table = gc.function(lambda x: gc.exp(x))
+    same(prior(), 14.0)
+    same(table(X), np.exp(X))
+    x = gc.input("x", (3,))
+
+    def loss(x: Any) -> Any:
+        return gc.sum(x * table(X)) + prior() + prior(scale=2.0)
+
+    f = gc.function(lambda x: (loss(x), gc.grad(loss(x), w)))
+    g = gc.compile([x], gc.vmap(lambda x: gc.grad(prior() * x, w))(x))
+    h = gc.compile([x], gc.scan(lambda c, x: (c + prior(), None), 0.0, x)[0])
+    k = gc.compile([x], gc.grad(gc.function(loss)(x), w))
+    for values in ([1.0, 2.0, 3.0], [0.0, 1.0, 0.0]):
+        w.assign(values)
+        v = np.array(values)
+        same(f(X), ((X * np.exp(X)).sum() + 3 * (v * v).sum(), 6 * v))
+        same(g(X), 2 * v * X[:, None])
+        same(h(X), 3 * (v * v).sum())
+        same(k(X), 6 * v)
+
+
 def test_it_may_call_itself() -> None:
     @gc.function(static="n")
     def power(x: Any, n: int) -> Any:
