@@ -98,10 +98,9 @@ class Tracing:
         What it raises where all sizes are numbers is not for the sizes, and is raised.
         """
         every = list(self._sizes)
-        for shared in (False, True) if every else ():
-            found = self._tried(every, shared)
-            if found:
-                return found
+        found = self._tried(every, shared=False) if every else None
+        if found:
+            return found
         found = self._trace([], shared=False)
         symbolic = self._most(every) if every else []
         return (symbolic and (self._tried(symbolic, shared=False) or self._tried(symbolic, shared=True))) or found

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc as garbage
+import os
 import pickle
 import threading
+import time
 import weakref
 from collections import namedtuple
 from collections.abc import Callable
@@ -255,6 +257,7 @@ def test_a_call_is_not_taken_for_another_one_of_the_same_arrays() -> None:
         for h in (f, g):
             same(h(x, two), x * two)
             same(h(x, 2.0), x * np.float32(2.0))
+            same(h(x, two), x * two)
             same(h(x, z=two), x * np.float32(5.0) + two)
             same(h({"x": x}, two), x * two)
             same(h({"x": x}), x * np.float32(5.0))
@@ -721,7 +724,7 @@ def test_positions_out_of_range_are_told_as_they_are() -> None:
                     f(X, k)
 
 
-# threads
+# threads and forks
 
 
 def test_threads_that_call_first_at_once_trace_once() -> None:
@@ -738,3 +741,63 @@ def test_threads_that_call_first_at_once_trace_once() -> None:
         t.join()
     assert len(set(found)) == 1
     assert f.runs == 1
+
+
+def test_threads_that_call_with_other_sizes_and_dtypes() -> None:
+    @gc.function
+    def f(x: Any, a: Any) -> Any:
+        first, *_ = x
+        return gc.sum(x * x) * a + first
+
+    failed: list[Any] = []
+
+    def call(seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        for _ in range(150):
+            x = rng.integers(1, 5, rng.integers(1, 5)).astype(rng.choice(["float32", "float64", "int32"]))
+            a = [2.0, 3, x[0], x[:1].reshape(())][rng.integers(4)]
+            try:
+                same(f(x, a), np.add(np.sum(x * x) * a, x[0]))
+            except Exception as error:
+                failed.append((x, a, error))
+
+    threads = [threading.Thread(target=call, args=(seed,)) for seed in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not failed
+    assert f.stats["specialisations"] <= 4 * 3 * 3
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_child_does_not_wait_for_a_thread_that_is_not_there() -> None:
+    f, held, done = Counted(lambda x: gc.sum(gc.exp(x))), threading.Event(), threading.Event()
+    f.of(X)  # what a child would have to compile it can't while a thread compiles
+    key = Call(Signature.of(f.of, ()), (X.astype(np.float32),), {}).key
+
+    def hold() -> None:
+        with f.of._made.lock(key):
+            held.set()
+            done.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    child = os.fork()
+    if not child:
+        try:
+            os._exit(int(f.of(X.astype(np.float32)) != np.exp(X.astype(np.float32)).sum()))
+        finally:
+            os._exit(2)
+    ended: tuple[int, int] = (0, -1)
+    for _ in range(600):
+        ended = os.waitpid(child, os.WNOHANG)
+        if ended[0]:
+            break
+        time.sleep(0.05)
+    else:
+        os.kill(child, 9)
+    done.set()
+    thread.join()
+    assert ended[1] == 0
