@@ -800,4 +800,4 @@ def test_a_child_does_not_wait_for_a_thread_that_is_not_there() -> None:
         os.kill(child, 9)
     done.set()
     thread.join()
-    assert ended[1] == 0
+    assert ended == (child, 0)
