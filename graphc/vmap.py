@@ -28,6 +28,8 @@ def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> C
     an argument that is a tree it may be such a tree of axes.  `out_axes` tells in the same way where the examples of
     the results lie; None is for a result that is the same for all.  Axes may be negative.
 
+    Of a `gc.function`, `gc.vmap(f)` is `f.vmap()`, which takes arrays.
+
     The function is called once for each call of what comes back, on nodes that stand for one example.  What does not
     depend on the example is computed once for the whole batch.  Loops and choices inside run for all examples together:
     where a condition differs between examples, all branches are computed, and a while loop goes on until the last one
