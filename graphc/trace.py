@@ -6,18 +6,20 @@ dtypes that they begin with; Python scalars among them take the dtype that they 
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 
 from graphc.declare import FUNCTIONS, WEAK, Number, Whole, convert, result_type
-from graphc.dims import Poly, same
+from graphc.dims import Dim, Poly, same
 from graphc.errors import DeclarationError, DTypeError, GraphcError, ShapeError
 from graphc.graph import Node, describe, noting
-from graphc.line import users_line
+from graphc.line import is_users, users_line
 from graphc.ops.bodies import slot
 from graphc.tree import Skeleton, flatten, leaves_like, unflatten
 from graphc.types import DType, Shape, TensorType, bool_, float64, int64, shape_text
@@ -25,6 +27,7 @@ from graphc.types import DType, Shape, TensorType, bool_, float64, int64, shape_
 
 class _Tracing(threading.local):
     now = False
+    apart: set[tuple[Dim, Dim]] | None = None
 
 
 TRACING = _Tracing()  # whether this thread calls a user's function to see what it makes of nodes
@@ -38,6 +41,24 @@ def tracing() -> Iterator[None]:
         yield
     finally:
         TRACING.now = before
+
+
+@contextmanager
+def comparing() -> Iterator[set[tuple[Dim, Dim]]]:
+    """Pairs of dimensions that the user's code compares in here, and takes to differ."""
+    before, TRACING.apart = TRACING.apart, set()
+    try:
+        yield TRACING.apart
+    finally:
+        TRACING.apart = before
+
+
+def _apart(first: Poly, second: Any) -> None:
+    if TRACING.apart is not None and isinstance(second, (Poly, Integral)) and is_users(sys._getframe(2)):
+        TRACING.apart.add((first, second if isinstance(second, Poly) else int(second)))
+
+
+Poly.apart = staticmethod(_apart)
 
 
 def traced(function: Callable[..., Any], *arguments: Any) -> tuple[Any, set[Node]]:

@@ -213,6 +213,34 @@ def test_a_size_that_is_asserted_is_a_number() -> None:
             g(np.ones(shape), np.ones((4, 3)))
 
 
+def test_what_a_function_makes_of_a_comparison_of_sizes_is_what_holds_at_the_call() -> None:
+    def f(x: Any, y: Any) -> Any:
+        if x.shape == y.shape:
+            return gc.sum(x * y)
+        if x.shape[0] in (2, 3) or y.size == 6:
+            return gc.sum(x) * 10.0
+        return gc.sum(x) * (100.0 if x.shape[0] + 1 != y.shape[0] else 1000.0)
+
+    def wanted(x: Any, y: Any) -> float:
+        if x.shape == y.shape:
+            return float((x * y).sum())
+        factor = 10.0 if x.shape[0] in (2, 3) or y.size == 6 else 100.0 if x.shape[0] + 1 != y.shape[0] else 1000.0
+        return float(x.sum() * factor)
+
+    g = gc.function(f)
+    for _ in range(2):
+        for n in (7, 0, 2, 3, 5, 4):
+            for m in (0, 7, 6, 5, 4, 3, 2):
+                same(g(np.ones(n), np.ones(m)), wanted(np.ones(n), np.ones(m)))
+    few = gc.function(lambda x: x if x.shape[0] == 0 else x + 1.0)
+    for n in (2, 3, 0, 5, 7, 0):
+        same(few(np.ones(n)), np.full(n, 2.0))
+    assert few.stats["specialisations"] == 2
+    step = gc.function(lambda x: gc.scan(lambda c, e: (c + (gc.sum(e) if e.shape[0] == 3 else 0.0), None), 0.0, x)[0])
+    same(step(np.ones((2, 5))), 0.0)
+    same(step(np.ones((2, 3))), 6.0)
+
+
 def test_a_number_for_each_size_where_steps_are_unrolled() -> None:
     f = Counted(lambda x: sum(x[k] * k for k in range(x.shape[0])))
     for n in (3, 4, 3, 4):
