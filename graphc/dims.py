@@ -61,7 +61,7 @@ class Poly:
 
     Arithmetic with integers gives a dimension again.  `beyond(name, first, second)`, which graphc.operators fills in,
     does all other arithmetic: there the dimension is a number.  `apart(first, second)`, which graphc.trace fills in, is
-    told of what was compared and found not to be the same.
+    told of what was compared and found not to be the same, and of one dimension twice where a table is searched for it.
 
     >>> n = symbol("n")
     >>> (n + 1) * (n - 1) == n * n - 1
@@ -81,6 +81,7 @@ class Poly:
         return Poly, (self.terms,)
 
     def __hash__(self) -> int:
+        Poly.apart(self, self)
         return self._hash
 
     def __eq__(self, other: object) -> bool:

@@ -106,8 +106,11 @@ def with_own_lines(nodes: Iterable[Node]) -> set[Node]:
 
 
 def is_users(frame: FrameType) -> bool:
-    """Whether a frame runs code of a module outside of graphc; what dataclasses generate has no file of its own."""
-    return str(frame.f_globals.get("__name__")).partition(".")[0] != __package__
+    """Whether a frame runs code of a module outside of graphc, whose tables of nodes are those of `weakref`.
+
+    What dataclasses generate has no file of its own, but belongs to a module.
+    """
+    return str(frame.f_globals.get("__name__")).partition(".")[0] not in (__package__, "weakref")
 
 
 def users_line() -> Line:

@@ -45,7 +45,11 @@ def tracing() -> Iterator[None]:
 
 @contextmanager
 def comparing() -> Iterator[set[tuple[Dim, Dim]]]:
-    """Pairs of dimensions that the user's code compares in here, and takes to differ."""
+    """Pairs of dimensions that the user's code compares in here, and takes to differ.
+
+    One that it looks up in a table is taken to differ from all that stands there: with itself it is a pair that never
+    differs.
+    """
     before, TRACING.apart = TRACING.apart, set()
     try:
         yield TRACING.apart

@@ -232,6 +232,9 @@ def test_what_a_function_makes_of_a_comparison_of_sizes_is_what_holds_at_the_cal
         for n in (7, 0, 2, 3, 5, 4):
             for m in (0, 7, 6, 5, 4, 3, 2):
                 same(g(np.ones(n), np.ones(m)), wanted(np.ones(n), np.ones(m)))
+    found = gc.function(lambda x: x * {3: 10.0}.get(x.shape[0], 1.0) * (x.shape[0] in {2, 3} or 0.5))
+    for n in (5, 3, 2, 5):
+        same(found(np.ones(n)), np.full(n, {5: 0.5, 3: 10.0, 2: 1.0}[n]))
     few = gc.function(lambda x: x if x.shape[0] == 0 else x + 1.0)
     for n in (2, 3, 0, 5, 7, 0):
         same(few(np.ones(n)), np.full(n, 2.0))
