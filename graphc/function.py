@@ -23,7 +23,7 @@ from graphc.jacobian import hessian, jacobian
 from graphc.made import Made
 from graphc.signature import SCALARS, Call, Signature
 from graphc.tangent import hvp, jvp
-from graphc.trace import at_line, shown
+from graphc.trace import TRACING, at_line, shown, tracing
 
 if TYPE_CHECKING:
     from graphc.runtime.function import CompiledFunction
@@ -75,7 +75,12 @@ class Function:
         ({'y': array([2., 2.])}, (n,))
         """
         made = self._made
-        if not kwargs:
+        if not kwargs and not TRACING.now:
+            if made.trial:
+                made.latest, attempt = made.trial
+                result = attempt(*args)
+                if result is not NotImplemented:
+                    return result
             found = made.find(args)
             if found:
                 made.latest, run = found
@@ -84,7 +89,7 @@ class Function:
                 except InputError as error:
                     raise found[0].explained(error, self._taken(args, {}).arrays) from None
         call = self._taken(args, kwargs)
-        if call.declared:
+        if call.declared or TRACING.now:
             return self._inlined(call)
         made.latest = known = self._specialised(call)
         try:
@@ -96,10 +101,11 @@ class Function:
         return Call(self._signature, args, kwargs, self._symbolic)
 
     def _inlined(self, call: Call) -> Any:
-        """What the function gives among nodes; arrays are constants there."""
+        """What the function gives among nodes, or while another one is traced; arrays are constants there."""
         leaves = [v if is_declared(v) or type(v) in SCALARS else constant(v) for v in call.leaves]
         args, kwargs = call.filled(leaves)
-        return self._function(*args, **kwargs)
+        with tracing():
+            return self._function(*args, **kwargs)
 
     def _specialised(self, call: Call) -> Specialisation:
         """What serves this call; the first of a kind makes it, and others wait."""

@@ -2,14 +2,14 @@
 
 In: a function of nodes, and the first call of its kind.  Out: a Specialisation, which runs on the arrays of such calls.
 Sizes are symbols, a fresh one for each.  What the function declares tells which of them must be equal, and are one
-symbol, and which must be a number, and are that.  Where it can't be traced like this, as few sizes as can be are the
-numbers of the call.
+symbol, and which must be a number, and are that.  Where it can't be traced like this, or takes sizes to differ that do
+not, as few sizes as can be are the numbers of the call.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +17,14 @@ import numpy as np
 
 from graphc.compile import KEYWORDS, compile
 from graphc.declare import as_weak_as, input
-from graphc.dims import Dim, Poly, substitute, symbol, symbols
+from graphc.dims import Dim, Poly, evaluate, substitute, symbol, symbols
 from graphc.errors import DeclarationError, GraphcError, InputError
 from graphc.graph import Graph, Node, describe
+from graphc.runtime import entry
 from graphc.runtime.places import constraints
 from graphc.runtime.workspace import check_constraints
 from graphc.signature import SCALARS, Call
-from graphc.trace import Tree, as_nodes, at_line
+from graphc.trace import Tree, as_nodes, at_line, comparing, tracing
 from graphc.types import Constraint, Shape, as_dtype
 
 Array = np.ndarray[Any, Any]
@@ -33,17 +34,21 @@ Told = tuple[Constraint, str]  # with the user's line
 class Specialisation:
     """A compiled function of the arrays of a call.
 
-    `run` takes them in order and gives the results in the structure that the function gave.
+    `run` takes them in order and gives the results in the structure that the function gave.  `attempt`, if there is
+    one, does so for arrays of exactly these dtypes whose shapes it has seen, and gives NotImplemented for all others.
     """
 
     def __init__(self, function: Callable[..., Any], name: str, call: Call) -> None:
         self._name, self._leaves = name, Leaves(call)
         traced = Tracing(function, name, call, self._leaves).settled()
-        self._fixed, self._pattern, self._told = traced.fixed, traced.pattern, traced.told
+        self._fixed, self._pattern, self._apart = traced.fixed, traced.pattern, traced.apart
+        self._told = traced.told
         tree = traced.tree
         whole = all(tree.present)
         self.compiled = compile(traced.inputs, tree.filled(traced.nodes) if whole else traced.nodes, name=name)
         self.run = self.compiled if whole else self._filling(tree)
+        knows_itself = whole and not self._pattern and not self._apart and entry.supported()
+        self.attempt = self.compiled._attempt if knows_itself else None
 
     def _filling(self, tree: Tree) -> Callable[..., Any]:
         return lambda *arrays: tree.filled(self.compiled(*arrays))
@@ -51,14 +56,14 @@ class Specialisation:
     @property
     def serves_all(self) -> bool:
         """Whether it serves all calls of its kind, whatever the sizes."""
-        return not self._fixed and not self._pattern
+        return not self._fixed and not self._pattern and not self._apart
 
     def serves(self, arrays: Sequence[Array]) -> bool:
         """Whether it serves these arrays, of a call of its kind."""
         if self.serves_all:
             return True
         sizes = self._leaves.sizes(arrays)
-        fits = all(sizes[name] == n for name, n in self._fixed.items())
+        fits = all(sizes[name] == n for name, n in self._fixed.items()) and _differ(self._apart, sizes)
         return fits and (not self._pattern or _pattern(sizes, self._pattern) == self._pattern)
 
     def explained(self, error: InputError, arrays: Sequence[Array]) -> InputError:
@@ -72,10 +77,15 @@ class Specialisation:
 
 @dataclass(frozen=True)
 class _Traced:
-    """What the function made, which sizes are numbers, of which others it matters that they are equal, and must be."""
+    """What the function made, and of which sizes.
+
+    `fixed` are numbers; of those in `pattern` it matters which are equal; what is `apart` the function compared, and
+    took to differ; what it is `told` must hold.
+    """
 
     fixed: Mapping[str, int]
     pattern: Mapping[str, str]
+    apart: Collection[tuple[Dim, Dim]]
     told: Sequence[Told]
     inputs: Sequence[Node]
     tree: Tree
@@ -95,10 +105,9 @@ class Tracing:
         What it raises where all sizes are numbers is not for the sizes, and is raised.
         """
         every = list(self._sizes)
-        for shared in (False, True) if every else ():
-            found = self._tried(every, shared)
-            if found:
-                return found
+        found = self._tried(every, shared=False) if every else None
+        if found:
+            return found
         found = self._trace([], shared=False)
         symbolic = self._most(every) if every else []
         return (symbolic and (self._tried(symbolic, shared=False) or self._tried(symbolic, shared=True))) or found
@@ -133,19 +142,24 @@ class Tracing:
         told: list[Told] = []
         while True:
             inputs = self._leaves.inputs(known)
-            tree, nodes = self._results(inputs)
+            with comparing() as apart:
+                tree, nodes = self._results(inputs)
             found = self._asked(Graph(tuple(nodes), tuple(inputs)))
             check_constraints(self._name, found, self._sizes)
             more = _learnt((c for c, _ in found), list(self._sizes))
             if not more:
-                return _Traced(fixed, pattern, told, inputs, tree, nodes)
+                compared = _of_sizes(apart, self._sizes)
+                if not _differ(compared, self._sizes):
+                    raise _TakenToDifferError
+                return _Traced(fixed, pattern, compared, told, inputs, tree, nodes)
             told += found
             known = {**more, **{name: substitute(d, more) for name, d in known.items()}}
 
     def _results(self, inputs: Sequence[Node]) -> tuple[Tree, list[Node]]:
         args, kwargs = self._call.filled(list(map(as_weak_as, self._call.leaves, inputs)))
         try:
-            value = self._function(*args, **kwargs)
+            with tracing():
+                value = self._function(*args, **kwargs)
         except Exception as error:
             error.add_note(self._note(inputs))
             raise
@@ -162,8 +176,8 @@ class Tracing:
                 advice = "hand it in as an argument; what is kept between calls is a gc.parameter"
                 says = f"{self._name} uses {describe(node)}, which has no value in a call with arrays"
                 raise DeclarationError(f"{says}; {advice}{at_line()}")
-        told = [(c, line) for c, line in constraints(graph) if c.relation == "=="]
-        return [(c, line) for c, line in told if symbols(c.left) | symbols(c.right) <= self._sizes.keys()]
+        told = {(c.left, c.right): (c, line) for c, line in constraints(graph) if c.relation == "=="}
+        return [told[pair] for pair in _of_sizes(told, self._sizes)]
 
     def _note(self, inputs: Sequence[Node]) -> str:
         """What is told with an error: as what the function was traced, and how to have the number itself."""
@@ -171,6 +185,19 @@ class Tracing:
         pairs = zip(self._call.paths, self._call.leaves, strict=True)
         number = next((path for path, leaf in pairs if type(leaf) in SCALARS and path.isidentifier()), None)
         return f"{text}; gc.function(static={number!r}) has the number itself" if number else text
+
+
+class _TakenToDifferError(Exception):
+    """The function compared sizes that are equal at this call, and went on as if they were not."""
+
+
+def _of_sizes(pairs: Iterable[tuple[Dim, Dim]], sizes: Mapping[str, int]) -> list[tuple[Dim, Dim]]:
+    """The pairs of dimensions that these sizes decide."""
+    return [pair for pair in pairs if symbols(pair[0]) | symbols(pair[1]) <= sizes.keys()]
+
+
+def _differ(pairs: Iterable[tuple[Dim, Dim]], sizes: Mapping[str, int]) -> bool:
+    return all(evaluate(p, sizes) != evaluate(q, sizes) for p, q in pairs)
 
 
 def _pattern(sizes: Mapping[str, int], names: Iterable[str]) -> dict[str, str]:

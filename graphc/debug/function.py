@@ -33,6 +33,10 @@ class Interpreted:
         self._interpreter = Interpreter(program, program.loops)
         self._alone = threading.Lock()  # the interpreter has one memory
 
+    def attempt(self, *arrays: Any) -> Any:
+        """Always the slow way."""
+        return NotImplemented
+
     def entry(self, caller: Callable[..., Any]) -> Callable[..., Any]:
         """What a call comes to: the caller, which converts and looks at shapes."""
         return caller

@@ -75,6 +75,13 @@ class CompiledFunction(_Callable):
         """What runs the program."""
         return Machine(program, native, states)
 
+    def _attempt(self, *args: Any) -> Any:
+        """The outputs for arrays exactly as declared, of shapes that were there before; else NotImplemented."""
+        result = self._machine.attempt(*args)
+        if result is NotImplemented or type(result) is bytes:
+            return NotImplemented
+        return result if self._caller.is_plain else self._caller.structured(result)
+
     def run(self, /, *args: Any, batch_size: int = 32, order: Any = None, **arrays: Any) -> Any:
         """Many steps in one call, over slices of the inputs that begin with the one leading symbol.
 

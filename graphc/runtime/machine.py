@@ -53,9 +53,9 @@ class Machine:
         self._pool = Pool(program, fixed)
         self._shapes = Shapes()
         self.descriptor = self._describe({})
-        self._enter_new = self._enter_given = self._enter_plainly
+        self.attempt = self._enter_given = self._enter_plainly
         if entry.supported():
-            self._enter_new = entry.make_builtin(self.descriptor)
+            self.attempt = entry.make_builtin(self.descriptor)
             self._enter_given = entry.make_builtin(self._describe({at.GIVEN: 1}))
 
     def entry(self, caller: Caller) -> Callable[..., Any]:
@@ -95,7 +95,7 @@ class Machine:
 
     def enter(self, inputs: Sequence[Array], given: Sequence[Array] = ()) -> Any:
         """The outputs for these inputs: one array or a tuple; written into `given` if there are any."""
-        way = self._enter_given if given else self._enter_new
+        way = self._enter_given if given else self.attempt
         self.make_ready(inputs)
         result = way(*inputs, *given)
         if result is NotImplemented:  # other calls hold a parameter or the workspace: wait for our turn
