@@ -69,6 +69,8 @@ _LATER_NAMES = {
     "CompiledFunction": "graphc.runtime.function",
     "Options": "graphc.compile",
     "compile": "graphc.compile",
+    "get_num_threads": "graphc.runtime.threads",
+    "set_num_threads": "graphc.runtime.threads",
 }
 
 __all__ = [

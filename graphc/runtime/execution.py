@@ -6,6 +6,7 @@ This file is text for graphc.runtime.backend, as graphc.runtime.driver is.
 from __future__ import annotations
 
 from graphc.runtime import layout as at
+from graphc.runtime.region import alone, share
 from graphc.runtime.sharing import enter_guards, hold
 from graphc.runtime.words import call, copy, load, load8, store
 
@@ -52,18 +53,22 @@ def execute(D: int, frame: int, c: int) -> int:
     kernels = load(D, at.KERNELS)
     chunks = load(D, at.CHUNKS_AT)
     store(frame, at.STATUS, 0)
+    store(frame, at.FAILED, 0)
     phase = 0
     phases = load(D, at.PHASES)
     while phase < phases:
         kernel = load(kernels, 2 * phase)
         row = frame + load(kernels, 2 * phase + 1)
-        if kernel < 0 and load(frame, chunks + phase):
+        count = load(frame, chunks + phase)
+        if kernel < 0 and count:
             phase = next_phase(frame, row, kernel, phase)
         else:
-            for chunk in range(load(frame, chunks + phase)):
-                call(kernel, frame, row, chunk)
-                if load(frame, at.STATUS):
-                    return load(frame, at.STATUS)
+            if count < 0:
+                share(D, kernel, frame, row, -count)
+            else:
+                alone(kernel, frame, row, count)
+            if load(frame, at.STATUS):
+                return load(frame, at.STATUS)
             phase += 1
     return 0
 

@@ -63,17 +63,18 @@ class CompiledFunction(_Callable):
         *,
         rebuild: tuple[Callable[..., Any], tuple[Any, ...]],
         stats: Mapping[str, Any],
+        threads: int = 0,
     ) -> None:
         self._program, self._structure, self._rebuild, self._stats = program, structure, rebuild, dict(stats)
         self._native, self._states = native, states
+        self._threads = threads
         self._machine = self._made(program, native, states)
         self._caller = Caller(self._machine, structure)
         self.__call__ = self._machine.entry(self._caller)
 
-    @staticmethod
-    def _made(program: Program, native: Native, states: Sequence[State]) -> Machine:
+    def _made(self, program: Program, native: Native, states: Sequence[State]) -> Machine:
         """What runs the program."""
-        return Machine(program, native, states)
+        return Machine(program, native, states, self._threads)
 
     def _attempt(self, *args: Any) -> Any:
         """The outputs for arrays exactly as declared, of shapes that were there before; else NotImplemented."""
@@ -117,7 +118,8 @@ class CompiledFunction(_Callable):
         if program is None:
             return None
         again = (CompiledFunction.without_updates, (self,))
-        return type(self)(program, self._native, self._states, self._structure, rebuild=again, stats=self._stats)
+        parts = (program, self._native, self._states, self._structure)
+        return type(self)(*parts, rebuild=again, stats=self._stats, threads=self._threads)
 
     @property
     def __signature__(self) -> inspect.Signature:
@@ -141,13 +143,16 @@ class CompiledFunction(_Callable):
 
     @property
     def stats(self) -> dict[str, Any]:
-        """Times of compiling, bytes of the workspaces; flops and bytes moved by the last call (None before it)."""
+        """Times of compiling, bytes of the workspaces, how many threads may share a call; of the last call the flops
+        and the bytes moved (None before it).
+        """
         shape = self._machine.last_shape
         return {
             **self._stats,
             "flops": shape and shape.flops,
             "bytes": shape and shape.moved,
             "workspace": self._machine.nbytes,
+            "threads": self._machine.threads,
         }
 
     def explain(self) -> str:

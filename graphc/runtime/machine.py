@@ -16,7 +16,7 @@ import numpy as np
 
 from graphc.codegen.program import HEADER_WORDS, Program, Slot
 from graphc.errors import InputError
-from graphc.runtime import entry, fork
+from graphc.runtime import entry, fork, threads
 from graphc.runtime import layout as at
 from graphc.runtime.arguments import Array, symbol_sizes
 from graphc.runtime.entry import Words
@@ -39,8 +39,9 @@ fork.watch()  # from the import on, so before the first compilation
 
 
 class Machine:
-    def __init__(self, program: Program, native: Native, states: Sequence[State]) -> None:
+    def __init__(self, program: Program, native: Native, states: Sequence[State], most_threads: int = 0) -> None:
         self.program, self.native, self.states = program, native, tuple(states)
+        self.most_threads = most_threads
         self.single = len(program.outputs) == 1
         entry.check_gil()
         entry.driver()  # if there is none, nothing has been made that it would have to let go
@@ -78,6 +79,8 @@ class Machine:
             at.PHASES: len(p.phases),
             at.SINGLE: int(self.single),
             **dict.fromkeys((at.GIVEN, at.CALLER, at.FINISH, at.PLAIN), 0),
+            at.REGION: threads.region().address,
+            at.THREADS: self.most_threads,
             at.POOL: self._pool.address,
             at.SHAPES: self._shapes.address,
             at.KEY_DIMS: sum(len(s.shape) for s in p.inputs),
@@ -108,6 +111,8 @@ class Machine:
         """Know the shape of the inputs, and have a free workspace for it."""
         key = tuple(a.shape for a in inputs)
         shape = self.shape(key)
+        if shape.shares:
+            threads.region().open()
         self._shapes.add(key, shape)  # again, lest an interrupt left it unknown to the driver
         self._pool.give(self._pool.take(shape.nbytes))
 
@@ -122,6 +127,8 @@ class Machine:
     @contextlib.contextmanager
     def workspace(self, shape: Shape) -> Iterator[Words]:
         """The words of a frame for this shape that nobody else uses meanwhile."""
+        if shape.shares:
+            threads.region().open()
         memory = self._pool.take(shape.nbytes)
         words = frame_words(self.program, memory)
         first, count = prepared_range(self.program)
@@ -148,6 +155,12 @@ class Machine:
     def nbytes(self) -> int:
         """Bytes of all workspaces."""
         return self._pool.nbytes
+
+    @property
+    def threads(self) -> int:
+        """How many threads may share a phase."""
+        allowed = threads.get_num_threads()
+        return min(self.most_threads or allowed, allowed)
 
     @property
     def last_shape(self) -> Shape | None:
