@@ -56,10 +56,10 @@ def load_driver() -> Native:
     if entry is None:
         check_compiler()
         with compiling:
-            from graphc.runtime import arrange, driver, sharing
+            from graphc.runtime import arrange, driver, phases, sharing
             from graphc.runtime.backend import compile_modules
 
-            entry = cache.Entry("", (compile_modules(driver, sharing, arrange),))
+            entry = cache.Entry("", (compile_modules(driver, phases, sharing, arrange),))
         cache.store(key, entry)
     return Native(entry.parts, (*_CALLS, *_KEEPING))
 
@@ -109,6 +109,8 @@ def api_table() -> Words:
         (at.NEW_BYTES, python.PyBytes_FromStringAndSize),
         (at.SAVE_THREAD, python.PyEval_SaveThread),
         (at.RESTORE_THREAD, python.PyEval_RestoreThread),
+        (at.INTERRUPT, python.PyOS_InterruptOccurred),
+        (at.CLOCK, ctypes.CDLL(None).clock_gettime),
     ):
         table[word] = ctypes.cast(function, ctypes.c_void_p).value or 0
     if supported():

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import time
+
 # The frame: words that belong to the runtime (see graphc.codegen.program for the others).
 STATUS, POSITION, VALUE, ITERATION, FAILURE_WORDS = range(5)
 LOADED, CAPACITY, FRAME_OWNER = 4, 5, 6  # identity of the shape loaded; bytes of the workspace; its array object
+THREAD = 7  # the thread state of who runs without the GIL
+INTERRUPTED = 1 << 40  # a status: the user wants a while loop to end
+
+# While loops ask for interrupts about this often: nanoseconds between two looks, beyond which there are fewer or more.
+SOON, LATE, MONOTONIC = 50_000_000, 200_000_000, time.CLOCK_MONOTONIC
+TESTS_LEFT, TESTS, LOOKED, WATCH = range(4)  # until the next look, between looks, when the last one was
 
 # The descriptor of a compiled function.
 (
@@ -57,9 +65,11 @@ ROW_WORD, ROW_OF, ROW_STEP, ROW_WORDS = range(4)
     NEW_BYTES,
     SAVE_THREAD,
     RESTORE_THREAD,
+    INTERRUPT,
+    CLOCK,
     REFUSAL,
     API_WORDS,
-) = range(12)
+) = range(14)
 
 # A run of many steps.  After the head: rows of the sliced inputs, then of the outputs.
 DESCRIPTOR, FULL, TAIL, TAIL_STEP, BATCH, REST, ORDER, SLICED, STEP, END, RUN_HEAD = range(11)
