@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import time
+
 from graphc.codegen import program
 
 # The frame: words that belong to the runtime (see graphc.codegen.program for the others).
 STATUS, POSITION, VALUE, ITERATION, FAILURE_WORDS = range(5)
 LOADED, CAPACITY, FRAME_OWNER = 4, 5, 6  # identity of the shape loaded; bytes of the workspace; its array object
 FAILED = program.FAILED  # 1 + the number of the chunk whose check failed, 0 if none has; -1 while it is being written
+INTERRUPTED = 1 << 40  # a status: the user wants a while loop to end
+
+# While loops ask for interrupts about this often: nanoseconds between two looks, beyond which there are fewer or more.
+SOON, LATE, MONOTONIC = 50_000_000, 200_000_000, time.CLOCK_MONOTONIC
+TESTS_LEFT, TESTS, LOOKED, WATCH = range(4)  # until the next look, between looks, when the last one was
 
 # The descriptor of a compiled function.
 (
@@ -67,13 +74,17 @@ ROW_WORD, ROW_OF, ROW_STEP, ROW_WORDS = range(4)
     RESTORE_THREAD,
     VECTORCALL,
     CALL_ONE,
+    TAKE_GIL,
+    LEAVE_GIL,
+    INTERRUPT,
+    CLOCK,
     REFUSAL,
     BYTES,
     TUPLE,
     TUPLE_ITEMS,  # bytes before a tuple's items
     OUT,  # the name of a keyword
     API_WORDS,
-) = range(18)
+) = range(22)
 
 # The parallel region (see graphc.runtime.region).  Words that several threads write have a cache line of their own.
 TAKEN, WORKERS, READY, MOST_THREADS, SYSCALL, FUTEX, YIELD, CLOSED = range(8)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import signal
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -140,8 +141,13 @@ class Machine:
         self._pool.give(memory)
 
     def failure(self, told: bytes) -> InputError:
-        """The error that the first words of a frame tell of, at the user's line."""
-        return self.program.failed(struct.unpack(f"={at.FAILURE_WORDS}q", told))
+        """The error that the first words of a frame tell of, at the user's line.  Raises KeyboardInterrupt for one."""
+        words = struct.unpack(f"={at.FAILURE_WORDS}q", told)
+        if words[at.STATUS] == at.INTERRUPTED:
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)  # the driver took the user's; the handler is due
+            raise KeyboardInterrupt(f"{self.program.name}: interrupted in a while loop; no parameter has changed")
+        return self.program.failed(words)
 
     def explain(self, words: Words) -> InputError:
         """The error that a frame tells of."""

@@ -92,7 +92,9 @@ def make_shape(program: Program, inputs: Sequence[Dims], sizes: Mapping[str, int
         *chunks,
         *[0] * (program.moving + program.counters),
     ]
-    head = [next(_identities), frame + buffers, int(flops + moved > _RELEASE_WORK), int(min(chunks, default=0) < 0), 0]
+    endless = any(p.kernel == at.TEST for p in program.phases)  # nobody knows how long a while loop takes
+    releases, shares = endless or flops + moved > _RELEASE_WORK, min(chunks, default=0) < 0
+    head = [next(_identities), frame + buffers, int(releases), int(shares), 0]
     every = [*head, *itertools.chain(*inputs, *outputs), *prepared]
     items = [s.dtype.numpy.itemsize for s in program.outputs]
     needed = max([frame + buffers, *(math.prod(dims) * n for dims, n in zip(outputs, items, strict=True))])
