@@ -12,7 +12,7 @@ import sys
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from graphc.adjoint import grad, value_and_grad, vjp
 from graphc.declare import constant, is_declared
@@ -318,6 +318,14 @@ def _function_again(of: Any, options: tuple[tuple[str, ...], bool]) -> Function:
 def _derive_again(parent: Function, how: str, arguments: tuple[Any, ...]) -> Function:
     found: Function = getattr(parent, how)(*arguments)
     return found
+
+
+@overload
+def function(function: Callable[..., Any], /, *, static: Any = (), symbolic: bool = True) -> Function: ...
+
+
+@overload
+def function(*, static: Any = (), symbolic: bool = True) -> Callable[[Callable[..., Any]], Function]: ...
 
 
 def function(function: Any = None, /, *, static: Any = (), symbolic: bool = True) -> Any:
