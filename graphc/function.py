@@ -86,16 +86,14 @@ class Function:
                 made.latest, run = found
                 try:
                     return run(*args)
-                except InputError as error:
-                    raise found[0].explained(error, self._taken(args, {}).arrays) from None
+                except InputError:
+                    if found[0].serves(self._taken(args, {}).arrays):
+                        raise
         call = self._taken(args, kwargs)
         if call.declared or TRACING.now:
             return self._inlined(call)
         made.latest = known = self._specialised(call)
-        try:
-            return known.run(*call.arrays)
-        except InputError as error:
-            raise known.explained(error, call.arrays) from None
+        return known.run(*call.arrays)
 
     def _taken(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         return Call(self._signature, args, kwargs, self._symbolic)

@@ -95,6 +95,14 @@ class CompiledFunction:
             return NotImplemented
         return result if self._as_it_is else self._structured(result)
 
+    def _fits(self, arrays: Sequence[Array]) -> bool:
+        """Whether arrays of the declared ranks have sizes that a call may have."""
+        try:
+            self._machine.shape(tuple([a.shape for a in arrays]))
+        except InputError:
+            return False
+        return True
+
     def _inputs(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Array]:
         slots = self._program.inputs
         values = bind(self.name, slots, args, kwargs)
