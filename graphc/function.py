@@ -12,7 +12,7 @@ import sys
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from graphc.adjoint import grad, value_and_grad, vjp
 from graphc.declare import constant, is_declared
@@ -86,16 +86,14 @@ class Function:
                 made.latest, run = found
                 try:
                     return run(*args)
-                except InputError as error:
-                    raise found[0].explained(error, self._taken(args, {}).arrays) from None
+                except InputError:
+                    if found[0].serves(self._taken(args, {}).arrays):
+                        raise
         call = self._taken(args, kwargs)
         if call.declared or TRACING.now:
             return self._inlined(call)
         made.latest = known = self._specialised(call)
-        try:
-            return known.run(*call.arrays)
-        except InputError as error:
-            raise known.explained(error, call.arrays) from None
+        return known.run(*call.arrays)
 
     def _taken(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         return Call(self._signature, args, kwargs, self._symbolic)
@@ -318,6 +316,14 @@ def _function_again(of: Any, options: tuple[tuple[str, ...], bool]) -> Function:
 def _derive_again(parent: Function, how: str, arguments: tuple[Any, ...]) -> Function:
     found: Function = getattr(parent, how)(*arguments)
     return found
+
+
+@overload
+def function(function: Callable[..., Any], /, *, static: Any = (), symbolic: bool = True) -> Function: ...
+
+
+@overload
+def function(*, static: Any = (), symbolic: bool = True) -> Callable[[Callable[..., Any]], Function]: ...
 
 
 def function(function: Any = None, /, *, static: Any = (), symbolic: bool = True) -> Any:

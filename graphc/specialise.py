@@ -39,10 +39,9 @@ class Specialisation:
     """
 
     def __init__(self, function: Callable[..., Any], name: str, call: Call) -> None:
-        self._name, self._leaves = name, Leaves(call)
+        self._leaves = Leaves(call)
         traced = Tracing(function, name, call, self._leaves).settled()
         self._fixed, self._pattern, self._apart = traced.fixed, traced.pattern, traced.apart
-        self._told = traced.told
         tree = traced.tree
         whole = all(tree.present)
         self.compiled = compile(traced.inputs, tree.filled(traced.nodes) if whole else traced.nodes, name=name)
@@ -60,19 +59,12 @@ class Specialisation:
 
     def serves(self, arrays: Sequence[Array]) -> bool:
         """Whether it serves these arrays, of a call of its kind."""
-        if self.serves_all:
-            return True
-        sizes = self._leaves.sizes(arrays)
-        fits = all(sizes[name] == n for name, n in self._fixed.items()) and _differ(self._apart, sizes)
-        return fits and (not self._pattern or _pattern(sizes, self._pattern) == self._pattern)
-
-    def explained(self, error: InputError, arrays: Sequence[Array]) -> InputError:
-        """The error of a call; where sizes that must be equal are not, one that names the line which asks for it."""
-        try:
-            check_constraints(self._name, self._told, self._leaves.sizes(arrays))
-        except InputError as better:
-            return better
-        return error
+        if not self.serves_all:
+            sizes = self._leaves.sizes(arrays)
+            fits = all(sizes[name] == n for name, n in self._fixed.items()) and _differ(self._apart, sizes)
+            if not fits or (self._pattern and _pattern(sizes, self._pattern) != self._pattern):
+                return False
+        return self.compiled._fits(arrays)
 
 
 @dataclass(frozen=True)
@@ -80,13 +72,12 @@ class _Traced:
     """What the function made, and of which sizes.
 
     `fixed` are numbers; of those in `pattern` it matters which are equal; what is `apart` the function compared, and
-    took to differ; what it is `told` must hold.
+    took to differ.
     """
 
     fixed: Mapping[str, int]
     pattern: Mapping[str, str]
     apart: Collection[tuple[Dim, Dim]]
-    told: Sequence[Told]
     inputs: Sequence[Node]
     tree: Tree
     nodes: Sequence[Node]
@@ -98,17 +89,23 @@ class Tracing:
     def __init__(self, function: Callable[..., Any], name: str, call: Call, leaves: Leaves) -> None:
         self._function, self._name, self._call, self._leaves = function, name, call, leaves
         self._sizes = leaves.sizes(call.arrays)
+        self._unfit: InputError | None = None  # why the last try failed, if sizes do not fit
 
     def settled(self) -> _Traced:
         """With as few numbers for sizes as the function takes, and equal ones shared where it asks for that alone.
 
-        What it raises where all sizes are numbers is not for the sizes, and is raised.
+        What it raises where all sizes are numbers is not for the symbols, and is raised; or InputError, where sizes do
+        not fit what it makes of symbols.
         """
         every = list(self._sizes)
         found = self._tried(every, shared=False) if every else None
         if found:
             return found
-        found = self._trace([], shared=False)
+        unfit = self._unfit
+        try:
+            found = self._trace([], shared=False)
+        except Exception as error:
+            raise unfit or error from None
         symbolic = self._most(every) if every else []
         return (symbolic and (self._tried(symbolic, shared=False) or self._tried(symbolic, shared=True))) or found
 
@@ -126,33 +123,32 @@ class Tracing:
         return [name for name in every if name in found]
 
     def _tried(self, symbolic: Sequence[str], shared: bool) -> _Traced | None:
-        """None where the function can't be traced so.  Raises InputError for sizes that do not fit."""
+        """None where the function can't be traced so."""
         try:
             return self._trace(symbolic, shared)
-        except InputError:
-            raise
+        except InputError as error:
+            self._unfit = error
         except Exception:
-            return None
+            self._unfit = None
+        return None
 
     def _trace(self, symbolic: Sequence[str], shared: bool) -> _Traced:
         """With symbols for these sizes, or with `shared` one for all that are equal, and numbers for the others."""
         pattern = _pattern(self._sizes, symbolic) if shared else {}
         fixed = {name: n for name, n in self._sizes.items() if name not in symbolic}
         known: dict[str, Dim] = {**fixed, **{name: symbol(first) for name, first in pattern.items()}}
-        told: list[Told] = []
         while True:
             inputs = self._leaves.inputs(known)
             with comparing() as apart:
                 tree, nodes = self._results(inputs)
             found = self._asked(Graph(tuple(nodes), tuple(inputs)))
             check_constraints(self._name, found, self._sizes)
-            more = _learnt((c for c, _ in found), list(self._sizes))
+            more = _learnt((c for c, _ in found if c.relation == "=="), list(self._sizes))
             if not more:
                 compared = _of_sizes(apart, self._sizes)
                 if not _differ(compared, self._sizes):
                     raise _TakenToDifferError
-                return _Traced(fixed, pattern, compared, told, inputs, tree, nodes)
-            told += found
+                return _Traced(fixed, pattern, compared, inputs, tree, nodes)
             known = {**more, **{name: substitute(d, more) for name, d in known.items()}}
 
     def _results(self, inputs: Sequence[Node]) -> tuple[Tree, list[Node]]:
@@ -169,15 +165,14 @@ class Tracing:
         return tree, as_nodes(leaves, tree.names(), self._name)
 
     def _asked(self, graph: Graph) -> list[Told]:
-        """What the graph asks of sizes to be equal.  Raises DeclarationError for what it needs from outside."""
+        """What the graph asks of sizes.  Raises DeclarationError for what it needs from outside."""
         own = set(graph.inputs)
         for node in graph.leaves("input"):
             if node not in own:
                 advice = "hand it in as an argument; what is kept between calls is a gc.parameter"
                 says = f"{self._name} uses {describe(node)}, which has no value in a call with arrays"
                 raise DeclarationError(f"{says}; {advice}{at_line()}")
-        told = {(c.left, c.right): (c, line) for c, line in constraints(graph) if c.relation == "=="}
-        return [told[pair] for pair in _of_sizes(told, self._sizes)]
+        return [(c, line) for c, line in constraints(graph) if _of_sizes([(c.left, c.right)], self._sizes)]
 
     def _note(self, inputs: Sequence[Node]) -> str:
         """What is told with an error: as what the function was traced, and how to have the number itself."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from graphc.codegen.program import Program
 from graphc.errors import InputError
 from graphc.runtime import steps
-from graphc.runtime.arguments import call_signature, signature
+from graphc.runtime.arguments import Array, call_signature, signature
 from graphc.runtime.call import Caller
 from graphc.runtime.machine import Machine
 from graphc.runtime.native import Native
@@ -82,6 +82,15 @@ class CompiledFunction(_Callable):
         if result is NotImplemented or type(result) is bytes:
             return NotImplemented
         return result if self._caller.is_plain else self._caller.structured(result)
+
+    def _fits(self, arrays: Sequence[Array]) -> bool:
+        """Whether arrays of the declared ranks have sizes that a call may have."""
+        try:
+            self._machine.shape(tuple(a.shape for a in arrays))
+        except InputError:
+            return False
+        return True
+
 
     def run(self, /, *args: Any, batch_size: int = 32, order: Any = None, **arrays: Any) -> Any:
         """Many steps in one call, over slices of the inputs that begin with the one leading symbol.
