@@ -19,6 +19,7 @@ from graphc.passes.move import MOVING
 from graphc.passes.share import share
 from graphc.passes.simplify import SIMPLIFYING
 from graphc.passes.sums import sums
+from graphc.passes.totals import totals
 from graphc.passes.trim import trim
 from graphc.rewrite import rewrite
 from graphc.stabilise import STABILISING, stabilise
@@ -45,6 +46,7 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("share", share, "Before what both have in common takes other forms."),
     Pass("simplify", simplify, "What is left, bodies too.  It stabilises as well: simpler forms may be unstable."),
     Pass("sums", sums, "When bodies are simple enough to be seen through."),
+    Pass("totals", totals, "The same; products are better taken outside as such."),
     Pass("merge", merge, "Last, when operands are in their final form."),
 )
 RULES = {rule.name: rule for rule in (*FOLDING, *SIMPLIFYING, *MOVING, *STABILISING)}

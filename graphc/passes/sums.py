@@ -8,7 +8,7 @@ side by side, one product that sums over the steps as well does all the work, ou
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from string import ascii_letters
 
@@ -22,8 +22,8 @@ from graphc.ops.save import typical_size
 from graphc.rewrite import filled
 
 Fired = Counter[str]
-_SMALL = 256  # elements that a loop adds up faster by itself
-_LINEAR = ("reshape", "permute_dims", "negative")  # what may stand between a product and the sum
+SMALL = 256  # elements that a loop adds up faster by itself
+LINEAR = ("reshape", "permute_dims", "negative")  # what may stand between a product and the sum
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,19 @@ class _Sum:
 def sums(graph: Graph) -> tuple[Graph, Fired]:
     """The graph without loops that add up products of matrices, and how many such sums there were."""
     fired: Fired = Counter()
-    return (_outside(graph, fired) if holds_bodies(graph) else graph), fired
+
+    def change(loop: Loop) -> list[Node] | None:
+        own = _sums_of(loop)
+        fired["sum of products"] += len(own)
+        return _without(loop, own) if own else None
+
+    return over_loops(graph, change), +fired
 
 
-def _outside(graph: Graph, fired: Fired) -> Graph:
+def over_loops(graph: Graph, change: Callable[[Loop], list[Node] | None]) -> Graph:
+    """The graph with other results for some loops, those inside of others too."""
+    if not holds_bodies(graph):
+        return graph
     new: dict[Node, Node] = {}
     found: dict[Node, list[Node]] = {}
     for n in graph.nodes:
@@ -53,39 +62,49 @@ def _outside(graph: Graph, fired: Fired) -> Graph:
             continue
         node = rebuilt(n, [new[o] for o in n.operands])
         if n.op.family in HOLDERS:
-            attrs = {k: _outside(v, fired) if isinstance(v, Graph) else v for k, v in n.attrs.items()}
+            attrs = {k: over_loops(v, change) if isinstance(v, Graph) else v for k, v in n.attrs.items()}
             node = make(n.op, node.operands, attrs, n.line)
-        if n.op.family is Family.LOOP and (own := _sums_of(Loop.of(node))):
-            fired["sum of products"] += len(own)
+        if n.op.family is Family.LOOP:
             with standing_at(n.line):
-                found[n] = _without(Loop.of(node), own)
-            node = found[n][0]
+                results = change(Loop.of(node))
+            if results is not None:
+                found[n] = results
+                node = found[n][0]
         new[n] = node
     return with_outputs(graph, [new[o] for o in graph.outputs])
+
+
+def adds_alone(loop: Loop, body: Graph, carry: int) -> Node | None:
+    """What each step adds to a carry, or subtracts from it, if nothing else reads the carry or its new value."""
+    old, new = loop.carries[carry], loop.new[carry]
+    readers = body.users.get(old, ())
+    if len(readers) != 1 or readers[0] is not new or body.users[new] or sum(o is new for o in body.outputs) > 1:
+        return None
+    if new.op.name not in ("add", "subtract"):
+        return None
+    first, second = new.operands
+    if first is old:
+        return second
+    return first if new.op.name == "add" else None
 
 
 def _sums_of(loop: Loop) -> list[_Sum]:
     body = Graph((*loop.new, *loop.ys))
     variant = depending(body.nodes, {loop.index, *loop.carries, *loop.elements})
-    outputs = Counter(body.outputs)
     saved = {*loop.elements, *loop.ys}
     found = []
-    for k, (carry, new) in enumerate(zip(loop.carries, loop.new, strict=True)):
-        readers = body.users.get(carry, ())
-        alone = len(readers) == 1 and readers[0] is new and not body.users[new] and outputs[new] == 1
-        if alone and new.op.name in ("add", "subtract") and typical_size(carry.shape) >= _SMALL:
-            first, second = new.operands
-            if first is carry or new.op.name == "add":
-                added = _sum(k, new.op.name == "subtract", second if first is carry else first)
-                if added and variant.issuperset(added.factors) and _is_worth_it(added, saved):
-                    found.append(added)
+    for k, carry in enumerate(loop.carries):
+        term = adds_alone(loop, body, k) if typical_size(carry.shape) >= SMALL else None
+        added = None if term is None else _sum(k, loop.new[k].op.name == "subtract", term)
+        if added and variant.issuperset(added.factors) and _is_worth_it(added, saved):
+            found.append(added)
     return found
 
 
 def _sum(carry: int, is_difference: bool, term: Node) -> _Sum | None:
     """The sum to which each step adds this term, if that is a product of two factors."""
     moves = []
-    while term.op.name in _LINEAR:
+    while term.op.name in LINEAR:
         moves.append(term)
         term = term.operands[0]
     if term.op.name == "_contract":
