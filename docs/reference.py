@@ -29,7 +29,8 @@ _CODE = re.compile(r"`([^`]+)`")
 _MARKUP = re.compile(r"([*|\\_])")
 _ERROR = re.compile(rf"\b({'|'.join(k for k in gc.__all__ if k.endswith('Error'))})\b")
 _MODULES = ("graphc.nn", "graphc.losses", "graphc.optim", "graphc.inspect")
-_MADE_ELSEWHERE = ("graphc.Node", "graphc.CompiledFunction")  # classes whose constructors are not for users
+# Classes whose constructors are not for users.
+_MADE_ELSEWHERE = ("graphc.Node", "graphc.CompiledFunction", "graphc.Function")
 
 
 def connect(app: Any) -> dict[str, bool]:

@@ -19,12 +19,12 @@ from types import ModuleType
 from typing import Any
 
 import graphc.methods  # noqa: F401  (gives nodes their methods)
-from graphc.adjoint import grad, value_and_grad, vjp
 from graphc.branches import cond, switch
 from graphc.control import associative_scan, checkpoint, fori_loop, map, scan, while_loop
 from graphc.custom import custom_vjp
 from graphc.custom_op import custom_op
 from graphc.declare import FUNCTIONS, constant, input, parameter, result_type
+from graphc.derivatives import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp, vmap
 from graphc.errors import (
     CacheError,
     DebugError,
@@ -36,13 +36,13 @@ from graphc.errors import (
     PropertyError,
     ShapeError,
 )
+from graphc.function import Function, function
 from graphc.graph import Graph, Node
 from graphc.implicit import implicit
-from graphc.jacobian import hessian, jacobian
 from graphc.operators import OTHER_NAMES
 from graphc.ops.item import item
 from graphc.standard import VERSION, can_cast, finfo, iinfo, isdtype, namespace_info
-from graphc.tangent import hvp, jvp, linearize
+from graphc.tangent import linearize
 from graphc.types import (
     bool_,
     float32,
@@ -56,7 +56,6 @@ from graphc.types import (
     uint32,
     uint64,
 )
-from graphc.vmap import vmap
 
 newaxis = None
 bool = bool_
@@ -70,6 +69,8 @@ _LATER_NAMES = {
     "CompiledFunction": "graphc.runtime.function",
     "Options": "graphc.compile",
     "compile": "graphc.compile",
+    "get_num_threads": "graphc.runtime.threads",
+    "set_num_threads": "graphc.runtime.threads",
 }
 
 __all__ = [
@@ -77,6 +78,7 @@ __all__ = [
     "DTypeError",
     "DebugError",
     "DeclarationError",
+    "Function",
     "GradientError",
     "Graph",
     "GraphcError",
@@ -98,6 +100,7 @@ __all__ = [
     "float32",
     "float64",
     "fori_loop",
+    "function",
     "grad",
     "hessian",
     "hvp",

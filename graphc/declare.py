@@ -147,6 +147,12 @@ class Whole(Number):
     __slots__ = ()
 
 
+def as_weak_as(value: Any, node: Node) -> Any:
+    """The node as weak as the value that it stands for: a Number for a Python number, else itself."""
+    kind = WEAK.get(type(value))
+    return Number(node) if kind is float else Whole(node) if kind is int else node
+
+
 WEAK = {bool: bool, int: int, float: float, Poly: int, Number: float, Whole: int}  # none of these widens what it meets
 
 

@@ -28,7 +28,8 @@ def jacobian(y: Any, x: Any, *, sparsity: Any = None) -> Any:
     """The derivatives of every element of y by every element of x: an array of shape `*y.shape *x.shape`.
 
     y and x are nodes or trees of float nodes: what comes back is a tree like y, which holds trees like x.  They are all
-    computed together, in forward or in reverse mode, whichever has fewer rows.
+    computed together, in forward or in reverse mode, whichever has fewer rows.  Of a Python function,
+    `gc.jacobian(f, argnums=0)` is `gc.function(f).jacobian(argnums)`.
 
     `sparsity` tells where derivatives may be other than 0: a matrix of bools, of NumPy or scipy.sparse, with a row for
     each element of y, a node, and a column for each element of x, a node.  Then the result is a vector of the
@@ -62,6 +63,7 @@ def hessian(y: Node, x: Any) -> Any:
 
     For a tree of nodes it is a tree like x that holds trees like x: of `{"a": a, "b": b}` the part `["a"]["b"]` has
     shape `*a.shape *b.shape`.  It is the Jacobian of the gradient, in forward mode.
+    Of a Python function, `gc.hessian(f, argnums=0)` is `gc.function(f).hessian(argnums)`.
 
     Raises GradientError if y is no float scalar, and what `jacobian` raises.
 

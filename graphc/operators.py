@@ -153,7 +153,7 @@ def _length(self: Node) -> int:
 
 
 def _no_number(self: Poly | Number) -> Any:
-    what = f"the dimension {self}" if isinstance(self, Poly) else "a number made of dimensions"
+    what = f"the dimension {self}" if isinstance(self, Poly) else "this number"
     advice = "arithmetic with floats and nodes takes it as it is, gc.arange and shapes take dimensions"
     raise DeclarationError(
         f"{what} is known at the call only, so it is no int or float while the graph is declared, and no length of a "
@@ -162,7 +162,7 @@ def _no_number(self: Poly | Number) -> Any:
 
 
 def _no_truth(self: Poly | Number) -> bool:
-    what = f"the dimension {self}" if isinstance(self, Poly) else "a number made of dimensions"
+    what = f"the dimension {self}" if isinstance(self, Poly) else "this number"
     advice = f"write gc.where({self if isinstance(self, Poly) else 'number'} > 0, a, b)"
     raise DeclarationError(
         f"{what} is known at the call only, so it can't decide an `if` or `while`; {advice}\n  at {users_line()}"

@@ -29,9 +29,10 @@ STAGES = [
     *("control", "branches", "custom", "custom_op"),
     "interpret",
     *("join", "rewrite", "stabilise", "adjoint", "batch", "vmap", "tangent", "colouring", "jacobian"),
-    *("linear", "implicit"),
+    *("linear", "implicit", "signature", "derived"),
     *("passes", "schedule", "codegen"),
-    *("runtime", "inspect", "runtime.function", "debug", "compile", "losses", "optim", "nn"),
+    *("runtime", "inspect", "runtime.function", "debug", "compile", "specialise", "made", "function", "derivatives"),
+    *("losses", "optim", "nn"),
 ]
 # they may name ops
 RULES = (

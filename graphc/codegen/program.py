@@ -5,7 +5,8 @@ the row of words of the phase that runs.
 
     word 0            status: 0, or 1 + the index of the failure in `failures`
     words 1 to 3      where it failed: position, and the offending value
-    words 4 to 7      the runtime's own
+    words 4 to 6      the runtime's own
+    word 7            1 + the chunk that failed
     words 8 ...       addresses of inputs, outputs, parameters, constants, in this order
     then              addresses of the buffers
     then              `values`, evaluated for the symbols of the call: the rows of the phases, one after the other
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from graphc.codegen.loop_ir import LoopProgram
 
 HEADER_WORDS = 8
+FAILED = 7
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class Phase:
     words: int
     notes: tuple[str, ...]
     within: int = -1  # the first phase of the loop or choice around it, the outermost
+    runs: Dim = 1  # how often it runs in a call, of which `flops` and `nbytes` are the sum
 
 
 @dataclass(frozen=True)
@@ -192,14 +195,16 @@ def _plain(p: Program) -> dict[str, Any]:
         "moving": p.moving,
         "counters": p.counters,
         "values": [to_plain(v) for v in p.values],
-        "phases": [
-            [h.title, to_plain(h.chunks), to_plain(h.flops), to_plain(h.nbytes), h.kernel, h.words, h.notes, h.within]
-            for h in p.phases
-        ],
+        "phases": list(map(_plain_phase, p.phases)),
         "failures": [[f.text, f.line] for f in p.failures],
         "for_outputs": p.for_outputs,
         "records": p.records,
     }
+
+
+def _plain_phase(h: Phase) -> list[Any]:
+    dims = map(to_plain, (h.chunks, h.flops, h.nbytes))
+    return [h.title, *dims, h.kernel, h.words, h.notes, h.within, to_plain(h.runs)]
 
 
 def _program(d: Mapping[str, Any]) -> Program:
@@ -223,8 +228,8 @@ def _program(d: Mapping[str, Any]) -> Program:
         counters=d["counters"],
         values=tuple(map(from_plain, d["values"])),
         phases=tuple(
-            Phase(title, from_plain(c), from_plain(f), from_plain(n), kernel, words, tuple(notes), within)
-            for title, c, f, n, kernel, words, notes, within in d["phases"]
+            Phase(title, from_plain(c), from_plain(f), from_plain(n), k, words, tuple(notes), within, from_plain(runs))
+            for title, c, f, n, k, words, notes, within, runs in d["phases"]
         ),
         failures=tuple(Failure(*f) for f in d["failures"]),
         for_outputs=None if d["for_outputs"] is None else tuple(d["for_outputs"]),

@@ -53,7 +53,7 @@ from graphc.schedule.task import Place
 Values = np.ndarray[Any, Any]
 Env = dict[str, Any]  # by symbol: sizes, integers, scalars, addresses
 Run = Callable[[Env], Any]
-UNTOLD = 24  # storages of a nest from this number on are no promise to LLVM
+UNTOLD = 64  # storages of a nest from this number on are no promise to LLVM
 STACK = 16  # blocks that one thread's stack bears
 
 
@@ -78,7 +78,7 @@ class Interpreter:
         """The outputs; the arrays of written parameters change in place."""
         p = self.program
         sizes = symbol_sizes(p.name, p.inputs, [a.shape for a in inputs])
-        check_constraints(p, sizes)
+        check_constraints(p.name, p.constraints, sizes)
         shapes = [tuple(evaluate(d, sizes) for d in slot.shape) for slot in p.outputs]
         given = {"input": inputs, "parameter": parameters, "constant": [np.asarray(c) for c in p.constants]}
         regions = {Place(kind, k): filled(f"{kind} {k}", a) for kind, all_ in given.items() for k, a in enumerate(all_)}

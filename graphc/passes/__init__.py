@@ -15,8 +15,10 @@ from graphc.graph import Graph
 from graphc.join import join
 from graphc.passes.fold import FOLDING
 from graphc.passes.inline import INLINING, inline
+from graphc.passes.inside import inside
 from graphc.passes.merge import merge
 from graphc.passes.move import MOVING
+from graphc.passes.onward import onward
 from graphc.passes.share import share
 from graphc.passes.simplify import SIMPLIFYING
 from graphc.passes.sums import sums
@@ -47,6 +49,8 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("share", share, "Before what both have in common takes other forms."),
     Pass("simplify", simplify, "What is left, bodies too.  It stabilises as well: simpler forms may be unstable."),
     Pass("sums", sums, "When bodies are simple enough to be seen through."),
+    Pass("onward", onward, "What is left of the sums within loops is added up in one place."),
+    Pass("inside", inside, "When bodies and the positions in them have their final form."),
     Pass("merge", merge, "Last, when operands are in their final form."),
 )
 RULES = {rule.name: rule for rule in (*INLINING, *FOLDING, *SIMPLIFYING, *MOVING, *STABILISING)}

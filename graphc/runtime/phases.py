@@ -1,11 +1,12 @@
 """The run of a program: chunks of phases in their order, loops and choices between them, and what may end it early.
 
-This file is text for graphc.runtime.native, as graphc.runtime.driver is.
+This file is text for graphc.runtime.backend, as graphc.runtime.driver is.
 """
 
 from __future__ import annotations
 
 from graphc.runtime import layout as at
+from graphc.runtime.region import alone, share
 from graphc.runtime.words import call, load, load8, stack, store
 
 
@@ -14,6 +15,7 @@ def execute(D: int, frame: int, c: int) -> int:
     kernels = load(D, at.KERNELS)
     chunks = load(D, at.CHUNKS_AT)
     store(frame, at.STATUS, 0)
+    store(frame, at.FAILED, 0)
     watch = stack(at.WATCH)
     store(watch, at.TESTS_LEFT, 1)
     store(watch, at.TESTS, 1)
@@ -23,24 +25,27 @@ def execute(D: int, frame: int, c: int) -> int:
     while phase < phases:
         kernel = load(kernels, 2 * phase)
         row = frame + load(kernels, 2 * phase + 1)
-        if kernel < 0 and load(frame, chunks + phase):
+        count = load(frame, chunks + phase)
+        if kernel < 0 and count:
             stop = 0
             if kernel == at.TEST:
-                stop = interrupted(D, frame, watch)
+                stop = interrupted(D, watch, 0)
             if stop:
                 store(frame, at.STATUS, at.INTERRUPTED)
                 return at.INTERRUPTED
             phase = next_phase(frame, row, kernel, phase)
         else:
-            for chunk in range(load(frame, chunks + phase)):
-                call(kernel, frame, row, chunk)
-                if load(frame, at.STATUS):
-                    return load(frame, at.STATUS)
+            if count < 0:
+                share(D, kernel, frame, row, -count)
+            else:
+                alone(kernel, frame, row, count)
+            if load(frame, at.STATUS):
+                return load(frame, at.STATUS)
             phase += 1
     return 0
 
 
-def interrupted(D: int, frame: int, watch: int) -> int:
+def interrupted(D: int, watch: int, c: int) -> int:
     """Whether the user wants a while loop to end; it is asked now and then, for which the GIL is taken."""
     left = load(watch, at.TESTS_LEFT) - 1
     store(watch, at.TESTS_LEFT, left)
@@ -63,9 +68,9 @@ def interrupted(D: int, frame: int, watch: int) -> int:
         tests = 1
     store(watch, at.TESTS, tests)
     store(watch, at.TESTS_LEFT, tests)
-    call(load(api, at.RESTORE_THREAD), load(frame, at.THREAD))
+    held = call(load(api, at.TAKE_GIL))
     found = call(load(api, at.INTERRUPT)) & 1
-    call(load(api, at.SAVE_THREAD))
+    call(load(api, at.LEAVE_GIL), held)
     return found
 
 

@@ -7,23 +7,25 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from graphc.codegen.program import HEADER_WORDS, Program
+from graphc.codegen.program import HEADER_WORDS, Phase, Program
 from graphc.dims import evaluate
 from graphc.errors import InputError
 from graphc.runtime import layout as at
 from graphc.runtime.entry import Words, native_function
 from graphc.state import ALIGNMENT, address, aligned
+from graphc.types import Constraint
 
 Memory = np.ndarray[Any, np.dtype[np.uint8]]
 Dims = tuple[int, ...]
 
 _RELEASE_WORK = 200_000  # operations and bytes, some 20 microseconds: what is shorter keeps the GIL
+_SHARE_WORK = 200_000  # the same of one phase, which threads then share
 _MOST_BYTES = 1 << 46  # more than a process can address
 _identities = itertools.count(1)
 
@@ -61,6 +63,11 @@ class Shape:
     words: Words
 
     @property
+    def shares(self) -> bool:
+        """Whether threads share a phase of it."""
+        return bool(self.words[at.SHARES])
+
+    @property
     def address(self) -> int:
         return address(self.words)
 
@@ -70,7 +77,7 @@ def make_shape(program: Program, inputs: Sequence[Dims], sizes: Mapping[str, int
 
     Raises InputError where a constraint does not hold, MemoryError where no memory could hold the results.
     """
-    check_constraints(program, sizes)
+    check_constraints(program.name, program.constraints, sizes)
     frame = _rounded(8 * program.words)
     offsets, buffers = plan(
         [evaluate(b.nbytes, sizes) for b in program.buffers], [(b.first, b.last) for b in program.buffers]
@@ -78,14 +85,16 @@ def make_shape(program: Program, inputs: Sequence[Dims], sizes: Mapping[str, int
     outputs = tuple(tuple(evaluate(d, sizes) for d in slot.shape) for slot in program.outputs)
     flops = sum(evaluate(p.flops, sizes) for p in program.phases)
     moved = sum(evaluate(p.nbytes, sizes) for p in program.phases)
+    chunks = [_shared_out(p, sizes) for p in program.phases]
     prepared = [
         *(frame + offset for offset in offsets),  # from the frame, which the driver adds
         *(evaluate(v, sizes) for v in program.values),
-        *(evaluate(p.chunks, sizes) for p in program.phases),
+        *chunks,
         *[0] * (program.moving + program.counters),
     ]
     endless = any(p.kernel == at.TEST for p in program.phases)  # nobody knows how long a while loop takes
-    head = [next(_identities), frame + buffers, int(endless or flops + moved > _RELEASE_WORK), 0]
+    releases, shares = endless or flops + moved > _RELEASE_WORK, min(chunks, default=0) < 0
+    head = [next(_identities), frame + buffers, int(releases), int(shares), 0]
     every = [*head, *itertools.chain(*inputs, *outputs), *prepared]
     items = [s.dtype.numpy.itemsize for s in program.outputs]
     needed = max([frame + buffers, *(math.prod(dims) * n for dims, n in zip(outputs, items, strict=True))])
@@ -97,12 +106,21 @@ def make_shape(program: Program, inputs: Sequence[Dims], sizes: Mapping[str, int
     return Shape(dict(sizes), outputs, frame + buffers, flops, moved, words)
 
 
-def check_constraints(program: Program, sizes: Mapping[str, int]) -> None:
-    for constraint, line in program.constraints:
+def _shared_out(phase: Phase, sizes: Mapping[str, int]) -> int:
+    """The number of chunks, negative where threads share them out: where each has more to do than that costs."""
+    chunks, runs = evaluate(phase.chunks, sizes), max(evaluate(phase.runs, sizes), 1)
+    if chunks < 2 or phase.kernel < 0:
+        return chunks
+    work = (evaluate(phase.flops, sizes) + evaluate(phase.nbytes, sizes)) // runs
+    return -chunks if work > _SHARE_WORK else chunks
+
+
+def check_constraints(name: str, constraints: Iterable[tuple[Constraint, str]], sizes: Mapping[str, int]) -> None:
+    for constraint, line in constraints:
         left, right = evaluate(constraint.left, sizes), evaluate(constraint.right, sizes)
         if not (left == right if constraint.relation == "==" else left >= right):
             raise InputError(
-                f"{program.name}: {constraint.text}: {constraint.left} {constraint.relation} {constraint.right} must "
+                f"{name}: {constraint.text}: {constraint.left} {constraint.relation} {constraint.right} must "
                 f"hold, but with {_known(sizes)} that is {left} {constraint.relation} {right}\n  declared at {line}"
             )
 

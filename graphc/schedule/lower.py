@@ -55,12 +55,12 @@ def _contraction(b: Builder, node: Node) -> Node | None:
         return _without_labels(node, short)
     x, y = node.operands
     if not parts.summed or not (parts.rows or parts.columns) or not node.dtype.is_float:
-        return _product_and_sum(node, parts)
+        return product_and_sum(node, parts)
     out = node.attrs["out_labels"]
     if not parts.columns or (parts.rows and out[-1] in parts.rows):
         return _contract(node, y, x, node.attrs["b_labels"], node.attrs["a_labels"], out)
     if not parts.rows and _summed_contiguously(y, node.attrs["b_labels"], parts.summed):
-        return _product_and_sum(node, parts)
+        return product_and_sum(node, parts)
     wanted = parts.batch + parts.rows + parts.columns
     if out[-1] in parts.batch:
         moved = _contract(node, x, y, node.attrs["a_labels"], node.attrs["b_labels"], wanted)
@@ -108,7 +108,7 @@ def _summed_contiguously(operand: Node, labels: str, summed: str) -> bool:
     return steps[labels.index(summed[-1])] == 1 if view is not None else labels[-1] in summed
 
 
-def _product_and_sum(node: Node, parts: Labels) -> Node:
+def product_and_sum(node: Node, parts: Labels) -> Node:
     """The contraction as an elementwise product, summed over the trailing axes."""
     wanted = node.attrs["out_labels"] + parts.summed
     a, b = (

@@ -9,6 +9,7 @@ from numba import types
 from numba.core.callconv import RETCODE_NONE, RETCODE_OK
 from numba.extending import intrinsic
 
+from graphc.codegen.intrinsics.memory import note
 from graphc.own_scalar import OWN
 from graphc.types import as_dtype
 
@@ -20,13 +21,13 @@ def own(number: int) -> Any:
     function = OWN[number]
 
     @intrinsic
-    def call(typingctx: Any, frame: Any, failure: Any, iteration: Any, *kinds: Any) -> Any:
+    def call(typingctx: Any, frame: Any, chunk: Any, failure: Any, iteration: Any, *kinds: Any) -> Any:
         dtypes = tuple(as_dtype("bool" if k == types.boolean else str(k)) for k in kinds)
         given = function.compiled(dtypes).signature.return_type
         address = function.address(dtypes)
 
         def codegen(context: Any, b: ir.IRBuilder, signature: Any, args: Any) -> Any:
-            frame, failure, iteration, *operands = args
+            frame, chunk, failure, iteration, *operands = args
             convention = context.call_conv
             kind = convention.get_function_type(given, kinds)
             with b.goto_entry_block():
@@ -36,13 +37,10 @@ def own(number: int) -> Any:
             status = b.call(b.inttoptr(I64(address), kind.as_pointer()), [result, told, *packed])
             fine = b.or_(b.icmp_signed("==", status, RETCODE_OK), b.icmp_signed("==", status, RETCODE_NONE))
             with b.if_then(b.not_(fine), likely=False):
-                words = b.inttoptr(frame, I64.as_pointer())
-                with b.if_then(b.icmp_signed("==", b.load(words), I64(0))):
-                    where = b.ptrtoint(b.load(told), I64)
-                    for k, word in enumerate((failure, where, I64(0), iteration)):
-                        b.store(word, b.gep(words, [I64(k)]))
+                where = b.ptrtoint(b.load(told), I64)
+                note(b, frame, chunk, (failure, where, I64(0), iteration))
             return context.get_returned_value(b, given, b.load(result))
 
-        return given(types.int64, types.int64, types.int64, *kinds), codegen
+        return given(*[types.int64] * 4, *kinds), codegen
 
     return call
