@@ -161,10 +161,15 @@ def test_an_error_is_that_of_the_call_and_nothing_has_changed() -> None:
                 interpret(Graph((node,), (x,)), [np.array([1.0, 2.0, value])])
 
 
-def test_constants_that_raise_do_so_at_the_call() -> None:
+def test_constants_are_computed_by_the_call() -> None:
+    """An error is one of the call, and integers overflow as they do elsewhere."""
     f = gc.compile([], rooted(gc.constant(-1.0)))
     with pytest.raises(InputError, match="below 0"):
         f()
+    square, k = gc.custom_op(lambda k: k * k), gc.input("k", (), "int64")
+    large = 2**40 + 1
+    found = gc.compile([k], (square(gc.constant(large)), square(k)))(large)
+    assert found[0] == found[1] == large**2 % 2**64
 
 
 def test_no_adjoint_no_gradient() -> None:
