@@ -252,6 +252,25 @@ def test_a_number_for_each_size_where_steps_are_unrolled() -> None:
     assert gc.function(lambda x: 1.0 if x.shape[0] * 0.5 > 1 else x[0])(X) == 1.0
 
 
+def test_sizes_that_fit_as_numbers_alone_are_numbers() -> None:
+    f = gc.function(lambda x: x + gc.concat([x[:-1], gc.ones(1)]))  # for one size the second operand is broadcast
+    for n in (5, 0, 3, 0, 7):
+        x = np.arange(float(n))
+        same(f(x), x + np.concatenate([x[:-1], np.ones(1)]))
+    assert f.stats["specialisations"] == 2
+
+
+def test_sizes_that_never_fit_are_refused_each_time_and_nothing_is_kept() -> None:
+    f = gc.function(lambda p: gc.max(p["x"]) + gc.sum(p["x"] * p["y"]))
+    same(f({"x": X, "y": X}), 7.0)
+    for _ in range(3):
+        with pytest.raises(gc.InputError, match="must not be empty"):
+            f({"x": np.ones(0), "y": np.ones(0)})
+        with pytest.raises(gc.InputError, match="p_x_0 == p_y_0 must hold"):
+            f({"x": np.ones(2), "y": np.ones(3)})
+    assert f.stats["specialisations"] == 1
+
+
 def test_sizes_as_numbers() -> None:
     f = Counted(lambda x: sum(x[k] * k for k in range(x.shape[0])), symbolic=False)
     for n in (3, 4, 3, 4, 1):
