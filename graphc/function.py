@@ -87,12 +87,18 @@ class Function:
                 try:
                     return run(*args)
                 except InputError:
-                    if found[0].serves(self._taken(args, {}).arrays):
+                    if found[0].fits(self._taken(args, {}).arrays):
                         raise
         call = self._taken(args, kwargs)
         if call.declared or TRACING.now:
             return self._inlined(call)
         made.latest = known = self._specialised(call)
+        try:
+            return known.run(*call.arrays)
+        except InputError:
+            if known.fits(call.arrays):
+                raise
+        made.latest = known = self._specialised(call, fitting=True)
         return known.run(*call.arrays)
 
     def _taken(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
@@ -105,13 +111,13 @@ class Function:
         with tracing():
             return self._function(*args, **kwargs)
 
-    def _specialised(self, call: Call) -> Specialisation:
-        """What serves this call; the first of a kind makes it, and others wait."""
+    def _specialised(self, call: Call, fitting: bool = False) -> Specialisation:
+        """What serves this call, with `fitting` its sizes too; the first of a kind makes it, and others wait."""
         made = self._made
-        found = made.known(call)
+        found = made.known(call, fitting)
         if found is None:
             with made.lock(call.key):
-                found = made.known(call) or made.kept(call, self._new(call))
+                found = made.known(call, fitting) or made.kept(call, self._new(call))
         made.note(call, found)
         return found
 
@@ -134,7 +140,7 @@ class Function:
         if call.declared:
             says = "compiled takes arrays, and there is a node among the arguments"
             raise DeclarationError(f"{self.__name__}.{says}{at_line()}")
-        return self._specialised(call).compiled
+        return self._specialised(call, fitting=True).compiled
 
     def grad(self, argnums: Any = 0) -> Function:
         """The function of the same arguments that gives the gradient of the scalar which this one gives.
