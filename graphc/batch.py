@@ -65,7 +65,7 @@ class Batch:
         family = node.op.family
         if not any(v.batched for v in values) and self._needs_no_guard(family):
             return [Value(r) for r in results(rebuilt(node, [v.node for v in values]))]
-        if family not in _RULES or (family is Family.REGION and "adjoint" not in node.attrs):
+        if family not in _RULES or (family is Family.REGION and node.attrs.keys().isdisjoint(_REGIONS)):
             raise DeclarationError(f"vmap has no rule for {describe(node)}, an op of the family {family}")
         return _RULES[family](self, node, values)
 
@@ -284,6 +284,21 @@ class Batch:
         return [Value(r, f) for r, f in zip(choose(which.node, outcomes, given, line=node.line), flags, strict=True)]
 
     def region(self, node: Node, values: Sequence[Value]) -> Sequence[Value]:
+        return self._root(node, values) if "residual" in node.attrs else self._own_adjoint(node, values)
+
+    def _root(self, node: Node, values: Sequence[Value]) -> Sequence[Value]:
+        """A root for each example: all of its bodies give, and take before the arguments, one for each."""
+        inner, given = self._given(node.attrs["body"].inputs, values)
+        known = list(_within(node.attrs["body"].inputs, given).values())
+        attrs = {}
+        for name, body in node.attrs.items():
+            before = len(body.inputs) - len(known)
+            slots, states = inner._slots(body.inputs[:before], [True] * before)
+            found = inner(body.outputs, dict(zip(body.inputs, [*states, *known], strict=True)))
+            attrs[name] = Graph(tuple(map(inner.full, found)), (*slots, *given))
+        return _all_batched(make(node.op, tuple(given.values()), attrs))
+
+    def _own_adjoint(self, node: Node, values: Sequence[Value]) -> Sequence[Value]:
         """A function with an adjoint of its own: of what all examples share the cotangents are added."""
         body, adjoint = node.attrs["body"], node.attrs["adjoint"]
         inner, given = self._given(body.inputs, values)
@@ -326,6 +341,7 @@ _RULES: Mapping[Family | None, Callable[[Batch, Node, Sequence[Value]], Sequence
     Family.CHOICE: Batch.choice,
     Family.REGION: Batch.region,
 }
+_REGIONS = ("adjoint", "residual")
 # what takes each element by itself
 _SINGLE = (Family.LEAF, Family.INDEX, Family.ELEMENTWISE)
 # what idle examples must be kept from, and what may hold such

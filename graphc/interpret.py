@@ -58,10 +58,19 @@ def _value(node: Node, operands: list[Any], sizes: Mapping[str, int]) -> Any:
     if node.op.family is Family.ITEM:
         return operands[0][node.attrs["index"]]
     attrs = {k: _concrete(v, sizes) for k, v in node.attrs.items()}
-    result = (node.op.evaluate or node.op.reference)(*operands, **attrs)
+    try:
+        result = (node.op.evaluate or node.op.reference)(*operands, **attrs)
+    except InputError as error:
+        raise error if "\n  at " in str(error) else _failed(node, error) from None
     if len(node.types) > 1:
         return tuple(_as_typed(r, t.dtype.numpy) for r, t in zip(result, node.types, strict=True))
     return _as_typed(result, node.dtype.numpy)
+
+
+def _failed(node: Node, error: InputError) -> InputError:
+    """The error of a check, as compiled code tells it."""
+    name, _ = node.attrs.get("told", (node.op.name.strip("_"), None))
+    return InputError(f"{name}: {error}\n  at {node.line}")
 
 
 def _as_typed(value: Any, dtype: np.dtype[Any]) -> Any:

@@ -72,6 +72,13 @@ def traced(function: Callable[..., Any], *arguments: Any) -> tuple[Any, set[Node
     return value, set(nodes)
 
 
+def want_functions(what: str, *given: Any) -> None:
+    """Raise DeclarationError unless all can be called."""
+    for function in given:
+        if not callable(function):
+            raise DeclarationError(f"{what} takes a function of nodes, got {shown(function)}{at_line()}")
+
+
 class Tree:
     """The structure of a tree; a leaf that is None is no leaf, and stays None."""
 

@@ -15,7 +15,7 @@ from graphc.dims import same
 from graphc.errors import DeclarationError, ShapeError
 from graphc.graph import Node, describe
 from graphc.ops.bodies import slot
-from graphc.trace import Tree, as_nodes, at_line, shown, tracing
+from graphc.trace import Tree, as_nodes, at_line, tracing, want_functions
 from graphc.tree import spread
 from graphc.types import TensorType, normalize_axis
 
@@ -48,8 +48,7 @@ def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> C
     array([[1., 2.],
            [3., 4.]])
     """
-    if not callable(function):
-        raise DeclarationError(f"vmap takes a function of nodes, got {shown(function)}{at_line()}")
+    want_functions("vmap", function)
 
     def batched(*arguments: Any) -> Any:
         return _batched(function, arguments, in_axes, out_axes)

@@ -259,9 +259,9 @@ def test_two_results_and_sub_graphs_through_the_passes() -> None:
     x = gc.input("x", (3,))
     graph = Graph(outputs(x), (x,))
     optimised, records = run_pipeline(graph)
-    assert records[0]["rules"]["log of exp"] > 0, "the sub-graph is optimised too"
+    assert records[1]["rules"]["log of exp"] > 0, "the sub-graph is optimised too"
     flat = lower(optimised)
-    assert all(n.op.family is not Family.REGION for n in flat.nodes)
+    assert all(n.op.family is not Family.REGION for n in optimised.nodes)
     for stage in (optimised, flat):
         for got, want in zip(interpret(stage, [X]), interpret(graph, [X]), strict=True):
             np.testing.assert_allclose(got, want, rtol=1e-14)

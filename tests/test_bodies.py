@@ -269,6 +269,23 @@ def test_trimming_and_joining_twice_changes_nothing(seed: int) -> None:
     assert trim(graph)[0] is graph
 
 
+def test_an_element_that_is_always_the_same_is_none() -> None:
+    w, h = gc.input("w", (3,)), gc.input("h", (3,))
+    every = [
+        gc.ones((5, 3)),
+        gc.broadcast_to(w, (5, 3)),
+        gc.broadcast_to(gc.reshape(w, (1, 3)), (5, 3)),
+        gc.permute_dims(gc.broadcast_to(gc.sum(w), (3, 5)), (1, 0)),
+    ]
+    carry, ys = gc.scan(lambda c, es: (gc.sin(c) + sum(es[1:], es[0]), gc.sum(c)), h, every)
+    assert len(loop_of(carry, ys).elements) == 0
+    moving = gc.broadcast_to(gc.reshape(gc.input("z", (5,)), (5, 1)), (5, 3))
+    assert len(loop_of(gc.scan(lambda c, e: (gc.sin(c) + e, None), h, moving)[0]).elements) == 1
+    arrays = [np.arange(3.0), np.array([0.5, -1.0, 2.0])]
+    outputs = [carry, ys, *gc.grad(gc.sum(carry) + gc.sum(ys), [w, h])]
+    close(gc.compile([w, h], tuple(outputs))(*arrays), interpret(Graph(tuple(outputs), (w, h)), arrays))
+
+
 def test_saved_is_what_is_small() -> None:
     """A step that reads one element of a carried array and sets another saves numbers, not the array."""
     k, v = gc.input("k", ("n",), "int64"), gc.input("v", (50,))
@@ -521,6 +538,38 @@ def test_sums_of_products_with_axes_of_length_one() -> None:
     arrays = [rng.normal(size=(5, 30)), rng.normal(size=(5, 20))]
     wanted = np.einsum("ni,nj->ij", arrays[0], np.sin(arrays[1]))
     close(values([total, wide], [u, v], arrays), [wanted[None], [wanted, wanted]])
+
+
+@pytest.mark.parametrize(
+    ("new", "stays"),
+    [
+        (lambda c, a, b: (c + a) - b, False),
+        (lambda c, a, b: b + (a + c), False),
+        (lambda c, a, b: (c - a) + b, False),
+        (lambda c, a, b: (a - c) + b, True),  # its sign alternates
+        (lambda c, a, b: (c + a) + c * b, True),
+        (lambda c, a, b: (c + a) + gc.sin(b), True),  # a sine is no product
+        (lambda c, a, b: gc.sin(c + a) + b, True),
+    ],
+)
+def test_sums_of_several_products(new: Any, stays: bool) -> None:
+    u, v, begun = gc.input("u", ("n", 30)), gc.input("v", ("n", 20)), gc.input("begun", (30, 20))
+
+    def step(c: Node, e: Any) -> Any:
+        return new(c, e[0][:, None] * e[1], gc.sin(e[0])[:, None] * gc.cos(e[1])), None
+
+    total, _ = gc.scan(step, begun, (u, v))
+    left = [n.attrs["carries"] for n in held(optimised([total], [u, v, begun]))]
+    assert left == [int(stays)]
+    rng = np.random.default_rng(4)
+    values([total], [u, v, begun], [rng.normal(size=shape) for shape in ((5, 30), (5, 20), (30, 20))])
+
+
+def test_a_hessian_vector_product_adds_up_outside_of_loops() -> None:
+    x, w, v = gc.input("x", ("n", 20)), gc.input("w", (20, 20)), gc.input("v", (20, 20))
+    last, _ = gc.scan(lambda h, x: (gc.tanh(w @ h + x), None), gc.zeros((20,)), x)
+    graph = optimised([gc.hvp(gc.sum(last**2), w, v)], [x, w, v])
+    assert all(c.shape != (20, 20) for n in held(graph) for c in Loop.of(n).carries)
 
 
 def test_sums_that_something_reads_stay() -> None:

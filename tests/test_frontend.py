@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from graphc.codegen.namespace import namespace
 from graphc.dims import evaluate
 from graphc.graph import Graph
 from graphc.interpret import interpret
-from graphc.runtime.backend import Backend
+from graphc.runtime.backend import Backend, object_file, text_of
 from graphc.runtime.frontend import lower_function
 from graphc.runtime.machine import Machine
 from graphc.state import State, address
@@ -77,8 +78,7 @@ def test_calls_of_vector_math_are_vectorised(name: str, dtype: str) -> None:
         z = getattr(gc, name)(z)
     module = module_of(gc.compile([x], z))
     (routine,) = module.routines
-    backend = Backend()
-    code = backend.optimised(backend.text_of(module))
+    code = Backend().optimised(text_of(module))
     assert re.search(rf"call .*@{PREFIX}{routine}\.v\d+\(", str(code))
 
 
@@ -87,14 +87,29 @@ def test_storages_are_told_apart() -> None:
     x, y = gc.input("x", ("n",)), gc.input("y", ("n",))
     text = str(module_of(gc.compile([x, y], (x * y, x - y))))
     assert len(set(re.findall(r"!alias.scope !(\d+)", text))) == len(set(re.findall(r"!noalias !(\d+)", text))) == 4
-    backend = Backend()
-    code = str(backend.optimised(backend.text_of(module_of(gc.compile([x, y], (x * y, x - y))))))
+    code = str(Backend().optimised(text_of(module_of(gc.compile([x, y], (x * y, x - y))))))
     assert "vector.body" in code
     assert "vector.memcheck" not in code
 
 
+def test_threads_of_llvm_make_the_same_code() -> None:
+    """Each has a context of its own, so none waits for another, and none sees what another makes."""
+    z = x = gc.input("x", ("n", 8), "float32")
+    texts = []
+    for k in range(6):
+        z = gc.softmax(gc.tanh(z * (k + 1.5)) @ gc.constant(np.eye(8, dtype="float32")))
+        texts += gc.compile([x], (z, gc.grad(gc.sum(z[:, 0]), x))).program.kernels
+    modules = [text_of(module_named(text)) for text in dict.fromkeys(texts)]
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(object_file, modules)) == [object_file(m) for m in modules]
+
+
 def module_of(function: Any) -> KernelModule:
     (text,) = function.program.kernels
+    return module_named(text)
+
+
+def module_named(text: str) -> KernelModule:
     scope = dict(namespace(compile(text, "kernels", "exec")), __name__="kernels")
     exec(text, scope)
     module = KernelModule()

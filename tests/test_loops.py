@@ -88,7 +88,7 @@ def test_statements_are_printed() -> None:
         Use("sum", (Address(X, (AT * 8,)), Position(4)), float64, result=T2),
         Let(a, Address(Y, (symbol("%n4"),))),
         Use("pack", (*map(Position, (5, 6)), Address("a", (AT * 8, J * 4)), ZERO, ZERO, Address(B)), float32, (4,)),
-        Use("checked", (Var("f5", int64), T1, Position(N)), result=Var("t3", int64)),
+        Use("checked", (Var("f5", int64), T1, Position(N), Position(0)), result=Var("t3", int64)),
     ) == [
         "t1 = ld_f8_1_0(p1, i*2 + n4)",
         "if i < d0 and not q:",
@@ -104,7 +104,7 @@ def test_statements_are_printed() -> None:
         "t2 = sum_f8(p1 + i*8, 4)",
         "a = p2 + n4",
         "pack_f4_4(5, 6, a + i*8 + j*4, 0, 0, p3)",
-        "t3 = checked(T, f5, t1, d0)",
+        "t3 = checked(T, chunk, f5, t1, d0, 0)",
     ]
 
 

@@ -111,6 +111,8 @@ EXACT: dict[str, Build] = {
     "min of permutation": lambda x, y, c, k: gc.min(gc.permute_dims(y), axis=1),
     "any of permutation": lambda x, y, c, k: gc.any(gc.permute_dims(gc.reshape(c, (4, 3))), axis=0),
     "all of permutation": lambda x, y, c, k: gc.all(gc.permute_dims(gc.reshape(c, (4, 3))), axis=1),
+    "region": lambda x, y, c, k: gc.custom_vjp(gc.sin, lambda g, out, x: (g,))(x),
+    "result of a region": lambda x, y, c, k: gc.custom_vjp(lambda x: (x, gc.sin(x)), lambda g, out, x: (g[0],))(x)[1],
     "mirrored operands": lambda x, y, c, k: gc.where(c, gc.sin(x) * x, x * gc.sin(x)),
 }
 # These round otherwise than what they replace.

@@ -50,6 +50,26 @@ def test_fingerprints_of_large_sizes_are_as_stored(name: str, size: str) -> None
         assert disagreements(name, size, form, gc.Options()) == {}
 
 
+@pytest.mark.parametrize("name", [name for name, record in DERIVATIVES.items() if record.exact])
+def test_closed_forms_are_as_stored(name: str) -> None:
+    record = DERIVATIVES[name]
+    found = record.exact(record.inputs("test")) if record.exact else {}
+    assert found.keys() >= next(record.expected("test", {})).keys()
+    assert record.disagreement("test", found, record.expected("test", {})) == ""
+
+
+@pytest.mark.parametrize("name", [name for name, record in DERIVATIVES.items() if record.exact])
+def test_rows_of_rounded_inputs(name: str) -> None:
+    record, size = DERIVATIVES[name], "f32_n100000"
+    arrays = record.inputs(size)
+    assert {a.dtype for a in arrays.values()} == {np.dtype(np.float32)}
+    assert disagreements(name, size, "", gc.Options()) == {}
+    moving = f"grad/{record.wrt[0]}"
+    wrong = {**next(record.expected(size, arrays))}
+    wrong[moving] = wrong[moving] + 2e-5 * np.max(np.abs(wrong[moving]))
+    assert f"{moving} is off by" in record.disagreement(size, wrong, record.expected(size, arrays))
+
+
 @pytest.mark.parametrize("name", DERIVATIVES)
 def test_what_is_stored_tells_wrong_inputs_and_gradients(name: str) -> None:
     record, size = DERIVATIVES[name], "test"

@@ -7,7 +7,9 @@ A peer's module has
     call(arrays, variant) -> Program
     fit(arrays, variant) -> Fit             only where the peer has such a method
     derivative(workload, size, form, variant, arrays) -> {measure: Program}
-                                            whose results `by_name` reads
+                                            whose results `by_name` reads; its variants stand at the workload's
+                                            builder: `derivative`, or `recurrence` where loops carry values, or
+                                            `update` where they write arrays
 
 and imports its package at the top: importing it is what `import` costs.
 """
@@ -81,7 +83,7 @@ PEERS = (
         module="benchmarks.peers.graphc_",
         package="graphc",
         distributions=("graphc", "numpy", "numba", "llvmlite"),
-        variants={"training": ("",), "call": ("",), "fit": ("",), "derivative": ("",)},
+        variants=dict.fromkeys(("training", "call", "fit", "derivative", "recurrence", "update"), ("",)),
     ),
     Peer(
         name="tensorflow",
@@ -92,6 +94,8 @@ PEERS = (
             "training": ("listing", "function", "jit_compile"),
             "call": ("function", "jit_compile"),
             "fit": ("listing",),
+            "derivative": ("function", "jit_compile"),
+            "recurrence": ("function", "jit_compile"),
         },
     ),
     Peer(
@@ -99,21 +103,24 @@ PEERS = (
         module="benchmarks.peers.jax_",
         package="jax",
         distributions=("jax", "jaxlib"),
-        variants={"training": ("",), "call": ("",), "derivative": ("",)},
+        variants=dict.fromkeys(("training", "call", "derivative", "recurrence", "update"), ("",)),
     ),
     Peer(
         name="torch",
         module="benchmarks.peers.torch_",
         package="torch",
         distributions=("torch",),
-        variants={"training": ("eager", "compile"), "call": ("eager", "compile")},
+        variants={
+            **dict.fromkeys(("training", "call", "derivative"), ("eager", "compile")),
+            "recurrence": ("eager",),
+        },
     ),
     Peer(
         name="pytensor",
         module="benchmarks.peers.pytensor_",
         package="pytensor",
         distributions=("pytensor", "numba"),
-        variants={"training": ("",), "call": ("",)},
+        variants=dict.fromkeys(("training", "call", "derivative"), ("",)),
     ),
 )
 

@@ -12,6 +12,7 @@ from pytensor.tensor.special import log_softmax
 
 from benchmarks.peers import Program, batches_of
 from benchmarks.reference import BETA1, BETA2, EPSILON, RATE, Arrays, weights_of
+from benchmarks.workloads import Derivative
 
 
 def configure(threads: int) -> None:
@@ -68,3 +69,75 @@ def call(arrays: Arrays, variant: str) -> Program:
         return pytensor.function([x], y, mode="NUMBA", trust_input=True)
 
     return Program(compile=compiled, batches=[(arrays["x"],)], state=dict, reset=lambda: None)
+
+
+class Words:
+    """What the forms of a derivative call: PyTensor's functions under the array API's names."""
+
+    concat = staticmethod(pt.concatenate)
+    where = staticmethod(pt.switch)
+    asarray = staticmethod(pt.as_tensor_variable)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(pt, name)
+
+    @staticmethod
+    def matrix_transpose(x: Any) -> Any:
+        return x.mT
+
+    @staticmethod
+    def take(x: Any, index: Any, axis: int) -> Any:
+        return x[(slice(None),) * axis + (index,)]
+
+    @staticmethod
+    def value_and_grad(function: Any, tree: Any) -> Any:
+        value, more = function(tree)
+        return (value, more), dict(zip(tree, pt.grad(value, list(tree.values())), strict=True))
+
+    @staticmethod
+    def gradient(function: Any, tree: Any) -> Any:
+        leaves: list[Any] = []
+
+        def flat(part: Any) -> None:
+            for inner in part if isinstance(part, (tuple, list)) else ():
+                flat(inner)
+            if not isinstance(part, (tuple, list)):
+                leaves.append(part)
+
+        flat(tree)
+        found = iter(pt.grad(function(tree), leaves))
+
+        def filled(part: Any) -> Any:
+            return type(part)(map(filled, part)) if isinstance(part, (tuple, list)) else next(found)
+
+        return filled(tree)
+
+
+def derivative(workload: Derivative, size: str, form: str, variant: str, arrays: Arrays) -> dict[str, Program]:
+    pytensor.config.floatX = str(max(a.dtype for a in arrays.values() if a.dtype.kind == "f"))
+    given = [name for name in arrays if name not in workload.constants]
+    variables = {name: pt.constant(arrays[name]) for name in workload.constants}
+    variables |= {name: pt.tensor(name, dtype=arrays[name].dtype, shape=arrays[name].shape) for name in given}
+
+    def program(measure: str) -> Program:
+        def compiled() -> Callable[..., Arrays]:
+            tree = workload.results(Words(), form, size, variables)[measure]()
+            names = [(group, name) for group in ("grad", "out") for name in tree.get(group, {})]
+            outputs = [*([tree["value"]] if "value" in tree else []), *(tree[group][name] for group, name in names)]
+            inputs = [variables[name] for name in given]
+            function = pytensor.function(inputs, outputs, mode="NUMBA", trust_input=True, on_unused_input="ignore")
+
+            def run(*arguments: Any) -> Arrays:
+                found = function(*arguments)
+                rest = found[len(found) - len(names) :]
+                named: Arrays = {"value": found[0]} if "value" in tree else {}
+                for (group, name), array in zip(names, rest, strict=True):
+                    named.setdefault(group, {})[name] = array
+                return named
+
+            return run
+
+        arguments = tuple(arrays[name] for name in given)
+        return Program(compile=compiled, batches=[arguments], state=dict, reset=lambda: None)
+
+    return {measure: program(measure) for measure in workload.timed}

@@ -10,9 +10,11 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.experimental import numpy as tnp
 
 from benchmarks.peers import Fit, Program, batches_of
 from benchmarks.reference import BETA1, BETA2, EPSILON, RATE, Arrays, weights_of
+from benchmarks.workloads import Derivative
 
 
 def configure(threads: int) -> None:
@@ -123,3 +125,83 @@ def fit(arrays: Arrays, variant: str) -> Fit:
         }
 
     return Fit(train)
+
+
+class Words:
+    """What the forms of a derivative call: TensorFlow's NumPy, and what is elsewhere."""
+
+    sigmoid = staticmethod(tf.sigmoid)
+    erf = staticmethod(tf.math.erf)
+    pad = staticmethod(tf.pad)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(tnp, name)
+
+    @staticmethod
+    def logsumexp(x: Any, axis: int) -> Any:
+        return tf.reduce_logsumexp(x, axis=axis)
+
+    @staticmethod
+    def concat(parts: Any, axis: int = 0) -> Any:
+        return tf.concat(parts, axis)
+
+    @staticmethod
+    def take(x: Any, index: Any, axis: int) -> Any:
+        return tf.gather(x, index, axis=axis)
+
+    @staticmethod
+    def matrix_transpose(x: Any) -> Any:
+        return tf.linalg.matrix_transpose(x)
+
+    @staticmethod
+    def scan(step: Any, init: Any, xs: Any, length: int | None = None, reverse: bool = False) -> Any:
+        """A while loop over arrays of tensors; `maximum_iterations` is what XLA needs to differentiate it."""
+        leaves = [] if xs is None else tf.nest.flatten(xs)
+        count = leaves[0].shape[0] if leaves else length
+        rows = [tf.TensorArray(x.dtype, size=count, element_shape=x.shape[1:]).unstack(x) for x in leaves]
+
+        def taken(carry: Any, k: Any) -> Any:
+            return step(carry, tf.nest.pack_sequence_as(xs, [row.read(k) for row in rows]) if rows else None)
+
+        like = taken(init, 0)[1]  # nothing reads it, so it is left out
+        wanted = [] if like is None else tf.nest.flatten(like)
+        ys = [tf.TensorArray(y.dtype, size=count, element_shape=y.shape) for y in wanted]
+
+        def body(k: Any, carry: Any, ys: Any) -> Any:
+            at = count - 1 - k if reverse else k
+            carry, found = taken(carry, at)
+            written = tf.nest.flatten(found) if ys else []
+            return k + 1, carry, [y.write(at, value) for y, value in zip(ys, written, strict=True)]
+
+        start = (tf.constant(0), init, ys)
+        _, carry, ys = tf.while_loop(lambda k, *_: k < count, body, start, maximum_iterations=count)
+        return carry, tf.nest.pack_sequence_as(like, [y.stack() for y in ys]) if ys else None
+
+    @staticmethod
+    def value_and_grad(function: Any, tree: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(tree)
+            value, more = function(tree)
+        grads = tape.gradient(value, tree, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        return (value, more), tf.nest.map_structure(tf.convert_to_tensor, grads)
+
+    @classmethod
+    def gradient(cls, function: Any, tree: Any) -> Any:
+        return cls.value_and_grad(lambda tree: (function(tree), None), tree)[1]
+
+
+def derivative(workload: Derivative, size: str, form: str, variant: str, arrays: Arrays) -> dict[str, Program]:
+    tnp.experimental_enable_numpy_behavior()
+    constants = {name: arrays[name] for name in workload.constants}
+    inputs = {name: tf.constant(array) for name, array in arrays.items() if name not in constants}
+
+    def program(measure: str) -> Program:
+        def results(inputs: Arrays) -> Arrays:
+            return workload.results(Words(), form, size, {**constants, **inputs})[measure]()
+
+        def compiled() -> Callable[[Arrays], Arrays]:
+            return tf.function(results, jit_compile="jit_compile" in variant.split())
+
+        return Program(compile=compiled, batches=[(inputs,)], state=dict, reset=lambda: None)
+
+    return {measure: program(measure) for measure in workload.timed}

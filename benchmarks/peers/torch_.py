@@ -1,5 +1,7 @@
 """The programs in PyTorch: `eager` with autograd and the fused Adam, `compile` with one torch.compile over the step.
 
+Loops of derivatives are loops of Python's, and those only eager: an unrolled graph takes minutes to compile.
+
 torch.optim.Adam adds epsilon after the bias correction of v: an epsilon scaled by that correction gives Keras's.
 """
 
@@ -9,10 +11,13 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
+from torch.utils import _pytree as trees
 
 from benchmarks.peers import Program, batches_of
 from benchmarks.reference import BETA1, BETA2, EPSILON, RATE, Arrays, weights_of
+from benchmarks.workloads import Derivative
 
 
 def configure(threads: int) -> None:
@@ -111,3 +116,106 @@ def call(arrays: Arrays, variant: str) -> Program:
         return lambda x: function(torch.from_numpy(x)).numpy()
 
     return Program(compile=compiled, batches=[(arrays["x"],)], state=dict, reset=lambda: None)
+
+
+class Words:
+    """What the forms of a derivative call: PyTorch's functions under the array API's names."""
+
+    erf = staticmethod(torch.erf)
+    reshape = staticmethod(torch.reshape)
+
+    def __init__(self, eager: bool) -> None:
+        self.eager = eager
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(torch, name)
+
+    @staticmethod
+    def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+        return torch.sum(x) if axis is None else torch.sum(x, dim=axis, keepdim=keepdims)
+
+    @staticmethod
+    def logsumexp(x: Any, axis: int) -> Any:
+        return torch.logsumexp(x, dim=axis)
+
+    @staticmethod
+    def concat(parts: Any, axis: int = 0) -> Any:
+        return torch.cat(parts, dim=axis)
+
+    @staticmethod
+    def stack(parts: Any, axis: int = 0) -> Any:
+        return torch.stack(parts, dim=axis)
+
+    @staticmethod
+    def take(x: Any, index: Any, axis: int) -> Any:
+        return torch.index_select(x, axis, torch.as_tensor(index))
+
+    @staticmethod
+    def matrix_transpose(x: Any) -> Any:
+        return x.mT
+
+    @staticmethod
+    def pad(x: Any, widths: Any) -> Any:
+        return torch.nn.functional.pad(x, [w for pair in reversed(widths) for w in pair])
+
+    @staticmethod
+    def minimum(limit: float, x: Any) -> Any:
+        return torch.clamp(x, max=limit)
+
+    @staticmethod
+    def maximum(limit: float, x: Any) -> Any:
+        return torch.clamp(x, min=limit)
+
+    @staticmethod
+    def where(condition: Any, x: Any, y: Any) -> Any:
+        return torch.where(torch.as_tensor(condition), x, y)
+
+    @staticmethod
+    def scan(step: Any, carry: Any, xs: Any, length: int | None = None, reverse: bool = False) -> Any:
+        leaves, tree = trees.tree_flatten(xs)
+        rows = [leaf.unbind(0) for leaf in leaves if leaf is not None]
+        ys = []
+        steps = range(len(rows[0]) if rows else length or 0)
+        for k in reversed(steps) if reverse else steps:
+            carry, y = step(carry, trees.tree_unflatten([row[k] for row in rows], tree) if rows else None)
+            ys.append(y)
+        if ys[0] is None:
+            return carry, None
+        return carry, trees.tree_map(lambda *parts: torch.stack(parts), *(ys[::-1] if reverse else ys))
+
+    def value_and_grad(self, function: Any, tree: Any) -> Any:
+        if not self.eager:
+            grads, (value, more) = torch.func.grad_and_value(function, has_aux=True)(tree)
+            return (value, more), grads
+        leaves, structure = trees.tree_flatten(tree)
+        value, more = function(tree)
+        grads = torch.autograd.grad(value, leaves)
+        return trees.tree_map(torch.Tensor.detach, (value, more)), trees.tree_unflatten(list(grads), structure)
+
+    @staticmethod
+    def gradient(function: Any, tree: Any) -> Any:
+        return torch.func.grad(function)(tree)
+
+
+def derivative(workload: Derivative, size: str, form: str, variant: str, arrays: Arrays) -> dict[str, Program]:
+    eager = "eager" in variant.split()
+    widest = max(a.dtype for a in arrays.values() if a.dtype.kind == "f")
+    torch.set_default_dtype(torch.float64 if widest == np.float64 else torch.float32)
+    given = {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+    def program(measure: str) -> Program:
+        traced = eager and measure == "gradient"
+        inputs = {k: t.clone().requires_grad_() if traced and k in workload.wrt else t for k, t in given.items()}
+
+        def results(inputs: Arrays) -> Arrays:
+            return workload.results(Words(eager), form, size, inputs)[measure]()
+
+        def compiled() -> Callable[[Arrays], Arrays]:
+            if eager:
+                return results if measure != "forward" else torch.no_grad()(results)
+            torch._dynamo.reset()
+            return torch.compile(results, fullgraph=True)
+
+        return Program(compile=compiled, batches=[(inputs,)], state=dict, reset=lambda: None)
+
+    return {measure: program(measure) for measure in workload.timed}

@@ -62,19 +62,19 @@ def residuals(xp: Any, features: Any, camera: Any, point: Any, w: Any) -> list[A
     return [w * (scale * e[i] + u - features[:, i]) for i, u in enumerate((ux, uy))]
 
 
-def rows(xp: Any, array: Any, index: Any) -> list[Any]:
+def rows(xp: Any, array: Any, index: Any, width: int) -> list[Any]:
     """The columns of the rows that are seen."""
     found = xp.take(array, index, axis=0)
-    return [found[:, i] for i in range(array.shape[1])]
+    return [found[:, i] for i in range(width)]
 
 
-def columns(xp: Any, array: Any, index: Any) -> list[Any]:
+def columns(xp: Any, array: Any, index: Any, width: int) -> list[Any]:
     """What is seen of every column."""
-    return [xp.take(array[:, i], index, axis=0) for i in range(array.shape[1])]
+    return [xp.take(array[:, i], index, axis=0) for i in range(width)]
 
 
 def value(xp: Any, a: Any, gather: Callable[..., list[Any]]) -> Any:
-    camera, point = gather(xp, a["cams"], a["cam_index"]), gather(xp, a["points"], a["point_index"])
+    camera, point = gather(xp, a["cams"], a["cam_index"], 11), gather(xp, a["points"], a["point_index"], 3)
     first, second = residuals(xp, a["feats"], camera, point, a["w"])
     of_weights = 1 - a["w"] ** 2
     total = 0.5 * xp.sum(first**2 + second**2) + 0.5 * xp.sum(of_weights**2)
@@ -83,7 +83,7 @@ def value(xp: Any, a: Any, gather: Callable[..., list[Any]]) -> Any:
 
 def jacobian(xp: Any, a: Any, n: int, m: int, p: int) -> Arrays:
     """Observations are independent: the gradients of the sums of all residuals are the rows of the Jacobian."""
-    seen = rows(xp, a["cams"], a["cam_index"]), rows(xp, a["points"], a["point_index"]), a["w"]
+    seen = rows(xp, a["cams"], a["cam_index"], 11), rows(xp, a["points"], a["point_index"], 3), a["w"]
 
     def row(i: int) -> Any:
         camera, point, w = xp.gradient(lambda tree: xp.sum(residuals(xp, a["feats"], *tree)[i]), seen)

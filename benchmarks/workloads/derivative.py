@@ -3,7 +3,8 @@
 A *form* is a function `value(xp, arrays, **size)` that gives the scalar, or the scalar and a dict of further outputs.
 `xp` has the names of the array API, and those that `benchmarks/peers` tells; a workload has several forms where it is
 not plain which one is the fastest for a peer.  What is right is stored (`benchmarks/expected.npz`): in full for the
-sizes whose names begin with `test`, as fingerprints for the others.
+sizes whose names begin with `test`, as fingerprints for the others.  Sizes that begin with `f32` have rounded inputs;
+what is right for these is computed in float64.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from benchmarks import reference
 from benchmarks.reference import Arrays
 from benchmarks.workloads.record import Tolerance
 
+ROUNDED = 1e-5  # the tolerance of float32
+
 
 @dataclass(frozen=True)
 class Derivative:
@@ -26,7 +29,8 @@ class Derivative:
 
     Forward alone gives the value and the further `outputs`.  The gradient comes with the value, and with the further
     outputs where `gradient_gives_outputs`.  `jacobian(xp, arrays, **size)` gives what `jacobian_outputs` names, by
-    `xp.gradient(function, tree)`.
+    `xp.gradient(function, tree)`.  `exact(arrays)` gives the results in closed form, in NumPy, where there are rounded
+    inputs.
     """
 
     name: str
@@ -39,6 +43,7 @@ class Derivative:
     jacobian: Callable[..., Arrays] | None = None
     jacobian_outputs: tuple[str, ...] = ()
     gradient_gives_outputs: bool = False
+    exact: Callable[[Arrays], Arrays] | None = None
     tolerance: float = 1e-9
     measured: Literal["steady"] = "steady"
     builder: str = "derivative"
@@ -48,7 +53,10 @@ class Derivative:
         return ("forward", "gradient", "jacobian") if self.jacobian else ("forward", "gradient")
 
     def inputs(self, size: str) -> Arrays:
-        return self.draw(**self.sizes[size])
+        drawn = self.draw(**self.sizes[size])
+        if not size.startswith("f32"):
+            return drawn
+        return {name: array.astype(np.float32) for name, array in drawn.items()}
 
     def variants(self, peers: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
         """The ways in which a peer with these variants writes the program: each with each form."""
@@ -89,7 +97,11 @@ class Derivative:
         return reference.disagreements(self.name, size, arrays)
 
     def expected(self, size: str, arrays: Arrays) -> Iterator[Arrays]:
-        """What is stored, by names such as `value`, `grad/x` and `out/price`."""
+        """What is stored, or computed of rounded inputs, by names such as `value`, `grad/x` and `out/price`."""
+        if size.startswith("f32"):
+            assert self.exact is not None
+            yield self.exact({name: array.astype(np.float64) for name, array in arrays.items()})
+            return
         stored = reference.stored(self.name, size)
         if not stored:
             raise LookupError(f"no results of {self.name}/{size} are stored")
@@ -97,7 +109,8 @@ class Derivative:
 
     def disagreement(self, size: str, got: Arrays, rights: Iterator[Arrays], measure: str = "gradient") -> str:
         """Empty if what is stored of the results of `measure` is there and right; otherwise what is off, how far."""
-        want, bound = next(rights), Tolerance(relative=self.tolerance)
+        rounded = size.startswith("f32")
+        want, bound = next(rights), Tolerance(relative=ROUNDED if rounded else self.tolerance)
         needed = {
             "forward": ["value", *(f"out/{name}" for name in self.outputs if f"out/{name}" in want)],
             "gradient": ["value", *(f"grad/{name}" for name in self.wrt)],
@@ -105,7 +118,7 @@ class Derivative:
         }[measure]
         if missing := [name for name in needed if name not in got]:
             return f"no result for {', '.join(missing)}"
-        small = size.startswith("test")
+        small = rounded or size.startswith("test")
         seen = {name: got[name] if small else _mark(name, got[name]) for name in want if name in got}
         excesses = {name: bound.excess(value, want[name]) for name, value in seen.items()}
         return ", ".join(f"{name} is off by {e:.3g} times the tolerance" for name, e in excesses.items() if not e <= 1)

@@ -27,8 +27,8 @@ def factors(xp: Any, q: Any, lower: Any, k: int, d: int) -> Any:
     columns, rows = np.triu_indices(d, 1)
     places = np.zeros((d, d), np.int64)
     places[rows, columns] = np.arange(len(rows))
-    below = xp.reshape(xp.take(lower, places.ravel(), axis=1), (k, d, d)) * np.tri(d, k=-1)
-    return below + xp.exp(q)[:, :, None] * np.eye(d)
+    below = xp.reshape(xp.take(lower, places.ravel(), axis=1), (k, d, d)) * xp.asarray(np.tri(d, k=-1))
+    return below + xp.exp(q)[:, :, None] * xp.asarray(np.eye(d))
 
 
 def prior(q: Any, factor: Any, xp: Any, d: int, k: int, m: int, gamma: float) -> Any:

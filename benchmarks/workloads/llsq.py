@@ -42,6 +42,7 @@ RECORD = Derivative(
     name="llsq",
     sizes={"test": {"n": 17, "m": 6}, "n512_m128": {"n": 512, "m": 128}, "n16384_m128": {"n": 16384, "m": 128}},
     draw=draw,
+    builder="recurrence",
     wrt=("x",),
     forms={"horner": horner, "powers": powers},
 )

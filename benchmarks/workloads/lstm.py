@@ -54,6 +54,7 @@ RECORD = Derivative(
         "l6_c8192": {"layers": 6, "chars": 8192, "bits": 14},
     },
     draw=draw,
+    builder="recurrence",
     wrt=("main", "extra"),
     forms={"": value},
 )

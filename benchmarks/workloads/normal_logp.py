@@ -20,12 +20,18 @@ def value(xp: Any, a: Any, n: int) -> Any:
     return xp.sum(logp), {"logp": logp}
 
 
+def exact(a: Arrays) -> Arrays:
+    logp = -0.5 * (a["x"] - a["mu"]) ** 2
+    return {"value": np.sum(logp), "out/logp": logp, "grad/x": a["mu"] - a["x"]}
+
+
 RECORD = Derivative(
     name="normal_logp",
-    sizes={"test": {"n": 40}, "n100000": {"n": 100_000}, "n1000000": {"n": 1_000_000}},
+    sizes={"test": {"n": 40}, **{f"{p}n{n}": {"n": n} for p in ("", "f32_") for n in (100_000, 1_000_000)}},
     draw=draw,
     wrt=("x",),
     forms={"": value},
     outputs=("logp",),
     gradient_gives_outputs=True,
+    exact=exact,
 )

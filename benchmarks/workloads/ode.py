@@ -52,6 +52,7 @@ RECORD = Derivative(
         "n100000_s10": {"n": 100000, "s": 10, "live": True},
     },
     draw=draw,
+    builder="recurrence",
     wrt=("x",),
     forms={"joined": joined, "shifted": shifted},
 )

@@ -36,6 +36,7 @@ RECORD = Derivative(
     name="scan_mat3",
     sizes={"test": {"steps": 6}, "steps2000": {"steps": 2000}},
     draw=draw,
+    builder="recurrence",
     wrt=("d", "p", "q", "a"),
     forms={"": value},
 )

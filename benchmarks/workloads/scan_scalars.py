@@ -46,6 +46,7 @@ RECORD = Derivative(
     name="scan_scalars",
     sizes={"test": {"nodes": 3, "steps": 6}, "leaves60_steps614": {"nodes": 20, "steps": 614}},
     draw=draw,
+    builder="recurrence",
     wrt=("omega", "theta"),
     forms={"": value},
 )

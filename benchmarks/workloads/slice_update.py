@@ -36,6 +36,7 @@ RECORD = Derivative(
     name="slice_update",
     sizes={"test": {"n": 9, "m": 3}, **{f"n{n}_m100": {"n": n, "m": 100} for n in (500, 1000, 2000)}},
     draw=draw,
+    builder="update",
     wrt=("x0", "a", "b"),
     forms={"": value},
 )

@@ -6,8 +6,8 @@ words as others have: numbers of phases, sizes, and the frame's words that hold 
     begin    trip, the phase after the loop, its first, the counter, whether it goes backwards, the position's address,
              how many rows, and for each: its address, that of the array, bytes from row to row
     end      the same
-    bound    the counter, and how often the next test may hold, -1 for ever
-    test     the address of a bool, the phase to go to if it is false or has held often enough, and the counter
+    bound    the counter, how often the next test may hold, -1 for ever, and the counter's address
+    test     the address of a bool, the phase to go to if it is false or has held often enough, the counter, its address
     go       the phase to go to
     choose   the address of an int64, how many branches, and their first phases
 """
@@ -15,13 +15,16 @@ words as others have: numbers of phases, sizes, and the frame's words that hold 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from graphc.codegen.inline import Inlining, fits
+from graphc.codegen.interchange import BLOCK, independent, merged
 from graphc.codegen.loop_ir import If, Position, Stmt
 from graphc.codegen.nest import emit_copy
-from graphc.codegen.text import PhaseText, Text, test
-from graphc.dims import Dim, symbol
+from graphc.codegen.text import PhaseText, Scope, Text, test
+from graphc.dims import Dim, blocks, symbol
+from graphc.ops.loop_parts import iteration_told
 from graphc.schedule.task import Body, Choose, Place, Repeat, While
 from graphc.types import int64
 
@@ -47,6 +50,10 @@ def emit_holder(text: Text, task: Repeat | While | Choose, emit: Emit) -> None:
         del text.phases[first:]
         text.uses = uses
         (_inline_repeat if isinstance(task, Repeat) else _inline_choose)(text, task, bodies)  # type: ignore[arg-type]
+    elif isinstance(task, Repeat) and (length := independent(bodies[0], task.rows)) is not None:
+        del text.phases[first:]
+        text.uses = uses
+        _interchange(text, task, bodies[0], length)
     elif not isinstance(task, Choose):
         text.live_through(first)
 
@@ -54,7 +61,8 @@ def emit_holder(text: Text, task: Repeat | While | Choose, emit: Emit) -> None:
 def _emit_repeat(text: Text, task: Repeat, emit: Emit) -> list[PhaseText]:
     """The phases of a loop; those of its body."""
     begin = text.open_control("begin", _title(task))
-    emit(task.body, task.trip)
+    with _counting(text, task.position, iteration_told("{iteration}", task.member.attrs["again"], task.trip)):
+        emit(task.body, task.trip)
     end = text.open_control("end", f"{_title(task)}: end")
     rows = [what for row in task.rows for what in (row.place, row.of, row.size * row.dtype.size)]
     text.rows |= {row.place: (row.dtype, row.size) for row in task.rows} | {task.position: (int64, 1)}
@@ -65,6 +73,15 @@ def _emit_repeat(text: Text, task: Repeat, emit: Emit) -> list[PhaseText]:
     return text.phases[first:end]
 
 
+@contextmanager
+def _counting(text: Text, position: Place, told: str) -> Iterator[None]:
+    """Have checks tell which iteration of this loop it is, if there is something to tell."""
+    around = text.counted
+    text.counted = (position, told) if told else around
+    yield
+    text.counted = around
+
+
 def _title(task: Repeat) -> str:
     return f"{'backwards ' if task.reverse else ''}{task.trip} times"
 
@@ -72,26 +89,51 @@ def _title(task: Repeat) -> str:
 def _inline_repeat(text: Text, task: Repeat, bodies: list[list[PhaseText]]) -> None:
     """A loop in one kernel."""
     (phases,) = bodies
+    with text.phase(_inlined_title(task, "", phases), 1, *_work(task, phases)) as top:
+        _steps(text, top, task, phases)
+
+
+def _interchange(text: Text, task: Repeat, phases: list[PhaseText], length: Dim) -> None:
+    """A loop in one kernel, of which each chunk takes all steps for some of the elements."""
+    title = _inlined_title(task, f" for each {BLOCK}", phases)
+    with text.phase(title, blocks(length, BLOCK), *_work(task, phases)) as top:
+        text.cut(top, BLOCK, text.end(length))
+        _steps(text, top, task, phases, ("lo", "hi", "i"))
+
+
+def _inlined_title(task: Repeat, how: str, phases: list[PhaseText]) -> str:
+    return f"{_title(task)}{how}: {', '.join(dict.fromkeys(p.title for p in phases))}"
+
+
+def _work(task: Repeat, phases: list[PhaseText]) -> tuple[Dim, Dim]:
     flops, nbytes = (sum(each) * task.trip for each in zip(*((p.flops, p.nbytes) for p in phases), strict=True))
-    title = ", ".join(dict.fromkeys(p.title for p in phases))
-    with text.phase(f"{_title(task)}: {title}", 1, flops, nbytes) as top:
-        loop = text.loop(top, "step", task.trip)
-        step = symbol("%step")
-        at = task.trip - 1 - step if task.reverse else step
-        rows = {row.place: row for row in task.rows}
-        for k, p in enumerate(phases):
-            loop.add(*Inlining(text, k, p.code, rows, task.position, at).statements())
-        loop.close()
+    return flops, nbytes
+
+
+def _steps(text: Text, top: Scope, task: Repeat, phases: list[PhaseText], shared: Sequence[str] = ()) -> None:
+    """The loop over the steps; names that are `shared` are those of all phases."""
+    text.new_nest()
+    loop = text.loop(top, "step", task.trip)
+    step = symbol("%step")
+    at = task.trip - 1 - step if task.reverse else step
+    rows = {row.place: row for row in task.rows}
+    inlined = (Inlining(text, k, p.code, rows, task.position, at, shared) for k, p in enumerate(phases))
+    body = [s for phase in inlined for s in phase.statements()]
+    loop.add(*(merged(body) if shared else body))
+    loop.close()
 
 
 def _emit_while(text: Text, task: While, emit: Emit) -> None:
-    text.close_control(text.open_control("bound", "while"), (task.counter, task.bound))
+    text.close_control(text.open_control("bound", "while"), (task.counter, task.bound, task.position))
     first = len(text.phases)
-    emit(task.condition, 1)
+    text.rows[task.position] = int64, 1
+    with _counting(text, task.position, iteration_told("{iteration}")):
+        emit(task.condition, 1)
     test = text.open_control("test", "while: test")
-    emit(task.body, 1)
+    with _counting(text, task.position, iteration_told("{before}")):  # the test has counted this one
+        emit(task.body, 1)
     text.close_control(text.open_control("go", "while: end"), (first,))
-    text.close_control(test, (task.test, len(text.phases), task.counter))
+    text.close_control(test, (task.test, len(text.phases), task.counter, task.position))
 
 
 def _emit_choose(text: Text, task: Choose, emit: Emit) -> list[list[PhaseText]]:

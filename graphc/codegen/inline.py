@@ -1,7 +1,8 @@
 """Small bodies in one kernel: the loops of phases, one after the other, as statements of a loop around them.
 
 In: phases of one chunk each.  Out: their statements under names of their own, in another phase.  What moves from step
-to step is a place and an index that depends on the position; the position is a variable.
+to step is a place and an index that depends on the position; the position is a variable.  All are one nest: whatever
+lies in two places of one phase never overlaps.
 """
 
 from __future__ import annotations
@@ -61,11 +62,11 @@ class Inlining:
     rows: Mapping[Place, Row]
     position: Place | None
     at: Dim
+    shared: Sequence[str] = ()  # names that all phases have, those bound by a Let around them
 
     def __post_init__(self) -> None:
-        self.names: dict[str, str] = {"chunk": f"chunk_{self.number}"}
+        self.names: dict[str, str] = {"chunk": f"chunk_{self.number}"} | {name: name for name in self.shared}
         self.dims: dict[str, Dim] = {"%chunk": 0}
-        self.nest = -1
         assert isinstance(self.code, Code)
         self.body = self.code.loop.body
         for name, what in self.code.words:
@@ -77,7 +78,7 @@ class Inlining:
                 self.names[name] = self.text.status(what)
 
     def statements(self) -> Iterator[Stmt]:
-        return map(self.statement, self.body)
+        return (self.statement(s) for s in self.body if not (isinstance(s, Let) and s.var.name in self.shared))
 
     def statement(self, s: Stmt) -> Stmt:
         match s:
@@ -88,7 +89,6 @@ class Inlining:
             case Store():
                 place, shift = self.place(s.place)
                 value = self.expr(s.value)
-                self.enter(s.nest)
                 return self.text.store(place, self.dim(s.at) + shift, value)
             case If():
                 return If(self.expr(s.test), self.block(s.yes), self.block(s.no))
@@ -114,7 +114,6 @@ class Inlining:
                 return self.text.at(self.at)
             case Load():
                 place, shift = self.place(e.place)
-                self.enter(e.nest)
                 return self.text.load(place, e.dtype, self.dim(e.at) + shift, self.dim(e.some))
             case Address():
                 return self.address(e)
@@ -133,12 +132,6 @@ class Inlining:
         """Where a place lies, and how many elements further at this position."""
         row = self.rows.get(place)
         return (place, 0) if row is None else (row.of, self.at * row.size)
-
-    def enter(self, nest: int) -> None:
-        """Storages of another nest have numbers of their own."""
-        if nest != self.nest:
-            self.nest = nest
-            self.text.new_nest()
 
     # names
 

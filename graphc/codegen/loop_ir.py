@@ -148,6 +148,7 @@ class Contract:
     value: int = -1  # the argument that is an element
 
 
+OWN = "own"  # a function of the user's, by its number
 _FOLD = Contract(2, (0,), (), "element")  # address, count
 KERNELS: dict[str, Contract] = {
     "sum": _FOLD,
@@ -173,10 +174,13 @@ KERNELS: dict[str, Contract] = {
         ("search_left", "search_right"), Contract(4, (0,), (), "integer", value=3)
     ),
     "clear": Contract(2, (), (0,)),  # address, bytes
-    "checked": Contract(3, (), (), "integer"),  # status of the failure, position, length -> position from the start
-    "labelled": Contract(3, (), (), "integer"),  # the same, and a negative one is out of range
+    # status of the failure, position, length, iteration of a loop -> position from the start
+    "checked": Contract(4, (), (), "integer"),
+    "labelled": Contract(4, (), (), "integer"),  # the same, and a negative one is out of range
+    OWN: Contract(2, (), (), "element"),  # status of the failure, iteration, and the operands of the user's function
 }
 CHECKED = ("checked", "labelled")
+FAILING = (*CHECKED, OWN)
 
 Stmt = Let | Set | Store | If | For | Use
 _PARTS: tuple[Any, ...] = (*get_args(Expr), *get_args(Stmt))

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.codegen.cuts import cut
 from graphc.codegen.loop_ir import (
     Address,
     Call,
@@ -190,6 +191,7 @@ class Text:
     place: Mapping[Node, Place] = field(default_factory=dict)  # where values lie that the tasks load
     times: Dim = 1  # how often the phases run
     rows: dict[Place, tuple[DType, Dim]] = field(default_factory=dict)  # what moves in loops: dtype, elements
+    counted: tuple[Place, str] | None = None  # what counts the innermost loop, and how errors tell it
     _names: int = 0
     _nests: int = 0
     _row: dict[tuple[str, Dim | Place], str] = field(default_factory=dict)  # names of the words, in their order
@@ -212,7 +214,7 @@ class Text:
         yield scope
         loop = For("chunk", ZERO, Position(chunks), 1, tuple(scope.body), "chunks")
         words = tuple((name, what) for (_, what), name in self._row.items())
-        code = Code(loop, words, tuple(self._constants.values()), tuple(sorted(self._stacks)))
+        code = cut(Code(loop, words, tuple(self._constants.values()), tuple(sorted(self._stacks))))
         roots = self.roots or self.tasks
         self._add(PhaseText(title, code, chunks, flops, nbytes, self.tasks, roots, self.times))
 
@@ -298,8 +300,8 @@ class Text:
         return Position(self.value(p)) if isinstance(p, int) else self.at(p)
 
     def failure(self, text: str, line: str) -> Var:
-        """The status which tells of this failure."""
-        self.failures.append((text, line))
+        """The status which tells of this failure; in a loop the error says in which iteration."""
+        self.failures.append((text + ("" if self.counted is None else self.counted[1]), line))
         return Var(self.status(len(self.failures)), int64)
 
     def status(self, number: Dim) -> str:

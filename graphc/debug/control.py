@@ -35,13 +35,13 @@ class Controls:
             case "end":
                 return self._end(number, words)
             case "bound":
-                self.at[words[0]] = 0, words[1]
+                self._count(words[0], words[2], 0, words[1])
                 return number + 1
             case "test":
                 held, left = self.at[words[2]]
                 if left == 0 or not self._value(words[0], np.bool_):
                     return int(words[1])
-                self.at[words[2]] = held + 1, left - 1
+                self._count(words[2], words[3], held + 1, left - 1)
                 return number + 1
             case "go":
                 self._forget(words[0], number)
@@ -54,11 +54,9 @@ class Controls:
         return self.memory.load(self.addresses[place], np.dtype(dtype))
 
     def _begin(self, number: int, words: Sequence[Any]) -> int:
-        trip, after, _, counter, reverse, position, *_ = words
+        trip, after, _, _, reverse, *_ = words
         if trip <= 0:
             return int(after)
-        region = Region(f"position of {counter}", 8)
-        self.addresses[position] = self.memory.add(region)
         self._point(words, (trip - 1) * reverse, trip)
         return number + 1
 
@@ -72,10 +70,15 @@ class Controls:
 
     def _point(self, words: Sequence[Any], position: int, left: int) -> None:
         _, _, _, counter, _, place, _, *rows = words
-        self.at[counter] = position, left
-        self.memory.regions[self.addresses[place] >> SHIFT].fill(np.array([position]))
+        self._count(counter, place, position, left)
         for row, of, step in zip(rows[::3], rows[1::3], rows[2::3], strict=True):
             self.addresses[row] = self.addresses[of] + position * step
+
+    def _count(self, counter: Place, place: Place, position: int, left: int) -> None:
+        self.at[counter] = position, left
+        if place not in self.addresses:
+            self.addresses[place] = self.memory.add(Region(f"position of {counter}", 8))
+        self.memory.regions[self.addresses[place] >> SHIFT].fill(np.array([position]))
 
     def _forget(self, first: int, last: int) -> None:
         """What lives within a step is not there in the next."""

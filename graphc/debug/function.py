@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ class Interpreted:
     """What stands in the place of a Machine."""
 
     nbytes = 0  # of workspaces, of which there are none
+    threads = 1
 
     def __init__(self, program: Program, states: Sequence[State]) -> None:
         assert program.loops is not None
@@ -33,9 +34,13 @@ class Interpreted:
         self._interpreter = Interpreter(program, program.loops)
         self._alone = threading.Lock()  # the interpreter has one memory
 
-    def enter_new(self, *arrays: Any) -> Any:
-        """Always the slow way, which converts and looks at shapes."""
+    def attempt(self, *arrays: Any) -> Any:
+        """Always the slow way."""
         return NotImplemented
+
+    def entry(self, caller: Callable[..., Any]) -> Callable[..., Any]:
+        """What a call comes to: the caller, which converts and looks at shapes."""
+        return caller
 
     def enter(self, inputs: Sequence[Array], given: Sequence[Array] = ()) -> Any:
         """The outputs; written into `given` if there are any.  Parameters change when all has gone well."""
@@ -61,13 +66,12 @@ class Interpreted:
 class DebuggedFunction(CompiledFunction):
     """A compiled function whose calls are interpreted, one after the other."""
 
-    @staticmethod
-    def _made(program: Program, native: Native, states: Sequence[State]) -> Any:
+    def _made(self, program: Program, native: Native, states: Sequence[State]) -> Any:
         return Interpreted(program, states)
 
     def run(self, /, *args: Any, batch_size: int = 32, order: Any = None, **arrays: Any) -> Any:
         """The same as of a function that is not debugged, step by step."""
-        plan = steps.plan(self.program, self._inputs(args, arrays), batch_size, order)
+        plan = steps.plan(self.program, self._caller.inputs(args, arrays), batch_size, order)
         results = [np.empty(len(plan), s.dtype.numpy) for s in self.program.outputs]
         for k, inputs in enumerate(plan):
             outputs = self._machine.enter(inputs)

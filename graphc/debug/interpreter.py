@@ -17,6 +17,7 @@ from graphc.codegen.footprint import places
 from graphc.codegen.intrinsics.target import BLOCK
 from graphc.codegen.loop_ir import (
     CHECKED,
+    OWN,
     Address,
     Call,
     Code,
@@ -43,7 +44,8 @@ from graphc.debug.functions import function
 from graphc.debug.kernels import KERNELS
 from graphc.debug.memory import Fault, Memory, Region
 from graphc.dims import Dim, evaluate, is_positive
-from graphc.errors import DebugError, InputError
+from graphc.errors import DebugError
+from graphc.own_scalar import OWN as OWN_SCALARS
 from graphc.runtime.arguments import symbol_sizes
 from graphc.runtime.workspace import check_constraints
 from graphc.schedule.task import Place
@@ -51,7 +53,7 @@ from graphc.schedule.task import Place
 Values = np.ndarray[Any, Any]
 Env = dict[str, Any]  # by symbol: sizes, integers, scalars, addresses
 Run = Callable[[Env], Any]
-UNTOLD = 24  # storages of a nest from this number on are no promise to LLVM
+UNTOLD = 64  # storages of a nest from this number on are no promise to LLVM
 STACK = 16  # blocks that one thread's stack bears
 
 
@@ -67,7 +69,7 @@ class Interpreter:
             except AssertionError as error:
                 raise DebugError("verify", f"{program.name}: {error}\n{self._where(number)}") from error
         self.memory = Memory()
-        self.status: list[int] = []
+        self.status: list[Any] = []
         self.phases = [_Phase(self, code) if isinstance(code, Code) else code for code in loops.phases]
 
     def run(
@@ -141,9 +143,7 @@ class Interpreter:
             if region.name.startswith("parameter") and any(w > 0 for w in region.writers):
                 text = f"{region.name} was written before a check failed in phase {number}"
                 raise DebugError("failure", f"{self.program.name}: {text}")
-        failure, (_, position, value) = self.program.failures[self.status[0] - 1], self.status
-        text = failure.text.format(position=position, value=value)
-        raise InputError(f"{self.program.name}: {text}\n  at {failure.line}")
+        raise self.program.failed(self.status)
 
 
 class _Phase:
@@ -229,7 +229,9 @@ class _Phase:
 
     def use(self, s: Use) -> Callable[[Env], None]:
         args = [self.expr(a) for a in s.args]
-        kernel = partial(self.checked, s.kernel) if s.kernel in CHECKED else KERNELS[s.kernel]
+        kernel = {OWN: self.own}.get(s.kernel) or (
+            partial(self.checked, s.kernel) if s.kernel in CHECKED else KERNELS[s.kernel]
+        )
         dtype = None if s.dtype is None else s.dtype.numpy
 
         def run(env: Env) -> Any:
@@ -238,15 +240,24 @@ class _Phase:
         return run if s.result is None else self.assigned(symbol_of(s.result.name), run)
 
     def checked(
-        self, kernel: str, memory: Memory, dtype: Any, tile: tuple[int, ...], failure: int, at: int, size: int
+        self, kernel: str, memory: Memory, dtype: Any, tile: Any, failure: int, at: int, size: int, iteration: int
     ) -> int:
         """A position from the start; the first that is out of range leaves its traces."""
         wrapped = int(at) + size if at < 0 and kernel == "checked" else int(at)
         if 0 <= wrapped < size:
             return wrapped
         if not self.status:
-            self.status[:] = [failure, int(at), size]
+            self.status[:] = [failure, int(at), size, iteration]
         return 0
+
+    def own(self, memory: Memory, dtype: Any, tile: Any, failure: int, iteration: int, *operands: Any) -> Any:
+        """What a function of the user's gives; the first error that it raises leaves its traces."""
+        try:
+            return np.asarray(OWN_SCALARS[tile[0]].plain(*operands)).astype(dtype)[()]
+        except Exception as error:
+            if not self.status:
+                self.status[:] = [failure, error, 0, iteration]
+            return dtype.type(0)
 
     # expressions
 

@@ -8,10 +8,19 @@ from typing import Any
 import numpy as np
 
 from graphc.dims import is_nonnegative
+from graphc.errors import InputError
 from graphc.graph import Node
 from graphc.op import Attrs, Family, Op, register
 from graphc.ops.loop_adjoint import cotangents
-from graphc.ops.loop_parts import POSITION, Loop, check_carries, check_slots, constraints_of
+from graphc.ops.loop_parts import (
+    POSITION,
+    Loop,
+    check_carries,
+    check_slots,
+    constraints_of,
+    in_iteration,
+    iteration_told,
+)
 from graphc.ops.rules import meet
 from graphc.types import Constraint, TensorType
 
@@ -36,7 +45,10 @@ def _run(*operands: Any, body: Any, carries: int, arrays: int, length: int, reve
     state, rows, givens = operands[:carries], operands[carries : carries + arrays], operands[carries + arrays :]
     ys = [np.empty((length, *shape), dtype) for dtype, shape in body.types[carries:]]
     for k in reversed(range(length)) if reverse else range(length):
-        found = body(np.int64(k), *state, *(row[k] for row in rows), *givens)
+        try:
+            found = body(np.int64(k), *state, *(row[k] for row in rows), *givens)
+        except InputError as error:
+            raise in_iteration(error, iteration_told(k, again, length)) from None
         state = found[:carries]
         for y, value in zip(ys, found[carries:], strict=True):
             y[k] = value

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from graphc.dims import Dim
-from graphc.errors import DeclarationError
+from graphc.dims import Dim, same
+from graphc.errors import DeclarationError, InputError
 from graphc.graph import Graph, Node, describe, make
 from graphc.line import Line
 from graphc.op import REGISTRY
@@ -87,6 +88,19 @@ class Loop:
             "again": self.again,
         }
         return results(make(REGISTRY["_loop"], (*self.inits, *self.arrays, *cut.operands), attrs, line))
+
+
+def iteration_told(number: Any, again: bool = False, length: Dim = 0) -> str:
+    """What errors say of an iteration; nothing where there is only one, as in what `gc.checkpoint` makes."""
+    if same(length, 1):
+        return ""
+    return f", in iteration {number}{' of a segment' if again else ''}"
+
+
+def in_iteration(error: InputError, told: str) -> InputError:
+    """The error of a step, with its iteration; an inner loop has told its own already."""
+    head, at, line = str(error).partition("\n  at ")
+    return error if ", in iteration " in head else InputError(f"{head}{told}{at}{line}")
 
 
 def check_slots(body: Graph, wanted: Sequence[TensorType]) -> None:

@@ -63,6 +63,9 @@ def _effort(node: Node) -> int:
         return NEVER
     if family in (*HOLDERS, Family.ITEM, Family.MOVEMENT):
         return 0
+    if family is Family.REGION:
+        body = node.attrs["body"]
+        return min(NEVER, sum(map(_effort, set(body.nodes).difference(body.inputs))))
     if family is Family.KERNEL:
         assert node.op.job is not None
         labels, shapes = "".join(node.op.job(node.attrs, node.ndim).labels[:-1]), (o.shape for o in node.operands)

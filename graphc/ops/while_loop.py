@@ -13,14 +13,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphc.dims import Dim
-from graphc.errors import DeclarationError, GradientError
+from graphc.errors import DeclarationError, GradientError, InputError
 from graphc.graph import Graph, Node, make
 from graphc.line import Line
 from graphc.op import REGISTRY, Attrs, Family, Op, register
 from graphc.ops.bodies import Cut, renamed, results, slot, substituted
 from graphc.ops.choice import choose
 from graphc.ops.loop_adjoint import cotangents
-from graphc.ops.loop_parts import POSITION, Loop, check_carries, check_slots, constraints_of
+from graphc.ops.loop_parts import (
+    POSITION,
+    Loop,
+    check_carries,
+    check_slots,
+    constraints_of,
+    in_iteration,
+    iteration_told,
+)
 from graphc.types import Constraint, TensorType, bool_
 
 Types = tuple[TensorType, ...]
@@ -87,8 +95,11 @@ def _infer(types: Types, attrs: Attrs, found: list[Constraint]) -> Types:
 
 def _run(*operands: Any, condition: Any, body: Any, carries: int, bound: int | None) -> Any:
     state, givens, taken = operands[:carries], operands[carries:], 0
-    while (bound is None or taken < bound) and condition(*state, *givens)[0]:
-        state, taken = body(*state, *givens), taken + 1
+    try:
+        while (bound is None or taken < bound) and condition(*state, *givens)[0]:
+            state, taken = body(*state, *givens), taken + 1
+    except InputError as error:
+        raise in_iteration(error, iteration_told(taken)) from None
     return state if len(state) > 1 else state[0]
 
 

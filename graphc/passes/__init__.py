@@ -14,8 +14,11 @@ from typing import Any
 from graphc.graph import Graph
 from graphc.join import join
 from graphc.passes.fold import FOLDING
+from graphc.passes.inline import INLINING, inline
+from graphc.passes.inside import inside
 from graphc.passes.merge import merge
 from graphc.passes.move import MOVING
+from graphc.passes.onward import onward
 from graphc.passes.share import share
 from graphc.passes.simplify import SIMPLIFYING
 from graphc.passes.sums import sums
@@ -39,15 +42,18 @@ def simplify(graph: Graph) -> tuple[Graph, Counter[str]]:
 
 
 PIPELINE: tuple[Pass, ...] = (
-    Pass("stabilise", stabilise, "First, as the adjoint walk did, so that both make the same of one declaration."),
-    Pass("trim", trim, "Adjoints are derived by now, so what they and the user want of loops is known."),
+    Pass("inline", inline, "First, since adjoints are derived by now, and regions are there for nothing else."),
+    Pass("stabilise", stabilise, "As the adjoint walk did, so that both make the same of one declaration."),
+    Pass("trim", trim, "What adjoints and the user want of loops is known."),
     Pass("join", join, "When loops carry and yield what is read only; before rules meet the same body twice."),
     Pass("share", share, "Before what both have in common takes other forms."),
     Pass("simplify", simplify, "What is left, bodies too.  It stabilises as well: simpler forms may be unstable."),
     Pass("sums", sums, "When bodies are simple enough to be seen through."),
+    Pass("onward", onward, "What is left of the sums within loops is added up in one place."),
+    Pass("inside", inside, "When bodies and the positions in them have their final form."),
     Pass("merge", merge, "Last, when operands are in their final form."),
 )
-RULES = {rule.name: rule for rule in (*FOLDING, *SIMPLIFYING, *MOVING, *STABILISING)}
+RULES = {rule.name: rule for rule in (*INLINING, *FOLDING, *SIMPLIFYING, *MOVING, *STABILISING)}
 
 Check = Callable[[Pass, Graph, Graph], None]
 

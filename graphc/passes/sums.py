@@ -1,4 +1,4 @@
-"""Sums of products leave loops: what each step adds up as a product of matrices is one product over all steps.
+"""Sums of products leave loops: what each step adds up as products of matrices is one product over all steps.
 
 In: an optimised graph.  Out: the same values up to rounding.  The gradient of a weight that every step uses is a carry
 to which each step adds an outer product.  The factors are smaller than it, and mostly saved anyway; where they lie
@@ -28,7 +28,7 @@ _LINEAR = ("reshape", "permute_dims", "negative")  # what may stand between a pr
 
 @dataclass(frozen=True)
 class _Sum:
-    """A carry that adds products up: `moves` is what a `term` goes through, `labels` are those of factors and term."""
+    """What a carry adds up: `moves` is what a `term` goes through, `labels` are those of factors and term."""
 
     carry: int
     is_difference: bool
@@ -71,15 +71,29 @@ def _sums_of(loop: Loop) -> list[_Sum]:
     saved = {*loop.elements, *loop.ys}
     found = []
     for k, (carry, new) in enumerate(zip(loop.carries, loop.new, strict=True)):
-        readers = body.users.get(carry, ())
-        alone = len(readers) == 1 and readers[0] is new and not body.users[new] and outputs[new] == 1
-        if alone and new.op.name in ("add", "subtract") and typical_size(carry.shape) >= _SMALL:
-            first, second = new.operands
-            if first is carry or new.op.name == "add":
-                added = _sum(k, new.op.name == "subtract", second if first is carry else first)
-                if added and variant.issuperset(added.factors) and _is_worth_it(added, saved):
-                    found.append(added)
+        if typical_size(carry.shape) < _SMALL:
+            continue
+        terms = [_sum(k, minus, term) for minus, term in _terms(body, outputs, carry, new)]
+        added = [s for s in terms if s and variant.issuperset(s.factors) and _is_worth_it(s, saved)]
+        found += added if len(added) == len(terms) else []
     return found
+
+
+def _terms(body: Graph, outputs: Counter[Node], carry: Node, new: Node) -> list[tuple[bool, Node]]:
+    """What is added to a carry, and whether it is subtracted; nothing if more is made of the carry than a sum."""
+    found = []
+    on_way = depending(body.nodes, {carry})
+    node = new
+    while node is not carry:
+        before = [o for o in node.operands if o in on_way]
+        alone = outputs[node] + len(body.users.get(node, ())) == 1
+        sums = node.op.name == "add" or (node.op.name == "subtract" and node.operands[0] in on_way)
+        if not (alone and sums and len(before) == 1 and before[0].type == node.type):
+            return []
+        first, second = node.operands
+        found.append((node.op.name == "subtract", second if first is before[0] else first))
+        node = before[0]
+    return found[::-1] if not outputs[carry] and len(body.users.get(carry, ())) == 1 else []
 
 
 def _sum(carry: int, is_difference: bool, term: Node) -> _Sum | None:
@@ -143,7 +157,7 @@ def _without(loop: Loop, own: Sequence[_Sum]) -> list[Node]:
         total = BUILDER.reshape(total, s.term.shape)
         for move in reversed(s.moves):
             total = rebuilt(move, [total])
-        begun = loop.inits[s.carry]
+        begun = finals.get(s.carry, loop.inits[s.carry])
         total = BUILDER.broadcast_to(-total if s.is_difference else total, begun.shape)
         finals[s.carry] = total if filled(begun) == 0 else begun + total
     return [*(finals[k] for k in range(len(loop.carries))), *stacks[: len(loop.ys)]]

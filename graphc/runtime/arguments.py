@@ -6,7 +6,9 @@ names the input, what was declared and what came.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
+from keyword import iskeyword
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,14 @@ def counted(n: int, what: str) -> str:
 
 def signature(slots: Sequence[Slot]) -> str:
     return ", ".join(f"{s.name}: {s.dtype}{shape_text(s.shape)}" for s in slots) or "no inputs"
+
+
+def call_signature(slots: Sequence[Slot]) -> inspect.Signature:
+    """The signature of a call: the inputs by position or name, where their names can be those of parameters."""
+    kinds, out = inspect.Parameter, inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None)
+    if all(s.name.isidentifier() and not iskeyword(s.name) for s in slots):
+        return inspect.Signature([*(kinds(s.name, kinds.POSITIONAL_OR_KEYWORD) for s in slots), out])
+    return inspect.Signature([kinds("args", kinds.VAR_POSITIONAL), out, kinds("kwargs", kinds.VAR_KEYWORD)])
 
 
 def bind(function: str, slots: Sequence[Slot], args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:

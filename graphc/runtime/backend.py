@@ -6,15 +6,23 @@ In: the text of kernels, and modules of words.  Out: the bytes of object files, 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import sys
-from collections.abc import Container, Iterator, Sequence
+import threading
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import llvmlite.binding as llvm
+from llvmlite.binding.ffi import OutputString
+from llvmlite.binding.ffi import lib as library
 
-from graphc.runtime.native import PREFIX, kernel_name, uncollected
+from graphc.runtime.native import PREFIX, kernel_name, processors, uncollected
+
+MOST_THREADS = 4  # the front end does not keep more of them busy
+_of_this_thread = threading.local()
 
 
 @dataclass(frozen=True)
@@ -25,10 +33,13 @@ class Compiled:
     routines: tuple[str, ...]
 
 
-def compile_kernels(texts: Sequence[str], have: Container[str] = ()) -> tuple[list[Compiled], dict[str, bytes]]:
+def compile_kernels(
+    texts: Sequence[str], have: Container[str] = (), meanwhile: Callable[[], object] = lambda: None
+) -> tuple[list[Compiled], dict[str, bytes]]:
     """The kernels of these texts, and by name the routines that they call, but for those that the caller has.
 
-    LLVM works on one kernel while the front end reads the next: it lets other threads run meanwhile.
+    LLVM works on kernels in threads of its own while the front end reads the next, and then this thread does what the
+    caller has to do `meanwhile`.
     """
     from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -38,19 +49,18 @@ def compile_kernels(texts: Sequence[str], have: Container[str] = ()) -> tuple[li
 
     routines: dict[str, Routine] = {}
     kernels: list[tuple[Future[bytes], tuple[str, ...]]] = []
-    backend = Backend()
-    with uncollected(), _quick_turns(), ThreadPoolExecutor(1) as llvm_thread:
+    with uncollected(), _quick_turns(), ThreadPoolExecutor(min(MOST_THREADS, processors())) as threads:
         for text in texts:
             code = compile(text, f"<{kernel_name(text)}>", "exec")
             scope = dict(namespace(code), __name__="graphc.kernel")
             exec(code, scope)
             module = KernelModule()
             lower_function(scope["kernel"], PREFIX + kernel_name(text), module)
-            kernels.append((llvm_thread.submit(backend.object_file, backend.text_of(module)), tuple(module.routines)))
+            kernels.append((threads.submit(object_file, text_of(module)), tuple(module.routines)))
             routines |= module.routines
         wanted = [r for r in routines.values() if r.name not in have]
-        texts_of = ((r, backend.text_of(_module_of(r))) for r in wanted)
-        made = {r.name: llvm_thread.submit(backend.object_file, text, r.is_loop) for r, text in texts_of}
+        made = {r.name: threads.submit(object_file, text_of(_module_of(r)), r.is_loop) for r in wanted}
+        meanwhile()
         return [Compiled(code.result(), needs) for code, needs in kernels], {n: c.result() for n, c in made.items()}
 
 
@@ -77,12 +87,30 @@ def compile_modules(*modules: ModuleType) -> bytes:
     """The object file that holds every function of modules written in graphc.runtime.words."""
     from graphc.runtime.words import compile_words
 
-    backend = Backend()
-    return backend.object_file(backend.text_of(compile_words(modules, PREFIX)), loops=False)
+    return object_file(text_of(compile_words(modules, PREFIX)), loops=False)
+
+
+def text_of(module: Any) -> str:
+    """The text of an llvmlite module, made ready for the machine."""
+    backend = _backend()
+    module.triple, module.data_layout = backend.triple, backend.layout
+    return str(module)
+
+
+def object_file(text: str, loops: bool = True) -> bytes:
+    """The code of a module's text, optimised; without `loops` that LLVM should make more of, it is as it is."""
+    return _backend().object_file(text, loops)
+
+
+def _backend() -> Backend:
+    """The LLVM of this thread."""
+    if not hasattr(_of_this_thread, "backend"):
+        _of_this_thread.backend = Backend()
+    return cast(Backend, _of_this_thread.backend)
 
 
 class Backend:
-    """LLVM for the machine that Numba compiles for, set up as Numba does.
+    """LLVM for the machine that Numba compiles for, set up as Numba does, with a context of its own.
 
     What it needs is made once: between two of its calls, a thread may wait for the one that runs Python.
     """
@@ -103,27 +131,43 @@ class Backend:
             jit=True,
         )
         self.layout = str(self.machine.target_data)
+        self._context = llvm.create_context()
         self._tuning = llvm.create_pipeline_tuning_options(speed_level=level)
         self._tuning.loop_vectorization = bool(settings.LOOP_VECTORIZE)
         self._tuning.slp_vectorization = bool(settings.SLP_VECTORIZE)
         self._builder = llvm.create_pass_builder(self.machine, self._tuning)
 
-    def object_file(self, text: str, loops: bool = True) -> bytes:
-        """The code of a module's text, optimised; without `loops` that LLVM should make more of, it is as it is."""
-        return bytes(self.machine.emit_object(self.optimised(text, loops)))
+    def object_file(self, text: str, loops: bool) -> bytes:
+        """See the function of this name."""
+        code = self.optimised(text, loops)
+        with OutputString() as error:
+            buffer = unlocked("LLVMPY_TargetMachineEmitToMemory")(self.machine, code, 1, error)
+            if not buffer:
+                raise RuntimeError(str(error))
+        try:
+            return ctypes.string_at(library.LLVMPY_GetBufferStart(buffer), library.LLVMPY_GetBufferSize(buffer))
+        finally:
+            library.LLVMPY_DisposeMemoryBuffer(buffer)
 
     def optimised(self, text: str, loops: bool = True) -> Any:
         """The module of a text, optimised."""
-        code = llvm.parse_assembly(text)
+        code = llvm.parse_assembly(text, self._context)
         code.verify()
         passes = self._builder.getModulePassManager() if loops else _few_passes()
-        passes.run(code, self._builder)
+        unlocked("LLVMPY_RunNewModulePassManager")(passes, code, self._builder)
         return code
 
-    def text_of(self, module: Any) -> str:
-        """The text of an llvmlite module, made ready for the machine."""
-        module.triple, module.data_layout = self.triple, self.layout
-        return str(module)
+
+@cache
+def unlocked(name: str) -> Any:
+    """A function of llvmlite's library that threads may call at the same time, each with a context of its own.
+
+    llvmlite itself lets one thread in at a time, since by default all modules share a context.
+    """
+    locked = getattr(library, name)
+    function = getattr(ctypes.CDLL(library._name, handle=library._handle), name)
+    function.argtypes, function.restype = locked.argtypes, locked.restype
+    return function
 
 
 def _few_passes() -> Any:

@@ -1,9 +1,9 @@
-"""The compiled driver: the way into a compiled function, the run of its phases, and runs of many steps.
+"""The compiled driver: the way into a compiled function.
 
-This file is text for graphc.runtime.native, never called as Python: every function takes and returns int64 values,
+This file is text for graphc.runtime.backend, never called as Python: every function takes and returns int64 values,
 most of them addresses of blocks of words, which graphc.runtime.layout describes.  `entry` is a CPython builtin of
-kind METH_FASTCALL; whatever is unusual it refuses, and Python's slow path converts, explains or waits.  The GIL is
-the lock of pool, shapes and guards: nothing here lets go of it between a look and a change.
+kind METH_FASTCALL | METH_KEYWORDS; whatever is unusual goes to a Python callable, which converts, explains or waits.
+The GIL is the lock of pool, shapes and guards: nothing here lets go of it between a look and a change.
 """
 
 from __future__ import annotations
@@ -11,52 +11,114 @@ from __future__ import annotations
 from graphc import state
 from graphc.codegen.program import HEADER_WORDS
 from graphc.runtime import layout as at
-from graphc.runtime.sharing import enter_guards, give, hold
-from graphc.runtime.words import call, copy, load, load8, load32, stack, store
+from graphc.runtime.execution import run
+from graphc.runtime.sharing import give
+from graphc.runtime.words import call, copy, load, load32, stack, store
+
+REFUSED = 1  # no object has this address
 
 
-def entry(self: int, args: int, nargs: int) -> int:
-    """PyObject *entry(PyObject *self, PyObject *const *args, Py_ssize_t nargs), where `self` is the descriptor."""
+def entry(self: int, args: int, nargs: int, names: int) -> int:
+    """PyObject *entry(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames).
+
+    `self` is the descriptor.  What is refused goes to its caller; so does a result that is more than plain arrays.
+    """
     D = load(self + at.ARRAY_DATA, 0)
     inputs = load(D, at.INPUTS)
-    if nargs != inputs + load(D, at.GIVEN) * load(D, at.OUTPUTS):
-        return refuse(D, 0, 0)
-    if accepts(D, args, nargs) == 0:
-        return refuse(D, 0, 0)
-    arrays = stack(nargs + 1)
+    positional = nargs
+    results = 0
+    if names:
+        results = named(D, args + 8 * nargs, names)
+        if results == 0:
+            positional = -1
+    elif load(D, at.GIVEN):
+        results = args + 8 * inputs
+        positional = nargs - load(D, at.OUTPUTS)
+    if positional != inputs:
+        return refuse(D, args, nargs, names)
+    if accepts(D, args, results) == 0:
+        return refuse(D, args, nargs, names)
+    arrays = stack(inputs + 1)
     result = 0
     if borrow(D, args, arrays):
-        result = answer(D, args, arrays)
+        result = answer(D, arrays, results)
     for k in range(inputs):
         array = load(arrays, k)
         if array != load(args, k) and array != 0:
             call(load(load(D, at.API), at.DECREF), array)
-    return result
+    if result == REFUSED:
+        return refuse(D, args, nargs, names)
+    if result == 0 or load(D, at.FINISH) == 0:
+        return result
+    given = 0
+    if names:
+        given = load(args, nargs)
+    return finished(D, result, given)
 
 
-def refuse(D: int, b: int, c: int) -> int:
+def named(D: int, values: int, names: int) -> int:
+    """Where the arrays of `out=` stand, if that is the only name and they are as the outputs are; else 0."""
     api = load(D, at.API)
+    if load(names + at.TUPLE_SIZE, 0) != 1 or load(D, at.PLAIN) == 0:
+        return 0
+    if load(names + load(api, at.TUPLE_ITEMS), 0) != load(api, at.OUT):
+        return 0
+    if load(D, at.SINGLE):
+        return values
+    given = load(values, 0)
+    if load(given + at.OBJECT_TYPE, 0) != load(api, at.TUPLE) or load(given + at.TUPLE_SIZE, 0) != load(D, at.OUTPUTS):
+        return 0
+    return given + load(api, at.TUPLE_ITEMS)
+
+
+def refuse(D: int, args: int, nargs: int, names: int) -> int:
+    """What the caller makes of these arguments, or NotImplemented where there is none."""
+    api = load(D, at.API)
+    if load(D, at.CALLER):
+        return call(load(api, at.VECTORCALL), load(D, at.CALLER), args, nargs, names)
     call(load(api, at.INCREF), load(api, at.REFUSAL))
     return load(api, at.REFUSAL)
 
 
-def accepts(D: int, args: int, nargs: int) -> int:
+def finished(D: int, result: int, given: int) -> int:
+    """The result as the user wants it, or the error that its bytes tell of; what was given for it, if anything was."""
+    api = load(D, at.API)
+    if load(result + at.OBJECT_TYPE, 0) != load(api, at.BYTES):
+        if given:
+            call(load(api, at.INCREF), given)
+            call(load(api, at.DECREF), result)
+            return given
+        if load(D, at.PLAIN):
+            return result
+    final = call(load(api, at.CALL_ONE), load(D, at.FINISH), result)
+    call(load(api, at.DECREF), result)
+    return final
+
+
+def accepts(D: int, args: int, results: int) -> int:
     """Whether each argument is an array of the declared dtype and rank, and given outputs can be written in place."""
-    ndarray = load(load(D, at.API), at.NDARRAY)
+    row = D + 8 * at.TABLE
+    for k in range(load(D, at.INPUTS)):
+        if is_declared(D, load(args, k), row) == 0:
+            return 0
+        row += 8 * at.ROW
+    if results == 0:
+        return 1
     writable = at.IN_PLACE | at.WRITEABLE
-    inputs = load(D, at.INPUTS)
-    for k in range(nargs):
-        array = load(args, k)
-        row = at.TABLE + at.ROW * k
-        if load(array + at.OBJECT_TYPE, 0) != ndarray:
+    for k in range(load(D, at.OUTPUTS)):
+        if is_declared(D, load(results, k), row) == 0:
             return 0
-        if load(array + at.ARRAY_DTYPE, 0) != load(D, row + at.DTYPE):
+        if load32(load(results, k) + at.ARRAY_FLAGS) & writable != writable:
             return 0
-        if load32(array + at.ARRAY_NDIM) != load(D, row + at.NDIM):
-            return 0
-        if k >= inputs and load32(array + at.ARRAY_FLAGS) & writable != writable:
-            return 0
+        row += 8 * at.ROW
     return 1
+
+
+def is_declared(D: int, array: int, row: int) -> int:
+    if load(array + at.OBJECT_TYPE, 0) != load(load(D, at.API), at.NDARRAY):
+        return 0
+    rank = load32(array + at.ARRAY_NDIM)
+    return load(array + at.ARRAY_DTYPE, 0) == load(row, at.DTYPE) and rank == load(row, at.NDIM)
 
 
 def borrow(D: int, args: int, arrays: int) -> int:
@@ -74,20 +136,19 @@ def borrow(D: int, args: int, arrays: int) -> int:
     return made
 
 
-def answer(D: int, args: int, arrays: int) -> int:
-    """The result for inputs that lie in place, a refusal, or what failed (bytes)."""
+def answer(D: int, arrays: int, given: int) -> int:
+    """The result for inputs that lie in place, written to what is given for it; REFUSED; or what failed (bytes)."""
     shape = find(D, arrays, 0)
     frame = 0
     if shape:
         frame = available(D, shape, 0)
     if frame == 0:
-        return refuse(D, 0, 0)
-    given = load(D, at.GIVEN)
+        return REFUSED
     outputs = load(D, at.OUTPUTS)
-    results = args + 8 * load(D, at.INPUTS)
+    results = given
     if given:
-        if fit(D, shape, results) == 0:
-            return refuse(D, 0, 0)
+        if fit(D, shape, results) == 0 or apart(D, arrays, results) == 0:
+            return REFUSED
     else:
         results = stack(outputs + 1)
         if create(D, shape, results) == 0:
@@ -105,7 +166,7 @@ def answer(D: int, args: int, arrays: int) -> int:
             drop(D, results, outputs)
         return report(D, frame, 0)
     give(pool, frame, 0)
-    return wrap(D, results, 0)
+    return wrap(D, results, given)
 
 
 def report(D: int, frame: int, c: int) -> int:
@@ -140,10 +201,15 @@ def matches(D: int, arrays: int, shape: int) -> int:
 
 
 def available(D: int, shape: int, c: int) -> int:
-    """A free workspace that is large enough, left in the pool; 0 if there is none or another call holds a parameter."""
+    """A free workspace that is large enough, left in the pool; 0 if there is none or another call holds a parameter.
+
+    Also 0 where threads are wanted that have not been started.
+    """
     pool = load(D, at.POOL)
     free = load(pool, 0)
     if free == 0:
+        return 0
+    if load(shape, at.SHARES) and load(load(D, at.REGION), at.READY) == 0:
         return 0
     frame = load(pool, free)
     if load(frame, at.CAPACITY) < load(shape, at.NBYTES):
@@ -170,6 +236,35 @@ def fit(D: int, shape: int, results: int) -> int:
             expected += 1
         row += at.ROW
     return 1
+
+
+def apart(D: int, arrays: int, results: int) -> int:
+    """Whether no output that is given overlaps an input, or another one."""
+    inputs = load(D, at.INPUTS)
+    first = D + 8 * (at.TABLE + at.ROW * inputs)
+    for k in range(load(D, at.OUTPUTS)):
+        row = first + 8 * at.ROW * k
+        for i in range(inputs):
+            if meet(load(results, k), row, load(arrays, i), D + 8 * (at.TABLE + at.ROW * i)):
+                return 0
+        for i in range(k):
+            if meet(load(results, k), row, load(results, i), first + 8 * at.ROW * i):
+                return 0
+    return 1
+
+
+def meet(one: int, its_row: int, other: int, other_row: int) -> int:
+    """Whether two arrays that lie in place share a byte."""
+    begin = load(one + at.ARRAY_DATA, 0)
+    also = load(other + at.ARRAY_DATA, 0)
+    return begin < also + bytes_of(other, other_row, 0) and also < begin + bytes_of(one, its_row, 0)
+
+
+def bytes_of(array: int, row: int, c: int) -> int:
+    nbytes = load(row, at.ITEMSIZE)
+    for i in range(load(row, at.NDIM)):
+        nbytes = nbytes * load(load(array + at.ARRAY_DIMS, 0), i)
+    return nbytes
 
 
 def create(D: int, shape: int, results: int) -> int:
@@ -212,118 +307,11 @@ def load_shape(D: int, frame: int, shape: int) -> int:
     return 0
 
 
-def run(D: int, frame: int, releases: int) -> int:
-    """Run the program; a long one lets other threads run meanwhile and holds the parameters against them."""
-    if releases == 0:
-        return execute(D, frame, 0)
-    hold(D, 1, 0)
-    return run_held(D, frame, 0)
-
-
-def run_held(D: int, frame: int, c: int) -> int:
-    """Run the program without the GIL, and leave the guards, which are taken."""
-    api = load(D, at.API)
-    thread = call(load(api, at.SAVE_THREAD))
-    status = execute(D, frame, 0)
-    call(load(api, at.RESTORE_THREAD), thread)
-    hold(D, -1, 0)
-    return status
-
-
-def execute_in_turn(D: int, frame: int, claim: int) -> int:
-    """The status of a run that lets other threads run meanwhile, or -1 if it is not its turn."""
-    if enter_guards(D, claim, 0) == 0:
-        return -1
-    return run_held(D, frame, 0)
-
-
-def steps_in_turn(R: int, b: int, claim: int) -> int:
-    """The status of the steps of a run, or -1 if it is not their turn."""
-    D = load(R, at.DESCRIPTOR)
-    if enter_guards(D, claim, 0) == 0:
-        return -1
-    thread = call(load(load(D, at.API), at.SAVE_THREAD))
-    status = steps(R, 0, 0)
-    call(load(load(D, at.API), at.RESTORE_THREAD), thread)
-    hold(D, -1, 0)
-    return status
-
-
-def execute(D: int, frame: int, c: int) -> int:
-    """Every chunk of every phase, in order; stops where a check fails.  Returns the status."""
-    kernels = load(D, at.KERNELS)
-    chunks = load(D, at.CHUNKS_AT)
-    store(frame, at.STATUS, 0)
-    phase = 0
-    phases = load(D, at.PHASES)
-    while phase < phases:
-        kernel = load(kernels, 2 * phase)
-        row = frame + load(kernels, 2 * phase + 1)
-        if kernel < 0 and load(frame, chunks + phase):
-            phase = next_phase(frame, row, kernel, phase)
-        else:
-            for chunk in range(load(frame, chunks + phase)):
-                call(kernel, frame, row, chunk)
-                if load(frame, at.STATUS):
-                    return load(frame, at.STATUS)
-            phase += 1
-    return 0
-
-
-def next_phase(frame: int, row: int, control: int, phase: int) -> int:
-    """Where to go on after a control phase."""
-    if control == at.LOOP_END:
-        counter = frame + 8 * load(row, at.COUNTER)
-        left = load(counter, 1) - 1
-        if left == 0:
-            return phase + 1
-        store(counter, 1, left)
-        point(frame, row, counter, load(counter, 0) + 1 - 2 * load(row, at.REVERSE))
-        return load(row, at.FIRST_PHASE)
-    if control == at.LOOP_BEGIN:
-        trip = load(row, at.TRIP)
-        if trip <= 0:
-            return load(row, at.AFTER)
-        counter = frame + 8 * load(row, at.COUNTER)
-        store(counter, 1, trip)
-        store(frame, load(row, at.POSITION_AT), counter)
-        point(frame, row, counter, load(row, at.REVERSE) * (trip - 1))
-        return phase + 1
-    if control == at.TEST:
-        left = load(frame, load(row, 2))
-        if left != 0 and load8(load(frame, load(row, 0))):
-            store(frame, load(row, 2), left - 1)
-            return phase + 1
-        return load(row, 1)
-    if control == at.BOUND:
-        store(frame, load(row, 0), load(row, 1))
-        return phase + 1
-    if control == at.GO:
-        return load(row, 0)
-    branch = load(load(frame, load(row, 0)), 0)
-    if branch < 0:
-        branch = 0
-    if branch >= load(row, 1):
-        branch = load(row, 1) - 1
-    return load(row, 2 + branch)
-
-
-def point(frame: int, row: int, counter: int, position: int) -> int:
-    """Go to a position of a loop: the addresses of its rows move."""
-    store(counter, 0, position)
-    moved = row + 8 * at.ROWS
-    for _ in range(load(row, at.MOVED)):
-        start = load(frame, load(moved, at.ROW_OF))
-        store(frame, load(moved, at.ROW_WORD), start + position * load(moved, at.ROW_STEP))
-        moved += 8 * at.ROW_WORDS
-    return 0
-
-
-def wrap(D: int, results: int, c: int) -> int:
+def wrap(D: int, results: int, given: int) -> int:
     """The one output, or a tuple of all; given arrays stay their owner's too."""
     api = load(D, at.API)
     outputs = load(D, at.OUTPUTS)
-    if load(D, at.GIVEN):
+    if given:
         for k in range(outputs):
             call(load(api, at.INCREF), load(results, k))
     if load(D, at.SINGLE):
@@ -335,45 +323,3 @@ def wrap(D: int, results: int, c: int) -> int:
     for k in range(outputs):
         call(load(api, at.SET_ITEM), result, k, load(results, k))
     return result
-
-
-def steps(R: int, b: int, c: int) -> int:
-    """Steps from R[STEP] to R[END]; stops at the first that fails.  Returns its status, or 0."""
-    while load(R, at.STEP) < load(R, at.END):
-        frame = load(R, at.FULL)
-        rows = load(R, at.BATCH)
-        if load(R, at.STEP) == load(R, at.TAIL_STEP):
-            frame = load(R, at.TAIL)
-            rows = load(R, at.REST)
-        place(R, frame, rows)
-        status = execute(load(R, at.DESCRIPTOR), frame, 0)
-        if status:
-            return status
-        store(R, at.STEP, load(R, at.STEP) + 1)
-    return 0
-
-
-def place(R: int, frame: int, rows: int) -> int:
-    """Point the frame at this step's slices of the inputs and at its places in the outputs."""
-    first = load(R, at.STEP) * load(R, at.BATCH)
-    order = load(R, at.ORDER)
-    row = R + 8 * at.RUN_HEAD
-    for _ in range(load(R, at.SLICED)):
-        address = load(row, at.BASE) + first * load(row, at.STRIDE)
-        if order:
-            address = load(row, at.GATHERED)
-            gather(row, order + 8 * first, rows)
-        store(frame, load(row, at.WORD), address)
-        row += 8 * at.RUN_ROW
-    for _ in range(load(load(R, at.DESCRIPTOR), at.OUTPUTS)):
-        store(frame, load(row, at.WORD), load(row, at.BASE) + load(R, at.STEP) * load(row, at.STRIDE))
-        row += 8 * at.RUN_ROW
-    return 0
-
-
-def gather(row: int, order: int, rows: int) -> int:
-    """Copy the rows that `order` names to the place for gathered rows."""
-    nbytes = load(row, at.STRIDE)
-    for k in range(rows):
-        copy(load(row, at.GATHERED) + k * nbytes, load(row, at.BASE) + load(order, k) * nbytes, nbytes)
-    return 0

@@ -25,11 +25,12 @@ from graphc.state import address
 
 Words = np.ndarray[Any, np.dtype[np.int64]]
 
-_CALLS = ("entry", "execute", "execute_in_turn", "steps_in_turn", "move", "arrange")
+_CALLS = ("entry", "execute", "execute_in_turn", "steps_in_turn", "move", "arrange", "work", "close")
 _KEEPING = ("take", "offer", "disown", "remember", "forget")
-_FASTCALL = 0x0080  # METH_FASTCALL
+_FASTCALL = 0x0082  # METH_FASTCALL | METH_KEYWORDS
 _PYARRAY_TYPE, _PYARRAY_NEWCOPY, _PYARRAY_NEW = 2, 85, 93  # places in NumPy's table of C functions
 _INT64 = ctypes.c_int64
+_OUT = sys.intern("out")
 
 
 class _Method(ctypes.Structure):  # PyMethodDef
@@ -56,10 +57,10 @@ def load_driver() -> Native:
     if entry is None:
         check_compiler()
         with compiling:
-            from graphc.runtime import arrange, driver, sharing
+            from graphc.runtime import arrange, driver, execution, phases, region, sharing
             from graphc.runtime.backend import compile_modules
 
-            entry = cache.Entry("", (compile_modules(driver, sharing, arrange),))
+            entry = cache.Entry("", (compile_modules(driver, execution, phases, region, sharing, arrange),))
         cache.store(key, entry)
     return Native(entry.parts, (*_CALLS, *_KEEPING))
 
@@ -82,6 +83,18 @@ def _function(native: Native, name: str, kind: Any, result: Any) -> Callable[[in
     return function
 
 
+class Descriptor(np.ndarray[Any, np.dtype[np.int64]]):
+    """The words of a descriptor, which keeps the objects whose addresses they are."""
+
+    _keeps: tuple[Any, ...] = ()
+
+    @classmethod
+    def of(cls, words: Words, keeps: tuple[Any, ...]) -> Descriptor:
+        descriptor = words.view(cls)
+        descriptor._keeps = keeps
+        return descriptor
+
+
 def make_builtin(descriptor: Words) -> Callable[..., Any]:
     """The builtin that runs the driver's `entry` for a descriptor, which it keeps alive."""
     new = ctypes.pythonapi.PyCFunction_NewEx
@@ -100,7 +113,8 @@ def api_table() -> Words:
     """The addresses of the C functions and objects that the driver uses; NumPy's are there where it is supported."""
     python = ctypes.pythonapi
     table = np.zeros(at.API_WORDS, np.int64)
-    table[at.REFUSAL] = id(NotImplemented)
+    table[at.REFUSAL], table[at.BYTES], table[at.TUPLE] = id(NotImplemented), id(bytes), id(tuple)
+    table[at.TUPLE_ITEMS], table[at.OUT] = tuple.__basicsize__, id(_OUT)
     for word, function in (
         (at.INCREF, python.Py_IncRef),
         (at.DECREF, python.Py_DecRef),
@@ -109,6 +123,12 @@ def api_table() -> Words:
         (at.NEW_BYTES, python.PyBytes_FromStringAndSize),
         (at.SAVE_THREAD, python.PyEval_SaveThread),
         (at.RESTORE_THREAD, python.PyEval_RestoreThread),
+        (at.VECTORCALL, python.PyObject_Vectorcall),
+        (at.CALL_ONE, python.PyObject_CallOneArg),
+        (at.TAKE_GIL, python.PyGILState_Ensure),
+        (at.LEAVE_GIL, python.PyGILState_Release),
+        (at.INTERRUPT, python.PyOS_InterruptOccurred),
+        (at.CLOCK, ctypes.CDLL(None).clock_gettime),
     ):
         table[word] = ctypes.cast(function, ctypes.c_void_p).value or 0
     if supported():
@@ -131,9 +151,11 @@ def supported() -> bool:
     """Whether CPython's and NumPy's objects look as the driver assumes."""
     if sys.implementation.name != "cpython" or struct.calcsize("P") != 8 or sys.byteorder != "little":
         return False
-    probe = np.zeros((5, 7), np.float32)[:, 1:3]
+    probe, pair = np.zeros((5, 7), np.float32)[:, 1:3], (_OUT, None)
     return (
-        _field(probe, at.ARRAY_DATA) == address(probe)
+        _field(pair, at.TUPLE_SIZE) == 2
+        and _field(pair, tuple.__basicsize__) == id(_OUT)
+        and _field(probe, at.ARRAY_DATA) == address(probe)
         and _field(probe, at.ARRAY_NDIM, ctypes.c_int32) == 2
         and tuple((_INT64 * 2).from_address(_field(probe, at.ARRAY_DIMS))) == probe.shape
         and _field(probe, at.ARRAY_DTYPE) == id(probe.dtype)
@@ -142,7 +164,7 @@ def supported() -> bool:
     )
 
 
-def _field(array: np.ndarray[Any, Any], offset: int, kind: Any = _INT64) -> int:
-    """What the driver would read of an array."""
-    value: int = kind.from_address(id(array) + offset).value
+def _field(thing: Any, offset: int, kind: Any = _INT64) -> int:
+    """What the driver would read of an object."""
+    value: int = kind.from_address(id(thing) + offset).value
     return value

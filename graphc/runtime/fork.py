@@ -1,7 +1,7 @@
 """Forks: what they wait for, and what a child sets right.
 
 A fork copies the memory of all threads and goes on with one.  So it waits until no other thread writes a parameter,
-makes what there is once or is inside LLVM, and keeps all from beginning until it is done.  It does not wait for
+makes what there is once or is inside llvmlite, and keeps all from beginning until it is done.  It does not wait for
 compilations, which may take long: a child that was forked in one can load what the cache has, and says so where it
 would have to compile.
 """

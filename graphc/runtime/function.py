@@ -1,36 +1,47 @@
 """CompiledFunction: what gc.compile returns.
 
-In: a Program, its code, the parameters and the structure of the outputs.  Out: a callable.  The fast way is one
-builtin; whatever it refuses comes to the slow way here, which converts, waits or explains.
+In: a Program, its code, the parameters and the structure of the outputs.  Out: a callable.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from graphc.codegen.program import Program
 from graphc.errors import InputError
 from graphc.runtime import steps
-from graphc.runtime.arguments import Array, bind, convert, signature
+from graphc.runtime.arguments import Array, call_signature, signature
+from graphc.runtime.call import Caller
 from graphc.runtime.machine import Machine
 from graphc.runtime.native import Native
 from graphc.state import State
-from graphc.tree import Skeleton, leaves_like, unflatten
-from graphc.types import shape_text
+from graphc.tree import Skeleton, unflatten
 
 if TYPE_CHECKING:
     from graphc.inspect.profile import Profile
 
 
-class CompiledFunction:
-    """A compiled graph, called by position or by input name; made by `gc.compile`.
+class _Callable:
+    """What is called finds here, without a line of Python, the builtin of its own."""
 
-    A pickle holds the graph and the parameters' values, never code.
+    __slots__ = ("__call__",)
+    __call__: Callable[..., Any]
 
+
+class CompiledFunction(_Callable):
+    """A compiled graph, called by position or by input name, `f(*inputs, out=None)`; made by `gc.compile`.
+
+    Inputs are arrays of the declared dtypes, or what casts safely to them; Python numbers and lists of them take the
+    declared dtype.  Outputs come in the structure that was compiled; a scalar is a 0-d array.  `out`, arrays in that
+    structure, is written and returned.  A pickle holds the graph and the parameters' values, never code.
+
+    A call raises InputError for inputs that are missing or do not fit, DTypeError for a cast that may change values; no
+    parameter has changed then.
+
+    >>> import numpy as np
     >>> import graphc as gc
     >>> x = gc.input("x", ("n",))
     >>> f = gc.compile([x], {"double": 2.0 * x, "total": gc.sum(x)})
@@ -38,6 +49,9 @@ class CompiledFunction:
     {'double': array([2., 4.]), 'total': array(3.)}
     >>> f(x=[1.0])["total"]
     array(1.)
+    >>> f, y = gc.compile([x], 2.0 * x), np.empty(2)
+    >>> f([1.0, 2.0], out=y) is y, y
+    (True, array([2., 4.]))
     """
 
     def __init__(
@@ -49,97 +63,34 @@ class CompiledFunction:
         *,
         rebuild: tuple[Callable[..., Any], tuple[Any, ...]],
         stats: Mapping[str, Any],
+        threads: int = 0,
     ) -> None:
         self._program, self._structure, self._rebuild, self._stats = program, structure, rebuild, dict(stats)
         self._native, self._states = native, states
+        self._threads = threads
         self._machine = self._made(program, native, states)
-        self._enter = self._machine.enter_new
-        self._kind = np.ndarray if self._machine.single else tuple
-        plain = 0 if self._machine.single else tuple(range(len(program.outputs)))
-        self._as_it_is = type(structure) is type(plain) and structure == plain  # a named tuple is equal to a tuple
+        self._caller = Caller(self._machine, structure)
+        self.__call__ = self._machine.entry(self._caller)
 
-    @staticmethod
-    def _made(program: Program, native: Native, states: Sequence[State]) -> Machine:
+    def _made(self, program: Program, native: Native, states: Sequence[State]) -> Machine:
         """What runs the program."""
-        return Machine(program, native, states)
-
-    def __call__(self, /, *args: Any, out: Any = None, **kwargs: Any) -> Any:
-        """The outputs for these inputs, in the structure that was compiled; a scalar is a 0-d array.
-
-        Inputs are arrays of the declared dtypes, or what casts safely to them; Python numbers and lists of them take
-        the declared dtype.  `out`, arrays in the structure of the outputs, is written and returned.
-
-        Raises InputError for inputs that are missing or do not fit, DTypeError for a cast that may change values; no
-        parameter has changed then.
-
-        >>> import numpy as np
-        >>> import graphc as gc
-        >>> f = gc.compile([x := gc.input("x", ("n",))], 2.0 * x)
-        >>> y = np.empty(2)
-        >>> f(x=[1.0, 2.0], out=y) is y, y
-        (True, array([2., 4.]))
-        """
-        if out is None and not kwargs:
-            result = self._enter(*args)
-            if type(result) is self._kind:
-                return result if self._as_it_is else self._structured(result)
-            if type(result) is bytes:
-                raise self._machine.failure(result)
-        inputs = self._inputs(args, kwargs)
-        return self._structured(self._machine.enter(inputs)) if out is None else self._into(out, inputs)
+        return Machine(program, native, states, self._threads)
 
     def _attempt(self, *args: Any) -> Any:
         """The outputs for arrays exactly as declared, of shapes that were there before; else NotImplemented."""
-        result = self._enter(*args)
-        if type(result) is not self._kind:
+        result = self._machine.attempt(*args)
+        if result is NotImplemented or type(result) is bytes:
             return NotImplemented
-        return result if self._as_it_is else self._structured(result)
+        return result if self._caller.is_plain else self._caller.structured(result)
 
     def _fits(self, arrays: Sequence[Array]) -> bool:
         """Whether arrays of the declared ranks have sizes that a call may have."""
         try:
-            self._machine.shape(tuple([a.shape for a in arrays]))
+            self._machine.shape(tuple(a.shape for a in arrays))
         except InputError:
             return False
         return True
 
-    def _inputs(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Array]:
-        slots = self._program.inputs
-        values = bind(self.name, slots, args, kwargs)
-        return [convert(self.name, slot, value) for slot, value in zip(slots, values, strict=True)]
-
-    def _structured(self, result: Any) -> Any:
-        return unflatten(self._structure, (result,) if self._machine.single else result)
-
-    def _into(self, out: Any, inputs: Sequence[Array]) -> Any:
-        """Write the outputs into `out`, by way of fresh arrays where it is not safe to write at once."""
-        arrays = leaves_like(self._structure, out)
-        if arrays is None:
-            raise InputError(f"{self.name}: out= must have the structure of the outputs, {self._outputs_text()}")
-        shapes = self._machine.shape(tuple(a.shape for a in inputs)).outputs
-        for k, (array, shape) in enumerate(zip(arrays, shapes, strict=True)):
-            self._check_out(k, array, shape)
-        if _written_at_once(arrays, inputs):
-            self._machine.enter(inputs, arrays)
-        else:
-            result = self._machine.enter(inputs)
-            for array, value in zip(arrays, (result,) if self._machine.single else result, strict=True):
-                np.copyto(array, value)
-        return out
-
-    def _check_out(self, k: int, array: Any, shape: tuple[int, ...]) -> None:
-        dtype = self._program.outputs[k].dtype
-        wanted = f"{self.name}: out= for output {k} must be a writable array {dtype}{list(shape)}"
-        if not isinstance(array, np.ndarray):
-            raise InputError(f"{wanted}, got {type(array).__name__}")
-        if array.dtype != dtype.numpy or array.shape != shape:
-            raise InputError(f"{wanted}, got {array.dtype}{list(array.shape)}")
-        if not array.flags.writeable:
-            raise InputError(f"{wanted}, got one that is read-only")
-
-    def _outputs_text(self) -> str:
-        leaves = [f"{s.dtype}{shape_text(s.shape)}" for s in self._program.outputs]
-        return str(unflatten(self._structure, leaves))
 
     def run(self, /, *args: Any, batch_size: int = 32, order: Any = None, **arrays: Any) -> Any:
         """Many steps in one call, over slices of the inputs that begin with the one leading symbol.
@@ -159,7 +110,7 @@ class CompiledFunction:
         if args:
             names = ", ".join(f"{slot.name}=..." for slot in self._program.inputs)
             raise InputError(f"{self.name}.run takes its inputs by name: run({names})")
-        return unflatten(self._structure, steps.run(self._machine, self._inputs((), arrays), batch_size, order))
+        return unflatten(self._structure, steps.run(self._machine, self._caller.inputs((), arrays), batch_size, order))
 
     def without_updates(self) -> CompiledFunction | None:
         """The same function with all parameters left as they are, by the same machine code.
@@ -176,7 +127,13 @@ class CompiledFunction:
         if program is None:
             return None
         again = (CompiledFunction.without_updates, (self,))
-        return type(self)(program, self._native, self._states, self._structure, rebuild=again, stats=self._stats)
+        parts = (program, self._native, self._states, self._structure)
+        return type(self)(*parts, rebuild=again, stats=self._stats, threads=self._threads)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """What `inspect.signature` and those who ask it see."""
+        return call_signature(self._program.inputs)
 
     @property
     def name(self) -> str:
@@ -195,13 +152,16 @@ class CompiledFunction:
 
     @property
     def stats(self) -> dict[str, Any]:
-        """Times of compiling, bytes of the workspaces; flops and bytes moved by the last call (None before it)."""
+        """Times of compiling, bytes of the workspaces, how many threads may share a call; of the last call the flops
+        and the bytes moved (None before it).
+        """
         shape = self._machine.last_shape
         return {
             **self._stats,
             "flops": shape and shape.flops,
             "bytes": shape and shape.moved,
             "workspace": self._machine.nbytes,
+            "threads": self._machine.threads,
         }
 
     def explain(self) -> str:
@@ -229,7 +189,7 @@ class CompiledFunction:
         """
         from graphc.inspect.profile import measure
 
-        return measure(self._machine, self._inputs(args, kwargs), repeat)
+        return measure(self._machine, self._caller.inputs(args, kwargs), repeat)
 
     def draw(self, path: str | os.PathLike[str]) -> None:
         """Write a drawing of the graph and its phases: SVG or, for .dot and .gv, Graphviz's text.
@@ -266,19 +226,7 @@ class CompiledFunction:
         self._machine.release()
 
     def __repr__(self) -> str:
-        return f"<compiled {self.name}({signature(self._program.inputs)}) -> {self._outputs_text()}>"
+        return f"<compiled {self.name}({signature(self._program.inputs)}) -> {self._caller.outputs_text()}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return self._rebuild
-
-
-def _written_at_once(arrays: Sequence[Array], inputs: Sequence[Array]) -> bool:
-    """Whether the outputs lie in place and overlap neither an input nor one another."""
-    for k, array in enumerate(arrays):
-        if type(array) is not np.ndarray or not array.flags.c_contiguous or not array.flags.aligned:
-            return False
-        if array.dtype is not np.dtype(array.dtype.name):
-            return False
-        if any(np.may_share_memory(array, other) for other in (*inputs, *arrays[:k])):
-            return False
-    return True

@@ -1,22 +1,23 @@
 """One program made ready to run: its descriptor, known shapes and workspaces, and the builtins that enter it.
 
-In: a Program, its code, the parameters' storage.  Out: `enter(arrays)`, which returns the outputs.  Arrays are of
-exactly the declared dtypes; shapes are checked here when they are seen first.
+In: a Program, its code, the parameters' storage.  Out: `enter(arrays)`, which returns the outputs, and the entry of
+calls.  Arrays are of exactly the declared dtypes; shapes are checked here when they are seen first.
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import signal
 import struct
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from graphc.codegen.program import HEADER_WORDS, Program, Slot
 from graphc.errors import InputError
-from graphc.runtime import entry, fork
+from graphc.runtime import entry, fork, threads
 from graphc.runtime import layout as at
 from graphc.runtime.arguments import Array, symbol_sizes
 from graphc.runtime.entry import Words
@@ -32,12 +33,16 @@ from graphc.runtime.workspace import (
 )
 from graphc.state import Claim, State, address
 
+if TYPE_CHECKING:
+    from graphc.runtime.call import Caller
+
 fork.watch()  # from the import on, so before the first compilation
 
 
 class Machine:
-    def __init__(self, program: Program, native: Native, states: Sequence[State]) -> None:
+    def __init__(self, program: Program, native: Native, states: Sequence[State], most_threads: int = 0) -> None:
         self.program, self.native, self.states = program, native, tuple(states)
+        self.most_threads = most_threads
         self.single = len(program.outputs) == 1
         entry.check_gil()
         entry.driver()  # if there is none, nothing has been made that it would have to let go
@@ -49,16 +54,21 @@ class Machine:
         fixed = [*(s.address for s in states), *(address(c) for c in self._constants)]
         self._pool = Pool(program, fixed)
         self._shapes = Shapes()
-        self.descriptor = self._describe(given=0)
-        self._given = self._describe(given=1)
-        self.enter_new: Callable[..., Any]
-        self.enter_given: Callable[..., Any]
+        self.descriptor = self._describe({})
+        self.attempt = self._enter_given = self._enter_plainly
         if entry.supported():
-            self.enter_new, self.enter_given = entry.make_builtin(self.descriptor), entry.make_builtin(self._given)
-        else:
-            self.enter_new = self.enter_given = self._enter_plainly
+            self.attempt = entry.make_builtin(self.descriptor)
+            self._enter_given = entry.make_builtin(self._describe({at.GIVEN: 1}))
 
-    def _describe(self, given: int) -> Words:
+    def entry(self, caller: Caller) -> Callable[..., Any]:
+        """What a call of a user's comes to: a builtin, which leaves to the caller what is not as it should be."""
+        if not entry.supported():
+            return caller
+        finish = caller.finish
+        more = {at.CALLER: id(caller), at.FINISH: id(finish), at.PLAIN: int(caller.is_plain)}
+        return entry.make_builtin(self._describe(more, keeps=(caller, finish)))
+
+    def _describe(self, more: Mapping[int, int], keeps: tuple[Any, ...] = ()) -> Words:
         p = self.program
         first, count = prepared_range(p)
         head = {
@@ -69,7 +79,9 @@ class Machine:
             at.PARAMETERS: len(p.parameters),
             at.PHASES: len(p.phases),
             at.SINGLE: int(self.single),
-            at.GIVEN: given,
+            **dict.fromkeys((at.GIVEN, at.CALLER, at.FINISH, at.PLAIN), 0),
+            at.REGION: threads.region().address,
+            at.THREADS: self.most_threads,
             at.POOL: self._pool.address,
             at.SHAPES: self._shapes.address,
             at.KEY_DIMS: sum(len(s.shape) for s in p.inputs),
@@ -77,14 +89,17 @@ class Machine:
             at.PREPARED: count,
             at.BUFFERS: len(p.buffers),
             at.CHUNKS_AT: p.word("phase", 0),
+            **more,
         }
-        arrays = [[id(s.dtype.numpy), len(s.shape), s.dtype.numpy.num] for s in (*p.inputs, *p.outputs)]
-        guards = [[address(s.guard), int(k in p.writes), 0] for k, s in enumerate(self.states)]
-        return np.array([*(head[k] for k in range(at.TABLE)), *itertools.chain(*arrays, *guards)], np.int64)
+        slots = [(s.dtype.numpy, len(s.shape)) for s in (*p.inputs, *p.outputs)]
+        arrays = [[id(dtype), rank, dtype.num, dtype.itemsize] for dtype, rank in slots]
+        guards = [[address(s.guard), int(k in p.writes), 0, 0] for k, s in enumerate(self.states)]
+        words = np.array([*(head[k] for k in range(at.TABLE)), *itertools.chain(*arrays, *guards)], np.int64)
+        return entry.Descriptor.of(words, keeps)
 
     def enter(self, inputs: Sequence[Array], given: Sequence[Array] = ()) -> Any:
         """The outputs for these inputs: one array or a tuple; written into `given` if there are any."""
-        way = self.enter_given if given else self.enter_new
+        way = self._enter_given if given else self.attempt
         self.make_ready(inputs)
         result = way(*inputs, *given)
         if result is NotImplemented:  # other calls hold a parameter or the workspace: wait for our turn
@@ -97,6 +112,8 @@ class Machine:
         """Know the shape of the inputs, and have a free workspace for it."""
         key = tuple(a.shape for a in inputs)
         shape = self.shape(key)
+        if shape.shares:
+            threads.region().open()
         self._shapes.add(key, shape)  # again, lest an interrupt left it unknown to the driver
         self._pool.give(self._pool.take(shape.nbytes))
 
@@ -111,6 +128,8 @@ class Machine:
     @contextlib.contextmanager
     def workspace(self, shape: Shape) -> Iterator[Words]:
         """The words of a frame for this shape that nobody else uses meanwhile."""
+        if shape.shares:
+            threads.region().open()
         memory = self._pool.take(shape.nbytes)
         words = frame_words(self.program, memory)
         first, count = prepared_range(self.program)
@@ -122,11 +141,13 @@ class Machine:
         self._pool.give(memory)
 
     def failure(self, told: bytes) -> InputError:
-        """The error that the first words of a frame tell of, at the user's line."""
-        status, position, value = struct.unpack(f"={at.FAILURE_WORDS}q", told)
-        failure = self.program.failures[status - 1]
-        text = failure.text.format(position=position, value=value)
-        return InputError(f"{self.program.name}: {text}\n  at {failure.line}")
+        """The error that the first words of a frame tell of, at the user's line.  Raises KeyboardInterrupt for one."""
+        words = struct.unpack(f"={at.FAILURE_WORDS}q", told)
+        if words[at.STATUS] == at.INTERRUPTED:
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)  # the driver took the user's; the handler is due
+            raise KeyboardInterrupt(f"{self.program.name}: interrupted in a while loop; no parameter has changed")
+        return self.program.failed(words)
 
     def explain(self, words: Words) -> InputError:
         """The error that a frame tells of."""
@@ -140,6 +161,12 @@ class Machine:
     def nbytes(self) -> int:
         """Bytes of all workspaces."""
         return self._pool.nbytes
+
+    @property
+    def threads(self) -> int:
+        """How many threads may share a phase."""
+        allowed = threads.get_num_threads()
+        return min(self.most_threads or allowed, allowed)
 
     @property
     def last_shape(self) -> Shape | None:

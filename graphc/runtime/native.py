@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import hashlib
+import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -32,6 +33,13 @@ def check_compiler() -> None:
 def kernel_name(text: str) -> str:
     """The name of a kernel's function: its content, in short."""
     return "kernel_" + hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @contextlib.contextmanager

@@ -17,12 +17,13 @@ from graphc.schedule.access import (
     Index,
     Read,
     atoms,
+    canonical,
     operand_indices,
     reads_through,
     through_movement,
     view,
 )
-from graphc.schedule.group import SINGLE, Group, is_expensive, is_result, may_fail, reads_of
+from graphc.schedule.group import SINGLE, Group, begins_with, is_expensive, is_result, may_fail, reads_of
 from graphc.schedule.settle import ATOMS, PIECES
 from graphc.schedule.split import (
     Split,
@@ -37,6 +38,9 @@ from graphc.schedule.split import (
 
 _FOLDS = 8  # reductions of a nest, each of which takes a block of 8 kB on the stack
 _CHEAP = 12  # nodes that may be computed again wherever their value is read
+_AGAIN = 16  # nodes that are computed again at elements beside, for all of these
+_STREAMS = 3  # arrays that they load
+_MANY = 2  # places at which a value is read, for which it is stored
 _MEMBERS = 1_024  # of a group: past it the time of compilers grows faster than the text
 _LATEST = 32  # groups that are looked at for one that reads the same
 _PIECE = 1_024  # elements that lie side by side, from which it does not matter where the next ones lie
@@ -44,11 +48,14 @@ _BETWEEN = 256  # groups between two, past which none is moved before the other
 _IN_PLACE = (Family.ELEMENTWISE, Family.ITEM, Family.MOVEMENT)  # computed element by element in a nest
 
 
-def fused(graph: Graph, roots: Collection[Node], updates: Collection[tuple[Node, Node]]) -> Fusion:
-    """The fusion of a graph: what stands better apart is known after a first one."""
-    found = Fusion(graph, roots, updates)
+def fused(graph: Graph, roots: Collection[Node], updates: Collection[tuple[Node, Node]], keeps: bool = True) -> Fusion:
+    """The fusion of a graph: what stands better apart is known after a first one.
+
+    `keeps`: a check that fails leaves all parameters as they were.
+    """
+    found = Fusion(graph, roots, updates, keeps)
     apart = found.in_pieces()
-    return Fusion(graph, roots, updates, apart) if apart else found
+    return Fusion(graph, roots, updates, keeps, apart) if apart else found
 
 
 class Fusion:
@@ -62,9 +69,11 @@ class Fusion:
         graph: Graph,
         roots: Collection[Node],
         updates: Collection[tuple[Node, Node]] = (),
+        keeps: bool = True,
         apart: Iterable[Node] = (),
     ) -> None:
         self.graph = graph
+        self._keeps = keeps
         self._apart = set(apart)
         self.groups: list[Group] = []
         self.group_of: dict[Node, Group] = {}
@@ -76,6 +85,8 @@ class Fusion:
             self.chains[parameter] = self._chain(parameter, value, wanted)
             self._updated.setdefault(self.chains[parameter][0], {})[parameter] = None
         self._order: list[Group] = []
+        self._shifts = _shifts(graph)
+        self._work: dict[Node, tuple[int, frozenset[Node]]] = {}
         for node in graph.nodes:
             if self._is_computed(node):
                 self._place(node)
@@ -83,8 +94,7 @@ class Fusion:
     def _chain(self, parameter: Node, value: Node, roots: Collection[Node]) -> list[Node]:
         """The updates that lead from a parameter to its new value, each read by the next alone; else the value."""
         found = [value]
-        while found[-1].op.family is Family.SCATTER:
-            base = found[-1].operands[0]
+        while (base := begins_with(found[-1])) is not None:
             if base is parameter:
                 return found[::-1]
             if base in roots or len(self.graph.users[base]) > 1:
@@ -131,7 +141,9 @@ class Fusion:
             return False
         if is_result(node):
             return True
-        return family in (Family.ELEMENTWISE, Family.GATHER, Family.ITEM) and not self._is_cheap(node)
+        if family not in (Family.ELEMENTWISE, Family.GATHER, Family.ITEM):
+            return False
+        return not self._is_cheap(node) and not self._is_shifted(node)
 
     def _is_cheap(self, node: Node) -> bool:
         stack, seen, stored, reads, size = [node], {node}, set(), 0, 0
@@ -153,6 +165,31 @@ class Fusion:
                     stack.append(m)
         return len(stored) <= 1
 
+    def _is_shifted(self, node: Node) -> bool:
+        """Whether a value that is wanted at elements beside is rather computed there once more.
+
+        So stages that read each other one element further are one nest, which reads few arrays, instead of many that
+        write and read as many.
+        """
+        if node.op.family is not Family.ELEMENTWISE or is_expensive(node) or self._shifts[node] != 1:
+            return False
+        work, stored = self._again(node)
+        return work <= _AGAIN and len(stored) <= _STREAMS
+
+    def _again(self, node: Node) -> tuple[int, frozenset[Node]]:
+        """How many nodes computing an element once more takes, each as often as it is read, and the arrays it loads."""
+        found = self._work.get(node)
+        if found is None:
+            work, stored = 1, set()
+            for m in (read.node for read in reads_of(node)):
+                if m in self.group_of or m.op.family is Family.LEAF:
+                    stored |= {m} if m.ndim else set()
+                elif work <= _AGAIN:
+                    more, loaded = self._again(m)
+                    work, stored = work + more, stored | loaded
+            found = self._work[node] = work, frozenset(stored)
+        return found
+
     def _sources(self, node: Node) -> list[Read]:
         """The reads of stored or grouped nodes, with whatever is evaluated in between looked through."""
         found: list[Read] = []
@@ -173,8 +210,9 @@ class Fusion:
 
     def _place(self, node: Node) -> None:
         if is_result(node):
-            self.group_of[node] = self.group_of[node.operands[0]]
-            self.group_of[node].members.append(node)
+            holder = self.group_of[node] = self.group_of[node.operands[0]]
+            holder.members.append(node)
+            self._note_updates(holder, node)
             return
         sources = self._sources(node)
         producers = {self.group_of[r.node]: None for r in sources if r.node in self.group_of}
@@ -208,6 +246,9 @@ class Fusion:
                 group.reads.setdefault(read.node, []).append(read)
         group.needs |= {p: None for p in producers if p is not group}
         self._move_before(group, self._between(group, producers))
+        self._note_updates(group, node)
+
+    def _note_updates(self, group: Group, node: Node) -> None:
         if node in self._updated and self._may_update(group, node):
             group.updated |= self._updated[node]
 
@@ -258,10 +299,12 @@ class Fusion:
 
     def _may_update(self, group: Group, value: Node) -> bool:
         """Whether the group may write the new value where the old one lies, if it comes after all other readers."""
-        is_update = value.op.family is Family.SCATTER
-        if not (is_update or (group.is_nest and value.op.family in _IN_PLACE)):
+        if group.may_fail and self._keeps:
             return False
-        if value.shape != group.domain or group.may_fail:
+        if group.members[0].op.family in HOLDERS:
+            return all(p not in group.reads or begins_with(value) is p for p in self._updated[value])
+        is_update = value.op.family is Family.SCATTER
+        if not (is_update or (group.is_nest and value.op.family in _IN_PLACE)) or value.shape != group.domain:
             return False
         return all(map(group.may_write, self._updated[value]))
 
@@ -294,6 +337,33 @@ class Fusion:
         self._order[first:end] = [*moved, *rest]
         for rank in range(first, end):
             self._order[rank].rank = rank
+
+
+def _shifts(graph: Graph) -> dict[Node, int]:
+    """At how many places beside its own each node is read, or what is computed of it element by element.
+
+    A place that is no shift counts as many: it may be read there again and again.
+    """
+    beside: dict[Node, set[Index]] = {}
+    found: dict[Node, int] = {}
+    for node in reversed(graph.nodes):
+        if node.op.family in (Family.LEAF, Family.MOVEMENT):
+            continue
+        here = canonical(domain_of(node)) if node.op.family not in HOLDERS else ()
+        own = found.get(node, 0) + len(beside.get(node, ())) if node.op.family is Family.ELEMENTWISE else 0
+        found[node] = own
+        for read in reads_of(node):
+            if read.index == here and not read.whole:
+                found[read.node] = found.get(read.node, 0) + own
+            elif _is_beside(read.index, here):
+                beside.setdefault(read.node, set()).add(read.index)
+            else:
+                found[read.node] = found.get(read.node, 0) + _MANY
+    return found
+
+
+def _is_beside(index: Index, here: Index) -> bool:
+    return len(index) == len(here) and all(isinstance(i - k, int) for i, k in zip(index, here, strict=True))
 
 
 def _operand_reads(node: Node, index: Index) -> list[Index]:

@@ -54,6 +54,8 @@ class Group:
 
     def may_write(self, node: Node) -> bool:
         """Whether an array may be written element by element as far as the group's own reads go."""
+        if self.members[0].op.family in HOLDERS:
+            return node not in self.reads or any(begins_with(m) is node for m in self.members)
         return node not in self.reads or (not self.reductions and self.sweeps(node))
 
 
@@ -105,8 +107,23 @@ def is_result(node: Node) -> bool:
     return node.op.family is Family.ITEM and node.operands[0].op.family in HOLDERS
 
 
+def begins_with(node: Node) -> Node | None:
+    """The operand that becomes the node by changes in place: what a scatter updates, what a carry begins as.
+
+    None if there is none, or if a loop reads it for something else as well.
+    """
+    if node.op.family is Family.SCATTER:
+        return node.operands[0]
+    holder, number = (node.operands[0], node.attrs["index"]) if is_result(node) else (node, 0)
+    carries = holder.attrs["carries"] if holder.op.family in (Family.LOOP, Family.WHILE) else 0
+    init = holder.operands[number] if number < carries else None
+    return init if sum(o is init for o in holder.operands) == 1 else None
+
+
 def may_fail(node: Node) -> bool:
-    """Whether it checks positions that it is given, or what it holds does."""
+    """Whether it checks positions that it is given, or what it holds does; a while loop may be interrupted."""
+    if node.op.family is Family.WHILE:
+        return True
     if node.op.family in HOLDERS:
         return any(may_fail(n) for held in node.attrs.values() if isinstance(held, Graph) for n in held.nodes)
     return checks(node)

@@ -16,6 +16,7 @@ from graphc.graph import Graph, Node
 from graphc.op import Family
 from graphc.ops.choice import branches
 from graphc.ops.loop_parts import Loop
+from graphc.schedule.few import explicit
 from graphc.schedule.settle import settled
 from graphc.schedule.task import Body, Choose, Copy, Place, Placed, Repeat, Row, While, moved
 from graphc.types import DType, Shape
@@ -102,6 +103,7 @@ class Holding:
             self._begin(node.operands[:count], places),
             -1 if node.attrs["bound"] is None else node.attrs["bound"],
             self.memory.counter(),
+            self.memory.row(),
             self._body(condition.inputs, condition.outputs, (), {"input": [*places, *given], "output": [test]}),
             test,
             self._body(body.inputs[count:], (), updates, {"parameter": places, "input": given}),
@@ -118,7 +120,8 @@ class Holding:
 
     def _begin(self, inits: Sequence[Node], places: Sequence[Place]) -> tuple[Copy, ...]:
         pairs = zip(inits, places, strict=False)
-        return tuple(Copy(self.place[init], place, init.dtype, init.shape) for init, place in pairs)
+        copies = (Copy(self.place[init], place, init.dtype, init.shape) for init, place in pairs)
+        return tuple(copy for copy in copies if copy.source != copy.target)
 
     def _body(
         self,
@@ -128,7 +131,7 @@ class Holding:
         sections: Mapping[str, Sequence[Place]],
     ) -> Body:
         """A body with its results; `sections` tell where its inputs, outputs and parameters lie."""
-        graph = settled(Graph((*outputs, *(new for _, new in updates)), tuple(inputs)))
+        graph = settled(explicit(Graph((*outputs, *(new for _, new in updates)), tuple(inputs))))
         results = graph.outputs[: len(outputs)]
         carries = [carry for carry, _ in updates]
         own = self.schedule(graph, results, list(zip(carries, graph.outputs[len(outputs) :], strict=True)), carries)

@@ -1,13 +1,12 @@
-"""Make a graph ready for scheduling: sub-graphs take the place of the nodes that hold them, and contractions that no
-matrix kernel fits become products and sums.
+"""Make a graph ready for scheduling: contractions that no matrix kernel fits become products and sums.
 
-In: an optimised graph.  Out: a graph without REGION nodes, in which every contraction has a row label group M (may be
-empty), a column group N and a summed group K, with N last in the result and a float dtype.
+In: an optimised graph.  Out: a graph in which every contraction has a row label group M (may be empty), a column group
+N and a summed group K, with N last in the result and a float dtype.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from graphc.declare import BUILDER, Builder
@@ -42,24 +41,8 @@ def labels_of(job: Job) -> Labels:
 
 
 def lower(graph: Graph) -> Graph:
-    """The graph with sub-graphs put in place and contractions in the form that the matrix kernels take."""
+    """The graph with contractions in the form that the matrix kernels take."""
     return settled(rewrite(graph, _LOWERING)[0])
-
-
-def _inlined(b: Builder, node: Node) -> Node | None:
-    return _outputs(b, node)[0] if len(node.types) == 1 else None
-
-
-def _inlined_item(b: Builder, node: Node) -> Node | None:
-    region = node.operands[0]
-    return _outputs(b, region)[int(node.attrs["index"])] if region.op.family is Family.REGION else None
-
-
-def _outputs(b: Builder, region: Node) -> Sequence[Node]:
-    """The outputs of a region's sub-graph on its operands."""
-    assert region.op.define is not None
-    outputs: Sequence[Node] = region.op.define(b, region)
-    return outputs
 
 
 def _contraction(b: Builder, node: Node) -> Node | None:
@@ -72,12 +55,12 @@ def _contraction(b: Builder, node: Node) -> Node | None:
         return _without_labels(node, short)
     x, y = node.operands
     if not parts.summed or not (parts.rows or parts.columns) or not node.dtype.is_float:
-        return _product_and_sum(node, parts)
+        return product_and_sum(node, parts)
     out = node.attrs["out_labels"]
     if not parts.columns or (parts.rows and out[-1] in parts.rows):
         return _contract(node, y, x, node.attrs["b_labels"], node.attrs["a_labels"], out)
     if not parts.rows and _summed_contiguously(y, node.attrs["b_labels"], parts.summed):
-        return _product_and_sum(node, parts)
+        return product_and_sum(node, parts)
     wanted = parts.batch + parts.rows + parts.columns
     if out[-1] in parts.batch:
         moved = _contract(node, x, y, node.attrs["a_labels"], node.attrs["b_labels"], wanted)
@@ -125,7 +108,7 @@ def _summed_contiguously(operand: Node, labels: str, summed: str) -> bool:
     return steps[labels.index(summed[-1])] == 1 if view is not None else labels[-1] in summed
 
 
-def _product_and_sum(node: Node, parts: Labels) -> Node:
+def product_and_sum(node: Node, parts: Labels) -> Node:
     """The contraction as an elementwise product, summed over the trailing axes."""
     wanted = node.attrs["out_labels"] + parts.summed
     a, b = (
@@ -189,8 +172,6 @@ def _apart(b: Builder, node: Node) -> Node | None:
 
 
 _LOWERING = (
-    Rule("region", Family.REGION, _inlined, "its sub-graph takes its place"),
-    Rule("result of a region", Family.ITEM, _inlined_item, "its sub-graph takes its place"),
     Rule("many operands", Family.MOVEMENT, _in_groups, "groups of them side by side, then the groups"),
     Rule("checked positions", Family.SCATTER, _checked_before, "positions are checked before anything is written"),
     Rule("values apart", Family.SCATTER, _apart, "values are read before the array that they come from is written"),

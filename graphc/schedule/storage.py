@@ -8,16 +8,16 @@ end.  No write to a parameter comes before a check that may fail.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 from graphc.dims import Dim, product
 from graphc.graph import Graph, Node
 from graphc.op import HOLDERS, Family
 from graphc.schedule.access import job_of, view
 from graphc.schedule.fuse import Fusion, fused
-from graphc.schedule.group import Group
+from graphc.schedule.group import Group, begins_with
 from graphc.schedule.hold import Holding, Memory
 from graphc.schedule.order import Entry, ordered
 from graphc.schedule.task import Copy, Kernel, Nest, Place, Placed, Scatter, Task, View, before, needs
@@ -63,13 +63,17 @@ def schedule(
     outputs: Sequence[Node],
     updates: Sequence[tuple[Node, Node]],
     parameters: Sequence[Node],
+    keeps: bool = True,
 ) -> Schedule:
-    """Fuse the graph (all of whose roots are `outputs` and the new values in `updates`), place and order its groups."""
+    """Fuse the graph (all of whose roots are `outputs` and the new values in `updates`), place and order its groups.
+
+    `keeps`: a check that fails leaves all parameters as they were.  The carries of a body need not be kept.
+    """
     roots = [*outputs, *(value for _, value in updates)]
     changed = [(p, v) for p, v in updates if p is not v]
-    placing = _Placing(graph, fused(graph, roots, changed), outputs, changed, parameters)
+    placing = _Placing(graph, fused(graph, roots, changed, keeps), outputs, changed, parameters, keeps)
     found = Schedule(tuple(placing.tasks()), placing.place, placing.memory, tuple(updates))
-    verify_schedule(found, graph.inputs, parameters, outputs, updates)
+    verify_schedule(found, graph.inputs, parameters, outputs, updates, keeps)
     return found
 
 
@@ -90,8 +94,9 @@ class _Placing:
         outputs: Sequence[Node],
         updates: Sequence[tuple[Node, Node]],
         parameters: Sequence[Node],
+        keeps: bool,
     ) -> None:
-        self.graph, self.fusion, self.updates = graph, fusion, updates
+        self.graph, self.fusion, self.updates, self.keeps = graph, fusion, updates, keeps
         self.group_of = fusion.group_of
         self.place: dict[Node, Place] = {}
         self.stores: dict[Group, list[tuple[Node, Place]]] = {g: [] for g in fusion.groups}
@@ -133,7 +138,8 @@ class _Placing:
 
     def _entry(self, group: Group, new: dict[Node, int]) -> Entry:
         updates = () if self._stays_apart(group) else tuple(new[p] for p in group.updated if group.may_write(p))
-        return Entry(tuple(g.index for g in group.needs), frozenset(group.reads), group.may_fail, updates)
+        may_fail = group.may_fail and self.keeps
+        return Entry(tuple(g.index for g in group.needs), frozenset(group.reads), may_fail, updates)
 
     def _stays_apart(self, group: Group) -> bool:
         """Whether a new value is one number beside outputs: a call without updates leaves its commit out."""
@@ -180,7 +186,7 @@ class _Placing:
     def _write_over(self) -> None:
         """Have nests without reductions and scatters write over a buffer of which they are the last readers.
 
-        They read it element by element, a scatter before its first value.
+        They read it element by element, a scatter before its first value, a loop what its carries begin as.
         """
         last: dict[Node, int] = {n: len(self.order) for _, n, _ in self.commits}
         for k, entry in enumerate(self.order):
@@ -193,6 +199,20 @@ class _Placing:
                 self._write_over_dying(entry, dying)
                 if _is_update(entry) and any(n is entry.members[0].operands[0] for n in dying):
                     self._begin_in_output(entry.members[0])
+            elif isinstance(entry, Group) and entry.members[0].op.family in HOLDERS:
+                self._carry_over(entry, lambda n, k=k: last[n] == k)  # type: ignore[misc]
+
+    def _carry_over(self, group: Group, dies: Callable[[Node], bool]) -> None:
+        """Have carries change the buffers that they begin as."""
+        for k, (node, place) in enumerate(self.stores[group]):
+            base = begins_with(node)
+            if base is None or not dies(base) or self.place[base].kind != "buffer" or place != self.place[node]:
+                continue
+            if place.kind == "buffer":
+                self.stores[group][k] = node, self.place[base]
+                self.place[node] = self.place[base]
+            else:
+                self._begin_in_output(node)
 
     def _is_swept(self, group: Group, node: Node) -> bool:
         """Whether the group reads a buffer of its domain's shape at the element that it computes, and nowhere else."""
@@ -215,7 +235,9 @@ class _Placing:
 
     def _begin_in_output(self, update: Node) -> None:
         """Have what an update begins with made in the output that the result goes to, which is then not copied."""
-        old, new = self.place[update.operands[0]], self.place[update]
+        base = begins_with(update)
+        assert base is not None
+        old, new = self.place[base], self.place[update]
         held = [n for n, place in self.place.items() if place == old]
         if new.kind != "output" or any(n.dtype != update.dtype for n in held):
             return
@@ -243,15 +265,14 @@ class _Placing:
         if group.is_nest:
             return [Nest(group.domain, group.split, tuple(group.members), loads, stores)]
         node, made = group.members[0], {n: self.place[n] for n, _ in stores}
-        if _is_update(group):  # it is made where the array lies, if that is among its places
-            old = self.place.get(node.operands[0])
-            made = {n: p if p == old else made[n] for n, p in sorted(stores, key=lambda s: s[1] == old)}
+        begun = ((n, p, begins_with(n)) for n, p in stores)  # made where the array lies, if that is among its places
+        made |= {n: p for n, p, base in begun if base is not None and p == self.place.get(base)}
         more = (self._copy(n, made[n], p) for n, p in stores if p != made[n])
         return [self._single(node, loads, tuple(made.items())), *more]
 
     def _single(self, node: Node, loads: Placed, made: Placed) -> Task:
         if node.op.family in HOLDERS:
-            return Holding(self.memory, self.place, schedule).task(node, loads, made)
+            return Holding(self.memory, self.place, partial(schedule, keeps=False)).task(node, loads, made)
         if node.op.family is Family.SCATTER:
             return Scatter(node, loads, made)
         found = zip(node.operands, map(view, node.operands), strict=True)

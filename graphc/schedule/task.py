@@ -147,7 +147,8 @@ class While(Holder):
     """A body as long as what the condition's tasks make in `test`, a bool, is true, and at most `bound` times."""
 
     bound: Dim  # -1 if there is none
-    counter: Place  # two words: how many steps may still be taken, and one that nothing uses
+    counter: Place  # two words: how many steps have begun, and how many are left
+    position: Place
     condition: Body
     test: Place
     body: Body
@@ -199,7 +200,9 @@ def moved(part: Any, new: Callable[[Place], Place]) -> Any:
 
 
 def may_fail(task: Task) -> bool:
-    """Whether a task checks positions that it is given, or one in its bodies does."""
+    """Whether a task checks positions that it is given, or one in its bodies does; a while loop may be interrupted."""
+    if isinstance(task, While):
+        return True
     if isinstance(task, Holder):
         return any(may_fail(t) for body in task.bodies for t in body.tasks)
     return any(map(checks, task.members))

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from graphc.dims import product
 from graphc.graph import Node, describe
 from graphc.op import Family
-from graphc.schedule.access import Index, Read, canonical
+from graphc.schedule.access import Index, Read, canonical, whole
+from graphc.schedule.group import begins_with
 from graphc.schedule.shape import loads
-from graphc.schedule.task import Copy, Holder, Kernel, Nest, Place, Scatter, Single, Task, may_fail
+from graphc.schedule.task import Copy, Holder, Kernel, Nest, Place, Single, Task, may_fail
 
 if TYPE_CHECKING:
     from graphc.schedule.storage import Schedule
@@ -25,13 +26,14 @@ def verify_schedule(
     parameters: Sequence[Node],
     outputs: Sequence[Node],
     updates: Sequence[tuple[Node, Node]],
+    keeps: bool = True,
 ) -> None:
     """Check that every value is where it is read, and at the end where it is wanted.
 
     Each place is written by one task, but for one that is read and written element by element.
-    Parameters are written after everything that may fail.
+    Parameters are written after everything that may fail, if it `keeps` them.
     """
-    check = _Check(schedule, inputs, parameters)
+    check = _Check(schedule, inputs, parameters, keeps)
     for k, task in enumerate(schedule.tasks):
         check.task(k, task)
     for k, node in enumerate(outputs):
@@ -41,12 +43,12 @@ def verify_schedule(
 
 
 class _Check:
-    def __init__(self, schedule: Schedule, inputs: Sequence[Node], parameters: Sequence[Node]) -> None:
+    def __init__(self, schedule: Schedule, inputs: Sequence[Node], parameters: Sequence[Node], keeps: bool) -> None:
         self.schedule = schedule
         leaves = (("input", inputs), ("parameter", parameters), ("constant", schedule.memory.constants))
         self.content = {Place(kind, k): node for kind, nodes in leaves for k, node in enumerate(nodes)}
         self.written: set[Place] = set()
-        self.last_check = max((k for k, t in enumerate(schedule.tasks) if may_fail(t)), default=-1)
+        self.last_check = max((k for k, t in enumerate(schedule.tasks) if keeps and may_fail(t)), default=-1)
 
     def holds(self, place: Place, node: Node, when: str) -> None:
         """Check what lies in a place."""
@@ -64,11 +66,11 @@ class _Check:
         else:
             for node, place in task.loads:
                 self.holds(place, node, name)
-            reads = {} if isinstance(task, Holder) else self._reads(task, name)
+            reads = _held(task) if isinstance(task, Holder) else self._reads(task, name)
             if isinstance(task, Kernel) and {v.place for v in task.operands} != reads.keys():
                 raise AssertionError(f"{name}: its views lie in other places than what it loads")
             stores = list(task.stores)
-        sweeps = isinstance(task, Nest | Scatter) and not any(m.op.family is Family.REDUCTION for m in task.members)
+        sweeps = not isinstance(task, Kernel) and not any(m.op.family is Family.REDUCTION for m in task.members)
         for node, place in stores:
             self._may_write(k, place, name)
             self._may_write_over(sweeps, place, canonical(node.shape), reads.get(place, ()), name)
@@ -111,6 +113,16 @@ class _Check:
         if place in self.written and not reads:
             raise AssertionError(f"{name}: writes {place} once more")
         self.written.add(place)
+
+
+def _held(task: Holder) -> dict[Place, list[Read]]:
+    """What loops and choices read: a carry its own place, before the first step; of all else any element."""
+    begun = {(begins_with(node), place) for node, place in task.stores}
+    found: dict[Place, list[Read]] = {}
+    for node, place in task.loads:
+        read = Read(node, canonical(node.shape)) if (node, place) in begun else whole(node)
+        found.setdefault(place, []).append(read)
+    return found
 
 
 def _fits(schedule: Schedule, node: Node, place: Place, name: str) -> None:

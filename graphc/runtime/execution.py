@@ -1,0 +1,90 @@
+"""The run of a compiled function with the GIL or without, and runs of many steps.
+
+This file is text for graphc.runtime.backend, as graphc.runtime.driver is.
+"""
+
+from __future__ import annotations
+
+from graphc.runtime import layout as at
+from graphc.runtime.phases import execute
+from graphc.runtime.sharing import enter_guards, hold
+from graphc.runtime.words import call, copy, load, store
+
+
+def run(D: int, frame: int, releases: int) -> int:
+    """Run the program; a long one lets other threads run meanwhile and holds the parameters against them."""
+    if releases == 0:
+        return execute(D, frame, 0)
+    hold(D, 1, 0)
+    return run_held(D, frame, 0)
+
+
+def run_held(D: int, frame: int, c: int) -> int:
+    """Run the program without the GIL, and leave the guards, which are taken."""
+    api = load(D, at.API)
+    thread = call(load(api, at.SAVE_THREAD))
+    status = execute(D, frame, 0)
+    call(load(api, at.RESTORE_THREAD), thread)
+    hold(D, -1, 0)
+    return status
+
+
+def execute_in_turn(D: int, frame: int, claim: int) -> int:
+    """The status of a run that lets other threads run meanwhile, or -1 if it is not its turn."""
+    if enter_guards(D, claim, 0) == 0:
+        return -1
+    return run_held(D, frame, 0)
+
+
+def steps_in_turn(R: int, b: int, claim: int) -> int:
+    """The status of the steps of a run, or -1 if it is not their turn."""
+    D = load(R, at.DESCRIPTOR)
+    if enter_guards(D, claim, 0) == 0:
+        return -1
+    thread = call(load(load(D, at.API), at.SAVE_THREAD))
+    status = steps(R, 0, 0)
+    call(load(load(D, at.API), at.RESTORE_THREAD), thread)
+    hold(D, -1, 0)
+    return status
+
+
+def steps(R: int, b: int, c: int) -> int:
+    """Steps from R[STEP] to R[END]; stops at the first that fails.  Returns its status, or 0."""
+    while load(R, at.STEP) < load(R, at.END):
+        frame = load(R, at.FULL)
+        rows = load(R, at.BATCH)
+        if load(R, at.STEP) == load(R, at.TAIL_STEP):
+            frame = load(R, at.TAIL)
+            rows = load(R, at.REST)
+        place(R, frame, rows)
+        status = execute(load(R, at.DESCRIPTOR), frame, 0)
+        if status:
+            return status
+        store(R, at.STEP, load(R, at.STEP) + 1)
+    return 0
+
+
+def place(R: int, frame: int, rows: int) -> int:
+    """Point the frame at this step's slices of the inputs and at its places in the outputs."""
+    first = load(R, at.STEP) * load(R, at.BATCH)
+    order = load(R, at.ORDER)
+    row = R + 8 * at.RUN_HEAD
+    for _ in range(load(R, at.SLICED)):
+        address = load(row, at.BASE) + first * load(row, at.STRIDE)
+        if order:
+            address = load(row, at.GATHERED)
+            gather(row, order + 8 * first, rows)
+        store(frame, load(row, at.WORD), address)
+        row += 8 * at.RUN_ROW
+    for _ in range(load(load(R, at.DESCRIPTOR), at.OUTPUTS)):
+        store(frame, load(row, at.WORD), load(row, at.BASE) + load(R, at.STEP) * load(row, at.STRIDE))
+        row += 8 * at.RUN_ROW
+    return 0
+
+
+def gather(row: int, order: int, rows: int) -> int:
+    """Copy the rows that `order` names to the place for gathered rows."""
+    nbytes = load(row, at.STRIDE)
+    for k in range(rows):
+        copy(load(row, at.GATHERED) + k * nbytes, load(row, at.BASE) + load(order, k) * nbytes, nbytes)
+    return 0
