@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 from support import draw, mapped, public_ops, seeded
 
 import graphc as gc
@@ -565,6 +566,21 @@ def test_what_is_derived_again_is_not_compiled_again() -> None:
         same(f.of.grad()(X), 2 * X)
         same(f.of.vmap(in_axes=[0])(np.ones((2, 3))), np.full(2, 3.0))
     assert f.runs == 2
+
+
+def test_a_jacobian_with_a_pattern_of_zeros() -> None:
+    f = Counted(lambda x, a: x[1:] * x[:-1] * a)
+    x = np.arange(1.0, 5.0)
+    pattern = np.eye(3, 4) + np.eye(3, 4, 1) != 0
+    whole = f.of.jacobian()(x, 2.0)
+    for given in (pattern, pattern.copy(), csr_matrix(pattern)):
+        same(f.of.jacobian(sparsity=given)(x, 2.0), whole[pattern])
+        runs = f.runs
+        same(gc.jacobian(f.of, 0, sparsity=given)(x, 3.0), 1.5 * whole[pattern])
+        assert f.runs == runs
+    same(pickle.loads(pickle.dumps(cube.jacobian(sparsity=np.eye(3))))(X), 3 * X**2)
+    with pytest.raises(gc.GraphcError):
+        f.of.jacobian(sparsity=np.eye(3))(x, 2.0)
 
 
 # methods
