@@ -472,6 +472,15 @@ def test_while_another_function_is_traced_it_is_part_of_it_whatever_its_argument
         same(k(X), 6 * v)
 
 
+def test_numbers_are_arguments_of_functions_with_an_adjoint_of_their_own_and_of_roots() -> None:
+    own = gc.custom_vjp(lambda x, k: x * k, lambda g, y, x, k: (g * 7.0, gc.sum(g * x)))
+    f = gc.function(own)
+    same(f(X.astype(np.float32), 2.0), 2 * X.astype(np.float32))
+    same(gc.function(lambda x, k: gc.sum(own(x, k))).grad((0, 1))(X, 2.0), (np.full(3, 7.0), 3.0))
+    root = gc.function(gc.implicit(lambda a: gc.sqrt(gc.stop_gradient(a)), lambda x, a: x * x - a))
+    same(root.value_and_grad()(4.0), (2.0, 0.25))
+
+
 def test_it_may_call_itself() -> None:
     @gc.function(static="n")
     def power(x: Any, n: int) -> Any:
