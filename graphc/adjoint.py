@@ -37,7 +37,8 @@ _DEEPEST = 2  # guards around a cotangent
 def grad(y: Node, wrt: Any) -> Any:
     """Gradients of the scalar `y` with respect to `wrt`: a node, or a tree of nodes, of which the same tree comes back.
 
-    A tree is a dict, list, tuple or named tuple of trees.  A node that `y` does not use has gradient zero.
+    A tree is a dict, list, tuple or named tuple of trees.  A node that `y` does not use has gradient zero.  Of a
+    Python function, `gc.grad(f, argnums=0)` is `gc.function(f).grad(argnums)`.
     Raises GradientError if `y` is not a float scalar (use `vjp`), if a `wrt` is not float, or if an op on the way can't
     be differentiated.
 
@@ -61,8 +62,9 @@ def grad(y: Node, wrt: Any) -> Any:
 def vjp(y: Any, wrt: Any, cotangent: Any) -> Any:
     """The vector-Jacobian product: gradients of sum(cotangent * y) with respect to `wrt`, a node or a tree of nodes.
 
-    Where y is a tree of nodes, `cotangent` is such a tree, and what its parts give is added.  Raises GradientError if
-    the trees differ, or if something that is not float is among them.
+    Where y is a tree of nodes, `cotangent` is such a tree, and what its parts give is added.  Of a Python function,
+    `gc.vjp(f, argnums=0)` is `gc.function(f).vjp(argnums)`.  Raises GradientError if the trees differ, or if something
+    that is not float is among them.
 
     >>> import graphc as gc
     >>> x = gc.input("x", ("n",))
@@ -85,6 +87,8 @@ def vjp(y: Any, wrt: Any, cotangent: Any) -> Any:
 
 def value_and_grad(y: Node, wrt: Any) -> tuple[Node, Any]:
     """`y` and its gradients: `(y, grad(y, wrt))`.
+
+    Of a Python function, `gc.value_and_grad(f, argnums=0)` is `gc.function(f).value_and_grad(argnums)`.
 
     >>> import graphc as gc
     >>> x = gc.input("x", ())

@@ -13,7 +13,7 @@ from graphc.declare import FUNCTIONS, WEAK, astype, convert, result_type
 from graphc.errors import DeclarationError, DTypeError, GraphcError, ShapeError
 from graphc.graph import Node, describe, noting
 from graphc.ops.choice import choose
-from graphc.trace import Tree, as_nodes, at_line, may_be_equal, shown, traced, truth
+from graphc.trace import Tree, as_nodes, at_line, may_be_equal, shown, traced, truth, want_functions
 from graphc.types import int64
 
 
@@ -68,6 +68,7 @@ def _chosen(
     what: str, which: Node, functions: Sequence[Callable[..., Any]], names: Sequence[str], operands: Sequence[Any]
 ) -> Any:
     """The choice between what functions make of the operands."""
+    want_functions(what, *functions)
     taken = []
     for k, operand in enumerate(operands):
         tree, leaves = Tree.of(operand, f"operand {k}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from graphc.codegen.program import Program
@@ -33,6 +33,11 @@ class Options:
     interpreted, thousands of times slower, and every access to memory is checked.  The results are the same but for
     rounding.  Raises DebugError where the loops are wrong, which is a fault of graphc worth reporting.
 
+    At most `threads` share the phases of a call, as many as `gc.set_num_threads` allows where it is None; the results
+    are the same bits.
+
+    Raises DeclarationError if `threads` is no int >= 1.
+
     >>> import graphc as gc
     >>> x = gc.input("x", ())
     >>> gc.compile([x], x + 1.0, options=gc.Options(cache=False)).stats["from_cache"]
@@ -43,6 +48,12 @@ class Options:
 
     cache: bool = True
     debug: bool = False
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        threads = self.threads
+        if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+            raise DeclarationError(f"Options(threads=) is an int >= 1 or None, got {threads!r}\n  at {users_line()}")
 
 
 @dataclass(frozen=True)
@@ -135,7 +146,7 @@ def _compiled(unit: _Unit) -> CompiledFunction:
     start = time.perf_counter()
     if unit.options.debug:
         return _debugged(unit, start)
-    key = cache.make_key(unit.text, repr(unit.options))
+    key = cache.make_key(unit.text, repr(replace(unit.options, threads=None)))
     found = _kept(unit, key)
     program, parts = found or _translated(unit, key)
     return CompiledFunction(
@@ -145,6 +156,7 @@ def _compiled(unit: _Unit) -> CompiledFunction:
         unit.structure,
         rebuild=(_rebuild, _plain(unit)),
         stats={"compile_seconds": time.perf_counter() - start, "from_cache": found is not None},
+        threads=unit.options.threads or 0,
     )
 
 

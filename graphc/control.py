@@ -20,7 +20,7 @@ from graphc.graph import Node, describe, noting
 from graphc.ops.bodies import slot, substituted
 from graphc.ops.loop_parts import POSITION, Loop
 from graphc.ops.while_loop import While
-from graphc.trace import Carries, Tree, as_nodes, at_line, shown, traced, truth
+from graphc.trace import Carries, Tree, as_nodes, at_line, shown, traced, truth, want_functions
 from graphc.tree import flatten, unflatten
 from graphc.types import TensorType, as_dim, int64, normalize_axis
 
@@ -56,6 +56,7 @@ def scan(
     >>> interpret(gc.Graph((total, sums), (x,)), [[1.0, 2.0, 3.0]])
     (array(6.), array([1., 3., 6.]))
     """
+    want_functions("scan", step)
     xs_tree, leaves = Tree.of(xs, "x")
     arrays = as_nodes(leaves, xs_tree.names(), "scan")
     count = _length(length, arrays, xs_tree.names())
@@ -118,8 +119,7 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
     >>> gc.compile([x], gc.grad(gc.sum(block(x)), x))([0.0, 1.0])
     array([ 0.54030231, -2.47834973])
     """
-    if not callable(function):
-        raise DeclarationError(f"checkpoint takes a function of nodes, got {shown(function)}{at_line()}")
+    want_functions("checkpoint", function)
 
     def again(*arguments: Any) -> Any:
         tree, leaves = Tree.of(arguments, "arguments")
@@ -239,6 +239,7 @@ def map(function: Callable[..., Any], xs: Any) -> Any:
     >>> interpret(gc.Graph((largest,), (x,)), [[[1.0, 2.0], [4.0, 3.0]]])
     (array([2., 4.]),)
     """
+    want_functions("map", function)
     if xs is None:
         raise DeclarationError(f"map goes along the leading axis of arrays, got None{at_line()}")
     return scan(lambda carry, x: (None, function(x)), None, xs)[1]
@@ -259,9 +260,13 @@ def associative_scan(combine: Callable[..., Any], xs: Any, *, reverse: bool = Fa
     >>> interpret(gc.Graph((highest,), (x,)), [[1.0, 3.0, 2.0]])
     (array([1., 3., 3.]),)
     """
+    want_functions("associative_scan", combine)
     tree, leaves = Tree.of(xs, "x")
     nodes = as_nodes(leaves, tree.names(), "associative_scan")
     places = [normalize_axis(axis, node.ndim, "associative_scan") for node in nodes]
+    for node, k in zip(nodes, places, strict=True):
+        if same(node.shape[k], 0):
+            raise ShapeError(f"associative_scan: the axis has no element, {describe(node)}{at_line()}")
     getitem, concat, move = (FUNCTIONS[name] for name in ("getitem", "concat", "permute_dims"))
     arrays = [move(node, _to_front(k, node.ndim)) for node, k in zip(nodes, places, strict=True)]
     edge, rest = (slice(-1, None), slice(None, -1)) if reverse else (slice(None, 1), slice(1, None))
@@ -302,6 +307,7 @@ def fori_loop(lower: Any, upper: Any, step: Callable[..., Any], init: Any) -> An
     >>> interpret(gc.Graph((root,), (x,)), [2.0])
     (array(1.41421356),)
     """
+    want_functions("fori_loop", step)
     for bound in (lower, upper):
         if not isinstance(bound, (int, np.integer, Poly)) or isinstance(bound, bool):
             what = describe(bound) if isinstance(bound, Node) else repr(bound)
@@ -331,6 +337,7 @@ def while_loop(condition: Callable[..., Any], step: Callable[..., Any], init: An
     >>> interpret(gc.Graph((bits,), (n,)), [9])
     (array(4),)
     """
+    want_functions("while_loop", condition, step)
     most = None if bound is None else _dim(bound, "while_loop: the bound")
     carries = Carries(init, "while_loop")
 

@@ -60,7 +60,8 @@ class Poly:
     """A polynomial with integer coefficients in normal form; made by arithmetic, never directly.
 
     Arithmetic with integers gives a dimension again.  `beyond(name, first, second)`, which graphc.operators fills in,
-    does all other arithmetic: there the dimension is a number.
+    does all other arithmetic: there the dimension is a number.  `apart(first, second)`, which graphc.trace fills in, is
+    told of what was compared and found not to be the same, and of one dimension twice where a table is searched for it.
 
     >>> n = symbol("n")
     >>> (n + 1) * (n - 1) == n * n - 1
@@ -70,6 +71,7 @@ class Poly:
     __slots__ = ("terms", "_hash")
 
     beyond: ClassVar[Any]
+    apart: ClassVar[Any] = staticmethod(lambda first, second: None)
 
     def __init__(self, terms: tuple[tuple[Monomial, int], ...]) -> None:
         self.terms = terms
@@ -79,10 +81,15 @@ class Poly:
         return Poly, (self.terms,)
 
     def __hash__(self) -> int:
+        Poly.apart(self, self)
         return self._hash
 
     def __eq__(self, other: object) -> bool:
-        return self.terms == other.terms if isinstance(other, Poly) else NotImplemented
+        known = isinstance(other, Poly)
+        if known and self.terms == other.terms:  # type: ignore[attr-defined]
+            return True
+        Poly.apart(self, other)
+        return False if known else NotImplemented
 
     def _meet(self, name: str, other: Any, swapped: bool = False) -> Any:
         """Arithmetic with what is neither an int nor a dimension."""

@@ -87,12 +87,13 @@ class Node:
     def __bool__(self) -> bool:
         raise DeclarationError(
             f"{describe(self)} has no value while the graph is declared, so it can't decide an `if` or `while`, "
-            "nor max or min; write gc.where(condition, a, b), gc.cond, gc.while_loop, gc.maximum or gc.minimum"
+            f"nor max or min; write gc.where, gc.cond, gc.while_loop, gc.maximum or gc.minimum\n  at {users_line()}"
         )
 
     def __iter__(self) -> Iterator[Node]:
         if not self.shape or isinstance(self.shape[0], Poly):
-            raise DeclarationError(f"{describe(self)} can't be iterated: its first dimension is not a fixed number")
+            says = "can't be iterated: its first dimension is not a fixed number; write gc.scan or gc.map"
+            raise DeclarationError(f"{describe(self)} {says}\n  at {users_line()}")
         return (self[i] for i in range(int(self.shape[0])))
 
     def __repr__(self) -> str:
@@ -376,6 +377,8 @@ def _first_output(graph: Graph) -> Node:
 def _rebuild(rows: Iterable[tuple[Any, ...]], outputs: Sequence[int], inputs: Sequence[Any]) -> Graph:
     nodes: list[Node] = []
     for name, operands, attrs, line in rows:
+        if name not in REGISTRY:
+            raise DeclarationError(f"the op {name!r} is not known here; run what declares it (gc.custom_op) before")
         node = make(REGISTRY[name], [nodes[k] for k in operands], attrs)
         if node.line.file.startswith("<") or node.line != line:
             object.__setattr__(node, "line", line)

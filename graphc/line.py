@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -102,6 +103,14 @@ def with_own_lines(nodes: Iterable[Node]) -> set[Node]:
         if node.op.name in ("input", "parameter") or any(o in own for o in node.operands):
             own.add(node)
     return own
+
+
+def is_users(frame: FrameType) -> bool:
+    """Whether a frame runs code of a module outside of graphc, whose tables of nodes are those of `weakref`.
+
+    What dataclasses generate has no file of its own, but belongs to a module.
+    """
+    return str(frame.f_globals.get("__name__")).partition(".")[0] not in (__package__, "weakref")
 
 
 def users_line() -> Line:

@@ -1,7 +1,8 @@
 """What a function has made, and how a call finds it.
 
-In: calls.  Out: the specialisation that serves one, if it is there.  Calls of plain arrays and Python numbers by
-position are found by one look into a table; of where sizes are numbers, 1 among them, by a second one.
+In: calls.  Out: the specialisation that serves one, if it is there.  For a call of plain arrays by position the last
+one that was used for such is tried, which compares dtypes and shapes itself.  Those of plain arrays and Python numbers
+are found by one look into a table; of where sizes are numbers, 1 among them, by a second one.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class Made:
     def __init__(self) -> None:
         self.derived: dict[Any, Made] = {}
         self.latest: Specialisation | None = None
+        self.trial: tuple[Specialisation, Callable[..., Any]] | None = None  # what to try with plain arrays
         self._by_key: dict[Any, list[Specialisation]] = {}
         self._at_once: dict[Any, tuple[Specialisation, Callable[..., Any]] | None] = {}  # None where sizes matter
         self._locks: dict[Any, threading.RLock] = {}
@@ -43,9 +45,10 @@ class Made:
         """The lock under which one thread makes what the others wait for; a child of a fork has its own."""
         return self._locks.setdefault((os.getpid(), key), threading.RLock())
 
-    def known(self, call: Call) -> Specialisation | None:
-        """What serves the call."""
-        return next((s for s in self._by_key.get(call.key, ()) if s.serves(call.arrays)), None)
+    def known(self, call: Call, fitting: bool) -> Specialisation | None:
+        """What serves the call; `fitting`: and takes its sizes, which is slower to tell than to try."""
+        found = (s for s in self._by_key.get(call.key, ()) if s.serves(call.arrays))
+        return next((s for s in found if not fitting or s.fits(call.arrays)), None)
 
     def kept(self, call: Call, new: Specialisation) -> Specialisation:
         """A new one, which serves further calls."""
@@ -56,23 +59,30 @@ class Made:
         """What serves a call that was noted, and what to call with its arguments."""
         key = _key(args)
         found = self._at_once.get(key)
-        return found if found or key not in self._at_once else self._at_once.get(_key_with_sizes(args))
+        if found is None and key in self._at_once:
+            found = self._at_once.get(_key_with_sizes(args))
+        if found:
+            self._try_next(*found)
+        return found
+
+    def _try_next(self, found: Specialisation, run: Callable[..., Any]) -> None:
+        if found.attempt and run is found.run:  # there are no numbers among the arguments
+            self.trial = found, found.attempt
 
     def note(self, call: Call, found: Specialisation) -> None:
         """See to it that the next call like this one is found at once, if it is of plain arrays and numbers alone."""
-        if call.keeps_values:
+        if call.keeps_values or not _PLAIN.issuperset(map(type, call.args)):
             return
         key, known = _key(call.args), self._at_once
-        if not all(isinstance(part, tuple) or part in _PLAIN for part in key):
-            return
         if len(known) >= _MOST_AT_ONCE:
             known.clear()
         run = found.run if SCALARS.keys().isdisjoint(key) else _converting(found.run)
         if call.symbolic and found.serves_all and np.ndarray not in key:
             known[key] = found, run
         else:
-            known[_key_with_sizes(call.args)] = found, run
             known[key] = None
+            known[_key_with_sizes(call.args)] = found, run  # of numbers alone this is the same key
+        self._try_next(found, run)
 
 
 def _key(args: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -14,6 +14,7 @@ from enum import Enum
 from typing import Any
 
 from graphc.dims import Dim
+from graphc.own_scalar import OwnScalar
 from graphc.scalar import bodies, parse
 from graphc.types import Constraint, DType, TensorType
 
@@ -127,6 +128,7 @@ class Op:
                several results; a sub-graph is a function there.  None: `reference` takes the attributes as they are
     body       ELEMENTWISE, INDEX: expression over operands x, y, z (a tuple of them for several results; a mapping
                from dtype kind of the first operand where kinds differ); names are intrinsics
+    scalar     ELEMENTWISE: what computes an element of an op of the user's, for which the body only stands
     state      REDUCTION: what is carried from value to value, one of graphc/codegen/states.py;
                KERNEL that scans: sum, product, linear
     access     MOVEMENT: (index, operand shapes, attrs) -> list of Piece
@@ -146,6 +148,7 @@ class Op:
     infer: Infer | None = None
     evaluate: Callable[..., Any] | None = None
     body: str | tuple[str, ...] | Mapping[str, Any] | None = None
+    scalar: OwnScalar | None = None
     state: str | None = None
     access: Callable[..., Any] | None = None
     job: Callable[[Attrs, int], Job] | None = None

@@ -147,7 +147,8 @@ def _array(self: Node, *args: Any, **kwargs: Any) -> Any:
 
 def _length(self: Node) -> int:
     if not self.shape or isinstance(self.shape[0], Poly):
-        raise DeclarationError(f"{describe(self)} has no len(): its first dimension is not a fixed number")
+        says = "has no len(): its first dimension is not a fixed number; x.shape[0] is one to compute with"
+        raise DeclarationError(f"{describe(self)} {says}\n  at {users_line()}")
     return int(self.shape[0])
 
 

@@ -44,8 +44,9 @@ def linearize(y: Any, x: Any) -> tuple[Any, Callable[[Any], Any]]:
 def jvp(y: Any, x: Any, tangent: Any) -> Any:
     """The Jacobian-vector product: how y changes where x moves along `tangent`, a tree like x; a tree like y.
 
-    y and x are nodes or trees of float nodes.  Raises GradientError for what is not float, trees that differ, and an op
-    that can't be differentiated.
+    y and x are nodes or trees of float nodes.  Of a Python function, `gc.jvp(f, argnums=0)` is
+    `gc.function(f).jvp(argnums)`.  Raises GradientError for what is not float, trees that differ, and an op that can't
+    be differentiated.
 
     >>> import graphc as gc
     >>> x = gc.input("x", (2,))
@@ -58,8 +59,8 @@ def jvp(y: Any, x: Any, tangent: Any) -> Any:
 def hvp(y: Any, x: Any, tangent: Any) -> Any:
     """The Hessian-vector product of a scalar y: how its gradient changes where x moves along `tangent`; a tree like x.
 
-    It is forward mode over reverse mode, and costs some gradients, however many elements x has.  Raises GradientError
-    as `grad` and `jvp` do.
+    It is forward mode over reverse mode, and costs some gradients, however many elements x has.  Of a Python function,
+    `gc.hvp(f, argnums=0)` is `gc.function(f).hvp(argnums)`.  Raises GradientError as `grad` and `jvp` do.
 
     >>> import graphc as gc
     >>> x = gc.input("x", ("n",))

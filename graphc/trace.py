@@ -6,26 +6,77 @@ dtypes that they begin with; Python scalars among them take the dtype that they 
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 
-from graphc.declare import FUNCTIONS, WEAK, Number, Whole, convert, result_type
-from graphc.dims import Poly, same
+from graphc.declare import FUNCTIONS, WEAK, Number, Whole, as_weak_as, convert, result_type
+from graphc.dims import Dim, Poly, same
 from graphc.errors import DeclarationError, DTypeError, GraphcError, ShapeError
 from graphc.graph import Node, describe, noting
-from graphc.line import users_line
+from graphc.line import is_users, users_line
 from graphc.ops.bodies import slot
 from graphc.tree import Skeleton, flatten, leaves_like, unflatten
 from graphc.types import DType, Shape, TensorType, bool_, float64, int64, shape_text
 
 
+class _Tracing(threading.local):
+    now = False
+    apart: set[tuple[Dim, Dim]] | None = None
+
+
+TRACING = _Tracing()  # whether this thread calls a user's function to see what it makes of nodes
+
+
+@contextmanager
+def tracing() -> Iterator[None]:
+    """In here a user's function is called to see what it makes of nodes."""
+    before, TRACING.now = TRACING.now, True
+    try:
+        yield
+    finally:
+        TRACING.now = before
+
+
+@contextmanager
+def comparing() -> Iterator[set[tuple[Dim, Dim]]]:
+    """Pairs of dimensions that the user's code compares in here, and takes to differ.
+
+    One that it looks up in a table is taken to differ from all that stands there: with itself it is a pair that never
+    differs.
+    """
+    before, TRACING.apart = TRACING.apart, set()
+    try:
+        yield TRACING.apart
+    finally:
+        TRACING.apart = before
+
+
+def _apart(first: Poly, second: Any) -> None:
+    if TRACING.apart is not None and isinstance(second, (Poly, Integral)) and is_users(sys._getframe(2)):
+        TRACING.apart.add((first, second if isinstance(second, Poly) else int(second)))
+
+
+Poly.apart = staticmethod(_apart)
+
+
 def traced(function: Callable[..., Any], *arguments: Any) -> tuple[Any, set[Node]]:
     """What the function gives, and the nodes that it asked for."""
-    with noting() as nodes:
+    with noting() as nodes, tracing():
         value = function(*arguments)
     return value, set(nodes)
+
+
+def want_functions(what: str, *given: Any) -> None:
+    """Raise DeclarationError unless all can be called."""
+    for function in given:
+        if not callable(function):
+            raise DeclarationError(f"{what} takes a function of nodes, got {shown(function)}{at_line()}")
 
 
 class Tree:
@@ -71,6 +122,18 @@ def _paths(skeleton: Skeleton, name: str) -> Iterator[str]:
             yield from _paths(v, f"{name}.{fields[k]}" if fields else f"{name}[{k}]")
     else:
         yield name
+
+
+def standing(arguments: Any) -> tuple[Tree, list[Any], list[Any], Any]:
+    """The structure of arguments, their leaves, what stands for those that are nodes, and the arguments with that.
+
+    A number that the call knows is a node among the leaves, and as weak as it is among the arguments.
+    """
+    tree, leaves = Tree.of(arguments, "arguments")
+    nodes = [v.node if isinstance(v, Number) else v for v in leaves]
+    stands = [slot(name, v.type) if isinstance(v, Node) else v for v, name in zip(nodes, tree.names(), strict=True)]
+    weak = [as_weak_as(v, s) if isinstance(v, Number) else s for v, s in zip(leaves, stands, strict=True)]
+    return tree, nodes, stands, tree.filled(weak)
 
 
 class _Shown:

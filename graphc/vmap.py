@@ -15,7 +15,7 @@ from graphc.dims import same
 from graphc.errors import DeclarationError, ShapeError
 from graphc.graph import Node, describe
 from graphc.ops.bodies import slot
-from graphc.trace import Tree, as_nodes, at_line, shown
+from graphc.trace import Tree, as_nodes, at_line, tracing, want_functions
 from graphc.tree import spread
 from graphc.types import TensorType, normalize_axis
 
@@ -27,6 +27,8 @@ def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> C
     examples lie, or None for one that all examples share, which may be anything; one axis is for all arguments.  For
     an argument that is a tree it may be such a tree of axes.  `out_axes` tells in the same way where the examples of
     the results lie; None is for a result that is the same for all.  Axes may be negative.
+
+    Of a `gc.function`, `gc.vmap(f)` is `f.vmap()`, which takes arrays.
 
     The function is called once for each call of what comes back, on nodes that stand for one example.  What does not
     depend on the example is computed once for the whole batch.  Loops and choices inside run for all examples together:
@@ -46,8 +48,7 @@ def vmap(function: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> C
     array([[1., 2.],
            [3., 4.]])
     """
-    if not callable(function):
-        raise DeclarationError(f"vmap takes a function of nodes, got {shown(function)}{at_line()}")
+    want_functions("vmap", function)
 
     def batched(*arguments: Any) -> Any:
         return _batched(function, arguments, in_axes, out_axes)
@@ -68,7 +69,8 @@ def _batched(function: Callable[..., Any], arguments: tuple[Any, ...], in_axes: 
         says = f"at least one argument has an axis for the batch; in_axes is {in_axes!r}"
         raise DeclarationError(f"vmap: {says}{at_line()}")
     size = _one_size(known)
-    tree, leaves = Tree.of(function(*examples), "result")
+    with tracing():
+        tree, leaves = Tree.of(function(*examples), "result")
     roots = as_nodes(leaves, tree.names(), "vmap")
     places = _axes_of(tree, out_axes, "out_axes")
     found = Batch(size)(roots, known)

@@ -115,7 +115,7 @@ _CHECK = f"""{_ZERO}def kernel(T, s, chunk):
     wide()
     t0 = ld_f8_1_0(word(T, 8), 0)
     if t0 < zero:
-        t1 = checked(T, 1, to_i8(t0), 0, 0)
+        t1 = checked(T, chunk, 1, to_i8(t0), 0, 0)
 """
 _LEARN = f"""{_ZERO}def kernel(T, s, chunk):
     wide()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Sequence
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
 import graphc as gc
-from graphc.errors import InputError
+from graphc.errors import GraphcError, InputError
 from graphc.graph import Graph, Node
 from graphc.interpret import interpret
 
@@ -124,3 +128,154 @@ def test_a_parameter_keeps_its_value() -> None:
         step(AT)
     np.testing.assert_array_equal(w.value, VALUES)
     assert step([0, 0]) == 12.0
+
+
+# while loops that never end
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[Callable[[float], None]]:
+    """A function that interrupts this process so many seconds later."""
+    timers = []
+
+    def later(seconds: float) -> None:
+        timers.append(threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)))
+        timers[-1].start()
+
+    old = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield later
+    for timer in timers:
+        timer.cancel()
+    signal.signal(signal.SIGINT, old)
+
+
+def _endless(x: Any) -> Any:
+    return gc.while_loop(lambda c: gc.all(c >= 0.0), lambda c: c * 0.5, x)
+
+
+@pytest.mark.parametrize("size", [1, 100_000], ids=["small steps", "large steps"])
+def test_an_endless_loop_can_be_interrupted(size: int, ctrl_c: Callable[[float], None]) -> None:
+    """Nothing has changed then, though the loop works on the parameter, and the function can be called again."""
+    w, x = gc.parameter("w", np.ones(size)), gc.input("x", (size,))
+    new = _endless(w + x)
+    step = gc.compile([x], gc.sum(new), updates={w: new}, name="step")
+    step(np.full(size, -2.0))
+    before = w.value
+    ctrl_c(0.3)
+    start = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt, match="step: interrupted in a while loop; no parameter has changed"):
+        step(np.full(size, 1.5))
+    assert time.perf_counter() - start < 3
+    np.testing.assert_array_equal(w.value, before)
+    assert step(np.full(size, -2.0)) == -3.0 * size
+
+
+def test_an_endless_step_of_a_run_keeps_those_before_it(ctrl_c: Callable[[float], None]) -> None:
+    w, x = gc.parameter("w", 0.0), gc.input("x", ("n",))
+    step = gc.compile([x], gc.sum(x), updates={w: w + _endless(gc.sum(x))})
+    ctrl_c(0.3)
+    with pytest.raises(KeyboardInterrupt, match="interrupted after 2 of 4 steps, which are kept"):
+        step.run(x=np.array([-1.0, -2.0, 3.0, -4.0]), batch_size=1)
+    assert w.value == -3.0
+
+
+def test_other_handlers_and_threads_have_their_turn() -> None:
+    """While one thread is in an endless loop, the others run; and a handler of the user's is called."""
+    called = []
+    old = signal.signal(signal.SIGINT, lambda *_: called.append(threading.current_thread()))
+    try:
+        f = gc.compile([x := gc.input("x", ())], _endless(x))
+        threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            f(1.0)
+    finally:
+        signal.signal(signal.SIGINT, old)
+    assert called == [threading.main_thread()]
+
+
+# what is written wrongly
+
+
+X = gc.input("x", (3,))
+SYMBOLIC = gc.input("s", ("n",))
+PLACE = gc.input("place", (), "float64")
+
+
+def _if() -> Any:
+    positive = X[0] > 0
+    return 1 if positive else 2
+
+
+def _for() -> Any:
+    for e in SYMBOLIC:
+        return e
+    return None
+
+
+def _for_in_a_step() -> Any:
+    return gc.scan(lambda c, e: (sum(SYMBOLIC, c), None), 0.0, X)
+
+
+def _assigned() -> None:
+    X[0] = 1.0
+
+
+@pytest.mark.parametrize(
+    ("declare", "says"),
+    [
+        (_if, r"can't decide an `if` or `while`.*gc.where.*gc.cond"),
+        (lambda: X[0] and X[1], r"can't decide an `if`.*gc.cond"),
+        (_for, r"can't be iterated.*not a fixed number; write gc.scan or gc.map"),
+        (_for_in_a_step, r"can't be iterated.*not a fixed number; write gc.scan or gc.map"),
+        (lambda: len(SYMBOLIC), r"has no len\(\)"),
+        (_assigned, r"does not change; write x = x.at\[key\].set\(value\)"),
+        (lambda: X[PLACE], r"positions are integers, got input 'place': float64\[\].*gc.astype\(x, \"int64\"\)"),
+        (lambda: X[[0.5]], r"positions are integers, got .*float64"),
+        (lambda: X[0, 0], "names 2 axes, but the operand has 1"),
+        (lambda: gc.scan(None, 0.0, X), "scan takes a function of nodes, got None"),
+        (lambda: gc.map(3, X), "map takes a function of nodes, got int"),
+        (lambda: gc.fori_loop(0, 3, None, 0.0), "fori_loop takes a function of nodes, got None"),
+        (lambda: gc.while_loop(True, lambda c: c, 0.0), "while_loop takes a function of nodes, got bool"),
+        (lambda: gc.while_loop(lambda c: True, None, 0.0), "while_loop takes a function of nodes, got None"),
+        (lambda: gc.associative_scan(None, X), "associative_scan takes a function of nodes, got None"),
+        (lambda: gc.cond(X[0] > 0, 1.0, 2.0), "cond takes a function of nodes, got float"),
+        (lambda: gc.switch(0, [lambda: 1.0, 2.0]), "switch takes a function of nodes, got float"),
+        (lambda: gc.associative_scan(gc.add, gc.zeros((0, 2))), "associative_scan: the axis has no element"),
+    ],
+)
+def test_what_is_written_wrongly(declare: Callable[[], Any], says: str) -> None:
+    with pytest.raises(GraphcError, match=f"(?s){says}") as caught:
+        declare()
+    line = str(caught.value).rsplit("\n  at ", 1)[-1]
+    assert "test_bad_loops.py:" in line, caught.value
+    assert "gc.input(" not in line, "the line is the one that is wrong, not the one that declared the node"
+
+
+def test_an_input_of_another_graph() -> None:
+    other = gc.input("other", ())
+    with pytest.raises(GraphcError, match=r"need input 'other'.*not listed among the inputs[\s\S]*test_bad_loops.py"):
+        gc.compile([X], gc.scan(lambda c, e: (c * other + e, None), 0.0, X)[0])
+
+
+def test_an_error_of_the_users_is_the_users() -> None:
+    """What a step raises comes out as it is, and what was being declared is forgotten."""
+
+    def step(c: Any, e: Any) -> Any:
+        raise KeyError("mine")
+
+    for declare in (lambda: gc.scan(step, 0.0, X), lambda: gc.while_loop(lambda c: c > 0, lambda c: step(c, c), 0.0)):
+        with pytest.raises(KeyError, match="mine"):
+            declare()
+    assert gc.compile([X], gc.scan(lambda c, e: (c + e, None), 0.0, X)[0])([1.0, 2.0, 3.0]) == 6.0
+
+
+def test_a_chunk_of_a_parallel_kernel_tells_its_position() -> None:
+    """Of many chunks, the first position that is wrong is told, and no parameter has changed."""
+    w, at = gc.parameter("w", np.zeros(5)), gc.input("at", ("n",), "int64")
+    values = gc.take(gc.constant(VALUES), at) * 2.0
+    step = gc.compile([at], gc.sum(values), updates={w: w + gc.sum(values)}, name="step")
+    places = np.zeros(100_000, np.int64)
+    places[[70_000, 90_000]] = -6, 7
+    with pytest.raises(InputError, match=r"step: gather: position -6 does not lie on axis 0, .* 5\n  at "):
+        step(places)
+    np.testing.assert_array_equal(w.value, np.zeros(5))

@@ -269,6 +269,23 @@ def test_trimming_and_joining_twice_changes_nothing(seed: int) -> None:
     assert trim(graph)[0] is graph
 
 
+def test_an_element_that_is_always_the_same_is_none() -> None:
+    w, h = gc.input("w", (3,)), gc.input("h", (3,))
+    every = [
+        gc.ones((5, 3)),
+        gc.broadcast_to(w, (5, 3)),
+        gc.broadcast_to(gc.reshape(w, (1, 3)), (5, 3)),
+        gc.permute_dims(gc.broadcast_to(gc.sum(w), (3, 5)), (1, 0)),
+    ]
+    carry, ys = gc.scan(lambda c, es: (gc.sin(c) + sum(es[1:], es[0]), gc.sum(c)), h, every)
+    assert len(loop_of(carry, ys).elements) == 0
+    moving = gc.broadcast_to(gc.reshape(gc.input("z", (5,)), (5, 1)), (5, 3))
+    assert len(loop_of(gc.scan(lambda c, e: (gc.sin(c) + e, None), h, moving)[0]).elements) == 1
+    arrays = [np.arange(3.0), np.array([0.5, -1.0, 2.0])]
+    outputs = [carry, ys, *gc.grad(gc.sum(carry) + gc.sum(ys), [w, h])]
+    close(gc.compile([w, h], tuple(outputs))(*arrays), interpret(Graph(tuple(outputs), (w, h)), arrays))
+
+
 def test_saved_is_what_is_small() -> None:
     """A step that reads one element of a carried array and sets another saves numbers, not the array."""
     k, v = gc.input("k", ("n",), "int64"), gc.input("v", (50,))

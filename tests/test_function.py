@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc as garbage
+import os
 import pickle
 import threading
+import time
 import weakref
 from collections import namedtuple
 from collections.abc import Callable
@@ -12,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 from support import draw, mapped, public_ops, seeded
 
 import graphc as gc
@@ -211,12 +214,62 @@ def test_a_size_that_is_asserted_is_a_number() -> None:
             g(np.ones(shape), np.ones((4, 3)))
 
 
+def test_what_a_function_makes_of_a_comparison_of_sizes_is_what_holds_at_the_call() -> None:
+    def f(x: Any, y: Any) -> Any:
+        if x.shape == y.shape:
+            return gc.sum(x * y)
+        if x.shape[0] in (2, 3) or y.size == 6:
+            return gc.sum(x) * 10.0
+        return gc.sum(x) * (100.0 if x.shape[0] + 1 != y.shape[0] else 1000.0)
+
+    def wanted(x: Any, y: Any) -> float:
+        if x.shape == y.shape:
+            return float((x * y).sum())
+        factor = 10.0 if x.shape[0] in (2, 3) or y.size == 6 else 100.0 if x.shape[0] + 1 != y.shape[0] else 1000.0
+        return float(x.sum() * factor)
+
+    g = gc.function(f)
+    for _ in range(2):
+        for n in (7, 0, 2, 3, 5, 4):
+            for m in (0, 7, 6, 5, 4, 3, 2):
+                same(g(np.ones(n), np.ones(m)), wanted(np.ones(n), np.ones(m)))
+    found = gc.function(lambda x: x * {3: 10.0}.get(x.shape[0], 1.0) * (x.shape[0] in {2, 3} or 0.5))
+    for n in (5, 3, 2, 5):
+        same(found(np.ones(n)), np.full(n, {5: 0.5, 3: 10.0, 2: 1.0}[n]))
+    few = gc.function(lambda x: x if x.shape[0] == 0 else x + 1.0)
+    for n in (2, 3, 0, 5, 7, 0):
+        same(few(np.ones(n)), np.full(n, 2.0))
+    assert few.stats["specialisations"] == 2
+    step = gc.function(lambda x: gc.scan(lambda c, e: (c + (gc.sum(e) if e.shape[0] == 3 else 0.0), None), 0.0, x)[0])
+    same(step(np.ones((2, 5))), 0.0)
+    same(step(np.ones((2, 3))), 6.0)
+
+
 def test_a_number_for_each_size_where_steps_are_unrolled() -> None:
     f = Counted(lambda x: sum(x[k] * k for k in range(x.shape[0])))
     for n in (3, 4, 3, 4):
         same(f.of(np.ones(n)), n * (n - 1) / 2)
     assert f.specialisations == 2
     assert gc.function(lambda x: 1.0 if x.shape[0] * 0.5 > 1 else x[0])(X) == 1.0
+
+
+def test_sizes_that_fit_as_numbers_alone_are_numbers() -> None:
+    f = gc.function(lambda x: x + gc.concat([x[:-1], gc.ones(1)]))  # for one size the second operand is broadcast
+    for n in (5, 0, 3, 0, 7):
+        x = np.arange(float(n))
+        same(f(x), x + np.concatenate([x[:-1], np.ones(1)]))
+    assert f.stats["specialisations"] == 2
+
+
+def test_sizes_that_never_fit_are_refused_each_time_and_nothing_is_kept() -> None:
+    f = gc.function(lambda p: gc.max(p["x"]) + gc.sum(p["x"] * p["y"]))
+    same(f({"x": X, "y": X}), 7.0)
+    for _ in range(3):
+        with pytest.raises(gc.InputError, match="must not be empty"):
+            f({"x": np.ones(0), "y": np.ones(0)})
+        with pytest.raises(gc.InputError, match="p_x_0 == p_y_0 must hold"):
+            f({"x": np.ones(2), "y": np.ones(3)})
+    assert f.stats["specialisations"] == 1
 
 
 def test_sizes_as_numbers() -> None:
@@ -240,6 +293,45 @@ def test_static_arguments_are_handed_on_and_told_apart_by_type_and_sign() -> Non
     same(f(X, 2, mode="down"), X / 2)
     same(f(X, k=2, mode="down"), X / 2)
     assert len(seen) == 8
+
+
+def test_a_call_is_not_taken_for_another_one_of_the_same_arrays() -> None:
+    x, two = np.ones(3, np.float32), np.array(2.0)
+
+    @gc.function(static="k")
+    def f(x: Any, y: Any = 5.0, *, z: Any = 0.0, k: Any = 1) -> Any:
+        x = x["x"] if isinstance(x, dict) else x
+        return (x * y + z) * k
+
+    g = gc.function(lambda x, y=5.0, *, z=0.0: ((x["x"] if isinstance(x, dict) else x) * y + z) * 1)
+    for _ in range(2):
+        for h in (f, g):
+            same(h(x, two), x * two)
+            same(h(x, 2.0), x * np.float32(2.0))
+            same(h(x, two), x * two)
+            same(h(x, z=two), x * np.float32(5.0) + two)
+            same(h({"x": x}, two), x * two)
+            same(h({"x": x}), x * np.float32(5.0))
+            same(h(x), x * np.float32(5.0))
+            same(h(x, two), x * two)
+            same(h(x.astype(float), two), x * two)
+            same(h(np.ones((1, 3)), np.ones((2, 1))), np.ones((2, 3)))
+            same(h(np.ones((2, 3)), np.ones((2, 3))), np.ones((2, 3)))
+        same(f(x, k=2), x * np.float32(10.0))
+        same(f(x), x * np.float32(5.0))
+
+
+def test_the_last_call_is_told_whatever_way_it_took() -> None:
+    f = gc.function(lambda x: x * 2.0)
+    y = X.astype(np.float32)
+    for _ in range(3):
+        f(X), f(X)
+        assert "float64" in f.compiled(X).source
+        assert f.source == f.compiled(X).source
+        f(y), f(2.0), f(y)
+        assert f.source == f.compiled(y).source
+        f(2.0)
+        assert f.source == f.compiled(2.0).source
 
 
 # values
@@ -356,6 +448,39 @@ def test_functions_in_functions_in_loops_and_in_gradients() -> None:
     same(gc.function(lambda x, t: gc.cond(t, square, gc.exp, x))(X, True), X * X)
 
 
+def test_while_another_function_is_traced_it_is_part_of_it_whatever_its_arguments() -> None:
+    w = gc.parameter("w", [1.0, 2.0, 3.0])
+    prior = gc.function(lambda scale=1.0: gc.sum(w * w) * scale)
+    table = gc.function(lambda x: gc.exp(x))
+    same(prior(), 14.0)
+    same(table(X), np.exp(X))
+    x = gc.input("x", (3,))
+
+    def loss(x: Any) -> Any:
+        return gc.sum(x * table(X)) + prior() + prior(scale=2.0)
+
+    f = gc.function(lambda x: (loss(x), gc.grad(loss(x), w)))
+    g = gc.compile([x], gc.vmap(lambda x: gc.grad(prior() * x, w))(x))
+    h = gc.compile([x], gc.scan(lambda c, x: (c + prior(), None), 0.0, x)[0])
+    k = gc.compile([x], gc.grad(gc.function(loss)(x), w))
+    for values in ([1.0, 2.0, 3.0], [0.0, 1.0, 0.0]):
+        w.assign(values)
+        v = np.array(values)
+        same(f(X), ((X * np.exp(X)).sum() + 3 * (v * v).sum(), 6 * v))
+        same(g(X), 2 * v * X[:, None])
+        same(h(X), 3 * (v * v).sum())
+        same(k(X), 6 * v)
+
+
+def test_numbers_are_arguments_of_functions_with_an_adjoint_of_their_own_and_of_roots() -> None:
+    own = gc.custom_vjp(lambda x, k: x * k, lambda g, y, x, k: (g * 7.0, gc.sum(g * x)))
+    f = gc.function(own)
+    same(f(X.astype(np.float32), 2.0), 2 * X.astype(np.float32))
+    same(gc.function(lambda x, k: gc.sum(own(x, k))).grad((0, 1))(X, 2.0), (np.full(3, 7.0), 3.0))
+    root = gc.function(gc.implicit(lambda a: gc.sqrt(gc.stop_gradient(a)), lambda x, a: x * x - a))
+    same(root.value_and_grad()(4.0), (2.0, 0.25))
+
+
 def test_it_may_call_itself() -> None:
     @gc.function(static="n")
     def power(x: Any, n: int) -> Any:
@@ -450,6 +575,21 @@ def test_what_is_derived_again_is_not_compiled_again() -> None:
         same(f.of.grad()(X), 2 * X)
         same(f.of.vmap(in_axes=[0])(np.ones((2, 3))), np.full(2, 3.0))
     assert f.runs == 2
+
+
+def test_a_jacobian_with_a_pattern_of_zeros() -> None:
+    f = Counted(lambda x, a: x[1:] * x[:-1] * a)
+    x = np.arange(1.0, 5.0)
+    pattern = np.eye(3, 4) + np.eye(3, 4, 1) != 0
+    whole = f.of.jacobian()(x, 2.0)
+    for given in (pattern, pattern.copy(), csr_matrix(pattern)):
+        same(f.of.jacobian(sparsity=given)(x, 2.0), whole[pattern])
+        runs = f.runs
+        same(gc.jacobian(f.of, 0, sparsity=given)(x, 3.0), 1.5 * whole[pattern])
+        assert f.runs == runs
+    same(pickle.loads(pickle.dumps(cube.jacobian(sparsity=np.eye(3))))(X), 3 * X**2)
+    with pytest.raises(gc.GraphcError):
+        f.of.jacobian(sparsity=np.eye(3))(x, 2.0)
 
 
 # methods
@@ -659,7 +799,7 @@ def test_positions_out_of_range_are_told_as_they_are() -> None:
                     f(X, k)
 
 
-# threads
+# threads and forks
 
 
 def test_threads_that_call_first_at_once_trace_once() -> None:
@@ -676,3 +816,63 @@ def test_threads_that_call_first_at_once_trace_once() -> None:
         t.join()
     assert len(set(found)) == 1
     assert f.runs == 1
+
+
+def test_threads_that_call_with_other_sizes_and_dtypes() -> None:
+    @gc.function
+    def f(x: Any, a: Any) -> Any:
+        first, *_ = x
+        return gc.sum(x * x) * a + first
+
+    failed: list[Any] = []
+
+    def call(seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        for _ in range(150):
+            x = rng.integers(1, 5, rng.integers(1, 5)).astype(rng.choice(["float32", "float64", "int32"]))
+            a = [2.0, 3, x[0], x[:1].reshape(())][rng.integers(4)]
+            try:
+                same(f(x, a), np.add(np.sum(x * x) * a, x[0]))
+            except Exception as error:
+                failed.append((x, a, error))
+
+    threads = [threading.Thread(target=call, args=(seed,)) for seed in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not failed
+    assert f.stats["specialisations"] <= 4 * 3 * 3
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_child_does_not_wait_for_a_thread_that_is_not_there() -> None:
+    f, held, done = Counted(lambda x: gc.sum(gc.exp(x))), threading.Event(), threading.Event()
+    f.of(X)  # what a child would have to compile it can't while a thread compiles
+    key = Call(Signature.of(f.of, ()), (X.astype(np.float32),), {}).key
+
+    def hold() -> None:
+        with f.of._made.lock(key):
+            held.set()
+            done.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    child = os.fork()
+    if not child:
+        try:
+            os._exit(int(f.of(X.astype(np.float32)) != np.exp(X.astype(np.float32)).sum()))
+        finally:
+            os._exit(2)
+    ended: tuple[int, int] = (0, -1)
+    for _ in range(600):
+        ended = os.waitpid(child, os.WNOHANG)
+        if ended[0]:
+            break
+        time.sleep(0.05)
+    else:
+        os.kill(child, 9)
+    done.set()
+    thread.join()
+    assert ended == (child, 0)

@@ -350,7 +350,7 @@ def test_errors_name_operand_and_line() -> None:
         (lambda: x.at[0].set([1.0, 2.0]), gc.ShapeError, r"set_at: values of shape \[2\] do not broadcast to \[4\]"),
         (lambda: x.at[5].add(1.0), gc.ShapeError, "add_at: position 5 does not lie on axis 0, which has length 3"),
         (lambda: x.at[0].set(np.float64(1.0)), gc.DTypeError, "values of float64 do not fit an array of float32"),
-        (lambda: x[gc.input("f", (2,))], gc.DeclarationError, "arrays of integers and masks, got <input 'f'"),
+        (lambda: x[gc.input("f", (2,))], gc.DTypeError, "positions are integers, got input 'f'"),
         (lambda: x[0, 1, 2], gc.ShapeError, "names 3 axes, but the operand has 2"),
     ):
         with pytest.raises(error, match=says) as caught:

@@ -104,7 +104,7 @@ def test_statements_are_printed() -> None:
         "t2 = sum_f8(p1 + i*8, 4)",
         "a = p2 + n4",
         "pack_f4_4(5, 6, a + i*8 + j*4, 0, 0, p3)",
-        "t3 = checked(T, f5, t1, d0, 0)",
+        "t3 = checked(T, chunk, f5, t1, d0, 0)",
     ]
 
 

@@ -24,12 +24,12 @@ PACKAGE = ROOT / "graphc"
 # here that its own begins with, and imports from its own stage or from earlier ones.  CompiledFunction stands above
 # what looks into it, since `explain`, `profile` and `draw` are its methods.
 STAGES = [
-    *("errors", "dims", "plain", "types", "scalar", "op", "state", "line", "tree", "literal"),
+    *("errors", "dims", "plain", "types", "scalar", "own_scalar", "op", "state", "line", "tree", "literal"),
     *("graph", "ops", "declare", "at", "operators", "methods", "standard", "trace", "elements"),
-    *("control", "branches", "custom"),
+    *("control", "branches", "custom", "custom_op"),
     "interpret",
-    *("join", "rewrite", "stabilise", "adjoint", "batch", "vmap", "tangent", "jacobian", "linear", "implicit"),
-    *("signature", "derived"),
+    *("join", "rewrite", "stabilise", "adjoint", "batch", "vmap", "tangent", "colouring", "jacobian"),
+    *("linear", "implicit", "signature", "derived"),
     *("passes", "schedule", "codegen"),
     *("runtime", "inspect", "runtime.function", "debug", "compile", "specialise", "made", "function", "derivatives"),
     *("losses", "optim", "nn"),

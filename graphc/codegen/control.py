@@ -15,14 +15,15 @@ words as others have: numbers of phases, sizes, and the frame's words that hold 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from graphc.codegen.inline import Inlining, fits
+from graphc.codegen.interchange import BLOCK, independent, merged
 from graphc.codegen.loop_ir import If, Position, Stmt
 from graphc.codegen.nest import emit_copy
-from graphc.codegen.text import PhaseText, Text, test
-from graphc.dims import Dim, symbol
+from graphc.codegen.text import PhaseText, Scope, Text, test
+from graphc.dims import Dim, blocks, symbol
 from graphc.ops.loop_parts import iteration_told
 from graphc.schedule.task import Body, Choose, Place, Repeat, While
 from graphc.types import int64
@@ -49,6 +50,10 @@ def emit_holder(text: Text, task: Repeat | While | Choose, emit: Emit) -> None:
         del text.phases[first:]
         text.uses = uses
         (_inline_repeat if isinstance(task, Repeat) else _inline_choose)(text, task, bodies)  # type: ignore[arg-type]
+    elif isinstance(task, Repeat) and (length := independent(bodies[0], task.rows)) is not None:
+        del text.phases[first:]
+        text.uses = uses
+        _interchange(text, task, bodies[0], length)
     elif not isinstance(task, Choose):
         text.live_through(first)
 
@@ -84,17 +89,38 @@ def _title(task: Repeat) -> str:
 def _inline_repeat(text: Text, task: Repeat, bodies: list[list[PhaseText]]) -> None:
     """A loop in one kernel."""
     (phases,) = bodies
+    with text.phase(_inlined_title(task, "", phases), 1, *_work(task, phases)) as top:
+        _steps(text, top, task, phases)
+
+
+def _interchange(text: Text, task: Repeat, phases: list[PhaseText], length: Dim) -> None:
+    """A loop in one kernel, of which each chunk takes all steps for some of the elements."""
+    title = _inlined_title(task, f" for each {BLOCK}", phases)
+    with text.phase(title, blocks(length, BLOCK), *_work(task, phases)) as top:
+        text.cut(top, BLOCK, text.end(length))
+        _steps(text, top, task, phases, ("lo", "hi", "i"))
+
+
+def _inlined_title(task: Repeat, how: str, phases: list[PhaseText]) -> str:
+    return f"{_title(task)}{how}: {', '.join(dict.fromkeys(p.title for p in phases))}"
+
+
+def _work(task: Repeat, phases: list[PhaseText]) -> tuple[Dim, Dim]:
     flops, nbytes = (sum(each) * task.trip for each in zip(*((p.flops, p.nbytes) for p in phases), strict=True))
-    title = ", ".join(dict.fromkeys(p.title for p in phases))
-    with text.phase(f"{_title(task)}: {title}", 1, flops, nbytes) as top:
-        text.new_nest()  # one for all: what lives in a phase at all lies apart in memory
-        loop = text.loop(top, "step", task.trip)
-        step = symbol("%step")
-        at = task.trip - 1 - step if task.reverse else step
-        rows = {row.place: row for row in task.rows}
-        for k, p in enumerate(phases):
-            loop.add(*Inlining(text, k, p.code, rows, task.position, at).statements())
-        loop.close()
+    return flops, nbytes
+
+
+def _steps(text: Text, top: Scope, task: Repeat, phases: list[PhaseText], shared: Sequence[str] = ()) -> None:
+    """The loop over the steps; names that are `shared` are those of all phases."""
+    text.new_nest()
+    loop = text.loop(top, "step", task.trip)
+    step = symbol("%step")
+    at = task.trip - 1 - step if task.reverse else step
+    rows = {row.place: row for row in task.rows}
+    inlined = (Inlining(text, k, p.code, rows, task.position, at, shared) for k, p in enumerate(phases))
+    body = [s for phase in inlined for s in phase.statements()]
+    loop.add(*(merged(body) if shared else body))
+    loop.close()
 
 
 def _emit_while(text: Text, task: While, emit: Emit) -> None:

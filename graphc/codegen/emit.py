@@ -164,7 +164,8 @@ def _phases(text: Text, runs: Sequence[int], notes: Mapping[Place, str]) -> tupl
     for k, (p, kernel) in enumerate(zip(text.phases, runs, strict=True)):
         within = first.setdefault(p.roots[0], k) if isinstance(p.roots[0], Holder) else -1
         words = tuple(notes[what] if isinstance(what, Place) else str(what) for what in p.row)
-        found.append(Phase(p.title, p.chunks, p.flops * p.times, p.nbytes * p.times, kernel, len(words), words, within))
+        flops, nbytes = p.flops * p.times, p.nbytes * p.times
+        found.append(Phase(p.title, p.chunks, flops, nbytes, kernel, len(words), words, within, p.times))
     return tuple(found)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
-from graphc.codegen.loop_ir import Call, Const, Expr, If, Let, Position, Set, Stmt, Var
+from graphc.codegen.loop_ir import OWN, Call, Const, Expr, If, Let, Position, Set, Stmt, Var
 from graphc.codegen.printer import CODES, code_of, variable
 from graphc.codegen.text import Scope, Text, test
 from graphc.dims import Dim, is_nonnegative, is_positive, product, symbol
@@ -143,6 +143,8 @@ class Evaluator:
         operands: tuple[Atomic, ...] = ()
         for o in node.operands:
             operands += ((yield o, aligned(index, o.shape), scope),)
+        if node.op.scalar is not None:
+            return self._own(node, operands, index, scope)
         body: Any = node.op.body
         if isinstance(body, tuple):
             body = body[result]
@@ -161,6 +163,25 @@ class Evaluator:
         key: Key = node if len(node.types) == 1 else _Result(node, result)
         known = scope.find((key, index))
         return known if known is not None else self._emit(key, index, scope, value, set(), operands)
+
+    def _own(self, node: Node, operands: tuple[Atomic, ...], index: Index, scope: Scope) -> Atomic:
+        """What a function of the user's gives for an element."""
+        known = scope.find((node, index))
+        if known is not None:
+            return known
+        function = node.op.scalar
+        assert function is not None
+        home = self._home(scope, set(), tuple(o.name for o in operands if isinstance(o, Var)))
+        given = function.given(tuple(o.dtype for o in node.operands))
+        status = self.text.failure(f"{node.op.name}: it raised {{raised}}", str(node.line))
+        var = Var(self.text.fresh(), given)
+        args = (status, self._iteration(home), *operands)
+        home.use(OWN, *args, dtype=given, tile=(function.number,), result=var)
+        self._bound(home, var)
+        if given == node.dtype:
+            self.define(home, node, index, var)
+            return var
+        return self._emit_in(home, node, index, converted(var, node.dtype))
 
     # movement
 

@@ -24,6 +24,8 @@ from graphc.schedule.task import Nest, Place
 
 CHUNK = 16_384  # elements of a chunk, some 10 us of work
 FEWEST = 128  # rows of a chunk that is summed down the columns, beside which a row of partial sums is little
+TILE = 256  # elements of a row that lie apart: so many lines of cache stay until the rows beside have been read
+LINE = 16  # rows that are read side by side where they lie so
 FLAT = symbol("%i")
 
 
@@ -42,6 +44,7 @@ class Form:
         self.row_set = {r for r in self.reductions if self.is_full(r) and self.folded(r) == self.split.inner}
         self.totals = [r for r in self.reductions if r not in self.row_set]
         self.total_set = set(self.totals)
+        self.crosswise = self._is_crosswise()
         self.sweep_of: dict[Node, int] = {}
         for member in nest.members:
             self._sweep(member)
@@ -162,6 +165,18 @@ class Form:
     def scratch_index(self) -> Index:
         return (symbol("%chunk"), *(loop_symbol(k) if self.domain[k] != 1 else 0 for k in self.inner))
 
+    def _is_crosswise(self) -> bool:
+        """Whether an array is read along rows that lie across it, by loops that fold nothing."""
+        if self.reductions or self.before is not None or len(self.inner) != 1 or len(self.rows) != 1:
+            return False
+        row, column = f"%{self.rows[0]}", f"%{self.inner[0]}"
+        for member in self.members:
+            for read in loads(member, self.is_loaded, self.made):
+                steps = linear(offset(self.moved(read.index), read.node.shape)) if read.index else None
+                if steps is not None and steps.get(row) == 1 and steps.get(column, 0) not in (-1, 0, 1):
+                    return True
+        return False
+
     # chunks
 
     def chunks(self) -> tuple[Dim, Dim, Dim]:
@@ -175,7 +190,7 @@ class Form:
     def _rows_of_chunk(self) -> Dim:
         row = product(d for k, d in enumerate(self.domain) if k != self.row_axes()[0])
         sums_alone = len(self.totals) == len(self.made) and not self.by_batch() and not self.split.deep
-        least = FEWEST if sums_alone else 1
+        least = FEWEST if sums_alone else LINE if self.crosswise else 1
         if not isinstance(row, int):
             return dim_max(least, floor_div(CHUNK, dim_max(row, 1)))
         size = max(least, CHUNK // max(row, 1))

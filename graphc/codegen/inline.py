@@ -1,7 +1,8 @@
 """Small bodies in one kernel: the loops of phases, one after the other, as statements of a loop around them.
 
 In: phases of one chunk each.  Out: their statements under names of their own, in another phase.  What moves from step
-to step is a place and an index that depends on the position; the position is a variable.
+to step is a place and an index that depends on the position; the position is a variable.  All are one nest: whatever
+lies in two places of one phase never overlaps.
 """
 
 from __future__ import annotations
@@ -61,9 +62,10 @@ class Inlining:
     rows: Mapping[Place, Row]
     position: Place | None
     at: Dim
+    shared: Sequence[str] = ()  # names that all phases have, those bound by a Let around them
 
     def __post_init__(self) -> None:
-        self.names: dict[str, str] = {"chunk": f"chunk_{self.number}"}
+        self.names: dict[str, str] = {"chunk": f"chunk_{self.number}"} | {name: name for name in self.shared}
         self.dims: dict[str, Dim] = {"%chunk": 0}
         assert isinstance(self.code, Code)
         self.body = self.code.loop.body
@@ -76,7 +78,7 @@ class Inlining:
                 self.names[name] = self.text.status(what)
 
     def statements(self) -> Iterator[Stmt]:
-        return map(self.statement, self.body)
+        return (self.statement(s) for s in self.body if not (isinstance(s, Let) and s.var.name in self.shared))
 
     def statement(self, s: Stmt) -> Stmt:
         match s:

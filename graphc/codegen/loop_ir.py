@@ -148,6 +148,7 @@ class Contract:
     value: int = -1  # the argument that is an element
 
 
+OWN = "own"  # a function of the user's, by its number
 _FOLD = Contract(2, (0,), (), "element")  # address, count
 KERNELS: dict[str, Contract] = {
     "sum": _FOLD,
@@ -176,8 +177,10 @@ KERNELS: dict[str, Contract] = {
     # status of the failure, position, length, iteration of a loop -> position from the start
     "checked": Contract(4, (), (), "integer"),
     "labelled": Contract(4, (), (), "integer"),  # the same, and a negative one is out of range
+    OWN: Contract(2, (), (), "element"),  # status of the failure, iteration, and the operands of the user's function
 }
 CHECKED = ("checked", "labelled")
+FAILING = (*CHECKED, OWN)
 
 Stmt = Let | Set | Store | If | For | Use
 _PARTS: tuple[Any, ...] = (*get_args(Expr), *get_args(Stmt))

@@ -160,6 +160,8 @@ class _Nest(Form):
     def _nested_loops(self, top: Scope, folds: dict[Node, Fold], columns: dict[Node, Columns]) -> None:
         batch = self.batch_axes()
         scopes: list[Scope] = [top]
+        if self.crosswise:
+            scopes.append(self.text.loop(top, str(self.block)[1:], self.domain[self.inner[0]], 0, form.TILE))
         for n, axis in enumerate(self.row_axes()):
             if batch and n == len(batch):
                 for column in columns.values():
@@ -267,7 +269,10 @@ class _Nest(Form):
     ) -> None:
         *around, last = axes
         scopes = self.text.loops(scope, ((axis, self.domain[axis]) for axis in around))
-        self._elements(scopes[-1], str(last), (0, self.text.at(self.domain[last])), folds, columns, size)
+        bounds: tuple[Dim, Expr] = 0, self.text.at(self.domain[last])
+        if self.crosswise:
+            bounds = self.block, integer("least", Position(self.block + form.TILE), bounds[1])
+        self._elements(scopes[-1], str(last), bounds, folds, columns, size)
         close(*scopes[1:])
 
     def _block_size(self, folds: dict[Node, Fold], length: Dim) -> int:

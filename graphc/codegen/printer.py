@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from graphc.codegen.loop_ir import (
-    CHECKED,
+    FAILING,
     Address,
     Call,
     Code,
@@ -123,7 +123,7 @@ class _Printer:
         return hi if s.lo == Position(0) else f"{self.expr(s.lo)}, {hi}"
 
     def use(self, s: Use) -> str:
-        frame = ["T"] if s.kernel in CHECKED else []
+        frame = ["T", "chunk"] if s.kernel in FAILING else []
         dtype = [] if s.dtype is None else [code_of(s.dtype)]
         name = "_".join([s.kernel, *dtype, *filter(None, ["x".join(map(str, s.tile))])])
         call = f"{name}({', '.join([*frame, *map(self.expr, s.args)])})"

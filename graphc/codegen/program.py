@@ -5,7 +5,8 @@ the row of words of the phase that runs.
 
     word 0            status: 0, or 1 + the index of the failure in `failures`
     words 1 to 3      where it failed: position, and the offending value
-    words 4 to 7      the runtime's own
+    words 4 to 6      the runtime's own
+    word 7            1 + the chunk that failed
     words 8 ...       addresses of inputs, outputs, parameters, constants, in this order
     then              addresses of the buffers
     then              `values`, evaluated for the symbols of the call: the rows of the phases, one after the other
@@ -28,6 +29,7 @@ import numpy as np
 from graphc.codegen.source import source
 from graphc.dims import Dim
 from graphc.errors import InputError
+from graphc.own_scalar import raised
 from graphc.plain import from_plain, to_plain
 from graphc.types import DTYPES, Constraint, DType, Shape
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from graphc.codegen.loop_ir import LoopProgram
 
 HEADER_WORDS = 8
+FAILED = 7
 
 
 @dataclass(frozen=True)
@@ -71,17 +74,29 @@ class Phase:
     words: int
     notes: tuple[str, ...]
     within: int = -1  # the first phase of the loop or choice around it, the outermost
+    runs: Dim = 1  # how often it runs in a call, of which `flops` and `nbytes` are the sum
 
 
 @dataclass(frozen=True)
 class Failure:
     """A check inside the program, at the user's `line`.
 
-    `text` is formatted with position, value, and the iteration of the innermost loop, or the one `before`.
+    `text` is formatted with position, value, the iteration of the innermost loop or the one `before`, and what a
+    function of the user's `raised`, whose address is in the place of the position.
     """
 
     text: str
     line: str
+
+
+class _Raised:
+    """What a function of the user's raised: an exception, or the address of one, which is looked at if it is told."""
+
+    def __init__(self, what: Any) -> None:
+        self.what = what
+
+    def __format__(self, spec: str) -> str:
+        return repr(self.what if isinstance(self.what, Exception) else raised(self.what))
 
 
 @dataclass(frozen=True)
@@ -105,11 +120,12 @@ class Program:
     records: Mapping[str, Any] = field(default_factory=dict)  # what the passes and the scheduler did, for explain()
     loops: LoopProgram | None = field(default=None, compare=False, repr=False)  # for the interpreter alone
 
-    def failed(self, words: Sequence[int]) -> InputError:
+    def failed(self, words: Sequence[Any]) -> InputError:
         """The error that the first words of a frame tell of, at the user's line."""
         status, position, value, iteration = words
         failure = self.failures[status - 1]
-        text = failure.text.format(position=position, value=value, iteration=iteration, before=iteration - 1)
+        told = {"position": position, "value": value, "iteration": iteration, "before": iteration - 1}
+        text = failure.text.format(**told, raised=_Raised(position))
         return InputError(f"{self.name}: {text}\n  at {failure.line}")
 
     @property
@@ -179,14 +195,16 @@ def _plain(p: Program) -> dict[str, Any]:
         "moving": p.moving,
         "counters": p.counters,
         "values": [to_plain(v) for v in p.values],
-        "phases": [
-            [h.title, to_plain(h.chunks), to_plain(h.flops), to_plain(h.nbytes), h.kernel, h.words, h.notes, h.within]
-            for h in p.phases
-        ],
+        "phases": list(map(_plain_phase, p.phases)),
         "failures": [[f.text, f.line] for f in p.failures],
         "for_outputs": p.for_outputs,
         "records": p.records,
     }
+
+
+def _plain_phase(h: Phase) -> list[Any]:
+    dims = map(to_plain, (h.chunks, h.flops, h.nbytes))
+    return [h.title, *dims, h.kernel, h.words, h.notes, h.within, to_plain(h.runs)]
 
 
 def _program(d: Mapping[str, Any]) -> Program:
@@ -210,8 +228,8 @@ def _program(d: Mapping[str, Any]) -> Program:
         counters=d["counters"],
         values=tuple(map(from_plain, d["values"])),
         phases=tuple(
-            Phase(title, from_plain(c), from_plain(f), from_plain(n), kernel, words, tuple(notes), within)
-            for title, c, f, n, kernel, words, notes, within in d["phases"]
+            Phase(title, from_plain(c), from_plain(f), from_plain(n), k, words, tuple(notes), within, from_plain(runs))
+            for title, c, f, n, k, words, notes, within, runs in d["phases"]
         ),
         failures=tuple(Failure(*f) for f in d["failures"]),
         for_outputs=None if d["for_outputs"] is None else tuple(d["for_outputs"]),

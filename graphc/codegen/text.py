@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.codegen.cuts import cut
 from graphc.codegen.loop_ir import (
     Address,
     Call,
@@ -213,7 +214,7 @@ class Text:
         yield scope
         loop = For("chunk", ZERO, Position(chunks), 1, tuple(scope.body), "chunks")
         words = tuple((name, what) for (_, what), name in self._row.items())
-        code = Code(loop, words, tuple(self._constants.values()), tuple(sorted(self._stacks)))
+        code = cut(Code(loop, words, tuple(self._constants.values()), tuple(sorted(self._stacks))))
         roots = self.roots or self.tasks
         self._add(PhaseText(title, code, chunks, flops, nbytes, self.tasks, roots, self.times))
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from graphc.codegen.loop_ir import (
     CHECKED,
     KERNELS,
+    OWN,
     Address,
     Call,
     Code,
@@ -165,6 +166,8 @@ class _Verifier:
         return bool(symbols(at) & ranges.chunked)
 
     def use(self, s: Use, ranges: Ranges) -> set[str]:
+        if s.kernel == OWN:
+            return self.own(s, ranges)
         kernel = KERNELS.get(s.kernel)
         if kernel is None or len(s.args) != kernel.args:
             raise self.fault(f"{s.kernel} does not take {len(s.args)} arguments")
@@ -183,6 +186,12 @@ class _Verifier:
         if s.kernel in CHECKED and isinstance(s.args[2], Position):
             ranges.known[symbol_of(s.result.name)] = 0, s.args[2].at - 1
         return self.bind(s.result, given)
+
+    def own(self, s: Use, ranges: Ranges) -> set[str]:
+        given = [self.expr(e, ranges) for e in s.args]
+        if given[:2] != [int64, int64] or s.result is None or s.dtype is None:
+            raise self.fault("a function of the user's takes a status and an iteration, and gives an element")
+        return self.bind(s.result, s.dtype)
 
     def view(self, s: Use, e: Expr, writes: bool, dtype: DType | None, ranges: Ranges) -> None:
         assert isinstance(e, Address)

@@ -24,6 +24,7 @@ class Interpreted:
     """What stands in the place of a Machine."""
 
     nbytes = 0  # of workspaces, of which there are none
+    threads = 1
 
     def __init__(self, program: Program, states: Sequence[State]) -> None:
         assert program.loops is not None
@@ -32,6 +33,10 @@ class Interpreted:
         self.last_shape: Shape | None = None
         self._interpreter = Interpreter(program, program.loops)
         self._alone = threading.Lock()  # the interpreter has one memory
+
+    def attempt(self, *arrays: Any) -> Any:
+        """Always the slow way."""
+        return NotImplemented
 
     def entry(self, caller: Callable[..., Any]) -> Callable[..., Any]:
         """What a call comes to: the caller, which converts and looks at shapes."""
@@ -61,8 +66,7 @@ class Interpreted:
 class DebuggedFunction(CompiledFunction):
     """A compiled function whose calls are interpreted, one after the other."""
 
-    @staticmethod
-    def _made(program: Program, native: Native, states: Sequence[State]) -> Any:
+    def _made(self, program: Program, native: Native, states: Sequence[State]) -> Any:
         return Interpreted(program, states)
 
     def run(self, /, *args: Any, batch_size: int = 32, order: Any = None, **arrays: Any) -> Any:

@@ -184,7 +184,7 @@ def _measured(machine: Machine, shape: Shape, words: Words, restore: Callable[[]
         Kernel(
             group[0],
             next((p.title for p in (program.phases[k] for k in group) if p.kernel < 0), program.phases[group[0]].title),
-            sum(chunks[k] for k in group),
+            sum(abs(chunks[k]) for k in group),
             median / 1e3,
             sum(evaluate(program.phases[k].flops, shape.sizes) for k in group),
             sum(evaluate(program.phases[k].nbytes, shape.sizes) for k in group),

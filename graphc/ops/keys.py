@@ -15,6 +15,7 @@ import numpy as np
 
 from graphc.dims import Dim, Poly, dim_max, floor_div, is_nonnegative
 from graphc.errors import DeclarationError, DTypeError, ShapeError
+from graphc.graph import describe
 from graphc.ops.index import positions_on
 from graphc.types import DoesNotBroadcast, Shape, broadcast, int64, shape_text
 
@@ -121,6 +122,8 @@ def _item(b: Any, item: Any) -> Any:
     if item is None or item is Ellipsis or isinstance(item, slice) or is_index(item):
         return item
     node = as_node(b, item)
+    if node is not None and node.dtype.is_float:
+        raise DTypeError(f'positions are integers, got {describe(node)}; convert them with gc.astype(x, "int64")')
     if node is None or not (node.dtype.is_integer or (node.dtype.kind == "b" and node.ndim)):
         raise DeclarationError(
             f"a subscript holds ints, slices, None, '...', arrays of integers and masks, got {item!r}; see gc.where"

@@ -25,6 +25,8 @@ def _fold(b: Builder, node: Node) -> Node | None:
         return None
     if len(node.types) > 1 or node.op.family in (Family.REGION, *HOLDERS) or not _is_small(node):
         return None
+    if node.op.scalar is not None:  # Python may be slow, and overflow otherwise than what Numba makes of it
+        return None
     try:
         (value,) = interpret(Graph((node,)), ())
     except InputError:  # a position outside of its axis: the call says so

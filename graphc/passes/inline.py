@@ -11,13 +11,21 @@ from collections.abc import Sequence
 
 from graphc.declare import Builder
 from graphc.graph import Graph, Node
-from graphc.op import Family
+from graphc.op import HOLDERS, Family
 from graphc.rewrite import Rule, rewrite
 
 
 def inline(graph: Graph) -> tuple[Graph, Counter[str]]:
     """The graph without regions, and how many were there."""
-    return rewrite(graph, INLINING)
+    return rewrite(graph, INLINING) if _holds_regions(graph) else (graph, Counter())
+
+
+def _holds_regions(graph: Graph) -> bool:
+    families = {n.op.family for n in graph.nodes}
+    if Family.REGION in families or families.isdisjoint(HOLDERS):
+        return Family.REGION in families
+    held = [v for n in graph.nodes if n.op.family in HOLDERS for v in n.attrs.values() if isinstance(v, Graph)]
+    return any(map(_holds_regions, held))
 
 
 def _inlined(b: Builder, node: Node) -> Node | None:

@@ -1,8 +1,9 @@
 """Trim loops and choices: what nobody reads goes, and what is the same at every step leaves.
 
 In: any graph.  Out: the same values, with loops that carry and yield what is read only.  A carry that keeps its value
-is a node outside, a y that is an element is the array, a y that never changes is broadcast, a choice whose number is
-known is the branch.  Bodies are cut again, so that what became invariant is computed outside.
+is a node outside, a y that is an element is the array, a y that never changes is broadcast, an element that is always
+the same is given, a choice whose number is known is the branch.  Bodies are cut again, so that what became invariant
+is computed outside.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from graphc.ops.bodies import below, depending, holds_bodies, rebuilt, substitut
 from graphc.ops.choice import branches, choose
 from graphc.ops.loop_parts import Loop
 from graphc.ops.while_loop import While
+from graphc.rewrite import below as below_ops
 from graphc.rewrite import filled
 
 Fired = Counter[str]
@@ -111,6 +113,9 @@ def _plan_loop(node: Node, wanted: set[int], fired: Fired) -> _Plan:
     read = _reached([*loop.new, *loop.ys])
     used = [k for k, e in enumerate(loop.elements) if e in read]
     fired["unread array"] += len(loop.elements) - len(used)
+    still = {loop.elements[k]: one for k in used if (one := _same_everywhere(loop.arrays[k])) is not None}
+    fired["element that stays"] += len(still)
+    used = [k for k in used if loop.elements[k] not in still]
     loop = replace(loop, elements=_picked(loop.elements, used), arrays=_picked(loop.arrays, used))
     outside = {**{k: stays[k] for k in finals if k in stays}, **{count + ys[k]: v for k, v in moved.items()}}
     numbers = [*kept, *(count + ys[k] for k in left)]
@@ -121,14 +126,33 @@ def _plan_loop(node: Node, wanted: set[int], fired: Fired) -> _Plan:
             loop,
             inits=[new[n] for n in loop.inits],
             arrays=[new[n] for n in loop.arrays],
-            given={s: new[n] for s, n in loop.given.items() if s in read},
+            given={s: new[n] for s, n in loop.given.items() if s in read}
+            | {s: _every_element(new[one], s) for s, one in still.items()},
         ).declare(line=node.line)
         results = dict(zip(numbers, found, strict=True))
         return results | {k: substituted([n], new)[0] for k, n in outside.items()}
 
     operands = set(node.operands)
     seen = [n for n in below(outside.values(), operands) if n in operands]
-    return _Plan([*loop.inits, *loop.arrays, *givens, *seen], declare)
+    return _Plan([*loop.inits, *loop.arrays, *givens, *seen, *still.values()], declare)
+
+
+def _same_everywhere(array: Node) -> Node | None:
+    """What an array has along its first axis again and again, or everywhere; None if it has not."""
+    one = below_ops(array, ("broadcast_to", "reshape", "permute_dims"))
+    if one is not array and one.size == 1:
+        return one
+    if array.op.name != "broadcast_to":
+        return None
+    (source,) = array.operands
+    return source if source.ndim < array.ndim or source.shape[0] == 1 else None
+
+
+def _every_element(source: Node, slot: Node) -> Node:
+    """What the slot of an element stands for, where the array has it at every position."""
+    shape = () if source.size == 1 else source.shape[max(0, source.ndim - slot.ndim) :]
+    element: Node = BUILDER.broadcast_to(BUILDER.reshape(source, shape), slot.shape)
+    return element
 
 
 def _without_idle_carries(loop: Loop, finals: Sequence[int], fired: Fired) -> tuple[Loop, list[int], dict[int, Node]]:

@@ -201,10 +201,15 @@ def matches(D: int, arrays: int, shape: int) -> int:
 
 
 def available(D: int, shape: int, c: int) -> int:
-    """A free workspace that is large enough, left in the pool; 0 if there is none or another call holds a parameter."""
+    """A free workspace that is large enough, left in the pool; 0 if there is none or another call holds a parameter.
+
+    Also 0 where threads are wanted that have not been started.
+    """
     pool = load(D, at.POOL)
     free = load(pool, 0)
     if free == 0:
+        return 0
+    if load(shape, at.SHARES) and load(load(D, at.REGION), at.READY) == 0:
         return 0
     frame = load(pool, free)
     if load(frame, at.CAPACITY) < load(shape, at.NBYTES):

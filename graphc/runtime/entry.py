@@ -25,7 +25,7 @@ from graphc.state import address
 
 Words = np.ndarray[Any, np.dtype[np.int64]]
 
-_CALLS = ("entry", "execute", "execute_in_turn", "steps_in_turn", "move", "arrange")
+_CALLS = ("entry", "execute", "execute_in_turn", "steps_in_turn", "move", "arrange", "work", "close")
 _KEEPING = ("take", "offer", "disown", "remember", "forget")
 _FASTCALL = 0x0082  # METH_FASTCALL | METH_KEYWORDS
 _PYARRAY_TYPE, _PYARRAY_NEWCOPY, _PYARRAY_NEW = 2, 85, 93  # places in NumPy's table of C functions
@@ -57,10 +57,10 @@ def load_driver() -> Native:
     if entry is None:
         check_compiler()
         with compiling:
-            from graphc.runtime import arrange, driver, execution, sharing
+            from graphc.runtime import arrange, driver, execution, phases, region, sharing
             from graphc.runtime.backend import compile_modules
 
-            entry = cache.Entry("", (compile_modules(driver, execution, sharing, arrange),))
+            entry = cache.Entry("", (compile_modules(driver, execution, phases, region, sharing, arrange),))
         cache.store(key, entry)
     return Native(entry.parts, (*_CALLS, *_KEEPING))
 
@@ -125,6 +125,10 @@ def api_table() -> Words:
         (at.RESTORE_THREAD, python.PyEval_RestoreThread),
         (at.VECTORCALL, python.PyObject_Vectorcall),
         (at.CALL_ONE, python.PyObject_CallOneArg),
+        (at.TAKE_GIL, python.PyGILState_Ensure),
+        (at.LEAVE_GIL, python.PyGILState_Release),
+        (at.INTERRUPT, python.PyOS_InterruptOccurred),
+        (at.CLOCK, ctypes.CDLL(None).clock_gettime),
     ):
         table[word] = ctypes.cast(function, ctypes.c_void_p).value or 0
     if supported():

@@ -1,4 +1,4 @@
-"""The run of a compiled function's phases, and runs of many steps.
+"""The run of a compiled function with the GIL or without, and runs of many steps.
 
 This file is text for graphc.runtime.backend, as graphc.runtime.driver is.
 """
@@ -6,8 +6,9 @@ This file is text for graphc.runtime.backend, as graphc.runtime.driver is.
 from __future__ import annotations
 
 from graphc.runtime import layout as at
+from graphc.runtime.phases import execute
 from graphc.runtime.sharing import enter_guards, hold
-from graphc.runtime.words import call, copy, load, load8, store
+from graphc.runtime.words import call, copy, load, store
 
 
 def run(D: int, frame: int, releases: int) -> int:
@@ -45,81 +46,6 @@ def steps_in_turn(R: int, b: int, claim: int) -> int:
     call(load(load(D, at.API), at.RESTORE_THREAD), thread)
     hold(D, -1, 0)
     return status
-
-
-def execute(D: int, frame: int, c: int) -> int:
-    """Every chunk of every phase, in order; stops where a check fails.  Returns the status."""
-    kernels = load(D, at.KERNELS)
-    chunks = load(D, at.CHUNKS_AT)
-    store(frame, at.STATUS, 0)
-    phase = 0
-    phases = load(D, at.PHASES)
-    while phase < phases:
-        kernel = load(kernels, 2 * phase)
-        row = frame + load(kernels, 2 * phase + 1)
-        if kernel < 0 and load(frame, chunks + phase):
-            phase = next_phase(frame, row, kernel, phase)
-        else:
-            for chunk in range(load(frame, chunks + phase)):
-                call(kernel, frame, row, chunk)
-                if load(frame, at.STATUS):
-                    return load(frame, at.STATUS)
-            phase += 1
-    return 0
-
-
-def next_phase(frame: int, row: int, control: int, phase: int) -> int:
-    """Where to go on after a control phase."""
-    if control == at.LOOP_END:
-        counter = frame + 8 * load(row, at.COUNTER)
-        left = load(counter, 1) - 1
-        if left == 0:
-            return phase + 1
-        store(counter, 1, left)
-        point(frame, row, counter, load(counter, 0) + 1 - 2 * load(row, at.REVERSE))
-        return load(row, at.FIRST_PHASE)
-    if control == at.LOOP_BEGIN:
-        trip = load(row, at.TRIP)
-        if trip <= 0:
-            return load(row, at.AFTER)
-        counter = frame + 8 * load(row, at.COUNTER)
-        store(counter, 1, trip)
-        store(frame, load(row, at.POSITION_AT), counter)
-        point(frame, row, counter, load(row, at.REVERSE) * (trip - 1))
-        return phase + 1
-    if control == at.TEST:
-        counter = frame + 8 * load(row, 2)
-        left = load(counter, 1)
-        if left != 0 and load8(load(frame, load(row, 0))):
-            store(counter, 0, load(counter, 0) + 1)
-            store(counter, 1, left - 1)
-            return phase + 1
-        return load(row, 1)
-    if control == at.BOUND:
-        counter = frame + 8 * load(row, 0)
-        store(counter, 0, 0)
-        store(counter, 1, load(row, 1))
-        store(frame, load(row, 2), counter)
-        return phase + 1
-    if control == at.GO:
-        return load(row, 0)
-    branch = load(load(frame, load(row, 0)), 0)
-    if branch < 0:
-        branch = 0
-    if branch >= load(row, 1):
-        branch = load(row, 1) - 1
-    return load(row, 2 + branch)
-
-
-def point(frame: int, row: int, counter: int, position: int) -> int:
-    """Go to a position of a loop: the addresses of its rows move."""
-    store(counter, 0, position)
-    moved = row + 8 * at.ROWS
-    for _ in range(load(row, at.MOVED)):
-        start = load(frame, load(moved, at.ROW_OF))
-        store(frame, load(moved, at.ROW_WORD), start + position * load(moved, at.ROW_STEP))
-        moved += 8 * at.ROW_WORDS
-    return 0
 
 
 def steps(R: int, b: int, c: int) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from graphc.codegen.program import Program
 from graphc.errors import InputError
 from graphc.runtime import steps
-from graphc.runtime.arguments import call_signature, signature
+from graphc.runtime.arguments import Array, call_signature, signature
 from graphc.runtime.call import Caller
 from graphc.runtime.machine import Machine
 from graphc.runtime.native import Native
@@ -63,17 +63,34 @@ class CompiledFunction(_Callable):
         *,
         rebuild: tuple[Callable[..., Any], tuple[Any, ...]],
         stats: Mapping[str, Any],
+        threads: int = 0,
     ) -> None:
         self._program, self._structure, self._rebuild, self._stats = program, structure, rebuild, dict(stats)
         self._native, self._states = native, states
+        self._threads = threads
         self._machine = self._made(program, native, states)
         self._caller = Caller(self._machine, structure)
         self.__call__ = self._machine.entry(self._caller)
 
-    @staticmethod
-    def _made(program: Program, native: Native, states: Sequence[State]) -> Machine:
+    def _made(self, program: Program, native: Native, states: Sequence[State]) -> Machine:
         """What runs the program."""
-        return Machine(program, native, states)
+        return Machine(program, native, states, self._threads)
+
+    def _attempt(self, *args: Any) -> Any:
+        """The outputs for arrays exactly as declared, of shapes that were there before; else NotImplemented."""
+        result = self._machine.attempt(*args)
+        if result is NotImplemented or type(result) is bytes:
+            return NotImplemented
+        return result if self._caller.is_plain else self._caller.structured(result)
+
+    def _fits(self, arrays: Sequence[Array]) -> bool:
+        """Whether arrays of the declared ranks have sizes that a call may have."""
+        try:
+            self._machine.shape(tuple(a.shape for a in arrays))
+        except InputError:
+            return False
+        return True
+
 
     def run(self, /, *args: Any, batch_size: int = 32, order: Any = None, **arrays: Any) -> Any:
         """Many steps in one call, over slices of the inputs that begin with the one leading symbol.
@@ -110,7 +127,8 @@ class CompiledFunction(_Callable):
         if program is None:
             return None
         again = (CompiledFunction.without_updates, (self,))
-        return type(self)(program, self._native, self._states, self._structure, rebuild=again, stats=self._stats)
+        parts = (program, self._native, self._states, self._structure)
+        return type(self)(*parts, rebuild=again, stats=self._stats, threads=self._threads)
 
     @property
     def __signature__(self) -> inspect.Signature:
@@ -134,13 +152,16 @@ class CompiledFunction(_Callable):
 
     @property
     def stats(self) -> dict[str, Any]:
-        """Times of compiling, bytes of the workspaces; flops and bytes moved by the last call (None before it)."""
+        """Times of compiling, bytes of the workspaces, how many threads may share a call; of the last call the flops
+        and the bytes moved (None before it).
+        """
         shape = self._machine.last_shape
         return {
             **self._stats,
             "flops": shape and shape.flops,
             "bytes": shape and shape.moved,
             "workspace": self._machine.nbytes,
+            "threads": self._machine.threads,
         }
 
     def explain(self) -> str:

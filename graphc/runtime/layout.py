@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import time
+
+from graphc.codegen import program
+
 # The frame: words that belong to the runtime (see graphc.codegen.program for the others).
 STATUS, POSITION, VALUE, ITERATION, FAILURE_WORDS = range(5)
 LOADED, CAPACITY, FRAME_OWNER = 4, 5, 6  # identity of the shape loaded; bytes of the workspace; its array object
+FAILED = program.FAILED  # 1 + the number of the chunk whose check failed, 0 if none has; -1 while it is being written
+INTERRUPTED = 1 << 40  # a status: the user wants a while loop to end
+
+# While loops ask for interrupts about this often: nanoseconds between two looks, beyond which there are fewer or more.
+SOON, LATE, MONOTONIC = 50_000_000, 200_000_000, time.CLOCK_MONOTONIC
+TESTS_LEFT, TESTS, LOOKED, WATCH = range(4)  # until the next look, between looks, when the last one was
 
 # The descriptor of a compiled function.
 (
@@ -19,6 +29,8 @@ LOADED, CAPACITY, FRAME_OWNER = 4, 5, 6  # identity of the shape loaded; bytes o
     CALLER,  # address of the Python callable that takes what is refused; 0: the refusal is returned
     FINISH,  # address of the one that takes results which are no plain array or tuple of them, and failures; or 0
     PLAIN,  # 1: outputs are given back as they are
+    REGION,  # address of the parallel region
+    THREADS,  # the most that may share a phase of this function, or 0
     POOL,  # address of the pool of free workspaces
     SHAPES,  # address of the known shapes
     KEY_DIMS,  # how many dimensions all inputs have together
@@ -27,13 +39,15 @@ LOADED, CAPACITY, FRAME_OWNER = 4, 5, 6  # identity of the shape loaded; bytes o
     BUFFERS,
     CHUNKS_AT,  # the frame's first word that holds a number of chunks
     TABLE,  # rows of the inputs, then of the outputs, then of the parameters
-) = range(19)
+) = range(21)
 ROW = 4
 DTYPE, NDIM, TYPENUM, ITEMSIZE = range(ROW)  # of inputs and outputs: NumPy's dtype, rank, number and bytes of the dtype
 GUARD, WRITES = range(2)  # of parameters: address of the guard (see graphc.state), 1 if a call changes it
 
 # A known shape.  After the head: dimensions of inputs, dimensions of outputs, prepared words.
-IDENTITY, NBYTES, RELEASES, SHAPE_OWNER, HEAD = range(5)  # RELEASES: 1 if the call lets other threads run meanwhile
+# RELEASES: 1 if the call lets other threads run meanwhile; SHARES: 1 if a phase is shared out, whose number of chunks
+# is negative.
+IDENTITY, NBYTES, RELEASES, SHARES, SHAPE_OWNER, HEAD = range(6)
 
 # The pool of free workspaces: how many are free, their frames; how many it owns, those in use by calls included, and
 # the bytes of these.  The known shapes: how many, then they themselves, the last used first.
@@ -60,13 +74,22 @@ ROW_WORD, ROW_OF, ROW_STEP, ROW_WORDS = range(4)
     RESTORE_THREAD,
     VECTORCALL,
     CALL_ONE,
+    TAKE_GIL,
+    LEAVE_GIL,
+    INTERRUPT,
+    CLOCK,
     REFUSAL,
     BYTES,
     TUPLE,
     TUPLE_ITEMS,  # bytes before a tuple's items
     OUT,  # the name of a keyword
     API_WORDS,
-) = range(18)
+) = range(22)
+
+# The parallel region (see graphc.runtime.region).  Words that several threads write have a cache line of their own.
+TAKEN, WORKERS, READY, MOST_THREADS, SYSCALL, FUTEX, YIELD, CLOSED = range(8)
+KERNEL, FRAME, KERNEL_ROW, SHARED_CHUNKS, LIMIT, PHASE_NUMBER = range(8, 14)
+TICKET, DONE, GATE, SLEEPING, REGION_WORDS = 16, 24, 32, 33, 40
 
 # A run of many steps.  After the head: rows of the sliced inputs, then of the outputs.
 DESCRIPTOR, FULL, TAIL, TAIL_STEP, BATCH, REST, ORDER, SLICED, STEP, END, RUN_HEAD = range(11)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import signal
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ import numpy as np
 
 from graphc.codegen.program import HEADER_WORDS, Program, Slot
 from graphc.errors import InputError
-from graphc.runtime import entry, fork
+from graphc.runtime import entry, fork, threads
 from graphc.runtime import layout as at
 from graphc.runtime.arguments import Array, symbol_sizes
 from graphc.runtime.entry import Words
@@ -39,8 +40,9 @@ fork.watch()  # from the import on, so before the first compilation
 
 
 class Machine:
-    def __init__(self, program: Program, native: Native, states: Sequence[State]) -> None:
+    def __init__(self, program: Program, native: Native, states: Sequence[State], most_threads: int = 0) -> None:
         self.program, self.native, self.states = program, native, tuple(states)
+        self.most_threads = most_threads
         self.single = len(program.outputs) == 1
         entry.check_gil()
         entry.driver()  # if there is none, nothing has been made that it would have to let go
@@ -53,9 +55,9 @@ class Machine:
         self._pool = Pool(program, fixed)
         self._shapes = Shapes()
         self.descriptor = self._describe({})
-        self._enter_new = self._enter_given = self._enter_plainly
+        self.attempt = self._enter_given = self._enter_plainly
         if entry.supported():
-            self._enter_new = entry.make_builtin(self.descriptor)
+            self.attempt = entry.make_builtin(self.descriptor)
             self._enter_given = entry.make_builtin(self._describe({at.GIVEN: 1}))
 
     def entry(self, caller: Caller) -> Callable[..., Any]:
@@ -78,6 +80,8 @@ class Machine:
             at.PHASES: len(p.phases),
             at.SINGLE: int(self.single),
             **dict.fromkeys((at.GIVEN, at.CALLER, at.FINISH, at.PLAIN), 0),
+            at.REGION: threads.region().address,
+            at.THREADS: self.most_threads,
             at.POOL: self._pool.address,
             at.SHAPES: self._shapes.address,
             at.KEY_DIMS: sum(len(s.shape) for s in p.inputs),
@@ -95,7 +99,7 @@ class Machine:
 
     def enter(self, inputs: Sequence[Array], given: Sequence[Array] = ()) -> Any:
         """The outputs for these inputs: one array or a tuple; written into `given` if there are any."""
-        way = self._enter_given if given else self._enter_new
+        way = self._enter_given if given else self.attempt
         self.make_ready(inputs)
         result = way(*inputs, *given)
         if result is NotImplemented:  # other calls hold a parameter or the workspace: wait for our turn
@@ -108,6 +112,8 @@ class Machine:
         """Know the shape of the inputs, and have a free workspace for it."""
         key = tuple(a.shape for a in inputs)
         shape = self.shape(key)
+        if shape.shares:
+            threads.region().open()
         self._shapes.add(key, shape)  # again, lest an interrupt left it unknown to the driver
         self._pool.give(self._pool.take(shape.nbytes))
 
@@ -122,6 +128,8 @@ class Machine:
     @contextlib.contextmanager
     def workspace(self, shape: Shape) -> Iterator[Words]:
         """The words of a frame for this shape that nobody else uses meanwhile."""
+        if shape.shares:
+            threads.region().open()
         memory = self._pool.take(shape.nbytes)
         words = frame_words(self.program, memory)
         first, count = prepared_range(self.program)
@@ -133,8 +141,13 @@ class Machine:
         self._pool.give(memory)
 
     def failure(self, told: bytes) -> InputError:
-        """The error that the first words of a frame tell of, at the user's line."""
-        return self.program.failed(struct.unpack(f"={at.FAILURE_WORDS}q", told))
+        """The error that the first words of a frame tell of, at the user's line.  Raises KeyboardInterrupt for one."""
+        words = struct.unpack(f"={at.FAILURE_WORDS}q", told)
+        if words[at.STATUS] == at.INTERRUPTED:
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)  # the driver took the user's; the handler is due
+            raise KeyboardInterrupt(f"{self.program.name}: interrupted in a while loop; no parameter has changed")
+        return self.program.failed(words)
 
     def explain(self, words: Words) -> InputError:
         """The error that a frame tells of."""
@@ -148,6 +161,12 @@ class Machine:
     def nbytes(self) -> int:
         """Bytes of all workspaces."""
         return self._pool.nbytes
+
+    @property
+    def threads(self) -> int:
+        """How many threads may share a phase."""
+        allowed = threads.get_num_threads()
+        return min(self.most_threads or allowed, allowed)
 
     @property
     def last_shape(self) -> Shape | None:

@@ -25,6 +25,8 @@ living: weakref.WeakValueDictionary[int, Pool] = weakref.WeakValueDictionary()
 class Pool:
     """The free workspaces of a program, at most 64; `fixed` are the addresses of parameters and constants."""
 
+    _ALL = sys.maxsize  # when a process ends, a module may lose its names before the last pool goes
+
     def __init__(self, program: Program, fixed: Sequence[int]) -> None:
         self._program, self._fixed = program, fixed
         self._most = 0
@@ -51,7 +53,7 @@ class Pool:
     def clear(self) -> None:
         """Free what is free."""
         self._most = 0
-        self._take(self.address, sys.maxsize, 0)
+        self._take(self.address, self._ALL, 0)
 
     @property
     def nbytes(self) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import platform
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
@@ -17,6 +18,8 @@ from llvmlite import ir
 
 _I64, _I32, _I8 = ir.IntType(64), ir.IntType(32), ir.IntType(8)
 _ONE = ir.Constant(_I64, 1)
+_X86, _ARM = ("llvm.x86.sse2.pause", ()), ("llvm.aarch64.hint", (1,))
+_PAUSE = {"x86_64": _X86, "AMD64": _X86, "aarch64": _ARM, "arm64": _ARM}.get(platform.machine())
 _ARITHMETIC = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.BitAnd: "and_", ast.BitOr: "or_"}
 _COMPARISONS = {ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
 
@@ -70,6 +73,52 @@ def copy(b: Any, to: Any, source: Any, nbytes: Any) -> Any:
     memcpy = b.module.declare_intrinsic("llvm.memcpy", [pointer, pointer, _I64])
     b.call(memcpy, [b.inttoptr(to, pointer), b.inttoptr(source, pointer), nbytes, ir.Constant(ir.IntType(1), 0)])
     return nbytes
+
+
+@Operation
+def load_at(b: Any, address: Any) -> Any:
+    """The word at an address that other threads write."""
+    return b.load_atomic(_shared(b, address), "seq_cst", 8)
+
+
+@Operation
+def store_at(b: Any, address: Any, value: Any) -> Any:
+    """Set the word at an address that other threads read."""
+    b.store_atomic(value, _shared(b, address), "seq_cst", 8)
+    return value
+
+
+@Operation
+def add_at(b: Any, address: Any, value: Any) -> Any:
+    """Add to a word that other threads change; returns what it was."""
+    return b.atomic_rmw("add", _shared(b, address), value, "seq_cst")
+
+
+@Operation
+def exchange(b: Any, address: Any, value: Any) -> Any:
+    """Set a word that other threads change; returns what it was."""
+    return b.atomic_rmw("xchg", _shared(b, address), value, "seq_cst")
+
+
+@Operation
+def exchange_if(b: Any, address: Any, old: Any, new: Any) -> Any:
+    """Set a word that other threads change if it is `old`; returns whether it was."""
+    return b.zext(b.extract_value(b.cmpxchg(_shared(b, address), old, new, "seq_cst", "seq_cst"), 1), _I64)
+
+
+@Operation
+def pause(b: Any) -> Any:
+    """Let a moment pass, for who waits for another thread."""
+    if _PAUSE:
+        name, arguments = _PAUSE
+        kind = ir.FunctionType(ir.VoidType(), [_I32] * len(arguments))
+        known = b.module.globals.get(name) or ir.Function(b.module, kind, name)
+        b.call(known, [ir.Constant(_I32, a) for a in arguments])
+    return ir.Constant(_I64, 0)
+
+
+def _shared(b: Any, address: Any) -> Any:
+    return b.inttoptr(address, _I64.as_pointer())
 
 
 @Operation

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.codegen.program import HEADER_WORDS, Program
+from graphc.codegen.program import HEADER_WORDS, Phase, Program
 from graphc.dims import evaluate
 from graphc.errors import InputError
 from graphc.runtime import layout as at
@@ -25,6 +25,7 @@ Memory = np.ndarray[Any, np.dtype[np.uint8]]
 Dims = tuple[int, ...]
 
 _RELEASE_WORK = 200_000  # operations and bytes, some 20 microseconds: what is shorter keeps the GIL
+_SHARE_WORK = 200_000  # the same of one phase, which threads then share
 _MOST_BYTES = 1 << 46  # more than a process can address
 _identities = itertools.count(1)
 
@@ -62,6 +63,11 @@ class Shape:
     words: Words
 
     @property
+    def shares(self) -> bool:
+        """Whether threads share a phase of it."""
+        return bool(self.words[at.SHARES])
+
+    @property
     def address(self) -> int:
         return address(self.words)
 
@@ -79,13 +85,16 @@ def make_shape(program: Program, inputs: Sequence[Dims], sizes: Mapping[str, int
     outputs = tuple(tuple(evaluate(d, sizes) for d in slot.shape) for slot in program.outputs)
     flops = sum(evaluate(p.flops, sizes) for p in program.phases)
     moved = sum(evaluate(p.nbytes, sizes) for p in program.phases)
+    chunks = [_shared_out(p, sizes) for p in program.phases]
     prepared = [
         *(frame + offset for offset in offsets),  # from the frame, which the driver adds
         *(evaluate(v, sizes) for v in program.values),
-        *(evaluate(p.chunks, sizes) for p in program.phases),
+        *chunks,
         *[0] * (program.moving + program.counters),
     ]
-    head = [next(_identities), frame + buffers, int(flops + moved > _RELEASE_WORK), 0]
+    endless = any(p.kernel == at.TEST for p in program.phases)  # nobody knows how long a while loop takes
+    releases, shares = endless or flops + moved > _RELEASE_WORK, min(chunks, default=0) < 0
+    head = [next(_identities), frame + buffers, int(releases), int(shares), 0]
     every = [*head, *itertools.chain(*inputs, *outputs), *prepared]
     items = [s.dtype.numpy.itemsize for s in program.outputs]
     needed = max([frame + buffers, *(math.prod(dims) * n for dims, n in zip(outputs, items, strict=True))])
@@ -95,6 +104,15 @@ def make_shape(program: Program, inputs: Sequence[Dims], sizes: Mapping[str, int
     words = np.array(every, np.int64)
     words[at.SHAPE_OWNER] = id(words)
     return Shape(dict(sizes), outputs, frame + buffers, flops, moved, words)
+
+
+def _shared_out(phase: Phase, sizes: Mapping[str, int]) -> int:
+    """The number of chunks, negative where threads share them out: where each has more to do than that costs."""
+    chunks, runs = evaluate(phase.chunks, sizes), max(evaluate(phase.runs, sizes), 1)
+    if chunks < 2 or phase.kernel < 0:
+        return chunks
+    work = (evaluate(phase.flops, sizes) + evaluate(phase.nbytes, sizes)) // runs
+    return -chunks if work > _SHARE_WORK else chunks
 
 
 def check_constraints(name: str, constraints: Iterable[tuple[Constraint, str]], sizes: Mapping[str, int]) -> None:

@@ -149,8 +149,8 @@ def at_positions(node: Node, index: Index, positions: Sequence[Dim]) -> Index:
 
 
 def checks(node: Node) -> bool:
-    """Whether computing a node checks positions."""
-    return any(mode in CHECKS for mode in node.attrs.get("modes", ()))
+    """Whether computing a node checks positions, or runs a function of the user's, which may raise."""
+    return node.op.scalar is not None or any(mode in CHECKS for mode in node.attrs.get("modes", ()))
 
 
 def reads_through(node: Node, base: Node) -> bool:

@@ -13,10 +13,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from graphc.dims import product
 from graphc.graph import Graph, Node, describe
 from graphc.op import HOLDERS, Family
+from graphc.scalar import effort
 from graphc.schedule.access import (
     Index,
     Read,
     atoms,
+    canonical,
     operand_indices,
     reads_through,
     through_movement,
@@ -37,6 +39,9 @@ from graphc.schedule.split import (
 
 _FOLDS = 8  # reductions of a nest, each of which takes a block of 8 kB on the stack
 _CHEAP = 12  # nodes that may be computed again wherever their value is read
+_AGAIN = 16  # instructions of a value that is computed again at elements beside
+_STREAMS = 3  # arrays that they load
+_MANY = 2  # places at which a value is read, for which it is stored
 _MEMBERS = 1_024  # of a group: past it the time of compilers grows faster than the text
 _LATEST = 32  # groups that are looked at for one that reads the same
 _PIECE = 1_024  # elements that lie side by side, from which it does not matter where the next ones lie
@@ -81,6 +86,8 @@ class Fusion:
             self.chains[parameter] = self._chain(parameter, value, wanted)
             self._updated.setdefault(self.chains[parameter][0], {})[parameter] = None
         self._order: list[Group] = []
+        self._shifts = _shifts(graph)
+        self._work: dict[Node, tuple[int, frozenset[Node]]] = {}
         for node in graph.nodes:
             if self._is_computed(node):
                 self._place(node)
@@ -135,7 +142,9 @@ class Fusion:
             return False
         if is_result(node):
             return True
-        return family in (Family.ELEMENTWISE, Family.GATHER, Family.ITEM) and not self._is_cheap(node)
+        if family not in (Family.ELEMENTWISE, Family.GATHER, Family.ITEM):
+            return False
+        return not self._is_cheap(node) and not self._is_shifted(node)
 
     def _is_cheap(self, node: Node) -> bool:
         stack, seen, stored, reads, size = [node], {node}, set(), 0, 0
@@ -156,6 +165,31 @@ class Fusion:
                     seen.add(m)
                     stack.append(m)
         return len(stored) <= 1
+
+    def _is_shifted(self, node: Node) -> bool:
+        """Whether a value that is wanted at elements beside is rather computed there once more.
+
+        So stages that read each other one element further are one nest, which reads few arrays, instead of many that
+        write and read as many.
+        """
+        if node.op.family is not Family.ELEMENTWISE or is_expensive(node) or self._shifts[node] != 1:
+            return False
+        work, stored = self._again(node)
+        return work <= _AGAIN and len(stored) <= _STREAMS
+
+    def _again(self, node: Node) -> tuple[int, frozenset[Node]]:
+        """What computing an element once more costs, of each node as often as it is read, and the arrays it loads."""
+        found = self._work.get(node)
+        if found is None:
+            work, stored = max(effort(node.op.body), 1), set()
+            for m in (read.node for read in reads_of(node)):
+                if m in self.group_of or m.op.family is Family.LEAF:
+                    stored |= {m} if m.ndim else set()
+                elif work <= _AGAIN:
+                    more, loaded = self._again(m)
+                    work, stored = work + more, stored | loaded
+            found = self._work[node] = work, frozenset(stored)
+        return found
 
     def _sources(self, node: Node) -> list[Read]:
         """The reads of stored or grouped nodes, with whatever is evaluated in between looked through."""
@@ -304,6 +338,34 @@ class Fusion:
         self._order[first:end] = [*moved, *rest]
         for rank in range(first, end):
             self._order[rank].rank = rank
+
+
+def _shifts(graph: Graph) -> dict[Node, int]:
+    """At how many places beside its own each node is read, or what is computed of it element by element.
+
+    A place that is no shift counts as many: it may be read there again and again.
+    """
+    beside: dict[Node, set[Index]] = {}
+    found: dict[Node, int] = {}
+    for node in reversed(graph.nodes):
+        if node.op.family in (Family.LEAF, Family.MOVEMENT) or (len(node.types) > 1 and node.op.family not in HOLDERS):
+            continue
+        here = canonical(domain_of(node)) if node.op.family not in HOLDERS else ()
+        own = found.get(node, 0) + len(beside.get(node, ())) if node.op.family is Family.ELEMENTWISE else 0
+        found[node] = own
+        for read in reads_of(node):
+            if read.whole or not _is_beside(read.index, here):
+                found[read.node] = found.get(read.node, 0) + _MANY
+            elif read.index == here:
+                found[read.node] = found.get(read.node, 0) + own
+            else:
+                beside.setdefault(read.node, set()).add(read.index)
+    return found
+
+
+def _is_beside(index: Index, here: Index) -> bool:
+    """Whether an element is so many places from where the loops are, be it none."""
+    return len(index) == len(here) and all(isinstance(i - k, int) for i, k in zip(index, here, strict=True))
 
 
 def _operand_reads(node: Node, index: Index) -> list[Index]:

@@ -121,7 +121,9 @@ def begins_with(node: Node) -> Node | None:
 
 
 def may_fail(node: Node) -> bool:
-    """Whether it checks positions that it is given, or what it holds does."""
+    """Whether it checks positions that it is given, or what it holds does; a while loop may be interrupted."""
+    if node.op.family is Family.WHILE:
+        return True
     if node.op.family in HOLDERS:
         return any(may_fail(n) for held in node.attrs.values() if isinstance(held, Graph) for n in held.nodes)
     return checks(node)

@@ -200,7 +200,9 @@ def moved(part: Any, new: Callable[[Place], Place]) -> Any:
 
 
 def may_fail(task: Task) -> bool:
-    """Whether a task checks positions that it is given, or one in its bodies does."""
+    """Whether a task checks positions that it is given, or one in its bodies does; a while loop may be interrupted."""
+    if isinstance(task, While):
+        return True
     if isinstance(task, Holder):
         return any(may_fail(t) for body in task.bodies for t in body.tasks)
     return any(map(checks, task.members))

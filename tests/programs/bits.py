@@ -13,11 +13,13 @@ from unittest import mock
 import numpy as np
 
 from graphc.codegen.intrinsics import memory
+from graphc.runtime import workspace
 
 from .compare import Finding
 from .program import Leaf, Program, Sizes, Values
 
 Call = Callable[[Sequence[Values], Sequence[Values]], tuple[Values, ...]]
+REPEATS = 3  # of calls that threads share
 BATCHES = 3  # whole ones of a run; a shorter one follows
 
 
@@ -63,6 +65,8 @@ class Bits:
         yield from self._run()
         if self.program.seed % 3 == 0:
             yield from self._unscoped(sizes, first)
+        if self.program.seed % 3 == 1:
+            yield from self._shared(sizes, first)
 
     def _result(self, call: Call, sizes: Sizes) -> list[Values]:
         """Outputs and parameters after a call."""
@@ -111,6 +115,17 @@ class Bits:
             if text:
                 yield Finding("machine: scopes", f"at {s}, with alias scopes and without: {text}")
                 return
+
+    def _shared(self, sizes: Sequence[Sizes], first: Mapping[int, list[Values]]) -> Iterator[Finding]:
+        """Threads that share every phase of two chunks change no bit."""
+        with mock.patch.object(workspace, "_SHARE_WORK", -1):
+            shared = self.compiled()
+            for k, s in enumerate(sizes):
+                for _ in range(REPEATS):
+                    text = _apart(first[k], self._result(shared.call, s))
+                    if text:
+                        yield Finding("machine: threads", f"at {s}, by several threads and by one: {text}")
+                        return
 
     # run
 

@@ -52,7 +52,7 @@ class Printed(Interpreter):
             phase.run = self._call(phase.code.words, names[f"kernel_{info.kernel}"])
 
     def _checks(self, kernel: str) -> Callable[..., int]:
-        return lambda T, *args: self.phases[0].checked(kernel, self.memory, None, (), *args)
+        return lambda T, chunk, *args: self.phases[0].checked(kernel, self.memory, None, (), *args)
 
     def _call(self, words: Sequence[tuple[str, Any]], kernel: Callable[..., None]) -> Callable[[Any], None]:
         """A kernel on a row in which a place stands for the word of its address."""

@@ -7,7 +7,7 @@ the nest, never to the function, since storage is used again by later nests.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -17,6 +17,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from graphc.codegen.intrinsics.routine import KernelModule
+from graphc.codegen.program import FAILED
 
 I8, I64 = ir.IntType(8), ir.IntType(64)
 NUMBA_TYPES: dict[str, Any] = {
@@ -205,30 +206,43 @@ def multiple(typingctx: Any, p: Any, k: Any) -> Any:
 
 
 @intrinsic
-def checked(typingctx: Any, frame: Any, failure: Any, index: Any, size: Any, iteration: Any) -> Any:
+def checked(typingctx: Any, frame: Any, chunk: Any, failure: Any, index: Any, size: Any, iteration: Any) -> Any:
     """`index` from the end if negative; where it is out of range the frame's status is set and 0 comes back."""
     return _checked(wraps=True)
 
 
 @intrinsic
-def labelled(typingctx: Any, frame: Any, failure: Any, index: Any, size: Any, iteration: Any) -> Any:
+def labelled(typingctx: Any, frame: Any, chunk: Any, failure: Any, index: Any, size: Any, iteration: Any) -> Any:
     """The same of an index that is out of range if negative."""
     return _checked(wraps=False)
 
 
 def _checked(wraps: bool) -> tuple[Any, Any]:
     def codegen(context: Any, b: ir.IRBuilder, signature: Any, args: Any) -> Any:
-        frame, failure, index, size, iteration = args
+        frame, chunk, failure, index, size, iteration = args
         wrapped = b.select(b.icmp_signed("<", index, I64(0)), b.add(index, size), index) if wraps else index
         bad = b.icmp_unsigned(">=", wrapped, size)
         with b.if_then(bad, likely=False):
-            words = b.inttoptr(frame, I64.as_pointer())
-            with b.if_then(b.icmp_signed("==", b.load(words), I64(0))):
-                for k, word in enumerate((failure, index, size, iteration)):
-                    b.store(word, b.gep(words, [I64(k)]))
+            note(b, frame, chunk, (failure, index, size, iteration))
         return b.select(bad, I64(0), wrapped)
 
-    return types.int64(*[types.int64] * 5), codegen
+    return types.int64(*[types.int64] * 6), codegen
+
+
+def note(b: ir.IRBuilder, frame: Any, chunk: Any, told: Sequence[Any]) -> None:
+    """Write what failed, unless a chunk before this one has, or this one: threads run chunks at the same time."""
+    words, number = b.inttoptr(frame, I64.as_pointer()), b.add(chunk, I64(1))
+    failed, again, entered = b.gep(words, [I64(FAILED)]), b.append_basic_block("note"), b.append_basic_block("noting")
+    b.branch(again)
+    b.position_at_end(again)
+    before = b.atomic_rmw("xchg", failed, I64(-1), "seq_cst")  # -1 while somebody writes
+    b.cbranch(b.icmp_signed("==", before, I64(-1)), again, entered)
+    b.position_at_end(entered)
+    first = b.or_(b.icmp_signed("==", before, I64(0)), b.icmp_signed("<", number, before))
+    with b.if_then(first):
+        for k, word in enumerate(told):
+            b.store(word, b.gep(words, [I64(k)]))
+    b.store_atomic(b.select(first, number, before), failed, "seq_cst", 8)
 
 
 @intrinsic

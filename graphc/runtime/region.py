@@ -1,0 +1,117 @@
+"""The parallel region: the chunks of a phase shared out among the threads of a process.
+
+This file is text for graphc.runtime.backend, as graphc.runtime.driver is.  A phase is a list of chunks that is cut by
+size, never by the number of threads; each is claimed by taking one from a ticket, which holds the number of the phase
+and how many chunks are left.  Who has claimed a chunk finds what to do in the region's words: they change only when
+every chunk is done.  Workers that find nothing to do spin for a while, then sleep.
+"""
+
+from __future__ import annotations
+
+from graphc.runtime import layout as at
+from graphc.runtime.words import add_at, call, exchange, exchange_if, load, load_at, pause, store, store_at
+
+LEFT = 0xFFFFFFFF  # the ticket's part that counts chunks; above it stands the number of the phase
+NEXT_PHASE = 0x100000000
+MOST_PHASES = 0x7FFFFFFF
+SPINS = 1000  # some tens of microseconds
+WAIT, WAKE, ALL = 128, 129, 0x7FFFFFFF  # of futex: FUTEX_WAIT_PRIVATE, FUTEX_WAKE_PRIVATE, every sleeper
+
+
+def share(D: int, kernel: int, frame: int, row: int, chunks: int) -> int:
+    """Run every chunk of a phase, by as many threads as may; alone where the region is taken, or nobody is there."""
+    R = load(D, at.REGION)
+    limit = load(R, at.MOST_THREADS)
+    if load(D, at.THREADS) != 0 and load(D, at.THREADS) < limit:
+        limit = load(D, at.THREADS)
+    if limit < 2 or load(R, at.WORKERS) == 0 or chunks > LEFT:
+        return alone(kernel, frame, row, chunks)
+    if exchange_if(R + 8 * at.TAKEN, 0, 1) == 0:
+        return alone(kernel, frame, row, chunks)
+    store(R, at.KERNEL, kernel)
+    store(R, at.FRAME, frame)
+    store(R, at.KERNEL_ROW, row)
+    store(R, at.SHARED_CHUNKS, chunks)
+    store(R, at.LIMIT, limit)
+    store_at(R + 8 * at.DONE, 0)
+    number = (load(R, at.PHASE_NUMBER) + 1) & MOST_PHASES
+    store(R, at.PHASE_NUMBER, number)
+    store_at(R + 8 * at.TICKET, number * NEXT_PHASE + chunks)
+    add_at(R + 8 * at.GATE, 1)
+    if load_at(R + 8 * at.SLEEPING):
+        call(load(R, at.SYSCALL), load(R, at.FUTEX), R + 8 * at.GATE, WAKE, ALL, 0, 0, 0)
+    served = 1
+    while served:
+        served = serve(R, 0, 0)
+    spins = 0
+    while load_at(R + 8 * at.DONE) < chunks:
+        pause()
+        spins += 1
+        if spins > SPINS:  # a worker has a chunk and no processor
+            call(load(R, at.YIELD))
+    exchange(R + 8 * at.TAKEN, 0)
+    return load(frame, at.STATUS)
+
+
+def alone(kernel: int, frame: int, row: int, chunks: int) -> int:
+    """Run every chunk of a phase in order; stops where a check fails."""
+    for chunk in range(chunks):
+        call(kernel, frame, row, chunk)
+        if load(frame, at.STATUS):
+            return load(frame, at.STATUS)
+    return 0
+
+
+def serve(R: int, b: int, c: int) -> int:
+    """Claim a chunk and run it; 0 if none is left.  One that comes after a chunk that failed is passed over."""
+    ticket = load_at(R + 8 * at.TICKET)
+    left = ticket & LEFT
+    if left == 0:
+        return 0
+    if exchange_if(R + 8 * at.TICKET, ticket, ticket - 1):
+        frame = load(R, at.FRAME)
+        chunk = load(R, at.SHARED_CHUNKS) - left
+        failed = load_at(frame + 8 * at.FAILED)
+        if failed <= 0 or chunk < failed:
+            call(load(R, at.KERNEL), frame, load(R, at.KERNEL_ROW), chunk)
+        add_at(R + 8 * at.DONE, 1)
+    return 1
+
+
+def work(R: int, index: int, c: int) -> int:
+    """What a worker does until the region is closed; the caller of a phase has index 0."""
+    idle = 0
+    while load_at(R + 8 * at.CLOSED) == 0:
+        served = 0
+        if index < load(R, at.LIMIT):
+            served = serve(R, 0, 0)
+        if served:
+            idle = 0
+        else:
+            pause()
+            idle += 1
+            if idle > SPINS:
+                sleep(R, index, 0)
+                idle = 0
+    return 0
+
+
+def sleep(R: int, index: int, c: int) -> int:
+    """Wait for the gate to move, unless it has, since whoever moves it looks for sleepers afterwards."""
+    add_at(R + 8 * at.SLEEPING, 1)
+    gate = load_at(R + 8 * at.GATE)
+    busy = load_at(R + 8 * at.CLOSED)
+    if index < load(R, at.LIMIT):
+        busy = busy + (load_at(R + 8 * at.TICKET) & LEFT)
+    if busy == 0:
+        call(load(R, at.SYSCALL), load(R, at.FUTEX), R + 8 * at.GATE, WAIT, gate & LEFT, 0, 0, 0)
+    add_at(R + 8 * at.SLEEPING, -1)
+    return 0
+
+
+def close(R: int, b: int, c: int) -> int:
+    """Have every worker return."""
+    store_at(R + 8 * at.CLOSED, 1)
+    add_at(R + 8 * at.GATE, 1)
+    call(load(R, at.SYSCALL), load(R, at.FUTEX), R + 8 * at.GATE, WAKE, ALL, 0, 0, 0)
+    return 0
