@@ -13,7 +13,7 @@ from graphc.errors import DeclarationError, ShapeError
 from graphc.graph import Graph, Node, describe, make, noting
 from graphc.ops.bodies import Cut, results, slot
 from graphc.ops.own_adjoint import OWN_ADJOINT, may_move
-from graphc.trace import Tree, as_nodes, at_line, may_be_equal, shown, traced
+from graphc.trace import Tree, as_nodes, at_line, may_be_equal, shown, standing, traced
 from graphc.tree import leaves_like
 
 
@@ -42,11 +42,8 @@ def custom_vjp(function: Callable[..., Any], adjoint: Callable[..., Any]) -> Cal
 
 
 def _declared(function: Callable[..., Any], adjoint: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    tree, leaves = Tree.of(arguments, "arguments")
-    pairs = list(zip(leaves, tree.names(), strict=True))
-    stands = [slot(name, v.type) if isinstance(v, Node) else v for v, name in pairs]
+    tree, leaves, stands, inner = standing(arguments)
     slots = [s for s in stands if isinstance(s, Node)]
-    inner = tree.filled(stands)
     value, inside = traced(function, *inner)
     result_tree, found = Tree.of(value, "result")
     outputs = as_nodes(found, result_tree.names(), "custom_vjp")

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, overload
 
+import numpy as np
+
 from graphc.adjoint import grad, value_and_grad, vjp
 from graphc.declare import constant, is_declared
 from graphc.derived import batched, derived
@@ -87,12 +89,18 @@ class Function:
                 try:
                     return run(*args)
                 except InputError:
-                    if found[0].serves(self._taken(args, {}).arrays):
+                    if found[0].fits(self._taken(args, {}).arrays):
                         raise
         call = self._taken(args, kwargs)
         if call.declared or TRACING.now:
             return self._inlined(call)
         made.latest = known = self._specialised(call)
+        try:
+            return known.run(*call.arrays)
+        except InputError:
+            if known.fits(call.arrays):
+                raise
+        made.latest = known = self._specialised(call, fitting=True)
         return known.run(*call.arrays)
 
     def _taken(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
@@ -105,13 +113,13 @@ class Function:
         with tracing():
             return self._function(*args, **kwargs)
 
-    def _specialised(self, call: Call) -> Specialisation:
-        """What serves this call; the first of a kind makes it, and others wait."""
+    def _specialised(self, call: Call, fitting: bool = False) -> Specialisation:
+        """What serves this call, with `fitting` its sizes too; the first of a kind makes it, and others wait."""
         made = self._made
-        found = made.known(call)
+        found = made.known(call, fitting)
         if found is None:
             with made.lock(call.key):
-                found = made.known(call) or made.kept(call, self._new(call))
+                found = made.known(call, fitting) or made.kept(call, self._new(call))
         made.note(call, found)
         return found
 
@@ -134,7 +142,7 @@ class Function:
         if call.declared:
             says = "compiled takes arrays, and there is a node among the arguments"
             raise DeclarationError(f"{self.__name__}.{says}{at_line()}")
-        return self._specialised(call).compiled
+        return self._specialised(call, fitting=True).compiled
 
     def grad(self, argnums: Any = 0) -> Function:
         """The function of the same arguments that gives the gradient of the scalar which this one gives.
@@ -191,8 +199,10 @@ class Function:
         """
         return self._derived("hvp", hvp, argnums, "tangent")
 
-    def jacobian(self, argnums: Any = 0) -> Function:
+    def jacobian(self, argnums: Any = 0, *, sparsity: Any = None) -> Function:
         """The function that gives the derivatives of every element of the result; see `gc.jacobian`.
+
+        `sparsity` is a matrix that tells where they may be other than 0, of which a vector comes back.
 
         >>> import numpy as np
         >>> import graphc as gc
@@ -200,7 +210,9 @@ class Function:
         array([[3., 0., 1.],
                [0., 3., 2.]])
         """
-        return self._derived("jacobian", jacobian, argnums)
+        if sparsity is None:
+            return self._derived("jacobian", jacobian, argnums)
+        return self._derived("jacobian", functools.partial(jacobian, sparsity=sparsity), argnums, sparsity=sparsity)
 
     def hessian(self, argnums: Any = 0) -> Function:
         """The function that gives the second derivatives of the scalar which this one gives; see `gc.hessian`.
@@ -213,11 +225,13 @@ class Function:
         """
         return self._derived("hessian", hessian, argnums)
 
-    def _derived(self, how: str, derive: Callable[..., Any], argnums: Any, last: str = "") -> Function:
+    def _derived(
+        self, how: str, derive: Callable[..., Any], argnums: Any, last: str = "", **options: Any
+    ) -> Function:
         what = f"{self.__name__}.{how}"
         of_nodes = derived(self._function, self._signature, argnums, derive, what, bool(last))
         signature = replace(self._signature, last=(*self._signature.last, last)) if last else self._signature
-        return self._child(of_nodes, signature, how, argnums)
+        return self._child(of_nodes, signature, how, argnums, **options)
 
     def vmap(self, in_axes: Any = 0, out_axes: Any = 0) -> Function:
         """The function of a batch of examples; see `gc.vmap`.
@@ -233,11 +247,14 @@ class Function:
         of_nodes = batched(self._function, self._signature, in_axes, out_axes)
         return self._child(of_nodes, self._signature, "vmap", in_axes, out_axes)
 
-    def _child(self, of_nodes: Callable[..., Any], signature: Signature, how: str, *arguments: Any) -> Function:
+    def _child(
+        self, of_nodes: Callable[..., Any], signature: Signature, how: str, *arguments: Any, **options: Any
+    ) -> Function:
         """A function derived of this one, which knows what others of its kind have made."""
         of_nodes.__name__ = of_nodes.__qualname__ = f"{self.__name__}.{how}"
-        made = self._made.derived.setdefault((how, repr(arguments)), Made())
-        return Function(of_nodes, signature, self._symbolic, made, (self, how, arguments))
+        key = how, repr(arguments), *map(_elements, options.values())
+        made = self._made.derived.setdefault(key, Made())
+        return Function(of_nodes, signature, self._symbolic, made, (self, how, arguments, options))
 
     def __get__(self, instance: Any, owner: type | None = None) -> Function:
         """The method of an object, which stands for itself while it is traced, as what a function closes over does."""
@@ -301,6 +318,11 @@ class Function:
         return tuple(sorted(self._signature.static)), self._symbolic
 
 
+def _elements(matrix: Any) -> tuple[Any, ...]:
+    """What tells a pattern of NumPy's or SciPy's from others."""
+    return np.shape(matrix), *(places.tobytes() for places in np.nonzero(matrix))
+
+
 def _named(thing: Function) -> Any:
     """What stands under the function's name in its module."""
     found: Any = sys.modules.get(thing.__module__)
@@ -313,8 +335,8 @@ def _function_again(of: Any, options: tuple[tuple[str, ...], bool]) -> Function:
     return of if isinstance(of, Function) else function(of, static=options[0], symbolic=options[1])
 
 
-def _derive_again(parent: Function, how: str, arguments: tuple[Any, ...]) -> Function:
-    found: Function = getattr(parent, how)(*arguments)
+def _derive_again(parent: Function, how: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Function:
+    found: Function = getattr(parent, how)(*arguments, **options)
     return found
 
 

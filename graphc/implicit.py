@@ -20,7 +20,7 @@ from graphc.ops.bodies import Cut, below, depending, results, slot
 from graphc.ops.root import ROOT
 from graphc.stabilise import stabilise
 from graphc.tangent import linearize
-from graphc.trace import Tree, as_nodes, at_line, may_be_equal, shown, traced
+from graphc.trace import Tree, as_nodes, at_line, may_be_equal, shown, standing, traced
 
 Solver = Callable[[Callable[[Any], Any], Any], Any]
 
@@ -61,11 +61,8 @@ def implicit(
 def _declared(
     solve: Callable[..., Any], residual: Callable[..., Any], solver: Solver | None, arguments: tuple[Any, ...]
 ) -> Any:
-    tree, leaves = Tree.of(arguments, "arguments")
-    pairs = list(zip(leaves, tree.names(), strict=True))
-    stands = [slot(name, v.type) if isinstance(v, Node) else v for v, name in pairs]
+    _, leaves, stands, inner = standing(arguments)
     slots = [s for s in stands if isinstance(s, Node)]
-    inner = tree.filled(stands)
     value, inside = traced(solve, *inner)
     like, found = Tree.of(value, "x")
     outputs = as_nodes(found, like.names(), "implicit")

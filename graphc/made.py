@@ -45,9 +45,10 @@ class Made:
         """The lock under which one thread makes what the others wait for; a child of a fork has its own."""
         return self._locks.setdefault((os.getpid(), key), threading.RLock())
 
-    def known(self, call: Call) -> Specialisation | None:
-        """What serves the call."""
-        return next((s for s in self._by_key.get(call.key, ()) if s.serves(call.arrays)), None)
+    def known(self, call: Call, fitting: bool) -> Specialisation | None:
+        """What serves the call; `fitting`: and takes its sizes, which is slower to tell than to try."""
+        found = (s for s in self._by_key.get(call.key, ()) if s.serves(call.arrays))
+        return next((s for s in found if not fitting or s.fits(call.arrays)), None)
 
     def kept(self, call: Call, new: Specialisation) -> Specialisation:
         """A new one, which serves further calls."""
@@ -70,11 +71,9 @@ class Made:
 
     def note(self, call: Call, found: Specialisation) -> None:
         """See to it that the next call like this one is found at once, if it is of plain arrays and numbers alone."""
-        if call.keeps_values:
+        if call.keeps_values or not _PLAIN.issuperset(map(type, call.args)):
             return
         key, known = _key(call.args), self._at_once
-        if not all(isinstance(part, tuple) or part in _PLAIN for part in key):
-            return
         if len(known) >= _MOST_AT_ONCE:
             known.clear()
         run = found.run if SCALARS.keys().isdisjoint(key) else _converting(found.run)

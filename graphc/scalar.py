@@ -148,6 +148,11 @@ def cost(body: Body) -> int:
     return known.cost + sum(map(cost, body.operands))
 
 
+def effort(body: Any) -> int:
+    """What computing a record's body costs, of several the dearest; 1 where there is none."""
+    return max((cost(parse(text)) for text in bodies(body)), default=1)
+
+
 def is_dear(body: Any) -> bool:
     """Whether computing a record's body once more costs more than storing and loading its value."""
-    return any(cost(parse(text)) > CHEAP for text in bodies(body))
+    return effort(body) > CHEAP

@@ -58,12 +58,15 @@ class Specialisation:
         return not self._fixed and not self._pattern and not self._apart
 
     def serves(self, arrays: Sequence[Array]) -> bool:
-        """Whether it serves these arrays, of a call of its kind."""
-        if not self.serves_all:
-            sizes = self._leaves.sizes(arrays)
-            fits = all(sizes[name] == n for name, n in self._fixed.items()) and _differ(self._apart, sizes)
-            if not fits or (self._pattern and _pattern(sizes, self._pattern) != self._pattern):
-                return False
+        """Whether it is for arrays of these sizes, of a call of its kind."""
+        if self.serves_all:
+            return True
+        sizes = self._leaves.sizes(arrays)
+        serves = all(sizes[name] == n for name, n in self._fixed.items()) and _differ(self._apart, sizes)
+        return serves and (not self._pattern or _pattern(sizes, self._pattern) == self._pattern)
+
+    def fits(self, arrays: Sequence[Array]) -> bool:
+        """Whether arrays that it serves have sizes that it can take."""
         return self.compiled._fits(arrays)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.declare import FUNCTIONS, WEAK, Number, Whole, convert, result_type
+from graphc.declare import FUNCTIONS, WEAK, Number, Whole, as_weak_as, convert, result_type
 from graphc.dims import Dim, Poly, same
 from graphc.errors import DeclarationError, DTypeError, GraphcError, ShapeError
 from graphc.graph import Node, describe, noting
@@ -122,6 +122,18 @@ def _paths(skeleton: Skeleton, name: str) -> Iterator[str]:
             yield from _paths(v, f"{name}.{fields[k]}" if fields else f"{name}[{k}]")
     else:
         yield name
+
+
+def standing(arguments: Any) -> tuple[Tree, list[Any], list[Any], Any]:
+    """The structure of arguments, their leaves, what stands for those that are nodes, and the arguments with that.
+
+    A number that the call knows is a node among the leaves, and as weak as it is among the arguments.
+    """
+    tree, leaves = Tree.of(arguments, "arguments")
+    nodes = [v.node if isinstance(v, Number) else v for v in leaves]
+    stands = [slot(name, v.type) if isinstance(v, Node) else v for v, name in zip(nodes, tree.names(), strict=True)]
+    weak = [as_weak_as(v, s) if isinstance(v, Number) else s for v, s in zip(leaves, stands, strict=True)]
+    return tree, nodes, stands, tree.filled(weak)
 
 
 class _Shown:

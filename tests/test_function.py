@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 from support import draw, mapped, public_ops, seeded
 
 import graphc as gc
@@ -252,6 +253,25 @@ def test_a_number_for_each_size_where_steps_are_unrolled() -> None:
     assert gc.function(lambda x: 1.0 if x.shape[0] * 0.5 > 1 else x[0])(X) == 1.0
 
 
+def test_sizes_that_fit_as_numbers_alone_are_numbers() -> None:
+    f = gc.function(lambda x: x + gc.concat([x[:-1], gc.ones(1)]))  # for one size the second operand is broadcast
+    for n in (5, 0, 3, 0, 7):
+        x = np.arange(float(n))
+        same(f(x), x + np.concatenate([x[:-1], np.ones(1)]))
+    assert f.stats["specialisations"] == 2
+
+
+def test_sizes_that_never_fit_are_refused_each_time_and_nothing_is_kept() -> None:
+    f = gc.function(lambda p: gc.max(p["x"]) + gc.sum(p["x"] * p["y"]))
+    same(f({"x": X, "y": X}), 7.0)
+    for _ in range(3):
+        with pytest.raises(gc.InputError, match="must not be empty"):
+            f({"x": np.ones(0), "y": np.ones(0)})
+        with pytest.raises(gc.InputError, match="p_x_0 == p_y_0 must hold"):
+            f({"x": np.ones(2), "y": np.ones(3)})
+    assert f.stats["specialisations"] == 1
+
+
 def test_sizes_as_numbers() -> None:
     f = Counted(lambda x: sum(x[k] * k for k in range(x.shape[0])), symbolic=False)
     for n in (3, 4, 3, 4, 1):
@@ -452,6 +472,15 @@ def test_while_another_function_is_traced_it_is_part_of_it_whatever_its_argument
         same(k(X), 6 * v)
 
 
+def test_numbers_are_arguments_of_functions_with_an_adjoint_of_their_own_and_of_roots() -> None:
+    own = gc.custom_vjp(lambda x, k: x * k, lambda g, y, x, k: (g * 7.0, gc.sum(g * x)))
+    f = gc.function(own)
+    same(f(X.astype(np.float32), 2.0), 2 * X.astype(np.float32))
+    same(gc.function(lambda x, k: gc.sum(own(x, k))).grad((0, 1))(X, 2.0), (np.full(3, 7.0), 3.0))
+    root = gc.function(gc.implicit(lambda a: gc.sqrt(gc.stop_gradient(a)), lambda x, a: x * x - a))
+    same(root.value_and_grad()(4.0), (2.0, 0.25))
+
+
 def test_it_may_call_itself() -> None:
     @gc.function(static="n")
     def power(x: Any, n: int) -> Any:
@@ -546,6 +575,21 @@ def test_what_is_derived_again_is_not_compiled_again() -> None:
         same(f.of.grad()(X), 2 * X)
         same(f.of.vmap(in_axes=[0])(np.ones((2, 3))), np.full(2, 3.0))
     assert f.runs == 2
+
+
+def test_a_jacobian_with_a_pattern_of_zeros() -> None:
+    f = Counted(lambda x, a: x[1:] * x[:-1] * a)
+    x = np.arange(1.0, 5.0)
+    pattern = np.eye(3, 4) + np.eye(3, 4, 1) != 0
+    whole = f.of.jacobian()(x, 2.0)
+    for given in (pattern, pattern.copy(), csr_matrix(pattern)):
+        same(f.of.jacobian(sparsity=given)(x, 2.0), whole[pattern])
+        runs = f.runs
+        same(gc.jacobian(f.of, 0, sparsity=given)(x, 3.0), 1.5 * whole[pattern])
+        assert f.runs == runs
+    same(pickle.loads(pickle.dumps(cube.jacobian(sparsity=np.eye(3))))(X), 3 * X**2)
+    with pytest.raises(gc.GraphcError):
+        f.of.jacobian(sparsity=np.eye(3))(x, 2.0)
 
 
 # methods

@@ -14,7 +14,7 @@ from graphc.graph import Node
 from graphc.op import HOLDERS, Family
 from graphc.ops.bodies import depending
 from graphc.ops.min_cut import NEVER, min_cut
-from graphc.scalar import CHEAP, bodies, cost, parse
+from graphc.scalar import CHEAP, effort
 
 _TYPICAL = 32  # a symbolic dimension, where sizes are compared
 _A_BYTE = 4  # instructions, for an element of a vector, that take as long as saving and reading a byte
@@ -70,7 +70,7 @@ def _effort(node: Node) -> int:
         assert node.op.job is not None
         labels, shapes = "".join(node.op.job(node.attrs, node.ndim).labels[:-1]), (o.shape for o in node.operands)
         return typical_size(dict(zip(labels, itertools.chain(*shapes), strict=True)).values())
-    each = max((cost(parse(text)) for text in bodies(node.op.body)), default=1)
+    each = effort(node.op.body)
     folded = node.operands if family in (Family.REDUCTION, Family.SCATTER) else ()
     size = max(typical_size(t.shape) for n in (node, *folded) for t in n.types)
     return each * max(size, _FEW if each > CHEAP else _LANES)

@@ -22,6 +22,7 @@ from graphc.passes.onward import onward
 from graphc.passes.share import share
 from graphc.passes.simplify import SIMPLIFYING
 from graphc.passes.sums import sums
+from graphc.passes.totals import totals
 from graphc.passes.trim import trim
 from graphc.rewrite import rewrite
 from graphc.stabilise import STABILISING, stabilise
@@ -49,6 +50,7 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("share", share, "Before what both have in common takes other forms."),
     Pass("simplify", simplify, "What is left, bodies too.  It stabilises as well: simpler forms may be unstable."),
     Pass("sums", sums, "When bodies are simple enough to be seen through."),
+    Pass("totals", totals, "The same; products are better taken outside as such."),
     Pass("onward", onward, "What is left of the sums within loops is added up in one place."),
     Pass("inside", inside, "When bodies and the positions in them have their final form."),
     Pass("merge", merge, "Last, when operands are in their final form."),

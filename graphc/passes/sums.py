@@ -8,7 +8,7 @@ side by side, one product that sums over the steps as well does all the work, ou
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from string import ascii_letters
 
@@ -22,8 +22,8 @@ from graphc.ops.save import typical_size
 from graphc.rewrite import filled
 
 Fired = Counter[str]
-_SMALL = 256  # elements that a loop adds up faster by itself
-_LINEAR = ("reshape", "permute_dims", "negative")  # what may stand between a product and the sum
+SMALL = 256  # elements that a loop adds up faster by itself
+LINEAR = ("reshape", "permute_dims", "negative")  # what may stand between a product and the sum
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,19 @@ class _Sum:
 def sums(graph: Graph) -> tuple[Graph, Fired]:
     """The graph without loops that add up products of matrices, and how many such sums there were."""
     fired: Fired = Counter()
-    return (_outside(graph, fired) if holds_bodies(graph) else graph), fired
+
+    def change(loop: Loop) -> list[Node] | None:
+        own = _sums_of(loop)
+        fired["sum of products"] += len(own)
+        return _without(loop, own) if own else None
+
+    return over_loops(graph, change), +fired
 
 
-def _outside(graph: Graph, fired: Fired) -> Graph:
+def over_loops(graph: Graph, change: Callable[[Loop], list[Node] | None]) -> Graph:
+    """The graph with other results for some loops, those inside of others too."""
+    if not holds_bodies(graph):
+        return graph
     new: dict[Node, Node] = {}
     found: dict[Node, list[Node]] = {}
     for n in graph.nodes:
@@ -53,13 +62,14 @@ def _outside(graph: Graph, fired: Fired) -> Graph:
             continue
         node = rebuilt(n, [new[o] for o in n.operands])
         if n.op.family in HOLDERS:
-            attrs = {k: _outside(v, fired) if isinstance(v, Graph) else v for k, v in n.attrs.items()}
+            attrs = {k: over_loops(v, change) if isinstance(v, Graph) else v for k, v in n.attrs.items()}
             node = make(n.op, node.operands, attrs, n.line)
-        if n.op.family is Family.LOOP and (own := _sums_of(Loop.of(node))):
-            fired["sum of products"] += len(own)
+        if n.op.family is Family.LOOP:
             with standing_at(n.line):
-                found[n] = _without(Loop.of(node), own)
-            node = found[n][0]
+                results = change(Loop.of(node))
+            if results is not None:
+                found[n] = results
+                node = found[n][0]
         new[n] = node
     return with_outputs(graph, [new[o] for o in graph.outputs])
 
@@ -67,19 +77,19 @@ def _outside(graph: Graph, fired: Fired) -> Graph:
 def _sums_of(loop: Loop) -> list[_Sum]:
     body = Graph((*loop.new, *loop.ys))
     variant = depending(body.nodes, {loop.index, *loop.carries, *loop.elements})
-    outputs = Counter(body.outputs)
     saved = {*loop.elements, *loop.ys}
+    outputs = Counter(body.outputs)
     found = []
     for k, (carry, new) in enumerate(zip(loop.carries, loop.new, strict=True)):
-        if typical_size(carry.shape) < _SMALL:
+        if typical_size(carry.shape) < SMALL:
             continue
-        terms = [_sum(k, minus, term) for minus, term in _terms(body, outputs, carry, new)]
+        terms = [_sum(k, minus, term) for minus, term in terms_added(body, outputs, carry, new)]
         added = [s for s in terms if s and variant.issuperset(s.factors) and _is_worth_it(s, saved)]
         found += added if len(added) == len(terms) else []
     return found
 
 
-def _terms(body: Graph, outputs: Counter[Node], carry: Node, new: Node) -> list[tuple[bool, Node]]:
+def terms_added(body: Graph, outputs: Counter[Node], carry: Node, new: Node) -> list[tuple[bool, Node]]:
     """What is added to a carry, and whether it is subtracted; nothing if more is made of the carry than a sum."""
     found = []
     on_way = depending(body.nodes, {carry})
@@ -99,7 +109,7 @@ def _terms(body: Graph, outputs: Counter[Node], carry: Node, new: Node) -> list[
 def _sum(carry: int, is_difference: bool, term: Node) -> _Sum | None:
     """The sum to which each step adds this term, if that is a product of two factors."""
     moves = []
-    while term.op.name in _LINEAR:
+    while term.op.name in LINEAR:
         moves.append(term)
         term = term.operands[0]
     if term.op.name == "_contract":

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from graphc.dims import product
 from graphc.graph import Graph, Node, describe
 from graphc.op import HOLDERS, Family
+from graphc.scalar import effort
 from graphc.schedule.access import (
     Index,
     Read,
@@ -38,7 +39,7 @@ from graphc.schedule.split import (
 
 _FOLDS = 8  # reductions of a nest, each of which takes a block of 8 kB on the stack
 _CHEAP = 12  # nodes that may be computed again wherever their value is read
-_AGAIN = 16  # nodes that are computed again at elements beside, for all of these
+_AGAIN = 16  # instructions of a value that is computed again at elements beside
 _STREAMS = 3  # arrays that they load
 _MANY = 2  # places at which a value is read, for which it is stored
 _MEMBERS = 1_024  # of a group: past it the time of compilers grows faster than the text
@@ -177,10 +178,10 @@ class Fusion:
         return work <= _AGAIN and len(stored) <= _STREAMS
 
     def _again(self, node: Node) -> tuple[int, frozenset[Node]]:
-        """How many nodes computing an element once more takes, each as often as it is read, and the arrays it loads."""
+        """What computing an element once more costs, of each node as often as it is read, and the arrays it loads."""
         found = self._work.get(node)
         if found is None:
-            work, stored = 1, set()
+            work, stored = max(effort(node.op.body), 1), set()
             for m in (read.node for read in reads_of(node)):
                 if m in self.group_of or m.op.family is Family.LEAF:
                     stored |= {m} if m.ndim else set()
@@ -347,22 +348,23 @@ def _shifts(graph: Graph) -> dict[Node, int]:
     beside: dict[Node, set[Index]] = {}
     found: dict[Node, int] = {}
     for node in reversed(graph.nodes):
-        if node.op.family in (Family.LEAF, Family.MOVEMENT):
+        if node.op.family in (Family.LEAF, Family.MOVEMENT) or (len(node.types) > 1 and node.op.family not in HOLDERS):
             continue
         here = canonical(domain_of(node)) if node.op.family not in HOLDERS else ()
         own = found.get(node, 0) + len(beside.get(node, ())) if node.op.family is Family.ELEMENTWISE else 0
         found[node] = own
         for read in reads_of(node):
-            if read.index == here and not read.whole:
-                found[read.node] = found.get(read.node, 0) + own
-            elif _is_beside(read.index, here):
-                beside.setdefault(read.node, set()).add(read.index)
-            else:
+            if read.whole or not _is_beside(read.index, here):
                 found[read.node] = found.get(read.node, 0) + _MANY
+            elif read.index == here:
+                found[read.node] = found.get(read.node, 0) + own
+            else:
+                beside.setdefault(read.node, set()).add(read.index)
     return found
 
 
 def _is_beside(index: Index, here: Index) -> bool:
+    """Whether an element is so many places from where the loops are, be it none."""
     return len(index) == len(here) and all(isinstance(i - k, int) for i, k in zip(index, here, strict=True))
 
 

@@ -1,0 +1,101 @@
+"""Totals over elements leave loops, and with them what keeps elements from going their own way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from support_loops import close, held, optimised
+
+import graphc as gc
+from graphc.graph import Graph, Node
+from graphc.interpret import interpret
+from graphc.op import Family
+from graphc.ops.loop_parts import Loop
+
+N, STEPS = 300, 4
+ARRAYS: list[Any] = [np.random.default_rng(0).normal(size=(STEPS, N)), 0.4, 1.3]
+
+
+def inputs() -> list[Node]:
+    return [gc.input("x", (STEPS, N)), gc.input("rate", ()), gc.input("noise", ())]
+
+
+def likelihood(x: Node, rate: Node, noise: Node) -> Node:
+    """Of many series that share two numbers."""
+
+    def step(state: Any, x: Any) -> tuple[Any, None]:
+        level, total = state
+        error = x - rate * level
+        return (x, total + 0.5 * error**2 / noise + 0.5 * gc.log(noise)), None
+
+    zeros = gc.zeros((N,))
+    return gc.sum(gc.scan(step, (zeros, zeros), x)[0][1])
+
+
+def folds(outputs: list[Node]) -> int:
+    bodies = [node.attrs["body"] for node in held(optimised(outputs))]
+    return sum(n.op.family is Family.REDUCTION for body in bodies for n in body.nodes)
+
+
+def right(outputs: list[Node], given: list[Node], arrays: list[Any]) -> None:
+    found = gc.compile(given, tuple(outputs))(*arrays)
+    close(found, interpret(Graph(tuple(outputs), tuple(given)), arrays), 1e-12)
+
+
+def test_the_gradient_of_what_series_share_has_no_sums_in_the_loop() -> None:
+    given = inputs()
+    y = likelihood(*given)
+    outputs = [y, *gc.grad(y, given)]
+    assert folds(outputs) == 0
+    titles = [p.title for p in gc.compile(given, tuple(outputs)).program.phases if "times" in p.title]
+    assert len(titles) == 2
+    assert all("for each" in title for title in titles)
+    right(outputs, given, ARRAYS)
+
+
+@pytest.mark.parametrize("negative", [False, True])
+def test_totals_are_added_to_what_they_begin_with(negative: bool) -> None:
+    x, first, w = inputs()
+
+    def step(state: Any, x: Any) -> tuple[Any, None]:
+        level, total = state
+        more = gc.sum(gc.sin(level) * x)
+        return (level * w + x, total - more if negative else total + more), None
+
+    (level, total), _ = gc.scan(step, (gc.ones((N,)), first), x)
+    assert folds([level, total]) == 0
+    right([level, total], [x, first, w], ARRAYS)
+
+
+def test_no_step_adds_nothing() -> None:
+    x, first = gc.input("x", ("n", N)), gc.input("first", ())
+    total, _ = gc.scan(lambda c, e: (c + gc.sum(gc.exp(e)), None), first, x)
+    for steps in (0, 1, 3):
+        right([total], [x, first], [np.ones((steps, N)), 2.5])
+
+
+def test_totals_that_a_step_reads_stay() -> None:
+    x, first, _ = inputs()
+
+    def step(state: Any, x: Any) -> tuple[Any, Any]:
+        level, total = state
+        return (level * 0.5 + x, total + gc.sum(level)), total
+
+    (level, total), totals = gc.scan(step, (gc.ones((N,)), first), x)
+    assert folds([level, total, totals]) == 1
+    right([level, total, totals], [x, first], ARRAYS[:2])
+
+
+def test_a_loop_that_folds_for_itself_keeps_its_totals() -> None:
+    x, first, _ = inputs()
+
+    def step(state: Any, x: Any) -> tuple[Any, None]:
+        level, total = state
+        return (level - gc.mean(level) + x, total + gc.sum(level)), None
+
+    (level, total), _ = gc.scan(step, (gc.ones((N,)), first), x)
+    (node,) = held(optimised([level, total]))
+    assert [c.shape for c in Loop.of(node).carries] == [(N,), ()]
+    right([level, total], [x, first], ARRAYS[:2])
