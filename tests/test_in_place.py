@@ -109,6 +109,15 @@ def test_carries_that_lie_in_each_others_way(step: Callable[..., Any]) -> None:
     close(values(every[0], [a, b], arrays), values(every[1], [a, b], arrays))
 
 
+def test_a_loop_that_does_nothing() -> None:
+    x, k = gc.input("x", (3,)), gc.input("k", (), gc.int64)
+    still = gc.fori_loop(0, 3, lambda _, c: c * 1.0, x)
+    inner = gc.fori_loop(0, 2, lambda _, c: gc.fori_loop(0, 3, lambda _, c: c * 1.0, c) + 1.0, x)
+    waits = gc.while_loop(lambda c: c[0] < k, lambda c: (c[0] + 1, c[1] * 1.0), (0, x))[1]
+    found = values([still, inner, waits], [x, k], [[1.0, 2.0, 3.0], 2])
+    close(found, [[1.0, 2.0, 3.0], [3.0, 4.0, 5.0], [1.0, 2.0, 3.0]])
+
+
 # sums that go on
 
 

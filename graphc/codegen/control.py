@@ -49,7 +49,8 @@ def emit_holder(text: Text, task: Repeat | While | Choose, emit: Emit) -> None:
     if bodies and all(map(fits, bodies)):
         del text.phases[first:]
         text.uses = uses
-        (_inline_repeat if isinstance(task, Repeat) else _inline_choose)(text, task, bodies)  # type: ignore[arg-type]
+        if any(bodies):  # of carries that keep their values there is nothing to do
+            (_inline_repeat if isinstance(task, Repeat) else _inline_choose)(text, task, bodies)  # type: ignore[arg-type]
     elif isinstance(task, Repeat) and (length := independent(bodies[0], task.rows)) is not None:
         del text.phases[first:]
         text.uses = uses
