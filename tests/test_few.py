@@ -92,6 +92,17 @@ def test_products_of_few(text: str) -> None:
     close(gc.compile([a, b, x], outputs)(*arrays), interpret(Graph(outputs, (a, b, x)), arrays), 1e-12)
 
 
+@pytest.mark.parametrize("n", [40, "n"])
+def test_batches_of_small_matrices(n: Any) -> None:
+    a, b, x = gc.input("a", (n, 3, 3)), gc.input("b", (n, 3, 3)), gc.input("x", (STEPS,))
+    last, ys = gc.scan(lambda c, e: (c * 0.5 + e, gc.sum(c @ b, axis=2)), a, x)
+    assert of_steps([a, b, x], (last, ys)) == set()
+    outputs = (last, ys, *gc.grad(gc.sum(gc.sin(ys)), [a, b]))
+    draw = np.random.default_rng(2).normal
+    arrays: list[Any] = [draw(size=(40, 3, 3)), draw(size=(40, 3, 3)), draw(size=STEPS)]
+    close(gc.compile([a, b, x], outputs)(*arrays), interpret(Graph(outputs, (a, b, x)), arrays), 1e-12)
+
+
 def test_products_of_many_keep_their_kernels() -> None:
     a, b = gc.input("a", (8, 8)), gc.input("b", (8, 8))
     last, _ = gc.scan(lambda c, _: (c @ b, None), a, length=3)

@@ -21,8 +21,9 @@ from graphc.schedule.access import job_of
 from graphc.schedule.lower import labels_of, product_and_sum
 from graphc.schedule.split import reduced
 
-_FOLDED = 16  # elements of a chain
-_EVERY = 128  # elements that are folded, or products of a contraction: what they become is unrolled
+_SHORT = 8  # elements of a chain, however many chains there are
+_FOLDED = 16  # elements of one of few chains
+_EVERY = 128  # elements of all of these, or products of each matrix of a batch
 _PAIRS: dict[str, Any] = {
     "sum": BUILDER.add,
     "product": BUILDER.multiply,
@@ -43,19 +44,25 @@ def _contraction(b: Builder, node: Node) -> Node | None:
     labels = "".join(job.labels[:2])
     sizes: dict[str, Dim] = dict(zip(labels, (d for o in node.operands for d in o.shape), strict=True))
     parts = labels_of(job)
-    if not _few(product(sizes[c] for c in parts.summed), product(sizes.values())):
+    each = product(d for c, d in sizes.items() if c not in parts.batch)
+    if not _is_within(each, _EVERY) or not _is_few(product(sizes[c] for c in parts.summed), product(sizes.values())):
         return None
     return product_and_sum(node, parts)
 
 
-def _few(folded: Dim, every: Dim) -> bool:
-    return isinstance(every, int) and isinstance(folded, int) and 0 < folded <= _FOLDED and every <= _EVERY
+def _is_few(folded: Dim, every: Dim) -> bool:
+    """Whether chains of so many elements, of which there are so many in all, are better than loops."""
+    return _is_within(folded, _SHORT) or (_is_within(folded, _FOLDED) and _is_within(every, _EVERY))
+
+
+def _is_within(count: Dim, limit: int) -> bool:
+    return isinstance(count, int) and 0 < count <= limit
 
 
 def _fold(b: Builder, node: Node) -> Node | None:
     pair, operand, axes = _PAIRS.get(str(node.op.state)), node.operands[0], reduced(node)
     lengths = [operand.shape[k] for k in axes]
-    if pair is None or not _few(product(lengths), product(operand.shape)):
+    if pair is None or not _is_few(product(lengths), product(operand.shape)):
         return None
     places = itertools.product(*(range(int(d)) for d in lengths))  # type: ignore[arg-type]
     found: Node = reduce(pair, (_taken(operand, dict(zip(axes, at, strict=True)), {}) for at in places))
