@@ -65,7 +65,7 @@ class Batch:
         family = node.op.family
         if not any(v.batched for v in values) and self._needs_no_guard(family):
             return [Value(r) for r in results(rebuilt(node, [v.node for v in values]))]
-        if family not in _RULES or (family is Family.REGION and node.attrs.keys().isdisjoint(_REGIONS)):
+        if family not in _RULES or (family is Family.REGION and node.attrs.keys().isdisjoint(("adjoint", "residual"))):
             raise DeclarationError(f"vmap has no rule for {describe(node)}, an op of the family {family}")
         return _RULES[family](self, node, values)
 
@@ -119,11 +119,15 @@ class Batch:
                 stopped = BUILDER.stop_gradient(value.node)
                 known[old] = Value(BUILDER.where(BUILDER.any(self.active), value.node, stopped))
             elif meeting:
-                stopped = BUILDER.stop_gradient(self._first_at_work(value.node))
-                known[old] = self.select(self.active, value, Value(stopped))
+                known[old] = self._as_at_work(value)
             else:
                 known[old] = self.moved_at_work(value)
         return known
+
+    def _as_at_work(self, value: Value) -> Value:
+        """The value, where idle examples have that of the first one at work."""
+        assert self.active is not None
+        return self.select(self.active, value, Value(BUILDER.stop_gradient(self._first_at_work(value.node))))
 
     def _first_at_work(self, node: Node) -> Node:
         """What the first example at work has; zeros if none is."""
@@ -135,6 +139,8 @@ class Batch:
     # the rules
 
     def elementwise(self, node: Node, values: Sequence[Value]) -> Sequence[Value]:
+        if node.op.scalar is not None and self.active is not None:  # a function of the user's may raise
+            values = [self._as_at_work(v) if v.batched and v.node.dtype.kind != "b" else v for v in values]
         return _all_batched(make(node.op, _aligned(values), node.attrs))
 
     def along_axes(self, node: Node, values: Sequence[Value]) -> Sequence[Value]:
@@ -283,10 +289,7 @@ class Batch:
         outcomes = [self._as_carried(outcome, flags) for outcome in found]
         return [Value(r, f) for r, f in zip(choose(which.node, outcomes, given, line=node.line), flags, strict=True)]
 
-    def region(self, node: Node, values: Sequence[Value]) -> Sequence[Value]:
-        return self._root(node, values) if "residual" in node.attrs else self._own_adjoint(node, values)
-
-    def _root(self, node: Node, values: Sequence[Value]) -> Sequence[Value]:
+    def root(self, node: Node, values: Sequence[Value]) -> Sequence[Value]:
         """A root for each example: all of its bodies give, and take before the arguments, one for each."""
         inner, given = self._given(node.attrs["body"].inputs, values)
         known = list(_within(node.attrs["body"].inputs, given).values())
@@ -298,7 +301,7 @@ class Batch:
             attrs[name] = Graph(tuple(map(inner.full, found)), (*slots, *given))
         return _all_batched(make(node.op, tuple(given.values()), attrs))
 
-    def _own_adjoint(self, node: Node, values: Sequence[Value]) -> Sequence[Value]:
+    def own_adjoint(self, node: Node, values: Sequence[Value]) -> Sequence[Value]:
         """A function with an adjoint of its own: of what all examples share the cotangents are added."""
         body, adjoint = node.attrs["body"], node.attrs["adjoint"]
         inner, given = self._given(body.inputs, values)
@@ -339,9 +342,8 @@ _RULES: Mapping[Family | None, Callable[[Batch, Node, Sequence[Value]], Sequence
     Family.LOOP: Batch.loop,
     Family.WHILE: Batch.while_loop,
     Family.CHOICE: Batch.choice,
-    Family.REGION: Batch.region,
+    Family.REGION: lambda b, n, values: (b.root if "residual" in n.attrs else b.own_adjoint)(n, values),
 }
-_REGIONS = ("adjoint", "residual")
 # what takes each element by itself
 _SINGLE = (Family.LEAF, Family.INDEX, Family.ELEMENTWISE)
 # what idle examples must be kept from, and what may hold such

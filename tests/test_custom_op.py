@@ -129,6 +129,14 @@ def test_in_loops_branches_and_batches() -> None:
     close(found, [total, total / (1 + np.sqrt(v)) * 0.5 / np.sqrt(v), np.sqrt([1, 2, 6]), np.sqrt(v), np.sqrt(v)])
 
 
+def test_it_does_not_raise_for_examples_that_are_not_for_it() -> None:
+    """In a batch all branches are computed, on what those examples have that are for them."""
+    x = gc.input("x", (4,))
+    y = gc.vmap(lambda x: gc.cond(x > 0, rooted, lambda x: 2.0 * x, x))(x)
+    v = np.array([-1.0, 4.0, -9.0, 16.0])
+    close(values([y, gc.grad(gc.sum(y), x)], [x], [v]), [[-2.0, 2.0, -18.0, 4.0], [2.0, 0.25, 2.0, 0.125]])
+
+
 def test_beside_other_ops_and_over_many_elements() -> None:
     """In one nest with a reduction, in chunks, of no element."""
     x = gc.input("x", ("n",))
