@@ -76,6 +76,7 @@ class Words:
 
     concat = staticmethod(pt.concatenate)
     where = staticmethod(pt.switch)
+    equal = staticmethod(pt.eq)
     asarray = staticmethod(pt.as_tensor_variable)
 
     def __getattr__(self, name: str) -> Any:
@@ -105,7 +106,7 @@ class Words:
                 leaves.append(part)
 
         flat(tree)
-        found = iter(pt.grad(function(tree), leaves))
+        found = iter(pt.grad(function(tree), leaves, disconnected_inputs="ignore"))
 
         def filled(part: Any) -> Any:
             return type(part)(map(filled, part)) if isinstance(part, (tuple, list)) else next(found)

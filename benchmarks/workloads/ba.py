@@ -49,7 +49,7 @@ def residuals(xp: Any, features: Any, camera: Any, point: Any, w: Any) -> list[A
     rotation, (focal, ux, uy, k1, k2) = camera[:3], camera[6:]
     v = [x - c for x, c in zip(point, camera[3:6], strict=True)]
     square = dot(rotation, rotation)
-    still = square == 0
+    still = xp.equal(square, 0.0)
     theta = xp.sqrt(xp.where(still, 1.0, square))
     axis = [r / theta for r in rotation]
     cos, sin, along = xp.cos(theta), xp.sin(theta), dot(axis, v)

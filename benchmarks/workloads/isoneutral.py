@@ -74,7 +74,8 @@ class Mixing:
 
     def replaced(self, old: Any, block: Any, box: Box) -> Any:
         """`old` with `block` at `box`; above and below the block with zeros."""
-        rows, columns = (np.isin(np.arange(n), np.r_[part]) for n, part in zip(self.shape[:2], box[:2], strict=True))
+        axes = ((np.arange(n), part) for n, part in zip(self.shape[:2], box[:2], strict=True))
+        rows, columns = (np.isin(every, every[part]) for every, part in axes)
         return self.xp.where(rows[:, None, None] & columns[:, None], self.placed(block, box), old)
 
     def gathered(self, parts: list[Any]) -> Any:
