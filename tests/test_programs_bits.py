@@ -121,7 +121,7 @@ def test_bits_are_compared_for_machine_code(monkeypatch: pytest.MonkeyPatch) -> 
     assert check(PROGRAM, machine=True) == []
     monkeypatch.setattr("programs.bits._apart", lambda expected, actual: "other bits")
     kinds = {f.kind for f in check(PROGRAM, machine=True)}
-    assert kinds == {"machine: again", "machine: continued", "machine: without updates", "machine: run"}
+    assert kinds == {f"machine: {what}" for what in ("again", "continued", "without updates", "run", "threads")}
 
 
 # what is drawn

@@ -123,7 +123,8 @@ def _item(b: Any, item: Any) -> Any:
         return item
     node = as_node(b, item)
     if node is not None and node.dtype.is_float:
-        raise DTypeError(f'positions are integers, got {describe(node)}; convert them with gc.astype(x, "int64")')
+        what = describe(node) if node is item else repr(item)
+        raise DTypeError(f'positions are integers, got {what}; convert them with gc.astype(x, "int64")')
     if node is None or not (node.dtype.is_integer or (node.dtype.kind == "b" and node.ndim)):
         raise DeclarationError(
             f"a subscript holds ints, slices, None, '...', arrays of integers and masks, got {item!r}; see gc.where"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphc.dims import Dim, Poly, is_nonnegative
-from graphc.errors import DeclarationError, ShapeError
+from graphc.errors import DeclarationError, DTypeError, ShapeError
 from graphc.op import Array, Op, Reject, Sample, register
 from graphc.ops.index import read, read_or
 from graphc.ops.keys import as_items, has_axis, is_array, is_index, located, steps
@@ -154,11 +154,11 @@ register(
             Reject((_X, (0, -6)), ShapeError, "index -6 does not lie on axis 1"),
             Reject((_X, (0, 0, 0, 0)), ShapeError, "names 4 axes"),
             Reject((_X, (Ellipsis, Ellipsis)), DeclarationError, "only one"),
-            Reject((_X, 1.5), DeclarationError, "got 1.5"),
+            Reject((_X, 1.5), DTypeError, "positions are integers, got 1.5"),
             Reject((_X, True), DeclarationError, "gc.where"),
             Reject((_X, Array((4,), kind="bool")), DeclarationError, "x.at[mask].set(values)"),
             Reject((_X, [True, False]), ShapeError, "the mask has shape [2], the axes from 0 on [4]"),
-            Reject((_X, Array((4,))), DeclarationError, "got <input"),
+            Reject((_X, Array((4,))), DTypeError, "positions are integers, got input"),
             Reject((_X, "a"), DeclarationError, "got 'a'"),
             Reject((_X, slice(None, None, 0)), DeclarationError, "other than 0"),
             Reject((_X, slice(0.5, None)), DeclarationError, "from int to int"),

@@ -146,7 +146,7 @@ _SAMPLES = (
 _REJECTS = (
     Reject((_X, [4], 1.0), ShapeError, "position 4 does not lie on axis 0, which has length 4"),
     Reject((_X, [0], Array((7,))), ShapeError, "values of shape [7] do not broadcast to [1, 5, 6]"),
-    Reject((_X, Array((4,)), 1.0), DeclarationError, "got <input"),
+    Reject((_X, Array((4,)), 1.0), DTypeError, "positions are integers, got input"),
     Reject((_X, Array((5,), kind="bool"), 1.0), ShapeError, "the mask has shape [5], the axes from 0 on [4]"),
     Reject((_X, Array((4,), kind="bool"), Array((4, 5, 6))), DeclarationError, "which only the call knows"),
     Reject((Array((3,), kind="index"), [0], Array((1,))), DTypeError, "values of float64 do not fit"),
