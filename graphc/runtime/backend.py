@@ -23,6 +23,7 @@ from graphc.runtime.native import PREFIX, kernel_name, processors, uncollected
 
 MOST_THREADS = 4  # the front end does not keep more of them busy
 _of_this_thread = threading.local()
+Submit = Callable[..., Any]  # of an executor
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,12 @@ class Compiled:
 
 
 def compile_kernels(
-    texts: Sequence[str], have: Container[str] = (), meanwhile: Callable[[], object] = lambda: None
+    texts: Sequence[str], have: Container[str] = (), beside: Callable[[Submit], object] = lambda submit: None
 ) -> tuple[list[Compiled], dict[str, bytes]]:
     """The kernels of these texts, and by name the routines that they call, but for those that the caller has.
 
-    LLVM works on kernels in threads of its own while the front end reads the next, and then this thread does what the
-    caller has to do `meanwhile`.
+    LLVM works on kernels in threads of its own while the front end reads the next.  What the caller needs besides is
+    begun first, `beside` the kernels.
     """
     from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -50,6 +51,7 @@ def compile_kernels(
     routines: dict[str, Routine] = {}
     kernels: list[tuple[Future[bytes], tuple[str, ...]]] = []
     with uncollected(), _quick_turns(), ThreadPoolExecutor(min(MOST_THREADS, processors())) as threads:
+        beside(threads.submit)
         for text in texts:
             code = compile(text, f"<{kernel_name(text)}>", "exec")
             scope = dict(namespace(code), __name__="graphc.kernel")
@@ -60,7 +62,6 @@ def compile_kernels(
             routines |= module.routines
         wanted = [r for r in routines.values() if r.name not in have]
         made = {r.name: threads.submit(object_file, text_of(_module_of(r)), r.is_loop) for r in wanted}
-        meanwhile()
         return [Compiled(code.result(), needs) for code, needs in kernels], {n: c.result() for n, c in made.items()}
 
 
@@ -74,9 +75,9 @@ def _module_of(routine: Any) -> Any:
 
 @contextlib.contextmanager
 def _quick_turns() -> Iterator[None]:
-    """Threads change every half millisecond: one in LLVM needs the GIL for moments only, but again and again."""
+    """Threads change every tenth of a millisecond: one in LLVM needs the GIL for moments only, but again and again."""
     before = sys.getswitchinterval()
-    sys.setswitchinterval(0.0005)
+    sys.setswitchinterval(0.0001)
     try:
         yield
     finally:
@@ -85,9 +86,14 @@ def _quick_turns() -> Iterator[None]:
 
 def compile_modules(*modules: ModuleType) -> bytes:
     """The object file that holds every function of modules written in graphc.runtime.words."""
+    return object_file(*words_of(modules))
+
+
+def words_of(modules: Sequence[ModuleType]) -> tuple[str, bool]:
+    """What `object_file` takes for modules written in graphc.runtime.words."""
     from graphc.runtime.words import compile_words
 
-    return object_file(text_of(compile_words(modules, PREFIX)), loops=False)
+    return text_of(compile_words(modules, PREFIX)), False
 
 
 def text_of(module: Any) -> str:

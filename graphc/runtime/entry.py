@@ -11,6 +11,7 @@ import struct
 import sys
 from collections.abc import Callable
 from functools import cache as cache_forever
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ _FASTCALL = 0x0082  # METH_FASTCALL | METH_KEYWORDS
 _PYARRAY_TYPE, _PYARRAY_NEWCOPY, _PYARRAY_NEW = 2, 85, 93  # places in NumPy's table of C functions
 _INT64 = ctypes.c_int64
 _OUT = sys.intern("out")
+_begun: Any = None  # the driver's code, or its promise
 
 
 class _Method(ctypes.Structure):  # PyMethodDef
@@ -50,6 +52,15 @@ def driver() -> Native:
     return native
 
 
+def begin_driver(submit: Callable[..., Any]) -> None:
+    """Have an executor compile the driver if it is not there, so that who wants it soon waits less."""
+    global _begun
+    if _begun is None and cache.load(cache.make_key("driver")) is None:
+        from graphc.runtime.backend import object_file, words_of
+
+        _begun = submit(object_file, *words_of(_modules()))
+
+
 def load_driver() -> Native:
     """The driver in memory, from the cache or compiled."""
     key = cache.make_key("driver")
@@ -57,12 +68,18 @@ def load_driver() -> Native:
     if entry is None:
         check_compiler()
         with compiling:
-            from graphc.runtime import arrange, driver, execution, phases, region, sharing
             from graphc.runtime.backend import compile_modules
 
-            entry = cache.Entry("", (compile_modules(driver, execution, phases, region, sharing, arrange),))
+            code = _begun.result() if _begun else compile_modules(*_modules())
+            entry = cache.Entry("", (code,))
         cache.store(key, entry)
     return Native(entry.parts, (*_CALLS, *_KEEPING))
+
+
+def _modules() -> tuple[ModuleType, ...]:
+    from graphc.runtime import arrange, driver, execution, phases, region, sharing
+
+    return driver, execution, phases, region, sharing, arrange
 
 
 def check_gil() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from graphc.runtime import cache
 from graphc.runtime.backend import Compiled, compile_kernels
-from graphc.runtime.entry import driver
+from graphc.runtime.entry import begin_driver
 
 
 def parts(texts: Sequence[str], keep: bool) -> tuple[bytes, ...]:
@@ -24,7 +24,7 @@ def parts(texts: Sequence[str], keep: bool) -> tuple[bytes, ...]:
             kernels[text] = found
     missing = [text for text in texts if text not in kernels]
     if missing:
-        compiled, made = compile_kernels(missing, have=routines, meanwhile=driver)
+        compiled, made = compile_kernels(missing, have=routines, beside=begin_driver)
         kernels |= dict(zip(missing, compiled, strict=True))
         routines |= made
         if keep:
