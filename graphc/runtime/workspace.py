@@ -25,7 +25,7 @@ Memory = np.ndarray[Any, np.dtype[np.uint8]]
 Dims = tuple[int, ...]
 
 _RELEASE_WORK = 200_000  # operations and bytes, some 20 microseconds: what is shorter keeps the GIL
-_SHARE_WORK = 200_000  # the same of one phase, which threads then share
+_SHARE_WORK = 2_000_000  # the same of one phase, which threads then share: a sleeper takes some 40 microseconds to wake
 _MOST_BYTES = 1 << 46  # more than a process can address
 _identities = itertools.count(1)
 
