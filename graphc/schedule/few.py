@@ -65,21 +65,27 @@ def _fold(b: Builder, node: Node) -> Node | None:
     if pair is None or not _is_few(product(lengths), product(operand.shape)):
         return None
     places = itertools.product(*(range(int(d)) for d in lengths))  # type: ignore[arg-type]
-    found: Node = reduce(pair, (_taken(operand, dict(zip(axes, at, strict=True)), {}) for at in places))
-    return found
+    if node.op.state in ("max", "min"):  # which gradients compare with their elements
+        return reduce(pair, (_element(operand, dict(zip(axes, at, strict=True))) for at in places))
+    return reduce(pair, (_taken(operand, dict(zip(axes, at, strict=True)), {}) for at in places))
 
 
 def _taken(node: Node, at: dict[int, int], known: dict[Node, Node]) -> Node:
     """What is at these positions of some axes, which the result lacks: cheap functions are computed of it."""
     if node in known:
         return known[node]
-    if node.op.family is Family.ELEMENTWISE and len(node.types) == 1 and not is_dear(node.op.body):
+    cheap = node.op.family is Family.ELEMENTWISE and len(node.types) == 1 and not is_dear(node.op.body)
+    if cheap and node.dtype.is_float:  # what is computed again may be rounded otherwise, so it must not be compared
         parts = [_taken(o, _aligned(at, node, o), known) for o in node.operands]
         found = rebuilt(node, parts)
     else:
-        found = node[tuple(at.get(k, slice(None)) for k in range(node.ndim))] if at else node
+        found = _element(node, at)
     known[node] = found
     return found
+
+
+def _element(node: Node, at: dict[int, int]) -> Node:
+    return node[tuple(at.get(k, slice(None)) for k in range(node.ndim))] if at else node
 
 
 def _aligned(at: dict[int, int], node: Node, operand: Node) -> dict[int, int]:
