@@ -1,10 +1,12 @@
-"""Settings of the whole test run: a private cache folder, and the options `--update-golden`."""
+"""Settings of the whole test run: a private cache folder, the options `--update-golden`, and interrupts."""
 
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -26,3 +28,19 @@ def update_golden(request: pytest.FixtureRequest) -> bool:
 def _cleaned() -> Iterator[None]:
     yield
     _folder.cleanup()
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[Callable[[float], None]]:
+    """A function that lets this process be interrupted so many seconds later, as by Ctrl-C."""
+    timers = []
+
+    def later(seconds: float) -> None:
+        timers.append(threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)))
+        timers[-1].start()
+
+    old = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield later
+    for timer in timers:
+        timer.cancel()
+    signal.signal(signal.SIGINT, old)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
-import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -410,22 +408,6 @@ def test_a_damaged_entry_is_compiled_anew_and_replaced(folder: Path, damage: Cal
 
 
 # An interrupt
-
-
-@pytest.fixture
-def ctrl_c() -> Iterator[Callable[[float], None]]:
-    """A function that lets this process be interrupted so many seconds later, as by Ctrl-C."""
-    timers = []
-
-    def later(seconds: float) -> None:
-        timers.append(threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)))
-        timers[-1].start()
-
-    old = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield later
-    for timer in timers:
-        timer.cancel()
-    signal.signal(signal.SIGINT, old)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")

@@ -7,7 +7,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -131,22 +131,6 @@ def test_a_parameter_keeps_its_value() -> None:
 
 
 # while loops that never end
-
-
-@pytest.fixture
-def ctrl_c() -> Iterator[Callable[[float], None]]:
-    """A function that interrupts this process so many seconds later."""
-    timers = []
-
-    def later(seconds: float) -> None:
-        timers.append(threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)))
-        timers[-1].start()
-
-    old = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield later
-    for timer in timers:
-        timer.cancel()
-    signal.signal(signal.SIGINT, old)
 
 
 def _endless(x: Any) -> Any:
