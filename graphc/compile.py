@@ -16,6 +16,7 @@ from graphc.graph import Graph, Node, describe
 from graphc.line import users_line
 from graphc.ops.bodies import is_slot
 from graphc.runtime import cache
+from graphc.runtime.entry import driver_beside
 from graphc.runtime.function import CompiledFunction
 from graphc.runtime.native import Native, check_compiler, compiling, kernel_name, uncollected
 from graphc.runtime.places import constraints, every_node, numbered, placed
@@ -62,6 +63,7 @@ class _Unit:
 
     name: str
     graph: Graph
+    every: Sequence[Node]  # of the graph, and of those that its nodes hold
     structure: Skeleton
     updated: tuple[Node, ...]
     options: Options
@@ -78,7 +80,7 @@ class _Unit:
     @property
     def is_kept(self) -> bool:
         """Whether the cache may hold it: not if an op is the user's own, as nothing tells when its functions change."""
-        return all(node.op in OWN_OPS for node in every_node(self.graph))
+        return all(node.op in OWN_OPS for node in self.every)
 
     @property
     def text(self) -> str:
@@ -133,8 +135,9 @@ def _unit(inputs: Sequence[Node], outputs: Any, updates: Mapping[Node, Any], opt
     new_values = [_new_value(p, v) for p, v in updates.items()]
     graph = Graph((*leaves, *new_values), listed)
     _check_reached(graph)
-    _check_dimensions(graph)
-    return _Unit(name, graph, structure, tuple(updates), options)
+    every = every_node(graph)
+    _check_dimensions(listed, every)
+    return _Unit(name, graph, every, structure, tuple(updates), options)
 
 
 def _compile(unit: _Unit) -> CompiledFunction:
@@ -179,19 +182,20 @@ def _kept(unit: _Unit, key: str) -> tuple[Program, tuple[bytes, ...]] | None:
     entry = cache.load(key) if unit.is_kept else None
     if entry is None:
         return None
-    program = placed(Program.from_json(entry.text), unit.graph, str(users_line()))
+    program = placed(Program.from_json(entry.text), unit.graph, unit.every, str(users_line()))
     return None if program is None else (program, entry.parts)
 
 
 def _translated(unit: _Unit, key: str) -> tuple[Program, tuple[bytes, ...]]:
     check_compiler()
-    with compiling, uncollected():  # before the first import, for which a child that is forked meanwhile must not wait
+    # before the first import, for which a child that is forked meanwhile must not wait
+    with compiling, uncollected(), driver_beside():
         from graphc.runtime.parts import parts
 
         program = _printed(unit, loops=False)
         code = parts(program.kernels, unit.is_kept)
     if unit.is_kept:
-        cache.store(key, cache.Entry(numbered(program, unit.graph).to_json(), code))
+        cache.store(key, cache.Entry(numbered(program, unit.every).to_json(), code))
         cache.trim()
     return program, code
 
@@ -285,19 +289,22 @@ def _left(node: Node) -> str:
     return f"{what}, and was used outside of it:\n  {describe(node)}\n  a step gives back what is used outside"
 
 
-def _check_dimensions(graph: Graph) -> None:
+def _check_dimensions(inputs: Sequence[Node], every: Sequence[Node]) -> None:
     """Every dimension must be known from the shapes of the inputs, where it stands alone: no call solves 2*n for n."""
-    known = {str(d) for node in graph.inputs for d in node.shape}
-    seen: set[Any] = set()  # most nodes have the shape of another
-    for node in dict.fromkeys((*graph.inputs, *every_node(graph))):
-        looked_at = [*(t.shape for t in node.types), *node.attrs.values()]
-        new = {v for v in looked_at if isinstance(v, (tuple, Poly)) and v not in seen}
-        seen |= new
-        for name in sorted(set().union(*map(_named, new))) if new else ():
-            if name not in known:
-                text = f"no input has the dimension {name!r} by itself, which this needs: {describe(node)}"
-                advice = "list an input whose shape has it, or give a dimension of many terms a name of its own"
-                raise DeclarationError(f"{text}\n  {advice}{_at()}")
+    known = {str(d) for node in inputs for d in node.shape}
+    if _needed((*inputs, *every)) <= known:
+        return
+    node, names = next((n, left) for n in (*inputs, *every) if (left := _needed((n,)) - known))
+    text = f"no input has the dimension {min(names)!r} by itself, which this needs: {describe(node)}"
+    advice = "list an input whose shape has it, or give a dimension of many terms a name of its own"
+    raise DeclarationError(f"{text}\n  {advice}{_at()}")
+
+
+def _needed(nodes: Sequence[Node]) -> set[str]:
+    """Names of the dimensions in the shapes and attributes of nodes, most of which are those of another."""
+    shapes = {t.shape for n in nodes for t in n.types}
+    attributes = {v for n in nodes if n.attrs for v in n.attrs.values() if isinstance(v, (tuple, Poly))}
+    return set().union(*map(_named, shapes), *map(_named, attributes))
 
 
 def _named(value: Any) -> set[str]:
@@ -321,4 +328,4 @@ def _plain(unit: _Unit) -> tuple[Any, ...]:
 def _rebuild(name: str, whole: Graph, structure: Skeleton, updates: int, options: Options) -> CompiledFunction:
     end = len(whole.outputs) - updates
     graph = Graph(whole.outputs[:end], whole.inputs)
-    return _compile(_Unit(name, graph, structure, whole.outputs[end:], options))
+    return _compile(_Unit(name, graph, every_node(graph), structure, whole.outputs[end:], options))

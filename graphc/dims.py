@@ -6,6 +6,7 @@ serves index expressions of the code generator, where loop variables are symbols
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from typing import Any, ClassVar, Union
 
 Dim = Union[int, "Poly"]
 Monomial = tuple[tuple["Atom", int], ...]
+Terms = tuple[tuple[Monomial, int], ...]
 _MOST = 2**31  # of a divisor that is made of two
+_KEPT = 8_192  # sums and products: index expressions are the same few again and again
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class Poly:
     beyond: ClassVar[Any]
     apart: ClassVar[Any] = staticmethod(lambda first, second: None)
 
-    def __init__(self, terms: tuple[tuple[Monomial, int], ...]) -> None:
+    def __init__(self, terms: Terms) -> None:
         self.terms = terms
         self._hash = hash(terms)
 
@@ -100,20 +103,12 @@ class Poly:
     def __add__(self, other: Dim) -> Dim:
         if type(other) is not Poly and type(other) is not int:
             return self._meet("add", other)  # type: ignore[no-any-return]
-        total = dict(self.terms)
-        for monomial, coefficient in _terms(other):
-            total[monomial] = total.get(monomial, 0) + coefficient
-        return _normal(total)
+        return _sum(self.terms, _terms(other))
 
     def __mul__(self, other: Dim) -> Dim:
         if type(other) is not Poly and type(other) is not int:
             return self._meet("mul", other)  # type: ignore[no-any-return]
-        total: dict[Monomial, int] = {}
-        for m1, c1 in self.terms:
-            for m2, c2 in _terms(other):
-                monomial = _times(m1, m2)
-                total[monomial] = total.get(monomial, 0) + c1 * c2
-        return _normal(total)
+        return _product(self.terms, _terms(other))
 
     def __radd__(self, other: Any) -> Any:
         return self + other if type(other) is int else self._meet("add", other, swapped=True)
@@ -188,8 +183,26 @@ def _enclosed(p: Dim) -> str:
     return f"({p})" if isinstance(p, Poly) and len(p.terms) > 1 else str(p)
 
 
-def _terms(p: Dim) -> Iterable[tuple[Monomial, int]]:
+def _terms(p: Dim) -> Terms:
     return p.terms if isinstance(p, Poly) else ((((), int(p)),) if p else ())
+
+
+@lru_cache(maxsize=_KEPT)
+def _sum(first: Terms, second: Terms) -> Dim:
+    total = dict(first)
+    for monomial, coefficient in second:
+        total[monomial] = total.get(monomial, 0) + coefficient
+    return _normal(total)
+
+
+@lru_cache(maxsize=_KEPT)
+def _product(first: Terms, second: Terms) -> Dim:
+    total: dict[Monomial, int] = {}
+    for m1, c1 in first:
+        for m2, c2 in second:
+            monomial = _times(m1, m2)
+            total[monomial] = total.get(monomial, 0) + c1 * c2
+    return _normal(total)
 
 
 def _times(m1: Monomial, m2: Monomial) -> Monomial:
@@ -237,8 +250,7 @@ def floor_div(p: Dim, k: Dim) -> Dim:
             rest[monomial] = coefficient
         else:
             whole[quotient[0]] = whole.get(quotient[0], 0) + quotient[1]
-    remainder = _normal(rest)
-    out = _normal(whole)
+    remainder, out = _normal(rest), _normal(whole)
     if isinstance(remainder, int) and isinstance(k, int):
         return out + remainder // k
     return out if remainder == 0 else out + _floor_of_floor(remainder, k)
@@ -385,7 +397,4 @@ def _substitute_atom(atom: Atom, values: Mapping[str, Dim]) -> Dim:
 
 def product(dims: Iterable[Dim]) -> Dim:
     """The product of dimensions."""
-    out: Dim = 1
-    for d in dims:
-        out = out * d
-    return out
+    return math.prod(dims)

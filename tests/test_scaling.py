@@ -267,9 +267,9 @@ def _failing(steps: int) -> tuple[Program, Graph]:
 def test_places_of_many_failures_on_one_line_are_written_once() -> None:
     program, graph = _failing(200)
     assert len(program.failures) == 200
-    kept = numbered(program, graph)
+    kept = Program.from_json(numbered(program, graph.nodes).to_json())
     assert sum(len(f.line) for f in kept.failures) < 10 * len(graph.nodes)
-    again = placed(kept, graph, "here")
+    again = placed(kept, graph, graph.nodes, "here")
     assert again is not None
     assert again.failures == program.failures
 
@@ -277,8 +277,8 @@ def test_places_of_many_failures_on_one_line_are_written_once() -> None:
 def test_places_of_no_node_are_where_it_is_compiled() -> None:
     program, graph = _failing(1)
     lost = replace(program, failures=(Failure("{}", "elsewhere"), Failure("{}", "elsewhere")))
-    kept = numbered(lost, graph)
-    again = placed(kept, graph, "here")
+    kept = Program.from_json(numbered(lost, graph.nodes).to_json())
+    again = placed(kept, graph, graph.nodes, "here")
     assert again is not None
     assert [f.line for f in again.failures] == ["here", "here"]
 

@@ -9,7 +9,7 @@ import contextlib
 import ctypes
 import sys
 import threading
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
@@ -19,11 +19,10 @@ import llvmlite.binding as llvm
 from llvmlite.binding.ffi import OutputString
 from llvmlite.binding.ffi import lib as library
 
-from graphc.runtime.native import PREFIX, kernel_name, processors, uncollected
+from graphc.runtime.native import PREFIX, dissolve, kernel_name, processors, uncollected
 
 MOST_THREADS = 4  # the front end does not keep more of them busy
 _of_this_thread = threading.local()
-Submit = Callable[..., Any]  # of an executor
 
 
 @dataclass(frozen=True)
@@ -35,12 +34,11 @@ class Compiled:
 
 
 def compile_kernels(
-    texts: Sequence[str], have: Container[str] = (), beside: Callable[[Submit], object] = lambda submit: None
+    texts: Sequence[str], have: Container[str] = ()
 ) -> tuple[list[Compiled], dict[str, bytes]]:
     """The kernels of these texts, and by name the routines that they call, but for those that the caller has.
 
-    LLVM works on kernels in threads of its own while the front end reads the next.  What the caller needs besides is
-    begun first, `beside` the kernels.
+    LLVM works on kernels in threads of its own while the front end reads the next.
     """
     from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -51,15 +49,15 @@ def compile_kernels(
     routines: dict[str, Routine] = {}
     kernels: list[tuple[Future[bytes], tuple[str, ...]]] = []
     with uncollected(), _quick_turns(), ThreadPoolExecutor(min(MOST_THREADS, processors())) as threads:
-        beside(threads.submit)
         for text in texts:
             code = compile(text, f"<{kernel_name(text)}>", "exec")
             scope = dict(namespace(code), __name__="graphc.kernel")
             exec(code, scope)
             module = KernelModule()
             lower_function(scope["kernel"], PREFIX + kernel_name(text), module)
-            kernels.append((threads.submit(object_file, text_of(module)), tuple(module.routines)))
-            routines |= module.routines
+            needs = module.routines
+            kernels.append((threads.submit(object_file, text_of(module)), tuple(needs)))
+            routines |= needs
         wanted = [r for r in routines.values() if r.name not in have]
         made = {r.name: threads.submit(object_file, text_of(_module_of(r)), r.is_loop) for r in wanted}
         return [Compiled(code.result(), needs) for code, needs in kernels], {n: c.result() for n, c in made.items()}
@@ -97,10 +95,13 @@ def words_of(modules: Sequence[ModuleType]) -> tuple[str, bool]:
 
 
 def text_of(module: Any) -> str:
-    """The text of an llvmlite module, made ready for the machine."""
+    """The text of an llvmlite module, made ready for the machine; nothing is left of the module."""
     backend = _backend()
     module.triple, module.data_layout = backend.triple, backend.layout
-    return str(module)
+    text = str(module)
+    blocks = [block for function in module.functions for block in function.blocks]
+    dissolve(*blocks, *module.functions, module)
+    return text
 
 
 def object_file(text: str, loops: bool = True) -> bytes:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import ctypes
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache as cache_forever
 from types import ModuleType
 from typing import Any
@@ -52,13 +53,20 @@ def driver() -> Native:
     return native
 
 
-def begin_driver(submit: Callable[..., Any]) -> None:
-    """Have an executor compile the driver if it is not there, so that who wants it soon waits less."""
+@contextmanager
+def driver_beside() -> Iterator[None]:
+    """A thread compiles the driver, if it is not there, beside what the caller does: who compiles soon wants it."""
     global _begun
-    if _begun is None and cache.load(cache.make_key("driver")) is None:
-        from graphc.runtime.backend import object_file, words_of
+    if _begun is not None or cache.load(cache.make_key("driver")) is not None:
+        yield
+        return
+    from concurrent.futures import ThreadPoolExecutor
 
-        _begun = submit(object_file, *words_of(_modules()))
+    from graphc.runtime.backend import object_file, words_of
+
+    with ThreadPoolExecutor(1) as thread:
+        _begun = thread.submit(object_file, *words_of(_modules()))
+        yield
 
 
 def load_driver() -> Native:

@@ -25,6 +25,7 @@ from numba.core.typed_passes import PreLowerStripPhis
 from graphc.codegen.intrinsics.far import MOST, call_far
 from graphc.codegen.intrinsics.lanes import VECTOR_MATH
 from graphc.codegen.intrinsics.routine import KernelModule, LaneBuilder
+from graphc.runtime.native import dissolve
 
 Typed = tuple[Any, Any]  # a Numba type and what has it: an LLVM value, or what only the front end knows
 
@@ -54,6 +55,7 @@ def lower_function(function: FunctionType, symbol: str, module: KernelModule) ->
     kind = ir.FunctionType(ir.VoidType(), [_I64] * code.arg_count)
     _Lowering(PreLowerStripPhis()._strip_phi_nodes(code), ir.Function(module, kind, symbol)).emit()
     module.finish()
+    dissolve(*{id(block.scope): block.scope for block in code.blocks.values()}.values())
 
 
 class _Reader(Interpreter):

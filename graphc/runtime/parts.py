@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 from graphc.runtime import cache
 from graphc.runtime.backend import Compiled, compile_kernels
-from graphc.runtime.entry import begin_driver
 
 
 def parts(texts: Sequence[str], keep: bool) -> tuple[bytes, ...]:
@@ -24,7 +23,7 @@ def parts(texts: Sequence[str], keep: bool) -> tuple[bytes, ...]:
             kernels[text] = found
     missing = [text for text in texts if text not in kernels]
     if missing:
-        compiled, made = compile_kernels(missing, have=routines, beside=begin_driver)
+        compiled, made = compile_kernels(missing, have=routines)
         kernels |= dict(zip(missing, compiled, strict=True))
         routines |= made
         if keep:

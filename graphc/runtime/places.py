@@ -6,16 +6,16 @@ records name lines; or, for an equal graph that is declared elsewhere, with the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import replace
 
-from graphc.codegen.program import Failure, Program
+from graphc.codegen.program import Failure, Program, Records
 from graphc.graph import Graph, Node
 from graphc.line import Line, with_own_lines
 from graphc.types import Constraint
 
 
-def numbered(program: Program, graph: Graph) -> Program:
+def numbered(program: Program, every: Sequence[Node]) -> Program:
     """The program with numbers for lines: those of all nodes of that line, or `=` and the first failure of it.
 
     In records a line has the number of the first node that was declared there.
@@ -23,7 +23,6 @@ def numbered(program: Program, graph: Graph) -> Program:
     nodes: dict[str, list[str]] = {f.line: [] for f in program.failures}
     texts: dict[Line, str] = {}  # that many nodes share
     stood: dict[tuple[str, int, str, str], int] = {}
-    every = tuple(every_node(graph))
     own = with_own_lines(every)
     for k, node in enumerate(every):
         line = texts.get(node.line) or texts.setdefault(node.line, str(node.line))
@@ -40,12 +39,11 @@ def numbered(program: Program, graph: Graph) -> Program:
     return replace(program, failures=tuple(failures), constraints=(), records=records)
 
 
-def placed(program: Program, graph: Graph, here: str) -> Program | None:
+def placed(program: Program, graph: Graph, every: Sequence[Node], here: str) -> Program | None:
     """The program with the lines of this graph; None if nodes that stood on one line stand on several now.
 
     A failure that belongs to no declared node is that of the line which compiles, `here`.
     """
-    every = tuple(every_node(graph))
     lines: list[str] = []
     for f in program.failures:
         if f.line.startswith("="):
@@ -56,8 +54,9 @@ def placed(program: Program, graph: Graph, here: str) -> Program | None:
             return None
         lines.append(str(Line(*found.pop())) if found else here)
     failures = (Failure(f.text, line) for f, line in zip(program.failures, lines, strict=True))
-    told = [None if k is None else list(every[k].line.plain) for k in program.records.get("lines", ())]
-    records = {**program.records, "lines": told}
+    assert isinstance(program.records, Records)
+    told = [None if k is None else list(every[k].line.plain) for k in program.records.lines]
+    records = Records(program.records.text, told)
     return replace(program, failures=tuple(failures), constraints=constraints(graph), records=records)
 
 
@@ -66,10 +65,12 @@ def constraints(graph: Graph) -> tuple[tuple[Constraint, str], ...]:
     return tuple({c: (c, str(n.line)) for n in reversed(graph.nodes) for c in n.constraints}.values())
 
 
-def every_node(graph: Graph) -> Iterator[Node]:
+def every_node(graph: Graph) -> list[Node]:
     """The nodes of a graph and of those that they hold, in an order that the text of the graph decides."""
+    found = []
     for node in graph.nodes:
-        yield node
-        held = [name for name, value in node.attrs.items() if isinstance(value, Graph)]
-        for name in sorted(held) if held else ():
-            yield from every_node(node.attrs[name])
+        found.append(node)
+        held = [name for name, value in node.attrs.items() if isinstance(value, Graph)] if node.attrs else ()
+        for name in sorted(held):
+            found += every_node(node.attrs[name])
+    return found

@@ -51,7 +51,7 @@ def operand_indices(node: Node, index: Index) -> list[Index]:
     return [aligned(index, o.shape) for o in node.operands]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class Read:
     """One element wanted of a node; `guarded` if it is read only under a condition.
 

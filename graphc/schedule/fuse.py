@@ -8,7 +8,8 @@ Every question about a node or a group is answered in bounded time, so that fusi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import cache
 
 from graphc.dims import product
 from graphc.graph import Graph, Node, describe
@@ -74,6 +75,7 @@ class Fusion:
         apart: Iterable[Node] = (),
     ) -> None:
         self.graph = graph
+        self._reads_of = cache(lambda node: tuple(reads_of(node)))
         self._keeps = keeps
         self._apart = set(apart)
         self.groups: list[Group] = []
@@ -86,7 +88,7 @@ class Fusion:
             self.chains[parameter] = self._chain(parameter, value, wanted)
             self._updated.setdefault(self.chains[parameter][0], {})[parameter] = None
         self._order: list[Group] = []
-        self._shifts = _shifts(graph)
+        self._shifts = _shifts(graph, self._reads_of)
         self._work: dict[Node, tuple[int, frozenset[Node]]] = {}
         for node in graph.nodes:
             if self._is_computed(node):
@@ -152,7 +154,7 @@ class Fusion:
             n = stack.pop()
             if is_expensive(n) or len(seen) > _CHEAP:
                 return False
-            for read in reads_of(n):
+            for read in self._reads_of(n):
                 m = read.node
                 reads, size = reads + 1, size + atoms(read.index)
                 if reads > PIECES or size > ATOMS:
@@ -182,7 +184,7 @@ class Fusion:
         found = self._work.get(node)
         if found is None:
             work, stored = max(effort(node.op.body), 1), set()
-            for m in (read.node for read in reads_of(node)):
+            for m in (read.node for read in self._reads_of(node)):
                 if m in self.group_of or m.op.family is Family.LEAF:
                     stored |= {m} if m.ndim else set()
                 elif work <= _AGAIN:
@@ -194,7 +196,7 @@ class Fusion:
     def _sources(self, node: Node) -> list[Read]:
         """The reads of stored or grouped nodes, with whatever is evaluated in between looked through."""
         found: list[Read] = []
-        stack = list(reads_of(node))
+        stack = list(self._reads_of(node))
         seen = set()
         while stack:
             read = stack.pop()
@@ -340,7 +342,7 @@ class Fusion:
             self._order[rank].rank = rank
 
 
-def _shifts(graph: Graph) -> dict[Node, int]:
+def _shifts(graph: Graph, reads_of: Callable[[Node], Iterable[Read]]) -> dict[Node, int]:
     """At how many places beside its own each node is read, or what is computed of it element by element.
 
     A place that is no shift counts as many: it may be read there again and again.
