@@ -200,7 +200,11 @@ NAMESPACE = SimpleNamespace(
     logaddexp=_of_floats(np.logaddexp),
     log1mexp=_of_floats(lambda x: np.where(x < 0.7, np.log(-np.expm1(-x)), np.log1p(-np.exp(-x)))),
     multigammaln=lambda a, d: _like(
-        lambda y: np.sum([special.gammaln(y - j / 2) for j in range(d)], axis=0) + d * (d - 1) / 4 * np.log(np.pi)
+        lambda y: np.where(
+            y > (d - 1) / 2,
+            np.sum([special.gammaln(y - j / 2) for j in range(d)], axis=0) + d * (d - 1) / 4 * np.log(np.pi),
+            np.nan,
+        )
     )(a),
     polygamma=lambda n, x: _like(lambda y: special.polygamma(n, y))(x),
     gelu=_gelu,
