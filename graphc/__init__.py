@@ -70,6 +70,7 @@ _LATER_NAMES = {
     "Options": "graphc.compile",
     "compile": "graphc.compile",
     "get_num_threads": "graphc.runtime.threads",
+    "release_memory": "graphc.runtime.arrays",
     "set_num_threads": "graphc.runtime.threads",
 }
 

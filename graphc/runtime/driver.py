@@ -269,6 +269,19 @@ def bytes_of(array: int, row: int, c: int) -> int:
 
 def create(D: int, shape: int, results: int) -> int:
     """New arrays for the outputs; 0 if there is no memory (and then none is left)."""
+    if load(shape, at.LARGE) == 0:
+        return create_all(D, shape, results)
+    api = load(D, at.API)
+    before = call(load(api, at.SET_HANDLER), load(D, at.HANDLER))
+    if before == 0:
+        return 0
+    created = create_all(D, shape, results)
+    call(load(api, at.DECREF), call(load(api, at.SET_HANDLER), before))
+    call(load(api, at.DECREF), before)
+    return created
+
+
+def create_all(D: int, shape: int, results: int) -> int:
     api = load(D, at.API)
     dims = shape + 8 * (at.HEAD + load(D, at.KEY_DIMS))
     row = at.TABLE + at.ROW * load(D, at.INPUTS)

@@ -29,8 +29,10 @@ Words = np.ndarray[Any, np.dtype[np.int64]]
 
 _CALLS = ("entry", "execute", "execute_in_turn", "steps_in_turn", "move", "arrange", "work", "close")
 _KEEPING = ("take", "offer", "disown", "remember", "forget")
+_RECYCLING = ("allocate", "allocate_zeros", "reallocate", "free", "release")
 _FASTCALL = 0x0082  # METH_FASTCALL | METH_KEYWORDS
 _PYARRAY_TYPE, _PYARRAY_NEWCOPY, _PYARRAY_NEW = 2, 85, 93  # places in NumPy's table of C functions
+_SET_HANDLER, _DEFAULT_HANDLER = 304, 306
 _INT64 = ctypes.c_int64
 _OUT = sys.intern("out")
 _begun: Any = None  # the driver's code, or its promise
@@ -81,13 +83,13 @@ def load_driver() -> Native:
             code = _begun.result() if _begun else compile_modules(*_modules())
             entry = cache.Entry("", (code,))
         cache.store(key, entry)
-    return Native(entry.parts, (*_CALLS, *_KEEPING))
+    return Native(entry.parts, (*_CALLS, *_KEEPING, *_RECYCLING))
 
 
 def _modules() -> tuple[ModuleType, ...]:
-    from graphc.runtime import arrange, driver, execution, phases, region, sharing
+    from graphc.runtime import arrange, driver, execution, phases, recycling, region, sharing
 
-    return driver, execution, phases, region, sharing, arrange
+    return driver, execution, phases, region, sharing, arrange, recycling
 
 
 def check_gil() -> None:
@@ -161,14 +163,26 @@ def api_table() -> Words:
         table[at.NDARRAY] = id(np.ndarray)
         table[at.NEW_ARRAY] = numpy[_PYARRAY_NEW]
         table[at.NEW_COPY] = numpy[_PYARRAY_NEWCOPY]
+        table[at.SET_HANDLER] = numpy[_SET_HANDLER]
     return table
 
 
 def _numpy_table() -> Any:
+    capsule = np._core._multiarray_umath._ARRAY_API  # type: ignore[attr-defined]
+    return ctypes.cast(capsule_pointer(capsule, None), ctypes.POINTER(ctypes.c_void_p))
+
+
+def default_handler() -> Any:
+    """The capsule of NumPy's own memory handler."""
+    return ctypes.py_object.from_address(_numpy_table()[_DEFAULT_HANDLER]).value
+
+
+def capsule_pointer(capsule: Any, name: bytes | None) -> int:
+    """What a capsule of this name holds."""
     pointer = ctypes.pythonapi.PyCapsule_GetPointer
     pointer.argtypes, pointer.restype = (ctypes.py_object, ctypes.c_char_p), ctypes.c_void_p
-    capsule = np._core._multiarray_umath._ARRAY_API  # type: ignore[attr-defined]
-    return ctypes.cast(pointer(capsule, None), ctypes.POINTER(ctypes.c_void_p))
+    found: int = pointer(capsule, name)
+    return found
 
 
 @once

@@ -31,6 +31,7 @@ TESTS_LEFT, TESTS, LOOKED, WATCH = range(4)  # until the next look, between look
     PLAIN,  # 1: outputs are given back as they are
     REGION,  # address of the parallel region
     THREADS,  # the most that may share a phase of this function, or 0
+    HANDLER,  # address of NumPy's memory handler for results, if one is large
     POOL,  # address of the pool of free workspaces
     SHAPES,  # address of the known shapes
     KEY_DIMS,  # how many dimensions all inputs have together
@@ -39,15 +40,22 @@ TESTS_LEFT, TESTS, LOOKED, WATCH = range(4)  # until the next look, between look
     BUFFERS,
     CHUNKS_AT,  # the frame's first word that holds a number of chunks
     TABLE,  # rows of the inputs, then of the outputs, then of the parameters
-) = range(21)
+) = range(22)
 ROW = 4
 DTYPE, NDIM, TYPENUM, ITEMSIZE = range(ROW)  # of inputs and outputs: NumPy's dtype, rank, number and bytes of the dtype
 GUARD, WRITES = range(2)  # of parameters: address of the guard (see graphc.state), 1 if a call changes it
 
 # A known shape.  After the head: dimensions of inputs, dimensions of outputs, prepared words.
 # RELEASES: 1 if the call lets other threads run meanwhile; SHARES: 1 if a phase is shared out, whose number of chunks
-# is negative.
-IDENTITY, NBYTES, RELEASES, SHARES, SHAPE_OWNER, HEAD = range(6)
+# is negative; LARGE: 1 if a result has so many bytes.
+IDENTITY, NBYTES, RELEASES, SHARES, LARGE, SHAPE_OWNER, HEAD = range(7)
+LARGE_BYTES = 1 << 24
+
+# Memory of large results that is free, in pieces (see graphc.runtime.recycling): how many blocks, their bytes, and at
+# most how many bytes; NumPy's own functions; then a row for each block.
+KEPT, KEPT_BYTES, MOST_BYTES, OWN_CONTEXT, OWN_ALLOCATE, OWN_ZEROS, OWN_REALLOCATE, OWN_FREE, KEPT_HEAD = range(9)
+BLOCK, BLOCK_BYTES, KEPT_ROW = range(3)
+MOST_KEPT, PIECE = 16, 1 << 21
 
 # The pool of free workspaces: how many are free, their frames; how many it owns, those in use by calls included, and
 # the bytes of these.  The known shapes: how many, then they themselves, the last used first.
@@ -78,13 +86,14 @@ ROW_WORD, ROW_OF, ROW_STEP, ROW_WORDS = range(4)
     LEAVE_GIL,
     INTERRUPT,
     CLOCK,
+    SET_HANDLER,
     REFUSAL,
     BYTES,
     TUPLE,
     TUPLE_ITEMS,  # bytes before a tuple's items
     OUT,  # the name of a keyword
     API_WORDS,
-) = range(22)
+) = range(23)
 
 # The parallel region (see graphc.runtime.region).  Words that several threads write have a cache line of their own.
 TAKEN, WORKERS, READY, MOST_THREADS, SYSCALL, FUTEX, YIELD, CLOSED = range(8)

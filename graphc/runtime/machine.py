@@ -20,6 +20,7 @@ from graphc.errors import InputError
 from graphc.runtime import entry, fork, threads
 from graphc.runtime import layout as at
 from graphc.runtime.arguments import Array, symbol_sizes
+from graphc.runtime.arrays import recycler
 from graphc.runtime.entry import Words
 from graphc.runtime.native import Native, kernel_name
 from graphc.runtime.pool import Pool, Shapes
@@ -82,6 +83,7 @@ class Machine:
             **dict.fromkeys((at.GIVEN, at.CALLER, at.FINISH, at.PLAIN), 0),
             at.REGION: threads.region().address,
             at.THREADS: self.most_threads,
+            at.HANDLER: id(recycler()[0]) if entry.supported() else 0,
             at.POOL: self._pool.address,
             at.SHAPES: self._shapes.address,
             at.KEY_DIMS: sum(len(s.shape) for s in p.inputs),

@@ -94,10 +94,12 @@ def make_shape(program: Program, inputs: Sequence[Dims], sizes: Mapping[str, int
     ]
     endless = any(p.kernel == at.TEST for p in program.phases)  # nobody knows how long a while loop takes
     releases, shares = endless or flops + moved > _RELEASE_WORK, min(chunks, default=0) < 0
-    head = [next(_identities), frame + buffers, int(releases), int(shares), 0]
-    every = [*head, *itertools.chain(*inputs, *outputs), *prepared]
     items = [s.dtype.numpy.itemsize for s in program.outputs]
-    needed = max([frame + buffers, *(math.prod(dims) * n for dims, n in zip(outputs, items, strict=True))])
+    largest = max((math.prod(dims) * n for dims, n in zip(outputs, items, strict=True)), default=0)
+    needed = max(frame + buffers, largest)
+    large = largest >= at.LARGE_BYTES
+    head = [next(_identities), frame + buffers, int(releases), int(shares), int(large), 0]
+    every = [*head, *itertools.chain(*inputs, *outputs), *prepared]
     spans = (math.prod(d or 1 for d in dims) * n for dims, n in zip(outputs, items, strict=True))  # as NumPy has them
     if needed > _MOST_BYTES or max([*every, *spans]) >= 1 << 63:
         raise MemoryError(f"{program.name}: with {_known(sizes)}, a call would need {needed:.1e} bytes or more at once")
