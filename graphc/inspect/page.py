@@ -5,11 +5,15 @@ In: a Profile.  Out: HTML that needs nothing else, and touches nothing else on i
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from graphc.codegen.program import Program
 from graphc.codegen.source import kernel_text, printable
 from graphc.inspect import html
 from graphc.inspect.draw import program_scene, to_svg, tone
-from graphc.inspect.profile import Drawn, Kernel, Profile
+
+if TYPE_CHECKING:
+    from graphc.inspect.profile import Drawn, Kernel, Profile
 
 _MOST = 400  # boxes of a drawing
 _LEAST = 0.005  # of the time: a kernel that takes less is told of, but its text is folded

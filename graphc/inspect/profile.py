@@ -30,8 +30,8 @@ class Kernel:
     """One phase: the median of the time of all its runs in a call, its work, and the least time for it.
 
     `title` names its ops, `chunks` counts the pieces that a run is cut into, which `threads` may share.  `flops` and
-    `nbytes` are the work of all runs by the model.  `limit` are the microseconds that this takes at the machine's limit,
-    which is that of what it is `bound` by: a level of memory, or FMA, multiply-adds.
+    `nbytes` are the work of all runs by the model.  `limit` are the microseconds that this takes at the machine's
+    limit, which is that of what it is `bound` by: a level of memory, or FMA, multiply-adds.
 
     >>> kernel = Kernel(0, "add", 2.0, chunks=1, flops=1000, nbytes=16_000, limit=1.5, bound="L2")
     >>> kernel.gflops, kernel.gigabytes, kernel.of_limit
@@ -160,13 +160,25 @@ class Profile(Sequence[Kernel]):
         }
 
     def to_json(self) -> str:
-        """The profile as JSON; see `to_dict`."""
+        """The profile as JSON; see `to_dict`.
+
+        >>> line = Roofline(1, (1 << 14,), (400.0,), {"float32": 200.0, "float64": 100.0}, ())
+        >>> json.loads(Profile((), 2.5, 3.0, line).to_json())["call"]
+        2.5
+        """
         return json.dumps(self.to_dict(), indent=1)
 
     def to_html(self, path: str | os.PathLike[str]) -> None:
         """Write a page that stands by itself: the table, the graph in the colours of its kernels, and their text.
 
         Raises OSError if the file can't be written.
+
+        >>> import tempfile
+        >>> line = Roofline(1, (1 << 14,), (400.0,), {"float32": 200.0, "float64": 100.0}, ())
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Profile((), 2.5, 3.0, line).to_html(path := Path(folder) / "profile.html")
+        ...     path.read_text()[:15]
+        '<!doctype html>'
         """
         from graphc.inspect.page import document
 
