@@ -20,7 +20,7 @@ class Subject:
     """A compiled function with the arrays that it takes and writes, and its peers.
 
     Each peer has a call, or several of which the fastest counts; those of `unchecked` peers give no results.
-    `relative` is how far results may be apart, of the value and, times `scale`, of the largest one.
+    `relative` is how far results may be apart: of the value and, times `scale`, of the largest one, at most 1.
     """
 
     function: Any
