@@ -1,4 +1,7 @@
-"""`python -m benchmarks`: measure, show a table, write a JSON file; `--markdown FILE.json` prints README's table."""
+"""`python -m benchmarks`: measure, show a table, write a JSON file; `--markdown FILE.json` prints README's table.
+
+`python -m benchmarks kernels` measures kernels by families instead (benchmarks/kernels).
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from benchmarks import machine, report
+from benchmarks.kernels import command
 from benchmarks.peers import PEERS, Peer
 from benchmarks.runner import FULL, QUICK, Row, Runner, select, select_peers
 from benchmarks.workloads import WORKLOADS, Derivative, Workload
@@ -57,6 +61,8 @@ def versions(peers: Sequence[Peer]) -> dict[str, str]:
 
 
 def main(argv: Sequence[str], peers: Sequence[Peer] = PEERS) -> int:
+    if argv and argv[0] == "kernels":
+        return command.main(argv[1:])
     options, console = arguments(argv), Console(stderr=True)
     if options.markdown:
         block = report.markdown(*report.load(options.markdown))

@@ -31,14 +31,11 @@ def _field(path: str, key: str) -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), "")
 
 
-def environment(threads: int, cache: Path) -> dict[str, str]:
-    """A worker's environment: `threads` for every thread pool, and every disk cache inside `cache`."""
-    kept = {name: value for name, value in os.environ.items() if name not in MISLEADING}
+def pools(threads: int) -> dict[str, str]:
+    """The variables that give every thread pool this size."""
     count = str(threads)
-    pools = ("OMP", "OPENBLAS", "MKL", "NUMBA", "VECLIB")
     return {
-        **kept,
-        **{f"{pool}_NUM_THREADS": count for pool in pools},
+        **{f"{pool}_NUM_THREADS": count for pool in ("OMP", "OPENBLAS", "MKL", "NUMBA", "VECLIB")},
         "TF_NUM_INTRAOP_THREADS": count,
         "TF_NUM_INTEROP_THREADS": count,
         "NPROC": count,  # the size of XLA's thread pool under JAX
@@ -46,6 +43,15 @@ def environment(threads: int, cache: Path) -> dict[str, str]:
         "JAX_PLATFORMS": "cpu",
         "CUDA_VISIBLE_DEVICES": "",
         "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+
+
+def environment(threads: int, cache: Path) -> dict[str, str]:
+    """A worker's environment: `threads` for every thread pool, and every disk cache inside `cache`."""
+    kept = {name: value for name, value in os.environ.items() if name not in MISLEADING}
+    return {
+        **kept,
+        **pools(threads),
         "XDG_CACHE_HOME": str(cache / "xdg"),
         "NUMBA_CACHE_DIR": str(cache / "numba"),
         "PYTENSOR_FLAGS": f"base_compiledir={cache / 'pytensor'}",

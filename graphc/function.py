@@ -28,6 +28,7 @@ from graphc.tangent import hvp, jvp
 from graphc.trace import TRACING, at_line, shown, tracing
 
 if TYPE_CHECKING:
+    from graphc.inspect.profile import Profile
     from graphc.runtime.function import CompiledFunction
     from graphc.specialise import Specialisation
 
@@ -304,6 +305,17 @@ class Function:
         ['forward', '  0 add', '      max(((x_0 + 16383) // 16384), 1) chunks; x_0 flops, 16*x_0 bytes']
         """
         return self._last.compiled.explain()
+
+    def profile(self, /, *args: Any, repeat: int = 100, **kwargs: Any) -> Profile:
+        """What `CompiledFunction.profile` tells of what a call with these arguments runs.
+
+        >>> import numpy as np
+        >>> import graphc as gc
+        >>> [kernel.title for kernel in gc.function(lambda x: x + 1.0).profile(np.ones(3), repeat=3)]
+        ['add']
+        """
+        compiled = self.compiled(*args, **kwargs)
+        return compiled.profile(*self._taken(args, kwargs).arrays, repeat=repeat)
 
     def __repr__(self) -> str:
         return f"<function {self.__name__}, {self._made.count} specialisations>"

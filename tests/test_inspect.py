@@ -1,10 +1,9 @@
-"""explain says what was recorded, profile measures without a trace, drawings show the graph."""
+"""explain says what was recorded, drawings show the graph."""
 
 from __future__ import annotations
 
 import itertools
 import re
-import time
 import xml.etree.ElementTree as ET
 from collections import Counter
 from pathlib import Path
@@ -20,7 +19,6 @@ from graphc.codegen.program import Program
 from graphc.inspect.layout import BETWEEN, layout
 from graphc.inspect.names import outputs_of
 from graphc.inspect.parts import parts
-from graphc.inspect.profile import Kernel, Profile
 
 over_programs = pytest.mark.parametrize("name", PROGRAMS)
 SVG = "{http://www.w3.org/2000/svg}"
@@ -126,86 +124,6 @@ def test_a_program_without_records_still_says_its_phases() -> None:
     program = gc.compile([x], x * 2.0).program
     bare = Program(**{**vars(program), "records": {}})
     assert section(gc.inspect.explain(bare), "phases")[0] == f"0 {program.phases[0].title}"
-
-
-# profile
-
-
-def test_a_profile_has_a_row_a_phase_with_its_work(training: Any) -> None:
-    function, golden = training
-    function(*golden.values)
-    profile = function.profile(*golden.values, repeat=3)
-    assert [k.title for k in profile] == [p.title for p in function.program.phases]
-    assert [k.phase for k in profile] == list(range(len(profile)))
-    assert sum(k.flops for k in profile) == function.stats["flops"]
-    assert sum(k.nbytes for k in profile) == function.stats["bytes"]
-    assert all(k.chunks >= 1 and k.microseconds >= 0 for k in profile)
-
-
-def test_a_profile_changes_neither_parameters_nor_results(training: Any) -> None:
-    function, golden = training
-    parameters = list(golden.updates)
-    before = [p.value for p in parameters]
-    function.profile(*golden.values, repeat=5)
-    assert all(a.tobytes() == p.value.tobytes() for a, p in zip(before, parameters, strict=True))
-    first = function(*golden.values)
-    kept = first.copy()
-    after = [p.value for p in parameters]
-    for p, value in zip(parameters, before, strict=True):
-        p.assign(value)
-    function.profile(*golden.values, repeat=5)
-    assert function(*golden.values).tobytes() == kept.tobytes() == first.tobytes()
-    assert all(a.tobytes() == p.value.tobytes() for a, p in zip(after, parameters, strict=True))
-
-
-def test_every_run_of_a_profile_starts_from_the_same_values() -> None:
-    """An update that would overflow the positions it is read at, were it made twice."""
-    at = gc.parameter("at", np.array([0]))
-    table = gc.input("table", (2,))
-    f = gc.compile([table], gc.sum(gc.take(table, at, axis=0)), updates={at: at + 1})
-    assert len(f.profile(np.zeros(2), repeat=10)) == len(f.program.phases)
-    assert at.value == [0]
-
-
-def test_times_follow_the_work() -> None:
-    x = gc.input("x", ("n",))
-    f = gc.compile([x], gc.tanh(x))
-    times = [f.profile(np.ones(n), repeat=20).microseconds for n in (10_000, 1_000_000)]
-    assert 10 < times[1] / times[0] < 1000
-    values = np.ones(1_000_000)
-    start = time.perf_counter()
-    for _ in range(20):
-        f(values)
-    assert times[1] < (time.perf_counter() - start) / 20 * 1e6 * 3
-
-
-def test_a_profile_is_an_aligned_table() -> None:
-    profile = Profile([Kernel(0, "add", 1, 2.0, 4_000, 8_000), Kernel(1, "sum, exp", 12, 0.0, 10, 20)])
-    lines = str(profile).split("\n")
-    assert lines[0].split() == ["phase", "µs", "share", "chunks", "flops", "bytes", "GFLOP/s", "GB/s", "kernel"]
-    assert lines[1].split() == ["0", "2.00", "100%", "1", "4,000", "8,000", "2.00", "4.00", "add"]
-    assert lines[2].split() == ["1", "0.00", "0%", "12", "10", "20", "0.00", "0.00", "sum,", "exp"]
-    assert lines[3].split() == ["all", "2.00"]
-    for heading, cell in zip(re.finditer(r"\S+", lines[0]), re.finditer(r"\S+", lines[1]), strict=True):
-        assert heading.end() == cell.end() or heading.start() == cell.start()
-
-
-@pytest.mark.parametrize("repeat", [0, -1, 2.0, True, None])
-def test_repeat_must_be_a_count(training: Any, repeat: Any) -> None:
-    function, golden = training
-    with pytest.raises(gc.InputError, match="repeat must be an int >= 1"):
-        function.profile(*golden.values, repeat=repeat)
-
-
-def test_a_profile_refuses_what_a_call_refuses() -> None:
-    table, at = gc.input("table", (3,)), gc.input("at", ("n",), gc.int64)
-    f = gc.compile([table, at], gc.take(table, at, axis=0))
-    with pytest.raises(gc.InputError):
-        f.profile(np.zeros(4), np.zeros(2, np.int64))
-    with pytest.raises(gc.InputError, match="7"):
-        f.profile(np.zeros(3), np.array([0, 7]))
-    assert np.array_equal(f(table=np.arange(3.0), at=[2, 0]), [2.0, 0.0])
-    assert len(f.profile(at=[0, 1], table=np.zeros(6)[::2], repeat=1)) == len(f.program.phases)
 
 
 # drawing

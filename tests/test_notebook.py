@@ -18,6 +18,7 @@ import pytest
 
 import graphc as gc
 from graphc.inspect.profile import Kernel, Profile
+from graphc.runtime.roofline import Roofline
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = (
@@ -110,7 +111,7 @@ def test_renderings_say_what_they_show(rendered: dict[str, str]) -> None:
         "node": ["tanh", "→ output"],
         "graph": ["sin", "→ output[1]"],
         "function": ["<compiled step(", "def kernel_0", "→ loss", "→ new w</td>", "update", "writes loss"],
-        "profile": ["GFLOP/s", "all"],
+        "profile": ["GFLOP/s", "all kernels", "kernel 0", "def kernel_0", "of FMA's limit", "w</td>", "triad"],
         "model": ["<b>first", "kernel [4, 5], bias [5] (not trainable)", "total 31", "trainable 6"],
         "unbuilt": ["Sequential, without parameters so far", "dense"],
         "history": ["epochs: 30", "val_loss", "<i>accuracy o…", "epoch"],
@@ -142,11 +143,12 @@ def test_curves_have_gaps_where_a_value_is_not_finite_and_stay_in_their_panel() 
 
 
 def test_a_profile_shows_shares_as_bars() -> None:
-    profile = Profile([Kernel(0, "add", 1, 3.0, 1, 1), Kernel(1, "sum <x>", 1, 1.0, 1, 1)])
-    text = profile._repr_html_()
+    line = Roofline(1, (1,), (1.0,), {"float32": 1.0, "float64": 1.0}, ())
+    kernels = Kernel(0, "add", 3.0, 1, 1, 1), Kernel(1, "sum <x>", 1.0, 1, 1, 1)
+    text = Profile(kernels, 4.0, 5.0, line)._repr_html_()
     assert re.findall(r"transparent (\S+?)%", text) == ["75.0", "25.0"]
     assert "sum &lt;x&gt;" in text
-    assert Profile([Kernel(0, "nothing", 0, 0.0, 0, 0)])._repr_html_()
+    assert Profile((Kernel(0, "nothing", 0.0, 0, 0, 0),), 0.0, 0.0, line)._repr_html_()
 
 
 _PAGE = """<!doctype html><meta charset="utf-8"><style>
@@ -177,7 +179,7 @@ def test_a_browser_shows_them_in_light_and_dark(rendered: dict[str, str], tmp_pa
         assert found["pale"] == [], theme
         assert found["outside"] == [], theme
         assert found["texts"] > 150
-        assert found["drawings"] == 5
+        assert found["drawings"] == 6
         assert not found["leaks"], theme
         assert not found["wide"], theme
         assert found["elements"] == 0

@@ -83,8 +83,7 @@ class Product(ViewKernel):
 
     def work(self) -> tuple[Dim, Dim]:
         every = [self.rows, self.columns, self.summed, *self.batch, *self.outer_sums]
-        m, n, k = (axis.size for axis in (self.rows, self.columns, self.summed))
-        return product(x.size for x in every) * 2, (m * k + k * n + m * n) * self.size
+        return product(x.size for x in every) * 2, self.bytes()
 
     def _kernel(self) -> Kernel:
         """The cheapest way for these sizes and steps; measured limits, see docs/log.md."""

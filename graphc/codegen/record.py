@@ -14,7 +14,7 @@ from graphc.line import with_own_lines
 from graphc.literal import Identity, Literal
 from graphc.op import HOLDERS, Family
 from graphc.schedule.task import Copy, Holder, Kernel, Place, Task, reads, writes
-from graphc.types import shape_text
+from graphc.types import float32, shape_text
 
 
 def record_program(text: Text, outputs: Sequence[Node], parameters: Sequence[Node]) -> dict[str, Any]:
@@ -43,10 +43,17 @@ def _work(text: Text, phase: PhaseText) -> dict[str, Any]:
         stored |= writes(task)
     return {
         "kind": " and ".join(map(_kind, phase.tasks)),
+        "computes": _computes(phase),
         "reads": [_plain(p) for p in touched if p in loaded],
         "writes": [_plain(p) for p in touched if p in stored],
         "scratch": [_plain(p) for p in touched if p not in loaded and p not in stored],
     }
+
+
+def _computes(phase: PhaseText) -> str:
+    """The widest float dtype of the members, float32 where there is none: by it vectors have the fewest lanes."""
+    found = {t for task in phase.tasks for m in task.members for t in (n.dtype for n in m.types) if t.is_float}
+    return max(found, key=lambda dtype: dtype.size, default=float32).name
 
 
 def _kind(task: Task) -> str:

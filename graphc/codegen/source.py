@@ -37,12 +37,19 @@ def printable(text: str) -> str:
 
 def source(program: Program) -> str:
     """Everything that runs, with a legend."""
-    texts = [text.partition(_HEAD) for text in program.kernels]
-    constants = dict.fromkeys(line for head, _, _ in texts for line in head.split("\n") if line)
+    heads = [text.partition(_HEAD)[0] for text in program.kernels]
+    constants = dict.fromkeys(line for head in heads for line in head.split("\n") if line)
     lines = [_LEGEND.format(name=printable(program.name)), "", *constants, *[""] * bool(constants)]
-    for k, (_, _, body) in enumerate(texts):
-        lines += ["", *_kernel(k, body.strip("\n").split("\n"), [p for p in program.phases if p.kernel == k]), ""]
+    for k in range(len(program.kernels)):
+        lines += ["", kernel_text(program, k), ""]
     return "\n".join([*lines, "", "# phases, in order", *_phases(program)]) + "\n"
+
+
+def kernel_text(program: Program, number: int) -> str:
+    """A kernel under its number, with its titles and what each word of the row is."""
+    body = program.kernels[number].partition(_HEAD)[2]
+    phases = [p for p in program.phases if p.kernel == number]
+    return "\n".join(_kernel(number, body.strip("\n").split("\n"), phases))
 
 
 def _kernel(number: int, lines: list[str], phases: list[Phase]) -> list[str]:

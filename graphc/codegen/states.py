@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from graphc.scalar import cost, parse
 from graphc.types import DType, int64
 
 Zero = Literal["zero", "one", "lowest", "highest"]
@@ -112,3 +113,10 @@ def state_of(name: str, dtype: DType) -> State:
     found = _STATES[name][not dtype.is_float]
     assert found is not None
     return found
+
+
+def effort_of(name: str, dtype: DType) -> int:
+    """What folding one value costs, in instructions, roughly."""
+    state = state_of(name, dtype)
+    texts = state.step or tuple(part.join for part in state.parts)
+    return max(1, sum(cost(parse(text)) for text in texts))

@@ -97,5 +97,9 @@ class ViewKernel(ABC):
         return scopes, where
 
     def bytes(self) -> Dim:
-        """Those of all views, each element once."""
-        return sum((product(view.shape) * view.dtype.size for view in self.task.views), 0)
+        """Those of all views, each element once, however often it is repeated."""
+        found: Dim = 0
+        for view in self.task.views:
+            moved = product(size for size, step in zip(view.shape, view.steps, strict=True) if step != 0)
+            found = found + moved * view.dtype.size
+        return found

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from graphc.codegen.states import effort_of
 from graphc.dims import Dim, dim_min, product
 from graphc.graph import Node
+from graphc.op import Family
+from graphc.scalar import effort
 from graphc.schedule.access import Read, loop_axes
 from graphc.schedule.shape import loads
 from graphc.schedule.split import domain_of
@@ -16,8 +19,24 @@ from graphc.schedule.task import Nest
 
 
 def operations(nest: Nest) -> Dim:
-    """One for each element of each member's loops."""
-    return total(product(domain_of(m)) for m in nest.members)
+    """What the functions and folds of members cost, and of what is computed on the way to them, for each element."""
+    waiting, seen = list(nest.members), {n for n, _ in nest.loads}
+    found: list[Dim] = []
+    while waiting:
+        node = waiting.pop()
+        if node not in seen:
+            seen.add(node)
+            waiting += node.operands
+            found.append(product(domain_of(node)) * _effort(node))
+    return total(found)
+
+
+def _effort(node: Node) -> int:
+    """Instructions for an element, roughly; nothing for what only moves, repeats or counts."""
+    op = node.op
+    if op.family is Family.REDUCTION:
+        return effort_of(str(op.state), node.operands[0].dtype)
+    return max(1, effort(op.body)) if op.family is Family.ELEMENTWISE else 0
 
 
 def bytes_read(nest: Nest, hot: Node | None = None) -> Dim:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import colorsys
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ _TEXTS_ON_DARK = {
     "layer": f"font:italic 11px monospace;fill:{_PAPER}",
     "gives": "font:600 11px monospace;fill:#fecaca",
 }
+_TEXTS_ON_TONES = {kind: f"{style.partition(';fill')[0]};fill:{_INK}" for kind, style in _TEXTS.items()}
 _LEGEND = f"{_FONT};fill:{_INK}"
 _NUMBER = f"font:8px monospace;fill:{_INK}"
 _ROW = 1.6 * _LINE  # of the legend
@@ -89,7 +90,7 @@ def page(function: Any) -> str:
     drawing = svg(function) if "graph" in function.program.records else None
     texts = {"what was done": explain(function), "the text that runs": function.source}
     folded = (html.folded(title, text) for title, text in texts.items())
-    return html.block(html.heading(repr(function)), html.picture(drawing) if drawing else "", *folded)
+    return html.block(html.heading(repr(function)), html.scrolled(drawing) if drawing else "", *folded)
 
 
 def _scene(what: Any) -> Scene:
@@ -103,8 +104,20 @@ def _scene(what: Any) -> Scene:
     program = getattr(what, "program", what)
     if not isinstance(program, Program) or "graph" not in program.records:
         raise DeclarationError(f"drawings are made of compiled functions, graphs and nodes; got {what!r}")
-    results = {"output": outputs_of(what), "parameter": [f"new {slot.name}" for slot in program.parameters]}
+    return program_scene(program, outputs_of(what))
+
+
+def program_scene(program: Program, outputs: Sequence[str]) -> Scene:
+    """What a drawing of a program shows, whose outputs have these names."""
+    results = {"output": outputs, "parameter": [f"new {slot.name}" for slot in program.parameters]}
     return make_scene(program.records, [p.title for p in program.phases], lambda kind, number: results[kind][number])
+
+
+def tone(number: int, depth: float) -> tuple[str, str]:
+    """Fill and outline of a hue for each number, from pale to deep; ink can be read on all of them."""
+    hue = number * 0.381966 % 1
+    fill = colorsys.hls_to_rgb(hue, 0.96 - 0.24 * depth, 0.9)
+    return _hex(fill), _hex(colorsys.hls_to_rgb(hue, 0.42, 0.55))
 
 
 def _phase_colours(phase: int) -> tuple[str, str]:
@@ -120,10 +133,13 @@ def _hex(rgb: tuple[float, float, float]) -> str:
 # SVG
 
 
-def to_svg(scene: Scene) -> str:
-    """The drawing as the text of an SVG file."""
+def to_svg(scene: Scene, tones: Mapping[int, tuple[str, str]] | None = None) -> str:
+    """The drawing as the text of an SVG file; nodes are in the colours of their parts, as a legend beside them tells.
+
+    Where phases have `tones`, nodes have those of their phases, and there is no legend.
+    """
     placed = layout([_size(b) for b in scene.boxes], scene.edges)
-    legend = _legend(scene)
+    legend = [] if tones else _legend(scene)
     left = 2 * _MARGIN + 34 + max(len(text) for _, text in legend) * _CHARACTER + _MARGIN if legend else _MARGIN
     width = left + placed.width + _MARGIN
     height = max(placed.height, _ROW * len(legend)) + 2 * _MARGIN
@@ -135,7 +151,7 @@ def to_svg(scene: Scene) -> str:
             *_drawn_legend(legend),
             f'<g transform="translate({left:.1f} {_MARGIN:.1f})">',
             *_drawn_edges(scene, placed),
-            *_drawn_boxes(scene, placed),
+            *_drawn_boxes(scene, placed, tones or {}),
             "</g>",
             "</svg>\n",
         ]
@@ -177,14 +193,15 @@ def _curve(route: Sequence[Point]) -> str:
     return text
 
 
-def _drawn_boxes(scene: Scene, placed: Layout) -> Iterator[str]:
+def _drawn_boxes(scene: Scene, placed: Layout, tones: Mapping[int, tuple[str, str]]) -> Iterator[str]:
     for box, (x, y) in zip(scene.boxes, placed.centres, strict=True):
         width, height = _size(box)
         radius = height / 2 if box.kind in LEAVES else 5
-        texts = _TEXTS_ON_DARK if box.kind in ("input", "parameter") else _TEXTS
+        toned = None if box.phase is None else tones.get(box.phase)
+        texts = _TEXTS_ON_DARK if box.kind in ("input", "parameter") else _TEXTS_ON_TONES if toned else _TEXTS
         yield f'<g data-kind="{box.kind}">' + (f"<title>{escape(box.line)}</title>" if box.line else "")
         line = (2.2 if box.gives else 1.1, _is_computed_again(scene, box))
-        yield _rectangle((x - width / 2, y - height / 2), (width, height), radius, _COLOURS[box.kind], *line)
+        yield _rectangle((x - width / 2, y - height / 2), (width, height), radius, toned or _COLOURS[box.kind], *line)
         for k, (kind, text) in enumerate(_text_lines(box)):
             baseline = y - height / 2 + 4 + _LINE * (k + 0.8)
             yield _text((x, baseline), text, texts[kind], middle=True)

@@ -30,15 +30,39 @@ def heading(text: str) -> str:
     return f'<div style="{_BARE}{_BOLD};padding:2px 0">{shown(text)}</div>'
 
 
-def picture(svg: str) -> str:
-    """A drawing, with a bar to move it by where it is wider than the page."""
-    return f'<div style="{_BARE};overflow:auto;max-width:100%">{svg}</div>'
-
-
 def folded(title: str, text: str) -> str:
     """A text of many lines, to be opened by a click."""
+    return folded_under(shown(title), text)
+
+
+def folded_under(title: str, text: str, is_open: bool = False) -> str:
+    """A text of many lines under a title that is HTML."""
     lines = f'<pre style="{_BARE};padding:4px 0 4px 12px;overflow:auto">{shown(text)}</pre>'
-    return f'<details style="{_BARE}"><summary style="cursor:pointer">{shown(title)}</summary>{lines}</details>'
+    opened = " open" if is_open else ""
+    return f'<details style="{_BARE}"{opened}><summary style="cursor:pointer">{title}</summary>{lines}</details>'
+
+
+def chip(text: str, colours: tuple[str, str]) -> str:
+    """A short text on a colour, in the outline of another."""
+    style = f"padding:0 5px;border-radius:4px;background:{colours[0]};border:1px solid {colours[1]};color:#0f172a"
+    return f'<span style="{style}">{shown(text)}</span>'
+
+
+def lines(texts: Sequence[str]) -> str:
+    """Remarks, one under the other."""
+    return "".join(f'<div style="{_BARE};opacity:.85">{shown(text)}</div>' for text in texts)
+
+
+def scrolled(part: str) -> str:
+    """A part with a bar to move it by where it is wider than the page."""
+    return f'<div style="{_BARE};overflow:auto;max-width:100%">{part}</div>'
+
+
+def beside(left: str, right: str) -> str:
+    """Two parts in two columns, one under the other where the page is narrow; each moves by itself."""
+    column = f"{_BARE};overflow:auto;max-height:90vh;min-width:0"
+    parts = [f'<div style="{column};flex:1 1 420px">{part}</div>' for part in (left, right) if part]
+    return f'<div style="{_BARE};display:flex;flex-wrap:wrap;gap:16px;padding-top:12px">{"".join(parts)}</div>'
 
 
 def table(rows: Sequence[Sequence[str]], totals: int, texts: Sequence[int], shares: Sequence[float] = ()) -> str:

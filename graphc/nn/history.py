@@ -28,7 +28,7 @@ class History:
         """A curve for each value; those that differ by "val_" alone share a panel."""
         names = [n for n, v in self.history.items() if v and n.removeprefix("val_") not in self.history.keys() - {n}]
         panels = [{n: self.history[n] for n in (name, f"val_{name}") if n in self.history} for name in names]
-        drawing = html.picture(plot(self.epoch, panels)) if panels else ""
+        drawing = html.scrolled(plot(self.epoch, panels)) if panels else ""
         return html.block(html.heading(f"History, epochs: {len(self.epoch)}"), drawing)
 
     def add(self, epoch: int, values: Mapping[str, float]) -> None:

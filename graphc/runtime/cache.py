@@ -69,8 +69,17 @@ def untouched() -> Iterator[None]:
 
 def make_key(*parts: str) -> str:
     """The digest of `parts` and of everything else that decides which machine code comes out."""
+    return _digest_of(*_surroundings(), *_settings(), *parts)
+
+
+def machine_key(*parts: str) -> str:
+    """The digest of `parts` and of the processor: what tells of measurements, which outlive sources and versions."""
+    return _digest_of(sys.platform, platform.machine(), *(_processor() or _processor_by_llvm()), *parts)
+
+
+def _digest_of(*parts: str) -> str:
     digest = hashlib.sha256()
-    for part in (*_surroundings(), *_settings(), *parts):
+    for part in parts:
         digest.update(f"{len(part)}:{part}".encode(errors="surrogatepass"))
     return digest.hexdigest()
 

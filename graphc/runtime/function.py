@@ -177,19 +177,21 @@ class CompiledFunction(_Callable):
         return explain(self)
 
     def profile(self, /, *args: Any, repeat: int = 100, **kwargs: Any) -> Profile:
-        """Time each kernel over `repeat` runs on these inputs; no parameter changes.
+        """Time each kernel over `repeat` runs on these inputs, and tell how near to the machine's limit it is.
 
-        The result is a sequence of records, times in microseconds, and a table when printed.  Raises InputError where a
-        call would, and if `repeat` is no int >= 1.
+        The result is a sequence of records, times in microseconds, and a table when printed; `to_json` and `to_html`
+        write it.  The times are those of runs of the whole program; beside them stand whole calls.  No parameter
+        changes.  Raises InputError where a call would, and if `repeat` is no int >= 1.
 
         >>> import graphc as gc
         >>> x = gc.input("x", ("n",))
         >>> [kernel.title for kernel in gc.compile([x], x + 1.0).profile([1.0, 2.0])]
         ['add']
         """
-        from graphc.inspect.profile import measure
+        from graphc.inspect.names import outputs_of
+        from graphc.inspect.timing import measure
 
-        return measure(self._machine, self._caller.inputs(args, kwargs), repeat)
+        return measure(self._machine, self._caller.inputs(args, kwargs), outputs_of(self), repeat)
 
     def draw(self, path: str | os.PathLike[str]) -> None:
         """Write a drawing of the graph and its phases: SVG or, for .dot and .gv, Graphviz's text.

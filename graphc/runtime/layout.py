@@ -16,6 +16,10 @@ INTERRUPTED = 1 << 40  # a status: the user wants a while loop to end
 SOON, LATE, MONOTONIC = 50_000_000, 200_000_000, time.CLOCK_MONOTONIC
 TESTS_LEFT, TESTS, LOOKED, WATCH = range(4)  # until the next look, between looks, when the last one was
 
+# What a run is timed with: when the last phase ended; then a row for each phase, and one more.
+LAST_TIME, FIRST_TIME = range(2)
+NANOSECONDS, RUNS, TIME_ROW = range(3)
+
 # The descriptor of a compiled function.
 (
     API,  # address of the table of C functions below

@@ -56,10 +56,10 @@ class Machine:
         self._pool = Pool(program, fixed)
         self._shapes = Shapes()
         self.descriptor = self._describe({})
-        self.attempt = self._enter_given = self._enter_plainly
+        self.attempt = self.attempt_given = self._enter_plainly
         if entry.supported():
             self.attempt = entry.make_builtin(self.descriptor)
-            self._enter_given = entry.make_builtin(self._describe({at.GIVEN: 1}))
+            self.attempt_given = entry.make_builtin(self._describe({at.GIVEN: 1}))
 
     def entry(self, caller: Caller) -> Callable[..., Any]:
         """What a call of a user's comes to: a builtin, which leaves to the caller what is not as it should be."""
@@ -101,7 +101,7 @@ class Machine:
 
     def enter(self, inputs: Sequence[Array], given: Sequence[Array] = ()) -> Any:
         """The outputs for these inputs: one array or a tuple; written into `given` if there are any."""
-        way = self._enter_given if given else self.attempt
+        way = self.attempt_given if given else self.attempt
         self.make_ready(inputs)
         result = way(*inputs, *given)
         if result is NotImplemented:  # other calls hold a parameter or the workspace: wait for our turn

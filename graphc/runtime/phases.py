@@ -10,8 +10,11 @@ from graphc.runtime.region import alone, share
 from graphc.runtime.words import call, load, load8, stack, store
 
 
-def execute(D: int, frame: int, c: int) -> int:
-    """Every chunk of every phase, in order; stops where a check fails.  Returns the status."""
+def execute(D: int, frame: int, times: int) -> int:
+    """Every chunk of every phase, in order; stops where a check fails.  Returns the status.
+
+    `times` is 0, or where to note how long each phase takes, and how often it runs.
+    """
     kernels = load(D, at.KERNELS)
     chunks = load(D, at.CHUNKS_AT)
     store(frame, at.STATUS, 0)
@@ -22,7 +25,10 @@ def execute(D: int, frame: int, c: int) -> int:
     store(watch, at.LOOKED, 0)
     phase = 0
     phases = load(D, at.PHASES)
+    if times:
+        note(D, times, phases)
     while phase < phases:
+        ran = phase
         kernel = load(kernels, 2 * phase)
         row = frame + load(kernels, 2 * phase + 1)
         count = load(frame, chunks + phase)
@@ -42,7 +48,26 @@ def execute(D: int, frame: int, c: int) -> int:
             if load(frame, at.STATUS):
                 return load(frame, at.STATUS)
             phase += 1
+        if times:
+            note(D, times, ran)
     return 0
+
+
+def note(D: int, times: int, phase: int) -> int:
+    """Count a run of a phase, and the nanoseconds since the last note; the row behind the last phase is nobody's."""
+    now = clock(D)
+    row = times + 8 * (at.FIRST_TIME + at.TIME_ROW * phase)
+    store(row, at.NANOSECONDS, load(row, at.NANOSECONDS) + now - load(times, at.LAST_TIME))
+    store(row, at.RUNS, load(row, at.RUNS) + 1)
+    store(times, at.LAST_TIME, clock(D))
+    return 0
+
+
+def clock(D: int) -> int:
+    """Nanoseconds from some moment."""
+    time = stack(2)
+    call(load(load(D, at.API), at.CLOCK), at.MONOTONIC, time)
+    return load(time, 0) * 1000000000 + load(time, 1)
 
 
 def interrupted(D: int, watch: int, c: int) -> int:
@@ -52,9 +77,7 @@ def interrupted(D: int, watch: int, c: int) -> int:
     if left > 0:
         return 0
     api = load(D, at.API)
-    time = stack(2)
-    call(load(api, at.CLOCK), at.MONOTONIC, time)
-    now = load(time, 0) * 1000000000 + load(time, 1)
+    now = clock(D)
     tests = load(watch, at.TESTS)
     if load(watch, at.LOOKED) == 0:
         store(watch, at.LOOKED, now)

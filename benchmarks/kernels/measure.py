@@ -1,0 +1,143 @@
+"""Measuring one case: results are compared first, then graphc and its peers take turns.
+
+In: a Case.  Out: a Line with the medians, and the work and the limit that the function's profile tells.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from benchmarks.kernels.case import Call, Case, Subject
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How many samples each gets, and how many seconds a sample takes at least."""
+
+    turns: int
+    seconds: float
+
+
+FULL, QUICK = Effort(turns=10, seconds=0.01), Effort(turns=5, seconds=0.001)
+
+
+@dataclass(frozen=True)
+class Line:
+    """Median seconds of graphc and of peers; its work by the model, and the seconds that this takes at the limit."""
+
+    family: str
+    name: str
+    dtype: str
+    threads: int
+    seconds: float = math.nan
+    peers: dict[str, float] = field(default_factory=dict)
+    flops: int = 0
+    nbytes: int = 0
+    limit: float = math.nan
+    bound: str = ""
+    problem: str = ""
+
+    @property
+    def gflops(self) -> float:
+        return self.flops / self.seconds / 1e9
+
+    @property
+    def gigabytes(self) -> float:
+        return self.nbytes / self.seconds / 1e9
+
+    @property
+    def of_limit(self) -> float:
+        return self.limit / self.seconds
+
+    @property
+    def ratios(self) -> dict[str, float]:
+        """How many times as long each peer takes."""
+        return {name: seconds / self.seconds for name, seconds in self.peers.items()}
+
+
+def measured(family: str, case: Case, threads: int, effort: Effort) -> Line:
+    """The line of a case; one whose results disagree, or that can't be declared, says so and has no times."""
+    about = (family, case.name, case.dtype, threads)
+    try:
+        subject = case.make()
+        problem = disagreement(subject)
+    except Exception as error:  # whatever it is, the other cases are measured
+        problem = f"{type(error).__name__}: {error}".partition("\n")[0]
+    if problem:
+        return Line(*about, problem=problem)
+    profile = subject.function.profile(*subject.arrays, repeat=1)
+    bounds = {k.bound: k.limit for k in sorted(profile, key=lambda k: k.limit)}
+    names = [name for name, calls in subject.peers.items() for _ in calls]
+    ours, *theirs = medians([subject.call, *(call for calls in subject.peers.values() for call in calls)], effort)
+    peers = {name: min(t for n, t in zip(names, theirs, strict=True) if n == name) for name in subject.peers}
+    flops, nbytes, limit = (sum(getattr(k, what) for k in profile) for what in ("flops", "nbytes", "limit"))
+    return Line(*about, ours, peers, flops, nbytes, limit / 1e6, list(bounds)[-1] if bounds else "")
+
+
+def medians(calls: Sequence[Call], effort: Effort) -> list[float]:
+    """Median seconds of each call; samples take turns."""
+    repeats = [_repeats(call, effort.seconds) for call in calls]
+    samples: list[list[float]] = [[] for _ in calls]
+    for _ in range(effort.turns):
+        for mine, call, count in zip(samples, calls, repeats, strict=True):
+            mine.append(_sample(call, count))
+    return [statistics.median(mine) for mine in samples]
+
+
+def _repeats(call: Call, seconds: float) -> int:
+    """How many calls make a sample."""
+    call()
+    count = 1
+    while (taken := count * _sample(call, count)) < seconds / 2:
+        count *= max(2, min(10, int(seconds / max(taken, 1e-9))))
+    return max(1, math.ceil(count * seconds / taken))
+
+
+def _sample(call: Call, count: int) -> float:
+    begin = time.perf_counter()
+    for _ in range(count):
+        call()
+    return (time.perf_counter() - begin) / count
+
+
+def disagreement(subject: Subject) -> str:
+    """What is wrong with graphc's results beside those of the peers; nothing if they agree."""
+    got = _flat(subject.call())
+    wanted = {name: calls[0] for name, calls in subject.peers.items() if name not in subject.unchecked}
+    if subject.wanted is not None:
+        wanted["the formula"] = subject.wanted
+    for name, call in wanted.items():
+        for mine, theirs in zip(got, _flat(call()), strict=True):
+            if (worst := _apart(mine, theirs, subject)) > 1:
+                return f"disagrees with {name} by {worst:.2g} times what is allowed"
+    return ""
+
+
+def _flat(results: Any) -> list[Any]:
+    if isinstance(results, (tuple, list)):
+        return [array for result in results for array in _flat(result)]
+    return [np.asarray(results)]
+
+
+def _apart(mine: Any, theirs: Any, subject: Subject) -> float:
+    """The largest distance of results, in what is allowed; integers and truth values are equal."""
+    if mine.shape != theirs.shape:
+        return math.inf
+    if mine.dtype.kind != "f":
+        return 0.0 if np.array_equal(mine, theirs) else math.inf
+    wide = theirs.astype(np.float64)
+    finite = np.isfinite(wide)
+    if not np.array_equal(mine[~finite], wide[~finite].astype(mine.dtype), equal_nan=True):
+        return math.inf
+    wide, narrow = wide[finite], mine[finite].astype(np.float64)
+    allowed = subject.relative * (np.abs(wide) + subject.scale * min(1.0, np.max(np.abs(wide), initial=0.0)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        apart = np.where(narrow == wide, 0.0, np.abs(narrow - wide) / allowed)
+    return float(np.max(apart, initial=0.0))
