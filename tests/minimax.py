@@ -43,12 +43,13 @@ def half_ln2() -> Any:
 
 
 def log_bounds() -> tuple[Any, Any]:
-    root = mpmath.sqrt(2)
-    return mpf(0), (2 * (root - 1) / (root + 1)) ** 2
+    """t² for t = f/(1 + f/2) with f up to 1/2."""
+    return mpf(0), mpf(4) / 25
 
 
-def cbrt_bounds() -> tuple[Any, Any]:
-    return mpmath.sqrt(mpf(1) / 2) - 1, mpmath.sqrt(2) - 1
+def fraction_bounds() -> tuple[Any, Any]:
+    """f where 1 + f is from 3/4 to 3/2."""
+    return mpf(-1) / 4, mpf(1) / 2
 
 
 def angle_bounds() -> tuple[Any, Any]:
@@ -77,9 +78,10 @@ FITS = (
         lambda: (mpf(0), half_ln2() ** 2), (3, 5)),
     Fit("COSH_TAIL", lambda z: (mpmath.cosh(mpmath.sqrt(z)) - 1) / z, lambda z: z,
         lambda: (mpf(0), half_ln2() ** 2), (3, 5)),
-    Fit("LOG_TAIL", log_tail, lambda z: z, log_bounds, (3, 7)),
+    Fit("LOG_TAIL", log_tail, lambda z: z, log_bounds, (3, 8)),
+    Fit("LOG_EXCESS", lambda f: (f - mpmath.log1p(f)) / f**2, lambda f: f, fraction_bounds, (9, 0)),
     Fit("POW_TAIL", lambda z: (log_tail(z) - mpf(1) / 12) / z, lambda z: z**2, log_bounds, (4, 8)),
-    Fit("INVERSE_CUBE_ROOT", lambda f: 1 / mpmath.cbrt(1 + f), lambda f: mpmath.cbrt(1 + f), cbrt_bounds, (5, 0)),
+    Fit("INVERSE_CUBE_ROOT", lambda f: 1 / mpmath.cbrt(1 + f), lambda f: mpmath.cbrt(1 + f), fraction_bounds, (5, 0)),
     Fit("SINE", odd_tail(mpmath.sin), lambda z: z, angle_bounds, (3, 6)),
     Fit("COSINE", lambda z: (mpmath.cos(mpmath.sqrt(z)) - 1 + z / 2) / z**2, lambda z: z**2, angle_bounds, (3, 6)),
     Fit("ARC_TANGENT", odd_tail(mpmath.atan), lambda z: z, half_bounds, (5, 12)),

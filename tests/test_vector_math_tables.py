@@ -37,6 +37,7 @@ TABLES = {
     "SINH_TAIL": exponential.SINH_TAIL,
     "COSH_TAIL": exponential.COSH_TAIL,
     "LOG_TAIL": logarithmic.LOG_TAIL,
+    "LOG_EXCESS": (logarithmic.LOG_EXCESS,),
     "POW_TAIL": power.POW_TAIL,
     "INVERSE_CUBE_ROOT": (power.INVERSE_CUBE_ROOT,),
     "SINE": trigonometric.SINE,

@@ -22,6 +22,7 @@ from llvmlite.binding.ffi import lib as library
 from graphc.runtime.native import PREFIX, dissolve, kernel_name, processors, uncollected
 
 MOST_THREADS = 4  # the front end does not keep more of them busy
+INSTRUCTIONS = "graphc_avx512_"  # what functions of graphc.codegen.intrinsics.instructions are called
 _of_this_thread = threading.local()
 
 
@@ -160,8 +161,11 @@ class Backend:
         """The module of a text, optimised."""
         code = llvm.parse_assembly(text, self._context)
         code.verify()
-        passes = self._builder.getModulePassManager() if loops else _few_passes()
-        unlocked("LLVMPY_RunNewModulePassManager")(passes, code, self._builder)
+        run = unlocked("LLVMPY_RunNewModulePassManager")
+        run(self._builder.getModulePassManager() if loops else _few_passes(), code, self._builder)
+        if loops:
+            _put_in_place(code)
+            run(_late_passes(), code, self._builder)
         return code
 
 
@@ -175,6 +179,20 @@ def unlocked(name: str) -> Any:
     function = getattr(ctypes.CDLL(library._name, handle=library._handle), name)
     function.argtypes, function.restype = locked.argtypes, locked.restype
     return function
+
+
+def _put_in_place(code: Any) -> None:
+    """Have the calls of instructions inlined that were kept whole for the vectoriser."""
+    for function in code.functions:
+        if function.name.startswith(INSTRUCTIONS):
+            function.add_function_attribute("alwaysinline")
+
+
+def _late_passes() -> Any:
+    """What the vectoriser made calls of is inlined: LLVM's own inliner comes before it."""
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_always_inliner_pass()
+    return passes
 
 
 def _few_passes() -> Any:

@@ -39,7 +39,7 @@ def _large(lanes: Lanes, a: ir.Value, gamma_a: Pair, b: ir.Value, log_b: Pair) -
     """For b >= FAR."""
     half, far = lanes.const(0.5), lanes.const(FAR)
     ratio = lanes.div(a, b)
-    log_sum = log_one_plus(lanes, (ratio, lanes.const(0.0)))
+    log_sum = log_one_plus(lanes, ratio)
     stirling = lanes.sub(stirling_rest(lanes, b), stirling_rest(lanes, lanes.add(a, b)))
     spread = lanes.fma(b, log_sum, lanes.mul(lanes.sub(a, half), log_sum))
     # a < FAR

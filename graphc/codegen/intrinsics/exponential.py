@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from llvmlite import ir
 
-from graphc.codegen.intrinsics.exponents import power_of_two, scale
+from graphc.codegen.intrinsics.exponents import nearest, power_of_two, scale
 from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic
 from graphc.codegen.intrinsics.pairs import LN2, LOG2_E, Pair, constant, ordered_fma, quotient, total
 
@@ -49,7 +49,7 @@ class Reduced(NamedTuple):
 
 def reduce(lanes: Lanes, high: ir.Value, low: ir.Value | None = None) -> Reduced:
     """Cody and Waite's reduction of high + low: high - n·LN2[0] is exact by fma, being a small multiple of 2^-53."""
-    n = lanes.rint(lanes.mul(high, lanes.const(LOG2_E[0])))
+    n = nearest(lanes, high, LOG2_E[0])
     minus_n = lanes.neg(n)
     ln2 = constant(lanes, LN2)
     exact = lanes.fma(minus_n, ln2[0], high)
@@ -70,7 +70,9 @@ def exp_of(lanes: Lanes, high: ir.Value, low: ir.Value | None = None) -> ir.Valu
 
 def exp_reduced(lanes: Lanes, n: ir.Value, r: ir.Value) -> ir.Value:
     """2^n·e^r, the addition of 1 last."""
-    return scale(lanes, lanes.add(lanes.add(tail(lanes, r), r), lanes.const(1.0)), n)
+    one = lanes.const(1.0)
+    slope = lanes.fma(r, lanes.two_chains(r, lanes.pick(*EXP_TAIL)), one)
+    return scale(lanes, lanes.fma(r, slope, one), n)
 
 
 @float_intrinsic
@@ -83,7 +85,7 @@ def exp(lanes: Lanes, x: ir.Value) -> ir.Value:
 def exp2(lanes: Lanes, x: ir.Value) -> ir.Value:
     """2^x = 2^n·e^((x - n)·ln2), n the whole number nearest to x; 1.05 and 1.11."""
     x = lanes.clamp(x, *lanes.pick((-151.0, 129.0), (-1077.0, 1025.0)))
-    n = lanes.rint(x)
+    n = nearest(lanes, x)
     return exp_reduced(lanes, n, lanes.mul(lanes.sub(x, n), lanes.const(LN2[0])))
 
 

@@ -7,11 +7,20 @@ of int64 (none in AVX2), and nothing here is poison for NaN, as a conversion to 
 
 from __future__ import annotations
 
+import math
+
 from llvmlite import ir
 
+from graphc.codegen.intrinsics import instructions
 from graphc.codegen.intrinsics.lanes import Lanes
 
-SQRT_HALF = {False: 0x3F3504F3, True: 0x3FE6A09E667F3BCD}  # bits of the float nearest to sqrt(1/2), float32 and float64
+THREE_QUARTERS = {False: 0x3F400000, True: 0x3FE8000000000000}  # bits of 3/4, float32 and float64
+
+
+def nearest(lanes: Lanes, x: ir.Value, factor: float = 1.0) -> ir.Value:
+    """The whole number nearest to x·factor, whose size is below 2^(mantissa - 1); two steps, where rint takes three."""
+    shift = lanes.const(1.5 * 2.0**lanes.mantissa)
+    return lanes.sub(lanes.fma(x, lanes.const(factor), shift), shift)
 
 
 def low_bits(lanes: Lanes, n: ir.Value, offset: int) -> ir.Value:
@@ -27,6 +36,8 @@ def power_of_two(lanes: Lanes, n: ir.Value) -> ir.Value:
 
 def scale(lanes: Lanes, y: ir.Value, n: ir.Value) -> ir.Value:
     """y·2^n for whole n from -2·bias + 2 to 2·bias: by two factors, of which only the second rounds or overflows."""
+    if instructions.there():
+        return lanes.instruction("scalef", y, n)
     builder, mantissa = lanes.builder, lanes.integer(lanes.mantissa)
     whole = low_bits(lanes, n, 2 * lanes.bias)
     half = builder.lshr(whole, lanes.integer(1))
@@ -36,21 +47,28 @@ def scale(lanes: Lanes, y: ir.Value, n: ir.Value) -> ir.Value:
 
 
 def split(lanes: Lanes, x: ir.Value) -> tuple[ir.Value, ir.Value]:
-    """(k, m) with x = 2^k·m and m from sqrt(1/2) to sqrt(2), for normal x > 0: x over sqrt(1/2), as integers."""
+    """(k, m) with x = 2^k·m and m from 3/4 to 3/2, for normal x > 0: x over 3/4, as integers."""
     builder = lanes.builder
-    root = SQRT_HALF[lanes.double]
-    ratio = builder.add(lanes.as_int(x), lanes.integer((lanes.bias << lanes.mantissa) - root))
+    least = THREE_QUARTERS[lanes.double]
+    ratio = builder.add(lanes.as_int(x), lanes.integer((lanes.bias << lanes.mantissa) - least))
     fraction = builder.and_(ratio, lanes.integer((1 << lanes.mantissa) - 1))
     exponent = builder.lshr(ratio, lanes.integer(lanes.mantissa))
     ones = 2.0**lanes.mantissa  # a float whose low bits count ones
     shifted = lanes.as_float(builder.or_(exponent, lanes.const(ones).bitcast(lanes.int)))
     k = lanes.sub(shifted, lanes.const(ones + lanes.bias))
-    return k, lanes.as_float(builder.add(fraction, lanes.integer(root)))
+    return k, lanes.as_float(builder.add(fraction, lanes.integer(least)))
 
 
 def split_any(lanes: Lanes, x: ir.Value) -> tuple[ir.Value, ir.Value]:
-    """`split` for subnormal x as well."""
-    digits = lanes.mantissa + 1
+    """`split` of any x: k is -inf at 0 and inf at infinity, m is NaN where x < 0, k or m where x is NaN."""
+    if instructions.there():
+        k, m = lanes.instruction("getexp", x), lanes.instruction("getmant", x)
+        below = lanes.compare("<", m, lanes.const(1.0))  # m is half of what belongs to k
+        return lanes.add(k, lanes.select(below, lanes.const(1.0), lanes.const(0.0))), m
+    digits, zero = lanes.mantissa + 1, lanes.const(0.0)
     subnormal = lanes.compare("<", x, lanes.const(2.0 ** (1 - lanes.bias)))
     k, m = split(lanes, lanes.select(subnormal, lanes.mul(x, lanes.const(2.0**digits)), x))
-    return lanes.sub(k, lanes.select(subnormal, lanes.const(digits), lanes.const(0.0))), m
+    k = lanes.sub(k, lanes.select(subnormal, lanes.const(digits), zero))
+    k = lanes.select(lanes.compare("==", x, zero), lanes.const(-math.inf), k)
+    k = lanes.select(lanes.compare("<", x, lanes.const(math.inf)), k, x)
+    return k, lanes.select(lanes.compare("<", x, zero), lanes.const(math.nan), m)

@@ -19,6 +19,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from graphc.codegen.intrinsics.instructions import instruction
+
 I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
 
 
@@ -55,6 +57,10 @@ class Lanes:
         signature = ir.FunctionType(self.float, [self.float] * len(args))
         function = cgutils.get_or_insert_function(self.builder.module, signature, f"llvm.{name}.{kind}")
         return self.builder.call(function, args)
+
+    def instruction(self, name: str, *args: ir.Value) -> ir.Value:
+        """One of AVX-512 on floats of this type (graphc.codegen.intrinsics.instructions)."""
+        return instruction(self.builder, name, *args)
 
     def add(self, a: ir.Value, b: ir.Value) -> ir.Value:
         return self.builder.fadd(a, b)

@@ -1,6 +1,6 @@
 """log and what is made of it, as intrinsics: log log2 log10 log1p asinh acosh atanh, float32 and float64.
 
-All of them write the argument as 2^k·(1 + f) with 1 + f from sqrt(1/2) to sqrt(2) and take log(1 + f) = 2·atanh(t/2)
+All of them write the argument as 2^k·(1 + f) with 1 + f from 3/4 to 3/2 and take log(1 + f) = 2·atanh(t/2)
 with t = f/(1 + f/2), both f and the result as pairs.
 Polynomials: weighted least squares on Chebyshev points with mpmath (tests/minimax.py), highest power first.
 Errors: the two numbers after a docstring's formula are the largest measured, float32 and float64, in units of the
@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from llvmlite import ir
 
-from graphc.codegen.intrinsics.exponents import power_of_two, split, split_any
+from graphc.codegen.intrinsics.exponents import power_of_two, split_any
 from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic
 from graphc.codegen.intrinsics.pairs import (
     LN2,
@@ -22,22 +23,27 @@ from graphc.codegen.intrinsics.pairs import (
     LOG10_E,
     Pair,
     constant,
+    newton_inverse,
     ordered_fma,
-    product,
     quotient,
-    square_root,
+    quotient_beside,
+    rough_inverse,
 )
 
-# (2·atanh(t/2) - t)/t³ in t² up to 0.1178; the error relative to log is 2^-30.2 and 2^-59.4
+# (2·atanh(t/2) - t)/t³ in t² up to 0.16; the error relative to log is 2^-28.3 and 2^-62.6
 LOG_TAIL = (
-    (0.0023336385, 0.012492997, 0.08333347),
-    (4.515796968346076e-06, 1.8693720371889895e-05, 8.878696805387133e-05, 0.0004340273130107661,
-     0.0022321428706298355, 0.012499999999814214, 0.0833333333333342),
+    (0.002372588, 0.012486658, 0.08333369),
+    (1.0558327066899494e-06, 4.020440550962227e-06, 1.878793784019566e-05, 8.877767010948397e-05,
+     0.000434027818004387, 0.0022321428559326077, 0.012500000000017617, 0.08333333333333325),
 )
+# (f - log(1 + f))/f² for 1 + f from 3/4 to 3/2, float32; the error relative to f is 2^-27.5
+LOG_EXCESS = (
+    0.04522251, -0.1048792, 0.13174164, -0.14478987, 0.16645999, -0.19990613, 0.25000125, -0.33333457, 0.5,
+)  # fmt: skip
 
 
 def log_near_one(lanes: Lanes, f: Pair) -> Pair:
-    """log(1 + f) as a pair with some five bits more than the mantissa, for 1 + f from sqrt(1/2) to sqrt(2)."""
+    """log(1 + f) as a pair with some five bits more than the mantissa, for 1 + f from 3/4 to 3/2."""
     t, low = quotient(lanes, f, one_plus_half(lanes, f))
     square = lanes.mul(t, t)
     return t, lanes.fma(lanes.mul(t, square), lanes.horner(square, lanes.pick(*LOG_TAIL)), low)
@@ -65,13 +71,46 @@ def on_domain(lanes: Lanes, x: ir.Value, log: ir.Value) -> ir.Value:
     return lanes.select(lanes.compare("<", x, lanes.const(math.inf)), log, x)
 
 
+def excess(lanes: Lanes, f: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """Two factors of f - log(1 + f): f² and a polynomial, or t and f/2 - t²·LOG_TAIL, where the polynomial is long."""
+    if not lanes.double:
+        return lanes.mul(f, f), lanes.two_chains(f, LOG_EXCESS)
+    half = lanes.const(0.5)
+    t = lanes.div(f, lanes.fma(f, half, lanes.const(1.0)))
+    square = lanes.mul(t, t)
+    tail = lanes.horner(square, LOG_TAIL[1])
+    return t, lanes.fma(lanes.neg(square), tail, lanes.mul(f, half))
+
+
+def from_below(lanes: Lanes, value: tuple[float, float]) -> Pair:
+    """The constant as a pair of positive words, so that infinite multiples of both have one sign."""
+    high, low = (word.constant for word in constant(lanes, value))
+    if low < 0:
+        above, high = high, float(np.nextafter(lanes.pick(np.float32, np.float64)(high), 0))
+        low += above - high
+    return lanes.const(high), lanes.const(low)
+
+
+def multiple_plus_log(lanes: Lanes, k: ir.Value, f: ir.Value) -> ir.Value:
+    """k·ln2 + log(1 + f), the larger terms added last; infinite with k."""
+    high, low = from_below(lanes, LN2)
+    a, b = excess(lanes, f)
+    return lanes.fma(k, high, lanes.add(f, lanes.fma(lanes.neg(a), b, lanes.mul(k, low))))
+
+
 def logarithm(lanes: Lanes, x: ir.Value, base: tuple[float, float] | None, unit: tuple[float, float]) -> ir.Value:
     """k·unit + base·log(1 + f) for x = 2^k·(1 + f): unit is log(2) and base is log(e) in the base wanted."""
     k, m = split_any(lanes, x)
-    log = log_near_one(lanes, (lanes.sub(m, lanes.const(1.0)), lanes.const(0.0)))
-    if base is not None:
-        log = product(lanes, log, constant(lanes, base))
-    return on_domain(lanes, x, multiple_plus(lanes, k, unit, log))
+    f = lanes.sub(m, lanes.const(1.0))
+    if base is None:
+        return multiple_plus_log(lanes, k, f)
+    high, low = constant(lanes, base)
+    a, b = excess(lanes, f)
+    rest = lanes.fma(lanes.mul(lanes.neg(a), b), high, lanes.mul(f, low))
+    if unit[1] == 0:
+        return lanes.add(k, lanes.fma(f, high, rest))
+    unit_high, unit_low = from_below(lanes, unit)
+    return lanes.fma(k, unit_high, lanes.fma(f, high, lanes.fma(k, unit_low, rest)))
 
 
 @float_intrinsic
@@ -92,62 +131,62 @@ def log10(lanes: Lanes, x: ir.Value) -> ir.Value:
     return logarithm(lanes, x, LOG10_E, LOG10_2)
 
 
-def log_one_plus(lanes: Lanes, x: Pair, doublings: ir.Value | None = None) -> ir.Value:
-    """log((1 + x)·2^doublings): 1 + x is summed without error and split as 2^k·(1 + f)."""
-    u, lost = lanes.two_sum(lanes.const(1.0), x[0])
-    k, m = split(lanes, u)
-    shrink = power_of_two(lanes, lanes.neg(lanes.clamp(k, -lanes.bias, lanes.bias - 1)))  # larger k: lost is nothing
-    low = lanes.mul(lanes.add(lost, x[1]), shrink)
-    f = lanes.fast_two_sum(lanes.sub(m, lanes.const(1.0)), low)
-    k = k if doublings is None else lanes.add(k, doublings)
-    return on_domain(lanes, u, multiple_plus(lanes, k, LN2, log_near_one(lanes, f)))
+def log_one_plus(
+    lanes: Lanes, x: ir.Value, low: ir.Value | None = None, doublings: ir.Value | None = None
+) -> ir.Value:
+    """log((1 + x + low)·2^doublings) with 1 + x = 2^k·(1 + f), f = x·2^-k + (2^-k - 1) where 1 counts beside x."""
+    one, counts = lanes.const(1.0), lanes.const(2.0 ** (lanes.mantissa + 2))
+    u = lanes.add(x, one)
+    k, m = split_any(lanes, u)
+    shrink = power_of_two(lanes, lanes.neg(k))
+    f = lanes.fma(x, shrink, lanes.sub(shrink, one))
+    f = f if low is None else lanes.fma(low, shrink, f)
+    near = lanes.builder.and_(lanes.compare("<", x, counts), lanes.compare(">", u, lanes.const(0.0)))
+    f = lanes.select(near, f, lanes.sub(m, one))
+    return multiple_plus_log(lanes, k if doublings is None else lanes.add(k, doublings), f)
 
 
 @float_intrinsic
 def log1p(lanes: Lanes, x: ir.Value) -> ir.Value:
     """log(1 + x), 1 + x summed without error; 0.57 and 0.56."""
-    return lanes.copysign(log_one_plus(lanes, (x, lanes.const(0.0))), x)
+    return lanes.copysign(log_one_plus(lanes, x), x)
 
 
 @float_intrinsic
 def atanh(lanes: Lanes, x: ir.Value) -> ir.Value:
     """atanh|x| = log(1 + 2|x|/(1 - |x|))/2; 0.56 and 0.56."""
     size = lanes.abs(x)
-    denominator = lanes.two_sum(lanes.const(1.0), lanes.neg(size))
-    ratio = quotient(lanes, (lanes.add(size, size), lanes.const(0.0)), denominator)
-    return lanes.copysign(lanes.mul(log_one_plus(lanes, ratio), lanes.const(0.5)), x)
+    denominator = lanes.fast_two_sum(lanes.const(1.0), lanes.neg(size))
+    ratio, low = quotient(lanes, (lanes.add(size, size), lanes.const(0.0)), denominator)
+    low = lanes.select(lanes.compare("<", size, lanes.const(1.0)), low, lanes.const(0.0))  # at 1 it is NaN
+    return lanes.copysign(lanes.mul(log_one_plus(lanes, ratio, low), lanes.const(0.5)), x)
 
 
-def log_large(lanes: Lanes, x: ir.Value, small: Pair) -> ir.Value:
-    """log(1 + small), or log 2x where x² would drown the 1 beside it (and might overflow)."""
-    zero = lanes.const(0.0)
+def log_large(lanes: Lanes, x: ir.Value, small: ir.Value, low: ir.Value | None = None) -> ir.Value:
+    """log(1 + small + low), or log 2x where x² would drown the 1 beside it (and might overflow)."""
+    one, zero = lanes.const(1.0), lanes.const(0.0)
     large = lanes.compare(">=", x, lanes.const(2.0 ** (lanes.mantissa + 2)))
-    argument = lanes.select(large, x, small[0]), lanes.select(large, zero, small[1])
-    return log_one_plus(lanes, argument, lanes.select(large, lanes.const(1.0), zero))
-
-
-def root_of_square_plus(lanes: Lanes, x: ir.Value, one: float) -> Pair:
-    """sqrt(x² + one), for one = ±1."""
-    square, low = lanes.two_product(x, x)
-    high, lost = lanes.two_sum(square, lanes.const(one))
-    return square_root(lanes, (high, lanes.add(lost, low)))
+    return log_one_plus(lanes, lanes.select(large, x, small), low, lanes.select(large, one, zero))
 
 
 @float_intrinsic
 def asinh(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """asinh|x| = log(1 + (|x| + (sqrt(x² + 1) - 1))); 0.57 and 0.56."""
-    size = lanes.abs(x)
-    root, low = root_of_square_plus(lanes, size, 1.0)
-    high, lost = lanes.two_sum(size, lanes.sub(root, lanes.const(1.0)))
-    return lanes.copysign(log_large(lanes, size, (high, lanes.add(lost, low))), x)
+    """asinh|x| = log(1 + y) with y = |x| + |x|·|x|/(1 + sqrt(x² + 1)); 0.57 and 0.56."""
+    size, one = lanes.abs(x), lanes.const(1.0)
+    root = lanes.sqrt(lanes.fma(size, size, one))
+    slope = quotient_beside(lanes, size, lanes.add(root, one))
+    return lanes.copysign(log_large(lanes, size, lanes.fma(size, slope, size)), x)
 
 
 @float_intrinsic
 def acosh(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """acosh x = log(1 + ((x - 1) + sqrt(x² - 1))); 0.56 and 0.57."""
-    root, low = root_of_square_plus(lanes, x, -1.0)
-    one = lanes.const(1.0)
-    above = lanes.select(lanes.compare("<", x, one), lanes.const(math.nan), lanes.sub(x, one))
+    """acosh x = log(1 + (d + sqrt(d² + 2d))) with d = x - 1, the root as a pair; 0.56 and 0.57."""
+    above = lanes.sub(x, lanes.const(1.0))
+    square = lanes.fma(above, above, lanes.add(above, above))
+    root = lanes.sqrt(square)
+    inverse = newton_inverse(lanes, root, rough_inverse(lanes, root))
+    rest = lanes.mul(lanes.fma(lanes.neg(root), root, square), lanes.mul(inverse, lanes.const(0.5)))
     high, lost = lanes.two_sum(above, root)
-    low = lanes.select(lanes.compare(">", root, lanes.const(0.0)), low, lanes.const(0.0))  # at 1 it is 0·inf
-    return log_large(lanes, x, (high, lanes.add(lost, low)))
+    rest = lanes.select(lanes.compare(">", root, lanes.const(0.0)), rest, lanes.const(0.0))
+    log = log_large(lanes, x, high, lanes.add(lost, rest))
+    return lanes.select(lanes.compare("<", x, lanes.const(1.0)), lanes.const(math.nan), log)

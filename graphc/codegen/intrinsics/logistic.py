@@ -47,7 +47,7 @@ def xlogy(lanes: Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
 @float_intrinsic
 def xlog1py(lanes: Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
     """x·log(1 + y); 1.06 and 1.06."""
-    log = lanes.copysign(log_one_plus(lanes, (y, lanes.const(0.0))), y)
+    log = lanes.copysign(log_one_plus(lanes, y), y)
     return _times(lanes, x, y, log)
 
 
@@ -60,7 +60,7 @@ def logaddexp(lanes: Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
     zero, lowest = lanes.const(0.0), lanes.pick(*EXP_RANGE)[0]
     apart = lanes.select(lanes.compare("==", x, y), zero, lanes.neg(lanes.abs(lanes.sub(x, y))))
     largest = lanes.select(lanes.compare(">", x, y), x, y)
-    rest = log_one_plus(lanes, (exp_of(lanes, lanes.clamp(apart, lowest, 0.0)), zero))
+    rest = log_one_plus(lanes, exp_of(lanes, lanes.clamp(apart, lowest, 0.0)))
     both = lanes.compare("==", apart, apart)  # else an operand is NaN
     return lanes.select(both, lanes.add(largest, rest), apart)
 
@@ -105,7 +105,7 @@ def logit(lanes: Lanes, x: ir.Value) -> ir.Value:
     high, low = _odds(lanes, lifted)
     high = lanes.select(tiny, lanes.div(one, lifted), high)
     low = lanes.select(tiny, _remainder(lanes, high, lifted), low)
-    log = log_one_plus(lanes, (high, low), lanes.select(tiny, lanes.const(float(lift)), zero))
+    log = log_one_plus(lanes, high, low, lanes.select(tiny, lanes.const(float(lift)), zero))
     log = lanes.select(lanes.compare("==", small, zero), lanes.const(math.inf), log)
     log = lanes.select(lanes.compare("<", small, zero), lanes.const(math.nan), log)
     return lanes.select(upper, log, lanes.neg(log))

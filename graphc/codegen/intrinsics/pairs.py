@@ -20,6 +20,10 @@ LOG10_E = (0.4342944819032518, 1.098319650216765e-17)
 LOG10_2 = (0.3010299956639812, -2.8037281277851704e-18)
 
 
+# what the bits of x and of about 1/x add up to; the largest error is the smallest possible
+BITS_OF_INVERSE = {False: 0x7EF311C3, True: 0x7FDE623822FC16E6}
+
+
 def constant(lanes: Lanes, value: tuple[float, float]) -> Pair:
     """The constant as a pair of this float type; float32 takes both its words from the first float64."""
     if lanes.double:
@@ -48,11 +52,24 @@ def quotient(lanes: Lanes, a: Pair, b: Pair) -> Pair:
     return q, lanes.mul(remainder, inverse)
 
 
-def square_root(lanes: Lanes, a: Pair) -> Pair:
-    """The root of a > 0: s = sqrt(high), then its remainder over 2s."""
-    s = lanes.sqrt(a[0])
-    remainder = lanes.add(lanes.fma(lanes.neg(s), s, a[0]), a[1])
-    return s, lanes.mul(remainder, lanes.div(lanes.const(0.5), s))
+def rough_inverse(lanes: Lanes, x: ir.Value) -> ir.Value:
+    """1/x for x > 0 within 5.1 %: the bits of a float are, roughly, its logarithm."""
+    return lanes.as_float(lanes.builder.sub(lanes.integer(BITS_OF_INVERSE[lanes.double]), lanes.as_int(x)))
+
+
+def newton_inverse(lanes: Lanes, x: ir.Value, guess: ir.Value) -> ir.Value:
+    """1/x, its relative error the square of the guess's."""
+    return lanes.mul(guess, lanes.fma(lanes.neg(x), guess, lanes.const(2.0)))
+
+
+def quotient_beside(lanes: Lanes, a: ir.Value, b: ir.Value) -> ir.Value:
+    """a/b for b > 0 within two units, beside another division or a root: float64 keeps the divider long enough."""
+    if not lanes.double:
+        return lanes.div(a, b)
+    inverse = rough_inverse(lanes, b)
+    for _ in range(4):
+        inverse = newton_inverse(lanes, b, inverse)
+    return lanes.mul(a, inverse)
 
 
 def total(lanes: Lanes, a: Pair) -> ir.Value:

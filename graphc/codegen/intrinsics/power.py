@@ -17,13 +17,13 @@ from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic, machine_intr
 from graphc.codegen.intrinsics.logarithmic import one_plus_half
 from graphc.codegen.intrinsics.pairs import LN2, Pair, constant, product, quotient
 
-# (1 + f)^(-1/3) for 1 + f from sqrt(1/2) to sqrt(2), to 2^-14.5
-INVERSE_CUBE_ROOT = (0.12545086, -0.18814111, 0.22465084, -0.33294797, 0.9999726)
-# ((2·atanh(t/2) - t)/t³ - 1/12)/t² in t² up to 0.1178; the error relative to log is 2^-43.6 and 2^-73.2
+# (1 + f)^(-1/3) for 1 + f from 3/4 to 3/2, to 2^-14.5
+INVERSE_CUBE_ROOT = (0.097198434, -0.17819172, 0.22608861, -0.33335316, 0.99996185)
+# ((2·atanh(t/2) - t)/t³ - 1/12)/t² in t² up to 0.16; the error relative to log is 2^-41.3 and 2^-68.9
 POW_TAIL = (
-    (9.535045e-05, 0.00043322388, 0.0022321842, 0.012499999),
-    (2.2885137995819232e-07, 8.90623321891002e-07, 4.069941813463093e-06, 1.8779974224445532e-05,
-     8.877841261519959e-05, 0.0004340277776800798, 0.0022321428571442713, 0.012499999999999992),
+    (9.724068e-05, 0.00043273266, 0.0022322235, 0.012499998),
+    (2.3989002462717596e-07, 8.843482392444064e-07, 4.071417660035465e-06, 1.8779789519459366e-05,
+     8.877842576470935e-05, 0.00043402777715482023, 0.002232142857154966, 0.012499999999999909),
 )
 TWELFTH = (0.08333333333333333, 4.625929269271485e-18)
 
