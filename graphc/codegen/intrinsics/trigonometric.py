@@ -14,24 +14,35 @@ from llvmlite import ir
 
 from graphc.codegen.intrinsics.angle import HUGE, PI, Angle, parts, reduce, reduce_huge
 from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic
-from graphc.codegen.intrinsics.pairs import Pair, quotient, total
+from graphc.codegen.intrinsics.pairs import Pair
 from graphc.codegen.intrinsics.rare import unless_rare
 
-# sin x = x + x³·p(x²) on [0, 1.004·pi/4], error 2^-27.8 and 2^-57.9
+# sin x = x + x³·p(x²) on [0, 1.01·pi/4], error 2^-27.9 and 2^-57.8
 SINE = (
-    (-0.00019510167, 0.008332117, -0.16666654),
+    (-0.00019508562, 0.00833211, -0.16666654),
     (
-        1.5895352861625167e-10, -2.5050733497181564e-08, 2.755731353596001e-06, -0.0001984126982935927,
-        0.008333333333321848, -0.1666666666666663,
+        1.5893389759682302e-10, -2.5050700243724358e-08, 2.755731332799228e-06, -0.0001984126982877408,
+        0.008333333333321136, -0.16666666666666627,
     ),
 )  # fmt: skip
 
-# cos x = 1 - x²/2 + x⁴·p(x²) on [0, 1.004·pi/4], error 2^-33.1 and 2^-64.1
+# cos x = 1 - x²/2 + x⁴·p(x²) on [0, 1.01·pi/4], error 2^-33.1 and 2^-63.9
 COSINE = (
-    (2.4432255e-05, -0.001388731, 0.041666646),
+    (2.4430881e-05, -0.0013887302, 0.041666646),
     (
-        -1.1358622758988711e-11, 2.0875703723599834e-09, -2.755731421014155e-07, 2.4801587288994402e-05,
-        -0.0013888888888873346, 0.041666666666666595,
+        -1.1357101814847948e-11, 2.087567448842649e-09, -2.7557313995896176e-07, 2.4801587288254125e-05,
+        -0.0013888888888872158, 0.04166666666666659,
+    ),
+)  # fmt: skip
+
+# tan x = x + x³·p(x²) on [0, 1.01·pi/4], error 2^-29.2 and 2^-59.4
+TANGENT = (
+    (0.0044693192, -9.382509e-05, 0.01097615, 0.021229723, 0.05406977, 0.13332579, 0.33333352),
+    (
+        1.0170428680719397e-05, -2.594152213512682e-05, 5.2000002500865844e-05, -2.9660710480619176e-05,
+        7.04041691255664e-05, 8.181134593634728e-05, 0.0002444347834614723, 0.0005886723679585727,
+        0.001456084225825865, 0.003592095400975071, 0.008863238452485999, 0.021869488366042373,
+        0.05396825397414927, 0.1333333333332295, 0.333333333333334,
     ),
 )  # fmt: skip
 
@@ -85,9 +96,22 @@ def _choose(lanes: Lanes, condition: ir.Value, a: Pair, b: Pair) -> Pair:
 
 def _sine_of_angle(lanes: Lanes, angle: Angle) -> ir.Value:
     high, low, quadrant = angle
-    sine, cosine = sine_cosine(lanes, high, low)
-    value = lanes.add(*_choose(lanes, _is_odd(lanes, quadrant), cosine, sine))
+    odd = _is_odd(lanes, quadrant)
+    if lanes.double:
+        sine, cosine = sine_cosine(lanes, high, low)
+        value = lanes.add(*_choose(lanes, odd, cosine, sine))
+    else:
+        value = _sine_or_cosine(lanes, high, low, odd)
     return lanes.flip(value, _bit_as_sign(lanes, quadrant, 1))
+
+
+def _sine_or_cosine(lanes: Lanes, high: ir.Value, low: ir.Value, odd: ir.Value) -> ir.Value:
+    """cos where `odd`, else sin, as base + base·x²·p(x²) with base 1 or x: short polynomials are chosen beforehand."""
+    base = lanes.select(odd, lanes.const(1.0), high)
+    square = lanes.mul(high, high)
+    slope = lanes.horner_of(square, (odd, (*COSINE[0], -0.5)), (None, (0.0, *SINE[0])))
+    rest = lanes.fma(lanes.mul(base, square), slope, lanes.select(odd, lanes.const(0.0), low))
+    return lanes.add(base, rest)
 
 
 def _cosine_of_angle(lanes: Lanes, angle: Angle) -> ir.Value:
@@ -96,18 +120,27 @@ def _cosine_of_angle(lanes: Lanes, angle: Angle) -> ir.Value:
 
 
 def _tangent_of_angle(lanes: Lanes, angle: Angle) -> ir.Value:
+    """tan r, or -1/tan r with the step that makes good what it and the denominator were rounded by."""
     high, low, quadrant = angle
-    sine, cosine = (lanes.fast_two_sum(*pair) for pair in sine_cosine(lanes, high, low))
-    odd = _is_odd(lanes, quadrant)
-    ratio = quotient(lanes, _choose(lanes, odd, cosine, sine), _choose(lanes, odd, sine, cosine))
-    return lanes.flip(total(lanes, ratio), _bit_as_sign(lanes, quadrant, 0))
+    square = lanes.mul(high, high)
+    slope = lanes.two_chains(square, lanes.pick(*TANGENT))
+    rest = lanes.fma(lanes.mul(square, high), slope, lanes.fma(low, square, low))
+    tangent, lost = lanes.fast_two_sum(high, rest)
+    inverse = lanes.div(lanes.const(1.0), tangent)
+    minus = lanes.neg(inverse)
+    missing = lanes.fma(minus, lost, lanes.fma(minus, tangent, lanes.const(1.0)))
+    inverse = lanes.fma(missing, inverse, inverse)
+    value = lanes.select(_is_odd(lanes, quadrant), inverse, tangent)
+    return lanes.flip(value, _bit_as_sign(lanes, quadrant, 0))
 
 
-def _circular(lanes: Lanes, name: str, of_angle: Callable[[Lanes, Angle], ir.Value], x: ir.Value) -> ir.Value:
+def _circular(
+    lanes: Lanes, name: str, of_angle: Callable[[Lanes, Angle], ir.Value], x: ir.Value, fine: bool
+) -> ir.Value:
     """of_angle(the angle of |x|), by the reduction that fits |x|."""
     x = lanes.abs(x)
     finite = lanes.compare("<", x, lanes.const(float("inf")))
-    huge = lanes.builder.and_(lanes.compare(">=", x, lanes.const(HUGE)), finite)
+    huge = lanes.builder.and_(lanes.compare(">=", x, lanes.const(lanes.pick(*HUGE))), finite)
 
     def of_huge(scalar: Lanes, y: ir.Value) -> ir.Value:
         double = scalar.in_double()
@@ -115,25 +148,25 @@ def _circular(lanes: Lanes, name: str, of_angle: Callable[[Lanes, Angle], ir.Val
         return value if scalar.double else scalar.narrow(value)
 
     rare = lanes.select(huge, x, lanes.const(0.0))
-    return unless_rare(lanes, f"graphc_{name}_f{lanes.bits}", of_angle(lanes, reduce(lanes, x)), rare, of_huge)
+    return unless_rare(lanes, f"graphc_{name}_f{lanes.bits}", of_angle(lanes, reduce(lanes, x, fine)), rare, of_huge)
 
 
 @float_intrinsic
 def sin(lanes: Lanes, x: ir.Value) -> ir.Value:
     """Sine: sin(q·pi/2 + r) is one of ±sin r, ±cos r, |r| <= pi/4; error below 0.9 ULP."""
-    return lanes.flip(_circular(lanes, "sin", _sine_of_angle, x), lanes.sign_bit(x))
+    return lanes.flip(_circular(lanes, "sin", _sine_of_angle, x, fine=lanes.double), lanes.sign_bit(x))
 
 
 @float_intrinsic
 def cos(lanes: Lanes, x: ir.Value) -> ir.Value:
     """Cosine: sin((q + 1)·pi/2 + r) with the reduction of sin; error below 0.9 ULP."""
-    return _circular(lanes, "cos", _cosine_of_angle, x)
+    return _circular(lanes, "cos", _cosine_of_angle, x, fine=lanes.double)
 
 
 @float_intrinsic
 def tan(lanes: Lanes, x: ir.Value) -> ir.Value:
     """Tangent: sin r / cos r in even quadrants, -cos r / sin r in odd ones; error below 1.2 ULP."""
-    return lanes.flip(_circular(lanes, "tan", _tangent_of_angle, x), lanes.sign_bit(x))
+    return lanes.flip(_circular(lanes, "tan", _tangent_of_angle, x, fine=True), lanes.sign_bit(x))
 
 
 # inverse functions
