@@ -85,7 +85,7 @@ FITS = (
     Fit("COSINE", lambda z: (mpmath.cos(mpmath.sqrt(z)) - 1 + z / 2) / z**2, lambda z: z**2, angle_bounds, (3, 6)),
     Fit("TANGENT", odd_tail(mpmath.tan), lambda z: z * mpmath.sqrt(z) / mpmath.tan(mpmath.sqrt(z)), angle_bounds,
         (7, 15)),
-    Fit("ARC_TANGENT", odd_tail(mpmath.atan), lambda z: z, half_bounds, (5, 12)),
+    Fit("ARC_TANGENT", odd_tail(mpmath.atan), lambda z: z, lambda: (mpf(0), mpf(1)), (9, 20)),
     Fit("ARC_SINE", odd_tail(mpmath.asin), lambda z: z, half_bounds, (5, 13)),
     Fit("ERF", lambda z: mpmath.erf(mpmath.sqrt(z)) / mpmath.sqrt(z) - 1, lambda z: mpf(1),
         lambda: (mpf(0), mpf(1)), (7, 12)),
