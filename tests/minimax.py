@@ -80,7 +80,6 @@ FITS = (
     Fit("LOG_TAIL", log_tail, lambda z: z, log_bounds, (3, 8)),
     Fit("LOG_EXCESS", lambda f: (f - mpmath.log1p(f)) / f**2, lambda f: f, fraction_bounds, (9, 0)),
     Fit("POW_TAIL", lambda z: (log_tail(z) - mpf(1) / 12) / z, lambda z: z**2, log_bounds, (4, 8)),
-    Fit("INVERSE_CUBE_ROOT", lambda f: 1 / mpmath.cbrt(1 + f), lambda f: mpmath.cbrt(1 + f), fraction_bounds, (5, 0)),
     Fit("SINE", odd_tail(mpmath.sin), lambda z: z, angle_bounds, (3, 6)),
     Fit("COSINE", lambda z: (mpmath.cos(mpmath.sqrt(z)) - 1 + z / 2) / z**2, lambda z: z**2, angle_bounds, (3, 6)),
     Fit("TANGENT", odd_tail(mpmath.tan), lambda z: z * mpmath.sqrt(z) / mpmath.tan(mpmath.sqrt(z)), angle_bounds,

@@ -39,7 +39,6 @@ TABLES = {
     "LOG_TAIL": logarithmic.LOG_TAIL,
     "LOG_EXCESS": (logarithmic.LOG_EXCESS,),
     "POW_TAIL": power.POW_TAIL,
-    "INVERSE_CUBE_ROOT": (power.INVERSE_CUBE_ROOT,),
     "SINE": trigonometric.SINE,
     "COSINE": trigonometric.COSINE,
     "TANGENT": trigonometric.TANGENT,
