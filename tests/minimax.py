@@ -54,7 +54,7 @@ def fraction_bounds() -> tuple[Any, Any]:
 
 def angle_bounds() -> tuple[Any, Any]:
     """Squares of what the reduction leaves of an angle: a quarter of pi, and a little where turns are rounded."""
-    return mpf(0), (mpf("1.004") * mpmath.pi / 4) ** 2
+    return mpf(0), (mpf("1.01") * mpmath.pi / 4) ** 2
 
 
 def half_bounds() -> tuple[Any, Any]:
@@ -74,17 +74,17 @@ def scaled_erfc(q: Any) -> Any:
 
 FITS = (
     Fit("EXP_TAIL", lambda r: (mpmath.expm1(r) - r) / r**2, lambda r: r, lambda: (-half_ln2(), half_ln2()), (5, 10)),
-    Fit("SINH_TAIL", lambda z: (mpmath.sinh(mpmath.sqrt(z)) / mpmath.sqrt(z) - 1) / z, lambda z: z,
-        lambda: (mpf(0), half_ln2() ** 2), (3, 5)),
-    Fit("COSH_TAIL", lambda z: (mpmath.cosh(mpmath.sqrt(z)) - 1) / z, lambda z: z,
-        lambda: (mpf(0), half_ln2() ** 2), (3, 5)),
+    Fit("TANH", odd_tail(mpmath.tanh), lambda z: z, lambda: (mpf(0), mpf("0.55") ** 2), (5, 11)),
+    Fit("SINH", odd_tail(mpmath.sinh), lambda z: z * mpmath.sqrt(z) / mpmath.sinh(mpmath.sqrt(z)),
+        lambda: (mpf(0), mpf("1.2") ** 2), (4, 7)),
     Fit("LOG_TAIL", log_tail, lambda z: z, log_bounds, (3, 8)),
     Fit("LOG_EXCESS", lambda f: (f - mpmath.log1p(f)) / f**2, lambda f: f, fraction_bounds, (9, 0)),
     Fit("POW_TAIL", lambda z: (log_tail(z) - mpf(1) / 12) / z, lambda z: z**2, log_bounds, (4, 8)),
-    Fit("INVERSE_CUBE_ROOT", lambda f: 1 / mpmath.cbrt(1 + f), lambda f: mpmath.cbrt(1 + f), fraction_bounds, (5, 0)),
     Fit("SINE", odd_tail(mpmath.sin), lambda z: z, angle_bounds, (3, 6)),
     Fit("COSINE", lambda z: (mpmath.cos(mpmath.sqrt(z)) - 1 + z / 2) / z**2, lambda z: z**2, angle_bounds, (3, 6)),
-    Fit("ARC_TANGENT", odd_tail(mpmath.atan), lambda z: z, half_bounds, (5, 12)),
+    Fit("TANGENT", odd_tail(mpmath.tan), lambda z: z * mpmath.sqrt(z) / mpmath.tan(mpmath.sqrt(z)), angle_bounds,
+        (7, 15)),
+    Fit("ARC_TANGENT", odd_tail(mpmath.atan), lambda z: z, lambda: (mpf(0), mpf(1)), (9, 20)),
     Fit("ARC_SINE", odd_tail(mpmath.asin), lambda z: z, half_bounds, (5, 13)),
     Fit("ERF", lambda z: mpmath.erf(mpmath.sqrt(z)) / mpmath.sqrt(z) - 1, lambda z: mpf(1),
         lambda: (mpf(0), mpf(1)), (7, 12)),

@@ -34,14 +34,14 @@ PAIRS = (
 )
 TABLES = {
     "EXP_TAIL": exponential.EXP_TAIL,
-    "SINH_TAIL": exponential.SINH_TAIL,
-    "COSH_TAIL": exponential.COSH_TAIL,
+    "TANH": exponential.TANH,
+    "SINH": exponential.SINH,
     "LOG_TAIL": logarithmic.LOG_TAIL,
     "LOG_EXCESS": (logarithmic.LOG_EXCESS,),
     "POW_TAIL": power.POW_TAIL,
-    "INVERSE_CUBE_ROOT": (power.INVERSE_CUBE_ROOT,),
     "SINE": trigonometric.SINE,
     "COSINE": trigonometric.COSINE,
+    "TANGENT": trigonometric.TANGENT,
     "ARC_TANGENT": trigonometric.ARC_TANGENT,
     "ARC_SINE": trigonometric.ARC_SINE,
     "ERF": special.ERF,

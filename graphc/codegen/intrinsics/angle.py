@@ -1,6 +1,6 @@
 """Angles modulo a quarter turn, for sin, cos and tan: x = quadrant * pi/2 + high + low.
 
-In: x >= 0.  Out: |high + low| <= 1.004 pi/4 with |low| at most half a unit of the spacing at high, and an integer whose
+In: x >= 0.  Out: |high + low| <= 1.01 pi/4 with |low| at most half a unit of the spacing at high, and an integer whose
 two lowest bits are the quadrant.  The error of high + low is below 2^-8 units of the spacing at high for every x;
 infinity and NaN give NaN.
 
@@ -50,45 +50,34 @@ def parts(value: Fraction, count: int, double: bool = True) -> tuple[float, ...]
 
 
 HALF_PI = parts(PI / 2, 3)
-HUGE = 2.0**44  # below it the number of quarter turns is right but for ties, and |x - turns * HALF_PI[0]| < 1
+# below it the number of quarter turns is right but for ties, and x less so many times the first part of pi/2 is exact
+HUGE = (2.0**17, 2.0**44)
 # 64 zeros, then the bits of 2/pi after the point, in words of 64
 TWO_OVER_PI = [int(2 / PI * (1 << 64 * i)) & ((1 << 64) - 1) for i in range(20)]
 
 
-def reduce(lanes: Lanes, x: ir.Value) -> Angle:
-    """The angle of 0 <= x < HUGE."""
-    return _reduce_double(lanes, x) if lanes.double else _reduce_single(lanes, x)
+def reduce(lanes: Lanes, x: ir.Value, fine: bool = True) -> Angle:
+    """The angle of x, 0 <= x < HUGE of its type; unless it is `fine`, high is half a unit off.
 
-
-def _reduce_double(lanes: Lanes, x: ir.Value) -> Angle:
-    """Three parts of pi/2, high + low kept in two floats."""
-    turns, rest, quadrant = _turn(lanes, x)
-    product, product_error = lanes.two_product(turns, lanes.const(HALF_PI[1]))
-    high, low = lanes.two_sum(rest, lanes.neg(product))
-    low = lanes.sub(low, lanes.fma(turns, lanes.const(HALF_PI[2]), product_error))
-    high, low = lanes.fast_two_sum(high, low)
-    return high, low, quadrant
-
-
-def _reduce_single(lanes: Lanes, x: ir.Value) -> Angle:
-    """Two parts of pi/2 in float64, which is cut in two float32: no float32 below HUGE comes within 2^-32 of a turn."""
-    double = lanes.in_double()
-    turns, rest, quadrant = _turn(double, lanes.widen(x))
-    rest = double.fma(turns, double.const(-HALF_PI[1]), rest)
-    high = lanes.narrow(rest)
-    low = lanes.narrow(double.sub(rest, lanes.widen(high)))
-    return high, low, lanes.builder.trunc(quadrant, lanes.int)
-
-
-def _turn(lanes: Lanes, x: ir.Value) -> Angle:
-    """(turns, x - turns * HALF_PI[0], quadrant) in float64; the difference is exact, having 53 bits or fewer."""
-    turns = lanes.rint(lanes.mul(x, lanes.const(float(2 / PI))))
-    rest = lanes.fma(turns, lanes.const(-HALF_PI[0]), x)
-    return turns, rest, lanes.as_int(lanes.add(turns, lanes.const(1.5 * 2.0**52)))
+    x less turns by the first part of pi/2 is exact.  What `high` was rounded by is got from a difference that is exact
+    too, but where nearly all cancels: there it is 0, or nothing beside `low`.
+    """
+    shift = lanes.const(1.5 * 2.0**lanes.mantissa)
+    quadrant = lanes.fma(x, lanes.const(float(2 / PI)), shift)
+    minus = lanes.sub(shift, quadrant)
+    first, second, third = map(lanes.const, parts(PI / 2, 3, lanes.double))
+    exact = lanes.fma(minus, first, x)
+    high = lanes.fma(minus, second, exact)
+    low = lanes.mul(minus, third)
+    if fine:
+        moved = lanes.sub(exact, high)
+        known = lanes.compare("==", lanes.sub(exact, moved), high)
+        low = lanes.fma(minus, third, lanes.select(known, lanes.fma(minus, second, moved), lanes.const(0.0)))
+    return high, low, lanes.as_int(quadrant)
 
 
 def reduce_huge(lanes: Lanes, x: ir.Value) -> Angle:
-    """The angle of a float64 HUGE <= x < inf, in scalar code.
+    """The angle of a float64 2^17 <= x < inf, in scalar code.
 
     x = significand * 2^(exponent - 1075).  The window is 2/pi * 2^(exponent - 885) modulo 2^192, so it starts at bit
     exponent - 1013 of the stream; the product modulo 2^192 has 190 bits after the point, of which 126 are kept.

@@ -24,16 +24,18 @@ EXP_TAIL = (
      0.00019841269886514685, 0.0013888888932357046, 0.008333333333321454, 0.04166666666657367,
      0.16666666666666677, 0.5000000000000006),
 )
-# (sinh r - r)/r³ and (cosh r - 1)/r² in r²; relative to sinh and cosh the errors are 2^-34.1, 2^-61.7 and 2^-33, 2^-58
-SINH_TAIL = (
-    (0.00019959327, 0.008333191, 0.16666667),
-    (2.5109145832168022e-08, 2.7557243862350308e-06, 0.00019841269886514685, 0.008333333333321454,
-     0.16666666666666677),
+# (tanh x - x)/x³ in x² for x up to 0.55; the error relative to tanh is 2^-29.7 and 2^-60.6
+TANH = (
+    (-0.0062634824, 0.021063065, -0.05384987, 0.13332558, -0.33333316),
+    (-1.9499467221367055e-05, 8.332403889106473e-05, -0.0002333867116736725, 0.0005884464250902402,
+     -0.001455543287971718, 0.0035920920925950122, -0.008863232606640285, 0.0218694883860839, -0.05396825396376355,
+     0.1333333333332661, -0.333333333333333),
 )
-COSH_TAIL = (
-    (0.0013935758, 0.041666456, 0.5),
-    (2.7631517209714487e-07, 2.4801489193658203e-05, 0.0013888888947850466, 0.04166666666651161,
-     0.5000000000000013),
+# (sinh x - x)/x³ in x² for x up to 1.2; the error relative to sinh is 2^-30.9 and 2^-58.9
+SINH = (
+    (2.8480201e-06, 0.00019829524, 0.008333393, 0.16666666),
+    (7.808832551689229e-13, 1.6055302609926747e-10, 2.5052153206764707e-08, 2.7557318928696396e-06,
+     0.00019841269842312846, 0.008333333333331576, 0.16666666666666677),
 )
 # Where e^x has rounded to 0 and where it has overflowed
 EXP_RANGE = ((-104.0, 89.0), (-746.0, 710.0))
@@ -47,13 +49,17 @@ class Reduced(NamedTuple):
     low: ir.Value
 
 
+def whole_and_rest(lanes: Lanes, x: ir.Value) -> Pair:
+    """n and x - n·LN2[0], which is exact by fma, being a small multiple of 2^-53 (Cody and Waite 1980)."""
+    n = nearest(lanes, x, LOG2_E[0])
+    return n, lanes.fma(lanes.neg(n), constant(lanes, LN2)[0], x)
+
+
 def reduce(lanes: Lanes, high: ir.Value, low: ir.Value | None = None) -> Reduced:
-    """Cody and Waite's reduction of high + low: high - n·LN2[0] is exact by fma, being a small multiple of 2^-53."""
-    n = nearest(lanes, high, LOG2_E[0])
-    minus_n = lanes.neg(n)
-    ln2 = constant(lanes, LN2)
-    exact = lanes.fma(minus_n, ln2[0], high)
-    rest = lanes.mul(minus_n, ln2[1]) if low is None else lanes.fma(minus_n, ln2[1], low)  # may be fused with the sum
+    """The reduction of high + low."""
+    n, exact = whole_and_rest(lanes, high)
+    minus_n, ln2 = lanes.neg(n), constant(lanes, LN2)[1]
+    rest = lanes.mul(minus_n, ln2) if low is None else lanes.fma(minus_n, ln2, low)  # may be fused with the sum
     return Reduced(n, *lanes.fast_two_sum(exact, rest))
 
 
@@ -69,10 +75,15 @@ def exp_of(lanes: Lanes, high: ir.Value, low: ir.Value | None = None) -> ir.Valu
 
 
 def exp_reduced(lanes: Lanes, n: ir.Value, r: ir.Value) -> ir.Value:
-    """2^n·e^r, the addition of 1 last."""
+    """2^n·e^r."""
+    return scale(lanes, exp_near_zero(lanes, r), n)
+
+
+def exp_near_zero(lanes: Lanes, r: ir.Value) -> ir.Value:
+    """e^r, the addition of 1 last."""
     one = lanes.const(1.0)
-    slope = lanes.fma(r, lanes.two_chains(r, lanes.pick(*EXP_TAIL)), one)
-    return scale(lanes, lanes.fma(r, slope, one), n)
+    slope = lanes.fma(r, lanes.horner(r, lanes.pick(*EXP_TAIL)), one)
+    return lanes.fma(r, slope, one)
 
 
 @float_intrinsic
@@ -97,87 +108,59 @@ def expm1_of(lanes: Lanes, x: Reduced, power: ir.Value, one: float) -> Pair:
 
 @float_intrinsic
 def expm1(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """e^x - 1 = 2·(2^(n-1)·e^r - 1/2), halved so that 2^n does not overflow before the result; 1.36 and 1.52."""
-    lowest, highest = lanes.pick((-20.0, 89.0), (-40.0, 710.0))
-    reduced = reduce(lanes, lanes.clamp(x, lowest, highest))
-    power = power_of_two(lanes, lanes.sub(reduced.n, lanes.const(1.0)))
-    half = total(lanes, expm1_of(lanes, reduced, power, 0.5))
-    tiny = lanes.compare("<", lanes.abs(x), lanes.const(2.0 ** -(lanes.mantissa + 2)))
-    return lanes.select(tiny, x, lanes.add(half, half))
+    """e^x - 1 = 2·((2^(n-1) - 1/2) + 2^(n-1)·(e^r - 1)), halved so that 2^n does not overflow before the result."""
+    n, high = whole_and_rest(lanes, lanes.clamp(x, *lanes.pick((-20.0, 89.0), (-40.0, 710.0))))
+    power, half = power_of_two(lanes, lanes.sub(n, lanes.const(1.0))), lanes.const(0.5)
+    minus_low = lanes.neg(constant(lanes, LN2)[1])
+    low = lanes.fma(n, minus_low, tail(lanes, lanes.fma(n, minus_low, high)))
+    value = lanes.fma(power, low, lanes.fma(power, high, lanes.sub(power, half)))
+    return lanes.copysign(lanes.add(value, value), x)
 
 
 @float_intrinsic
 def tanh(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """tanh|x| = -t/(2 + t) with t = e^(-2|x|) - 1 as a pair; 1.42 and 1.42."""
-    twice = lanes.mul(lanes.abs(x), lanes.const(-2.0))
-    reduced = reduce(lanes, lanes.clamp(twice, lanes.pick(-20.0, -44.0), 0.0))
-    high, low = lanes.fast_two_sum(*expm1_of(lanes, reduced, power_of_two(lanes, reduced.n), 1.0))
-    denominator, lost = lanes.fast_two_sum(lanes.const(2.0), high)
-    ratio = quotient(lanes, (high, low), (denominator, lanes.add(lost, low)))
-    return lanes.copysign(total(lanes, ratio), x)
+    """tanh|x| = 1 - 2/(e^2|x| + 1), below 0.55 |x| + |x|³·TANH(x²)."""
+    size, one = lanes.abs(x), lanes.const(1.0)
+    square = lanes.mul(size, size)
+    near = lanes.fma(lanes.mul(square, size), lanes.horner(square, lanes.pick(*TANH)), size)
+    limit = lanes.const(lanes.pick(20.0, 44.0))
+    twice = lanes.add(size, size)  # n is so small that LN2[0] does alone
+    n, r = whole_and_rest(lanes, lanes.select(lanes.compare(">", twice, limit), limit, twice))
+    power = lanes.fma(power_of_two(lanes, n), exp_near_zero(lanes, r), one)
+    far = lanes.sub(one, lanes.div(lanes.const(2.0), power))
+    return lanes.copysign(lanes.select(lanes.compare("<", size, lanes.const(0.55)), near, far), x)
 
 
 @float_intrinsic
 def sigmoid(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """1/(1 + e^-x) = 2^p·a/(1 + 2^n·e^r) for -|x| = n·ln2 + r; 0.91 and 0.91.
-
-    a = 1 and p = 0 for x >= 0, a = e^r and p = n below.
-    """
-    lowest, _ = lanes.pick(*EXP_RANGE)
-    reduced = reduce(lanes, lanes.clamp(lanes.neg(lanes.abs(x)), lowest, 0.0))
-    one, zero = lanes.const(1.0), lanes.const(0.0)
-    high, low = lanes.fast_two_sum(one, lanes.add(reduced.r, lanes.add(tail(lanes, reduced.r), reduced.low)))
-    power = power_of_two(lanes, lanes.clamp(reduced.n, -100.0, 0.0))  # below that, 1 + e^-|x| is 1
-    denominator, lost = ordered_fma(lanes, power, high, one)
-    negative = lanes.compare("<", x, zero)
-    numerator = lanes.select(negative, high, one), lanes.select(negative, low, zero)
-    ratio = total(lanes, quotient(lanes, numerator, (denominator, lanes.fma(power, low, lost))))
-    return scale(lanes, ratio, lanes.select(negative, reduced.n, zero))
+    """1/(1 + e^-x), below 0 e^x/(1 + e^x)."""
+    one = lanes.const(1.0)
+    lowest = lanes.const(lanes.pick(*EXP_RANGE)[0])
+    minus = lanes.neg(lanes.abs(x))
+    power = exp_of(lanes, lanes.select(lanes.compare("<", minus, lowest), lowest, minus))
+    zero = lanes.const(0.0)
+    numerator = lanes.select(lanes.compare("<", x, zero), power, one), zero
+    return total(lanes, quotient(lanes, numerator, lanes.fast_two_sum(one, power)))
 
 
-class Halves(NamedTuple):
-    """Parts of sinh and cosh of n·ln2 + r: `odd` and `even` are a quarter of 2^n ∓ 2^-n, tails what r adds."""
-
-    odd: ir.Value
-    even: ir.Value
-    even_low: ir.Value
-    r: ir.Value
-    sinh_tail: ir.Value
-    cosh_tail: ir.Value
-
-
-def halves(lanes: Lanes, x: ir.Value) -> Halves:
-    """For |x|, which is clamped where both have overflowed; 2^-n is held where it is too small to matter."""
-    highest = lanes.pick(89.5, 710.6)
-    reduced = reduce(lanes, lanes.clamp(lanes.abs(x), 0.0, highest))
-    rise = power_of_two(lanes, lanes.sub(reduced.n, lanes.const(2.0)))
-    fall = power_of_two(lanes, lanes.sub(lanes.const(-2.0), lanes.clamp(reduced.n, 0.0, 100.0)))
-    square = lanes.mul(reduced.r, reduced.r)
-    cube = lanes.mul(square, reduced.r)
-    return Halves(
-        lanes.sub(rise, fall),
-        *lanes.fast_two_sum(rise, fall),
-        reduced.r,
-        lanes.fma(cube, lanes.horner(square, lanes.pick(*SINH_TAIL)), reduced.low),
-        lanes.mul(square, lanes.horner(square, lanes.pick(*COSH_TAIL))),
-    )
+def half_exp(lanes: Lanes, size: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """e^size/2 and e^-size/2 for size >= 0; the first overflows where sinh and cosh do."""
+    reduced = reduce(lanes, lanes.clamp(size, 0.0, lanes.pick(89.5, 710.6)))
+    rise = exp_reduced(lanes, lanes.sub(reduced.n, lanes.const(1.0)), reduced.r)
+    return rise, lanes.div(lanes.const(0.25), rise)
 
 
 @float_intrinsic
 def sinh(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """sinh(n·ln2 + r) = (2^n - 2^-n)/2·cosh r + (2^n + 2^-n)/2·sinh r; 0.91 and 1.28."""
-    h = halves(lanes, x)
-    high, low = ordered_fma(lanes, h.even, h.r, h.odd)
-    half = lanes.add(high, lanes.fma(h.even, h.sinh_tail, lanes.fma(h.odd, h.cosh_tail, low)))
-    tiny = lanes.compare("<", lanes.abs(x), lanes.const(2.0 ** -(lanes.mantissa // 2 + 2)))
-    return lanes.select(tiny, x, lanes.copysign(lanes.add(half, half), x))
+    """(e^|x| - e^-|x|)/2, below 1.2 |x| + |x|³·SINH(x²)."""
+    size = lanes.abs(x)
+    square = lanes.mul(size, size)
+    near = lanes.fma(lanes.mul(square, size), lanes.two_chains(square, lanes.pick(*SINH)), size)
+    far = lanes.sub(*half_exp(lanes, size))
+    return lanes.copysign(lanes.select(lanes.compare("<", size, lanes.const(1.2)), near, far), x)
 
 
 @float_intrinsic
 def cosh(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """cosh(n·ln2 + r) = (2^n + 2^-n)/2·cosh r + (2^n - 2^-n)/2·sinh r; 0.69 and 0.77."""
-    h = halves(lanes, x)
-    high, low = ordered_fma(lanes, h.odd, h.r, h.even)
-    low = lanes.fma(h.odd, h.sinh_tail, lanes.add(low, h.even_low))
-    half = lanes.add(high, lanes.fma(h.even, h.cosh_tail, low))
-    return lanes.add(half, half)
+    """(e^|x| + e^-|x|)/2."""
+    return lanes.add(*half_exp(lanes, lanes.abs(x)))

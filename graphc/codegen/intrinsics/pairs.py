@@ -53,7 +53,7 @@ def quotient(lanes: Lanes, a: Pair, b: Pair) -> Pair:
 
 
 def rough_inverse(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """1/x for x > 0 within 5.1 %: the bits of a float are, roughly, its logarithm."""
+    """1/x within 5.1 %: the bits of a float are, roughly, its logarithm."""
     return lanes.as_float(lanes.builder.sub(lanes.integer(BITS_OF_INVERSE[lanes.double]), lanes.as_int(x)))
 
 

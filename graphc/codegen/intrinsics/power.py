@@ -12,13 +12,12 @@ import math
 from llvmlite import ir
 
 from graphc.codegen.intrinsics.exponential import EXP_RANGE, exp_of
-from graphc.codegen.intrinsics.exponents import power_of_two, split_any
+from graphc.codegen.intrinsics.exponents import split_any
 from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic, machine_intrinsic
 from graphc.codegen.intrinsics.logarithmic import one_plus_half
 from graphc.codegen.intrinsics.pairs import LN2, Pair, constant, product, quotient
 
-# (1 + f)^(-1/3) for 1 + f from 3/4 to 3/2, to 2^-14.5
-INVERSE_CUBE_ROOT = (0.097198434, -0.17819172, 0.22608861, -0.33335316, 0.99996185)
+ROUGH_SHARE = 0.06802  # of a power of two, which makes the largest error of the rough cube root as small as can be
 # ((2·atanh(t/2) - t)/t³ - 1/12)/t² in t² up to 0.16; the error relative to log is 2^-41.3 and 2^-68.9
 POW_TAIL = (
     (9.724068e-05, 0.00043273266, 0.0022322235, 0.012499998),
@@ -61,36 +60,33 @@ def hypot(lanes: Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
 
 @float_intrinsic
 def cbrt(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """cbrt(2^3q·m) = 2^q·m·v², v near m^(-1/3) by a polynomial and a step; then one by the remainder; 0.74 and 0.74."""
+    """cbrt m = m·v² for v near m^(-1/3), then a step by its remainder; small x are brought to where that is normal."""
     size = lanes.abs(x)
-    k, fraction = split_any(lanes, size)
-    third = lanes.const(1 / 3)
-    q = lanes.rint(lanes.mul(k, third))
-    left = lanes.fma(q, lanes.const(-3.0), k)  # -1, 0 or 1
-    m = lanes.mul(fraction, power_of_two(lanes, left))
-    guess = lanes.horner(lanes.sub(fraction, lanes.const(1.0)), INVERSE_CUBE_ROOT)
-    v = refine_inverse_cube_root(lanes, m, lanes.mul(guess, root_factor(lanes, left)))
+    small = lanes.compare("<", size, lanes.const(2.0 ** (3 * lanes.mantissa - lanes.bias)))
+    m = lanes.select(small, lanes.mul(size, lanes.const(2.0 ** (3 * lanes.mantissa))), size)
+    v = nearer_inverse_cube_root(lanes, m, rough_inverse_cube_root(lanes, m))
+    v = nearer_inverse_cube_root(lanes, m, v) if lanes.double else v
     square = lanes.mul(v, v)
     root = lanes.mul(m, square)
     excess = lanes.fma(lanes.mul(root, root), root, lanes.neg(m))
     root = lanes.fma(excess, lanes.mul(square, lanes.const(-1 / 3)), root)
-    result = lanes.copysign(lanes.mul(root, power_of_two(lanes, q)), x)
-    finite = lanes.compare("<", size, lanes.const(math.inf))
-    return lanes.select(lanes.builder.and_(finite, lanes.compare(">", size, lanes.const(0.0))), result, x)
+    root = lanes.select(small, lanes.mul(root, lanes.const(2.0**-lanes.mantissa)), root)
+    return lanes.copysign(lanes.select(lanes.compare("<", size, lanes.const(math.inf)), root, size), x)
 
 
-def root_factor(lanes: Lanes, left: ir.Value) -> ir.Value:
-    """2^(-left/3) for left = -1, 0 or 1."""
-    zero = lanes.const(0.0)
-    factor = lanes.select(lanes.compare("<", left, zero), lanes.const(2 ** (1 / 3)), lanes.const(1.0))
-    return lanes.select(lanes.compare(">", left, zero), lanes.const(2 ** (-1 / 3)), factor)
+def rough_inverse_cube_root(lanes: Lanes, m: ir.Value) -> ir.Value:
+    """m^(-1/3) within 3.6 %: the bits of a float are, roughly, its logarithm, here those that fit a mantissa."""
+    builder, ones, shift = lanes.builder, 2.0**lanes.mantissa, lanes.integer(lanes.bits - lanes.mantissa)
+    logarithm = builder.or_(builder.lshr(lanes.as_int(m), shift), lanes.const(ones).bitcast(lanes.int))
+    level = (4 / 3 * lanes.bias - ROUGH_SHARE) * 2.0 ** (2 * lanes.mantissa - lanes.bits)
+    third = lanes.fma(lanes.as_float(logarithm), lanes.const(-1 / 3), lanes.const(round(level + 4 / 3 * ones)))
+    return lanes.as_float(builder.shl(lanes.as_int(third), shift))
 
 
-def refine_inverse_cube_root(lanes: Lanes, m: ir.Value, v: ir.Value) -> ir.Value:
-    """v·(1 - h)^(-1/3) to second order in h = 1 - m·v³."""
-    cube = lanes.mul(lanes.mul(v, v), v)
-    h = lanes.fma(lanes.neg(m), cube, lanes.const(1.0))
-    return lanes.fma(lanes.mul(v, h), lanes.fma(h, lanes.const(2 / 9), lanes.const(1 / 3)), v)
+def nearer_inverse_cube_root(lanes: Lanes, m: ir.Value, v: ir.Value) -> ir.Value:
+    """v·(1 - h)^(-1/3) to third order in h = 1 - m·v³."""
+    h = lanes.fma(lanes.neg(lanes.mul(lanes.mul(m, v), v)), v, lanes.const(1.0))
+    return lanes.fma(lanes.mul(v, h), lanes.horner(h, (14 / 81, 2 / 9, 1 / 3)), v)
 
 
 def log_pair(lanes: Lanes, x: ir.Value) -> Pair:

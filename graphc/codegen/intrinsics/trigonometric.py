@@ -14,34 +14,48 @@ from llvmlite import ir
 
 from graphc.codegen.intrinsics.angle import HUGE, PI, Angle, parts, reduce, reduce_huge
 from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic
-from graphc.codegen.intrinsics.pairs import Pair, quotient, total
+from graphc.codegen.intrinsics.pairs import Pair
 from graphc.codegen.intrinsics.rare import unless_rare
 
-# sin x = x + x³·p(x²) on [0, 1.004·pi/4], error 2^-27.8 and 2^-57.9
+# sin x = x + x³·p(x²) on [0, 1.01·pi/4], error 2^-27.9 and 2^-57.8
 SINE = (
-    (-0.00019510167, 0.008332117, -0.16666654),
+    (-0.00019508562, 0.00833211, -0.16666654),
     (
-        1.5895352861625167e-10, -2.5050733497181564e-08, 2.755731353596001e-06, -0.0001984126982935927,
-        0.008333333333321848, -0.1666666666666663,
+        1.5893389759682302e-10, -2.5050700243724358e-08, 2.755731332799228e-06, -0.0001984126982877408,
+        0.008333333333321136, -0.16666666666666627,
     ),
 )  # fmt: skip
 
-# cos x = 1 - x²/2 + x⁴·p(x²) on [0, 1.004·pi/4], error 2^-33.1 and 2^-64.1
+# cos x = 1 - x²/2 + x⁴·p(x²) on [0, 1.01·pi/4], error 2^-33.1 and 2^-63.9
 COSINE = (
-    (2.4432255e-05, -0.001388731, 0.041666646),
+    (2.4430881e-05, -0.0013887302, 0.041666646),
     (
-        -1.1358622758988711e-11, 2.0875703723599834e-09, -2.755731421014155e-07, 2.4801587288994402e-05,
-        -0.0013888888888873346, 0.041666666666666595,
+        -1.1357101814847948e-11, 2.087567448842649e-09, -2.7557313995896176e-07, 2.4801587288254125e-05,
+        -0.0013888888888872158, 0.04166666666666659,
     ),
 )  # fmt: skip
 
-# atan x = x + x³·p(x²) on [0, 1/2], error 2^-27.4 and 2^-57.7
-ARC_TANGENT = (
-    (-0.051217962, 0.101530984, -0.14173456, 0.19994085, -0.3333323),
+# tan x = x + x³·p(x²) on [0, 1.01·pi/4], error 2^-29.2 and 2^-59.4
+TANGENT = (
+    (0.0044693192, -9.382509e-05, 0.01097615, 0.021229723, 0.05406977, 0.13332579, 0.33333352),
     (
-        0.010101927317969262, -0.027412249848442764, 0.041849904597902145, -0.05121424455084457, 0.05858156937432103,
-        -0.06663787631657701, 0.07692071418988398, -0.09090896065646017, 0.11111110651424826, -0.1428571427616201,
-        0.19999999999899948, -0.33333333333332965,
+        1.0170428680719397e-05, -2.594152213512682e-05, 5.2000002500865844e-05, -2.9660710480619176e-05,
+        7.04041691255664e-05, 8.181134593634728e-05, 0.0002444347834614723, 0.0005886723679585727,
+        0.001456084225825865, 0.003592095400975071, 0.008863238452485999, 0.021869488366042373,
+        0.05396825397414927, 0.1333333333332295, 0.333333333333334,
+    ),
+)  # fmt: skip
+
+# atan x = x + x³·p(x²) on [0, 1], error 2^-28.3 and 2^-57.5
+ARC_TANGENT = (
+    (-0.0017704167, 0.010808225, -0.030974017, 0.057746187, -0.08390611, 0.10947579, -0.14263308, 0.19998454,
+     -0.33333296),
+    (
+        1.3106194468563715e-05, -0.0001509669088532969, 0.00082577409857579, -0.0028690958167492484,
+        0.007165514589975707, -0.013856385748353765, 0.02193745271999353, -0.029864802868332926,
+        0.036616927426597876, -0.042179326019381215, 0.047218377827638054, -0.05253372740204917,
+        0.05880494215121533, -0.06666398235336478, 0.07692279100140803, -0.09090906936789253, 0.11111111003070195,
+        -0.14285714282430603, 0.19999999999948692, -0.3333333333333305,
     ),
 )  # fmt: skip
 
@@ -85,9 +99,22 @@ def _choose(lanes: Lanes, condition: ir.Value, a: Pair, b: Pair) -> Pair:
 
 def _sine_of_angle(lanes: Lanes, angle: Angle) -> ir.Value:
     high, low, quadrant = angle
-    sine, cosine = sine_cosine(lanes, high, low)
-    value = lanes.add(*_choose(lanes, _is_odd(lanes, quadrant), cosine, sine))
+    odd = _is_odd(lanes, quadrant)
+    if lanes.double:
+        sine, cosine = sine_cosine(lanes, high, low)
+        value = lanes.add(*_choose(lanes, odd, cosine, sine))
+    else:
+        value = _sine_or_cosine(lanes, high, low, odd)
     return lanes.flip(value, _bit_as_sign(lanes, quadrant, 1))
+
+
+def _sine_or_cosine(lanes: Lanes, high: ir.Value, low: ir.Value, odd: ir.Value) -> ir.Value:
+    """cos where `odd`, else sin, as base + base·x²·p(x²) with base 1 or x: short polynomials are chosen beforehand."""
+    base = lanes.select(odd, lanes.const(1.0), high)
+    square = lanes.mul(high, high)
+    slope = lanes.horner_of(square, (odd, (*COSINE[0], -0.5)), (None, (0.0, *SINE[0])))
+    rest = lanes.fma(lanes.mul(base, square), slope, lanes.select(odd, lanes.const(0.0), low))
+    return lanes.add(base, rest)
 
 
 def _cosine_of_angle(lanes: Lanes, angle: Angle) -> ir.Value:
@@ -96,18 +123,27 @@ def _cosine_of_angle(lanes: Lanes, angle: Angle) -> ir.Value:
 
 
 def _tangent_of_angle(lanes: Lanes, angle: Angle) -> ir.Value:
+    """tan r, or -1/tan r with the step that makes good what it and the denominator were rounded by."""
     high, low, quadrant = angle
-    sine, cosine = (lanes.fast_two_sum(*pair) for pair in sine_cosine(lanes, high, low))
-    odd = _is_odd(lanes, quadrant)
-    ratio = quotient(lanes, _choose(lanes, odd, cosine, sine), _choose(lanes, odd, sine, cosine))
-    return lanes.flip(total(lanes, ratio), _bit_as_sign(lanes, quadrant, 0))
+    square = lanes.mul(high, high)
+    slope = lanes.two_chains(square, lanes.pick(*TANGENT))
+    rest = lanes.fma(lanes.mul(square, high), slope, lanes.fma(low, square, low))
+    tangent, lost = lanes.fast_two_sum(high, rest)
+    inverse = lanes.div(lanes.const(1.0), tangent)
+    minus = lanes.neg(inverse)
+    missing = lanes.fma(minus, lost, lanes.fma(minus, tangent, lanes.const(1.0)))
+    inverse = lanes.fma(missing, inverse, inverse)
+    value = lanes.select(_is_odd(lanes, quadrant), inverse, tangent)
+    return lanes.flip(value, _bit_as_sign(lanes, quadrant, 0))
 
 
-def _circular(lanes: Lanes, name: str, of_angle: Callable[[Lanes, Angle], ir.Value], x: ir.Value) -> ir.Value:
+def _circular(
+    lanes: Lanes, name: str, of_angle: Callable[[Lanes, Angle], ir.Value], x: ir.Value, fine: bool
+) -> ir.Value:
     """of_angle(the angle of |x|), by the reduction that fits |x|."""
     x = lanes.abs(x)
     finite = lanes.compare("<", x, lanes.const(float("inf")))
-    huge = lanes.builder.and_(lanes.compare(">=", x, lanes.const(HUGE)), finite)
+    huge = lanes.builder.and_(lanes.compare(">=", x, lanes.const(lanes.pick(*HUGE))), finite)
 
     def of_huge(scalar: Lanes, y: ir.Value) -> ir.Value:
         double = scalar.in_double()
@@ -115,25 +151,25 @@ def _circular(lanes: Lanes, name: str, of_angle: Callable[[Lanes, Angle], ir.Val
         return value if scalar.double else scalar.narrow(value)
 
     rare = lanes.select(huge, x, lanes.const(0.0))
-    return unless_rare(lanes, f"graphc_{name}_f{lanes.bits}", of_angle(lanes, reduce(lanes, x)), rare, of_huge)
+    return unless_rare(lanes, f"graphc_{name}_f{lanes.bits}", of_angle(lanes, reduce(lanes, x, fine)), rare, of_huge)
 
 
 @float_intrinsic
 def sin(lanes: Lanes, x: ir.Value) -> ir.Value:
     """Sine: sin(q·pi/2 + r) is one of ±sin r, ±cos r, |r| <= pi/4; error below 0.9 ULP."""
-    return lanes.flip(_circular(lanes, "sin", _sine_of_angle, x), lanes.sign_bit(x))
+    return lanes.flip(_circular(lanes, "sin", _sine_of_angle, x, fine=lanes.double), lanes.sign_bit(x))
 
 
 @float_intrinsic
 def cos(lanes: Lanes, x: ir.Value) -> ir.Value:
     """Cosine: sin((q + 1)·pi/2 + r) with the reduction of sin; error below 0.9 ULP."""
-    return _circular(lanes, "cos", _cosine_of_angle, x)
+    return _circular(lanes, "cos", _cosine_of_angle, x, fine=lanes.double)
 
 
 @float_intrinsic
 def tan(lanes: Lanes, x: ir.Value) -> ir.Value:
     """Tangent: sin r / cos r in even quadrants, -cos r / sin r in odd ones; error below 1.2 ULP."""
-    return lanes.flip(_circular(lanes, "tan", _tangent_of_angle, x), lanes.sign_bit(x))
+    return lanes.flip(_circular(lanes, "tan", _tangent_of_angle, x, fine=True), lanes.sign_bit(x))
 
 
 # inverse functions
@@ -143,73 +179,53 @@ def _around(lanes: Lanes, base: Pair, x: ir.Value, low: ir.Value) -> ir.Value:
     return lanes.add(high, lanes.add(error, lanes.add(base[1], low)))
 
 
+def _multiples(lanes: Lanes, *quarters: int) -> tuple[Pair, ...]:
+    return tuple(_multiple(lanes, n) for n in quarters)
+
+
 def _multiple(lanes: Lanes, quarters: int) -> Pair:
     """So many times pi/4, in two constants."""
     high, low = parts(PI * quarters / 4, 2, lanes.double)
     return lanes.const(high), lanes.const(low)
 
 
-def _direction(lanes: Lanes, y: ir.Value, x: ir.Value, mirror: ir.Value | None = None) -> ir.Value:
-    """The angle of the point (x, y), x >= 0 and y >= 0, in [0, pi/2]; in the lanes of `mirror` that of (-x, y).
-
-    y/x is turned by 0, pi/4 or pi/2 to a slope of at most 1/2: y/x, (y - x)/(y + x) or -x/y, one division for all.
-    """
-    double_x, double_y = (lanes.mul(v, lanes.const(2.0)) for v in (x, y))
-    steep, gentle = lanes.compare(">=", y, double_x), lanes.compare("<=", double_y, x)
-
-    def pick(low: ir.Value, middle: ir.Value, high: ir.Value) -> ir.Value:
-        return lanes.select(steep, high, lanes.select(gentle, low, middle))
-
-    numerator = pick(y, lanes.sub(y, x), lanes.neg(x))
-    denominator = pick(x, lanes.add(y, x), y)
-    base = tuple(map(pick, *(_multiple(lanes, quarters) for quarters in (0, 1, 2))))
-    if mirror is not None:
-        mirrored = tuple(map(pick, *(_multiple(lanes, quarters) for quarters in (4, 3, 2))))
-        base = _choose(lanes, mirror, mirrored, base)
-        numerator = lanes.select(mirror, lanes.neg(numerator), numerator)
-    inverse = lanes.div(lanes.const(1.0), denominator)
-    slope = lanes.rounded_product(numerator, inverse)
-    slope_low = lanes.mul(lanes.fma(lanes.neg(slope), denominator, numerator), inverse)
+def _turned(lanes: Lanes, slope: ir.Value, quarters: tuple[ir.Value, ir.Value]) -> ir.Value:
+    """A multiple of pi/4 in two words plus atan of a slope of at most 1, which is all where the multiple is 0."""
+    base, low = quarters
     square = lanes.mul(slope, slope)
-    tail = lanes.fma(lanes.mul(slope, square), lanes.two_chains(square, lanes.pick(*ARC_TANGENT)), slope_low)
-    return _around(lanes, base, slope, tail)
+    table, last = lanes.pick(*ARC_TANGENT), lanes.pick(2, 4)
+    tail = lanes.two_chains(square, table[:-last])  # of alternating signs, which cancel: the last powers one by one
+    for coefficient in table[-last:]:
+        tail = lanes.fma(tail, square, lanes.const(coefficient))
+    rest = lanes.fma(lanes.mul(slope, square), tail, low)
+    return lanes.add(base, lanes.add(slope, rest))
 
 
 @float_intrinsic
 def atan(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """Arc tangent: atan a = k·pi/4 + atan t, |t| <= 1/2, t = a, (a - 1)/(a + 1) or -1/a; error below 1.1 ULP."""
-    slope, steepest = lanes.abs(x), lanes.const(2.0 ** (lanes.mantissa + 10))
-    slope = lanes.select(lanes.compare(">", slope, steepest), steepest, slope)
-    return lanes.flip(_direction(lanes, slope, lanes.const(1.0)), lanes.sign_bit(x))
+    """Arc tangent: atan a = pi/2 + atan(-1/a) for a > 1."""
+    size, one = lanes.abs(x), lanes.const(1.0)
+    steep = lanes.compare(">", size, one)
+    slope = lanes.select(steep, lanes.div(lanes.neg(one), size), size)
+    return lanes.flip(_turned(lanes, slope, _choose(lanes, steep, *_multiples(lanes, 2, 0))), lanes.sign_bit(x))
 
 
 @float_intrinsic
 def atan2(lanes: Lanes, y: ir.Value, x: ir.Value) -> ir.Value:
-    """Angle of the point (x, y) in [-pi, pi]: that of (|x|, |y|), mirrored for either sign; error below 1.2 ULP."""
-    builder = lanes.builder
-    mirror = builder.icmp_signed("<", lanes.as_int(x), lanes.integer(0))
-    angle = _direction(lanes, *_bounded(lanes, lanes.abs(y), lanes.abs(x)), mirror)
-    angle = lanes.flip(angle, lanes.sign_bit(y))
-    return lanes.select(builder.fcmp_unordered("uno", x, y), lanes.add(x, y), angle)
-
-
-def _bounded(lanes: Lanes, y: ir.Value, x: ir.Value) -> Pair:
-    """A point on the same ray, safe to add and divide: the larger coordinate scaled to about 2^(mantissa + 8).
-
-    So a coordinate that is rounded, being subnormal after scaling, is too small to be seen in the angle.
-    A subnormal point stays below that.  (inf, inf) is replaced by (1, 1), (inf, y) by (1, 0), (0, 0) by (1, 0).
-    """
+    """Angle of the point (x, y) in [-pi, pi]: a multiple of pi/2, and atan of the smaller over the larger size."""
     builder, zero, one, infinity = lanes.builder, lanes.const(0.0), lanes.const(1.0), lanes.const(float("inf"))
-    largest = lanes.select(lanes.compare(">", y, x), y, x)
-    exponent = builder.lshr(lanes.as_int(largest), lanes.integer(lanes.mantissa))
-    exponent = builder.sub(lanes.integer(2 * lanes.bias + lanes.mantissa + 8), exponent)
-    highest = lanes.integer(2 * lanes.bias)
-    exponent = builder.select(builder.icmp_signed("<", exponent, highest), exponent, highest)
-    scale = lanes.as_float(builder.shl(exponent, lanes.integer(lanes.mantissa)))
-    infinite = lanes.compare("==", largest, infinity)
-    y, x = (lanes.select(infinite, lanes.select(lanes.compare("==", v, infinity), one, zero), v) for v in (y, x))
-    x = lanes.select(lanes.compare("==", largest, zero), one, x)
-    return lanes.mul(y, scale), lanes.mul(x, scale)
+    height, width = lanes.abs(y), lanes.abs(x)
+    steep = lanes.compare(">", height, width)
+    less, more = lanes.select(steep, width, height), lanes.select(steep, height, width)
+    least = lanes.as_float(lanes.integer(1))
+    slope = lanes.div(less, lanes.select(lanes.compare("<", more, least), least, more))  # of the origin 0
+    both = builder.and_(lanes.compare("==", less, infinity), lanes.compare("==", more, infinity))
+    slope = lanes.select(both, one, slope)
+    left = builder.icmp_signed("<", lanes.as_int(x), lanes.integer(0))
+    half, none = _multiples(lanes, 2, 0)
+    base = _choose(lanes, steep, half, _choose(lanes, left, _multiple(lanes, 4), none))
+    backwards = builder.xor(lanes.sign_bit(x), lanes.as_int(lanes.select(steep, lanes.const(-0.0), zero)))
+    return lanes.flip(_turned(lanes, lanes.flip(slope, backwards), base), lanes.sign_bit(y))
 
 
 def _half_arc(lanes: Lanes, a: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
