@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -51,8 +52,9 @@ def empty(shape: tuple[int, ...], dtype: Any) -> Array:
     return aligned(int(np.prod(shape)) * kind.itemsize).view(kind)[: int(np.prod(shape))].reshape(shape)
 
 
-def normal(shape: tuple[int, ...], dtype: Any, seed: int = 0, scale: float = 1.0) -> Array:
-    """Values of a normal distribution, drawn in pieces, since some arrays are large."""
+@lru_cache(maxsize=4)
+def normal(shape: tuple[int, ...], dtype: str, seed: int = 0, scale: float = 1.0) -> Array:
+    """Values of a normal distribution, which nobody changes; drawn in pieces, since some arrays are large."""
     found = empty(shape, dtype)
     rng = np.random.default_rng(seed)
     flat = found.reshape(-1)

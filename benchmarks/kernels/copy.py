@@ -26,34 +26,40 @@ _LINE = 64  # bytes: what arrays begin and end with, and a part of them for a th
 def copies(reads: Sequence[Array], writes: Sequence[Array], threads: int) -> list[Call]:
     """The calls; an array that is n times as long as those written is read as n of them."""
     least = min(a.nbytes for a in writes)
-    whole = [a.reshape(-1).view(np.uint8) for a in (*reads, *writes)]
-    parts = [part for a in whole[: len(reads)] for part in _parts(a, least)]
-    targets = [part for a in whole[len(reads) :] for part in _parts(a, least)]
-    addresses = [a.ctypes.data for a in (*parts, *targets)]
-    if any(a % _LINE for a in addresses):
-        raise ValueError("arrays that are copied begin with a line of cache")
+    parts, targets = ([part for a in arrays for part in _parts(a, least)] for arrays in (reads, writes))
     loops = [_loop(len(parts), len(targets), streams) for streams in (False, True)]
-    found = [_shared(loop, addresses, least, threads) for loop in loops]
+    found: list[Call] = [_Copy(loop, [*parts, *targets], threads) for loop in loops]
     if len(parts) == len(targets):
         found.append(lambda: [np.copyto(to, part) for part, to in zip(parts, targets, strict=True)])
     return found
 
 
-def _parts(array: Any, nbytes: int) -> list[Any]:
+def _parts(array: Array, nbytes: int) -> list[Any]:
+    """The bytes of an array, cut into pieces as long as the shortest that is written, to whole lines of cache."""
+    whole = array.reshape(-1).view(np.uint8)
     count = max(1, round(array.nbytes / nbytes))
     size = array.nbytes // count // _LINE * _LINE
-    return [array[k * size : (k + 1) * size] for k in range(count)]
+    return [whole[k * size : (k + 1) * size] for k in range(count)]
 
 
-def _shared(loop: Callable[..., None], addresses: Sequence[int], nbytes: int, threads: int) -> Call:
-    """The loop over whole lines of arrays, by several threads where there are."""
-    size = -(-nbytes // threads // _LINE) * _LINE
-    starts = range(0, nbytes // _LINE * _LINE, size)
-    jobs = [([a + s for a in addresses], min(size, nbytes // _LINE * _LINE - s)) for s in starts]
-    if len(jobs) == 1:
-        return lambda: loop(*jobs[0][0], jobs[0][1])
-    pool = _pool(threads)
-    return lambda: [f.result() for f in [pool.submit(loop, *places, count) for places, count in jobs]]
+class _Copy:
+    """A call of a loop over pieces of one length, by several threads where there are; it keeps their memory."""
+
+    def __init__(self, loop: Callable[..., None], pieces: Sequence[Array], threads: int) -> None:
+        self.loop, self.pieces, self.threads = loop, pieces, threads
+        addresses, nbytes = [a.ctypes.data for a in pieces], min(a.nbytes for a in pieces)
+        if any(a % _LINE for a in addresses):
+            raise ValueError("arrays that are copied begin with a line of cache")
+        size = max(-(-nbytes // threads // _LINE) * _LINE, _LINE)
+        self.jobs = [([a + k for a in addresses], min(size, nbytes - k)) for k in range(0, nbytes, size)]
+
+    def __call__(self) -> None:
+        if len(self.jobs) == 1:
+            ((places, nbytes),) = self.jobs
+            self.loop(*places, nbytes)
+        else:
+            for job in [_pool(self.threads).submit(self.loop, *places, n) for places, n in self.jobs]:
+                job.result()
 
 
 @cache

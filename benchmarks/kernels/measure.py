@@ -1,6 +1,7 @@
 """Measuring one case: results are compared first, then graphc and its peers take turns.
 
-In: a Case.  Out: a Line with the medians, and the work and the limit that the function's profile tells.
+In: a Case.  Out: a Line with the medians, and the work and the limit that the function's profile tells.  One thread is
+timed by what the process has of a processor, of which others on the machine take nothing; several by the wall clock.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,36 +76,37 @@ def measured(family: str, case: Case, threads: int, effort: Effort) -> Line:
     profile = subject.function.profile(*subject.arrays, repeat=1)
     bounds = {k.bound: k.limit for k in sorted(profile, key=lambda k: k.limit)}
     names = [name for name, calls in subject.peers.items() for _ in calls]
-    ours, *theirs = medians([subject.call, *(call for calls in subject.peers.values() for call in calls)], effort)
+    calls = [subject.call, *(call for calls in subject.peers.values() for call in calls)]
+    ours, *theirs = medians(calls, effort, time.process_time if threads == 1 else time.perf_counter)
     peers = {name: min(t for n, t in zip(names, theirs, strict=True) if n == name) for name in subject.peers}
     flops, nbytes, limit = (sum(getattr(k, what) for k in profile) for what in ("flops", "nbytes", "limit"))
     return Line(*about, ours, peers, flops, nbytes, limit / 1e6, list(bounds)[-1] if bounds else "")
 
 
-def medians(calls: Sequence[Call], effort: Effort) -> list[float]:
+def medians(calls: Sequence[Call], effort: Effort, clock: Callable[[], float]) -> list[float]:
     """Median seconds of each call; samples take turns."""
-    repeats = [_repeats(call, effort.seconds) for call in calls]
+    repeats = [_repeats(call, effort.seconds, clock) for call in calls]
     samples: list[list[float]] = [[] for _ in calls]
     for _ in range(effort.turns):
         for mine, call, count in zip(samples, calls, repeats, strict=True):
-            mine.append(_sample(call, count))
+            mine.append(_sample(call, count, clock))
     return [statistics.median(mine) for mine in samples]
 
 
-def _repeats(call: Call, seconds: float) -> int:
+def _repeats(call: Call, seconds: float, clock: Callable[[], float]) -> int:
     """How many calls make a sample."""
     call()
     count = 1
-    while (taken := count * _sample(call, count)) < seconds / 2:
+    while (taken := count * _sample(call, count, clock)) < seconds / 2:
         count *= max(2, min(10, int(seconds / max(taken, 1e-9))))
     return max(1, math.ceil(count * seconds / taken))
 
 
-def _sample(call: Call, count: int) -> float:
-    begin = time.perf_counter()
+def _sample(call: Call, count: int, clock: Callable[[], float]) -> float:
+    begin = clock()
     for _ in range(count):
         call()
-    return (time.perf_counter() - begin) / count
+    return (clock() - begin) / count
 
 
 def disagreement(subject: Subject) -> str:
