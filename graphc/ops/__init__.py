@@ -4,6 +4,7 @@ from graphc.ops import (
     activation,
     bits,
     choice,
+    convolution,
     create,
     cumulative,
     diagonal,
@@ -21,6 +22,7 @@ from graphc.ops import (
     nn,
     order,
     own_adjoint,
+    pooling,
     reduce,
     repeat,
     root,
@@ -38,12 +40,14 @@ from graphc.ops import (
     update,
     vectors,
     while_loop,
+    windows,
 )
 
 __all__ = [
     "activation",
     "bits",
     "choice",
+    "convolution",
     "create",
     "cumulative",
     "diagonal",
@@ -61,6 +65,7 @@ __all__ = [
     "nn",
     "order",
     "own_adjoint",
+    "pooling",
     "reduce",
     "repeat",
     "root",
@@ -78,4 +83,5 @@ __all__ = [
     "update",
     "vectors",
     "while_loop",
+    "windows",
 ]
