@@ -41,7 +41,7 @@ class Axis:
         return Axis(*(0 if d == 0 else text.own(d) for d in (self.size, self.a, self.b, self.c)))
 
 
-ROW, J, K, O = (symbol(f"%{name}") for name in ("i", "j", "k", "o"))
+ROW, J, K, OUTER = (symbol(f"%{name}") for name in ("i", "j", "k", "o"))
 Rows = tuple[Dim, Dim]  # from, to
 
 
@@ -203,7 +203,8 @@ class Packed(InPlace):
         else:
             outer = (self.nested.a, depth * width)
             loop = self.text.loop(inner, "o", self.nested.size)
-            b, place = self.text.address(b.base, *b.terms, O * self.nested.b), self.text.address("panel", O * outer[1])
+            b = self.text.address(b.base, *b.terms, OUTER * self.nested.b)
+            place = self.text.address("panel", OUTER * outer[1])
             loop.use("pack", self.text.at(depth), cols, b, *steps, place, dtype=self.dtype, tile=tile)
             loop.close()
         self.tiles(inner, rows, (packed, width), (depth, k), more, outer)
@@ -257,5 +258,5 @@ class Transposed(ByRows):
             *(self.width(), self.height(rows), *self.sizes(self.summed.size)),
             *(b, *self.sizes(self.columns.b, self.summed.b), a, *self.sizes(self.summed.a)),
             *(c, *self.sizes(self.rows.c)),
-            outer=self.nested and (self.nested.b, self.nested.a),
+            outer=None if self.nested is None else (self.nested.b, self.nested.a),
         )

@@ -15,7 +15,7 @@ from graphc.codegen.intrinsics.target import host_vector_bytes
 from graphc.codegen.kernels import Axis, Dots, InPlace, Kernel, Packed, Transposed
 from graphc.codegen.text import CHUNK, HI, LO, Scope, Text, close
 from graphc.codegen.views import ViewKernel
-from graphc.dims import Dim, blocks, dim_max, dim_min, floor_div, product, symbol
+from graphc.dims import Dim, dim_max, dim_min, floor_div, product, symbol
 from graphc.schedule.lower import labels_of
 from graphc.schedule.task import Kernel as Task
 
@@ -117,7 +117,9 @@ class Product(ViewKernel):
         m, n, lanes = self.rows.size, self.columns.size, host_vector_bytes() // self.size
         if _at_most(every_row, 32):
             return False
-        return not _at_most(m, 32) or blocks(m, lanes) * lanes * n < blocks(n, lanes) * lanes * m
+        if not (isinstance(m, int) and m <= 32 and isinstance(n, int)):
+            return True
+        return n * -(-m // lanes) < m * -(-n // lanes)
 
     def _more(self) -> Dim:
         """Not 0 after the first product of a sum that is cut into several."""

@@ -47,15 +47,26 @@ class Convolution(Layer):
 
     axes: int
 
-    def _keep(self, kernel_size: Any, strides: Any, padding: str, **others: Any) -> None:
+    def __init__(
+        self,
+        kernel_size: Any,
+        strides: Any,
+        padding: str,
+        dilation_rate: Any,
+        activation: Any,
+        use_bias: bool,
+        bias_initializer: Any,
+        name: str | None,
+    ) -> None:
         """Check the arguments that all have, where they are written, and keep them."""
-        for what, value in (("kernel_size", kernel_size), ("strides", strides), ("dilation_rate", others["dilation_rate"])):
-            as_counts(value, self.axes, what)
-        activation_function(others["activation"])
-        check(others["bias_initializer"])
+        super().__init__(name=name)
+        for what, size in (("kernel_size", kernel_size), ("strides", strides), ("dilation_rate", dilation_rate)):
+            as_counts(size, self.axes, what)
+        activation_function(activation)
+        check(bias_initializer)
         self.kernel_size, self.strides, self.padding = kernel_size, strides, as_padding(padding)
-        for name, value in others.items():
-            setattr(self, name, value)
+        self.dilation_rate, self.activation = dilation_rate, activation
+        self.use_bias, self.bias_initializer = use_bias, bias_initializer
 
     def _channels(self, x: Node) -> int:
         channels = x.shape[-1] if x.ndim == self.axes + 2 else None
@@ -68,7 +79,7 @@ class Convolution(Layer):
     ) -> dict[str, Node]:
         """A kernel of this shape, and a bias for each filter."""
         dtype = float64 if x.dtype == float64 else float32
-        wanted = {"kernel": (shape, initializer)}
+        wanted: dict[str, tuple[tuple[int, ...], Any]] = {"kernel": (shape, initializer)}
         if self.use_bias:
             wanted["bias"] = ((filters,), self.bias_initializer)
         values = {key: initial(how, size, dtype, rng) for key, (size, how) in wanted.items()}
@@ -108,16 +119,7 @@ class _Filters(Convolution):
         bias_initializer: Any = "zeros",
         name: str | None = None,
     ) -> None:
-        super().__init__(name=name)
-        self._keep(
-            kernel_size,
-            strides,
-            padding,
-            dilation_rate=dilation_rate,
-            activation=activation,
-            use_bias=use_bias,
-            bias_initializer=bias_initializer,
-        )
+        super().__init__(kernel_size, strides, padding, dilation_rate, activation, use_bias, bias_initializer, name)
         check(kernel_initializer)
         self.filters, self.groups = as_number(filters, "filters"), as_number(groups, "groups")
         if self.filters % self.groups:
@@ -208,16 +210,7 @@ class DepthwiseConv2D(Convolution):
         bias_initializer: Any = "zeros",
         name: str | None = None,
     ) -> None:
-        super().__init__(name=name)
-        self._keep(
-            kernel_size,
-            strides,
-            padding,
-            dilation_rate=dilation_rate,
-            activation=activation,
-            use_bias=use_bias,
-            bias_initializer=bias_initializer,
-        )
+        super().__init__(kernel_size, strides, padding, dilation_rate, activation, use_bias, bias_initializer, name)
         check(depthwise_initializer)
         self.depth_multiplier = as_number(depth_multiplier, "depth_multiplier")
         self.depthwise_initializer = depthwise_initializer
@@ -231,4 +224,4 @@ class DepthwiseConv2D(Convolution):
         assert self.weights is not None
         kernel = self.weights["kernel"]
         *size, channels, multiplier = kernel.shape
-        return self._convolved(x, ops.reshape(kernel, (*size, 1, channels * multiplier)), int(channels))
+        return self._convolved(x, ops.reshape(kernel, (*size, 1, channels * multiplier)), self._channels(x))

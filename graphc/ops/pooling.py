@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from string import ascii_letters
@@ -13,7 +12,8 @@ import numpy as np
 from graphc.dims import Dim, dim_max
 from graphc.errors import DeclarationError, DTypeError, ShapeError
 from graphc.op import Array, Op, Reject, Sample, register
-from graphc.ops.convolution import Window, as_counts, convolve, padded_reference, placed
+from graphc.ops.convolution import as_counts, padded_reference, placed
+from graphc.ops.convolve import Window, convolve
 from graphc.ops.linalg import NUMBERS
 from graphc.ops.samples import example
 from graphc.ops.windows import Windows, shifted, windowed
@@ -49,7 +49,7 @@ def _pools(x: Any, window: Any, strides: Any, padding: Any) -> list[Pool]:
     for pool in pools:
         size = x.shape[pool.axis]
         if any(isinstance(d, int) and d >= pool.length for d in (pool.before, pool.behind(size))):
-            raise ShapeError(f"a window of {pool.length} elements along axis {pool.axis} would hold nothing but padding")
+            raise ShapeError(f"a window of {pool.length} along axis {pool.axis} would hold nothing but padding")
     return pools
 
 

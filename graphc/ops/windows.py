@@ -1,8 +1,8 @@
 """Windows: movement that reads an axis at overlapping stretches, and what tells where the windows of an axis lie.
 
-In: an array and, for some of its axes, how many windows there are, how long each is and where it begins.  Out: the array
-in which each of these axes tells the window, with a further axis at the end for the place within it.  Nothing is copied:
-a windowed array is a view in which two axes step along the same elements.
+In: an array and, for some of its axes, how many windows there are, how long each is and where it begins.  Out: the
+array in which each of these axes tells the window, with a further axis at the end for the place within it.  Nothing is
+copied: a windowed array is a view in which two axes step along the same elements.
 """
 
 from __future__ import annotations
@@ -46,8 +46,7 @@ def _windowed(x: Any, **attrs: Any) -> Any:
 register(
     Op(
         name="_windows",
-        doc="Element (i, j) is the operand's element start + i * step + j * dilation, where j is an axis at the end for\n"
-        "each axis in `axis`, and 0 for the others.",
+        doc="Element (i, j) is the operand's element start + i * step + j * dilation; j is at the end, for `axis` alone.",
         family=Family.MOVEMENT,
         infer=_infer,
         reference=_windowed,
@@ -69,7 +68,8 @@ class Windows:
 
 def windowed(b: Any, x: Any, along: Mapping[int, Windows]) -> Any:
     """The view of x in windows along these axes; further axes at the end, in their order, tell the place within one."""
-    start, step, counts = [0] * x.ndim, [1] * x.ndim, list(x.shape)
+    start: list[Dim] = [0] * x.ndim
+    step, counts = [1] * x.ndim, list(x.shape)
     for k, w in along.items():
         start[k], step[k], counts[k] = w.start, w.step, w.count
     shape = (*counts, *(w.length for w in along.values()))
@@ -81,7 +81,8 @@ def windowed(b: Any, x: Any, along: Mapping[int, Windows]) -> Any:
 
 def shifted(b: Any, x: Any, along: Mapping[int, Windows], place: Sequence[int]) -> Any:
     """What is at one place of every window."""
-    start, step, shape = [0] * x.ndim, [1] * x.ndim, list(x.shape)
+    start: list[Dim] = [0] * x.ndim
+    step, shape = [1] * x.ndim, list(x.shape)
     for (k, w), p in zip(along.items(), place, strict=True):
         start[k], step[k], shape[k] = w.start + p * w.dilation, w.step, w.count
     return b.primitive("_slice", (x,), start=tuple(start), step=tuple(step), shape=tuple(shape))

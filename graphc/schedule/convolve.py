@@ -14,7 +14,7 @@ from graphc.declare import BUILDER
 from graphc.dims import Dim, dim_max, product
 from graphc.graph import Node
 from graphc.op import Family
-from graphc.ops.convolution import Window, windows_of
+from graphc.ops.convolve import Window, windows_of
 from graphc.ops.linalg import aligned, contract
 from graphc.ops.windows import Windows, shifted, windowed
 from graphc.schedule.access import strided, strides
@@ -72,7 +72,9 @@ def _as_kernel(v: Node, labels: str, others: str, out: str) -> tuple[Node, str]:
 def _lies_so(node: Node) -> bool:
     """Whether the elements of a view lie in memory in their order."""
     view = strided(node)
-    return view is not None and all(s == t or d == 1 for s, t, d in zip(view.steps, strides(node.shape), node.shape, strict=True))
+    if view is None:
+        return False
+    return all(s == t or d == 1 for s, t, d in zip(view.steps, strides(node.shape), node.shape, strict=True))
 
 
 def _inside(w: Window, summed: bool) -> Windows:
