@@ -32,28 +32,28 @@ def placed(padding: Any, lengths: Shape, reach: Shape, strides: Sequence[int]) -
     With 'valid' padding all of a window lies inside; with 'same' there is one for each stride, and as much lies before
     an axis as behind it, or one element less.  Else it is how many elements there are before and behind.
     """
-    found: list[tuple[Dim, Dim]] = []
-    pairs = _padding(padding, lengths, reach, strides)
-    for (low, high), d, r, s in zip(pairs, lengths, reach, strides, strict=True):
-        room = low + d + high - r
-        if is_nonnegative(-room - 1):
-            padded = f" and {low} + {high} of padding" if (low, high) != (0, 0) else ""
-            raise ShapeError(f"a window reaches over {r} elements, and the axis has {d}{padded}")
-        found.append((low, floor_div(room, s) + 1))
-    return found
-
-
-def _padding(padding: Any, lengths: Shape, reach: Shape, strides: Sequence[int]) -> list[tuple[Dim, Dim]]:
-    """How many elements there are before and behind each axis."""
-    if not isinstance(padding, str):
-        return pad_widths(padding, len(lengths))
-    if padding.lower() not in ("valid", "same"):
+    if isinstance(padding, str) and padding.lower() not in ("valid", "same"):
         raise DeclarationError(f"padding is 'valid', 'same', or pairs of ints, got {padding!r}")
-    if padding.lower() == "valid":
-        return [(0, 0)] * len(lengths)
-    rows = zip(lengths, reach, strides, strict=True)
-    needed = [dim_max((ceil_div(d, s) - 1) * s + r - d, 0) for d, r, s in rows]
-    return [(floor_div(n, 2), n - floor_div(n, 2)) for n in needed]
+    rows = list(zip(lengths, reach, strides, strict=True))
+    if isinstance(padding, str) and padding.lower() == "same":
+        return [_same(d, r, s) for d, r, s in rows]
+    pairs = [(0, 0)] * len(rows) if isinstance(padding, str) else pad_widths(padding, len(rows))
+    return [_within(d, r, s, low, high) for (d, r, s), (low, high) in zip(rows, pairs, strict=True)]
+
+
+def _same(length: Dim, reach: Dim, stride: int) -> tuple[Dim, Dim]:
+    count = ceil_div(length, stride)
+    if count == 0:
+        raise ShapeError(f"a window reaches over {reach} elements, and the axis has none")
+    return floor_div(dim_max((count - 1) * stride + reach - length, 0), 2), count
+
+
+def _within(length: Dim, reach: Dim, stride: int, low: Dim, high: Dim) -> tuple[Dim, Dim]:
+    room = low + length + high - reach
+    if is_nonnegative(-room - 1):
+        padded = f" and {low} + {high} of padding" if (low, high) != (0, 0) else ""
+        raise ShapeError(f"a window reaches over {reach} elements, and the axis has {length}{padded}")
+    return low, floor_div(room, stride) + 1
 
 
 def _convolution(
@@ -76,7 +76,7 @@ def _convolution(
     axes, positions, inner = (ascii_letters[k * n : k * n + n] for k in range(3))
     batch, group, channel, filters = tuple(ascii_letters[-4:])
     rows = zip(placed(padding, lengths, reach, strides), axes, positions, inner, strides, dilation, places, strict=True)
-    windows = [Window(*names, before, count, k) for (before, count), *names, k in rows]
+    windows = [Window(a, p, i, s, d, before, count, k) for (before, count), a, p, i, s, d, k in rows]
     labels = (batch + axes + group + channel, inner + channel + group + filters, batch + positions + group + filters)
     y = convolve(b, u, labels[0], v, labels[1], labels[2], windows, least=1)
     return b.reshape(y, (*y.shape[:-2], y.shape[-2] * y.shape[-1]))
@@ -144,13 +144,13 @@ _X1, _X2 = Array((2, 7, 3)), Array((2, 6, 5, 2))
 register(
     Op(
         name="convolution",
-        doc="Sums of products of windows of x [batch, *spatial, channels] and w [*spatial, channels / groups, filters].\n"
-        "\n"
+        doc="Sums of products of windows of x [batch, *spatial, channels] and w [*spatial, channels, filters].\n\n"
         "y[n, p, f] = sum over i and c of x[n, p * stride + i * dilation - before, c] * w[i, c, f]: w is not turned\n"
         "over, and x is 0 outside.  `strides` and `dilation` are an int, or one for each spatial axis.  `padding` is\n"
-XX
+        "'valid' (all of a window lies inside), 'same' (as many windows as elements, or as strides), or how many\n"
         "zeros there are: an int, a pair (before, behind), or a pair for each spatial axis.  With `groups`, channels\n"
-        "and filters are in so many groups of neighbours, each by itself.  Products and sums as in `matmul`."
+        "and filters are in so many groups of neighbours, each by itself, and w has the channels of one.\n"
+        "Products and sums are as in `matmul`."
         + example("gc.convolution([[[1.0], [2.0], [4.0]]], [[[1.0]], [[-1.0]]])", "array([[[-1.],\n        [-2.]]])"),
         define=_convolution,
         reference=_reference,

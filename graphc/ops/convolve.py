@@ -123,7 +123,8 @@ def _by_windowed(
     """
     (large, labels), (small, places) = (g, v) if windows[0].position in g[1] else (v, g)
     free = iter(c for c in ascii_letters if c not in labels + places + out)
-    turned, merged, start, kept = [], list(shape), [0] * len(shape), out
+    turned, merged, kept = [], list(shape), out
+    start: list[Dim] = [0] * len(shape)
     for w in windows:
         axis = kept.index(w.axis)
         small, window, phases = _turned(b, small, places.index(w.place), w, shape[axis])
@@ -131,7 +132,7 @@ def _by_windowed(
         if phases > 1:
             phase = next(free)
             places, out = (text.replace(c, c + phase) for text, c in ((places, w.place), (out, w.axis)))
-            merged[axis], start[axis] = window.positions * phases, w.before % phases
+            merged[axis], start[axis] = window.positions * phases, w.before
     y = convolve(b, large, labels, small, places, out, turned)
     if out == kept:
         return y
@@ -153,9 +154,8 @@ def _turned(b: Any, v: Any, axis: int, w: Window, length: Dim) -> tuple[Any, Win
     count = ceil_div(v.shape[axis], w.stride)
     v = _padded(b, v, axis, 1, count * w.stride)
     v = b.flip(b.reshape(v, (*v.shape[:axis], count, w.stride, *v.shape[axis + 1 :])), axis=axis)
-    first = floor_div(w.before, w.stride)
-    positions = ceil_div(w.before + length, w.stride) - first
-    return v, Window(w.position, w.axis, w.place, 1, 1, count - 1 - first, positions, count), w.stride
+    reached = w.positions + ceil_div((w.places - 1) * w.dilation, w.stride)  # what is behind has no window
+    return v, Window(w.position, w.axis, w.place, 1, 1, count - 1, reached, count), w.stride
 
 
 def _padded(b: Any, x: Any, axis: int, step: int, length: Dim) -> Any:

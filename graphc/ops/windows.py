@@ -46,7 +46,7 @@ def _windowed(x: Any, **attrs: Any) -> Any:
 register(
     Op(
         name="_windows",
-        doc="Element (i, j) is the operand's element start + i * step + j * dilation; j is at the end, for `axis` alone.",
+        doc="Element (i, j) is the operand's element start + i * step + j * dilation; j is behind, for `axis` alone.",
         family=Family.MOVEMENT,
         infer=_infer,
         reference=_windowed,
