@@ -156,9 +156,9 @@ class Batch:
             return self.along_axes(node, values)
         if "out_labels" not in node.attrs:
             return self._search(node, values)
-        label = next(c for c in ascii_letters if not any(c in v for v in node.attrs.values()))
+        label = next(c for c in ascii_letters if not any(c in v for v in node.attrs.values() if isinstance(v, str)))
         sides = zip(("a_labels", "b_labels"), values, strict=True)
-        attrs = {k: label * v.batched + node.attrs[k] for k, v in sides}
+        attrs = {**node.attrs, **{k: label * v.batched + node.attrs[k] for k, v in sides}}
         attrs["out_labels"] = label + node.attrs["out_labels"]
         return _all_batched(make(node.op, [v.node for v in values], attrs))
 

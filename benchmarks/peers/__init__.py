@@ -9,7 +9,7 @@ A peer's module has
     derivative(workload, size, form, variant, arrays) -> {measure: Program}
                                             whose results `by_name` reads; its variants stand at the workload's
                                             builder: `derivative`, or `recurrence` where loops carry values, or
-                                            `update` where they write arrays
+                                            `update` where they write arrays, or `convolution`
 
 and imports its package at the top: importing it is what `import` costs.
 """
@@ -83,7 +83,7 @@ PEERS = (
         module="benchmarks.peers.graphc_",
         package="graphc",
         distributions=("graphc", "numpy", "numba", "llvmlite"),
-        variants=dict.fromkeys(("training", "call", "fit", "derivative", "recurrence", "update"), ("",)),
+        variants=dict.fromkeys(("training", "call", "fit", "derivative", "recurrence", "update", "convolution"), ("",)),
     ),
     Peer(
         name="tensorflow",
@@ -95,7 +95,7 @@ PEERS = (
             "call": ("function", "jit_compile"),
             "fit": ("listing",),
             "derivative": ("function", "jit_compile"),
-            "recurrence": ("function", "jit_compile"),
+            **dict.fromkeys(("recurrence", "convolution"), ("function", "jit_compile")),
         },
     ),
     Peer(
@@ -103,7 +103,7 @@ PEERS = (
         module="benchmarks.peers.jax_",
         package="jax",
         distributions=("jax", "jaxlib"),
-        variants=dict.fromkeys(("training", "call", "derivative", "recurrence", "update"), ("",)),
+        variants=dict.fromkeys(("training", "call", "derivative", "recurrence", "update", "convolution"), ("",)),
     ),
     Peer(
         name="torch",
@@ -113,6 +113,7 @@ PEERS = (
         variants={
             **dict.fromkeys(("training", "call", "derivative"), ("eager", "compile")),
             "recurrence": ("eager",),
+            "convolution": ("eager", "compile", "eager channels_last", "compile channels_last"),
         },
     ),
     Peer(

@@ -80,6 +80,10 @@ class Words:
         return getattr(gc, name)
 
     @staticmethod
+    def convolution(x: Any, w: Any, padding: int) -> Any:
+        return gc.convolution(x, w, padding=padding)
+
+    @staticmethod
     def gradient(function: Any, tree: Any) -> Any:
         return gc.grad(function(tree), tree)
 

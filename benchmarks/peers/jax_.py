@@ -84,9 +84,22 @@ class Words:
     sigmoid = staticmethod(jax.nn.sigmoid)
     erf = staticmethod(jax.scipy.special.erf)
     logsumexp = staticmethod(jax.scipy.special.logsumexp)
+    relu = staticmethod(jax.nn.relu)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(jnp, name)
+
+    @staticmethod
+    def convolution(x: Any, w: Any, padding: int) -> Any:
+        layout = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(x, w, (1, 1), [(padding, padding)] * 2, dimension_numbers=layout)
+
+    @staticmethod
+    def max_pool(x: Any, window: int) -> Any:
+        """The largest of axes of their own, which is faster here than `reduce_window`, and has the faster gradient."""
+        batch, height, width, channels = x.shape
+        pairs = jnp.reshape(x, (batch, height // window, window, width // window, window, channels))
+        return jnp.max(pairs, axis=(2, 4))
 
     @staticmethod
     def gradient(function: Callable[..., Any], tree: Any) -> Any:

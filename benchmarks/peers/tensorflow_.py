@@ -133,6 +133,7 @@ class Words:
     sigmoid = staticmethod(tf.sigmoid)
     erf = staticmethod(tf.math.erf)
     pad = staticmethod(tf.pad)
+    relu = staticmethod(tf.nn.relu)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(tnp, name)
@@ -152,6 +153,14 @@ class Words:
     @staticmethod
     def matrix_transpose(x: Any) -> Any:
         return tf.linalg.matrix_transpose(x)
+
+    @staticmethod
+    def convolution(x: Any, w: Any, padding: int) -> Any:
+        return tf.nn.conv2d(x, w, 1, [(0, 0), (padding, padding), (padding, padding), (0, 0)])
+
+    @staticmethod
+    def max_pool(x: Any, window: int) -> Any:
+        return tf.nn.max_pool2d(x, window, window, "VALID")
 
     @staticmethod
     def scan(step: Any, init: Any, xs: Any, length: int | None = None, reverse: bool = False) -> Any:

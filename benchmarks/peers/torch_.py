@@ -125,8 +125,9 @@ class Words:
     erf = staticmethod(torch.erf)
     reshape = staticmethod(torch.reshape)
 
-    def __init__(self, eager: bool) -> None:
+    def __init__(self, eager: bool, channels_last: bool) -> None:
         self.eager = eager
+        self.format = torch.channels_last if channels_last else torch.contiguous_format
 
     def __getattr__(self, name: str) -> Any:
         return getattr(torch, name)
@@ -150,6 +151,16 @@ class Words:
     @staticmethod
     def take(x: Any, index: Any, axis: int) -> Any:
         return torch.index_select(x, axis, torch.as_tensor(index))
+
+    def convolution(self, x: Any, w: Any, padding: int) -> Any:
+        """Of images with channels last, which PyTorch has behind the batch, whatever their format in memory."""
+        images, kernels = x.permute(0, 3, 1, 2), w.permute(3, 2, 0, 1)
+        images, kernels = (part.contiguous(memory_format=self.format) for part in (images, kernels))
+        return torch.nn.functional.conv2d(images, kernels, padding=padding).permute(0, 2, 3, 1)
+
+    @staticmethod
+    def max_pool(x: Any, window: int) -> Any:
+        return torch.nn.functional.max_pool2d(x.permute(0, 3, 1, 2), window).permute(0, 2, 3, 1)
 
     @staticmethod
     def matrix_transpose(x: Any) -> Any:
@@ -203,7 +214,7 @@ class Words:
 
 
 def derivative(workload: Derivative, size: str, form: str, variant: str, arrays: Arrays) -> dict[str, Program]:
-    eager = "eager" in variant.split()
+    eager, channels_last = ("eager" in variant.split(), "channels_last" in variant.split())
     widest = max(a.dtype for a in arrays.values() if a.dtype.kind == "f")
     torch.set_default_dtype(torch.float64 if widest == np.float64 else torch.float32)
     given = {name: torch.from_numpy(array) for name, array in arrays.items()}
@@ -213,7 +224,7 @@ def derivative(workload: Derivative, size: str, form: str, variant: str, arrays:
         inputs = {k: t.clone().requires_grad_() if traced and k in workload.wrt else t for k, t in given.items()}
 
         def results(inputs: Arrays) -> Arrays:
-            return workload.results(Words(eager), form, size, inputs)[measure]()
+            return workload.results(Words(eager, channels_last), form, size, inputs)[measure]()
 
         def compiled() -> Callable[[Arrays], Arrays]:
             if eager:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from benchmarks.workloads import (
     ba,
+    cnn,
     eos,
     gmm,
     isoneutral,
@@ -37,6 +38,7 @@ _DERIVATIVES = (
     isoneutral,
     eos,
     slice_update,
+    cnn,
 )
 RECORDS = (*training.RECORDS, *(module.RECORD for module in _DERIVATIVES))
 WORKLOADS: dict[str, Workload | Derivative] = {record.name: record for record in RECORDS}

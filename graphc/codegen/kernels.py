@@ -41,7 +41,7 @@ class Axis:
         return Axis(*(0 if d == 0 else text.own(d) for d in (self.size, self.a, self.b, self.c)))
 
 
-ROW, J, K = (symbol(f"%{name}") for name in ("i", "j", "k"))
+ROW, J, K, OUTER = (symbol(f"%{name}") for name in ("i", "j", "k", "o"))
 Rows = tuple[Dim, Dim]  # from, to
 
 
@@ -58,6 +58,7 @@ class Kernel(ABC):
     def __init__(self, product: Product) -> None:
         self.product, self.text, self.size = product, product.text, product.size
         self.rows, self.columns, self.summed = product.rows, product.columns, product.summed
+        self.nested: Axis | None = None  # a loop of the sum outside of the last one, but inside of a tile
         self.dtype = product.member.dtype
         self.choose_tile()
         self.by_rows = self.goes_by_rows()
@@ -79,6 +80,11 @@ class Kernel(ABC):
         """Whether a chunk is a block of rows; else it is a panel of columns, so that B is read once."""
         return isinstance(self.columns.size, int) and self.columns.size <= self.NR
 
+    def nest(self, axis: Axis) -> bool:
+        """Take a loop around the kernel over a part of the sum into its tiles, if that pays."""
+        self.nested = axis
+        return True
+
     def chunks(self) -> Dim:
         return blocks(self.rows.size, self.block) if self.by_rows else blocks(self.columns.size, self.NR)
 
@@ -86,6 +92,15 @@ class Kernel(ABC):
         """Take sizes and steps from the row, so that products of other sizes share the text."""
         axes = (self.rows, self.columns, self.summed)
         self.rows, self.columns, self.summed = (axis.by_words(self.text) for axis in axes)
+        self.nested = self.nested and self.nested.by_words(self.text)
+
+    def call(self, scope: Scope, kernel: str, tile: tuple[int, ...], *args: Expr, outer: Rows | None = None) -> None:
+        """A call of a register tile, whose sum may have an outer loop, with these steps of its two operands."""
+        if self.nested is None:
+            scope.use(kernel, *args, dtype=self.dtype, tile=tile)
+        else:
+            more = self.sizes(self.nested.size, *(outer or (self.nested.a, self.nested.b)))
+            scope.use(f"{kernel}_nested", *args, *more, dtype=self.dtype, tile=tile)
 
     def rows_loop(self, scope: Scope, rows: Rows) -> Loop:
         return self.text.loop(scope, "i", rows[1], rows[0], self.MR)
@@ -135,19 +150,21 @@ class InPlace(Kernel):
         if isinstance(inner, Loop) and inner is not scope:
             inner.close()
 
-    def tiles(self, scope: Scope, rows: Rows, b: tuple[Address, Dim], depth: Rows, more: Dim) -> None:
+    def tiles(
+        self, scope: Scope, rows: Rows, b: tuple[Address, Dim], depth: Rows, more: Dim, outer: Rows | None = None
+    ) -> None:
         """The tiles of one panel; B as (address, step of rows), the sum as (how deep, from where)."""
-        a, _, c = self.addresses(depth[1])
-        loop = self.rows_loop(scope, rows)
-        m, s = self.rows, self.summed
-        loop.use(
-            "micro",
-            *(self.height(rows), Position(symbol("%cols")), *self.sizes(depth[0])),
-            *(a, *self.sizes(m.a, s.a), b[0], *self.sizes(b[1]), c, *self.sizes(m.c, more)),
-            dtype=self.dtype,
-            tile=(self.MR, self.vectors),
-        )
-        loop.close()
+        with self.product.more_rows(scope) as around:
+            a, _, c = self.addresses(depth[1])
+            loop = self.rows_loop(around, rows)
+            m, s = self.rows, self.summed
+            self.call(
+                *(loop, "micro", (self.MR, self.vectors)),
+                *(self.height(rows), Position(symbol("%cols")), *self.sizes(depth[0])),
+                *(a, *self.sizes(m.a, s.a), b[0], *self.sizes(b[1]), c, *self.sizes(m.c, more)),
+                outer=outer,
+            )
+            loop.close()
 
 
 class Packed(InPlace):
@@ -156,11 +173,19 @@ class Packed(InPlace):
         self.deepest = dim_min(self.summed.size, PANEL_DEPTH)
         self.is_cut = self.deepest != self.summed.size
 
+    def nest(self, axis: Axis) -> bool:
+        """A panel of both loops must not be too deep."""
+        deep = axis.size * self.summed.size
+        if not isinstance(deep, int) or deep > PANEL_DEPTH:
+            return False
+        self.deepest = deep
+        return super().nest(axis)
+
     def emit(self, scope: Scope, rows: Rows, panel: Dim | None, more: Dim) -> None:
         """Panel by panel; a deep sum is cut, so that a panel stays in cache."""
         width = self.NR * self.size
-        place = self.text.scratch(self.dtype, (self.product.chunks, dim_max(self.deepest, 1), self.NR))
-        scope.let("panel", self.text.address(place, CHUNK * self.text.own(self.deepest * width)))
+        memory = self.text.scratch(self.dtype, (self.product.chunks, dim_max(self.deepest, 1), self.NR))
+        scope.let("panel", self.text.address(memory, CHUNK * self.text.own(self.deepest * width)))
         panels = self.panels(scope, panel)
         inner: Scope = panels
         depth: Dim = self.summed.size
@@ -172,9 +197,17 @@ class Packed(InPlace):
             depth, k, more = symbol("%depth"), K, more + K
         b, steps = self.addresses(k)[1], self.sizes(self.summed.b, self.columns.b)
         cols, packed = Position(symbol("%cols")), Address("panel")
-        tile = (self.vectors,)
-        inner.use("pack", self.text.at(depth), cols, b, *steps, packed, dtype=self.dtype, tile=tile)
-        self.tiles(inner, rows, (packed, width), (depth, k), more)
+        tile, outer = (self.vectors,), None
+        if self.nested is None:
+            inner.use("pack", self.text.at(depth), cols, b, *steps, packed, dtype=self.dtype, tile=tile)
+        else:
+            outer = (self.nested.a, depth * width)
+            loop = self.text.loop(inner, "o", self.nested.size)
+            b = self.text.address(b.base, *b.terms, OUTER * self.nested.b)
+            place = self.text.address("panel", OUTER * outer[1])
+            loop.use("pack", self.text.at(depth), cols, b, *steps, place, dtype=self.dtype, tile=tile)
+            loop.close()
+        self.tiles(inner, rows, (packed, width), (depth, k), more, outer)
         for opened, around in ((inner, panels), (panels, scope)):
             if opened is not around and isinstance(opened, Loop):
                 opened.close()
@@ -190,11 +223,12 @@ class ByRows(Kernel):
     def tile_call(self, scope: Scope, rows: Rows, more: Dim) -> None: ...
 
     def emit(self, scope: Scope, rows: Rows, panel: Dim | None, more: Dim) -> None:
-        loop = self.rows_loop(scope, rows)
-        columns = self.columns_loop(loop)
-        self.tile_call(columns, rows, more)
-        columns.close()
-        loop.close()
+        with self.product.more_rows(scope) as around:
+            loop = self.rows_loop(around, rows)
+            columns = self.columns_loop(loop)
+            self.tile_call(columns, rows, more)
+            columns.close()
+            loop.close()
 
 
 class Dots(ByRows):
@@ -203,12 +237,10 @@ class Dots(ByRows):
 
     def tile_call(self, scope: Scope, rows: Rows, more: Dim) -> None:
         a, b, c = self.addresses()
-        scope.use(
-            "dots",
+        self.call(
+            *(scope, "dots", (self.MR, self.NR)),
             *(self.height(rows), self.width(), *self.sizes(self.summed.size)),
             *(a, *self.sizes(self.rows.a), b, *self.sizes(self.columns.b), c, *self.sizes(self.rows.c, more)),
-            dtype=self.dtype,
-            tile=(self.MR, self.NR),
         )
 
 
@@ -221,11 +253,10 @@ class Transposed(ByRows):
 
     def tile_call(self, scope: Scope, rows: Rows, more: Dim) -> None:
         a, b, c = self.addresses()
-        scope.use(
-            "micro_transposed",
+        self.call(
+            *(scope, "micro_transposed", (self.NR, self.vectors)),
             *(self.width(), self.height(rows), *self.sizes(self.summed.size)),
             *(b, *self.sizes(self.columns.b, self.summed.b), a, *self.sizes(self.summed.a)),
             *(c, *self.sizes(self.rows.c)),
-            dtype=self.dtype,
-            tile=(self.NR, self.vectors),
+            outer=None if self.nested is None else (self.nested.b, self.nested.a),
         )

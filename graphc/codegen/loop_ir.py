@@ -167,6 +167,9 @@ KERNELS: dict[str, Contract] = {
     "micro": Contract(11, (3, 6, 8), (8,)),  # rows, columns, depth, A and two steps, B and one, C and one, added to C?
     "micro_transposed": Contract(10, (3, 6), (8,)),  # the same, C by columns and not added to
     "dots": Contract(10, (3, 5, 7), (7,)),  # the same, with one step each
+    "micro_nested": Contract(14, (3, 6, 8), (8,)),  # and an outer loop of the sum: how many, and the steps of A and B
+    "micro_transposed_nested": Contract(13, (3, 6), (8,)),
+    "dots_nested": Contract(13, (3, 5, 7), (7,)),
     "pack": Contract(6, (2,), (5,)),  # depth, columns, B and two steps, the panel
     "sort": Contract(5, (0,), (3, 4)),  # elements and the step between them, how many, the result, room for as many
     "argsort": Contract(7, (0,), (3, 4, 5, 6), positions=(5, 6)),  # the same, room twice; the result, room for as many

@@ -67,7 +67,9 @@ def _made(name: str) -> Any:
             return own.own(*numbers)
         case "to":
             return memory.cast(code)
-        case "micro_transposed" | "dots" | "micro" | "pack":
+        case "micro" | "micro_transposed" | "dots" | "pack":
+            return getattr(gemm, family)(code, *numbers)
+        case "micro_nested" | "micro_transposed_nested" | "dots_nested":
             return getattr(gemm, family)(code, *numbers)
     if words[0] == "columns":
         return columns.columns(words[1], code)

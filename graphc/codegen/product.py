@@ -7,8 +7,11 @@ loops around one of the kernels of graphc.codegen.kernels.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
+from graphc.codegen.intrinsics.target import host_vector_bytes
 from graphc.codegen.kernels import Axis, Dots, InPlace, Kernel, Packed, Transposed
 from graphc.codegen.text import CHUNK, HI, LO, Scope, Text, close
 from graphc.codegen.views import ViewKernel
@@ -16,6 +19,7 @@ from graphc.dims import Dim, dim_max, dim_min, floor_div, product, symbol
 from graphc.schedule.lower import labels_of
 from graphc.schedule.task import Kernel as Task
 
+_CHUNKS = 8  # so many are enough for all threads
 _PART = symbol("%part")  # of the rows
 
 
@@ -32,10 +36,14 @@ class Product(ViewKernel):
         self.summed, summed = self._axes(labels.summed)
         for around in summed:  # where one is empty, the kernel's own sum is, so that it still writes zeros
             self.summed = replace(self.summed, size=self.summed.size * dim_min(1, around.size))
-        self.batch = [*self._in_bytes(labels.batch), *rows, *columns]
+        self.batch, self.outer_rows = [*self._in_bytes(labels.batch), *columns], rows
+        if not self.batch and rows:
+            self.batch = [rows.pop(_for_chunks(rows))]
         self.outer_sums = summed
         self.names = {"a": "a", "b": "b", "c": "c"}
         self.kernel = self._kernel()
+        if summed and self.kernel.nest(summed[-1]):
+            summed.pop()
         self.chunks: Dim = self.batch[0].size if self.batch else self.kernel.chunks()
 
     def _axes(self, labels: str) -> tuple[Axis, list[Axis]]:
@@ -53,7 +61,9 @@ class Product(ViewKernel):
         kernel, text = self.kernel, self.text
         with text.phase(self.title, self.chunks, *self.work()) as top:
             kernel.by_words()
-            self.batch, self.outer_sums = ([a.by_words(text) for a in axes] for axes in (self.batch, self.outer_sums))
+            self.batch, self.outer_rows, self.outer_sums = (
+                [a.by_words(text) for a in axes] for axes in (self.batch, self.outer_rows, self.outer_sums)
+            )
             if self.batch:
                 self.emit_rows(top, (0, kernel.rows.size), None)
                 return
@@ -73,7 +83,7 @@ class Product(ViewKernel):
     @property
     def goes_by_rows(self) -> bool:
         """Whether a range of rows of the result is one call of the kernel."""
-        alone = not self.batch and not self.outer_sums
+        alone = not self.batch and not self.outer_rows and not self.outer_sums
         return alone and self.kernel.by_rows
 
     @property
@@ -82,23 +92,34 @@ class Product(ViewKernel):
         return f"product {a},{b}->{out}"
 
     def work(self) -> tuple[Dim, Dim]:
-        every = [self.rows, self.columns, self.summed, *self.batch, *self.outer_sums]
+        every = [self.rows, self.columns, self.summed, *self.batch, *self.outer_rows, *self.outer_sums]
+        every += [self.kernel.nested] if self.kernel.nested is not None else []
         return product(x.size for x in every) * 2, self.bytes()
 
     def _kernel(self) -> Kernel:
         """The cheapest way for these sizes and steps; measured limits, see docs/log.md."""
         size, m, n, k = self.size, self.rows, self.columns, self.summed
-        few_columns, some_rows = _at_most(n.size, 12), not _at_most(m.size, 32)
-        if m.a == size and few_columns and some_rows and not self.outer_sums:
+        every_row = m.size * product(axis.size for axis in self.outer_rows)
+        depth = k.size * product(axis.size for axis in self.outer_sums)
+        if m.a == size and _at_most(n.size, 12) and len(self.outer_sums) < 2 and self._fills_lanes(every_row):
             return Transposed(self)
-        deep = not isinstance(k.size, int) or k.size >= 128
+        deep = not isinstance(depth, int) or depth >= 128
         if k.a == size and k.b == size and n.b != size and deep and (_at_most(m.size, 64) or _at_most(n.size, 16)):
             return Dots(self)
-        short = _at_most(n.size, 64) or _at_most(m.size, 16) or _at_most(k.size, 512)
-        fits_cache = _at_most(k.size * n.size * size, 2**21)
+        short = _at_most(n.size, 64) or _at_most(every_row, 16) or _at_most(depth, 512)
+        fits_cache = _at_most(depth * n.size * size, 2**21)
         if (n.b == size or n.size == 1) and (short or fits_cache):
             return InPlace(self)
         return Packed(self)
+
+    def _fills_lanes(self, every_row: Dim) -> bool:
+        """Whether rows are so many that vectors of them have fewer idle lanes than vectors of columns."""
+        m, n, lanes = self.rows.size, self.columns.size, host_vector_bytes() // self.size
+        if _at_most(every_row, 32):
+            return False
+        if not (isinstance(m, int) and m <= 32 and isinstance(n, int)):
+            return True
+        return n * -(-m // lanes) < m * -(-n // lanes)
 
     def _more(self) -> Dim:
         """Not 0 after the first product of a sum that is cut into several."""
@@ -106,9 +127,22 @@ class Product(ViewKernel):
 
     def _outer_loops(self, top: Scope) -> list[Scope]:
         """Loops over batches and over sums around the kernel; addresses move with them."""
-        scopes = [top]
         loops = [("chunk" if n == 0 else f"q{n}", axis) for n, axis in enumerate(self.batch)]
         loops += [(f"r{n}", replace(axis, size=dim_max(1, axis.size))) for n, axis in enumerate(self.outer_sums)]
+        return self._loops(top, loops, "q")
+
+    @contextmanager
+    def more_rows(self, scope: Scope) -> Iterator[Scope]:
+        """The scope within loops over rows that are no one axis with the kernel's."""
+        names = dict(self.names)
+        scopes = self._loops(scope, [(f"w{n}", axis) for n, axis in enumerate(self.outer_rows)], "w")
+        yield scopes[-1]
+        close(*scopes[1:])
+        self.names = names
+
+    def _loops(self, top: Scope, loops: Sequence[tuple[str, Axis]], letter: str) -> list[Scope]:
+        """The scope and loops of these names, one inside the other, with addresses that move with them."""
+        scopes = [top]
         moves: dict[str, list[Dim]] = {"a": [], "b": [], "c": []}
         for name, axis in loops:
             if name != "chunk":
@@ -118,8 +152,15 @@ class Product(ViewKernel):
                     moves[array].append(symbol(f"%{name}") * step)
         for array, terms in moves.items():
             if terms:
-                self.names[array] = scopes[-1].let(f"{array}q", self.text.address(array, *terms)).name
+                moved = self.text.address(self.names[array], *terms)
+                self.names[array] = scopes[-1].let(f"{array}{letter}", moved).name
         return scopes
+
+
+def _for_chunks(axes: Sequence[Axis]) -> int:
+    """Which of these loops is cut into chunks: the first that has many steps, or may have, else the longest."""
+    lengths = [min(axis.size, _CHUNKS) if isinstance(axis.size, int) else _CHUNKS for axis in axes]
+    return lengths.index(max(lengths))
 
 
 def _at_most(size: Dim, limit: int) -> bool:

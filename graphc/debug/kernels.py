@@ -126,34 +126,40 @@ def _vectors(tile: Tile, dtype: np.dtype[Any]) -> Tile:
     return tile[0], tile[-1] * (host_vector_bytes() // dtype.itemsize)
 
 
-def _product(memory: Memory, dtype: np.dtype[Any], a: Any, b: Any, c: Any, accumulate: Any) -> None:
+def _product(memory: Memory, dtype: np.dtype[Any], operands: tuple[Any, Any], c: Any, accumulate: Any) -> None:
     """C = A @ B, or C + A @ B, where each is the addresses of its elements."""
     start = memory.load_all(c, dtype) if accumulate else dtype.type(0)
-    memory.store_all(c, dtype, np.asarray(start + memory.load_all(a, dtype) @ memory.load_all(b, dtype), dtype))
+    a, b = (memory.load_all(operand, dtype) for operand in operands)
+    memory.store_all(c, dtype, np.asarray(start + a @ b, dtype))
 
 
-def _micro(memory, dtype, tile, rows, cols, K, a, a_row, a_col, b, b_row, c, c_row, accumulate):  # type: ignore[no-untyped-def]
+def _operands(memory: Memory, dtype: np.dtype[Any], size: Tile, a: Tile, b: Tile, outer: Tile) -> tuple[Any, Any]:
+    """The addresses of A [rows, sum] and B [sum, columns], of (address, steps), where the sum may be two loops."""
+    (rows, K, cols), (count, a_outer, b_outer) = size, outer or (1, 0, 0)
+    left = memory.grid(a[0], (a[1], a_outer, a[2]), (rows, count, K), dtype)
+    right = memory.grid(b[0], (b_outer, b[1], b[2]), (count, K, cols), dtype)
+    return left.reshape(rows, count * K), right.reshape(count * K, cols)
+
+
+def _micro(memory, dtype, tile, rows, cols, K, a, a_row, a_col, b, b_row, c, c_row, accumulate, *outer):  # type: ignore[no-untyped-def]
     _within(rows, cols, _vectors(tile, dtype))
     size = dtype.itemsize
-    left = memory.grid(a, (a_row, a_col), (rows, K), dtype)
-    right = memory.grid(b, (b_row, size), (K, cols), dtype)
-    _product(memory, dtype, left, right, memory.grid(c, (c_row, size), (rows, cols), dtype), accumulate)
+    operands = _operands(memory, dtype, (rows, K, cols), (a, a_row, a_col), (b, b_row, size), outer)
+    _product(memory, dtype, operands, memory.grid(c, (c_row, size), (rows, cols), dtype), accumulate)
 
 
-def _micro_transposed(memory, dtype, tile, rows, cols, K, a, a_row, a_col, b, b_row, c, c_col):  # type: ignore[no-untyped-def]
+def _micro_transposed(memory, dtype, tile, rows, cols, K, a, a_row, a_col, b, b_row, c, c_col, *outer):  # type: ignore[no-untyped-def]
     _within(rows, cols, _vectors(tile, dtype))
     size = dtype.itemsize
-    left = memory.grid(a, (a_row, a_col), (rows, K), dtype)
-    right = memory.grid(b, (b_row, size), (K, cols), dtype)
-    _product(memory, dtype, left, right, memory.grid(c, (size, c_col), (rows, cols), dtype), 0)
+    operands = _operands(memory, dtype, (rows, K, cols), (a, a_row, a_col), (b, b_row, size), outer)
+    _product(memory, dtype, operands, memory.grid(c, (size, c_col), (rows, cols), dtype), 0)
 
 
-def _dots(memory, dtype, tile, rows, cols, K, a, a_row, b, b_col, c, c_row, accumulate):  # type: ignore[no-untyped-def]
+def _dots(memory, dtype, tile, rows, cols, K, a, a_row, b, b_col, c, c_row, accumulate, *outer):  # type: ignore[no-untyped-def]
     _within(rows, cols, tile)
     size = dtype.itemsize
-    left = memory.grid(a, (a_row, size), (rows, K), dtype)
-    right = memory.grid(b, (size, b_col), (K, cols), dtype)
-    _product(memory, dtype, left, right, memory.grid(c, (c_row, size), (rows, cols), dtype), accumulate)
+    operands = _operands(memory, dtype, (rows, K, cols), (a, a_row, size), (b, size, b_col), outer)
+    _product(memory, dtype, operands, memory.grid(c, (c_row, size), (rows, cols), dtype), accumulate)
 
 
 def _pack(memory, dtype, tile, K, cols, b, b_row, b_col, panel):  # type: ignore[no-untyped-def]
@@ -210,8 +216,8 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "argsort": _argsort,
     "search_left": _search("left"),
     "search_right": _search("right"),
-    "micro": _micro,
-    "micro_transposed": _micro_transposed,
-    "dots": _dots,
+    **dict.fromkeys(("micro", "micro_nested"), _micro),
+    **dict.fromkeys(("micro_transposed", "micro_transposed_nested"), _micro_transposed),
+    **dict.fromkeys(("dots", "dots_nested"), _dots),
     "pack": _pack,
 }

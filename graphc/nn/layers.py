@@ -175,7 +175,7 @@ class Dense(Layer):
     def build(self, x: Node, rng: np.random.Generator) -> dict[str, Node]:
         inputs = x.shape[-1] if x.ndim >= 2 else None
         if not isinstance(inputs, int):
-            raise _misfit("Dense takes [*batch, inputs] with inputs a number", x)
+            raise misfit("Dense takes [*batch, inputs] with inputs a number", x)
         dtype = float64 if x.dtype == float64 else float32
         wanted: dict[str, tuple[tuple[int, ...], Any]]
         wanted = {"kernel": ((inputs, self.units), self.kernel_initializer)}
@@ -187,7 +187,7 @@ class Dense(Layer):
     def apply(self, x: Node) -> Node:
         assert self.weights is not None
         if x.ndim < 2:
-            raise _misfit("Dense takes [*batch, inputs]", x)
+            raise misfit("Dense takes [*batch, inputs]", x)
         kernel = self.weights["kernel"]
         y = ops.matmul(x if x.dtype.is_float else ops.astype(x, kernel.dtype), kernel)
         return activation_function(self.activation)(y + self.weights["bias"] if self.use_bias else y)
@@ -227,7 +227,7 @@ class Flatten(Layer):
 
     def apply(self, x: Node) -> Node:
         if x.ndim < 1:
-            raise _misfit("Flatten takes [batch, ...]", x)
+            raise misfit("Flatten takes [batch, ...]", x)
         flat: Node = ops.reshape(x, (x.shape[0], dims.product(x.shape[1:])))
         return flat
 
@@ -246,12 +246,12 @@ def call_text(what: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, (str, int, float, np.number)):
+    if isinstance(value, (str, int, float, tuple, np.number)):
         return repr(value)
     if callable(value):
         return str(getattr(value, "__name__", type(value).__name__))
     return f"<{type(value).__name__}>"
 
 
-def _misfit(wanted: str, x: Node) -> ShapeError:
+def misfit(wanted: str, x: Node) -> ShapeError:
     return ShapeError(f"{wanted}\n  x: {describe(x)}\n  at {users_line()}")

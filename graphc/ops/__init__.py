@@ -4,6 +4,8 @@ from graphc.ops import (
     activation,
     bits,
     choice,
+    convolution,
+    convolve,
     create,
     cumulative,
     diagonal,
@@ -21,6 +23,7 @@ from graphc.ops import (
     nn,
     order,
     own_adjoint,
+    pooling,
     reduce,
     repeat,
     root,
@@ -38,12 +41,15 @@ from graphc.ops import (
     update,
     vectors,
     while_loop,
+    windows,
 )
 
 __all__ = [
     "activation",
     "bits",
     "choice",
+    "convolution",
+    "convolve",
     "create",
     "cumulative",
     "diagonal",
@@ -61,6 +67,7 @@ __all__ = [
     "nn",
     "order",
     "own_adjoint",
+    "pooling",
     "reduce",
     "repeat",
     "root",
@@ -78,4 +85,5 @@ __all__ = [
     "update",
     "vectors",
     "while_loop",
+    "windows",
 ]

@@ -75,7 +75,7 @@ def contract(b: Any, u: Any, u_labels: str, v: Any, v_labels: str, out: str) -> 
     u, u_labels = _without_ones(b, u, u_labels, {c: d for c, d in zip(v_labels, v.shape, strict=True) if c in out})
     v, v_labels = _without_ones(b, v, v_labels, {c: d for c, d in zip(u_labels, u.shape, strict=True) if c in out})
     if set(u_labels + v_labels) <= set(out):
-        return _aligned(b, u, u_labels, out) * _aligned(b, v, v_labels, out)
+        return aligned(b, u, u_labels, out) * aligned(b, v, v_labels, out)
     return b.primitive("_contract", (u, v), a_labels=u_labels, b_labels=v_labels, out_labels=out)
 
 
@@ -90,7 +90,7 @@ def _without_ones(b: Any, x: Any, labels: str, other: dict[str, Dim]) -> tuple[A
     return (b.squeeze(x, axes), "".join(c for k, c in enumerate(labels) if k not in axes)) if axes else (x, labels)
 
 
-def _aligned(b: Any, x: Any, labels: str, out: str) -> Any:
+def aligned(b: Any, x: Any, labels: str, out: str) -> Any:
     """x with an axis for each label of `out`, of length 1 where x does not have it."""
     present = [c for c in out if c in labels]
     x = b.permute_dims(x, tuple(labels.index(c) for c in present))

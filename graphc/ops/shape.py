@@ -76,7 +76,7 @@ def _swapaxes(b: Any, x: Any, axis1: int, axis2: int, /) -> Any:
 
 def _pad(b: Any, x: Any, /, pad_width: Any, *, constant_values: Any = 0) -> Any:
     node = b.convert(x)
-    widths = _widths(pad_width, node.ndim)
+    widths = pad_widths(pad_width, node.ndim)
     if not any(low != 0 or high != 0 for low, high in widths):
         return node
     shape = tuple(low + d + high for d, (low, high) in zip(node.shape, widths, strict=True))
@@ -85,7 +85,7 @@ def _pad(b: Any, x: Any, /, pad_width: Any, *, constant_values: Any = 0) -> Any:
     return b.primitive("_pad", (node,), start=start, step=(1,) * node.ndim, shape=shape, fill=fill)
 
 
-def _widths(pad_width: Any, ndim: int) -> list[tuple[Dim, Dim]]:
+def pad_widths(pad_width: Any, ndim: int) -> list[tuple[Dim, Dim]]:
     """(before, after) for each axis, from one number, one pair, or a pair for each axis."""
     rows = list(pad_width) if isinstance(pad_width, (tuple, list, np.ndarray)) else [pad_width]
     if not any(isinstance(row, (tuple, list, np.ndarray)) for row in rows):

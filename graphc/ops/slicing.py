@@ -19,7 +19,7 @@ from graphc.types import Constraint, Shape, TensorType
 Types = tuple[TensorType, ...]
 
 
-def _check_steps(
+def check_steps(
     small: Shape, large: Shape, start: Sequence[Dim], step: Sequence[int], found: list[Constraint]
 ) -> None:
     """Both ends of every axis lie inside, where that does not follow from how a symbolic length was made."""
@@ -41,12 +41,12 @@ def _check_inside(position: Dim, size: Dim, axis: int, found: list[Constraint]) 
 
 
 def _infer_slice(types: Types, attrs: Attrs, found: list[Constraint]) -> Types:
-    _check_steps(attrs["shape"], types[0].shape, attrs["start"], attrs["step"], found)
+    check_steps(attrs["shape"], types[0].shape, attrs["start"], attrs["step"], found)
     return (TensorType(types[0].dtype, attrs["shape"]),)
 
 
 def _infer_pad(types: Types, attrs: Attrs, found: list[Constraint]) -> Types:
-    _check_steps(types[0].shape, attrs["shape"], attrs["start"], attrs["step"], found)
+    check_steps(types[0].shape, attrs["shape"], attrs["start"], attrs["step"], found)
     if type(attrs["fill"]) is not {"f": float, "b": bool}.get(types[0].dtype.kind, int):
         raise DTypeError(f"an array of {types[0].dtype} can't be padded with {attrs['fill']!r}")
     return (TensorType(types[0].dtype, attrs["shape"]),)

@@ -15,6 +15,7 @@ from graphc.op import Family, Job
 from graphc.ops.index import CHECKS, checked
 from graphc.rewrite import Rule, is_filled, rewrite
 from graphc.schedule.access import checks, job_of, positions_of, reads_through, strided
+from graphc.schedule.convolve import lowered
 from graphc.schedule.settle import settled
 
 _CHOICES = 16  # operands of one movement
@@ -47,6 +48,8 @@ def lower(graph: Graph) -> Graph:
 
 def _contraction(b: Builder, node: Node) -> Node | None:
     job = job_of(node)
+    if job.kernel == "convolution":
+        return lowered(node)
     if job.kernel != "product":
         return None
     parts = labels_of(job)

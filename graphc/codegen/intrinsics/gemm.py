@@ -48,6 +48,27 @@ def micro(dtype: DTypeLike, MR: int, NV: int) -> Any:
     return product
 
 
+@cache
+def micro_nested(dtype: DTypeLike, MR: int, NV: int) -> Any:
+    """The intrinsic for such a tile whose sum is two loops, the outer one with steps of its own."""
+
+    def emit(lanes: Vectors, *arguments: ir.Value) -> None:
+        _emit_micro(lanes, MR, NV, *arguments)
+
+    typed = call_body(dtype, f"micro_nested_{type_name(dtype)}_{MR}x{NV}", emit)
+
+    @intrinsic
+    def product(
+        typingctx: Any, rows: Any, cols: Any, K: Any,
+        a: Any, a_row: Any, a_col: Any, b: Any, b_row: Any, c: Any, c_row: Any, accumulate: Any,
+        outer: Any, a_outer: Any, b_outer: Any,
+    ) -> Any:  # fmt: skip
+        """C = (C if accumulate else 0) + the sum over o of A_o @ B_o, A_o at a + o*a_outer, B_o at b + o*b_outer."""
+        return typed(rows, cols, K, a, a_row, a_col, b, b_row, c, c_row, accumulate, outer, a_outer, b_outer)
+
+    return product
+
+
 def _emit_micro(lanes: Vectors, MR: int, NV: int, *arguments: ir.Value) -> None:
     """One body for any number of columns where masks cost nothing; else one for whole vectors besides."""
     _, cols, *_ = arguments
@@ -65,7 +86,7 @@ def _emit_micro(lanes: Vectors, MR: int, NV: int, *arguments: ir.Value) -> None:
 def _emit_tile(
     lanes: Vectors, MR: int, masks: Masks, rows: ir.Value, cols: ir.Value, K: ir.Value,
     a: ir.Value, a_row: ir.Value, a_col: ir.Value,
-    b: ir.Value, b_row: ir.Value, c: ir.Value, c_row: ir.Value, accumulate: ir.Value,
+    b: ir.Value, b_row: ir.Value, c: ir.Value, c_row: ir.Value, accumulate: ir.Value, *outer: ir.Value,
 ) -> Values:  # fmt: skip
     """A tile of C, kept in MR x len(masks) registers from its first load to its last store."""
     builder = lanes.builder
@@ -80,30 +101,46 @@ def _emit_tile(
         lambda: [lanes.load(*place) for place in places()],
         lambda: [lanes.zero] * (MR * len(masks)),
     )
-    sums = _multiply(lanes, masks, K, _row_addresses(lanes, rows, MR, a, a_row), a_col, b, b_row, start)
+    a_rows = _row_addresses(lanes, rows, MR, a, a_row)
+    sums = _multiply(lanes, masks, a_rows, b, start, [*_outer(outer), (K, a_col, b_row)])
     for value, place in zip(sums, places(), strict=True):
         lanes.store(value, *place)
     return []
 
 
+Depth = tuple[ir.Value, ir.Value, ir.Value]  # of a sum: how many, and the steps of A and B
+
+
+def _outer(values: Sequence[ir.Value]) -> list[Depth]:
+    """The outer loop of a sum, if it has one."""
+    return [(values[0], values[1], values[2])] if values else []
+
+
 def _multiply(
-    lanes: Vectors, masks: Masks, K: ir.Value, a_rows: Values, a_col: ir.Value, b: ir.Value, b_row: ir.Value,
-    start: Values,
-) -> Values:  # fmt: skip
-    """The loop over k: start + A @ B, a vector for every row of A and every mask (of the vectors of B)."""
+    lanes: Vectors, masks: Masks, a_rows: Values, b: ir.Value, start: Values, depths: Sequence[Depth]
+) -> Values:
+    """The loops over k: start + A @ B, a vector for every row of A and every mask (of the vectors of B)."""
     builder = lanes.builder
 
-    def step(k: ir.Value, carried: Values) -> Values:
-        a_offset, b_address, *sums = carried
+    def steps(a_offset: ir.Value, b_address: ir.Value, sums: Values, depths: Sequence[Depth]) -> Values:
+        (count, a_step, b_step), *inner = depths
+
+        def step(k: ir.Value, carried: Values) -> Values:
+            a_at, b_at, *old = carried
+            new = steps(a_at, b_at, old, inner) if inner else products(a_at, b_at, old)
+            return [builder.add(a_at, a_step), builder.add(b_at, b_step), *new]
+
+        return lanes.loop(integer(0), count, 1, [a_offset, b_address, *sums], step)[2:]
+
+    def products(a_offset: ir.Value, b_address: ir.Value, sums: Values) -> Values:
         b_vectors = [lanes.load(lanes.pointer(b_address, v * lanes.lanes), mask) for v, mask in enumerate(masks)]
         new = []
         for i, row in enumerate(a_rows):
             a_ik = lanes.splat(lanes.load_scalar(lanes.pointer(builder.add(row, a_offset))))
             new += [lanes.fma(a_ik, vector, sums[i * len(masks) + v]) for v, vector in enumerate(b_vectors)]
-        return [builder.add(a_offset, a_col), builder.add(b_address, b_row), *new]
+        return new
 
-    _, _, *sums = lanes.loop(integer(0), K, 1, [integer(0), b, *start], step)
-    return sums
+    return steps(integer(0), b, start, depths)
 
 
 @cache
@@ -133,15 +170,38 @@ def micro_transposed(dtype: DTypeLike, MR: int, NV: int) -> Any:
     return product
 
 
+@cache
+def micro_transposed_nested(dtype: DTypeLike, MR: int, NV: int) -> Any:
+    """The intrinsic for such a tile whose sum is two loops, as in `micro_nested`."""
+
+    def emit(lanes: Vectors, *arguments: ir.Value) -> None:
+        _emit_transposed(lanes, MR, NV, *arguments)
+
+    typed = call_body(dtype, f"micro_transposed_nested_{type_name(dtype)}_{MR}x{NV}", emit)
+
+    @intrinsic
+    def product(
+        typingctx: Any, rows: Any, cols: Any, K: Any,
+        a: Any, a_row: Any, a_col: Any, b: Any, b_row: Any, c: Any, c_col: Any,
+        outer: Any, a_outer: Any, b_outer: Any,
+    ) -> Any:  # fmt: skip
+        """C = the sum over o of A_o @ B_o, with the bits of `micro_nested`."""
+        return typed(rows, cols, K, a, a_row, a_col, b, b_row, c, c_col, outer, a_outer, b_outer)
+
+    return product
+
+
 def _emit_transposed(
     lanes: Vectors, MR: int, NV: int, rows: ir.Value, cols: ir.Value, K: ir.Value,
     a: ir.Value, a_row: ir.Value, a_col: ir.Value, b: ir.Value, b_row: ir.Value, c: ir.Value, c_col: ir.Value,
+    *outer: ir.Value,
 ) -> None:  # fmt: skip
     """The loop over k of `micro`, then squares of the tile transposed in registers."""
     builder, side = lanes.builder, lanes.lanes
     masks = [lanes.first(builder.sub(cols, integer(v * side))) for v in range(NV)]
     a_rows = _row_addresses(lanes, rows, MR, a, a_row)
-    sums = _multiply(lanes, masks, K, a_rows, a_col, b, b_row, [lanes.zero] * (MR * NV))
+    depths = [*_outer(outer), (K, a_col, b_row)]
+    sums = _multiply(lanes, masks, a_rows, b, [lanes.zero] * (MR * NV), depths)
     columns = _row_addresses(lanes, cols, NV * side, c, c_col)
     for top in range(0, MR, side):
         mask = lanes.first(builder.sub(rows, integer(top)))
@@ -192,24 +252,58 @@ def dots(dtype: DTypeLike, MR: int, NR: int) -> Any:
     return product
 
 
+@cache
+def dots_nested(dtype: DTypeLike, MR: int, NR: int) -> Any:
+    """The intrinsic for such a tile whose sum is two loops, of which the inner one is contiguous."""
+
+    def emit(lanes: Vectors, *arguments: ir.Value) -> None:
+        _emit_dots(lanes, MR, NR, *arguments)
+
+    typed = call_body(dtype, f"dots_nested_{type_name(dtype)}_{MR}x{NR}", emit)
+
+    @intrinsic
+    def product(
+        typingctx: Any, rows: Any, cols: Any, K: Any,
+        a: Any, a_row: Any, b: Any, b_col: Any, c: Any, c_row: Any, accumulate: Any,
+        outer: Any, a_outer: Any, b_outer: Any,
+    ) -> Any:  # fmt: skip
+        """C = (C if accumulate else 0) + the sum over o of A_o @ B_o^T, A_o at a + o*a_outer, B_o at b + o*b_outer."""
+        return typed(rows, cols, K, a, a_row, b, b_col, c, c_row, accumulate, outer, a_outer, b_outer)
+
+    return product
+
+
 def _emit_dots(
     lanes: Vectors, MR: int, NR: int, rows: ir.Value, cols: ir.Value, K: ir.Value,
     a: ir.Value, a_row: ir.Value, b: ir.Value, b_col: ir.Value, c: ir.Value, c_row: ir.Value, accumulate: ir.Value,
+    *outer: ir.Value,
 ) -> None:  # fmt: skip
     builder = lanes.builder
     a_rows, b_rows = _row_addresses(lanes, rows, MR, a, a_row), _row_addresses(lanes, cols, NR, b, b_col)
 
-    def step(k: ir.Value, sums: Values, mask: ir.Value | None = None) -> Values:
-        byte = builder.mul(k, integer(lanes.bytes))
-        a_vectors, b_vectors = (
-            [lanes.load(lanes.pointer(builder.add(row, byte)), mask) for row in side] for side in (a_rows, b_rows)
-        )
-        return [lanes.fma(x, y, sums[i * NR + j]) for i, x in enumerate(a_vectors) for j, y in enumerate(b_vectors)]
+    def row(a_offset: ir.Value, b_offset: ir.Value, sums: Values) -> Values:
+        """The sum along what is contiguous: whole vectors, then what is left."""
+
+        def step(k: ir.Value, sums: Values, mask: ir.Value | None = None) -> Values:
+            byte = builder.mul(k, integer(lanes.bytes))
+            a_vectors, b_vectors = (
+                [lanes.load(lanes.pointer(builder.add(place, builder.add(offset, byte))), mask) for place in side]
+                for side, offset in ((a_rows, a_offset), (b_rows, b_offset))
+            )
+            return [lanes.fma(x, y, sums[i * NR + j]) for i, x in enumerate(a_vectors) for j, y in enumerate(b_vectors)]
+
+        sums = lanes.loop(integer(0), whole, lanes.lanes, sums, step)
+        return lanes.loop(whole, K, lanes.lanes, sums, lambda k, sums: step(k, sums, mask))
+
+    def rows_of(o: ir.Value, carried: Values) -> Values:
+        a_offset, b_offset, *sums = carried
+        new = row(a_offset, b_offset, sums)
+        return [builder.add(a_offset, outer[1]), builder.add(b_offset, outer[2]), *new]
 
     whole = builder.and_(K, integer(-lanes.lanes))
-    sums = lanes.loop(integer(0), whole, lanes.lanes, [lanes.zero] * (MR * NR), step)
     mask = lanes.first(builder.sub(K, whole))
-    sums = lanes.loop(whole, K, lanes.lanes, sums, lambda k, sums: step(k, sums, mask))
+    start, zero = [lanes.zero] * (MR * NR), integer(0)
+    sums = lanes.loop(zero, outer[0], 1, [zero, zero, *start], rows_of)[2:] if outer else row(zero, zero, start)
     _store_dots(lanes, sums, MR, rows, cols, c, c_row, accumulate)
 
 

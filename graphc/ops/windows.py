@@ -1,0 +1,88 @@
+"""Windows: movement that reads an axis at overlapping stretches, and what tells where the windows of an axis lie.
+
+In: an array and, for some of its axes, how many windows there are, how long each is and where it begins.  Out: the
+array in which each of these axes tells the window, with a further axis at the end for the place within it.  Nothing is
+copied: a windowed array is a view in which two axes step along the same elements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from graphc.dims import Dim
+from graphc.op import Attrs, Family, Op, Piece, register
+from graphc.ops.slicing import check_steps
+from graphc.types import Constraint, TensorType
+
+
+def _infer(types: tuple[TensorType, ...], attrs: Attrs, found: list[Constraint]) -> tuple[TensorType, ...]:
+    """The first window and the last lie inside, at both ends."""
+    source = types[0].shape
+    positions, lengths = attrs["shape"][: len(source)], attrs["shape"][len(source) :]
+    last = list(attrs["start"])
+    for k, length, dilation in zip(attrs["axis"], lengths, attrs["dilation"], strict=True):
+        last[k] = last[k] + (length - 1) * dilation
+    for start in (attrs["start"], last):
+        check_steps(positions, source, start, attrs["step"], found)
+    return (TensorType(types[0].dtype, attrs["shape"]),)
+
+
+def _places(index: Sequence[Any], attrs: Attrs) -> tuple[Any, ...]:
+    """Where on each axis of the operand an element of the result lies."""
+    places = [a + i * s for i, a, s in zip(index, attrs["start"], attrs["step"], strict=False)]
+    for k, within, dilation in zip(attrs["axis"], index[len(places) :], attrs["dilation"], strict=True):
+        places[k] = places[k] + within * dilation
+    return tuple(places)
+
+
+def _windowed(x: Any, **attrs: Any) -> Any:
+    return x[_places(np.indices(attrs["shape"], sparse=True), attrs)]
+
+
+register(
+    Op(
+        name="_windows",
+        doc="Element (i, j) is the operand's element start + i * step + j * dilation; j is behind, for `axis` alone.",
+        family=Family.MOVEMENT,
+        infer=_infer,
+        reference=_windowed,
+        access=lambda index, shapes, attrs: [Piece(0, _places(index, attrs))],
+    )
+)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The windows of an axis: how many, `step` apart from `start` on, and elements in each, `dilation` apart."""
+
+    start: Dim
+    step: int
+    count: Dim
+    dilation: int
+    length: Dim
+
+
+def windowed(b: Any, x: Any, along: Mapping[int, Windows]) -> Any:
+    """The view of x in windows along these axes; further axes at the end, in their order, tell the place within one."""
+    start: list[Dim] = [0] * x.ndim
+    step, counts = [1] * x.ndim, list(x.shape)
+    for k, w in along.items():
+        start[k], step[k], counts[k] = w.start, w.step, w.count
+    shape = (*counts, *(w.length for w in along.values()))
+    dilation = tuple(w.dilation for w in along.values())
+    return b.primitive(
+        "_windows", (x,), start=tuple(start), step=tuple(step), shape=shape, axis=tuple(along), dilation=dilation
+    )
+
+
+def shifted(b: Any, x: Any, along: Mapping[int, Windows], place: Sequence[int]) -> Any:
+    """What is at one place of every window."""
+    start: list[Dim] = [0] * x.ndim
+    step, shape = [1] * x.ndim, list(x.shape)
+    for (k, w), p in zip(along.items(), place, strict=True):
+        start[k], step[k], shape[k] = w.start + p * w.dilation, w.step, w.count
+    return b.primitive("_slice", (x,), start=tuple(start), step=tuple(step), shape=tuple(shape))
