@@ -38,6 +38,10 @@ def log_tail(square: Any) -> Any:
     return (2 * mpmath.atanh(t / 2) - t) / t**3
 
 
+def log2_slope(f: Any) -> Any:
+    return mpmath.log1p(f) / (f * mpmath.log(2))
+
+
 def half_ln2() -> Any:
     return mpmath.log(2) / 2
 
@@ -79,7 +83,9 @@ FITS = (
         lambda: (mpf(0), mpf("1.2") ** 2), (4, 7)),
     Fit("LOG_TAIL", log_tail, lambda z: z, log_bounds, (3, 8)),
     Fit("LOG_EXCESS", lambda f: (f - mpmath.log1p(f)) / f**2, lambda f: f, fraction_bounds, (9, 0)),
-    Fit("POW_TAIL", lambda z: (log_tail(z) - mpf(1) / 12) / z, lambda z: z**2, log_bounds, (4, 8)),
+    Fit("POW_TAIL", lambda z: (log_tail(z) - mpf(1) / 12) / z, lambda z: z**2, log_bounds, (0, 8)),
+    Fit("LOG2", log2_slope, lambda f: 1 / log2_slope(f), fraction_bounds, (0, 12)),
+    Fit("EXP2", lambda r: mpmath.expm1(r * mpmath.log(2)) / r, lambda r: r, lambda: (mpf(-1) / 2, mpf(1) / 2), (0, 6)),
     Fit("SINE", odd_tail(mpmath.sin), lambda z: z, angle_bounds, (3, 6)),
     Fit("COSINE", lambda z: (mpmath.cos(mpmath.sqrt(z)) - 1 + z / 2) / z**2, lambda z: z**2, angle_bounds, (3, 6)),
     Fit("TANGENT", odd_tail(mpmath.tan), lambda z: z * mpmath.sqrt(z) / mpmath.tan(mpmath.sqrt(z)), angle_bounds,

@@ -44,6 +44,8 @@ def _suffix(lane: ir.Type) -> str:
 def _emit(builder: ir.IRBuilder, name: str, operands: Sequence[ir.Value]) -> ir.Value:
     """The instruction on registers: its operands, what lanes that are masked out would be, and the mask of all."""
     kind = operands[0].type
+    if kind.count * (64 if isinstance(kind.element, ir.DoubleType) else 32) > 512:
+        return _emit_halves(builder, name, operands)
     bits = kind.count * (64 if isinstance(kind.element, ir.DoubleType) else 32)
     mask = ir.Constant(ir.IntType(max(kind.count, 8)), -1)
     immediate = [NORMALISED] if name == "getmant" else []
@@ -54,10 +56,20 @@ def _emit(builder: ir.IRBuilder, name: str, operands: Sequence[ir.Value]) -> ir.
     return builder.call(cgutils.get_or_insert_function(builder.module, signature, full_name), arguments)
 
 
+def _emit_halves(builder: ir.IRBuilder, name: str, operands: Sequence[ir.Value]) -> ir.Value:
+    """The instruction on vectors of two registers: float64 beside as many float32."""
+    count = operands[0].type.count
+    halves = []
+    for start in (0, count // 2):
+        lanes = ir.Constant(ir.VectorType(I32, count // 2), list(range(start, start + count // 2)))
+        halves.append(_emit(builder, name, [builder.shuffle_vector(x, x, lanes) for x in operands]))
+    return builder.shuffle_vector(*halves, ir.Constant(ir.VectorType(I32, count), list(range(count))))
+
+
 def _define(module: ir.Module, full_name: str, name: str, lane: ir.Type, arity: int) -> ir.Function:
     """The function of one lane, which has to stay a call until the vectoriser has looked, and its variants."""
     narrow = 128 // (64 if isinstance(lane, ir.DoubleType) else 32)
-    widths = (narrow, 2 * narrow, 4 * narrow)
+    widths = (narrow, 2 * narrow, 4 * narrow, 8 * narrow)
     variants = ",".join(f"_ZGV_LLVM_N{w}{'v' * arity}_{full_name}({full_name}.v{w})" for w in widths)
 
     def body(builder: ir.IRBuilder, *operands: ir.Value) -> ir.Value:

@@ -12,18 +12,28 @@ import math
 from llvmlite import ir
 
 from graphc.codegen.intrinsics.exponential import EXP_RANGE, exp_of
-from graphc.codegen.intrinsics.exponents import split_any
+from graphc.codegen.intrinsics.exponents import nearest, scale, split_any
 from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic, machine_intrinsic
 from graphc.codegen.intrinsics.logarithmic import one_plus_half
 from graphc.codegen.intrinsics.pairs import LN2, Pair, constant, product, quotient
 
 ROUGH_SHARE = 0.06802  # of a power of two, which makes the largest error of the rough cube root as small as can be
-# ((2·atanh(t/2) - t)/t³ - 1/12)/t² in t² up to 0.16; the error relative to log is 2^-41.3 and 2^-68.9
+# ((2·atanh(t/2) - t)/t³ - 1/12)/t² in t² up to 0.16; the error relative to log is 2^-68.9
 POW_TAIL = (
-    (9.724068e-05, 0.00043273266, 0.0022322235, 0.012499998),
-    (2.3989002462717596e-07, 8.843482392444064e-07, 4.071417660035465e-06, 1.8779789519459366e-05,
-     8.877842576470935e-05, 0.00043402777715482023, 0.002232142857154966, 0.012499999999999909),
-)
+    2.3989002462717596e-07, 8.843482392444064e-07, 4.071417660035465e-06, 1.8779789519459366e-05,
+    8.877842576470935e-05, 0.00043402777715482023, 0.002232142857154966, 0.012499999999999909,
+)  # fmt: skip
+# log2(1 + f)/f for 1 + f from 3/4 to 3/2, for float32; the relative error is 2^-32.9
+LOG2 = (
+    -0.04381892599965166, 0.11390505974774255, -0.15228619359907433, 0.16477083099160195, -0.18041242623438158,
+    0.20582471706884672, -0.24042324760005138, 0.2885455815273308, -0.36067445541805826, 0.4808982897076475,
+    -0.7213475163131705, 1.44269504097789,
+)  # fmt: skip
+# (2^r - 1)/r for |r| <= 1/2, for float32; the error relative to 2^r is 2^-29.0
+EXP2 = (
+    0.0001546736497289471, 0.0013400432165377564, 0.009618035958600904, 0.055503272142092296, 0.24022651084149668,
+    0.6931472067106199,
+)  # fmt: skip
 TWELFTH = (0.08333333333333333, 4.625929269271485e-18)
 
 
@@ -90,12 +100,12 @@ def nearer_inverse_cube_root(lanes: Lanes, m: ir.Value, v: ir.Value) -> ir.Value
 
 
 def log_pair(lanes: Lanes, x: ir.Value) -> Pair:
-    """log x for x > 0 with a relative error of 2^-36 or 2^-65: the leading terms of k·ln2 + t + t³/12 + … as pairs."""
+    """log x for x > 0 in float64 with an error of 2^-65: the leading terms of k·ln2 + t + t³/12 + … as pairs."""
     k, m = split_any(lanes, x)
     f = lanes.sub(m, lanes.const(1.0)), lanes.const(0.0)
     t = quotient(lanes, f, one_plus_half(lanes, f))
     square = product(lanes, t, t)
-    rest = lanes.mul(square[0], lanes.two_chains(square[0], lanes.pick(*POW_TAIL)))
+    rest = lanes.mul(square[0], lanes.two_chains(square[0], POW_TAIL))
     twelfth = constant(lanes, TWELFTH)
     factor, low = lanes.fast_two_sum(twelfth[0], rest)
     cubic = product(lanes, product(lanes, t, square), (factor, lanes.add(low, twelfth[1])))
@@ -113,17 +123,34 @@ def pair_sum(lanes: Lanes, a: Pair, b: Pair) -> Pair:
 
 @float_intrinsic
 def pow(lanes: Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
-    """|x|^y = e^(y·log|x|), the exponent as a pair; sign and special values by C99; 1.06 and 1.26."""
-    size, infinity = lanes.abs(x), lanes.const(math.inf)
-    log, log_low = log_pair(lanes, size)
-    log = lanes.select(lanes.compare("<", size, infinity), log, size)
-    log = lanes.select(lanes.compare("==", size, lanes.const(0.0)), lanes.neg(infinity), log)
-    enough = 2.0 ** (lanes.mantissa + 12)  # any larger y has the same effect, even on the number next to 1
-    bounded = lanes.clamp(y, -enough, enough)
-    exponent, low = lanes.two_product(bounded, log)
+    """|x|^y, and sign and special values by C99; 1.06 and 1.26."""
+    power = _power_double if lanes.double else _power_single
+    return with_sign(lanes, x, y, power(lanes, lanes.abs(x), y))
+
+
+def _power_double(lanes: Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
+    """e^(y·log x), the exponent as a pair."""
+    infinity, enough = lanes.const(math.inf), 2.0**64  # a larger y does no more, even to the number next to 1
+    y = lanes.clamp(y, -enough, enough)
+    log, log_low = log_pair(lanes, x)
+    log = lanes.select(lanes.compare("<", x, infinity), log, x)
+    log = lanes.select(lanes.compare("==", x, lanes.const(0.0)), lanes.neg(infinity), log)
+    exponent, low = lanes.two_product(y, log)
     high = lanes.clamp(exponent, *lanes.pick(*EXP_RANGE))
-    low = lanes.select(lanes.compare("==", high, exponent), lanes.fma(bounded, log_low, low), lanes.const(0.0))
-    return with_sign(lanes, x, y, exp_of(lanes, high, low))
+    low = lanes.select(lanes.compare("==", high, exponent), lanes.fma(y, log_low, low), lanes.const(0.0))
+    return exp_of(lanes, high, low)
+
+
+def _power_single(lanes: Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
+    """2^(y·log2 x) by short polynomials in float64, which takes fewer steps than pairs of float32."""
+    double, one = lanes.in_double(), lanes.in_double().const(1.0)
+    k, m = split_any(double, lanes.widen(x))
+    f = double.sub(m, one)
+    exponent = double.mul(lanes.widen(y), double.fma(f, double.two_chains(f, LOG2), k))
+    exponent = double.clamp(exponent, -200.0, 200.0)  # far out of range, and narrowing rounds below the smallest normal
+    n = nearest(double, exponent)
+    r = double.sub(exponent, n)
+    return lanes.narrow(scale(double, double.fma(r, double.horner(r, EXP2), one), n))
 
 
 def with_sign(lanes: Lanes, x: ir.Value, y: ir.Value, power: ir.Value) -> ir.Value:
