@@ -156,11 +156,11 @@ def _power_single(lanes: Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
 def with_sign(lanes: Lanes, x: ir.Value, y: ir.Value, power: ir.Value) -> ir.Value:
     """x^y given |x|^y: x's sign for odd y, NaN for negative x and y not whole, 1 for x = 1 or y = 0 even with NaN."""
     zero, one, infinity = lanes.const(0.0), lanes.const(1.0), lanes.const(math.inf)
+    power = lanes.select(lanes.compare("==", lanes.abs(x), one), one, power)
     whole = lanes.compare("==", lanes.rint(y), y)
     half = lanes.mul(y, lanes.const(0.5))
     odd = lanes.builder.and_(whole, lanes.compare("!=", lanes.rint(half), half))
     power = lanes.copysign(power, lanes.select(odd, x, one))
     negative = lanes.builder.and_(lanes.compare("<", x, zero), lanes.compare(">", x, lanes.neg(infinity)))
     power = lanes.select(lanes.builder.and_(negative, lanes.builder.not_(whole)), lanes.const(math.nan), power)
-    certain = lanes.builder.or_(lanes.compare("==", y, zero), lanes.compare("==", x, one))
-    return lanes.select(certain, one, power)
+    return lanes.select(lanes.compare("==", y, zero), one, power)
