@@ -23,7 +23,6 @@ from graphc.codegen.intrinsics.pairs import (
     LOG10_E,
     Pair,
     constant,
-    newton_inverse,
     ordered_fma,
     quotient,
     quotient_beside,
@@ -180,13 +179,11 @@ def asinh(lanes: Lanes, x: ir.Value) -> ir.Value:
 
 @float_intrinsic
 def acosh(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """acosh x = log(1 + (d + sqrt(d² + 2d))) with d = x - 1, the root as a pair; 0.56 and 0.57."""
+    """acosh x = log(1 + (d + sqrt(d² + 2d))) with d = x - 1; root and sum as pairs, for which a rough inverse does."""
     above = lanes.sub(x, lanes.const(1.0))
     square = lanes.fma(above, above, lanes.add(above, above))
     root = lanes.sqrt(square)
-    inverse = newton_inverse(lanes, root, rough_inverse(lanes, root))
-    rest = lanes.mul(lanes.fma(lanes.neg(root), root, square), lanes.mul(inverse, lanes.const(0.5)))
-    high, lost = lanes.two_sum(above, root)
-    rest = lanes.select(lanes.compare(">", root, lanes.const(0.0)), rest, lanes.const(0.0))
+    rest = lanes.mul(lanes.fma(lanes.neg(root), root, square), lanes.mul(rough_inverse(lanes, root), lanes.const(0.5)))
+    high, lost = lanes.fast_two_sum(root, above)
     log = log_large(lanes, x, high, lanes.add(lost, rest))
     return lanes.select(lanes.compare("<", x, lanes.const(1.0)), lanes.const(math.nan), log)
