@@ -148,7 +148,19 @@ def _convert_float(b: ir.IRBuilder, value: Any, source: Any, target: Any) -> Any
         upper = b.fcmp_ordered(">=", value, half)
         low = b.fptosi(b.select(upper, b.fsub(value, half), value), I64)
         return b.xor(low, b.select(upper, I64(-(2**63)), I64(0)))
+    if source.bitwidth == 32 and (target.bitwidth < 32 or target == types.int32):
+        whole = _to_int32(b, value)
+        return whole if target.bitwidth == 32 else b.trunc(whole, ir.IntType(target.bitwidth))
     return b.trunc(b.fptosi(value, I64), ir.IntType(target.bitwidth)) if target.bitwidth < 64 else b.fptosi(value, I64)
+
+
+def _to_int32(b: ir.IRBuilder, value: Any) -> Any:
+    """Of float32, whose vectors have as many int32; the least where there is none, which LLVM leaves open."""
+    whole, below, end = ir.IntType(32), -(2.0**31) - 1, 2.0**31
+    above, less = (b.fcmp_ordered(r, value, ir.Constant(value.type, x)) for r, x in ((">", below), ("<", end)))
+    inside = b.and_(above, less)
+    held = b.select(inside, value, ir.Constant(value.type, 0.0))
+    return b.select(inside, b.fptosi(held, whole), whole(-(2**31)))
 
 
 @intrinsic

@@ -244,15 +244,30 @@ def _divide_integers(n: Integers, x: ir.Value, y: ir.Value) -> tuple[ir.Value, i
     by_zero = n.compare("==", y, zero)
     if not n.signed:
         divisor = n.select(by_zero, one, y)
-        return n.select(by_zero, zero, builder.udiv(x, divisor)), builder.urem(x, divisor)
+        quotient = _quotient(n, x, divisor)
+        return n.select(by_zero, zero, quotient), builder.sub(x, builder.mul(quotient, divisor))
     most_negative = n.compare("==", x, n.const(-(1 << (n.bits - 1))))
     overflows = builder.and_(most_negative, n.compare("==", y, n.const(-1)))
     divisor = n.select(builder.or_(by_zero, overflows), one, y)
-    quotient = builder.sdiv(x, divisor)
+    quotient = _quotient(n, x, divisor)
     rest = builder.sub(x, builder.mul(quotient, divisor))
     differ = builder.and_(n.compare("!=", rest, zero), n.negative(builder.xor(rest, divisor)))
     quotient = n.select(differ, builder.sub(quotient, one), quotient)
     return n.select(by_zero, zero, quotient), n.select(differ, builder.add(rest, divisor), rest)
+
+
+def _quotient(n: Integers, x: ir.Value, y: ir.Value) -> ir.Value:
+    """x / y towards zero, y not 0, by floats that vectors can divide: of up to 16 bits float32, of 32 bits float64.
+
+    A quotient that is not whole lies at least 1/|y| from a whole number, and its rounding moves it by less.
+    """
+    b = n.builder
+    if n.bits == 64 or isinstance(y, ir.Constant):  # by a constant, LLVM multiplies
+        return b.sdiv(x, y) if n.signed else b.udiv(x, y)
+    kind: ir.Type = ir.FloatType() if n.bits <= 16 else ir.DoubleType()
+    if n.signed:
+        return b.fptosi(b.fdiv(b.sitofp(x, kind), b.sitofp(y, kind)), n.int)
+    return b.fptoui(b.fdiv(b.uitofp(x, kind), b.uitofp(y, kind)), n.int)
 
 
 @pointwise
