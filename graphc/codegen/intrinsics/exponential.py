@@ -65,7 +65,7 @@ def reduce(lanes: Lanes, high: ir.Value, low: ir.Value | None = None) -> Reduced
 
 def tail(lanes: Lanes, r: ir.Value) -> ir.Value:
     """e^r - 1 - r."""
-    return lanes.mul(lanes.mul(r, r), lanes.two_chains(r, lanes.pick(*EXP_TAIL)))
+    return lanes.mul(lanes.mul(r, r), lanes.two_chains(r, lanes.table(*EXP_TAIL)))
 
 
 def exp_of(lanes: Lanes, high: ir.Value, low: ir.Value | None = None) -> ir.Value:
@@ -82,7 +82,7 @@ def exp_reduced(lanes: Lanes, n: ir.Value, r: ir.Value) -> ir.Value:
 def exp_near_zero(lanes: Lanes, r: ir.Value) -> ir.Value:
     """e^r, the addition of 1 last."""
     one = lanes.const(1.0)
-    slope = lanes.fma(r, lanes.horner(r, lanes.pick(*EXP_TAIL)), one)
+    slope = lanes.fma(r, lanes.horner(r, lanes.table(*EXP_TAIL)), one)
     return lanes.fma(r, slope, one)
 
 
@@ -122,7 +122,7 @@ def tanh(lanes: Lanes, x: ir.Value) -> ir.Value:
     """tanh|x| = 1 - 2/(e^2|x| + 1), below 0.55 |x| + |x|³·TANH(x²)."""
     size, one = lanes.abs(x), lanes.const(1.0)
     square = lanes.mul(size, size)
-    near = lanes.fma(lanes.mul(square, size), lanes.horner(square, lanes.pick(*TANH)), size)
+    near = lanes.fma(lanes.mul(square, size), lanes.horner(square, lanes.table(*TANH)), size)
     limit = lanes.const(lanes.pick(20.0, 44.0))
     twice = lanes.add(size, size)  # n is so small that LN2[0] does alone
     n, r = whole_and_rest(lanes, lanes.select(lanes.compare(">", twice, limit), limit, twice))
@@ -155,7 +155,7 @@ def sinh(lanes: Lanes, x: ir.Value) -> ir.Value:
     """(e^|x| - e^-|x|)/2, below 1.2 |x| + |x|³·SINH(x²)."""
     size = lanes.abs(x)
     square = lanes.mul(size, size)
-    near = lanes.fma(lanes.mul(square, size), lanes.two_chains(square, lanes.pick(*SINH)), size)
+    near = lanes.fma(lanes.mul(square, size), lanes.two_chains(square, lanes.table(*SINH)), size)
     far = lanes.sub(*half_exp(lanes, size))
     return lanes.copysign(lanes.select(lanes.compare("<", size, lanes.const(1.2)), near, far), x)
 

@@ -18,9 +18,9 @@ from llvmlite import ir
 
 from graphc.codegen.intrinsics.angle import PI, parts
 from graphc.codegen.intrinsics.exponents import split_any
-from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic, in_float64
+from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic, in_coarse_float64, shortened
 from graphc.codegen.intrinsics.logarithmic import log_near_one, logarithm
-from graphc.codegen.intrinsics.pairs import LN2, Pair, constant, ordered_fma, product, quotient, total
+from graphc.codegen.intrinsics.pairs import LN2, Pair, constant, leading_fma, ordered_fma, product, quotient, total
 from graphc.codegen.intrinsics.rare import unless_rare
 from graphc.codegen.intrinsics.trigonometric import sine_cosine
 
@@ -71,6 +71,12 @@ DIGAMMA_FAR = (
 DIGAMMA_ZERO = (1.4616321449683622, 9.549995429965697e-17)  # the positive zero of digamma
 STIRLING_CONSTANT = (0.4189385332046727, 1.6728209650585413e-17)  # (log 2·pi - 1)/2
 TINY, MIDDLE, FAR = 0.5, 2.0, 8.0
+REACH = 1 / 3  # of s in either table
+# near and middle, for float32 and float64
+GAMMALN, DIGAMMA = (
+    (tuple(shortened(table, REACH) for table in both), both)
+    for both in ((GAMMALN_NEAR, GAMMALN_MIDDLE), (DIGAMMA_NEAR, DIGAMMA_MIDDLE))
+)
 OVERFLOW = 2.5563481638716906e305  # the largest x whose gammaln is a float64
 PI_PAIR = parts(PI, 2)
 
@@ -97,18 +103,18 @@ def log_as_pair(lanes: Lanes, x: ir.Value) -> Pair:
     k, m = split_any(lanes, x)
     log = log_near_one(lanes, (lanes.sub(m, lanes.const(1.0)), lanes.const(0.0)))
     ln2 = constant(lanes, LN2)
-    high = lanes.fma(k, ln2[0], log[0])
-    lost = lanes.add(lanes.fma(k, ln2[0], lanes.neg(high)), log[0])
+    high, lost = leading_fma(lanes, k, ln2[0], log[0])
     return lanes.fast_two_sum(high, lanes.add(log[1], lanes.fma(k, ln2[1], lost)))
 
 
 def _gammaln_near(lanes: Lanes, x: ir.Value, place: Place) -> Pair:
     """gammaln p, p = x or x + 1: the last two steps of the polynomial and all products as pairs."""
     s, middle = place.s, place.middle
-    slope = lanes.horner_of(s[0], (middle, GAMMALN_MIDDLE), (None, GAMMALN_NEAR))
+    tables = lanes.table(*GAMMALN)
+    slope = lanes.horner_of(s[0], (middle, tables[1]), (None, tables[0]))
 
     def lowest(k: int) -> Pair:
-        upper, lower = ((lanes.const(high), lanes.const(low)) for high, low in (MIDDLE_TERMS[k], NEAR_TERMS[k]))
+        upper, lower = (constant(lanes, terms[k]) for terms in (MIDDLE_TERMS, NEAR_TERMS))
         return lanes.select(middle, upper[0], lower[0]), lanes.select(middle, upper[1], lower[1])
 
     constant_term, first = lowest(0), lowest(1)
@@ -201,7 +207,7 @@ def _gammaln_reflected(lanes: Lanes, x: ir.Value) -> ir.Value:
 
 
 @float_intrinsic
-@in_float64
+@in_coarse_float64
 def gammaln(lanes: Lanes, x: ir.Value) -> ir.Value:
     """log|gamma x|.  Below -2, near its zeros, the error counts in units of 1."""
     infinity, zero = lanes.const(math.inf), lanes.const(0.0)
@@ -215,7 +221,8 @@ def gammaln(lanes: Lanes, x: ir.Value) -> ir.Value:
 def _digamma_near(lanes: Lanes, x: ir.Value) -> ir.Value:
     """digamma p, p = x, or x + 1 below TINY, for 0 < x < FAR."""
     place = _place(lanes, x)
-    polynomial = lanes.horner_of(place.s[0], (place.middle, DIGAMMA_MIDDLE), (None, DIGAMMA_NEAR))
+    tables = lanes.table(*DIGAMMA)
+    polynomial = lanes.horner_of(place.s[0], (place.middle, tables[1]), (None, tables[0]))
     p = lanes.select(place.tiny, lanes.add(x, lanes.const(1.0)), x)
     above = lanes.sub(lanes.sub(p, lanes.const(DIGAMMA_ZERO[0])), lanes.const(DIGAMMA_ZERO[1]))
     return lanes.mul(above, polynomial)
@@ -248,7 +255,7 @@ def _digamma_reflected(lanes: Lanes, x: ir.Value) -> ir.Value:
 
 
 @float_intrinsic
-@in_float64
+@in_coarse_float64
 def digamma(lanes: Lanes, x: ir.Value) -> ir.Value:
     """The derivative of gammaln.  Below 0, near its zeros, the error counts in units of digamma |x|."""
     zero, infinity = lanes.const(0.0), lanes.const(math.inf)

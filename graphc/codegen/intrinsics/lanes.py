@@ -28,7 +28,10 @@ class Lanes:
     """One float type's worth of IR building.
 
     `double` tells which of float32 and float64 the values are; `bits` is 32 or 64, `mantissa` 23 or 52.
+    `coarse`: float64 of which no more is wanted than float32 has.
     """
+
+    coarse = False
 
     def __init__(self, builder: ir.IRBuilder, double: bool) -> None:
         self.builder = builder
@@ -49,6 +52,10 @@ class Lanes:
     def pick(self, single: Any, double: Any) -> Any:
         """Whichever of the two belongs to this float type: a limit, a table of coefficients."""
         return double if self.double else single
+
+    def table(self, single: Any, double: Any) -> Any:
+        """Whichever of two tables of coefficients is as good as the values are to be."""
+        return double if self.double and not self.coarse else single
 
     # floating arithmetic
     def call(self, name: str, *args: ir.Value) -> ir.Value:
@@ -100,16 +107,18 @@ class Lanes:
         return p
 
     def horner_of(self, x: ir.Value, *choices: tuple[ir.Value | None, Sequence[float]]) -> ir.Value:
-        """The polynomial of the first table whose condition holds, the last one's being None; all are of one length."""
+        """The polynomial of the first table whose condition holds, the last one's being None."""
+        length = max(len(table) for _, table in choices)
+        tables = [(condition, (*[0.0] * (length - len(table)), *table)) for condition, table in choices]
 
         def chosen(position: int) -> ir.Value:
-            value: ir.Value = self.const(choices[-1][1][position])
-            for condition, table in choices[-2::-1]:
+            value: ir.Value = self.const(tables[-1][1][position])
+            for condition, table in tables[-2::-1]:
                 value = self.select(condition, self.const(table[position]), value)
             return value
 
         p = chosen(0)
-        for position in range(1, len(choices[0][1])):
+        for position in range(1, length):
             p = self.fma(p, x, chosen(position))
         return p
 
@@ -185,6 +194,62 @@ class Lanes:
         return self if self.double else Lanes(self.builder, True)
 
 
+class CoarseLanes(Lanes):
+    """float64 that is rounded to float32 in the end: what roundings lose is the constant 0, and folded away."""
+
+    coarse = True
+
+    def __init__(self, builder: ir.IRBuilder) -> None:
+        super().__init__(builder, True)
+        self.nothing = self.const(0.0)
+
+    def _is_nothing(self, a: ir.Value) -> bool:
+        return isinstance(a, ir.Constant) and a.constant == 0
+
+    def add(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        if self._is_nothing(a):
+            return b
+        return a if self._is_nothing(b) else super().add(a, b)
+
+    def sub(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        return a if self._is_nothing(b) else super().sub(a, b)
+
+    def mul(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        return self.nothing if self._is_nothing(a) or self._is_nothing(b) else super().mul(a, b)
+
+    def neg(self, a: ir.Value) -> ir.Value:
+        return a if self._is_nothing(a) else super().neg(a)
+
+    def fma(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+        if self._is_nothing(a) or self._is_nothing(b):
+            return c
+        return self.mul(a, b) if self._is_nothing(c) else super().fma(a, b, c)
+
+    def select(self, condition: ir.Value, a: ir.Value, b: ir.Value) -> ir.Value:
+        return a if self._is_nothing(a) and self._is_nothing(b) else super().select(condition, a, b)
+
+    def two_sum(self, a: ir.Value, b: ir.Value) -> tuple[ir.Value, ir.Value]:
+        return self.add(a, b), self.nothing
+
+    def fast_two_sum(self, a: ir.Value, b: ir.Value) -> tuple[ir.Value, ir.Value]:
+        return self.add(a, b), self.nothing
+
+    def two_product(self, a: ir.Value, b: ir.Value) -> tuple[ir.Value, ir.Value]:
+        return self.mul(a, b), self.nothing
+
+    def rounded_product(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        return self.mul(a, b)
+
+
+def shortened(table: Sequence[float], reach: float, bits: int = 27) -> tuple[float, ...]:
+    """The polynomial by the Chebyshev terms that count on [-reach, reach], where so many bits are wanted."""
+    powers = [c * reach**k for k, c in enumerate(reversed(table))]
+    terms = np.polynomial.chebyshev.poly2cheb(powers)
+    count = max(k for k, c in enumerate(terms) if abs(c) >= abs(terms[0]) * 2.0**-bits) + 1
+    short = np.polynomial.chebyshev.cheb2poly(terms[:count])
+    return tuple(float(c) / reach**k for k, c in enumerate(short))[::-1]
+
+
 Emitter = Callable[..., Any]
 VECTOR_MATH: dict[Any, int] = {}  # each with how many functions' worth of code it is
 
@@ -208,12 +273,20 @@ def long_intrinsic(emit: Emitter) -> Any:
 
 def in_float64(emit: Emitter) -> Emitter:
     """The same function, float32 computed in float64: of what takes many steps each would cost digits."""
+    return _widened(emit, Lanes.in_double)
 
+
+def in_coarse_float64(emit: Emitter) -> Emitter:
+    """The same where no terms cancel, so that float32 needs neither pairs nor long polynomials."""
+    return _widened(emit, lambda lanes: CoarseLanes(lanes.builder))
+
+
+def _widened(emit: Emitter, wide: Callable[[Lanes], Lanes]) -> Emitter:
     @wraps(emit)
     def widened(lanes: Lanes, *operands: ir.Value) -> ir.Value:
         if lanes.double:
             return emit(lanes, *operands)
-        return lanes.narrow(emit(lanes.in_double(), *map(lanes.widen, operands)))
+        return lanes.narrow(emit(wide(lanes), *map(lanes.widen, operands)))
 
     return widened
 

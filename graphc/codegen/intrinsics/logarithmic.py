@@ -23,6 +23,7 @@ from graphc.codegen.intrinsics.pairs import (
     LOG10_E,
     Pair,
     constant,
+    leading_fma,
     ordered_fma,
     quotient,
     quotient_beside,
@@ -43,6 +44,9 @@ LOG_EXCESS = (
 
 def log_near_one(lanes: Lanes, f: Pair) -> Pair:
     """log(1 + f) as a pair with some five bits more than the mantissa, for 1 + f from 3/4 to 3/2."""
+    if lanes.coarse:
+        a, b = excess(lanes, f[0])
+        return lanes.fma(lanes.neg(a), b, f[0]), lanes.const(0.0)
     t, low = quotient(lanes, f, one_plus_half(lanes, f))
     square = lanes.mul(t, t)
     return t, lanes.fma(lanes.mul(t, square), lanes.horner(square, lanes.pick(*LOG_TAIL)), low)
@@ -58,8 +62,7 @@ def one_plus_half(lanes: Lanes, f: Pair) -> Pair:
 def multiple_plus(lanes: Lanes, k: ir.Value, unit: tuple[float, float], log: Pair) -> ir.Value:
     """k·unit + log for whole k, rounded as if once: log is at most half the unit, so that k·unit leads or is 0."""
     high, low = constant(lanes, unit)
-    value = lanes.fma(k, high, log[0])
-    lost = lanes.add(lanes.fma(k, high, lanes.neg(value)), log[0])
+    value, lost = leading_fma(lanes, k, high, log[0])
     return lanes.add(value, lanes.add(log[1], lanes.fma(k, low, lost)))
 
 
@@ -72,7 +75,7 @@ def on_domain(lanes: Lanes, x: ir.Value, log: ir.Value) -> ir.Value:
 
 def excess(lanes: Lanes, f: ir.Value) -> tuple[ir.Value, ir.Value]:
     """Two factors of f - log(1 + f): f² and a polynomial, or t and f/2 - t²·LOG_TAIL, where the polynomial is long."""
-    if not lanes.double:
+    if not lanes.double or lanes.coarse:
         return lanes.mul(f, f), lanes.two_chains(f, LOG_EXCESS)
     half = lanes.const(0.5)
     t = lanes.div(f, lanes.fma(f, half, lanes.const(1.0)))

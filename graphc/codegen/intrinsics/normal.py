@@ -17,7 +17,7 @@ from llvmlite import ir
 
 from graphc.codegen.intrinsics.exponential import EXP_RANGE, exp_of
 from graphc.codegen.intrinsics.exponents import scale
-from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic, in_float64
+from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic, in_coarse_float64, shortened
 from graphc.codegen.intrinsics.logarithmic import logarithm
 from graphc.codegen.intrinsics.logistic import log_of_sum
 from graphc.codegen.intrinsics.pairs import LN2, Pair
@@ -55,6 +55,11 @@ QUANTILE_FAR = (
     25.569563506155276, 25.615830600862463, 25.609528077387033, 25.565044661139783, 25.712364763233168,
     12.704948512710178,
 )  # fmt: skip
+# each of the three for float32 and float64
+QUANTILES = (
+    (shortened(QUANTILE_NEAR, 3.125), shortened(QUANTILE_MEDIUM, 0.216), shortened(QUANTILE_FAR, 0.51)),
+    (QUANTILE_NEAR, QUANTILE_MEDIUM, QUANTILE_FAR),
+)
 TABLE_END = 27.5  # where P is left
 NEAR, CENTRE = 6.25, 3.125  # where w is near, and the middle of it
 MEDIUM_CENTRE, FAR_CENTRE, FAR_FROM = 3.875, 12.8, 6.0  # of r
@@ -71,7 +76,7 @@ def _erfcx_positive(lanes: Lanes, x: ir.Value, parts: Factors) -> ir.Value:
 
 
 @float_intrinsic
-@in_float64
+@in_coarse_float64
 def erfcx(lanes: Lanes, x: ir.Value) -> ir.Value:
     """exp(x²)·erfc x; overflows below -26.6."""
     size = lanes.abs(x)
@@ -99,7 +104,7 @@ def _lower_tail(lanes: Lanes, parts: Factors) -> ir.Value:
 
 
 @float_intrinsic
-@in_float64
+@in_coarse_float64
 def ndtr(lanes: Lanes, x: ir.Value) -> ir.Value:
     """erfc(-x/sqrt 2)/2."""
     lower = _lower_tail(lanes, _tail(lanes, lanes.abs(x))[0])
@@ -107,13 +112,14 @@ def ndtr(lanes: Lanes, x: ir.Value) -> ir.Value:
 
 
 @float_intrinsic
-@in_float64
+@in_coarse_float64
 def log_ndtr(lanes: Lanes, x: ir.Value) -> ir.Value:
     """log(1 - ndtr(-x)) for x > 0, log(erfcx(-x/sqrt 2)/2) - x²/2 for x <= 0, by one logarithm."""
-    size, zero, half = lanes.abs(x), lanes.const(0.0), lanes.const(0.5)
+    size, zero, half, one = lanes.abs(x), lanes.const(0.0), lanes.const(0.5), lanes.const(1.0)
     parts, _ = _tail(lanes, size)
-    upper = lanes.compare(">", x, zero)
-    whole = lanes.fast_two_sum(lanes.const(1.0), lanes.neg(_lower_tail(lanes, parts)))
+    upper, lower_tail = lanes.compare(">", x, zero), _lower_tail(lanes, parts)
+    rest = lanes.sub(one, lower_tail)
+    whole = rest, lanes.sub(lanes.sub(one, rest), lower_tail)  # which counts for float32 too
     scaled = lanes.mul(_erfcx_positive(lanes, lanes.mul(size, lanes.const(ROOT_HALF)), parts), half)
     log = log_of_sum(lanes, lanes.select(upper, whole[0], scaled), lanes.select(upper, whole[1], zero))
     high, low = lanes.two_product(size, lanes.mul(size, half))
@@ -133,12 +139,13 @@ def _quantile(lanes: Lanes, y: ir.Value, rest: ir.Value, far: bool) -> ir.Value:
     centre = lanes.select(distant, lanes.const(FAR_CENTRE), centre) if far else centre
     ratio = lanes.div(lanes.sub(r, centre), lanes.add(r, centre))
     variable = lanes.select(near, lanes.sub(w, lanes.const(CENTRE)), ratio)
-    tables = [(near, QUANTILE_NEAR), *([(distant, QUANTILE_FAR)] if far else []), (None, QUANTILE_MEDIUM)]
-    return lanes.mul(y, lanes.horner_of(variable, *tables))
+    table = lanes.table(*QUANTILES)
+    choices = [(near, table[0]), *([(distant, table[2])] if far else []), (None, table[1])]
+    return lanes.mul(y, lanes.horner_of(variable, *choices))
 
 
 @float_intrinsic
-@in_float64
+@in_coarse_float64
 def erfinv(lanes: Lanes, x: ir.Value) -> ir.Value:
     """The inverse of erf."""
     one, size = lanes.const(1.0), lanes.abs(x)
@@ -148,7 +155,7 @@ def erfinv(lanes: Lanes, x: ir.Value) -> ir.Value:
 
 
 @float_intrinsic
-@in_float64
+@in_coarse_float64
 def ndtri(lanes: Lanes, x: ir.Value) -> ir.Value:
     """sqrt 2·erfinv(2x - 1), down to the smallest x."""
     one, infinity = lanes.const(1.0), lanes.const(math.inf)

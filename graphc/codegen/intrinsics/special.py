@@ -78,10 +78,11 @@ def _scaled(lanes: Lanes, x: ir.Value, twice: ir.Value, inverse: ir.Value) -> Pa
     odd powers apart cancel for large x, which cost a unit of the spacing.
     """
     t = lanes.mul(twice, inverse)
-    minus_t = lanes.neg(t)
-    rest = lanes.fma(minus_t, lanes.const(CENTRE), lanes.fma(minus_t, x, twice))
-    t = lanes.fma(rest, inverse, t)
-    slope = lanes.horner(lanes.sub(t, lanes.const(1.0)), lanes.pick(*SCALED_ERFC))
+    if not lanes.coarse:
+        minus_t = lanes.neg(t)
+        rest = lanes.fma(minus_t, lanes.const(CENTRE), lanes.fma(minus_t, x, twice))
+        t = lanes.fma(rest, inverse, t)
+    slope = lanes.horner(lanes.sub(t, lanes.const(1.0)), lanes.table(*SCALED_ERFC))
     return lanes.fast_two_sum(lanes.const(1.0), lanes.rounded_product(t, slope))
 
 
@@ -97,6 +98,8 @@ def scaled_quotient(lanes: Lanes, factors: Factors, exponential: Pair) -> ir.Val
     """exponential·scaled / divisor, rounded about once: the quotient of the high parts and what it leaves over."""
     high, low = product(lanes, exponential, factors.scaled)
     quotient = lanes.mul(high, factors.inverse)
+    if lanes.coarse:
+        return quotient
     minus = lanes.neg(quotient)
     rest = lanes.add(lanes.fma(minus, factors.divisor[0], high), lanes.fma(minus, factors.divisor[1], low))
     return lanes.fma(rest, factors.inverse, quotient)
@@ -116,7 +119,7 @@ def erfc(lanes: Lanes, x: ir.Value) -> ir.Value:
 def erf(lanes: Lanes, x: ir.Value) -> ir.Value:
     """Error function: x + x·p(x²) for |x| < 1, else 1 - erfc |x|, factors plainly multiplied; error below 1.4 ULP."""
     size = lanes.abs(x)
-    near = lanes.fma(size, lanes.two_chains(lanes.mul(size, size), lanes.pick(*ERF)), size)
+    near = lanes.fma(size, lanes.two_chains(lanes.mul(size, size), lanes.table(*ERF)), size)
     held = lanes.clamp(size, 0.0, lanes.pick(*ONE_FROM))
     parts = factors(lanes, held, lanes.two_product(held, held))
     power = power_of_two(lanes, parts.n)

@@ -112,7 +112,7 @@ def _sine_or_cosine(lanes: Lanes, high: ir.Value, low: ir.Value, odd: ir.Value) 
     """cos where `odd`, else sin, as base + base·x²·p(x²) with base 1 or x: short polynomials are chosen beforehand."""
     base = lanes.select(odd, lanes.const(1.0), high)
     square = lanes.mul(high, high)
-    slope = lanes.horner_of(square, (odd, (*COSINE[0], -0.5)), (None, (0.0, *SINE[0])))
+    slope = lanes.horner_of(square, (odd, (*COSINE[0], -0.5)), (None, SINE[0]))
     rest = lanes.fma(lanes.mul(base, square), slope, lanes.select(odd, lanes.const(0.0), low))
     return lanes.add(base, rest)
 
