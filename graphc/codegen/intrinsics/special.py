@@ -16,7 +16,7 @@ from typing import NamedTuple
 from llvmlite import ir
 
 from graphc.codegen.intrinsics import exponential
-from graphc.codegen.intrinsics.exponents import power_of_two, scale
+from graphc.codegen.intrinsics.exponents import power_of_two, scale, scale_down
 from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic
 from graphc.codegen.intrinsics.pairs import Pair, product
 
@@ -110,7 +110,8 @@ def erfc(lanes: Lanes, x: ir.Value) -> ir.Value:
     """Complementary error function: exp(-x²)·P/(1 + 2x), and erfc x = 2 - erfc(-x) for x < 0; error below 1.4 ULP."""
     size = lanes.clamp(lanes.abs(x), 0.0, lanes.pick(*ZERO_FROM))
     parts = factors(lanes, size, lanes.two_product(size, size))
-    positive = scale(lanes, scaled_quotient(lanes, parts, parts.exponential), parts.n)
+    down = scale if lanes.double else scale_down  # float32 is below its smallest normal from 9.2 on
+    positive = down(lanes, scaled_quotient(lanes, parts, parts.exponential), parts.n)
     negative = lanes.compare("<", x, lanes.const(0.0))
     return lanes.select(negative, lanes.sub(lanes.const(2.0), positive), positive)
 
