@@ -15,6 +15,7 @@ import numpy as np
 
 from graphc.dims import Dim
 from graphc.op import Attrs, Family, Op, Piece, register
+from graphc.ops.index import updated
 from graphc.ops.slicing import check_steps
 from graphc.types import Constraint, TensorType
 
@@ -43,6 +44,21 @@ def _windowed(x: Any, **attrs: Any) -> Any:
     return x[_places(np.indices(attrs["shape"], sparse=True), attrs)]
 
 
+def _adjoint(b: Any, g: Any, y: Any, x: Any, **attrs: Any) -> tuple[Any]:
+    """Each cotangent is added where its element was read."""
+
+    def along(axis: int, count: Dim, step: int) -> Any:
+        """count places, `step` apart, on an axis of the result."""
+        return b.reshape(b.arange(count) * step, tuple(count if k == axis else 1 for k in range(g.ndim)))
+
+    steps = [(k, g.shape[k], step) for k, step in enumerate(attrs["step"])]
+    places = [start + along(*row) for start, row in zip(attrs["start"], steps, strict=True)]
+    for at, (k, dilation) in enumerate(zip(attrs["axis"], attrs["dilation"], strict=True), start=x.ndim):
+        places[k] = places[k] + along(at, g.shape[at], dilation)
+    axes, zeros = tuple(-1 - k for k in range(x.ndim)), b.zeros(x.shape, dtype=x.dtype)
+    return (updated(b, zeros, g, places, axes, ("inside",) * x.ndim, "add"),)
+
+
 register(
     Op(
         name="_windows",
@@ -51,6 +67,7 @@ register(
         infer=_infer,
         reference=_windowed,
         access=lambda index, shapes, attrs: [Piece(0, _places(index, attrs))],
+        adjoint=_adjoint,
     )
 )
 
