@@ -69,6 +69,7 @@ NODES = {
     "windows of symbols": primitive(
         "_windows", B, start=(0, 0), step=(1, 2), shape=(symbol("n"), 2, 2), axis=(1,), dilation=(1,)
     ),
+    "fitted": primitive("_fitted", B, room=symbol("n"), says="n is at least 0"),
     "concat of symbols": gc.concat([B, B[:0], gc.input("u", (2, 4)), B]),
 }
 

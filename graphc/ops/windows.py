@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from graphc.dims import Dim
+from graphc.dims import Dim, is_nonnegative
+from graphc.errors import ShapeError
 from graphc.op import Attrs, Family, Op, Piece, register
 from graphc.ops.index import updated
 from graphc.ops.slicing import check_steps
@@ -103,3 +104,28 @@ def shifted(b: Any, x: Any, along: Mapping[int, Windows], place: Sequence[int]) 
     for (k, w), p in zip(along.items(), place, strict=True):
         start[k], step[k], shape[k] = w.start + p * w.dilation, w.step, w.count
     return b.primitive("_slice", (x,), start=tuple(start), step=tuple(step), shape=tuple(shape))
+
+
+def _infer_fitted(types: tuple[TensorType, ...], attrs: Attrs, found: list[Constraint]) -> tuple[TensorType, ...]:
+    found.append(Constraint(attrs["room"], ">=", 0, attrs["says"]))
+    return types
+
+
+register(
+    Op(
+        name="_fitted",
+        doc="The operand, at sizes for which `room` is at least 0; `says` tells what is wrong at others.",
+        family=Family.MOVEMENT,
+        infer=_infer_fitted,
+        reference=lambda x, room, says: x,
+        access=lambda index, shapes, attrs: [Piece(0, tuple(index))],
+        adjoint=lambda b, g, y, x, **attrs: (g,),
+    )
+)
+
+
+def fitted(b: Any, x: Any, room: Dim, says: str) -> Any:
+    """x, if `room` is at least 0: an error that says so at declaration, or at a call whose sizes do not fit."""
+    if is_nonnegative(-room - 1):
+        raise ShapeError(says)
+    return x if is_nonnegative(room) else b.primitive("_fitted", (x,), room=room, says=says)
