@@ -58,9 +58,9 @@ def _loops(s: For, ranges: Ranges) -> list[For]:
     if not 1 <= len(parts) <= _LOOPS or len(parts) * count(s.body) > STATEMENTS:
         return [s]
     found, start = [], known[0]
-    for low, high, decided in parts:
+    for low, high, wide in parts:
         end = dim_max(start, high)
-        body = decided(s.body, s, low, high) if decided else s.body
+        body = decided(s.body, s, low, high) if wide else s.body
         lo = s.lo if low == known[0] else _bounded("most", s.lo, start)
         hi = s.hi if high == known[1] + 1 else _bounded("least", s.hi, end)
         found.append(replace(s, lo=lo, hi=hi, body=body))
@@ -91,7 +91,7 @@ def _parts(first: Dim, end: Dim, bounds: set[Dim]) -> list[tuple[Dim, Dim, bool]
             found[-1] = found[-1][0], high, False
         else:
             found.append((low, high, wide))
-    return found if any(decided for *_, decided in found) else []
+    return found if any(wide for *_, wide in found) else []
 
 
 def count(body: Sequence[Stmt]) -> int:
