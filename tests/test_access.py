@@ -63,6 +63,13 @@ NODES = {
         "_pad", B, start=(symbol("m"), 0), step=(2, 1), shape=(symbol("m") * 3, 4), fill=1.5
     ),
     "concat": gc.concat([A, A[:, :1], A], axis=1),
+    "windows": primitive(
+        "_windows", A, start=(1, 0, 3), step=(0, 1, -1), shape=(1, 2, 3, 2, 2), axis=(1, 2), dilation=(1, -1)
+    ),
+    "windows of symbols": primitive(
+        "_windows", B, start=(0, 0), step=(1, 2), shape=(symbol("n"), 2, 2), axis=(1,), dilation=(1,)
+    ),
+    "fitted": primitive("_fitted", B, room=symbol("n"), says="n is at least 0"),
     "concat of symbols": gc.concat([B, B[:0], gc.input("u", (2, 4)), B]),
 }
 

@@ -21,7 +21,7 @@ from graphc.types import bool_, int64
 _LANES = 8  # where most branches end, a loop begins at a multiple of this, since vectors are aligned there
 _WIDE = 64  # steps of a loop that is worth being one of its own
 _LOOPS = 4  # that a loop may become
-_STATEMENTS = 800  # that they may have together
+STATEMENTS = 800  # that they may have together
 
 
 def cut(code: Code) -> Code:
@@ -55,12 +55,12 @@ def _loops(s: For, ranges: Ranges) -> list[For]:
     if not bounds or known is None or s.step != 1:
         return [s]
     parts = _parts(known[0], known[1] + 1, bounds)
-    if not 1 <= len(parts) <= _LOOPS or len(parts) * _count(s.body) > _STATEMENTS:
+    if not 1 <= len(parts) <= _LOOPS or len(parts) * count(s.body) > STATEMENTS:
         return [s]
     found, start = [], known[0]
-    for low, high, decided in parts:
+    for low, high, wide in parts:
         end = dim_max(start, high)
-        body = _decided(s.body, s, low, high) if decided else s.body
+        body = decided(s.body, s, low, high) if wide else s.body
         lo = s.lo if low == known[0] else _bounded("most", s.lo, start)
         hi = s.hi if high == known[1] + 1 else _bounded("least", s.hi, end)
         found.append(replace(s, lo=lo, hi=hi, body=body))
@@ -91,12 +91,12 @@ def _parts(first: Dim, end: Dim, bounds: set[Dim]) -> list[tuple[Dim, Dim, bool]
             found[-1] = found[-1][0], high, False
         else:
             found.append((low, high, wide))
-    return found if any(decided for *_, decided in found) else []
+    return found if any(wide for *_, wide in found) else []
 
 
-def _count(body: Sequence[Stmt]) -> int:
+def count(body: Sequence[Stmt]) -> int:
     inside = (s.body if isinstance(s, For) else (*s.yes, *s.no) for s in body if isinstance(s, For | If))
-    return len(body) + sum(map(_count, inside))
+    return len(body) + sum(map(count, inside))
 
 
 # branches
@@ -108,11 +108,11 @@ def _bounds(body: Sequence[Stmt], s: For) -> Iterator[Dim]:
         if isinstance(inner, For):
             yield from _bounds(inner.body, s)
         elif isinstance(inner, If):
-            yield from (b[0] for part in _tests(inner.test) if (b := _bound(part, s)) is not None)
+            yield from (b[0] for part in tests_of(inner.test) if (b := _bound(part, s)) is not None)
             yield from _bounds((*inner.yes, *inner.no), s)
 
 
-def _tests(test: Expr) -> tuple[Expr, ...]:
+def tests_of(test: Expr) -> tuple[Expr, ...]:
     return test.args if isinstance(test, Call) and test.function == "and" else (test,)
 
 
@@ -131,7 +131,7 @@ def _bound(test: Expr, s: For) -> tuple[Dim, bool] | None:
     return None
 
 
-def _decided(body: Sequence[Stmt], s: For, low: Dim, high: Dim) -> tuple[Stmt, ...]:
+def decided(body: Sequence[Stmt], s: For, low: Dim, high: Dim) -> tuple[Stmt, ...]:
     """Statements where the loop's variable lies between two bounds."""
     return tuple(new for inner in body for new in _chosen(inner, s, low, high))
 
@@ -139,17 +139,17 @@ def _decided(body: Sequence[Stmt], s: For, low: Dim, high: Dim) -> tuple[Stmt, .
 def _chosen(inner: Stmt, s: For, low: Dim, high: Dim) -> Iterator[Stmt]:
     match inner:
         case For():
-            yield replace(inner, body=_decided(inner.body, s, low, high))
+            yield replace(inner, body=decided(inner.body, s, low, high))
         case If(test, yes, no):
-            known = [(part, _holds(part, s, low, high)) for part in _tests(test)]
+            known = [(part, _holds(part, s, low, high)) for part in tests_of(test)]
             left = tuple(part for part, holds in known if holds is None)
             if any(holds is False for _, holds in known):
-                yield from _decided(no, s, low, high)
+                yield from decided(no, s, low, high)
             elif left:
                 both = left[0] if len(left) == 1 else Call("and", left, bool_)
-                yield If(both, _decided(yes, s, low, high), _decided(no, s, low, high))
+                yield If(both, decided(yes, s, low, high), decided(no, s, low, high))
             else:
-                yield from _decided(yes, s, low, high)
+                yield from decided(yes, s, low, high)
         case _:
             yield inner
 

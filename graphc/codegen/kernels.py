@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from graphc.codegen.product import Product
 
 CHUNK_FLOPS = 2_000_000  # some 15 us of work
+MANY_CHUNKS = 8  # enough for all threads
 PANEL_DEPTH = 1_024  # rows of a packed panel, which then stays in L2
 
 
@@ -79,6 +80,10 @@ class Kernel(ABC):
     def goes_by_rows(self) -> bool:
         """Whether a chunk is a block of rows; else it is a panel of columns, so that B is read once."""
         return isinstance(self.columns.size, int) and self.columns.size <= self.NR
+
+    def by_panels(self) -> bool:
+        """Whether a chunk is rather a panel of columns than one step of a loop around the kernel."""
+        return False
 
     def nest(self, axis: Axis) -> bool:
         """Take a loop around the kernel over a part of the sum into its tiles, if that pays."""
@@ -172,6 +177,11 @@ class Packed(InPlace):
         super().choose_tile()
         self.deepest = dim_min(self.summed.size, PANEL_DEPTH)
         self.is_cut = self.deepest != self.summed.size
+
+    def by_panels(self) -> bool:
+        """Each panel is packed once then."""
+        panels = blocks(self.columns.size, self.NR)
+        return not self.by_rows and (not isinstance(panels, int) or panels >= MANY_CHUNKS)
 
     def nest(self, axis: Axis) -> bool:
         """A panel of both loops must not be too deep."""

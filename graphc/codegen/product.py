@@ -12,14 +12,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from graphc.codegen.intrinsics.target import host_vector_bytes
-from graphc.codegen.kernels import Axis, Dots, InPlace, Kernel, Packed, Transposed
+from graphc.codegen.kernels import MANY_CHUNKS, Axis, Dots, InPlace, Kernel, Packed, Transposed
 from graphc.codegen.text import CHUNK, HI, LO, Scope, Text, close
 from graphc.codegen.views import ViewKernel
 from graphc.dims import Dim, dim_max, dim_min, floor_div, product, symbol
 from graphc.schedule.lower import labels_of
 from graphc.schedule.task import Kernel as Task
 
-_CHUNKS = 8  # so many are enough for all threads
 _PART = symbol("%part")  # of the rows
 
 
@@ -37,11 +36,11 @@ class Product(ViewKernel):
         for around in summed:  # where one is empty, the kernel's own sum is, so that it still writes zeros
             self.summed = replace(self.summed, size=self.summed.size * dim_min(1, around.size))
         self.batch, self.outer_rows = [*self._in_bytes(labels.batch), *columns], rows
-        if not self.batch and rows:
-            self.batch = [rows.pop(_for_chunks(rows))]
         self.outer_sums = summed
         self.names = {"a": "a", "b": "b", "c": "c"}
         self.kernel = self._kernel()
+        if rows and not self.batch and not self.kernel.by_panels():
+            self.batch = [rows.pop(_for_chunks(rows))]
         if summed and self.kernel.nest(summed[-1]):
             summed.pop()
         self.chunks: Dim = self.batch[0].size if self.batch else self.kernel.chunks()
@@ -159,7 +158,7 @@ class Product(ViewKernel):
 
 def _for_chunks(axes: Sequence[Axis]) -> int:
     """Which of these loops is cut into chunks: the first that has many steps, or may have, else the longest."""
-    lengths = [min(axis.size, _CHUNKS) if isinstance(axis.size, int) else _CHUNKS for axis in axes]
+    lengths = [min(axis.size, MANY_CHUNKS) if isinstance(axis.size, int) else MANY_CHUNKS for axis in axes]
     return lengths.index(max(lengths))
 
 

@@ -35,6 +35,7 @@ from graphc.codegen.loop_ir import (
     moved,
 )
 from graphc.codegen.printer import name_of, shift_of
+from graphc.codegen.remainders import by_remainders
 from graphc.dims import Dim, Poly, is_positive, symbol
 from graphc.graph import Node
 from graphc.schedule.storage import Schedule
@@ -214,7 +215,7 @@ class Text:
         yield scope
         loop = For("chunk", ZERO, Position(chunks), 1, tuple(scope.body), "chunks")
         words = tuple((name, what) for (_, what), name in self._row.items())
-        code = cut(Code(loop, words, tuple(self._constants.values()), tuple(sorted(self._stacks))))
+        code = cut(by_remainders(Code(loop, words, tuple(self._constants.values()), tuple(sorted(self._stacks)))))
         roots = self.roots or self.tasks
         self._add(PhaseText(title, code, chunks, flops, nbytes, self.tasks, roots, self.times))
 

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from graphc.dims import Dim, dim_max, floor_div, is_nonnegative, same
+from graphc.dims import Dim, dim_max, floor_div, same
 from graphc.errors import DeclarationError, ShapeError
 from graphc.op import Array, Op, Reject, Sample, register
 from graphc.ops.convolve import Window, ceil_div, convolve
 from graphc.ops.linalg import NUMBERS
 from graphc.ops.samples import example
 from graphc.ops.shape import pad_widths
+from graphc.ops.windows import fitted
 from graphc.types import Shape, shape_text
 
 
@@ -26,34 +27,34 @@ def as_counts(value: Any, axes: int, what: str) -> tuple[int, ...]:
     return tuple(int(v) for v in values)
 
 
-def placed(padding: Any, lengths: Shape, reach: Shape, strides: Sequence[int]) -> list[tuple[Dim, Dim]]:
-    """How far windows that reach so far begin before each of the axes, and how many there are.
+def placed(b: Any, x: Any, padding: Any, reach: Shape, strides: Sequence[int]) -> tuple[Any, list[tuple[Dim, Dim]]]:
+    """x [batch, *spatial, channels]; how far windows begin before each spatial axis, and how many there are.
 
-    With 'valid' padding all of a window lies inside; with 'same' there is one for each stride, and as much lies before
-    an axis as behind it, or one element less.  Else it is how many elements there are before and behind.
+    With 'valid' padding all of a window, which reaches so far, lies inside; with 'same' there is one for each stride,
+    and as much lies before an axis as behind it, or one element less.  Else it is how many elements there are before
+    and behind.  A window that does not fit is refused, at the call where this is not known before.
     """
     if isinstance(padding, str) and padding.lower() not in ("valid", "same"):
         raise DeclarationError(f"padding is 'valid', 'same', or pairs of ints, got {padding!r}")
-    rows = list(zip(lengths, reach, strides, strict=True))
+    rows = list(zip(x.shape[1:-1], reach, strides, strict=True))
     if isinstance(padding, str) and padding.lower() == "same":
-        return [_same(d, r, s) for d, r, s in rows]
+        for length, r, _ in rows:
+            x = fitted(b, x, length - 1, f"a window reaches over {r} elements, and the axis has {length}")
+        return x, [_same(*row) for row in rows]
+    found: list[tuple[Dim, Dim]] = []
     pairs = [(0, 0)] * len(rows) if isinstance(padding, str) else pad_widths(padding, len(rows))
-    return [_within(d, r, s, low, high) for (d, r, s), (low, high) in zip(rows, pairs, strict=True)]
+    for (length, r, stride), (low, high) in zip(rows, pairs, strict=True):
+        room = low + length + high - r
+        padded = f" and {low} + {high} of padding" if (low, high) != (0, 0) else ""
+        x = fitted(b, x, room, f"a window reaches over {r} elements, and the axis has {length}{padded}")
+        found.append((low, floor_div(room, stride) + 1))
+    return x, found
 
 
 def _same(length: Dim, reach: Dim, stride: int) -> tuple[Dim, Dim]:
+    """How many elements there are before an axis, and how many windows: one for each stride."""
     count = ceil_div(length, stride)
-    if count == 0:
-        raise ShapeError(f"a window reaches over {reach} elements, and the axis has none")
     return floor_div(dim_max((count - 1) * stride + reach - length, 0), 2), count
-
-
-def _within(length: Dim, reach: Dim, stride: int, low: Dim, high: Dim) -> tuple[Dim, Dim]:
-    room = low + length + high - reach
-    if is_nonnegative(-room - 1):
-        padded = f" and {low} + {high} of padding" if (low, high) != (0, 0) else ""
-        raise ShapeError(f"a window reaches over {reach} elements, and the axis has {length}{padded}")
-    return low, floor_div(room, stride) + 1
 
 
 def _convolution(
@@ -67,18 +68,19 @@ def _convolution(
         )
     n = u.ndim - 2
     strides, dilation = as_counts(strides, n, "strides"), as_counts(dilation, n, "dilation")
-    u, v = _in_groups(b, u, v, groups)
-    lengths, places = u.shape[1 : n + 1], v.shape[:n]
+    places = v.shape[:n]
     for k, d in enumerate(places):
         if d == 0:
             raise ShapeError(f"axis {k} of w is empty")
     reach = tuple((k - 1) * d + 1 for k, d in zip(places, dilation, strict=True))
+    u, where = placed(b, u, padding, reach, strides)
+    u, v = _in_groups(b, u, v, groups)
     axes, positions, inner = (ascii_letters[k * n : k * n + n] for k in range(3))
     batch, group, channel, filters = tuple(ascii_letters[-4:])
-    rows = zip(placed(padding, lengths, reach, strides), axes, positions, inner, strides, dilation, places, strict=True)
+    rows = zip(where, axes, positions, inner, strides, dilation, places, strict=True)
     windows = [Window(a, p, i, s, d, before, count, k) for (before, count), a, p, i, s, d, k in rows]
     labels = (batch + axes + group + channel, inner + channel + group + filters, batch + positions + group + filters)
-    y = convolve(b, u, labels[0], v, labels[1], labels[2], windows, least=1)
+    y = convolve(b, u, labels[0], v, labels[1], labels[2], windows)
     return b.reshape(y, (*y.shape[:-2], y.shape[-2] * y.shape[-1]))
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.dims import Dim, floor_div, is_nonnegative
+from graphc.dims import Dim, floor_div
 from graphc.op import Attrs, Family, Job, Op, register
 from graphc.ops.linalg import NUMBERS
 from graphc.ops.rules import meet, require
@@ -52,10 +52,8 @@ def windows_of(attrs: Attrs) -> list[Window]:
     return [Window(*labels[3 * k : 3 * k + 3], *row) for k, row in enumerate(rows)]
 
 
-def convolve(
-    b: Any, u: Any, u_labels: str, v: Any, v_labels: str, out: str, windows: Sequence[Window], least: int = 0
-) -> Any:
-    """The node of a sum of products with windows on axes of u, of which there must be at least so many on each."""
+def convolve(b: Any, u: Any, u_labels: str, v: Any, v_labels: str, out: str, windows: Sequence[Window]) -> Any:
+    """The node of a sum of products with windows on axes of u."""
     return b.primitive(
         "_convolve",
         (u, v),
@@ -68,7 +66,6 @@ def convolve(
         before=tuple(w.before for w in windows),
         positions=tuple(w.positions for w in windows),
         places=tuple(w.places for w in windows),
-        least=least,
     )
 
 
@@ -77,10 +74,6 @@ def _infer(types: Types, attrs: Attrs, found: list[Constraint]) -> Types:
     lengths: dict[str, Dim] = {}
     for w in windows_of(attrs):
         lengths |= {w.position: w.positions, w.place: w.places}
-        if not is_nonnegative(w.positions - attrs["least"]):
-            d = types[0].shape[attrs["a_labels"].index(w.axis)]
-            text = f"a window reaches over {(w.places - 1) * w.dilation + 1} elements, which an axis of {d} must have"
-            found.append(Constraint(w.positions, ">=", attrs["least"], text))
     for t, labels in zip(types, (attrs["a_labels"], attrs["b_labels"]), strict=True):
         for label, d in zip(labels, t.shape, strict=True):
             lengths[label] = meet(lengths[label], d, found, _PAIRED) if label in lengths else d

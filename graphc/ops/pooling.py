@@ -37,27 +37,28 @@ class Pool:
         return dim_max(0, (self.count - 1) * self.stride + self.length - self.before - size)
 
 
-def _pools(x: Any, window: Any, strides: Any, padding: Any) -> list[Pool]:
-    """The windows along each spatial axis of x [batch, *spatial, channels]."""
+def _pools(b: Any, x: Any, window: Any, strides: Any, padding: Any) -> tuple[Any, list[Pool]]:
+    """x [batch, *spatial, channels], and the windows along each spatial axis."""
     n = x.ndim - 2
     if n < 1:
         raise ShapeError(f"x is [batch, *spatial, channels], got {shape_text(x.shape)}")
     lengths = as_counts(window, n, "window")
     steps = lengths if strides is None else as_counts(strides, n, "strides")
-    where = placed(padding, x.shape[1:-1], lengths, steps)
+    x, where = placed(b, x, padding, lengths, steps)
     pools = [Pool(k + 1, *row[:2], *row[2]) for k, row in enumerate(zip(lengths, steps, where, strict=True))]
     for pool in pools:
         size = x.shape[pool.axis]
         if any(isinstance(d, int) and d >= pool.length for d in (pool.before, pool.behind(size))):
             raise ShapeError(f"a window of {pool.length} along axis {pool.axis} would hold nothing but padding")
-    return pools
+    return x, pools
 
 
 def _max_pool(b: Any, x: Any, /, window: Any, strides: Any = None, padding: Any = "valid") -> Any:
     node = b.convert(x)
     if node.dtype not in NUMBERS:
         raise DTypeError(f"values are numbers, got {node.dtype}; convert them with gc.astype")
-    for pool in reversed(_pools(node, window, strides, padding)):
+    node, pools = _pools(b, node, window, strides, padding)
+    for pool in reversed(pools):
         node = _largest(b, node, pool)
     return node
 
@@ -83,7 +84,7 @@ def _lowest(dtype: np.dtype[Any]) -> Any:
 
 def _avg_pool(b: Any, x: Any, /, window: Any, strides: Any = None, padding: Any = "valid") -> Any:
     (node,) = b.floating(x)
-    pools = _pools(node, window, strides, padding)
+    node, pools = _pools(b, node, window, strides, padding)
     shape = node.shape
     for pool in reversed(pools):
         node = _total(b, node, pool)
@@ -98,7 +99,7 @@ def _total(b: Any, x: Any, pool: Pool) -> Any:
     axis = labels[pool.axis]
     along = Window(axis, position, place, pool.stride, 1, pool.before, pool.count, pool.length)
     ones = b.ones((pool.length,), dtype=x.dtype)
-    return convolve(b, x, labels, ones, place, labels.replace(axis, position), [along], least=1)
+    return convolve(b, x, labels, ones, place, labels.replace(axis, position), [along])
 
 
 def _elements(b: Any, pool: Pool, size: Dim, like: Any) -> Any:

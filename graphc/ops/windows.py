@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from graphc.dims import Dim
+from graphc.dims import Dim, is_nonnegative
+from graphc.errors import ShapeError
 from graphc.op import Attrs, Family, Op, Piece, register
+from graphc.ops.index import updated
 from graphc.ops.slicing import check_steps
 from graphc.types import Constraint, TensorType
 
@@ -43,6 +45,21 @@ def _windowed(x: Any, **attrs: Any) -> Any:
     return x[_places(np.indices(attrs["shape"], sparse=True), attrs)]
 
 
+def _adjoint(b: Any, g: Any, y: Any, x: Any, **attrs: Any) -> tuple[Any]:
+    """Each cotangent is added where its element was read."""
+
+    def along(axis: int, count: Dim, step: int) -> Any:
+        """count places, `step` apart, on an axis of the result."""
+        return b.reshape(b.arange(count) * step, tuple(count if k == axis else 1 for k in range(g.ndim)))
+
+    steps = [(k, g.shape[k], step) for k, step in enumerate(attrs["step"])]
+    places = [start + along(*row) for start, row in zip(attrs["start"], steps, strict=True)]
+    for at, (k, dilation) in enumerate(zip(attrs["axis"], attrs["dilation"], strict=True), start=x.ndim):
+        places[k] = places[k] + along(at, g.shape[at], dilation)
+    axes, zeros = tuple(-1 - k for k in range(x.ndim)), b.zeros(x.shape, dtype=x.dtype)
+    return (updated(b, zeros, g, places, axes, ("inside",) * x.ndim, "add"),)
+
+
 register(
     Op(
         name="_windows",
@@ -51,6 +68,7 @@ register(
         infer=_infer,
         reference=_windowed,
         access=lambda index, shapes, attrs: [Piece(0, _places(index, attrs))],
+        adjoint=_adjoint,
     )
 )
 
@@ -86,3 +104,28 @@ def shifted(b: Any, x: Any, along: Mapping[int, Windows], place: Sequence[int]) 
     for (k, w), p in zip(along.items(), place, strict=True):
         start[k], step[k], shape[k] = w.start + p * w.dilation, w.step, w.count
     return b.primitive("_slice", (x,), start=tuple(start), step=tuple(step), shape=tuple(shape))
+
+
+def _infer_fitted(types: tuple[TensorType, ...], attrs: Attrs, found: list[Constraint]) -> tuple[TensorType, ...]:
+    found.append(Constraint(attrs["room"], ">=", 0, attrs["says"]))
+    return types
+
+
+register(
+    Op(
+        name="_fitted",
+        doc="The operand, at sizes for which `room` is at least 0; `says` tells what is wrong at others.",
+        family=Family.MOVEMENT,
+        infer=_infer_fitted,
+        reference=lambda x, room, says: x,
+        access=lambda index, shapes, attrs: [Piece(0, tuple(index))],
+        adjoint=lambda b, g, y, x, **attrs: (g,),
+    )
+)
+
+
+def fitted(b: Any, x: Any, room: Dim, says: str) -> Any:
+    """x, if `room` is at least 0: an error that says so at declaration, or at a call whose sizes do not fit."""
+    if is_nonnegative(-room - 1):
+        raise ShapeError(says)
+    return x if is_nonnegative(room) else b.primitive("_fitted", (x,), room=room, says=says)

@@ -51,7 +51,7 @@ def tile(dtype: DTypeLike, columns: int | None, rows: int | None = None) -> tupl
 
 def dots_tile(columns: int | None, rows: int | None = None) -> tuple[int, int]:
     """The register tile (MR rows, NR columns) for `dots`."""
-    shapes = [(2, 8), (4, 4), (3, 4), (3, 3), (2, 4), (2, 5), (1, 4), (1, 5), (1, 8)]
+    shapes = [(2, 8), (4, 4), (3, 4), (3, 3), (4, 6), (2, 4), (2, 5), (1, 4), (1, 5), (1, 8)]
     if columns is not None and columns <= 16:  # with more columns, A comes from L2 and a wider tile reads it less often
         shapes.append((4, 5))
     return _cheapest(shapes, _MANY if rows is None else rows, _MANY if columns is None else columns)
