@@ -50,6 +50,7 @@ class Options:
     cache: bool = True
     debug: bool = False
     threads: int | None = None
+    remat: str | None = None
 
     def __post_init__(self) -> None:
         threads = self.threads
@@ -212,6 +213,10 @@ def _printed(unit: _Unit, loops: bool = True) -> Program:
 
     unit.graph.verify()
     graph, records = run_pipeline(unit.graph)
+    if unit.options.remat == "memory":
+        from graphc.passes import REMAT
+        graph, more = run_pipeline(graph, steps=[REMAT])
+        records += more
     graph = lower(graph)
     results, values = graph.outputs[: unit.results], graph.outputs[unit.results :]
     plan = schedule(graph, results, list(zip(unit.updated, values, strict=True)), unit.parameters)

@@ -90,7 +90,11 @@ class Fusion:
         self._order: list[Group] = []
         self._shifts = _shifts(graph, self._reads_of)
         self._work: dict[Node, tuple[int, frozenset[Node]]] = {}
+        self._awaited: dict[Node, dict[Group, None]] = {}
+        awaits = any(node.op.awaits for node in graph.nodes)
         for node in graph.nodes:
+            if awaits:
+                self._awaited[node] = self._awaited_by(node)
             if self._is_computed(node):
                 self._place(node)
 
@@ -131,6 +135,8 @@ class Fusion:
             elif node.op.family is Family.GATHER:
                 base = view(node.operands[0]).base
                 found |= {base} if base.op.family is not Family.INDEX else set()
+            elif node.op.awaits:
+                found.add(view(node.operands[0]).base)
         return found
 
     def _is_computed(self, node: Node) -> bool:
@@ -211,6 +217,18 @@ class Fusion:
                     stack += through_movement(operand, at, read.guarded)
         return found
 
+    def _awaited_by(self, node: Node) -> dict[Group, None]:
+        """The groups that come before what computes the node, which need not read them."""
+        found: dict[Group, None] = {}
+        for operand in node.operands:
+            if operand not in self.group_of:
+                found |= self._awaited[operand]
+        if node.op.awaits:
+            last = node.operands[-1]
+            makers = [self.group_of.get(n) for n in (last, *(r.node for r in self._sources(last)))]
+            found |= {group: None for group in makers if group is not None}
+        return found
+
     def _place(self, node: Node) -> None:
         if is_result(node):
             holder = self.group_of[node] = self.group_of[node.operands[0]]
@@ -219,6 +237,7 @@ class Fusion:
             return
         sources = self._sources(node)
         producers = {self.group_of[r.node]: None for r in sources if r.node in self.group_of}
+        producers |= self._awaited.get(node, {})
         group = None
         if node.op.family not in SINGLE:
             candidates = self._candidates(node, sources, producers)
