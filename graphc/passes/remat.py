@@ -46,27 +46,30 @@ class _Copies:
         for node, reader in self._first_readers().items():
             due.setdefault(reader, []).append(node)
         for node in self.order:
-            after = self._awaited(node) if node in due else None
+            after = self._awaited(node)
             for old in reversed(due.get(node, ())):
-                self.copies[old] = self._copied(old, self.new[after] if after is not None else None)
-            self.new[node] = rebuilt(node, [self._read(o, node) for o in node.operands])
+                self.copies[old] = self._copied(old, after)
+            self.new[node] = rebuilt(node, [self._read(o, node, after) for o in node.operands])
         return with_outputs(self.before, [self.new.get(o, o) for o in self.before.outputs])
 
     def _copied(self, old: Node, after: Node | None) -> Node:
         """The node computed again: of copies, and of kept nodes as they are after another one."""
         operands = [
-            self.copies[o] if o in self.again else o if _is_fixed(o) else barrier(o, o if after is None else after)
-            for o in old.operands
+            self.copies[o] if o in self.again else o if _is_fixed(o) else barrier(o, o if after is None else after) for o in old.operands
         ]
         return make(old.op, operands, old.attrs, old.line)
 
-    def _read(self, operand: Node, reader: Node) -> Node:
-        """What a late node reads in the place of an operand."""
+    def _read(self, operand: Node, reader: Node, after: Node | None) -> Node:
+        """What a late node reads in the place of an operand; one that reads nothing late waits as a copy does."""
         if operand in self.again:
             return self.copies[operand]
         if operand in self.late:
             return self.new[operand]
-        return barrier(operand, operand) if operand.op.family in _STORED and reader.op.family not in _WHOLE else operand
+        if reader.op.family in _WHOLE or _is_fixed(operand):
+            return operand
+        if after is not None and self.late.isdisjoint(reader.operands):
+            return barrier(operand, after)
+        return barrier(operand, operand) if operand.op.family in _STORED else operand
 
     # when
 
@@ -106,7 +109,7 @@ class _Copies:
         return found
 
     def _awaited(self, reader: Node) -> Node | None:
-        """The late node that a copy for the reader comes after: with what comes from there it is combined.
+        """What a copy for the reader comes after, in the new graph: with that it is combined.
 
         A reader may be apart from the way that cotangents take, as 1 - tanh(x)**2 is; then that is the operand of a user
         that takes longer than the reader itself.
@@ -116,9 +119,10 @@ class _Copies:
             user = min(self.users[node], key=self.latest.__getitem__)
             longest = self._longest(user, reader)
             if longest is not None and self.length[longest] > self.length[node]:
-                return longest
+                return self.new[longest]
             node = user
-        return self._longest(node, reader)
+        longest = self._longest(node, reader)
+        return None if longest is None else self.new[longest]
 
     def _longest(self, node: Node, reader: Node) -> Node | None:
         """The operand that takes longest, of those that come before the reader."""
