@@ -237,10 +237,11 @@ class Fusion:
             return
         sources = self._sources(node)
         producers = {self.group_of[r.node]: None for r in sources if r.node in self.group_of}
-        producers |= self._awaited.get(node, {})
+        awaited = {g: None for g in self._awaited.get(node, ()) if g not in producers}
+        producers |= awaited
         group = None
         if node.op.family not in SINGLE:
-            candidates = self._candidates(node, sources, producers)
+            candidates = (g for g in self._candidates(node, sources, producers) if g not in awaited)
             group = next((g for g in candidates if self._joins(g, node, sources, producers)), None)
         if group is None:
             group = self._new_group(node)
