@@ -16,7 +16,7 @@ from graphc.ops.bodies import depending
 from graphc.ops.min_cut import NEVER, min_cut
 from graphc.scalar import CHEAP, effort
 
-_TYPICAL = 32  # a symbolic dimension, where sizes are compared
+TYPICAL = 32  # a symbolic dimension, where sizes are compared
 _A_BYTE = 4  # instructions, for an element of a vector, that take as long as saving and reading a byte
 _LANES = 8  # one element takes as long as a vector of them
 _FEW = 32  # fewer elements of a dear function take as long as so many: each step waits for it
@@ -25,7 +25,7 @@ _FEW = 32  # fewer elements of a dear function take as long as so many: each ste
 def typical_size(dims: Iterable[Dim]) -> int:
     """The number of elements, as far as it is known at declaration."""
     size = product(dims)
-    return max(1, evaluate(size, dict.fromkeys(symbols(size), _TYPICAL)))
+    return max(1, evaluate(size, dict.fromkeys(symbols(size), TYPICAL)))
 
 
 def bytes_of(node: Node) -> int:

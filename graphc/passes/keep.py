@@ -17,6 +17,7 @@ from heapq import heappop, heappush
 from itertools import accumulate, pairwise
 
 from graphc.graph import Graph, Node
+from graphc.line import declared_adjoint
 from graphc.op import HOLDERS, Family
 from graphc.ops.bodies import depending
 from graphc.ops.index import CHECKS
@@ -33,10 +34,10 @@ def late_nodes(graph: Graph) -> set[Node]:
 
     What selects a result of a node with several goes with that node.
     """
+    declared = declared_adjoint(graph.nodes)
     late: set[Node] = set()
     for node in graph.nodes:
-        declared = node.line.purpose.part == "adjoint" and node.op.family not in (Family.LEAF, Family.ITEM)
-        if declared or not late.isdisjoint(node.operands):
+        if (node in declared and node.op.family is not Family.ITEM) or not late.isdisjoint(node.operands):
             late.add(node)
     return late
 
@@ -90,7 +91,8 @@ class _Forward:
         """The place of the last forward node that reads each one, as it is or through movement."""
         last: dict[Node, int] = {}
         for k, node in reversed(list(enumerate(self.nodes))):
-            reader = last.setdefault(node, k) if node.op.family is Family.MOVEMENT else k
+            end = last.setdefault(node, k)
+            reader = end if node.op.family is Family.MOVEMENT else k
             for operand in node.operands:
                 last[operand] = max(last.get(operand, k), reader)
         return last

@@ -1,8 +1,8 @@
 """Remat: values of the forward part that the adjoint reads are computed again instead of kept.
 
-In: an optimised graph.  Out: a graph of the same values, in which late nodes read copies of what `graphc/passes/keep.py`
-has computed again.  A copy begins at barriers (`graphc/ops/barrier.py`) on what is kept: so it is another node, and is
-computed after the cotangent with which its first reader combines it, not before.
+In: an optimised graph.  Out: a graph of the same values, in which late nodes read copies of what is computed again
+(`graphc/passes/keep.py`).  A copy begins at barriers (`graphc/ops/barrier.py`) on what is kept: so it is another node,
+and is computed after the cotangent with which its first reader combines it, not before.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from graphc.ops.barrier import barrier
 from graphc.ops.bodies import rebuilt
 from graphc.passes.keep import computed_again, late_nodes
 
-_STORED = (Family.ELEMENTWISE, Family.REDUCTION)  # what lies in memory if it is kept, but may else be computed where it is read
+_STORED = (Family.ELEMENTWISE, Family.REDUCTION)  # what is computed where it is read, unless it is kept
 _WHOLE = (Family.GATHER, Family.SCATTER, *HOLDERS)  # what reads operands as they lie
 
 
@@ -55,7 +55,8 @@ class _Copies:
     def _copied(self, old: Node, after: Node | None) -> Node:
         """The node computed again: of copies, and of kept nodes as they are after another one."""
         operands = [
-            self.copies[o] if o in self.again else o if _is_fixed(o) else barrier(o, o if after is None else after) for o in old.operands
+            self.copies[o] if o in self.again else o if _is_fixed(o) else barrier(o, o if after is None else after)
+            for o in old.operands
         ]
         return make(old.op, operands, old.attrs, old.line)
 
@@ -84,7 +85,7 @@ class _Copies:
             self.latest[node] = min((self.latest[u] - 1 for u in self.users[node]), default=self.length[node])
 
     def _ordered(self) -> list[Node]:
-        """The late nodes; of what a node reads comes first what takes longest, so that the rest comes just before it."""
+        """The late nodes; of what a node reads comes first what takes longest: the rest comes just before it."""
         found: dict[Node, None] = {}
         stack = sorted((o for o in self.before.outputs if o in self.late), key=self.length.__getitem__, reverse=True)
         opened: set[Node] = set()
@@ -104,15 +105,15 @@ class _Copies:
         """For each node that is computed again the first late node that needs it; users come first."""
         found: dict[Node, Node] = {}
         for node in reversed(self.again):
-            readers = [u if u in self.late else found[u] for u in self.before.users[node] if u in self.late or u in found]
-            found[node] = min(readers, key=self.place.__getitem__)
+            users = [u for u in self.before.users[node] if u in self.late or u in found]
+            found[node] = min((found.get(u, u) for u in users), key=self.place.__getitem__)
         return found
 
     def _awaited(self, reader: Node) -> Node | None:
         """What a copy for the reader comes after, in the new graph: with that it is combined.
 
-        A reader may be apart from the way that cotangents take, as 1 - tanh(x)**2 is; then that is the operand of a user
-        that takes longer than the reader itself.
+        A reader may be apart from the way that cotangents take, as 1 - tanh(x)**2 is; then that is the operand of a
+        user that takes longer than the reader itself.
         """
         node = reader
         while self.length[node] < self.latest[node]:

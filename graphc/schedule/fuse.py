@@ -8,7 +8,7 @@ Every question about a node or a group is answered in bounded time, so that fusi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
 
 from graphc.dims import product
@@ -19,12 +19,12 @@ from graphc.schedule.access import (
     Index,
     Read,
     atoms,
-    canonical,
     operand_indices,
     reads_through,
     through_movement,
     view,
 )
+from graphc.schedule.beside import shifts
 from graphc.schedule.group import SINGLE, Group, begins_with, is_expensive, is_result, may_fail, reads_of
 from graphc.schedule.settle import ATOMS, PIECES
 from graphc.schedule.split import (
@@ -42,7 +42,6 @@ _FOLDS = 8  # reductions of a nest, each of which takes a block of 8 kB on the s
 _CHEAP = 12  # nodes that may be computed again wherever their value is read
 _AGAIN = 16  # instructions of a value that is computed again at elements beside
 _STREAMS = 3  # arrays that they load
-_MANY = 2  # places at which a value is read, for which it is stored
 _MEMBERS = 1_024  # of a group: past it the time of compilers grows faster than the text
 _LATEST = 32  # groups that are looked at for one that reads the same
 _PIECE = 1_024  # elements that lie side by side, from which it does not matter where the next ones lie
@@ -88,7 +87,7 @@ class Fusion:
             self.chains[parameter] = self._chain(parameter, value, wanted)
             self._updated.setdefault(self.chains[parameter][0], {})[parameter] = None
         self._order: list[Group] = []
-        self._shifts = _shifts(graph, self._reads_of)
+        self._shifts = shifts(graph, self._reads_of)
         self._work: dict[Node, tuple[int, frozenset[Node]]] = {}
         self._awaited: dict[Node, dict[Group, None]] = {}
         awaits = any(node.op.awaits for node in graph.nodes)
@@ -360,34 +359,6 @@ class Fusion:
         self._order[first:end] = [*moved, *rest]
         for rank in range(first, end):
             self._order[rank].rank = rank
-
-
-def _shifts(graph: Graph, reads_of: Callable[[Node], Iterable[Read]]) -> dict[Node, int]:
-    """At how many places beside its own each node is read, or what is computed of it element by element.
-
-    A place that is no shift counts as many: it may be read there again and again.
-    """
-    beside: dict[Node, set[Index]] = {}
-    found: dict[Node, int] = {}
-    for node in reversed(graph.nodes):
-        if node.op.family in (Family.LEAF, Family.MOVEMENT) or (len(node.types) > 1 and node.op.family not in HOLDERS):
-            continue
-        here = canonical(domain_of(node)) if node.op.family not in HOLDERS else ()
-        own = found.get(node, 0) + len(beside.get(node, ())) if node.op.family is Family.ELEMENTWISE else 0
-        found[node] = own
-        for read in reads_of(node):
-            if read.whole or not _is_beside(read.index, here):
-                found[read.node] = found.get(read.node, 0) + _MANY
-            elif read.index == here:
-                found[read.node] = found.get(read.node, 0) + own
-            else:
-                beside.setdefault(read.node, set()).add(read.index)
-    return found
-
-
-def _is_beside(index: Index, here: Index) -> bool:
-    """Whether an element is so many places from where the loops are, be it none."""
-    return len(index) == len(here) and all(isinstance(i - k, int) for i, k in zip(index, here, strict=True))
 
 
 def _operand_reads(node: Node, index: Index) -> list[Index]:
