@@ -13,7 +13,7 @@ from graphc.declare import OWN_OPS, WEAK, Number, as_name, convert, result_type
 from graphc.dims import Poly, symbols
 from graphc.errors import DeclarationError, DTypeError, ShapeError
 from graphc.graph import Graph, Node, describe
-from graphc.line import users_line
+from graphc.line import declared_adjoint, users_line
 from graphc.ops.bodies import is_slot
 from graphc.runtime import cache
 from graphc.runtime.entry import driver_beside
@@ -37,7 +37,11 @@ class Options:
     At most `threads` share the phases of a call, as many as `gc.set_num_threads` allows where it is None; the results
     are the same bits.
 
-    Raises DeclarationError if `threads` is no int >= 1.
+    With `remat="memory"` adjoints compute again what takes less memory so: all but products, loops, gathers, sorts and
+    what would take long.  With "speed" they compute again what costs less than storing and loading it.  The results are
+    the same but for rounding; `fn.stats["remat"]` tells what it brings.
+
+    Raises DeclarationError if `threads` is no int >= 1, or `remat` is neither.
 
     >>> import graphc as gc
     >>> x = gc.input("x", ())
@@ -50,8 +54,12 @@ class Options:
     cache: bool = True
     debug: bool = False
     threads: int | None = None
+    remat: str = "speed"
 
     def __post_init__(self) -> None:
+        if self.remat not in ("speed", "memory"):
+            what = f'Options(remat=) is "speed" or "memory", got {self.remat!r}'
+            raise DeclarationError(f"{what}\n  at {users_line()}")
         threads = self.threads
         if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
             raise DeclarationError(f"Options(threads=) is an int >= 1 or None, got {threads!r}\n  at {users_line()}")
@@ -84,11 +92,17 @@ class _Unit:
 
     @property
     def text(self) -> str:
-        """What the machine code depends on: the graph, its inputs, and which parameters the last outputs go to."""
+        """What the machine code depends on: the graph, its inputs, and which parameters the last outputs go to.
+
+        What is computed again depends on what was declared as an adjoint.
+        """
         order = {p: k for k, p in enumerate(self.parameters)}
         names = [str(n.name) for n in (*self.graph.inputs, *self.parameters)]
         unreached = [str(n.type) for n in self.graph.inputs]
-        return f"{self.name}\n{self.graph.text}\n{[order[p] for p in self.updated]}\n{names}\n{unreached}"
+        remat = self.options.remat == "memory"
+        adjoint = declared_adjoint(self.graph.nodes) if remat else ()
+        late = [k for k, n in enumerate(self.graph.nodes) if n in adjoint]
+        return f"{self.name}\n{self.graph.text}\n{[order[p] for p in self.updated]}\n{names}\n{unreached}\n{late}"
 
 
 def compile(
@@ -205,13 +219,24 @@ def _printed(unit: _Unit, loops: bool = True) -> Program:
 
     What prints is imported here, so that a warm start never does.
     """
-    from graphc.codegen.emit import emit
-    from graphc.passes import run_pipeline
-    from graphc.schedule.lower import lower
-    from graphc.schedule.storage import schedule
+    from graphc.codegen.remat import smaller
+    from graphc.passes import REMAT, run_pipeline
 
     unit.graph.verify()
     graph, records = run_pipeline(unit.graph)
+    program = _emitted(unit, graph, records, loops)
+    if unit.options.remat == "speed":
+        return program
+    graph, more = run_pipeline(graph, steps=[REMAT])
+    return smaller(_emitted(unit, graph, records + more, loops), program)
+
+
+def _emitted(unit: _Unit, graph: Graph, records: list[dict[str, Any]], loops: bool) -> Program:
+    """The kernels of the optimised graph."""
+    from graphc.codegen.emit import emit
+    from graphc.schedule.lower import lower
+    from graphc.schedule.storage import schedule
+
     graph = lower(graph)
     results, values = graph.outputs[: unit.results], graph.outputs[unit.results :]
     plan = schedule(graph, results, list(zip(unit.updated, values, strict=True)), unit.parameters)

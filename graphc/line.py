@@ -9,7 +9,7 @@ from __future__ import annotations
 import linecache
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -103,6 +103,11 @@ def with_own_lines(nodes: Iterable[Node]) -> set[Node]:
         if node.op.name in ("input", "parameter") or any(o in own for o in node.operands):
             own.add(node)
     return own
+
+
+def declared_adjoint(nodes: Sequence[Node]) -> set[Node]:
+    """The nodes, of these in order, that were declared as an adjoint, by this program."""
+    return {n for n in with_own_lines(nodes) if n.operands and n.line.purpose.part == "adjoint"}
 
 
 def is_users(frame: FrameType) -> bool:

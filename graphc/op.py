@@ -132,6 +132,8 @@ class Op:
     state      REDUCTION: what is carried from value to value, one of graphc/codegen/states.py;
                KERNEL that scans: sum, product, linear
     access     MOVEMENT: (index, operand shapes, attrs) -> list of Piece
+    awaits     MOVEMENT: the first operand lies in memory, and the last one is not read, but comes before all that reads
+               the result
     job        KERNEL: (attributes of the primitive, axes of the result) -> Job
     adjoint    (b, g, y, *operands, **attrs) -> a cotangent or None for each operand; None: not differentiable.
                LOOP, WHILE, CHOICE: also `wanted`, whether the cotangent of each operand is
@@ -151,6 +153,7 @@ class Op:
     scalar: OwnScalar | None = None
     state: str | None = None
     access: Callable[..., Any] | None = None
+    awaits: bool = False
     job: Callable[[Attrs, int], Job] | None = None
     adjoint: Callable[..., Any] | None = None
     dtypes: tuple[DType, ...] = ()

@@ -13,6 +13,7 @@ from graphc.codegen.evaluate import loaded_from
 from graphc.codegen.text import Printed, Text
 from graphc.graph import Node
 from graphc.op import attrs_key
+from graphc.schedule.access import read_operands
 from graphc.schedule.task import Copy, Nest, Place, Task
 
 
@@ -57,7 +58,7 @@ class Pattern:
         stack = list(reversed(task.members))
         while stack:
             node = stack[-1]
-            new = [] if self._loaded(node) else [o for o in node.operands if o not in self._numbers]
+            new = [] if self._loaded(node) else [o for o in read_operands(node) if o not in self._numbers]
             if new:
                 stack += reversed(new)
                 continue
@@ -73,7 +74,8 @@ class Pattern:
         place = self._loaded(node)
         if place is not None:
             return node.op.family, node.types, self._where(place)
-        return node.op.name, attrs_key(node.attrs), node.types, tuple(self._numbers[o] for o in node.operands)
+        numbers = tuple(self._numbers[o] for o in read_operands(node))
+        return node.op.name, attrs_key(node.attrs), node.types, numbers
 
     def _where(self, place: Place) -> tuple[str, int]:
         return place.kind, self._places.setdefault(place, len(self._places))

@@ -15,7 +15,7 @@ from graphc.codegen.text import Text
 from graphc.dims import Dim, Poly, blocks, dim_max, floor_div, product, substitute, symbol
 from graphc.graph import Node
 from graphc.op import Family
-from graphc.schedule.access import Index, canonical, linear, loop_symbol, offset, through_movement
+from graphc.schedule.access import Index, canonical, linear, loop_symbol, offset, read_operands, through_movement
 from graphc.schedule.group import is_expensive
 from graphc.schedule.loops import loops_of
 from graphc.schedule.shape import loads
@@ -117,7 +117,7 @@ class Form:
         stack = [root]
         while stack:
             node = stack[-1]
-            operands = () if self.is_loaded(node) else node.operands
+            operands = () if self.is_loaded(node) else read_operands(node)
             missing = [o for o in operands if o not in self.sweep_of]
             if missing and node not in self.sweep_of:
                 stack += missing
@@ -144,7 +144,7 @@ class Form:
     def _again(self, root: Node, seen: set[tuple[Node, int]]) -> Iterator[Node]:
         """The expensive members of earlier sweeps that `root` needs; `seen` has what was looked at, sweep by sweep."""
         sweep = self.computed_in(root)
-        stack = list(root.operands)
+        stack = list(read_operands(root))
         while stack:
             n = stack.pop()
             if (n, sweep) in seen or self.is_loaded(n):
@@ -156,7 +156,7 @@ class Form:
                 if self.is_full(n):
                     yield n
             else:
-                stack += n.operands
+                stack += read_operands(n)
 
     def _scratch(self, node: Node) -> Place:
         chunks = self.chunks()[2]

@@ -14,7 +14,7 @@ from graphc.dims import is_positive, product
 from graphc.graph import Node
 from graphc.op import Family
 from graphc.ops.index import CHECKS
-from graphc.schedule.access import canonical, positions_of
+from graphc.schedule.access import canonical, positions_of, read_operands
 from graphc.types import Shape
 
 Positions = tuple[Node, int]  # whose they are, and which of its operands of positions
@@ -50,6 +50,7 @@ def _evaluated(roots: Iterable[Node], loaded: Callable[[Node], bool]) -> Iterato
         if loaded(node):
             continue
         yield node
-        new = [o for o in node.operands[node.op.family is Family.GATHER :] if o not in seen]  # a source lies in memory
+        operands = read_operands(node)[node.op.family is Family.GATHER :]  # a source lies in memory
+        new = [o for o in operands if o not in seen]
         seen.update(new)
         stack += new

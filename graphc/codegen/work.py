@@ -12,7 +12,7 @@ from graphc.dims import Dim, dim_min, product
 from graphc.graph import Node
 from graphc.op import Family
 from graphc.scalar import effort
-from graphc.schedule.access import Read, loop_axes
+from graphc.schedule.access import Read, loop_axes, read_operands
 from graphc.schedule.shape import loads
 from graphc.schedule.split import domain_of
 from graphc.schedule.task import Nest
@@ -26,7 +26,7 @@ def operations(nest: Nest) -> Dim:
         node = waiting.pop()
         if node not in seen:
             seen.add(node)
-            waiting += node.operands
+            waiting += read_operands(node)
             found.append(product(domain_of(node)) * _effort(node))
     return total(found)
 

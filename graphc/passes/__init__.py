@@ -7,7 +7,7 @@ Dead code needs no pass: a graph is what its outputs reach.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from graphc.passes.inside import inside
 from graphc.passes.merge import merge
 from graphc.passes.move import MOVING
 from graphc.passes.onward import onward
+from graphc.passes.remat import remat
 from graphc.passes.share import share
 from graphc.passes.simplify import SIMPLIFYING
 from graphc.passes.sums import sums
@@ -55,19 +56,22 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("inside", inside, "When bodies and the positions in them have their final form."),
     Pass("merge", merge, "Last, when operands are in their final form."),
 )
+REMAT = Pass("remat", remat, "Behind all others, for `Options(remat=\"memory\")`: what is computed twice stays so.")
 RULES = {rule.name: rule for rule in (*INLINING, *FOLDING, *SIMPLIFYING, *MOVING, *STABILISING)}
 
 Check = Callable[[Pass, Graph, Graph], None]
 
 
-def run_pipeline(graph: Graph, check: Check | None = None) -> tuple[Graph, list[dict[str, Any]]]:
+def run_pipeline(
+    graph: Graph, check: Check | None = None, steps: Sequence[Pass] = PIPELINE
+) -> tuple[Graph, list[dict[str, Any]]]:
     """The optimised graph, and one record a pass, in plain data.
 
     `graph` is verified already; after each pass the nodes are that are new.
     `check(step, before, after)` is called after each pass; a test interprets both there and compares.
     """
     records = []
-    for step in PIPELINE:
+    for step in steps:
         before = graph
         graph, fired = step.function(before)
         if graph is not before:

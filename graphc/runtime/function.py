@@ -17,6 +17,7 @@ from graphc.runtime.arguments import Array, call_signature, signature
 from graphc.runtime.call import Caller
 from graphc.runtime.machine import Machine
 from graphc.runtime.native import Native
+from graphc.runtime.workspace import saved
 from graphc.state import State
 from graphc.tree import Skeleton, unflatten
 
@@ -91,7 +92,6 @@ class CompiledFunction(_Callable):
             return False
         return True
 
-
     def run(self, /, *args: Any, batch_size: int = 32, order: Any = None, **arrays: Any) -> Any:
         """Many steps in one call, over slices of the inputs that begin with the one leading symbol.
 
@@ -154,6 +154,9 @@ class CompiledFunction(_Callable):
     def stats(self) -> dict[str, Any]:
         """Times of compiling, bytes of the workspaces, how many threads may share a call; of the last call the flops
         and the bytes moved (None before it).
+
+        With `Options(remat="memory")` also, of the last call, the bytes of its workspace with and without what is
+        computed again, how many that saves, and the flops that it takes.
         """
         shape = self._machine.last_shape
         return {
@@ -162,6 +165,7 @@ class CompiledFunction(_Callable):
             "bytes": shape and shape.moved,
             "workspace": self._machine.nbytes,
             "threads": self._machine.threads,
+            "remat": shape and saved(self._program, shape),
         }
 
     def explain(self) -> str:

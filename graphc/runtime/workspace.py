@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from graphc.codegen.program import HEADER_WORDS, Phase, Program
+from graphc.codegen.program import HEADER_WORDS, Buffer, Phase, Program
+from graphc.codegen.remat import without_remat
 from graphc.dims import evaluate
 from graphc.errors import InputError
 from graphc.runtime import layout as at
@@ -45,6 +46,25 @@ def plan(sizes: Sequence[int], lifetimes: Sequence[tuple[int, int]]) -> tuple[li
     offsets = np.zeros(len(sizes), np.int64)
     offsets[order] = rows[:, at.OFFSET]
     return offsets.tolist(), total
+
+
+def _placed(buffers: Sequence[Buffer], sizes: Mapping[str, int]) -> tuple[list[int], int]:
+    return plan([evaluate(b.nbytes, sizes) for b in buffers], [(b.first, b.last) for b in buffers])
+
+
+def saved(program: Program, shape: Shape) -> dict[str, int] | None:
+    """What computing again brings at these sizes, and what it costs; None for a program that was not asked to."""
+    found = without_remat(program)
+    if found is None:
+        return None
+    words, flops, buffers = found
+    without = _rounded(8 * words) + _placed(buffers, shape.sizes)[1]
+    return {
+        "workspace": shape.nbytes,
+        "workspace_without": without,
+        "saved": without - shape.nbytes,
+        "flops": shape.flops - evaluate(flops, shape.sizes),
+    }
 
 
 def _rounded(nbytes: int) -> int:
@@ -79,9 +99,7 @@ def make_shape(program: Program, inputs: Sequence[Dims], sizes: Mapping[str, int
     """
     check_constraints(program.name, program.constraints, sizes)
     frame = _rounded(8 * program.words)
-    offsets, buffers = plan(
-        [evaluate(b.nbytes, sizes) for b in program.buffers], [(b.first, b.last) for b in program.buffers]
-    )
+    offsets, buffers = _placed(program.buffers, sizes)
     outputs = tuple(tuple(evaluate(d, sizes) for d in slot.shape) for slot in program.outputs)
     flops = sum(evaluate(p.flops, sizes) for p in program.phases)
     moved = sum(evaluate(p.nbytes, sizes) for p in program.phases)

@@ -39,6 +39,11 @@ def aligned(index: Index, shape: Shape) -> Index:
     return tuple(0 if d == 1 else i for d, i in zip(shape, tail, strict=True))
 
 
+def read_operands(node: Node) -> tuple[Node, ...]:
+    """The operands whose values the node needs."""
+    return node.operands[:-1] if node.op.awaits else node.operands
+
+
 def pieces(node: Node, index: Index) -> list[Piece]:
     """The access map of a movement node at an index."""
     assert node.op.access is not None
@@ -161,7 +166,7 @@ def reads_through(node: Node, base: Node) -> bool:
         if found is base:
             return True
         if found.op.family in (Family.MOVEMENT, Family.ELEMENTWISE, Family.ITEM):
-            new = [o for o in found.operands if o not in seen]
+            new = [o for o in read_operands(found) if o not in seen]
             seen.update(new)
             stack += new
     return bool(stack)

@@ -8,7 +8,7 @@ Every question about a node or a group is answered in bounded time, so that fusi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
 
 from graphc.dims import product
@@ -19,12 +19,12 @@ from graphc.schedule.access import (
     Index,
     Read,
     atoms,
-    canonical,
     operand_indices,
     reads_through,
     through_movement,
     view,
 )
+from graphc.schedule.beside import shifts
 from graphc.schedule.group import SINGLE, Group, begins_with, is_expensive, is_result, may_fail, reads_of
 from graphc.schedule.settle import ATOMS, PIECES
 from graphc.schedule.split import (
@@ -42,7 +42,6 @@ _FOLDS = 8  # reductions of a nest, each of which takes a block of 8 kB on the s
 _CHEAP = 12  # nodes that may be computed again wherever their value is read
 _AGAIN = 16  # instructions of a value that is computed again at elements beside
 _STREAMS = 3  # arrays that they load
-_MANY = 2  # places at which a value is read, for which it is stored
 _MEMBERS = 1_024  # of a group: past it the time of compilers grows faster than the text
 _LATEST = 32  # groups that are looked at for one that reads the same
 _PIECE = 1_024  # elements that lie side by side, from which it does not matter where the next ones lie
@@ -88,9 +87,13 @@ class Fusion:
             self.chains[parameter] = self._chain(parameter, value, wanted)
             self._updated.setdefault(self.chains[parameter][0], {})[parameter] = None
         self._order: list[Group] = []
-        self._shifts = _shifts(graph, self._reads_of)
+        self._shifts = shifts(graph, self._reads_of)
         self._work: dict[Node, tuple[int, frozenset[Node]]] = {}
+        self._awaited: dict[Node, dict[Group, None]] = {}
+        awaits = any(node.op.awaits for node in graph.nodes)
         for node in graph.nodes:
+            if awaits:
+                self._awaited[node] = self._awaited_by(node)
             if self._is_computed(node):
                 self._place(node)
 
@@ -131,6 +134,8 @@ class Fusion:
             elif node.op.family is Family.GATHER:
                 base = view(node.operands[0]).base
                 found |= {base} if base.op.family is not Family.INDEX else set()
+            elif node.op.awaits:
+                found.add(view(node.operands[0]).base)
         return found
 
     def _is_computed(self, node: Node) -> bool:
@@ -211,6 +216,18 @@ class Fusion:
                     stack += through_movement(operand, at, read.guarded)
         return found
 
+    def _awaited_by(self, node: Node) -> dict[Group, None]:
+        """The groups that come before what computes the node, which need not read them."""
+        found: dict[Group, None] = {}
+        for operand in node.operands:
+            if operand not in self.group_of:
+                found |= self._awaited[operand]
+        if node.op.awaits:
+            last = node.operands[-1]
+            makers = [self.group_of.get(n) for n in (last, *(r.node for r in self._sources(last)))]
+            found |= {group: None for group in makers if group is not None}
+        return found
+
     def _place(self, node: Node) -> None:
         if is_result(node):
             holder = self.group_of[node] = self.group_of[node.operands[0]]
@@ -219,9 +236,11 @@ class Fusion:
             return
         sources = self._sources(node)
         producers = {self.group_of[r.node]: None for r in sources if r.node in self.group_of}
+        awaited = {g: None for g in self._awaited.get(node, ()) if g not in producers}
+        producers |= awaited
         group = None
         if node.op.family not in SINGLE:
-            candidates = self._candidates(node, sources, producers)
+            candidates = (g for g in self._candidates(node, sources, producers) if g not in awaited)
             group = next((g for g in candidates if self._joins(g, node, sources, producers)), None)
         if group is None:
             group = self._new_group(node)
@@ -340,34 +359,6 @@ class Fusion:
         self._order[first:end] = [*moved, *rest]
         for rank in range(first, end):
             self._order[rank].rank = rank
-
-
-def _shifts(graph: Graph, reads_of: Callable[[Node], Iterable[Read]]) -> dict[Node, int]:
-    """At how many places beside its own each node is read, or what is computed of it element by element.
-
-    A place that is no shift counts as many: it may be read there again and again.
-    """
-    beside: dict[Node, set[Index]] = {}
-    found: dict[Node, int] = {}
-    for node in reversed(graph.nodes):
-        if node.op.family in (Family.LEAF, Family.MOVEMENT) or (len(node.types) > 1 and node.op.family not in HOLDERS):
-            continue
-        here = canonical(domain_of(node)) if node.op.family not in HOLDERS else ()
-        own = found.get(node, 0) + len(beside.get(node, ())) if node.op.family is Family.ELEMENTWISE else 0
-        found[node] = own
-        for read in reads_of(node):
-            if read.whole or not _is_beside(read.index, here):
-                found[read.node] = found.get(read.node, 0) + _MANY
-            elif read.index == here:
-                found[read.node] = found.get(read.node, 0) + own
-            else:
-                beside.setdefault(read.node, set()).add(read.index)
-    return found
-
-
-def _is_beside(index: Index, here: Index) -> bool:
-    """Whether an element is so many places from where the loops are, be it none."""
-    return len(index) == len(here) and all(isinstance(i - k, int) for i, k in zip(index, here, strict=True))
 
 
 def _operand_reads(node: Node, index: Index) -> list[Index]:

@@ -7,11 +7,10 @@ of the parameter and after everything that may fail.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from graphc.graph import Node
+from graphc.graph import Graph, Node
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,15 +23,23 @@ class Entry:
     updates: tuple[int, ...]
 
 
-def ordered(entries: Sequence[Entry], parameters: Sequence[Node]) -> tuple[list[int], set[int]]:
-    """Numbers of entries in order, and the updates that must wait; `parameters` has that of each update.
+def nearest_first(graph: Graph) -> Graph:
+    """The graph with its outputs by the length of the longest way to them, so that nodes come in a better order.
 
-    Entries that write parameters run as late as may be, so that they stand together.
+    What several outputs begin with is not computed far ahead for the last of them: the gradient of a layer, and the
+    update that it is for, come before those of the layers below, and what they read is free for these.
     """
+    length: dict[Node, int] = {}
+    for node in graph.nodes:
+        length[node] = 1 + max([length[o] for o in node.operands], default=0)
+    return Graph(tuple(sorted(graph.outputs, key=length.__getitem__)), graph.inputs)
+
+
+def ordered(entries: Sequence[Entry], parameters: Sequence[Node]) -> tuple[list[int], set[int]]:
+    """Numbers of entries in order, and the updates that must wait; `parameters` has that of each update."""
     first = _Order(entries, parameters, frozenset())
-    if not first.waiting:
-        return first.order, first.waiting
-    return _Order(entries, parameters, first.waiting).order, first.waiting
+    last = _Order(entries, parameters, first.waiting) if first.waiting else first
+    return last.by_need(), first.waiting
 
 
 class _Order:
@@ -51,7 +58,7 @@ class _Order:
                 self.users[source].append(k)
         self.missing = [len(edges) for edges in self.edges]
         self.done = [False] * len(self.edges)
-        self.order: list[int] = []
+        self.left = len(entries)
         self._run()
 
     def _hold_writers(self) -> None:
@@ -70,30 +77,46 @@ class _Order:
                         held.add(update)
 
     def _run(self) -> None:
-        self.ready: list[tuple[bool, int]] = []
+        self.ready: list[int] = []
         for k in range(len(self.edges)):
             self._offer(k)
         self.unfinished = list(range(len(self.edges)))
         self.sources = [list(edges) for edges in self.edges]
-        while len(self.order) < len(self.entries):
+        while self.left:
             while self.ready:
-                self._take(heapq.heappop(self.ready)[1])
-            if len(self.order) < len(self.entries):
+                self._take(self.ready.pop())
+            if self.left:
                 self._release(*self._circle())
 
     def _offer(self, k: int) -> None:
         if not self.missing[k]:
-            writes = k < len(self.entries) and any(u not in self.waiting for u in self.entries[k].updates)
-            heapq.heappush(self.ready, (writes, k))
+            self.ready.append(k)
 
     def _take(self, k: int) -> None:
         self.done[k] = True
-        if k != self.checks:
-            self.order.append(k)
+        self.left -= k != self.checks
         for user in self.users[k]:
             if k in self.edges[user]:
                 self.missing[user] -= 1
                 self._offer(user)
+
+    def by_need(self) -> list[int]:
+        """Numbers of entries in order: for each that nobody needs, first what it needs and is not there yet.
+
+        Other readers of a parameter come before what makes its new value, which is then written at once.
+        """
+        found: dict[int, None] = {}
+        stack = [(k, False) for k in reversed(range(len(self.edges))) if not self.users[k]]
+        while stack:
+            k, ready = stack.pop()
+            if ready:
+                found[k] = None
+            elif k not in found:
+                edges = self.edges[k]
+                stack.append((k, True))
+                stack += [(s, False) for s in sorted(edges, key=lambda s: edges[s] is not None) if s not in found]
+        found.pop(self.checks, None)
+        return list(found)
 
     # circles
 

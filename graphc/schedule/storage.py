@@ -19,7 +19,7 @@ from graphc.schedule.access import job_of, view
 from graphc.schedule.fuse import Fusion, fused
 from graphc.schedule.group import Group, begins_with
 from graphc.schedule.hold import Holding, Memory
-from graphc.schedule.order import Entry, ordered
+from graphc.schedule.order import Entry, nearest_first, ordered
 from graphc.schedule.task import Copy, Kernel, Nest, Place, Placed, Scatter, Task, View, before, needs
 from graphc.schedule.verify import verify_schedule
 from graphc.types import DType, Shape
@@ -69,6 +69,7 @@ def schedule(
 
     `keeps`: a check that fails leaves all parameters as they were.  The carries of a body need not be kept.
     """
+    graph = nearest_first(graph)
     roots = [*outputs, *(value for _, value in updates)]
     changed = [(p, v) for p, v in updates if p is not v]
     placing = _Placing(graph, fused(graph, roots, changed, keeps), outputs, changed, parameters, keeps)

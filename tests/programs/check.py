@@ -12,14 +12,16 @@ import re
 import signal
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
 import graphc as gc
+from graphc.codegen import remat
 from graphc.debug.interpreter import Interpreter
 from graphc.dims import evaluate as evaluate_dim
 from graphc.errors import DebugError, DeclarationError, InputError
@@ -118,14 +120,20 @@ def unit_of(program: Program, names: Mapping[str, Any]) -> Any:
     inputs = [names[leaf.name] for leaf in program.inputs]
     outputs = tuple(names[n] for n in program.outputs)
     updates = {names[p]: names[v] for p, v in program.updates}
-    return _compile._unit(inputs, outputs, updates, gc.Options(cache=False), "random")
+    return _compile._unit(inputs, outputs, updates, gc.Options(cache=False, remat=program.remat), "random")
 
 
 def printed_of(program: Program, unit: Any) -> Any:
     with ExitStack() as stack:
         if program.small:
             stack.enter_context(small_borders())
+        stack.enter_context(_again_at_any_price())
         return _compile._printed(unit)
+
+
+def _again_at_any_price() -> AbstractContextManager[Any]:
+    """In here the program that computes values again is taken even if it saves nothing."""
+    return mock.patch.object(remat, "smaller", lambda again, plain: again)
 
 
 def _broken(stage: str, error: BaseException) -> Finding:
@@ -195,7 +203,9 @@ class _Checked:
 
     def _compiled(self) -> Driven:
         unit = unit_of(self.program, self.names)
-        return Driven(_compile._compile(unit), {p.name: p.attrs["state"] for p in unit.parameters})
+        with _again_at_any_price():
+            function = _compile._compile(unit)
+        return Driven(function, {p.name: p.attrs["state"] for p in unit.parameters})
 
     def _large_sizes(self) -> Iterator[Sizes]:
         """Sizes at the borders of whole blocks and chunks, for one symbol or for all."""

@@ -292,6 +292,7 @@ class Grower:
             *(self.seed, self.sizes, leaves, lines, tuple(outputs), tuple(updates)),
             *(small, machine, sizes, kind),
             simulate=self.profile.simulate,
+            remat="memory" if self.chance(0.3) else "speed",
         )
         return pruned(whole) if outputs else whole
 

@@ -102,6 +102,7 @@ class Program:
     kind: str = "general"  # the profile's name
     stray: bool = False  # whether it names a dimension that no input has, so that it must be refused
     simulate: bool = True  # whether its loops are interpreted
+    remat: str = "speed"  # "memory": what the adjoint reads is computed again, whether or not that saves anything
 
     @property
     def inputs(self) -> tuple[Leaf, ...]:
@@ -126,7 +127,8 @@ class Program:
         inputs = ", ".join(leaf.name for leaf in self.inputs)
         outputs = "".join(f"{name}, " for name in self.outputs)
         updates = ", ".join(f"{p}: {v}" for p, v in self.updates)
-        return f"f = gc.compile([{inputs}], ({outputs.strip()}), updates={{{updates}}})"
+        options = "" if self.remat == "speed" else f', options=gc.Options(remat="{self.remat}")'
+        return f"f = gc.compile([{inputs}], ({outputs.strip()}), updates={{{updates}}}{options})"
 
     def __str__(self) -> str:
         """Text that a reader can paste."""
