@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING
 
 from graphc.codegen.intrinsics.target import dots_tile, host_vector_bytes, tile
 from graphc.codegen.loop_ir import Address, Expr, Position
-from graphc.codegen.text import CHUNK, Loop, Scope, Text, integer
+from graphc.codegen.text import CHUNK, Branch, Loop, Scope, Text, integer, test
 from graphc.dims import Dim, blocks, dim_max, dim_min, symbol
 
 if TYPE_CHECKING:
     from graphc.codegen.product import Product
 
 CHUNK_FLOPS = 2_000_000  # some 15 us of work
-PANEL_DEPTH = 1_024  # rows of a packed panel, which then stays in L2
+PANEL_DEPTH = 256  # rows of a packed panel, which then stays in L1
+FEW_ROWS = 32  # for so many, copying panels takes longer than it saves
 
 
 @dataclass
@@ -172,6 +173,7 @@ class Packed(InPlace):
         super().choose_tile()
         self.deepest = dim_min(self.summed.size, PANEL_DEPTH)
         self.is_cut = self.deepest != self.summed.size
+        self.chooses = self.columns.b == self.size and not isinstance(self.rows.size, int)
 
     def nest(self, axis: Axis) -> bool:
         """A panel of both loops must not be too deep."""
@@ -182,6 +184,17 @@ class Packed(InPlace):
         return super().nest(axis)
 
     def emit(self, scope: Scope, rows: Rows, panel: Dim | None, more: Dim) -> None:
+        """Pack, unless only the call will tell that there are few rows, and B can be read where it lies."""
+        if not self.chooses:
+            self.emit_packed(scope, rows, panel, more)
+            return
+        height, few = self.text.at(self.rows.size), Position(FEW_ROWS)
+        for emit, comparison in ((super().emit, "<="), (self.emit_packed, ">")):
+            branch = Branch(scope, test(comparison, height, few))
+            emit(branch, rows, panel, more)
+            branch.close()
+
+    def emit_packed(self, scope: Scope, rows: Rows, panel: Dim | None, more: Dim) -> None:
         """Panel by panel; a deep sum is cut, so that a panel stays in cache."""
         width = self.NR * self.size
         memory = self.text.scratch(self.dtype, (self.product.chunks, dim_max(self.deepest, 1), self.NR))

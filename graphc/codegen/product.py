@@ -104,11 +104,11 @@ class Product(ViewKernel):
         if m.a == size and _at_most(n.size, 12) and len(self.outer_sums) < 2 and self._fills_lanes(every_row):
             return Transposed(self)
         deep = not isinstance(depth, int) or depth >= 128
-        if k.a == size and k.b == size and n.b != size and deep and (_at_most(m.size, 64) or _at_most(n.size, 16)):
+        if k.a == size and k.b == size and n.b != size and deep and (_at_most(m.size, 16) or _at_most(n.size, 16)):
             return Dots(self)
-        short = _at_most(n.size, 64) or _at_most(every_row, 16) or _at_most(depth, 512)
-        fits_cache = _at_most(depth * n.size * size, 2**21)
-        if (n.b == size or n.size == 1) and (short or fits_cache):
+        fits_cache = _at_most(depth * n.size * size, 2**20)
+        few_rows = _at_most(every_row, 64 if fits_cache else 24)
+        if (n.b == size or n.size == 1) and (few_rows or _at_most(n.size, 64)):
             return InPlace(self)
         return Packed(self)
 
