@@ -76,6 +76,8 @@ def fit(arrays: Arrays, variant: str) -> Fit:
 class Words(Formulas):
     """What the forms of a derivative call: graphc, and gradients as functions of functions."""
 
+    gelu = staticmethod(gc.gelu)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(gc, name)
 
