@@ -23,6 +23,13 @@ DOUBT = 3e-6  # twice the rounding seen in float32 sums of 784 products, the wid
 STORED = Path(__file__).parent / "expected.npz"
 
 
+def glorot(rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
+    """Weights [inputs, outputs], or those of a convolution [..., inputs, outputs], from Glorot's distribution."""
+    *window, inputs, outputs = shape
+    limit = np.sqrt(6.0 / (np.prod(window) * (inputs + outputs)))
+    return rng.uniform(-limit, limit, shape)
+
+
 def weights_of(arrays: Arrays) -> Arrays:
     """The parameters among a workload's arrays, in the order of the layers: W1, b1, W2, b2 …"""
     return {name: array for name, array in arrays.items() if name[0] in "Wb"}

@@ -126,6 +126,23 @@ PEERS = (
 )
 
 
+class Formulas:
+    """What the forms of a derivative call and most peers have no function of their own for, by the words they have."""
+
+    def layer_norm(self: Any, z: Any, gain: Any, shift: Any) -> Any:
+        """Rows of mean 0 and variance 1, the variance with 1e-5 added, times gain and with shift added."""
+        centred = z - self.mean(z, axis=-1, keepdims=True)
+        return gain * centred / self.sqrt(self.mean(centred**2, axis=-1, keepdims=True) + 1e-5) + shift
+
+    def attention(self: Any, queries: Any, keys: Any, values: Any, scale: float) -> Any:
+        """softmax(scale queries keys') values, for each batch and head."""
+        return self.softmax(scale * (queries @ self.swapaxes(keys, -2, -1)), axis=-1) @ values
+
+    def gelu(self: Any, x: Any) -> Any:
+        """x times the normal distribution function, exactly."""
+        return x * (1 + self.erf(x * 0.5**0.5)) / 2
+
+
 def batches_of(arrays: Arrays) -> list[tuple[Any, Any]]:
     """The three batches (x, t) of a training workload."""
     size = len(arrays["x"]) // 3

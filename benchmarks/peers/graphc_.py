@@ -7,7 +7,7 @@ from typing import Any
 import numba  # noqa: F401  (graphc imports it when it first compiles; what is timed is the compiling)
 
 import graphc as gc
-from benchmarks.peers import Fit, Program, batches_of
+from benchmarks.peers import Fit, Formulas, Program, batches_of
 from benchmarks.reference import Arrays, weights_of
 from benchmarks.workloads import Derivative
 
@@ -73,8 +73,10 @@ def fit(arrays: Arrays, variant: str) -> Fit:
     return Fit(train)
 
 
-class Words:
+class Words(Formulas):
     """What the forms of a derivative call: graphc, and gradients as functions of functions."""
+
+    gelu = staticmethod(gc.gelu)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(gc, name)

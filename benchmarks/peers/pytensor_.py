@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
-from pytensor.tensor.special import log_softmax
+from pytensor.tensor.special import log_softmax, softmax
 
-from benchmarks.peers import Program, batches_of
+from benchmarks.peers import Formulas, Program, batches_of
 from benchmarks.reference import BETA1, BETA2, EPSILON, RATE, Arrays, weights_of
 from benchmarks.workloads import Derivative
 
@@ -71,16 +71,21 @@ def call(arrays: Arrays, variant: str) -> Program:
     return Program(compile=compiled, batches=[(arrays["x"],)], state=dict, reset=lambda: None)
 
 
-class Words:
+class Words(Formulas):
     """What the forms of a derivative call: PyTensor's functions under the array API's names."""
 
     concat = staticmethod(pt.concatenate)
     where = staticmethod(pt.switch)
     equal = staticmethod(pt.eq)
     asarray = staticmethod(pt.as_tensor_variable)
+    softmax = staticmethod(softmax)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(pt, name)
+
+    @staticmethod
+    def relu(x: Any) -> Any:
+        return pt.maximum(x, 0)
 
     @staticmethod
     def matrix_transpose(x: Any) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.experimental import numpy as tnp
 
-from benchmarks.peers import Fit, Program, batches_of
+from benchmarks.peers import Fit, Formulas, Program, batches_of
 from benchmarks.reference import BETA1, BETA2, EPSILON, RATE, Arrays, weights_of
 from benchmarks.workloads import Derivative
 
@@ -127,13 +127,16 @@ def fit(arrays: Arrays, variant: str) -> Fit:
     return Fit(train)
 
 
-class Words:
+class Words(Formulas):
     """What the forms of a derivative call: TensorFlow's NumPy, and what is elsewhere."""
 
     sigmoid = staticmethod(tf.sigmoid)
     erf = staticmethod(tf.math.erf)
     pad = staticmethod(tf.pad)
     relu = staticmethod(tf.nn.relu)
+    softmax = staticmethod(tf.nn.softmax)
+    softplus = staticmethod(tf.nn.softplus)
+    cumsum = staticmethod(tf.cumsum)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(tnp, name)

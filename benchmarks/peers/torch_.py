@@ -124,6 +124,8 @@ class Words:
 
     erf = staticmethod(torch.erf)
     reshape = staticmethod(torch.reshape)
+    gelu = staticmethod(torch.nn.functional.gelu)
+    softplus = staticmethod(torch.nn.functional.softplus)
 
     def __init__(self, eager: bool, channels_last: bool) -> None:
         self.eager = eager
@@ -135,6 +137,14 @@ class Words:
     @staticmethod
     def sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
         return torch.sum(x) if axis is None else torch.sum(x, dim=axis, keepdim=keepdims)
+
+    @staticmethod
+    def attention(queries: Any, keys: Any, values: Any, scale: float) -> Any:
+        return torch.nn.functional.scaled_dot_product_attention(queries, keys, values, scale=scale)
+
+    @staticmethod
+    def layer_norm(z: Any, gain: Any, shift: Any) -> Any:
+        return torch.nn.functional.layer_norm(z, gain.shape, gain, shift)
 
     @staticmethod
     def logsumexp(x: Any, axis: int) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from benchmarks.workloads import (
     ba,
     cnn,
+    cumsum,
     eos,
     gmm,
     isoneutral,
@@ -18,7 +19,10 @@ from benchmarks.workloads import (
     scan_mat3,
     scan_scalars,
     slice_update,
+    sum_axis0,
     training,
+    transformer,
+    vae,
 )
 from benchmarks.workloads.derivative import Derivative
 from benchmarks.workloads.record import Tolerance, Workload
@@ -39,6 +43,10 @@ _DERIVATIVES = (
     eos,
     slice_update,
     cnn,
+    transformer,
+    vae,
+    sum_axis0,
+    cumsum,
 )
 RECORDS = (*training.RECORDS, *(module.RECORD for module in _DERIVATIVES))
 WORKLOADS: dict[str, Workload | Derivative] = {record.name: record for record in RECORDS}

@@ -8,25 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.reference import Arrays
+from benchmarks.reference import Arrays, glorot
 from benchmarks.workloads.derivative import ROUNDED, Derivative
 
 LAYERS = 5
 
 
 def draw(batch: int, side: int, channels: tuple[int, int], widths: tuple[int, int], classes: int) -> Arrays:
-    """Uniform images with random one-hot labels, Glorot weights, small biases; float32."""
+    """Uniform images with random one-hot labels, Glorot weights, small biases."""
     rng = np.random.default_rng(0)
     flat = ((side // 2 - 4) // 2) ** 2 * channels[1]
     drawn = {"x": rng.random((batch, side, side, 1)), "t": np.eye(classes)[rng.integers(classes, size=batch)]}
     kernels = [(5, 5, 1, channels[0]), (5, 5, *channels)]
     matrices = [(flat, widths[0]), widths, (widths[1], classes)]
     for i, shape in enumerate([*kernels, *matrices], start=1):
-        area = 25 if len(shape) == 4 else 1
-        limit = np.sqrt(6.0 / (area * (shape[-2] + shape[-1])))
-        drawn[f"W{i}"] = rng.uniform(-limit, limit, shape)
+        drawn[f"W{i}"] = glorot(rng, shape)
         drawn[f"b{i}"] = 0.1 * rng.normal(size=shape[-1])
-    return {name: array.astype(np.float32) for name, array in drawn.items()}
+    return drawn
 
 
 def _loss(xp: Any, a: Any, convolved: Any, pooled: Any) -> Any:
@@ -72,5 +70,6 @@ RECORD = Derivative(
     builder="convolution",
     wrt=tuple(f"{kind}{i}" for i in range(1, LAYERS + 1) for kind in "Wb"),
     forms={"native": native, "shifted": shifted},
+    dtype=np.float32,
     tolerance=ROUNDED,
 )

@@ -3,8 +3,8 @@
 A *form* is a function `value(xp, arrays, **size)` that gives the scalar, or the scalar and a dict of further outputs.
 `xp` has the names of the array API, and those that `benchmarks/peers` tells; a workload has several forms where it is
 not plain which one is the fastest for a peer.  What is right is stored (`benchmarks/expected.npz`): in full for the
-sizes whose names begin with `test`, as fingerprints for the others.  Sizes that begin with `f32` have rounded inputs;
-what is right for these is computed in float64.
+sizes whose names begin with `test`, as fingerprints for the others.  Inputs are rounded to `dtype`, and those of sizes
+that begin with `f32` to float32; what is right is computed in float64 of what they are then.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Derivative:
 
     Forward alone gives the value and the further `outputs`.  The gradient comes with the value, and with the further
     outputs where `gradient_gives_outputs`.  `jacobian(xp, arrays, **size)` gives what `jacobian_outputs` names, by
-    `xp.gradient(function, tree)`.  `exact(arrays)` gives the results in closed form, in NumPy, where there are rounded
-    inputs.
+    `xp.gradient(function, tree)`.  `exact(arrays, **size)` gives the results in closed form, in NumPy, where sizes
+    begin with `f32`.
     """
 
     name: str
@@ -43,7 +43,8 @@ class Derivative:
     jacobian: Callable[..., Arrays] | None = None
     jacobian_outputs: tuple[str, ...] = ()
     gradient_gives_outputs: bool = False
-    exact: Callable[[Arrays], Arrays] | None = None
+    exact: Callable[..., Arrays] | None = None
+    dtype: type = np.float64
     tolerance: float = 1e-9
     measured: Literal["steady"] = "steady"
     builder: str = "derivative"
@@ -53,10 +54,9 @@ class Derivative:
         return ("forward", "gradient", "jacobian") if self.jacobian else ("forward", "gradient")
 
     def inputs(self, size: str) -> Arrays:
+        dtype = np.float32 if size.startswith("f32") else self.dtype
         drawn = self.draw(**self.sizes[size])
-        if not size.startswith("f32"):
-            return drawn
-        return {name: array.astype(np.float32) for name, array in drawn.items()}
+        return {name: array.astype(dtype) if array.dtype.kind == "f" else array for name, array in drawn.items()}
 
     def variants(self, peers: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
         """The ways in which a peer with these variants writes the program: each with each form."""
@@ -100,7 +100,8 @@ class Derivative:
         """What is stored, or computed of rounded inputs, by names such as `value`, `grad/x` and `out/price`."""
         if size.startswith("f32"):
             assert self.exact is not None
-            yield self.exact({name: array.astype(np.float64) for name, array in arrays.items()})
+            wide = {name: array.astype(np.float64) for name, array in arrays.items()}
+            yield self.exact(wide, **self.sizes[size])
             return
         stored = reference.stored(self.name, size)
         if not stored:

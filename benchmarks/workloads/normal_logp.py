@@ -20,7 +20,7 @@ def value(xp: Any, a: Any, n: int) -> Any:
     return xp.sum(logp), {"logp": logp}
 
 
-def exact(a: Arrays) -> Arrays:
+def exact(a: Arrays, n: int) -> Arrays:
     logp = -0.5 * (a["x"] - a["mu"]) ** 2
     return {"value": np.sum(logp), "out/logp": logp, "grad/x": a["mu"] - a["x"]}
 

@@ -21,7 +21,7 @@ CHOICES = 100  # so many right results are tried before a peer is refused
 
 @dataclass(frozen=True)
 class Tolerance:
-    """A result passes if max|got - want| <= absolute + relative * max|want|."""
+    """A result passes if max|got - want| <= absolute + relative * max|want|, with 1 for max|want| where that is 0."""
 
     relative: float = 0.0
     absolute: float = 0.0
@@ -32,7 +32,7 @@ class Tolerance:
         if got.shape != want.shape:
             return np.inf
         error = np.max(np.abs(got - want), initial=0.0)
-        allowed = self.absolute + self.relative * np.max(np.abs(want), initial=0.0)
+        allowed = self.absolute + self.relative * (np.max(np.abs(want), initial=0.0) or 1.0)
         return float(np.nan_to_num(error / allowed, nan=np.inf))
 
 

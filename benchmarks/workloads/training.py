@@ -20,8 +20,7 @@ def draw_mlp(widths: tuple[int, ...], batch: int) -> Arrays:
     drawn = {"x": rng.random((3 * batch, widths[0]))}
     drawn["t"] = np.eye(widths[-1])[rng.integers(widths[-1], size=3 * batch)]
     for i, (fan_in, fan_out) in enumerate(itertools.pairwise(widths), start=1):
-        limit = np.sqrt(6.0 / (fan_in + fan_out))
-        drawn[f"W{i}"] = rng.uniform(-limit, limit, (fan_in, fan_out))
+        drawn[f"W{i}"] = reference.glorot(rng, (fan_in, fan_out))
         drawn[f"b{i}"] = 0.1 * rng.normal(size=fan_out)
     return {name: array.astype(np.float32) for name, array in drawn.items()}
 

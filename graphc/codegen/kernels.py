@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from graphc.codegen.intrinsics.target import dots_tile, host_vector_bytes, tile
 from graphc.codegen.loop_ir import Address, Expr, Position
-from graphc.codegen.text import CHUNK, Loop, Scope, Text, integer
+from graphc.codegen.text import CHUNK, Branch, Loop, Scope, Text, close, integer, test
 from graphc.dims import Dim, blocks, dim_max, dim_min, symbol
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 CHUNK_FLOPS = 2_000_000  # some 15 us of work
 MANY_CHUNKS = 8  # enough for all threads
-PANEL_DEPTH = 1_024  # rows of a packed panel, which then stays in L2
+PANEL_DEPTH = 256  # rows of a packed panel, which then stays in L1
+FEW_ROWS = 32  # for so many, copying panels takes longer than it saves
+MANY_ROWS, MANY_PANELS = 512, 8  # of a chunk: 512 rows of a panel's depth stay in L2
 
 
 @dataclass
@@ -42,8 +44,8 @@ class Axis:
         return Axis(*(0 if d == 0 else text.own(d) for d in (self.size, self.a, self.b, self.c)))
 
 
-ROW, J, K, OUTER = (symbol(f"%{name}") for name in ("i", "j", "k", "o"))
-Rows = tuple[Dim, Dim]  # from, to
+ROW, J, K, OUTER, DEPTH = (symbol(f"%{name}") for name in ("i", "j", "k", "o", "depth"))
+Range = tuple[Dim, Dim]  # from, to
 
 
 def _known(size: Dim, limit: int = 1 << 30) -> int | None:
@@ -65,25 +67,27 @@ class Kernel(ABC):
         self.by_rows = self.goes_by_rows()
         work = dim_max(1, self.summed.size * self.columns.size * 2 * self.MR)
         self.block = self.MR * (max(1, CHUNK_FLOPS // work) if isinstance(work, int) else 4)
-        self.cut = (1, self.block) if self.by_rows else (blocks(self.columns.size, self.NR), self.rows.size)
+        height, width = self.part()
+        self.cut = (blocks(self.columns.size, width) if width != 0 else 0, height, width)
 
     @abstractmethod
     def choose_tile(self) -> None: ...
 
     @abstractmethod
-    def emit(self, scope: Scope, rows: Rows, panel: Dim | None, more: Dim) -> None:
-        """Make the loops over a range of rows, and all columns or those of the panel that begins at one.
-
-        `more` is not 0 where C is added to.
-        """
+    def emit(self, scope: Scope, rows: Range, columns: Range, more: Dim) -> None:
+        """Make the loops over a range of rows and one of columns; `more` is not 0 where C is added to."""
 
     def goes_by_rows(self) -> bool:
-        """Whether a chunk is a block of rows; else it is a panel of columns, so that B is read once."""
+        """Whether a chunk is a block of rows; else it has some columns only, so that B is read once."""
         return isinstance(self.columns.size, int) and self.columns.size <= self.NR
 
     def by_panels(self) -> bool:
-        """Whether a chunk is rather a panel of columns than one step of a loop around the kernel."""
+        """Whether a chunk is rather some columns than one step of a loop around the kernel."""
         return False
+
+    def part(self) -> tuple[Dim, Dim]:
+        """How many rows and columns a chunk has."""
+        return (self.block, self.columns.size) if self.by_rows else (self.rows.size, self.NR)
 
     def nest(self, axis: Axis) -> bool:
         """Take a loop around the kernel over a part of the sum into its tiles, if that pays."""
@@ -91,7 +95,8 @@ class Kernel(ABC):
         return True
 
     def chunks(self) -> Dim:
-        return blocks(self.rows.size, self.block) if self.by_rows else blocks(self.columns.size, self.NR)
+        groups, height, _ = self.cut
+        return groups * (blocks(self.rows.size, height) if isinstance(height, int) and height else 1)
 
     def by_words(self) -> None:
         """Take sizes and steps from the row, so that products of other sizes share the text."""
@@ -99,7 +104,9 @@ class Kernel(ABC):
         self.rows, self.columns, self.summed = (axis.by_words(self.text) for axis in axes)
         self.nested = self.nested and self.nested.by_words(self.text)
 
-    def call(self, scope: Scope, kernel: str, tile: tuple[int, ...], *args: Expr, outer: Rows | None = None) -> None:
+    def call(
+        self, scope: Scope, kernel: str, tile: tuple[int, ...], *args: Expr, outer: tuple[Dim, Dim] | None = None
+    ) -> None:
         """A call of a register tile, whose sum may have an outer loop, with these steps of its two operands."""
         if self.nested is None:
             scope.use(kernel, *args, dtype=self.dtype, tile=tile)
@@ -107,27 +114,19 @@ class Kernel(ABC):
             more = self.sizes(self.nested.size, *(outer or (self.nested.a, self.nested.b)))
             scope.use(f"{kernel}_nested", *args, *more, dtype=self.dtype, tile=tile)
 
-    def rows_loop(self, scope: Scope, rows: Rows) -> Loop:
+    def rows_loop(self, scope: Scope, rows: Range) -> Loop:
         return self.text.loop(scope, "i", rows[1], rows[0], self.MR)
 
-    def columns_loop(self, scope: Scope) -> Loop:
-        return self.text.loop(scope, "j", self.columns.size, 0, self.NR)
+    def columns_loop(self, scope: Scope, columns: Range) -> Loop:
+        return self.text.loop(scope, "j", columns[1], columns[0], self.NR)
 
-    def panels(self, scope: Scope, panel: Dim | None) -> Scope:
-        """The scope in which j is the first column of a panel and `cols` says how many it has."""
-        inner = self.columns_loop(scope) if panel is None else scope
-        if panel is not None:
-            inner.let("j", Position(panel))
-        inner.let("cols", self.width())
-        return inner
-
-    def height(self, rows: Rows) -> Expr:
+    def height(self, rows: Range) -> Expr:
         """How many rows of a tile lie inside."""
         return integer("least", Position(self.MR), integer("-", self.text.at(rows[1]), Position(ROW)))
 
-    def width(self) -> Expr:
+    def width(self, columns: Range) -> Expr:
         """How many columns of a tile lie inside."""
-        return integer("least", Position(self.NR), integer("-", self.text.at(self.columns.size), Position(J)))
+        return integer("least", Position(self.NR), integer("-", self.text.at(columns[1]), Position(J)))
 
     def addresses(self, k: Dim = 0) -> tuple[Address, Address, Address]:
         """Addresses of A(i, k), B(k, j) and C(i, j)."""
@@ -144,19 +143,30 @@ class Kernel(ABC):
 
 class InPlace(Kernel):
     def choose_tile(self) -> None:
-        self.MR, self.vectors = tile(self.dtype.name, _known(self.columns.size), _known(self.rows.size, 48))
+        self.MR, self.vectors = tile(self.dtype.name, _known(self.columns.size), _known(self.rows.size, 96))
         self.NR = self.vectors * host_vector_bytes() // self.size
 
-    def emit(self, scope: Scope, rows: Rows, panel: Dim | None, more: Dim) -> None:
-        inner = self.panels(scope, panel)
+    def emit(self, scope: Scope, rows: Range, columns: Range, more: Dim) -> None:
+        panels = self.panels(scope, columns)
         b = self.addresses()[1]
         self.text.at(self.summed.b)
-        self.tiles(inner, rows, (b, self.summed.b), (self.summed.size, 0), more)
-        if isinstance(inner, Loop) and inner is not scope:
-            inner.close()
+        self.tiles(panels, rows, (b, self.summed.b), (self.summed.size, 0), more)
+        panels.close()
+
+    def panels(self, scope: Scope, columns: Range) -> Loop:
+        """The loop in which j is the first column of a panel and `cols` says how many it has."""
+        loop = self.columns_loop(scope, columns)
+        loop.let("cols", self.width(columns))
+        return loop
 
     def tiles(
-        self, scope: Scope, rows: Rows, b: tuple[Address, Dim], depth: Rows, more: Dim, outer: Rows | None = None
+        self,
+        scope: Scope,
+        rows: Range,
+        b: tuple[Address, Dim],
+        depth: Range,
+        more: Dim,
+        outer: tuple[Dim, Dim] | None = None,
     ) -> None:
         """The tiles of one panel; B as (address, step of rows), the sum as (how deep, from where)."""
         with self.product.more_rows(scope) as around:
@@ -176,7 +186,18 @@ class Packed(InPlace):
     def choose_tile(self) -> None:
         super().choose_tile()
         self.deepest = dim_min(self.summed.size, PANEL_DEPTH)
-        self.is_cut = self.deepest != self.summed.size
+        self.chooses = self.columns.b == self.size and not isinstance(self.rows.size, int)
+
+    def part(self) -> tuple[Dim, Dim]:
+        """Of an A that may not stay in L2, so many rows that they do for each panel's depth, and some panels."""
+        rows, columns = self.rows.size, self.columns.size
+        fits_cache = _known(rows * self.summed.size * self.size, 2**20) is not None
+        if self.by_rows or fits_cache:
+            return super().part()
+        panels = -(-columns // self.NR) if isinstance(columns, int) else MANY_PANELS
+        parts = -(-rows // MANY_ROWS) if isinstance(rows, int) else 0
+        height = -(-rows // parts) if isinstance(rows, int) and parts else MANY_ROWS
+        return -(-height // self.MR) * self.MR, min(max(panels // 8, 1), MANY_PANELS) * self.NR
 
     def by_panels(self) -> bool:
         """Each panel is packed once then."""
@@ -191,36 +212,42 @@ class Packed(InPlace):
         self.deepest = deep
         return super().nest(axis)
 
-    def emit(self, scope: Scope, rows: Rows, panel: Dim | None, more: Dim) -> None:
-        """Panel by panel; a deep sum is cut, so that a panel stays in cache."""
-        width = self.NR * self.size
-        memory = self.text.scratch(self.dtype, (self.product.chunks, dim_max(self.deepest, 1), self.NR))
-        scope.let("panel", self.text.address(memory, CHUNK * self.text.own(self.deepest * width)))
-        panels = self.panels(scope, panel)
-        inner: Scope = panels
-        depth: Dim = self.summed.size
-        k: Dim = 0
-        self.text.at(depth)
-        if self.is_cut:  # an empty sum still has one block, which writes zeros
-            inner = self.text.loop(panels, "k", integer("most", self.text.at(depth), Position(1)), 0, PANEL_DEPTH)
-            inner.let("depth", integer("least", Position(PANEL_DEPTH), integer("-", self.text.at(depth), Position(K))))
-            depth, k, more = symbol("%depth"), K, more + K
-        b, steps = self.addresses(k)[1], self.sizes(self.summed.b, self.columns.b)
-        cols, packed = Position(symbol("%cols")), Address("panel")
-        tile, outer = (self.vectors,), None
+    def emit(self, scope: Scope, rows: Range, columns: Range, more: Dim) -> None:
+        """Pack, unless only the call will tell that there are few rows, and B can be read where it lies."""
+        if not self.chooses:
+            self.emit_packed(scope, rows, columns, more)
+            return
+        height, few = self.text.at(self.rows.size), Position(FEW_ROWS)
+        for emit, comparison in ((super().emit, "<="), (self.emit_packed, ">")):
+            branch = Branch(scope, test(comparison, height, few))
+            emit(branch, rows, columns, more)
+            branch.close()
+
+    def emit_packed(self, scope: Scope, rows: Range, columns: Range, more: Dim) -> None:
+        """Blocks of a deep sum, and panel by panel of these, so that a panel stays in L1 and the rows' part in L2."""
+        width, text = self.NR * self.size, self.text
+        memory = text.scratch(self.dtype, (self.product.chunks, dim_max(self.deepest, 1), self.NR))
+        scope.let("panel", text.address(memory, CHUNK * text.own(self.deepest * width)))
+        deep = text.at(self.summed.size)
+        blocks = text.loop(scope, "k", integer("most", deep, Position(1)), 0, PANEL_DEPTH)  # an empty sum writes zeros
+        blocks.let("depth", integer("least", Position(PANEL_DEPTH), integer("-", deep, Position(K))))
+        panels = self.panels(blocks, columns)
+        self.tiles(panels, rows, (Address("panel"), width), (DEPTH, K), more + K, self.pack(panels))
+        close(blocks, panels)
+
+    def pack(self, scope: Scope) -> tuple[Dim, Dim] | None:
+        """Fill the panel.  Out: where the sum has an outer loop, its steps of A and in the panel."""
+        text, cols, packed = self.text, Position(symbol("%cols")), Address("panel")
+        b, steps, depth = self.addresses(K)[1], self.sizes(self.summed.b, self.columns.b), text.at(DEPTH)
         if self.nested is None:
-            inner.use("pack", self.text.at(depth), cols, b, *steps, packed, dtype=self.dtype, tile=tile)
-        else:
-            outer = (self.nested.a, depth * width)
-            loop = self.text.loop(inner, "o", self.nested.size)
-            b = self.text.address(b.base, *b.terms, OUTER * self.nested.b)
-            place = self.text.address("panel", OUTER * outer[1])
-            loop.use("pack", self.text.at(depth), cols, b, *steps, place, dtype=self.dtype, tile=tile)
-            loop.close()
-        self.tiles(inner, rows, (packed, width), (depth, k), more, outer)
-        for opened, around in ((inner, panels), (panels, scope)):
-            if opened is not around and isinstance(opened, Loop):
-                opened.close()
+            scope.use("pack", depth, cols, b, *steps, packed, dtype=self.dtype, tile=(self.vectors,))
+            return None
+        step = DEPTH * (self.NR * self.size)
+        loop = text.loop(scope, "o", self.nested.size)
+        b, place = text.address(b.base, *b.terms, OUTER * self.nested.b), text.address("panel", OUTER * step)
+        loop.use("pack", depth, cols, b, *steps, place, dtype=self.dtype, tile=(self.vectors,))
+        loop.close()
+        return self.nested.a, step
 
 
 class ByRows(Kernel):
@@ -230,26 +257,25 @@ class ByRows(Kernel):
         return True
 
     @abstractmethod
-    def tile_call(self, scope: Scope, rows: Rows, more: Dim) -> None: ...
+    def tile_call(self, scope: Scope, rows: Range, columns: Range, more: Dim) -> None: ...
 
-    def emit(self, scope: Scope, rows: Rows, panel: Dim | None, more: Dim) -> None:
+    def emit(self, scope: Scope, rows: Range, columns: Range, more: Dim) -> None:
         with self.product.more_rows(scope) as around:
             loop = self.rows_loop(around, rows)
-            columns = self.columns_loop(loop)
-            self.tile_call(columns, rows, more)
-            columns.close()
-            loop.close()
+            inner = self.columns_loop(loop, columns)
+            self.tile_call(inner, rows, columns, more)
+            close(loop, inner)
 
 
 class Dots(ByRows):
     def choose_tile(self) -> None:
         self.MR, self.NR = dots_tile(_known(self.columns.size), _known(self.rows.size, 64))
 
-    def tile_call(self, scope: Scope, rows: Rows, more: Dim) -> None:
+    def tile_call(self, scope: Scope, rows: Range, columns: Range, more: Dim) -> None:
         a, b, c = self.addresses()
         self.call(
             *(scope, "dots", (self.MR, self.NR)),
-            *(self.height(rows), self.width(), *self.sizes(self.summed.size)),
+            *(self.height(rows), self.width(columns), *self.sizes(self.summed.size)),
             *(a, *self.sizes(self.rows.a), b, *self.sizes(self.columns.b), c, *self.sizes(self.rows.c, more)),
         )
 
@@ -261,11 +287,11 @@ class Transposed(ByRows):
         self.NR, self.vectors = tile(self.dtype.name, _known(self.rows.size), _known(self.columns.size))
         self.MR = self.vectors * host_vector_bytes() // self.size
 
-    def tile_call(self, scope: Scope, rows: Rows, more: Dim) -> None:
+    def tile_call(self, scope: Scope, rows: Range, columns: Range, more: Dim) -> None:
         a, b, c = self.addresses()
         self.call(
             *(scope, "micro_transposed", (self.NR, self.vectors)),
-            *(self.width(), self.height(rows), *self.sizes(self.summed.size)),
+            *(self.width(columns), self.height(rows), *self.sizes(self.summed.size)),
             *(b, *self.sizes(self.columns.b, self.summed.b), a, *self.sizes(self.summed.a)),
             *(c, *self.sizes(self.rows.c)),
             outer=None if self.nested is None else (self.nested.b, self.nested.a),

@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from graphc.codegen.intrinsics.target import host_vector_bytes
-from graphc.codegen.kernels import MANY_CHUNKS, Axis, Dots, InPlace, Kernel, Packed, Transposed
-from graphc.codegen.text import CHUNK, HI, LO, Scope, Text, close
+from graphc.codegen.kernels import MANY_CHUNKS, Axis, Dots, InPlace, Kernel, Packed, Range, Transposed
+from graphc.codegen.text import CHUNK, HI, LO, Scope, Text, close, integer
 from graphc.codegen.views import ViewKernel
 from graphc.dims import Dim, dim_max, dim_min, floor_div, product, symbol
 from graphc.schedule.lower import labels_of
 from graphc.schedule.task import Kernel as Task
 
-_PART = symbol("%part")  # of the rows
+_PART, _FROM, _TO = symbol("%part"), symbol("%first"), symbol("%last")  # of the rows; the columns of a chunk
 
 
 class Product(ViewKernel):
@@ -56,7 +56,7 @@ class Product(ViewKernel):
     # the phase
 
     def emit(self) -> None:
-        """Print the phase: a chunk is an index of the first loop around the kernel, a block of rows, or a panel."""
+        """Print the phase: a chunk is an index of the first loop around the kernel, or some rows and columns."""
         kernel, text = self.kernel, self.text
         with text.phase(self.title, self.chunks, *self.work()) as top:
             kernel.by_words()
@@ -64,19 +64,21 @@ class Product(ViewKernel):
                 [a.by_words(text) for a in axes] for axes in (self.batch, self.outer_rows, self.outer_sums)
             )
             if self.batch:
-                self.emit_rows(top, (0, kernel.rows.size), None)
+                self.emit_rows(top, (0, kernel.rows.size))
                 return
-            panels, height = (text.own(d) for d in kernel.cut)
-            top.let("part", text.at(floor_div(CHUNK, panels)))
+            groups, height, width = (text.own(d) for d in kernel.cut)
+            top.let("part", text.at(floor_div(CHUNK, groups)))
             text.cut(top, height, text.at(kernel.rows.size), _PART)
-            self.emit_rows(top, (LO, HI), (CHUNK - _PART * panels) * kernel.NR)
+            top.let("first", text.at((CHUNK - _PART * groups) * width))
+            top.let("last", integer("least", text.at(_FROM + width), text.at(kernel.columns.size)))
+            self.emit_rows(top, (LO, HI), (_FROM, _TO))
 
-    def emit_rows(self, top: Scope, rows: tuple[Dim, Dim], panel: Dim | None = 0) -> None:
-        """Make the product of a range of rows, and of all columns or those of the panel that begins at one."""
+    def emit_rows(self, top: Scope, rows: Range, columns: Range | None = None) -> None:
+        """Make the product of a range of rows, and of one of columns or all."""
         for name, view in zip("abc", self.task.views, strict=True):
             top.let(name, self.text.address(view.place, self.text.own(view.offset * self.size)))
         scopes = self._outer_loops(top)
-        self.kernel.emit(scopes[-1], rows, panel, self._more())
+        self.kernel.emit(scopes[-1], rows, columns or (0, self.kernel.columns.size), self._more())
         close(*scopes[1:])
 
     @property
@@ -103,11 +105,11 @@ class Product(ViewKernel):
         if m.a == size and _at_most(n.size, 12) and len(self.outer_sums) < 2 and self._fills_lanes(every_row):
             return Transposed(self)
         deep = not isinstance(depth, int) or depth >= 128
-        if k.a == size and k.b == size and n.b != size and deep and (_at_most(m.size, 64) or _at_most(n.size, 16)):
+        if k.a == size and k.b == size and n.b != size and deep and (_at_most(m.size, 16) or _at_most(n.size, 16)):
             return Dots(self)
-        short = _at_most(n.size, 64) or _at_most(every_row, 16) or _at_most(depth, 512)
-        fits_cache = _at_most(depth * n.size * size, 2**21)
-        if (n.b == size or n.size == 1) and (short or fits_cache):
+        fits_cache = _at_most(depth * n.size * size, 2**20)
+        few_rows = _at_most(every_row, 64 if fits_cache else 24)
+        if (n.b == size or n.size == 1) and (few_rows or _at_most(n.size, 64)):
             return InPlace(self)
         return Packed(self)
 

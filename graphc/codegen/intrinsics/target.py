@@ -44,8 +44,10 @@ def tile(dtype: DTypeLike, columns: int | None, rows: int | None = None) -> tupl
     """The register tile (MR rows, NV vectors) for `micro`, for a product of this many rows and columns (None: many)."""
     lanes = host_vector_bytes() // np.dtype(dtype).itemsize
     vectors = _MANY if columns is None else max(1, -(-columns // lanes))
-    heights = {16, 12, 8, 6, 4, 3, 2, 1} | ({-(-rows // -(-rows // 16))} if rows else set())
-    shapes = [(m, n) for n in (4, 3, 2, 1, 8) for m in sorted(heights, reverse=True)]
+    fewest = -(-rows // 16) if rows else 0
+    heights = {16, 12, 8, 6, 4, 3, 2, 1} | ({-(-rows // count) for count in (fewest, fewest + 1)} if rows else set())
+    # Of equally cheap ones that with two vectors: B may come from L2, and the more rows, the less often it is read.
+    shapes = [(m, n) for n in (2, 3, 4, 1, 8) for m in sorted(heights, reverse=True)]
     return _cheapest(shapes, _MANY if rows is None else rows, vectors)
 
 
