@@ -44,7 +44,7 @@ LOG_EXCESS = (
 
 def log_near_one(lanes: Lanes, f: Pair) -> Pair:
     """log(1 + f) as a pair with some five bits more than the mantissa, for 1 + f from 3/4 to 3/2."""
-    if lanes.coarse:
+    if lanes.plain:
         a, b = excess(lanes, f[0])
         return lanes.fma(lanes.neg(a), b, f[0]), lanes.const(0.0)
     t, low = quotient(lanes, f, one_plus_half(lanes, f))
@@ -75,7 +75,7 @@ def on_domain(lanes: Lanes, x: ir.Value, log: ir.Value) -> ir.Value:
 
 def excess(lanes: Lanes, f: ir.Value) -> tuple[ir.Value, ir.Value]:
     """Two factors of f - log(1 + f): f² and a polynomial, or t and f/2 - t²·LOG_TAIL, where the polynomial is long."""
-    if not lanes.double or lanes.coarse:
+    if not lanes.double or lanes.short:
         return lanes.mul(f, f), lanes.two_chains(f, LOG_EXCESS)
     half = lanes.const(0.5)
     t = lanes.div(f, lanes.fma(f, half, lanes.const(1.0)))
@@ -110,7 +110,7 @@ def logarithm(lanes: Lanes, x: ir.Value, base: tuple[float, float] | None, unit:
     a, b = excess(lanes, f)
     rest = lanes.fma(lanes.mul(lanes.neg(a), b), high, lanes.mul(f, low))
     if unit[1] == 0:
-        return lanes.add(k, lanes.fma(f, high, rest))
+        return lanes.add(lanes.fma(f, high, k), rest)
     unit_high, unit_low = from_below(lanes, unit)
     return lanes.fma(k, unit_high, lanes.fma(f, high, lanes.fma(k, unit_low, rest)))
 
