@@ -83,6 +83,8 @@ FITS = (
         lambda: (mpf(0), mpf("1.2") ** 2), (4, 7)),
     Fit("LOG_TAIL", log_tail, lambda z: z, log_bounds, (3, 8)),
     Fit("LOG_EXCESS", lambda f: (f - mpmath.log1p(f)) / f**2, lambda f: f, fraction_bounds, (9, 0)),
+    Fit("LOG2_EXCESS", lambda f: (f - mpmath.log1p(f)) / f**2 / mpmath.log(2), lambda f: f * mpmath.log(2),
+        fraction_bounds, (9, 0)),
     Fit("POW_TAIL", lambda z: (log_tail(z) - mpf(1) / 12) / z, lambda z: z**2, log_bounds, (0, 8)),
     Fit("LOG2", log2_slope, lambda f: 1 / log2_slope(f), fraction_bounds, (0, 12)),
     Fit("EXP2", lambda r: mpmath.expm1(r * mpmath.log(2)) / r, lambda r: r, lambda: (mpf(-1) / 2, mpf(1) / 2), (0, 6)),

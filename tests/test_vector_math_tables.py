@@ -37,6 +37,7 @@ TABLES = {
     "TANH": exponential.TANH,
     "SINH": exponential.SINH,
     "LOG_TAIL": logarithmic.LOG_TAIL,
+    "LOG2_EXCESS": (logarithmic.LOG2_EXCESS,),
     "LOG_EXCESS": (logarithmic.LOG_EXCESS,),
     "POW_TAIL": ((), power.POW_TAIL),
     "LOG2": ((), power.LOG2),

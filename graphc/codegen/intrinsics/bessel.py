@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from llvmlite import ir
 
 from graphc.codegen.intrinsics.exponential import exp_of
-from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic, in_coarse_float64
+from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic, in_plain_float64
 
 # error 2^-54.6
 I0_NEAR = (
@@ -69,14 +69,14 @@ def _scaled(lanes: Lanes, size: ir.Value, order: int, series: Sequence[float], f
 
 
 @float_intrinsic
-@in_coarse_float64
+@in_plain_float64
 def i0e(lanes: Lanes, x: ir.Value) -> ir.Value:
     """exp(-|x|)·I0(x)."""
     return _scaled(lanes, lanes.abs(x), 0, I0_NEAR, I0_FAR)
 
 
 @float_intrinsic
-@in_coarse_float64
+@in_plain_float64
 def i1e(lanes: Lanes, x: ir.Value) -> ir.Value:
     """exp(-|x|)·I1(x), an odd function."""
     return lanes.copysign(_scaled(lanes, lanes.abs(x), 1, I1_NEAR, I1_FAR), x)

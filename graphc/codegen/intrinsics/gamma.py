@@ -18,7 +18,7 @@ from llvmlite import ir
 
 from graphc.codegen.intrinsics.angle import PI, parts
 from graphc.codegen.intrinsics.exponents import split_any
-from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic, in_coarse_float64, shortened
+from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic, in_plain_float64, shortened
 from graphc.codegen.intrinsics.logarithmic import log_near_one, logarithm
 from graphc.codegen.intrinsics.pairs import LN2, Pair, constant, leading_fma, ordered_fma, product, quotient, total
 from graphc.codegen.intrinsics.rare import unless_rare
@@ -207,7 +207,7 @@ def _gammaln_reflected(lanes: Lanes, x: ir.Value) -> ir.Value:
 
 
 @float_intrinsic
-@in_coarse_float64
+@in_plain_float64
 def gammaln(lanes: Lanes, x: ir.Value) -> ir.Value:
     """log|gamma x|.  Below -2, near its zeros, the error counts in units of 1."""
     infinity, zero = lanes.const(math.inf), lanes.const(0.0)
@@ -255,7 +255,7 @@ def _digamma_reflected(lanes: Lanes, x: ir.Value) -> ir.Value:
 
 
 @float_intrinsic
-@in_coarse_float64
+@in_plain_float64
 def digamma(lanes: Lanes, x: ir.Value) -> ir.Value:
     """The derivative of gammaln.  Below 0, near its zeros, the error counts in units of digamma |x|."""
     zero, infinity = lanes.const(0.0), lanes.const(math.inf)

@@ -28,10 +28,10 @@ class Lanes:
     """One float type's worth of IR building.
 
     `double` tells which of float32 and float64 the values are; `bits` is 32 or 64, `mantissa` 23 or 52.
-    `coarse`: float64 of which no more is wanted than float32 has.
+    `plain`: roundings are not made good; `short`: no more is wanted than float32 has.
     """
 
-    coarse = False
+    plain = short = False
 
     def __init__(self, builder: ir.IRBuilder, double: bool) -> None:
         self.builder = builder
@@ -55,7 +55,7 @@ class Lanes:
 
     def table(self, single: Any, double: Any) -> Any:
         """Whichever of two tables of coefficients is as good as the values are to be."""
-        return double if self.double and not self.coarse else single
+        return double if self.double and not self.short else single
 
     # floating arithmetic
     def call(self, name: str, *args: ir.Value) -> ir.Value:
@@ -194,13 +194,14 @@ class Lanes:
         return self if self.double else Lanes(self.builder, True)
 
 
-class CoarseLanes(Lanes):
-    """float64 that is rounded to float32 in the end: what roundings lose is the constant 0, and folded away."""
+class PlainLanes(Lanes):
+    """What roundings lose is the constant 0, and folded away."""
 
-    coarse = True
+    plain = True
 
-    def __init__(self, builder: ir.IRBuilder) -> None:
-        super().__init__(builder, True)
+    def __init__(self, builder: ir.IRBuilder, double: bool, short: bool = False) -> None:
+        super().__init__(builder, double)
+        self.short = short
         self.nothing = self.const(0.0)
 
     def _is_nothing(self, a: ir.Value) -> bool:
@@ -276,9 +277,9 @@ def in_float64(emit: Emitter) -> Emitter:
     return _widened(emit, Lanes.in_double)
 
 
-def in_coarse_float64(emit: Emitter) -> Emitter:
+def in_plain_float64(emit: Emitter) -> Emitter:
     """The same where no terms cancel, so that float32 needs neither pairs nor long polynomials."""
-    return _widened(emit, lambda lanes: CoarseLanes(lanes.builder))
+    return _widened(emit, lambda lanes: PlainLanes(lanes.builder, True, short=True))
 
 
 def _widened(emit: Emitter, wide: Callable[[Lanes], Lanes]) -> Emitter:

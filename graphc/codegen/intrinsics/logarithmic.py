@@ -40,11 +40,15 @@ LOG_TAIL = (
 LOG_EXCESS = (
     0.04522251, -0.1048792, 0.13174164, -0.14478987, 0.16645999, -0.19990613, 0.25000125, -0.33333457, 0.5,
 )  # fmt: skip
+# the same over log 2, the error relative to log2
+LOG2_EXCESS = (
+    0.06554048, -0.15168667, 0.19017419, -0.20885517, 0.2401335, -0.2884039, 0.36067632, -0.48090014, 0.7213475,
+)  # fmt: skip
 
 
 def log_near_one(lanes: Lanes, f: Pair) -> Pair:
     """log(1 + f) as a pair with some five bits more than the mantissa, for 1 + f from 3/4 to 3/2."""
-    if lanes.coarse:
+    if lanes.plain:
         a, b = excess(lanes, f[0])
         return lanes.fma(lanes.neg(a), b, f[0]), lanes.const(0.0)
     t, low = quotient(lanes, f, one_plus_half(lanes, f))
@@ -75,7 +79,7 @@ def on_domain(lanes: Lanes, x: ir.Value, log: ir.Value) -> ir.Value:
 
 def excess(lanes: Lanes, f: ir.Value) -> tuple[ir.Value, ir.Value]:
     """Two factors of f - log(1 + f): f² and a polynomial, or t and f/2 - t²·LOG_TAIL, where the polynomial is long."""
-    if not lanes.double or lanes.coarse:
+    if not lanes.double or lanes.short:
         return lanes.mul(f, f), lanes.two_chains(f, LOG_EXCESS)
     half = lanes.const(0.5)
     t = lanes.div(f, lanes.fma(f, half, lanes.const(1.0)))
@@ -107,9 +111,12 @@ def logarithm(lanes: Lanes, x: ir.Value, base: tuple[float, float] | None, unit:
     if base is None:
         return multiple_plus_log(lanes, k, f)
     high, low = constant(lanes, base)
+    if base is LOG2_E and not lanes.double:
+        rest = lanes.fma(lanes.neg(lanes.mul(f, f)), lanes.two_chains(f, LOG2_EXCESS), lanes.mul(f, low))
+        return lanes.add(k, lanes.fma(f, high, rest))
     a, b = excess(lanes, f)
     rest = lanes.fma(lanes.mul(lanes.neg(a), b), high, lanes.mul(f, low))
-    if unit[1] == 0:
+    if base is LOG2_E:
         return lanes.add(k, lanes.fma(f, high, rest))
     unit_high, unit_low = from_below(lanes, unit)
     return lanes.fma(k, unit_high, lanes.fma(f, high, lanes.fma(k, unit_low, rest)))

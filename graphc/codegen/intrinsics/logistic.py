@@ -12,16 +12,17 @@ import math
 from llvmlite import ir
 
 from graphc.codegen.intrinsics.exponential import EXP_RANGE, exp_of, expm1_of, reduce
-from graphc.codegen.intrinsics.exponents import power_of_two, split_any
+from graphc.codegen.intrinsics.exponents import power_of_two, scale, split_any
 from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic
 from graphc.codegen.intrinsics.logarithmic import (
+    LOG_TAIL,
     log_near_one,
     log_one_plus,
     logarithm,
     multiple_plus,
     on_domain,
 )
-from graphc.codegen.intrinsics.pairs import LN2, Pair, quotient
+from graphc.codegen.intrinsics.pairs import LN2
 
 
 def log_of_sum(lanes: Lanes, high: ir.Value, low: ir.Value) -> ir.Value:
@@ -87,30 +88,24 @@ def _held(lanes: Lanes, n: ir.Value) -> ir.Value:
     return lanes.clamp(n, 2.0 - lanes.bias, lanes.bias - 1.0)
 
 
-def _odds(lanes: Lanes, small: ir.Value) -> Pair:
-    """(1 - 2·small)/small as a pair, without error in the numerator."""
-    numerator = lanes.two_sum(lanes.const(1.0), lanes.mul(small, lanes.const(-2.0)))
-    return quotient(lanes, numerator, (small, lanes.const(0.0)))
-
-
 @float_intrinsic
 def logit(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """log(x/(1 - x)) = ∓log(1 + (1 - 2s)/s), s the smaller of x and 1 - x, times 2^k where it is tiny; 0.6 and 0.6."""
+    """log(x/(1 - x)) = ±log((1 - s)/s) with s the smaller of x and 1 - x.
+
+    2^-k·(1 - s) and s, whose ratio is from 2/3 to 3/2, have a difference and a sum that are rounded once.
+    """
     one, zero = lanes.const(1.0), lanes.const(0.0)
     upper = lanes.compare(">=", x, lanes.const(0.5))
-    small = lanes.select(upper, lanes.sub(one, x), x)
-    tiny = lanes.compare("<", small, lanes.const(2.0 ** (8 - lanes.bias)))
-    lift = 2 * lanes.mantissa
-    lifted = lanes.select(tiny, lanes.mul(small, lanes.const(2.0**lift)), small)
-    high, low = _odds(lanes, lifted)
-    high = lanes.select(tiny, lanes.div(one, lifted), high)
-    low = lanes.select(tiny, _remainder(lanes, high, lifted), low)
-    log = log_one_plus(lanes, high, low, lanes.select(tiny, lanes.const(float(lift)), zero))
-    log = lanes.select(lanes.compare("==", small, zero), lanes.const(math.inf), log)
-    log = lanes.select(lanes.compare("<", small, zero), lanes.const(math.nan), log)
+    s = lanes.select(upper, lanes.sub(one, x), x)
+    k, m = split_any(lanes, s)
+    apart = lanes.compare("<", lanes.sub(one, s), lanes.mul(m, lanes.const(0.75)))
+    k = lanes.add(k, lanes.select(apart, one, zero))
+    power = scale(lanes, one, k)
+    difference = lanes.fma(lanes.neg(s), lanes.add(power, one), power)
+    t = lanes.div(lanes.add(difference, difference), lanes.fma(s, lanes.sub(one, power), power))
+    square = lanes.mul(t, t)
+    tail = lanes.mul(lanes.mul(t, square), lanes.horner(square, lanes.table(*LOG_TAIL)))
+    log = multiple_plus(lanes, lanes.neg(k), LN2, (t, tail))
+    log = lanes.select(lanes.compare("==", s, zero), lanes.const(math.inf), log)
+    log = lanes.select(lanes.compare("<", s, zero), lanes.const(math.nan), log)
     return lanes.select(upper, log, lanes.neg(log))
-
-
-def _remainder(lanes: Lanes, inverse: ir.Value, x: ir.Value) -> ir.Value:
-    """What 1/x lacks."""
-    return lanes.mul(lanes.fma(lanes.neg(inverse), x, lanes.const(1.0)), inverse)

@@ -17,7 +17,7 @@ from llvmlite import ir
 
 from graphc.codegen.intrinsics.exponential import EXP_RANGE, exp_of
 from graphc.codegen.intrinsics.exponents import scale
-from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic, in_coarse_float64, shortened
+from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic, in_plain_float64, shortened
 from graphc.codegen.intrinsics.logarithmic import logarithm
 from graphc.codegen.intrinsics.logistic import log_of_sum
 from graphc.codegen.intrinsics.pairs import LN2, Pair
@@ -76,7 +76,7 @@ def _erfcx_positive(lanes: Lanes, x: ir.Value, parts: Factors) -> ir.Value:
 
 
 @float_intrinsic
-@in_coarse_float64
+@in_plain_float64
 def erfcx(lanes: Lanes, x: ir.Value) -> ir.Value:
     """exp(x²)·erfc x; overflows below -26.6."""
     size = lanes.abs(x)
@@ -104,7 +104,7 @@ def _lower_tail(lanes: Lanes, parts: Factors) -> ir.Value:
 
 
 @float_intrinsic
-@in_coarse_float64
+@in_plain_float64
 def ndtr(lanes: Lanes, x: ir.Value) -> ir.Value:
     """erfc(-x/sqrt 2)/2."""
     lower = _lower_tail(lanes, _tail(lanes, lanes.abs(x))[0])
@@ -112,7 +112,7 @@ def ndtr(lanes: Lanes, x: ir.Value) -> ir.Value:
 
 
 @float_intrinsic
-@in_coarse_float64
+@in_plain_float64
 def log_ndtr(lanes: Lanes, x: ir.Value) -> ir.Value:
     """log(1 - ndtr(-x)) for x > 0, log(erfcx(-x/sqrt 2)/2) - x²/2 for x <= 0, by one logarithm."""
     size, zero, half, one = lanes.abs(x), lanes.const(0.0), lanes.const(0.5), lanes.const(1.0)
@@ -145,7 +145,7 @@ def _quantile(lanes: Lanes, y: ir.Value, rest: ir.Value, far: bool) -> ir.Value:
 
 
 @float_intrinsic
-@in_coarse_float64
+@in_plain_float64
 def erfinv(lanes: Lanes, x: ir.Value) -> ir.Value:
     """The inverse of erf."""
     one, size = lanes.const(1.0), lanes.abs(x)
@@ -155,7 +155,7 @@ def erfinv(lanes: Lanes, x: ir.Value) -> ir.Value:
 
 
 @float_intrinsic
-@in_coarse_float64
+@in_plain_float64
 def ndtri(lanes: Lanes, x: ir.Value) -> ir.Value:
     """sqrt 2·erfinv(2x - 1), down to the smallest x."""
     one, infinity = lanes.const(1.0), lanes.const(math.inf)

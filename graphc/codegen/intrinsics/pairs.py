@@ -27,20 +27,20 @@ BITS_OF_INVERSE = {False: 0x7EF311C3, True: 0x7FDE623822FC16E6}
 def constant(lanes: Lanes, value: tuple[float, float]) -> Pair:
     """The constant as a pair of this float type; float32 takes both its words from the first float64."""
     if lanes.double:
-        return lanes.const(value[0]), lanes.const(0.0 if lanes.coarse else value[1])
+        return lanes.const(value[0]), lanes.const(0.0 if lanes.plain else value[1])
     return lanes.const(value[0]), lanes.const(value[0] - float(np.float32(value[0])))
 
 
 def ordered_fma(lanes: Lanes, a: ir.Value, b: ir.Value, c: ir.Value) -> Pair:
     """a·b + c where |c| >= |a·b| or c is 0: the rounded value and what it lacks, itself rounded once."""
     high = lanes.fma(a, b, c)
-    return high, lanes.const(0.0) if lanes.coarse else lanes.fma(a, b, lanes.sub(c, high))
+    return high, lanes.const(0.0) if lanes.plain else lanes.fma(a, b, lanes.sub(c, high))
 
 
 def leading_fma(lanes: Lanes, a: ir.Value, b: ir.Value, c: ir.Value) -> Pair:
     """a·b + c where |a·b| >= |c| or a·b is 0: the rounded value and what it lacks."""
     high = lanes.fma(a, b, c)
-    return high, lanes.const(0.0) if lanes.coarse else lanes.add(lanes.fma(a, b, lanes.neg(high)), c)
+    return high, lanes.const(0.0) if lanes.plain else lanes.add(lanes.fma(a, b, lanes.neg(high)), c)
 
 
 def product(lanes: Lanes, a: Pair, b: Pair) -> Pair:
@@ -51,7 +51,7 @@ def product(lanes: Lanes, a: Pair, b: Pair) -> Pair:
 
 def quotient(lanes: Lanes, a: Pair, b: Pair) -> Pair:
     """a/b by one reciprocal: q = a·(1/b), then its remainder, exact but for the low words, times 1/b."""
-    if lanes.coarse:
+    if lanes.plain:
         return lanes.div(a[0], b[0]), lanes.const(0.0)
     inverse = lanes.div(lanes.const(1.0), b[0])
     q = lanes.rounded_product(a[0], inverse)

@@ -17,7 +17,7 @@ from llvmlite import ir
 
 from graphc.codegen.intrinsics import exponential
 from graphc.codegen.intrinsics.exponents import power_of_two, scale, scale_down
-from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic
+from graphc.codegen.intrinsics.lanes import Lanes, PlainLanes, float_intrinsic
 from graphc.codegen.intrinsics.pairs import Pair, product
 
 # erf x = x + x·p(x²) on [0, 1], error 2^-29.5 and 2^-55.9
@@ -78,7 +78,7 @@ def _scaled(lanes: Lanes, x: ir.Value, twice: ir.Value, inverse: ir.Value) -> Pa
     odd powers apart cancel for large x, which cost a unit of the spacing.
     """
     t = lanes.mul(twice, inverse)
-    if not lanes.coarse:
+    if not lanes.plain:
         minus_t = lanes.neg(t)
         rest = lanes.fma(minus_t, lanes.const(CENTRE), lanes.fma(minus_t, x, twice))
         t = lanes.fma(rest, inverse, t)
@@ -98,7 +98,7 @@ def scaled_quotient(lanes: Lanes, factors: Factors, exponential: Pair) -> ir.Val
     """exponential·scaled / divisor, rounded about once: the quotient of the high parts and what it leaves over."""
     high, low = product(lanes, exponential, factors.scaled)
     quotient = lanes.mul(high, factors.inverse)
-    if lanes.coarse:
+    if lanes.plain:
         return quotient
     minus = lanes.neg(quotient)
     rest = lanes.add(lanes.fma(minus, factors.divisor[0], high), lanes.fma(minus, factors.divisor[1], low))
@@ -122,8 +122,8 @@ def erf(lanes: Lanes, x: ir.Value) -> ir.Value:
     size = lanes.abs(x)
     near = lanes.fma(size, lanes.two_chains(lanes.mul(size, size), lanes.table(*ERF)), size)
     held = lanes.clamp(size, 0.0, lanes.pick(*ONE_FROM))
-    parts = factors(lanes, held, lanes.two_product(held, held))
-    power = power_of_two(lanes, parts.n)
-    complement = lanes.mul(lanes.mul(parts.exponential[0], parts.scaled[0]), lanes.mul(parts.inverse, power))
+    plain = PlainLanes(lanes.builder, lanes.double)  # the complement is at most 0.16
+    parts = factors(plain, held, plain.two_product(held, held))
+    complement = lanes.mul(scaled_quotient(plain, parts, parts.exponential), power_of_two(lanes, parts.n))
     value = lanes.select(lanes.compare("<", size, lanes.const(1.0)), near, lanes.sub(lanes.const(1.0), complement))
     return lanes.flip(value, lanes.sign_bit(x))
