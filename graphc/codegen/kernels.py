@@ -55,7 +55,6 @@ class Kernel(ABC):
 
     MR: int
     NR: int
-    sums_around = False  # whether loops over parts of the sum stand around all tiles, or inside of each
 
     def __init__(self, product: Product) -> None:
         self.product, self.text, self.size = product, product.text, product.size
@@ -100,20 +99,13 @@ class Kernel(ABC):
         self.rows, self.columns, self.summed = (axis.by_words(self.text) for axis in axes)
         self.nested = self.nested and self.nested.by_words(self.text)
 
-    def call(
-        self, scope: Scope, kernel: str, tile: tuple[int, ...], *args: Expr, b_outer: Dim, swapped: bool = False
-    ) -> None:
-        """A call of a register tile, whose sum may have an outer loop; `swapped` if the tile takes B for its A."""
+    def call(self, scope: Scope, kernel: str, tile: tuple[int, ...], *args: Expr, outer: Rows | None = None) -> None:
+        """A call of a register tile, whose sum may have an outer loop, with these steps of its two operands."""
         if self.nested is None:
             scope.use(kernel, *args, dtype=self.dtype, tile=tile)
         else:
-            steps = (b_outer, self.nested.a) if swapped else (self.nested.a, b_outer)
-            scope.use(f"{kernel}_nested", *args, *self.sizes(self.nested.size, *steps), dtype=self.dtype, tile=tile)
-
-    @property
-    def b_outer(self) -> Dim:
-        """The step of B in the outer loop of the sum."""
-        return 0 if self.nested is None else self.nested.b
+            more = self.sizes(self.nested.size, *(outer or (self.nested.a, self.nested.b)))
+            scope.use(f"{kernel}_nested", *args, *more, dtype=self.dtype, tile=tile)
 
     def rows_loop(self, scope: Scope, rows: Rows) -> Loop:
         return self.text.loop(scope, "i", rows[1], rows[0], self.MR)
@@ -157,32 +149,30 @@ class InPlace(Kernel):
 
     def emit(self, scope: Scope, rows: Rows, panel: Dim | None, more: Dim) -> None:
         inner = self.panels(scope, panel)
-        self.tiles(inner, rows, (self.summed.size, 0), more)
+        b = self.addresses()[1]
+        self.text.at(self.summed.b)
+        self.tiles(inner, rows, (b, self.summed.b), (self.summed.size, 0), more)
         if isinstance(inner, Loop) and inner is not scope:
             inner.close()
 
     def tiles(
-        self, scope: Scope, rows: Rows, depth: Rows, more: Dim, packed: tuple[Address, Dim, Dim] | None = None
+        self, scope: Scope, rows: Rows, b: tuple[Address, Dim], depth: Rows, more: Dim, outer: Rows | None = None
     ) -> None:
-        """The tiles of one panel; the sum as (how deep, from where), B packed as (address, steps)."""
+        """The tiles of one panel; B as (address, step of rows), the sum as (how deep, from where)."""
         with self.product.more_rows(scope) as around:
+            a, _, c = self.addresses(depth[1])
             loop = self.rows_loop(around, rows)
-            with self.product.more_sums(loop) as inner:
-                a, b, c = self.addresses(depth[1])
-                at_b, step, outer = packed or (b, self.summed.b, self.b_outer)
-                m, s = self.rows, self.summed
-                self.call(
-                    *(inner, "micro", (self.MR, self.vectors)),
-                    *(self.height(rows), Position(symbol("%cols")), *self.sizes(depth[0])),
-                    *(a, *self.sizes(m.a, s.a), at_b, *self.sizes(step), c, *self.sizes(m.c, more)),
-                    b_outer=outer,
-                )
+            m, s = self.rows, self.summed
+            self.call(
+                *(loop, "micro", (self.MR, self.vectors)),
+                *(self.height(rows), Position(symbol("%cols")), *self.sizes(depth[0])),
+                *(a, *self.sizes(m.a, s.a), b[0], *self.sizes(b[1]), c, *self.sizes(m.c, more)),
+                outer=outer,
+            )
             loop.close()
 
 
 class Packed(InPlace):
-    sums_around = True
-
     def choose_tile(self) -> None:
         super().choose_tile()
         self.deepest = dim_min(self.summed.size, PANEL_DEPTH)
@@ -217,17 +207,17 @@ class Packed(InPlace):
             depth, k, more = symbol("%depth"), K, more + K
         b, steps = self.addresses(k)[1], self.sizes(self.summed.b, self.columns.b)
         cols, packed = Position(symbol("%cols")), Address("panel")
-        tile, outer = (self.vectors,), 0
+        tile, outer = (self.vectors,), None
         if self.nested is None:
             inner.use("pack", self.text.at(depth), cols, b, *steps, packed, dtype=self.dtype, tile=tile)
         else:
-            outer = depth * width
+            outer = (self.nested.a, depth * width)
             loop = self.text.loop(inner, "o", self.nested.size)
             b = self.text.address(b.base, *b.terms, OUTER * self.nested.b)
-            place = self.text.address("panel", OUTER * outer)
+            place = self.text.address("panel", OUTER * outer[1])
             loop.use("pack", self.text.at(depth), cols, b, *steps, place, dtype=self.dtype, tile=tile)
             loop.close()
-        self.tiles(inner, rows, (depth, k), more, (packed, width, outer))
+        self.tiles(inner, rows, (packed, width), (depth, k), more, outer)
         for opened, around in ((inner, panels), (panels, scope)):
             if opened is not around and isinstance(opened, Loop):
                 opened.close()
@@ -246,8 +236,7 @@ class ByRows(Kernel):
         with self.product.more_rows(scope) as around:
             loop = self.rows_loop(around, rows)
             columns = self.columns_loop(loop)
-            with self.product.more_sums(columns) as inner:
-                self.tile_call(inner, rows, more)
+            self.tile_call(columns, rows, more)
             columns.close()
             loop.close()
 
@@ -262,7 +251,6 @@ class Dots(ByRows):
             *(scope, "dots", (self.MR, self.NR)),
             *(self.height(rows), self.width(), *self.sizes(self.summed.size)),
             *(a, *self.sizes(self.rows.a), b, *self.sizes(self.columns.b), c, *self.sizes(self.rows.c, more)),
-            b_outer=self.b_outer,
         )
 
 
@@ -280,6 +268,5 @@ class Transposed(ByRows):
             *(self.width(), self.height(rows), *self.sizes(self.summed.size)),
             *(b, *self.sizes(self.columns.b, self.summed.b), a, *self.sizes(self.summed.a)),
             *(c, *self.sizes(self.rows.c)),
-            b_outer=self.b_outer,
-            swapped=True,
+            outer=None if self.nested is None else (self.nested.b, self.nested.a),
         )

@@ -125,22 +125,10 @@ class Product(ViewKernel):
         return sum((symbol(f"%r{n}") for n in range(len(self.outer_sums))), 0)
 
     def _outer_loops(self, top: Scope) -> list[Scope]:
-        """Loops around the kernel, over batches, and over sums if they stand there; addresses move with them."""
+        """Loops over batches and over sums around the kernel; addresses move with them."""
         loops = [("chunk" if n == 0 else f"q{n}", axis) for n, axis in enumerate(self.batch)]
-        return self._loops(top, [*loops, *self._sums()] if self.kernel.sums_around else loops, "q")
-
-    def _sums(self) -> list[tuple[str, Axis]]:
-        """The loops over parts of the sum, which take at least one step, that zeros be written."""
-        return [(f"r{n}", replace(axis, size=dim_max(1, axis.size))) for n, axis in enumerate(self.outer_sums)]
-
-    @contextmanager
-    def more_sums(self, scope: Scope) -> Iterator[Scope]:
-        """The scope within loops over parts of the sum, where these do not stand around all tiles."""
-        names = dict(self.names)
-        scopes = [scope] if self.kernel.sums_around else self._loops(scope, self._sums(), "r")
-        yield scopes[-1]
-        close(*scopes[1:])
-        self.names = names
+        loops += [(f"r{n}", replace(axis, size=dim_max(1, axis.size))) for n, axis in enumerate(self.outer_sums)]
+        return self._loops(top, loops, "q")
 
     @contextmanager
     def more_rows(self, scope: Scope) -> Iterator[Scope]:

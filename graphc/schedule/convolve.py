@@ -21,7 +21,6 @@ from graphc.ops.windows import Windows, shifted, windowed
 from graphc.schedule.access import strided, strides
 
 _SHIFTS = 64  # products that are written one by one
-_SMALL = 2**18  # elements of a kernel that is read where it lies
 _COLUMNS = 8  # fewer leave most lanes idle
 
 
@@ -145,9 +144,9 @@ def _in_order(view: Node, labels: str, axes: Sequence[int], within: str) -> tupl
 
 
 def _as_kernel(v: Node, labels: str, others: str, out: str) -> tuple[Node, str]:
-    """The operand that is read for every window, in memory in the order in which it is read, unless it is large.
+    """The operand that is read for every window, in memory in the order in which it is read.
 
-    Columns lie side by side; if they are few, what is summed over does.  Of a large one panels are packed.
+    Columns lie side by side; if they are few, what is summed over does.
     """
     shared = [c for c in others if c in labels]
     batch, summed = ([c for c in shared if (c in out) == wanted] for wanted in (True, False))
@@ -156,8 +155,7 @@ def _as_kernel(v: Node, labels: str, others: str, out: str) -> tuple[Node, str]:
     parts = (columns, summed) if isinstance(few, int) and few <= _COLUMNS else (summed, columns)
     wanted = "".join([*batch, *parts[0], *parts[1]])
     moved: Node = BUILDER.permute_dims(v, tuple(labels.index(c) for c in wanted))
-    small = not isinstance(v.size, int) or v.size <= _SMALL
-    if moved.op.family is Family.MOVEMENT and small and not _lies_so(moved):
+    if moved.op.family is Family.MOVEMENT and not _lies_so(moved):
         moved = BUILDER.stop_gradient(moved)
     return moved, wanted
 
