@@ -107,3 +107,52 @@ def test_what_is_wanted_at_many_places_is_stored() -> None:
     z = gc.pad(x * y + x, ((1, 1),))
     f = gc.compile([x, y], z[2:] - 2.0 * z[1:-1] + z[:-2])
     assert len(f.program.phases) == 2
+
+
+def spread(x: gc.Node, stride: int) -> gc.Node:
+    """What lies at x[..., k] twice, at k * stride and one further, with zeros around."""
+    y = gc.input("y", (*x.shape[:-1], stride * x.shape[-1] + 1))
+    apart = gc.grad(gc.sum(y[..., :-1:stride] * x) + gc.sum(y[..., 1::stride] * x * x), y)
+    return apart * 1.5
+
+
+def spread_out(x: np.ndarray[Any, Any], stride: int) -> np.ndarray[Any, Any]:
+    found = np.zeros((*x.shape[:-1], stride * x.shape[-1] + 1))
+    found[..., :-1:stride] += x
+    found[..., 1::stride] += x * x
+    return found * 1.5
+
+
+def asked_in(body: Iterable[Stmt]) -> Iterator[str]:
+    for s in body:
+        if isinstance(s, For):
+            yield from asked_in(s.body)
+        elif isinstance(s, If):
+            yield str(s.test)
+            yield from asked_in((*s.yes, *s.no))
+
+
+@pytest.mark.parametrize("stride", [2, 3, 4])
+def test_remainders_are_known_in_loops_of_their_own(stride: int) -> None:
+    x = gc.input("x", (7, 50))
+    assert not any("multiple" in test for loop in printed([x], spread(x, stride)) for test in asked_in([loop]))
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 5, 40])
+@pytest.mark.parametrize("stride", [2, 3, 4, 5])
+def test_loops_over_remainders_do_what_they_did(size: int, stride: int) -> None:
+    values = np.random.default_rng(size).normal(size=(3, size))
+    for n in (size, "n"):
+        x = gc.input("x", (3, n))
+        for options in (gc.Options(), gc.Options(debug=True)):
+            f = gc.compile([x], spread(x, stride), options=options)
+            np.testing.assert_allclose(f(values), spread_out(values, stride), rtol=1e-15, atol=0)
+
+
+def test_loops_with_long_loops_inside_are_cut_sooner() -> None:
+    """Padded rows: no branch is left in the loops over elements."""
+    x = gc.input("x", (5, 10, 32))
+    padded = gc.pad(x, ((0, 0), (2, 3), (0, 0))) * 2.0
+    assert not any(isinstance(s, If) for loop in printed([x], padded) for s in loop.body)
+    values = np.random.default_rng(0).normal(size=x.shape)
+    np.testing.assert_array_equal(gc.compile([x], padded)(values), np.pad(values, ((0, 0), (2, 3), (0, 0))) * 2.0)

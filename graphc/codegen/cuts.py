@@ -54,7 +54,7 @@ def _loops(s: For, ranges: Ranges) -> list[For]:
     known = ranges.inside(s).known.get(symbol_of(s.var))
     if not bounds or known is None or s.step != 1:
         return [s]
-    parts = _parts(known[0], known[1] + 1, bounds)
+    parts = _parts(known[0], known[1] + 1, bounds, -(-_WIDE // _steps_within(s.body)))
     if not 1 <= len(parts) <= _LOOPS or len(parts) * count(s.body) > STATEMENTS:
         return [s]
     found, start = [], known[0]
@@ -72,7 +72,17 @@ def _bounded(function: str, e: Expr, at: Dim) -> Expr:
     return Call(function, (e, Position(at)), int64)
 
 
-def _parts(first: Dim, end: Dim, bounds: set[Dim]) -> list[tuple[Dim, Dim, bool]]:
+def _steps_within(body: Sequence[Stmt]) -> int:
+    """How many steps of loops one step of a body takes at least, as far as that is known."""
+    found = 1
+    for s in body:
+        if isinstance(s, For) and isinstance(s.lo, Position) and isinstance(s.hi, Position):
+            length = s.hi.at - s.lo.at
+            found = max(found, (length if isinstance(length, int) else 1) // s.step * _steps_within(s.body))
+    return found
+
+
+def _parts(first: Dim, end: Dim, bounds: set[Dim], least: int) -> list[tuple[Dim, Dim, bool]]:
     """The wide stretches in which no bound lies (True), and what lies between them; none if there is no wide one."""
     inside = {b for b in bounds if not (is_nonnegative(first - b) or is_nonnegative(b - end))}
     near = sorted(b for b in inside if isinstance(b, int))
@@ -83,8 +93,8 @@ def _parts(first: Dim, end: Dim, bounds: set[Dim]) -> list[tuple[Dim, Dim, bool]
     points = [first, *near, *(end - d for d in steps), end]
     found: list[tuple[Dim, Dim, bool]] = []
     for low, high in pairwise(points):
-        wide = not isinstance(high - low, int) or high - low >= _WIDE
-        if found and wide and not found[-1][2] and isinstance(low, int):
+        wide = not isinstance(high - low, int) or high - low >= least
+        if found and wide and not found[-1][2] and isinstance(low, int) and least == _WIDE:
             low = -(-low // _LANES) * _LANES
             found[-1] = found[-1][0], low, False
         if found and not wide and not found[-1][2]:

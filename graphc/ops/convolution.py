@@ -76,16 +76,17 @@ def _convolution(
     u, where = placed(b, u, padding, reach, strides)
     u, v = _in_groups(b, u, v, groups)
     axes, positions, inner = (ascii_letters[k * n : k * n + n] for k in range(3))
-    batch, group, channel, filters = tuple(ascii_letters[-4:])
+    batch, channel, filters = tuple(ascii_letters[-4:-1])
+    group = "" if groups == 1 else ascii_letters[-1]
     rows = zip(where, axes, positions, inner, strides, dilation, places, strict=True)
     windows = [Window(a, p, i, s, d, before, count, k) for (before, count), a, p, i, s, d, k in rows]
     labels = (batch + axes + group + channel, inner + channel + group + filters, batch + positions + group + filters)
     y = convolve(b, u, labels[0], v, labels[1], labels[2], windows)
-    return b.reshape(y, (*y.shape[:-2], y.shape[-2] * y.shape[-1]))
+    return y if groups == 1 else b.reshape(y, (*y.shape[:-2], y.shape[-2] * y.shape[-1]))
 
 
 def _in_groups(b: Any, x: Any, w: Any, groups: int) -> tuple[Any, Any]:
-    """x [..., groups, channels of one], w [..., channels of one, groups, filters of one]."""
+    """x [..., groups, channels of one], w [..., channels of one, groups, filters of one]; of one group as they are."""
     if isinstance(groups, bool) or not isinstance(groups, (int, np.integer)) or groups < 1:
         raise DeclarationError(f"groups is an int of at least 1, got {groups!r}")
     channels, filters = w.shape[-2:]
@@ -94,6 +95,8 @@ def _in_groups(b: Any, x: Any, w: Any, groups: int) -> tuple[Any, Any]:
         raise ShapeError(f"w takes {channels} channels{of}, and x has {x.shape[-1]}")
     if isinstance(filters, int) and filters % groups:
         raise ShapeError(f"{groups} groups must divide the {filters} filters of w")
+    if groups == 1:
+        return x, w
     x = b.reshape(x, (*x.shape[:-1], groups, channels))
     return x, b.reshape(w, (*w.shape[:-1], groups, floor_div(filters, groups)))
 

@@ -8,7 +8,8 @@ channel by itself, the products of elements at each place, added up, which are o
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from graphc.declare import BUILDER
 from graphc.dims import Dim, dim_max, product
@@ -25,22 +26,112 @@ _COLUMNS = 8  # fewer leave most lanes idle
 
 def lowered(node: Node) -> Node:
     """What a convolution is made of."""
-    x, v = node.operands
+    (x, v), found = node.operands, windows_of(node.attrs)
     labels, v_labels, out = (node.attrs[k] for k in ("a_labels", "b_labels", "out_labels"))
-    found = windows_of(node.attrs)
     along = {labels.index(w.axis): _inside(w, w.place in v_labels) for w in found}
     x, along = _padded(x, along)
-    within = ""
+    kept, within = "", ""
     for w in found:
         position, place = (w.position, w.place) if w.place in v_labels else (w.place, w.position)
-        labels, within = labels.replace(w.axis, position), within + place
-    if all(c in out or c in within for c in v_labels) and _is_few(product(w.length for w in along.values())):
-        return _shifted_products(x, labels, v, v_labels, within, out, along)
-    view, labels = _in_order(windowed(BUILDER, x, along), labels, list(along), within)
-    if all(w.place in v_labels for w in found):
-        v, v_labels = _as_kernel(v, v_labels, labels, out)
-    contraction: Node = contract(BUILDER, view, labels, v, v_labels, out)
-    return contraction
+        labels, kept, within = labels.replace(w.axis, position), kept + position, within + place
+    parts = Parts(x, labels, list(along.values()), [labels.index(c) for c in kept], v, v_labels, out, kept, within)
+    by_kernel = all(w.place in v_labels for w in found)
+    made: Node = BUILDER.reshape(parts.without_ones().node(by_kernel), node.shape)
+    return made
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A convolution: x with its windows `along` some axes, the other operand, and their labels.
+
+    Of each window one label is the result's, `kept`, and stands for the axis; the other, `within`, is summed over.
+    """
+
+    x: Node
+    labels: str
+    along: Sequence[Windows]
+    axes: Sequence[int]
+    v: Node
+    v_labels: str
+    out: str
+    kept: str
+    within: str
+
+    def without_ones(self) -> Parts:
+        """Without axes of x of length 1 that are read in no windows."""
+        ones = {c for c, d in zip(self.labels, self.x.shape, strict=True) if d == 1 and c not in self.kept}
+
+        def rest(labels: str) -> str:
+            return "".join(c for c in labels if c not in ones)
+
+        x, v = (
+            BUILDER.squeeze(n, tuple(k for k, c in enumerate(labels) if c in ones))
+            for n, labels in ((self.x, self.labels), (self.v, self.v_labels))
+        )
+        labels, v_labels, out = map(rest, (self.labels, self.v_labels, self.out))
+        axes = [labels.index(c) for c in self.kept]
+        return replace(self, x=x, v=v, labels=labels, v_labels=v_labels, out=out, axes=axes)
+
+    def node(self, by_kernel: bool) -> Node:
+        """The cheapest way: what is summed or kept may be nothing but few places, as of each channel by itself."""
+        each = self.labels[-1] in self.v_labels and self.labels[-1] in self.out
+        shared = self.labels + self.within
+        columns = product(d for c, d in zip(self.v_labels, self.v.shape, strict=True) if c not in shared)
+        apart = all(c in self.out + self.within for c in self.v_labels)
+        if apart and (each or columns == 1) and _is_few(w.length for w in self.along):
+            return self.shifted_products()
+        alone = all(c in self.kept + self.v_labels for c in self.labels if c in self.out)
+        if each and alone and _is_few(w.count for w in self.along):
+            return self.sums_of_products()
+        return self.contraction(by_kernel)
+
+    def shifted_products(self) -> Node:
+        """Products of elements at each place that is summed over, added up."""
+        rest = "".join(c for c in self.v_labels if c not in self.within)
+        along = dict(zip(self.axes, self.along, strict=True))
+        total: Node | None = None
+        for place in _places(w.length for w in self.along):
+            at = tuple(place[self.within.index(c)] if c in self.within else slice(None) for c in self.v_labels)
+            left = aligned(BUILDER, shifted(BUILDER, self.x, along, place), self.labels, self.out)
+            term = left * aligned(BUILDER, self.v[at], rest, self.out)
+            total = term if total is None else total + term
+        assert total is not None
+        return total
+
+    def sums_of_products(self) -> Node:
+        """For each place that is kept a sum of products, side by side."""
+        turned = [Windows(w.start, w.dilation, w.length, w.step, w.count) for w in self.along]
+        along = dict(zip(self.axes, turned, strict=True))
+        labels = self.labels
+        for kept, within in zip(self.kept, self.within, strict=True):
+            labels = labels.replace(kept, within)
+        every = labels + "".join(c for c in self.v_labels if c not in labels)
+        right = aligned(BUILDER, self.v, self.v_labels, every)
+        summed = tuple(k for k, c in enumerate(every) if c not in self.out)
+        sums = [
+            BUILDER.sum(aligned(BUILDER, shifted(BUILDER, self.x, along, place), labels, every) * right, axis=summed)
+            for place in _places(w.count for w in self.along)
+        ]
+        found = BUILDER.stack(sums)
+        found = BUILDER.reshape(found, (*(w.count for w in self.along), *found.shape[1:]))
+        made = self.kept + "".join(c for c in every if c in self.out)
+        moved: Node = BUILDER.permute_dims(BUILDER.astype(found, self.x.dtype), tuple(map(made.index, self.out)))
+        return moved
+
+    def contraction(self, by_kernel: bool) -> Node:
+        """The product of the windows, a view, and the other operand, which is a kernel or as large as x."""
+        view = windowed(BUILDER, self.x, dict(zip(self.axes, self.along, strict=True)))
+        view, labels = _in_order(view, self.labels, self.axes, self.within)
+        v, v_labels = self.v, self.v_labels
+        if by_kernel:
+            v, v_labels = _as_kernel(v, v_labels, labels, self.out)
+        found: Node = contract(BUILDER, view, labels, v, v_labels, self.out)
+        return found
+
+
+def _places(counts: Iterable[Dim]) -> Iterator[tuple[int, ...]]:
+    """Every place of windows of known size."""
+    return itertools.product(*(range(int(d)) for d in counts))  # type: ignore[arg-type]
 
 
 def _in_order(view: Node, labels: str, axes: Sequence[int], within: str) -> tuple[Node, str]:
@@ -84,8 +175,9 @@ def _inside(w: Window, summed: bool) -> Windows:
     return Windows(-w.before, w.dilation, w.places, w.stride, w.positions)
 
 
-def _is_few(count: Dim) -> bool:
-    return isinstance(count, int) and count <= _SHIFTS
+def _is_few(counts: Iterable[Dim]) -> bool:
+    count = product(counts)
+    return isinstance(count, int) and 0 < count <= _SHIFTS
 
 
 def _padded(x: Node, along: Mapping[int, Windows]) -> tuple[Node, dict[int, Windows]]:
@@ -101,16 +193,3 @@ def _padded(x: Node, along: Mapping[int, Windows]) -> tuple[Node, dict[int, Wind
     if padded.op.family is Family.MOVEMENT and strided(padded) is None:
         padded = BUILDER.stop_gradient(padded)
     return padded, found
-
-
-def _shifted_products(
-    x: Node, labels: str, v: Node, v_labels: str, summed: str, out: str, along: Mapping[int, Windows]
-) -> Node:
-    total: Node | None = None
-    for place in itertools.product(*(range(int(w.length)) for w in along.values())):  # type: ignore[arg-type]
-        at = tuple(place[summed.index(c)] if c in summed else slice(None) for c in v_labels)
-        left = aligned(BUILDER, shifted(BUILDER, x, along, place), labels, out)
-        term = left * aligned(BUILDER, v[at], "".join(c for c in v_labels if c not in summed), out)
-        total = term if total is None else total + term
-    assert total is not None
-    return total
