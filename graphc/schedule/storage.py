@@ -140,7 +140,9 @@ class _Placing:
     def _entry(self, group: Group, new: dict[Node, int]) -> Entry:
         updates = () if self._stays_apart(group) else tuple(new[p] for p in group.updated if group.may_write(p))
         may_fail = group.may_fail and self.keeps
-        return Entry(tuple(g.index for g in group.needs), frozenset(group.reads), may_fail, updates)
+        products = (g.index for g in group.needs if group.is_nest and g.makes_product and g.members[0] in group.reads)
+        needs = tuple(g.index for g in group.needs)
+        return Entry(needs, frozenset(group.reads), may_fail, updates, tuple(products))
 
     def _stays_apart(self, group: Group) -> bool:
         """Whether a new value is one number beside outputs: a call without updates leaves its commit out."""
