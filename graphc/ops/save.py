@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import lru_cache
 
 from graphc.dims import Dim, evaluate, product, symbols
 from graphc.graph import Node
@@ -15,6 +16,7 @@ from graphc.op import HOLDERS, Family
 from graphc.ops.bodies import depending
 from graphc.ops.min_cut import NEVER, min_cut
 from graphc.scalar import CHEAP, effort
+from graphc.types import TensorType
 
 TYPICAL = 32  # a symbolic dimension, where sizes are compared
 _A_BYTE = 4  # instructions, for an element of a vector, that take as long as saving and reading a byte
@@ -30,7 +32,12 @@ def typical_size(dims: Iterable[Dim]) -> int:
 
 def bytes_of(node: Node) -> int:
     """The bytes of a node, as far as they are known at declaration; NEVER for one that has several results."""
-    return typical_size(node.shape) * node.dtype.size if len(node.types) == 1 else NEVER
+    return _bytes(node.types[0]) if len(node.types) == 1 else NEVER
+
+
+@lru_cache(maxsize=4096)
+def _bytes(type_: TensorType) -> int:
+    return typical_size(type_.shape) * type_.dtype.size
 
 
 def instructions(node: Node) -> int:

@@ -9,6 +9,7 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ Dims = tuple[int, ...]
 
 _RELEASE_WORK = 200_000  # operations and bytes, some 20 microseconds: what is shorter keeps the GIL
 _SHARE_WORK = 2_000_000  # the same of one phase, which threads then share: a sleeper takes some 40 microseconds to wake
+_SMALL, _LARGE = 1 << 20, 16  # bytes for which no better place is looked for; how many buffers may take other turns
 _MOST_BYTES = 1 << 46  # more than a process can address
 _identities = itertools.count(1)
 
@@ -34,7 +36,8 @@ _identities = itertools.count(1)
 def plan(sizes: Sequence[int], lifetimes: Sequence[tuple[int, int]]) -> tuple[list[int], int]:
     """Offsets for buffers of these sizes that live from phase to phase (both included), and the bytes they need.
 
-    The largest is placed first, each into the smallest gap that it fits between those alive at the same time.
+    The largest is placed first, each into the smallest gap that it fits between those alive at the same time.  Where
+    that wastes much, a large one takes another turn, at random but always alike, as long as it gets no worse.
     """
     if max(sizes, default=0) > _MOST_BYTES:
         return [0] * len(sizes), max(sizes)
@@ -42,10 +45,44 @@ def plan(sizes: Sequence[int], lifetimes: Sequence[tuple[int, int]]) -> tuple[li
     rows = np.zeros((len(order), at.BUFFER // 8), np.int64)
     for row, k in zip(rows, order, strict=True):
         row[: at.OFFSET] = _rounded(sizes[k]), *lifetimes[k]
-    total: int = native_function("arrange")(address(rows), len(order), 0)
+    turns = np.arange(len(order))
+    total, found = _arranged(rows, turns)
+    least, chosen = _most_live(rows), Random(0)
+    for _ in range(_tries(len(order), total, least)):
+        late = chosen.randrange(1, min(len(order), _LARGE))
+        tried = turns.copy()
+        tried[: late + 1] = np.insert(turns[:late], chosen.randrange(late), turns[late])
+        again, placed = _arranged(rows, tried)
+        if again <= total:
+            total, found, turns = again, placed, tried
+        if total == least:
+            break
     offsets = np.zeros(len(sizes), np.int64)
-    offsets[order] = rows[:, at.OFFSET]
+    offsets[order] = found
     return offsets.tolist(), total
+
+
+def _arranged(rows: Words, turns: Words) -> tuple[int, Words]:
+    """The bytes that buffers need if they are placed in these turns, and their offsets."""
+    placed = rows[turns]
+    total: int = native_function("arrange")(address(placed), len(placed), 0)
+    offsets = np.empty(len(rows), np.int64)
+    offsets[turns] = placed[:, at.OFFSET]
+    return total, offsets
+
+
+def _most_live(rows: Words) -> int:
+    """The most bytes of buffers that live at once."""
+    steps = np.zeros(rows[:, at.LAST].max(initial=0) + 2, np.int64)
+    np.add.at(steps, rows[:, at.FIRST], rows[:, at.SIZE])
+    np.subtract.at(steps, rows[:, at.LAST] + 1, rows[:, at.SIZE])
+    return int(steps.cumsum().max())
+
+
+def _tries(buffers: int, total: int, least: int) -> int:
+    """How often it is worth trying: each time takes as long as there are pairs of buffers."""
+    worth = total > _SMALL and total > 1.01 * least
+    return min(500, 500_000 // buffers**2) if worth else 0
 
 
 def _placed(buffers: Sequence[Buffer], sizes: Mapping[str, int]) -> tuple[list[int], int]:

@@ -15,6 +15,7 @@ from graphc.schedule.access import (
     aligned,
     canonical,
     checks,
+    job_of,
     operand_indices,
     positions_of,
     through_movement,
@@ -46,6 +47,12 @@ class Group:
     def is_nest(self) -> bool:
         """Whether it is a loop nest, and no task of one node."""
         return self.members[0].op.family not in SINGLE
+
+    @property
+    def makes_product(self) -> bool:
+        """Whether it is a product of matrices."""
+        node = self.members[0]
+        return node.op.family is Family.KERNEL and job_of(node).kernel == "product"
 
     def sweeps(self, node: Node) -> bool:
         """Whether it loads of an array the element that it computes, and no other."""

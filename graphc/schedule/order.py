@@ -7,7 +7,7 @@ of the parameter and after everything that may fail.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from graphc.graph import Graph, Node
@@ -15,12 +15,16 @@ from graphc.graph import Graph, Node
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """A group or copy to be ordered; `needs` are numbers of other entries, `updates` numbers of updates."""
+    """A group or copy to be ordered; `needs` are numbers of other entries, `updates` numbers of updates.
+
+    `follows` are numbers of products that it reads: behind one of them it finds the rows in cache.
+    """
 
     needs: tuple[int, ...]
     reads: frozenset[Node]
     may_fail: bool
     updates: tuple[int, ...]
+    follows: tuple[int, ...] = ()
 
 
 def nearest_first(graph: Graph) -> Graph:
@@ -35,11 +39,17 @@ def nearest_first(graph: Graph) -> Graph:
     return Graph(tuple(sorted(graph.outputs, key=length.__getitem__)), graph.inputs)
 
 
-def ordered(entries: Sequence[Entry], parameters: Sequence[Node]) -> tuple[list[int], set[int]]:
-    """Numbers of entries in order, and the updates that must wait; `parameters` has that of each update."""
+def ordered(
+    entries: Sequence[Entry], parameters: Sequence[Node], weigh: Callable[[list[int]], int] = len
+) -> tuple[list[int], set[int]]:
+    """Numbers of entries in order, and the updates that must wait; `parameters` has that of each update.
+
+    What reads a product follows it, where that order weighs no more than the other one.
+    """
     first = _Order(entries, parameters, frozenset())
     last = _Order(entries, parameters, first.waiting) if first.waiting else first
-    return last.by_need(), first.waiting
+    order, other = last.by_need(follows=True), last.by_need(follows=False)
+    return order if order == other or weigh(order) <= weigh(other) else other, first.waiting
 
 
 class _Order:
@@ -100,10 +110,11 @@ class _Order:
                 self.missing[user] -= 1
                 self._offer(user)
 
-    def by_need(self) -> list[int]:
+    def by_need(self, follows: bool) -> list[int]:
         """Numbers of entries in order: for each that nobody needs, first what it needs and is not there yet.
 
-        Other readers of a parameter come before what makes its new value, which is then written at once.
+        Other readers of a parameter come before what makes its new value, which is then written at once.  If asked for,
+        what reads a product `follows` it, where it needs nothing else.
         """
         found: dict[int, None] = {}
         stack = [(k, False) for k in reversed(range(len(self.edges))) if not self.users[k]]
@@ -111,12 +122,19 @@ class _Order:
             k, ready = stack.pop()
             if ready:
                 found[k] = None
+                if follows and (follower := self._follower(k, found)) is not None:
+                    stack.append((follower, False))
             elif k not in found:
                 edges = self.edges[k]
                 stack.append((k, True))
                 stack += [(s, False) for s in sorted(edges, key=lambda s: edges[s] is not None) if s not in found]
         found.pop(self.checks, None)
         return list(found)
+
+    def _follower(self, k: int, found: Collection[int]) -> int | None:
+        """What reads a product, and needs nothing that is not there."""
+        followers = (u for u in self.users[k] if u != self.checks and k in self.entries[u].follows)
+        return next((u for u in followers if u not in found and all(s in found for s in self.edges[u])), None)
 
     # circles
 

@@ -11,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import accumulate
 
 from graphc.dims import Dim, product
 from graphc.graph import Graph, Node
 from graphc.op import HOLDERS, Family
+from graphc.ops.save import bytes_of
 from graphc.schedule.access import job_of, view
 from graphc.schedule.fuse import Fusion, fused
 from graphc.schedule.group import Group, begins_with
@@ -23,6 +25,9 @@ from graphc.schedule.order import Entry, nearest_first, ordered
 from graphc.schedule.task import Copy, Kernel, Nest, Place, Placed, Scatter, Task, View, before, needs
 from graphc.schedule.verify import verify_schedule
 from graphc.types import DType, Shape
+
+
+_CACHED = 1 << 18  # bytes that matter less than what a product leaves in cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,17 +135,31 @@ class _Placing:
         new = {p: k for k, (p, _) in enumerate(self.updates)}
         entries = [self._entry(g, new) for g in groups]
         entries += [Entry((), frozenset([c.node]), False, () if c.update is None else (c.update,)) for c in copies]
-        order, waiting = ordered(entries, [p for p, _ in self.updates])
+        order, waiting = ordered(entries, [p for p, _ in self.updates], self._most_live)
         waiting |= {k for k, (_, v) in enumerate(self.updates) if v in self.group_of} - {
             u for e in entries for u in e.updates
         }
         every: list[Group | _Wanted] = [*groups, *copies]
         return [every[k] for k in order], waiting
 
+    def _most_live(self, order: Sequence[int]) -> int:
+        """The most bytes of buffers at once if groups have this order, in steps of what does not matter."""
+        at = {group: k for k, group in enumerate(self.fusion.groups[n] for n in order if n < len(self.fusion.groups))}
+        last: dict[Node, int] = {}
+        for group, k in at.items():
+            last |= {n: k for n in group.reads if n in self.group_of and n not in self.place}
+        steps = [0] * (len(at) + 1)
+        for node, k in last.items():
+            steps[at[self.group_of[node]]] += bytes_of(node)
+            steps[k + 1] -= bytes_of(node)
+        return max(accumulate(steps)) // _CACHED
+
     def _entry(self, group: Group, new: dict[Node, int]) -> Entry:
         updates = () if self._stays_apart(group) else tuple(new[p] for p in group.updated if group.may_write(p))
         may_fail = group.may_fail and self.keeps
-        return Entry(tuple(g.index for g in group.needs), frozenset(group.reads), may_fail, updates)
+        products = (g.index for g in group.needs if group.is_nest and g.makes_product and g.members[0] in group.reads)
+        needs = tuple(g.index for g in group.needs)
+        return Entry(needs, frozenset(group.reads), may_fail, updates, tuple(products))
 
     def _stays_apart(self, group: Group) -> bool:
         """Whether a new value is one number beside outputs: a call without updates leaves its commit out."""
