@@ -25,7 +25,7 @@ from graphc.schedule.task import Nest, Place
 CHUNK = 16_384  # elements of a chunk, some 10 us of work
 FEWEST = 128  # rows of a chunk that is summed down the columns, beside which a row of partial sums is little
 TILE = 256  # elements of a row that lie apart: so many lines of cache stay until the rows beside have been read
-LINE = 16  # rows that are read side by side where they lie so
+LINE = 64  # rows that are read side by side where they lie so: neighbouring lines of cache come together
 FLAT = symbol("%i")
 
 
@@ -45,6 +45,7 @@ class Form:
         self.totals = [r for r in self.reductions if r not in self.row_set]
         self.total_set = set(self.totals)
         self.crosswise = self._is_crosswise()
+        self.streamed: dict[Place, Place] = {}  # outputs written past the caches, with the blocks that they come from
         self.sweep_of: dict[Node, int] = {}
         for member in nest.members:
             self._sweep(member)

@@ -177,6 +177,7 @@ KERNELS: dict[str, Contract] = {
         ("search_left", "search_right"), Contract(4, (0,), (), "integer", value=3)
     ),
     "clear": Contract(2, (), (0,)),  # address, bytes
+    "stream": Contract(3, (1,), (2,)),  # how many elements, where from, where to: past the caches
     # status of the failure, position, length, iteration of a loop -> position from the start
     "checked": Contract(4, (), (), "integer"),
     "labelled": Contract(4, (), (), "integer"),  # the same, and a negative one is out of range

@@ -18,7 +18,8 @@ from graphc.codegen.intrinsics.target import BLOCK
 from graphc.codegen.loop_ir import Expr, Position, Stmt
 from graphc.codegen.product import Product
 from graphc.codegen.reduction import Carried, Columns, Fold, Lies, Partial, combine
-from graphc.codegen.text import HI, LO, Loop, Scope, Text, close, integer
+from graphc.codegen.streamed import PIECE, are_large, streamed_outputs, write_streamed
+from graphc.codegen.text import HI, LO, Branch, Loop, Scope, Text, close, integer, test
 from graphc.codegen.unread import check_unread, gathers
 from graphc.codegen.work import bytes_read, operations, total
 from graphc.dims import Dim, blocks, product, substitute, symbol
@@ -82,9 +83,22 @@ class _Nest(Form):
                 self.text.cut(top, size, self.text.at(length) if self.inner else self.text.end(length))
             if self.before is not None:
                 self.before.emit_rows(top, (LO, HI))
-            waiting = self._loops(top, chunks)
+            waiting = self._ways(top, chunks, moved)
         if waiting:
             combine(self.text, waiting, chunks)
+
+    def _ways(self, top: Scope, chunks: Dim, moved: Dim) -> list[Partial]:
+        """Make the loops: twice, if sizes of the call decide whether they write past the caches."""
+        streamed = streamed_outputs(self)
+        large = are_large(self, moved) if streamed else False
+        if isinstance(large, bool):
+            self.streamed = streamed if large else {}
+            return self._loops(top, chunks)
+        for condition, self.streamed in ((large, streamed), (test("not", large), {})):
+            branch = Branch(top, condition)
+            self._loops(branch, chunks)
+            branch.close()
+        return []
 
     def _work(self) -> tuple[Dim, Dim]:
         """Operations, and bytes read and written; what a product in the same phase has just made is counted there."""
@@ -295,6 +309,8 @@ class _Nest(Form):
     ) -> None:
         """The innermost loop, in blocks of a size if it is not 0; blocks that lie in memory are not copied."""
         low, high = bounds
+        if self.streamed and not self.crosswise:
+            size = PIECE
         around, count = scope, high if low == 0 else integer("-", high, Position(low))
         if size:
             around = self.text.loop(scope, str(self.block)[1:], high, low, size)
@@ -307,6 +323,7 @@ class _Nest(Form):
         body.close_if_filled()
         for r, fold in folds.items():
             fold.end_block(around, count, substitute(self.searched(r), {f"%{var}": low}), lies[r])
+        write_streamed(self, around, count, {f"%{var}": low})
         if size:
             close(around)
 
@@ -332,6 +349,8 @@ class _Nest(Form):
                 at = offset(self.scratch_index(), self.text.schedule.buffers[place.number][1])
             else:
                 at = offset(index, node.shape)
+            if place in self.streamed:
+                place, at = self.streamed[place], position
             stores.append(self.text.store(place, at, value))
         for node, fold in folds.items():
             value = self.evaluator.value(node.operands[0], self.operand_index(node), scope)

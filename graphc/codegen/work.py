@@ -5,7 +5,7 @@ In: a nest.  Out: dimensions.  An array counts once, with the elements that are 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from graphc.codegen.states import effort_of
 from graphc.dims import Dim, dim_min, product
@@ -20,15 +20,23 @@ from graphc.schedule.task import Nest
 
 def operations(nest: Nest) -> Dim:
     """What the functions and folds of members cost, and of what is computed on the way to them, for each element."""
+    return total(product(domain_of(node)) * _effort(node) for node in _computed(nest))
+
+
+def effort_of_element(nest: Nest) -> int:
+    """What is computed for each element of the nest's domain costs."""
+    return sum(_effort(node) for node in _computed(nest) if domain_of(node) == nest.domain)
+
+
+def _computed(nest: Nest) -> Iterator[Node]:
+    """The members, and what is computed on the way to them."""
     waiting, seen = list(nest.members), {n for n, _ in nest.loads}
-    found: list[Dim] = []
     while waiting:
         node = waiting.pop()
         if node not in seen:
             seen.add(node)
             waiting += read_operands(node)
-            found.append(product(domain_of(node)) * _effort(node))
-    return total(found)
+            yield node
 
 
 def _effort(node: Node) -> int:

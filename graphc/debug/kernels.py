@@ -112,6 +112,10 @@ def _clear(memory: Memory, dtype: Any, tile: Tile, address: int, nbytes: int) ->
     memory.regions[address >> SHIFT].clear(address & MASK, nbytes, memory.me)
 
 
+def _stream(memory: Memory, dtype: Any, tile: Tile, n: int, source: int, to: int) -> None:
+    memory.store_all(memory.grid(to, [dtype.itemsize], [n], dtype), dtype, _block(memory, source, n, dtype))
+
+
 # products
 
 
@@ -212,6 +216,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "columns_logsumexp": _columns_logsumexp,
     "columns_deviation": _columns_deviation,
     "clear": _clear,
+    "stream": _stream,
     "sort": _sort,
     "argsort": _argsort,
     "search_left": _search("left"),

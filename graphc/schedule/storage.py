@@ -22,7 +22,7 @@ from graphc.schedule.fuse import Fusion, fused
 from graphc.schedule.group import Group, begins_with
 from graphc.schedule.hold import Holding, Memory
 from graphc.schedule.order import Entry, nearest_first, ordered
-from graphc.schedule.task import Copy, Kernel, Nest, Place, Placed, Scatter, Task, View, before, needs
+from graphc.schedule.task import Copy, Kernel, Nest, Place, Placed, Scatter, Task, View, before, needs, reads
 from graphc.schedule.verify import verify_schedule
 from graphc.types import DType, Shape
 
@@ -46,6 +46,11 @@ class Schedule:
     @property
     def constants(self) -> list[Node]:
         return list(self.memory.constants)
+
+    @cached_property
+    def read(self) -> frozenset[Place]:
+        """The places that some task reads."""
+        return frozenset().union(*map(reads, self.tasks))
 
     @cached_property
     def before(self) -> tuple[tuple[int, ...], ...]:

@@ -42,7 +42,8 @@ def _memory_type(code: str) -> ir.Type:
 
 
 def _element(builder: ir.IRBuilder, code: str, address: ir.Value, index: ir.Value) -> ir.Value:
-    return builder.gep(builder.inttoptr(address, _memory_type(code).as_pointer()), [index])
+    """The place of an element, which lies in its array: so LLVM may read more than one of a strided array at once."""
+    return builder.gep(builder.inttoptr(address, _memory_type(code).as_pointer()), [index], inbounds=True)
 
 
 MAX_STORAGES = 64  # accesses to further storages of a nest are emitted without a scope

@@ -1,0 +1,61 @@
+"""Writing past the caches: a block of elements goes to memory that nobody reads soon.
+
+A line of cache that is written whole need not be read before, which is a third of what a sum of two arrays moves.  Such
+stores may be late for other threads, until the next instruction that is locked; the end of every phase has one, and so
+has every lock.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from graphc.codegen.intrinsics.routine import call_routine
+from graphc.codegen.intrinsics.vectors import I32, I64, POINTER, Control, Values, integer
+
+
+@cache
+def stream(code: str) -> Any:
+    """Intrinsic (n, source, to): n elements of the dtype of this code go from `source` to `to`, past the caches."""
+    size = int(code[1])
+
+    def body(builder: ir.IRBuilder, *arguments: ir.Value) -> None:
+        _emit(Control(builder, size), *arguments)
+
+    @intrinsic
+    def streamed(typingctx: Any, n: Any, source: Any, to: Any) -> Any:
+        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Values) -> Any:
+            call_routine(builder, f"stream_{size}", ir.VoidType(), arguments, body)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 3), codegen
+
+    return streamed
+
+
+def _emit(lanes: Control, n: ir.Value, source: ir.Value, to: ir.Value) -> None:
+    """Whole vectors where they are aligned; elements before and after."""
+    b, width = lanes.builder, lanes.lanes * lanes.bytes
+    end = b.mul(n, integer(lanes.bytes))
+    begin = lanes.least(b.and_(b.neg(to), integer(width - 1)), end)
+    whole = b.add(begin, b.and_(b.sub(end, begin), integer(-width)))
+    none_reread = b.module.add_metadata([ir.Constant(I32, 1)])
+
+    def move(kind: ir.Type, align: int, past_caches: bool) -> Any:
+        def one(at: ir.Value, _: Values) -> Values:
+            read, write = (b.inttoptr(b.add(base, at), POINTER) for base in (source, to))
+            store = b.store(b.load(read, typ=kind, align=lanes.bytes), write, align=align)
+            if past_caches:
+                store.set_metadata("nontemporal", none_reread)
+            return []
+
+        return one
+
+    element = move(ir.IntType(8 * lanes.bytes), lanes.bytes, past_caches=False)
+    lanes.loop(integer(0), begin, lanes.bytes, [], element)
+    lanes.loop(begin, whole, width, [], move(ir.VectorType(I64, width // 8), width, past_caches=True))
+    lanes.loop(whole, end, lanes.bytes, [], element)

@@ -1,0 +1,59 @@
+"""Large outputs that nobody reads, written past the caches: loops make a piece on the stack, and that is streamed.
+
+In: the form of a nest.  Out: which outputs, on what condition, and the statements that write a piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from graphc.codegen.form import Form
+from graphc.codegen.loop_ir import Call, Expr, Position
+from graphc.codegen.text import Scope, test
+from graphc.codegen.work import effort_of_element
+from graphc.dims import Dim, product, substitute
+from graphc.schedule.access import linear, offset
+from graphc.schedule.task import Place
+
+PAST_CACHES = 1 << 25  # bytes that a phase moves; what is less may be in a cache when it is read
+SHORTEST = 256  # elements of a row, of which parts of two lines are written in the usual way
+PIECE = 256  # elements of a block: reads of the next go on while one is written
+MOST_EFFORT = 32  # instructions for an element; what costs more does not wait for memory
+MOST_OUTPUTS = 4  # of a nest: each has a block on the stack
+
+
+def streamed_outputs(form: Form) -> dict[Place, Place]:
+    """The outputs, each with the block where a piece of it is made."""
+    held = form.text.roots or form.reductions or form.before is not None or not form.domain
+    if held or effort_of_element(form.nest) > MOST_EFFORT:
+        return {}
+    variable = f"%{form.inner[-1]}" if form.inner else "%i"
+    found: list[Place] = []
+    for node, place in form.nest.stores:
+        steps = linear(offset(form.index_of(node), node.shape)) if node.shape == form.nest.domain else None
+        along = steps is not None and steps.get(variable) == 1
+        if along and place.kind == "output" and place not in form.text.schedule.read:
+            found.append(place)
+    return {place: Place("stack", k) for k, place in enumerate(found[:MOST_OUTPUTS])}
+
+
+def are_large(form: Form, moved: Dim) -> bool | Call:
+    """Whether arrays of which loops move so many bytes are larger than caches, in rows that are not too short."""
+    row = form.domain[form.inner[-1]] if form.inner else product(form.domain)
+    tests: list[Call] = []
+    for size, least in ((moved, PAST_CACHES), (row, SHORTEST)):
+        if not isinstance(size, int):
+            tests.append(test(">=", form.text.at(size), Position(least)))
+        elif size < least:
+            return False
+    return True if not tests else tests[0] if len(tests) == 1 else test("and", *tests)
+
+
+def write_streamed(form: Form, scope: Scope, count: Expr, first: Mapping[str, Dim]) -> None:
+    """Write a piece of so many elements, from where the loop is at its `first` position."""
+    for node, place in form.nest.stores:
+        block = form.streamed.get(place)
+        if block is not None:
+            start = substitute(offset(form.index_of(node), node.shape), first)
+            source, target = form.text.address(block), form.text.address(place, start * node.dtype.size)
+            scope.use("stream", count, source, target, dtype=node.dtype)

@@ -1,0 +1,104 @@
+"""Large outputs are written past the caches: the same values, at every border of pieces, lines and rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.codegen import streamed
+
+COLD = gc.Options(cache=False)
+DTYPES = ("float32", "float64", "int64", "int16", "int8", "bool")
+BORDERS = (0, 1, 15, 16, 17, 255, 256, 257, 1_000, 16_384, 16_385, 40_001)
+
+
+@pytest.fixture
+def little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What moves 64 bytes is large, and no row is too short."""
+    monkeypatch.setattr(streamed, "PAST_CACHES", 64)
+    monkeypatch.setattr(streamed, "SHORTEST", 1)
+
+
+def drawn(shape: tuple[int, ...], dtype: str, seed: int = 0) -> Any:
+    return (np.random.default_rng(seed).integers(-100, 100, shape) / 7).astype(dtype)
+
+
+def calls(function: Any) -> int:
+    return str(function.source).count("stream_")
+
+
+@pytest.mark.usefixtures("little")
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_values_are_the_same_wherever_pieces_and_lines_end(dtype: str) -> None:
+    x, y = gc.input("x", ("n",), dtype), gc.input("y", ("n",), dtype)
+    outputs = (gc.where(x > y, x, y), x == y) if dtype != "bool" else (x | y, x == y)
+    f = gc.compile([x, y], outputs, options=COLD)
+    assert calls(f) == 2
+    for n in BORDERS:
+        a, b = drawn((n,), dtype), drawn((n,), dtype, 1)
+        larger = np.where(a > b, a, b) if dtype != "bool" else a | b
+        for shift in (0, 1, 3):
+            around = tuple(np.ones(n + 8, t) for t in (dtype, bool))
+            given = tuple(whole[shift : shift + n] for whole in around)
+            f(a, b, out=given)
+            assert np.array_equal(given[0], larger)
+            assert np.array_equal(given[1], a == b)
+            for whole in around:
+                assert whole[:shift].all()
+                assert whole[shift + n :].all()
+
+
+@pytest.mark.usefixtures("little")
+@pytest.mark.parametrize("symbolic", [False, True])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 300), (70, 257), (300, 5), (129, 512)])
+def test_rows_and_what_lies_across_them(shape: tuple[int, int], symbolic: bool) -> None:
+    m, n = ("m", "n") if symbolic else shape
+    x, row, turned = gc.input("x", (m, n)), gc.input("row", (1, n)), gc.input("turned", (n, m))
+    f = gc.compile([x, row, turned], (x * row, x - turned.T, turned.T[::-1]), options=COLD)
+    a, b, c = drawn(shape, "float64"), drawn((1, shape[1]), "float64", 1), drawn(shape[::-1], "float64", 2)
+    for got, want in zip(f(a, b, c), (a * b, a - c.T, c.T[::-1]), strict=True):
+        assert np.array_equal(got, want)
+
+
+@pytest.mark.usefixtures("little")
+def test_the_interpreter_does_the_same() -> None:
+    x, turned = gc.input("x", (20, "n"), gc.float32), gc.input("turned", ("n", 20), gc.float32)
+    outputs = (x + 1.0, x - turned.T)
+    checked = gc.compile([x, turned], outputs, options=gc.Options(debug=True))
+    assert calls(checked)
+    for n in (0, 1, 255, 257, 700):
+        a, b = drawn((20, n), "float32"), drawn((n, 20), "float32", 1)
+        for got, want in zip(checked(a, b), (a + np.float32(1), a - b.T), strict=True):
+            assert np.array_equal(got, want)
+
+
+def test_what_is_small_dear_or_read_is_written_as_ever() -> None:
+    x = gc.input("x", ("n",))
+    large, rows = gc.input("large", (10_000_000,)), gc.input("rows", (1_000_000, 16))
+    assert calls(gc.compile([x], x + 1.0)) == 1
+    assert calls(gc.compile([large], large + 1.0)) == 1
+    assert "if" not in gc.compile([large], large + 1.0).source.partition("def kernel")[2].partition("# phases")[0]
+    w = gc.parameter("w", np.zeros(4_000_000))
+    for function in (
+        gc.compile([y := gc.input("y", (1_000,))], y + 1.0),
+        gc.compile([x], gc.gammaln(x)),
+        gc.compile([x], gc.sum(x)),
+        gc.compile([rows, z := gc.input("z", (16,))], rows * z),
+        gc.compile([large], gc.cumulative_sum(large + 1.0)),
+        gc.compile([], (), updates={w: w + 1.0}),
+    ):
+        assert calls(function) == 0
+
+
+def test_the_size_of_a_call_decides() -> None:
+    x, y = gc.input("x", ("n",), gc.float32), gc.input("y", ("n",), gc.float32)
+    f = gc.compile([x, y], (x + y, x * y))
+    border = streamed.PAST_CACHES // 16
+    for n in (border - 1, border, border + 1):
+        a, b = np.arange(n, dtype=np.float32), np.ones(n, np.float32)
+        plus, times = f(a, b)
+        assert np.array_equal(plus, a + b)
+        assert np.array_equal(times, a)
