@@ -17,9 +17,9 @@ from graphc.graph import Node
 from graphc.op import Family
 from graphc.schedule.access import Index, canonical, linear, loop_symbol, offset, read_operands, through_movement
 from graphc.schedule.group import is_expensive
-from graphc.schedule.loops import loops_of
+from graphc.schedule.loops import Loops, loops_of
 from graphc.schedule.shape import loads
-from graphc.schedule.split import domain_of, member_index, reduced, row_index
+from graphc.schedule.split import Split, domain_of, member_index, reduced, row_index
 from graphc.schedule.task import Nest, Place
 
 CHUNK = 16_384  # elements of a chunk, some 10 us of work
@@ -34,7 +34,8 @@ class Form:
 
     def __init__(self, text: Text, nest: Nest, before: Product | None = None) -> None:
         self.text, self.nest, self.before = text, nest, before
-        self.loops = loops_of(nest, 0 if before is None else before.row_axes)
+        self.loops = self._loops_of()
+        self.is_flat = before is not None and len(self.loops.domain) == 1  # one loop over all elements of its rows
         self.domain, self.split, self.members = self.loops.domain, self.loops.split, nest.members
         self.made = dict.fromkeys(nest.members)
         rank = len(self.domain)
@@ -53,6 +54,13 @@ class Form:
         self.sweep = 0
         self.kept = self._kept()
         self.evaluator = Evaluator(text, self._stored)
+
+    def _loops_of(self) -> Loops:
+        """The loops; those over the rows of a product before stay apart, unless all is one loop over all elements."""
+        alone = loops_of(self.nest)
+        if self.before is None or (len(alone.domain) == 1 and alone.split == Split((0,))):
+            return alone
+        return loops_of(self.nest, self.before.row_axes)
 
     # where things are
 
@@ -184,12 +192,16 @@ class Form:
         """Length of the axis that is cut, elements of it in a chunk, number of chunks."""
         if not self.rows:
             return 1, 1, 1
+        if self.is_flat and self.before is not None:
+            length, size = self.before.rows.size, self._rows_of_chunk(self.before.columns.size)
+            return length, size, blocks(length, size)
         length = self.domain[self.row_axes()[0]] if self.inner else product(self.domain)
-        size = self._rows_of_chunk() if self.inner else CHUNK
+        row = product(d for k, d in enumerate(self.domain) if k != self.row_axes()[0])
+        size = self._rows_of_chunk(row) if self.inner else CHUNK
         return length, size, blocks(length, size)
 
-    def _rows_of_chunk(self) -> Dim:
-        row = product(d for k, d in enumerate(self.domain) if k != self.row_axes()[0])
+    def _rows_of_chunk(self, row: Dim) -> Dim:
+        """How many rows of so many elements a chunk has."""
         sums_alone = len(self.totals) == len(self.made) and not self.by_batch() and not self.split.deep
         least = FEWEST if sums_alone else LINE if self.crosswise else 1
         if not isinstance(row, int):
@@ -221,10 +233,12 @@ class Form:
         """Whether the loops run over the rows of a product, so that each block of rows can follow the product's."""
         if self.by_batch() or not product.goes_by_rows or self.nest.domain != product.member.shape:
             return False
-        if self.domain != (product.rows.size, product.columns.size) or self.inner != (1,):
+        if not self.is_flat and (self.nest.domain != self.domain or self.inner != (1,)):
+            return False
+        if self.nest.domain != (product.rows.size, product.columns.size):
             return False
         operands = {view.place for view in product.task.operands}
-        if isinstance(self.domain[1], Poly) or any(place in operands for _, place in self.nest.stores):
+        if isinstance(product.columns.size, Poly) or any(place in operands for _, place in self.nest.stores):
             return False
         reads = (r for m in self.members for r in loads(m, self.is_loaded, self.made) if r.node is product.member)
         rows = slice(product.row_axes)

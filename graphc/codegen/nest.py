@@ -80,7 +80,7 @@ class _Nest(Form):
             self.text.new_nest()
             check_unread(self.evaluator, gathers(self.made, self.is_loaded), self.nest.domain, top)
             if self.rows:
-                self.text.cut(top, size, self.text.at(length) if self.inner else self.text.end(length))
+                self.text.cut(top, size, self.text.at(length) if self.inner or self.is_flat else self.text.end(length))
             if self.before is not None:
                 self.before.emit_rows(top, (LO, HI))
             waiting = self._ways(top, chunks, moved)
@@ -169,7 +169,8 @@ class _Nest(Form):
             for fold in folds.values():
                 fold.end_block(top, Position(1), 0, None)
             return
-        self._elements(top, "i", (LO, Position(HI)), folds, {}, self._block_size(folds, form.CHUNK))
+        row = self.before.columns.size if self.before is not None and self.is_flat else 1
+        self._elements(top, "i", (LO * row, Position(HI * row)), folds, {}, self._block_size(folds, form.CHUNK))
 
     def _nested_loops(self, top: Scope, folds: dict[Node, Fold], columns: dict[Node, Columns]) -> None:
         batch = self.batch_axes()
