@@ -212,7 +212,7 @@ def atan(lanes: Lanes, x: ir.Value) -> ir.Value:
 
 @float_intrinsic
 def atan2(lanes: Lanes, y: ir.Value, x: ir.Value) -> ir.Value:
-    """Angle of the point (x, y) in [-pi, pi]: pi/2 some times, and atan of the smaller over the larger; below 1.8 ULP."""
+    """Angle of the point (x, y) in [-pi, pi]: pi/2 some times, and atan of smaller over larger; error below 1.8 ULP."""
     builder, zero, one, infinity = lanes.builder, lanes.const(0.0), lanes.const(1.0), lanes.const(float("inf"))
     height, width = lanes.abs(y), lanes.abs(x)
     steep = lanes.compare(">", height, width)
