@@ -1,13 +1,13 @@
 """Angles modulo a quarter turn, for sin, cos and tan: x = quadrant * pi/2 + high + low.
 
-In: x >= 0.  Out: |high + low| <= 1.01 pi/4 with |low| at most half a unit of the spacing at high, and an integer whose
-two lowest bits are the quadrant.  The error of high + low is below 2^-8 units of the spacing at high for every x;
-infinity and NaN give NaN.
+In: x >= 0.  Out: |high + low| <= 1.01 pi/4, low being small beside high unless nearly all cancels, and an integer whose
+two lowest bits are the quadrant.  The error of high + low is below 2^-8 units of the spacing at high, but for some half
+a unit where nearly all cancels, or where no more is asked for; infinity and NaN give NaN.
 
-Below HUGE fma subtracts quadrant * pi/2 in parts (Cody and Waite 1980), for float32 in float64: straight-line code.
-From HUGE on the significand is multiplied by a window of the bits of 2/pi (Payne and Hanek 1983).  That is scalar code
-which reads a table, taken lane by lane (`rare.py`): the window chosen by selects would cost every argument, measured,
-0.5 ns more in float32, and an estimated 3 ns in float64.
+Below HUGE fma subtracts quadrant * pi/2 in three parts (Cody and Waite 1980): straight-line code.  In float32 the
+number of turns is right up to 2^17.  From HUGE on the significand is multiplied by a window of the bits of 2/pi (Payne
+and Hanek 1983).  That is scalar code which reads a table, taken lane by lane (`rare.py`): the window chosen by selects
+would cost every argument, measured, 0.5 ns more in float32, and an estimated 3 ns in float64.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """exp and what is made of it, as intrinsics: exp exp2 expm1 tanh sinh cosh sigmoid, float32 and float64.
 
-All of them reduce x = n·ln2 + r with n whole and |r| <= ln2/2, and take e^r = 1 + r + tail with r and the tail apart,
-so that a sum with 2^n, or of e^x with 1, rounds once.
+All of them reduce x = n·ln2 + r with n whole and |r| <= ln2/2, and take e^r = 1 + r·(1 + r·EXP_TAIL(r)), what is least
+added first.
 Polynomials: weighted least squares on Chebyshev points with mpmath (tests/minimax.py), highest power first.
 Errors: the two numbers after a docstring's formula are the largest measured, float32 and float64, in units of the
 spacing at the exact value.
@@ -88,13 +88,13 @@ def exp_near_zero(lanes: Lanes, r: ir.Value) -> ir.Value:
 
 @float_intrinsic
 def exp(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """e^x = 2^n·e^r; 1.04 and 1.06."""
+    """e^x = 2^n·e^r; 0.93 and 0.92."""
     return exp_of(lanes, lanes.clamp(x, *lanes.pick(*EXP_RANGE)))
 
 
 @float_intrinsic
 def exp2(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """2^x = 2^n·e^((x - n)·ln2), n the whole number nearest to x; 1.05 and 1.11."""
+    """2^x = 2^n·e^((x - n)·ln2), n the whole number nearest to x; 0.90 and 1.00."""
     x = lanes.clamp(x, *lanes.pick((-151.0, 129.0), (-1077.0, 1025.0)))
     n = nearest(lanes, x)
     return exp_reduced(lanes, n, lanes.mul(lanes.sub(x, n), lanes.const(LN2[0])))
@@ -108,7 +108,7 @@ def expm1_of(lanes: Lanes, x: Reduced, power: ir.Value, one: float) -> Pair:
 
 @float_intrinsic
 def expm1(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """e^x - 1 = 2·((2^(n-1) - 1/2) + 2^(n-1)·(e^r - 1)), halved so that 2^n does not overflow before the result."""
+    """e^x - 1 = 2·((2^(n-1) - 1/2) + 2^(n-1)·(e^r - 1)), where 2^n might overflow; 1.36 and 1.22."""
     n, high = whole_and_rest(lanes, lanes.clamp(x, *lanes.pick((-20.0, 89.0), (-40.0, 710.0))))
     power, half = power_of_two(lanes, lanes.sub(n, lanes.const(1.0))), lanes.const(0.5)
     minus_low = lanes.neg(constant(lanes, LN2)[1])
@@ -119,7 +119,7 @@ def expm1(lanes: Lanes, x: ir.Value) -> ir.Value:
 
 @float_intrinsic
 def tanh(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """tanh|x| = 1 - 2/(e^2|x| + 1), below 0.55 |x| + |x|³·TANH(x²)."""
+    """tanh|x| = 1 - 2/(e^2|x| + 1), below 0.55 |x| + |x|³·TANH(x²); 1.57 and 1.66."""
     size, one = lanes.abs(x), lanes.const(1.0)
     square = lanes.mul(size, size)
     near = lanes.fma(lanes.mul(square, size), lanes.horner(square, lanes.table(*TANH)), size)
@@ -133,7 +133,7 @@ def tanh(lanes: Lanes, x: ir.Value) -> ir.Value:
 
 @float_intrinsic
 def sigmoid(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """1/(1 + e^-x), below 0 e^x/(1 + e^x)."""
+    """1/(1 + e^-x), below 0 e^x/(1 + e^x); 1.44 and 1.44."""
     one = lanes.const(1.0)
     lowest = lanes.const(lanes.pick(*EXP_RANGE)[0])
     minus = lanes.neg(lanes.abs(x))
@@ -152,7 +152,7 @@ def half_exp(lanes: Lanes, size: ir.Value) -> tuple[ir.Value, ir.Value]:
 
 @float_intrinsic
 def sinh(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """(e^|x| - e^-|x|)/2, below 1.2 |x| + |x|³·SINH(x²)."""
+    """(e^|x| - e^-|x|)/2, below 1.2 |x| + |x|³·SINH(x²); 1.62 and 1.57."""
     size = lanes.abs(x)
     square = lanes.mul(size, size)
     near = lanes.fma(lanes.mul(square, size), lanes.two_chains(square, lanes.table(*SINH)), size)
@@ -162,5 +162,5 @@ def sinh(lanes: Lanes, x: ir.Value) -> ir.Value:
 
 @float_intrinsic
 def cosh(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """(e^|x| + e^-|x|)/2."""
+    """(e^|x| + e^-|x|)/2; 1.31 and 1.35."""
     return lanes.add(*half_exp(lanes, lanes.abs(x)))

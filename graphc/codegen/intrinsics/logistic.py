@@ -12,11 +12,12 @@ import math
 from llvmlite import ir
 
 from graphc.codegen.intrinsics.exponential import EXP_RANGE, exp_of, expm1_of, reduce
-from graphc.codegen.intrinsics.exponents import power_of_two, scale, split_any
+from graphc.codegen.intrinsics.exponents import power_of_two, split_any
 from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic
 from graphc.codegen.intrinsics.logarithmic import (
-    LOG_TAIL,
+    halvings,
     log_near_one,
+    log_of_odds,
     log_one_plus,
     logarithm,
     multiple_plus,
@@ -41,13 +42,13 @@ def _times(lanes: Lanes, x: ir.Value, y: ir.Value, log: ir.Value) -> ir.Value:
 
 @float_intrinsic
 def xlogy(lanes: Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
-    """x·log y; 1.06 and 1.06."""
+    """x·log y, rounded twice."""
     return _times(lanes, x, y, logarithm(lanes, y, None, LN2))
 
 
 @float_intrinsic
 def xlog1py(lanes: Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
-    """x·log(1 + y); 1.06 and 1.06."""
+    """x·log(1 + y), rounded twice."""
     log = lanes.copysign(log_one_plus(lanes, y), y)
     return _times(lanes, x, y, log)
 
@@ -90,22 +91,14 @@ def _held(lanes: Lanes, n: ir.Value) -> ir.Value:
 
 @float_intrinsic
 def logit(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """log(x/(1 - x)) = ±log((1 - s)/s) with s the smaller of x and 1 - x.
+    """log(x/(1 - x)) = ±log((1 - s)/s) with s the smaller of x and 1 - x; 1.32 in float32.
 
-    2^-k·(1 - s) and s, whose ratio is from 2/3 to 3/2, have a difference and a sum that are rounded once.
+    2^k·(1 - s) and s, whose ratio is from 2/3 to 3/2, have a difference and a sum that are rounded once.
     """
-    one, zero = lanes.const(1.0), lanes.const(0.0)
+    one = lanes.const(1.0)
     upper = lanes.compare(">=", x, lanes.const(0.5))
     s = lanes.select(upper, lanes.sub(one, x), x)
-    k, m = split_any(lanes, s)
-    apart = lanes.compare("<", lanes.sub(one, s), lanes.mul(m, lanes.const(0.75)))
-    k = lanes.add(k, lanes.select(apart, one, zero))
-    power = scale(lanes, one, k)
+    k, power = halvings(lanes, s)
     difference = lanes.fma(lanes.neg(s), lanes.add(power, one), power)
-    t = lanes.div(lanes.add(difference, difference), lanes.fma(s, lanes.sub(one, power), power))
-    square = lanes.mul(t, t)
-    tail = lanes.mul(lanes.mul(t, square), lanes.horner(square, lanes.table(*LOG_TAIL)))
-    log = multiple_plus(lanes, lanes.neg(k), LN2, (t, tail))
-    log = lanes.select(lanes.compare("==", s, zero), lanes.const(math.inf), log)
-    log = lanes.select(lanes.compare("<", s, zero), lanes.const(math.nan), log)
+    log = log_of_odds(lanes, s, k, difference, lanes.fma(s, lanes.sub(one, power), power))
     return lanes.select(upper, log, lanes.neg(log))

@@ -123,7 +123,7 @@ def pair_sum(lanes: Lanes, a: Pair, b: Pair) -> Pair:
 
 @float_intrinsic
 def pow(lanes: Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
-    """|x|^y, and sign and special values by C99; 1.06 and 1.26."""
+    """|x|^y, and sign and special values by C99; 0.67 and 1.26."""
     power = _power_double if lanes.double else _power_single
     return with_sign(lanes, x, y, power(lanes, lanes.abs(x), y))
 
