@@ -94,6 +94,20 @@ def batched_products() -> Golden:
 
 
 @program
+def convolution_and_pooling() -> Golden:
+    """Few channels and more of them, padded, with strides; each channel by itself; and the gradients."""
+    x = gc.input("x", ("batch", 12, 11, 3), gc.float32)
+    sizes = ((3, 3, 3, 20), (2, 3, 20, 5), (3, 3, 1, 5))
+    kernels = [gc.input(f"w{k}", size, gc.float32) for k, size in enumerate(sizes)]
+    y = gc.max_pool(gc.convolution(x, kernels[0], padding="same"), 2)
+    y = gc.avg_pool(gc.convolution(y, kernels[1], strides=2, padding=1), 2, strides=1)
+    y = gc.convolution(y, kernels[2], groups=5, padding="same")
+    gradients = gc.grad(gc.sum(y * y), [x, *kernels])
+    shapes = ((3, 12, 11, 3), *sizes)
+    return Golden([x, *kernels], (y, *gradients), _values(*shapes, dtype="float32"))
+
+
+@program
 def in_place_updates() -> Golden:
     """Simultaneous: each parameter gets the other's old value; the third waits for its readers."""
     p, q = gc.parameter("p", np.arange(6.0).reshape(2, 3)), gc.parameter("q", np.ones((2, 3)))

@@ -1,7 +1,9 @@
-"""Pooling: the largest value, or the mean, of each window of an image, by one axis after the other."""
+"""Pooling: the largest value, or the mean, of each window of an image; of long windows one axis after the other."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from string import ascii_letters
@@ -19,7 +21,7 @@ from graphc.ops.samples import example
 from graphc.ops.windows import Windows, shifted, windowed
 from graphc.types import shape_text
 
-_CHAIN = 8  # places of a window whose extremes are taken one by one
+_CHAIN = 9  # places of a window whose extremes are taken one by one
 
 
 @dataclass(frozen=True)
@@ -58,19 +60,24 @@ def _max_pool(b: Any, x: Any, /, window: Any, strides: Any = None, padding: Any 
     if node.dtype not in NUMBERS:
         raise DTypeError(f"values are numbers, got {node.dtype}; convert them with gc.astype")
     node, pools = _pools(b, node, window, strides, padding)
+    if math.prod(pool.length for pool in pools) <= _CHAIN:
+        return _largest(b, node, pools)
     for pool in reversed(pools):
-        node = _largest(b, node, pool)
+        node = _largest(b, node, [pool])
     return node
 
 
-def _largest(b: Any, x: Any, pool: Pool) -> Any:
-    """The largest value of each window along an axis; the first of equal ones gets the whole cotangent."""
+def _largest(b: Any, x: Any, pools: Sequence[Pool]) -> Any:
+    """The largest value of each window along some axes; the first of equal ones gets the whole cotangent."""
     widths: list[tuple[Dim, Dim]] = [(0, 0)] * x.ndim
-    widths[pool.axis] = (pool.before, pool.behind(x.shape[pool.axis]))
+    for pool in pools:
+        widths[pool.axis] = (pool.before, pool.behind(x.shape[pool.axis]))
     x = b.pad(x, widths, constant_values=_lowest(x.dtype.numpy))
-    along = {pool.axis: Windows(0, pool.stride, pool.count, 1, pool.length)}
-    if pool.length <= _CHAIN:
-        return reduce(b.maximum, (shifted(b, x, along, (place,)) for place in range(pool.length)))
+    along = {pool.axis: Windows(0, pool.stride, pool.count, 1, pool.length) for pool in pools}
+    lengths = [pool.length for pool in pools]
+    if math.prod(lengths) <= _CHAIN:
+        return reduce(b.maximum, (shifted(b, x, along, place) for place in np.ndindex(*lengths)))
+    (pool,) = pools
     first = b.arange(pool.count) * pool.stride
     place = b.argmax(windowed(b, x, along), axis=-1)
     at = place + b.reshape(first, tuple(pool.count if k == pool.axis else 1 for k in range(x.ndim)))
