@@ -26,7 +26,6 @@ from graphc.schedule.task import Copy, Kernel, Nest, Place, Placed, Scatter, Tas
 from graphc.schedule.verify import verify_schedule
 from graphc.types import DType, Shape
 
-
 _CACHED = 1 << 18  # bytes that matter less than what a product leaves in cache
 
 
