@@ -2,7 +2,8 @@
 
 In: a lowered graph, the nodes that must be stored, and the updates.  Out: groups in order of creation.  A kernel and a
 scatter are groups of their own; every other group loops over one domain, whose axes its reductions split.
-Nodes that are cheap and read at most one stored array are computed again wherever they are read.
+Nodes that are cheap and read at most one stored array, beside a value for each row or column, are computed again
+wherever they are read.
 Every question about a node or a group is answered in bounded time, so that fusion takes as long as the graph is large.
 """
 
@@ -14,6 +15,7 @@ from functools import cache
 from graphc.dims import product
 from graphc.graph import Graph, Node, describe
 from graphc.op import HOLDERS, Family
+from graphc.ops.save import bytes_of
 from graphc.scalar import effort
 from graphc.schedule.access import (
     Index,
@@ -42,6 +44,7 @@ _FOLDS = 8  # reductions of a nest, each of which takes a block of 8 kB on the s
 _CHEAP = 12  # nodes that may be computed again wherever their value is read
 _AGAIN = 16  # instructions of a value that is computed again at elements beside
 _STREAMS = 3  # arrays that they load
+_FEW = 8  # an array of so many times fewer elements stays in cache
 _MEMBERS = 1_024  # of a group: past it the time of compilers grows faster than the text
 _LATEST = 32  # groups that are looked at for one that reads the same
 _PIECE = 1_024  # elements that lie side by side, from which it does not matter where the next ones lie
@@ -154,7 +157,8 @@ class Fusion:
         return not self._is_cheap(node) and not self._is_shifted(node)
 
     def _is_cheap(self, node: Node) -> bool:
-        stack, seen, stored, reads, size = [node], {node}, set(), 0, 0
+        stack, seen, reads, size = [node], {node}, 0, 0
+        stored, few = set[Node](), set[Node]()  # arrays that it loads; those of a value for each row or column
         while stack:
             n = stack.pop()
             if is_expensive(n) or len(seen) > _CHEAP:
@@ -165,13 +169,14 @@ class Fusion:
                 if reads > PIECES or size > ATOMS:
                     return False
                 if m in self.group_of or m.op.family is Family.LEAF:
-                    stored |= {m} if m.op.name != "constant" or m.ndim else set()
+                    if m.op.name != "constant" or m.ndim:
+                        (few if bytes_of(m) * _FEW <= bytes_of(node) else stored).add(m)
                 elif read.guarded:  # each branch computes it anew, and so would every branch around it
                     return False
                 elif m not in seen:
                     seen.add(m)
                     stack.append(m)
-        return len(stored) <= 1
+        return len(stored) <= 1 and len(stored) + len(few) <= _STREAMS
 
     def _is_shifted(self, node: Node) -> bool:
         """Whether a value that is wanted at elements beside is rather computed there once more.
