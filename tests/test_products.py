@@ -164,7 +164,9 @@ def test_products_of_other_sizes_share_their_kernel() -> None:
     assert len(one) == 1
     assert one == kernels_of(32, 64, 128) == kernels_of(32, 100, 64)
     many = kernels_of("n", 64, 64)  # of rows of unknown number, in higher tiles
-    assert many == kernels_of("n", "k", 64) == kernels_of(320, 64, 64) == kernels_of(320, 700, 700) != one
+    assert many == kernels_of("n", "k", 64) == kernels_of(320, 64, 64) != one
+    packed = kernels_of(320, 700, 700)  # by blocks of a sum, be it short or long, and parts of many rows
+    assert packed == kernels_of(640, 200, 300) == kernels_of(2000, 2000, 700) != many
 
 
 def test_equal_sizes_are_not_taken_for_one() -> None:

@@ -229,11 +229,11 @@ class Packed(InPlace):
         memory = text.scratch(self.dtype, (self.product.chunks, dim_max(self.deepest, 1), self.NR))
         scope.let("panel", text.address(memory, CHUNK * text.own(self.deepest * width)))
         deep = text.at(self.summed.size)
-        blocks = text.loop(scope, "k", integer("most", deep, Position(1)), 0, PANEL_DEPTH)  # an empty sum writes zeros
-        blocks.let("depth", integer("least", Position(PANEL_DEPTH), integer("-", deep, Position(K))))
-        panels = self.panels(blocks, columns)
+        depths = text.loop(scope, "k", integer("most", deep, Position(1)), 0, PANEL_DEPTH)  # an empty sum writes zeros
+        depths.let("depth", integer("least", Position(PANEL_DEPTH), integer("-", deep, Position(K))))
+        panels = self.panels(depths, columns)
         self.tiles(panels, rows, (Address("panel"), width), (DEPTH, K), more + K, self.pack(panels))
-        close(blocks, panels)
+        close(depths, panels)
 
     def pack(self, scope: Scope) -> tuple[Dim, Dim] | None:
         """Fill the panel.  Out: where the sum has an outer loop, its steps of A and in the panel."""
