@@ -84,7 +84,7 @@ def test_what_is_small_dear_or_read_is_written_as_ever() -> None:
     w = gc.parameter("w", np.zeros(4_000_000))
     for function in (
         gc.compile([y := gc.input("y", (1_000,))], y + 1.0),
-        gc.compile([x], gc.gammaln(x)),
+        gc.compile([x], gc.exp(x)),
         gc.compile([x], gc.sum(x)),
         gc.compile([rows, z := gc.input("z", (16,))], rows * z),
         gc.compile([large], gc.cumulative_sum(large + 1.0)),

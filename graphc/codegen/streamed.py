@@ -10,22 +10,26 @@ from collections.abc import Mapping
 from graphc.codegen.form import Form
 from graphc.codegen.loop_ir import Call, Expr, Position
 from graphc.codegen.text import Scope, test
-from graphc.codegen.work import effort_of_element
+from graphc.codegen.work import efforts_of_element
 from graphc.dims import Dim, product, substitute
+from graphc.scalar import CHEAP
 from graphc.schedule.access import linear, offset
 from graphc.schedule.task import Place
 
 PAST_CACHES = 1 << 25  # bytes that a phase moves; what is less may be in a cache when it is read
 SHORTEST = 256  # elements of a row, of which parts of two lines are written in the usual way
 PIECE = 256  # elements of a block: reads of the next go on while one is written
-MOST_EFFORT = 32  # instructions for an element; what costs more does not wait for memory
+MOST_EFFORT = 32  # instructions for an element, and no dear function: what costs more hardly waits for memory
 MOST_OUTPUTS = 4  # of a nest: each has a block on the stack
 
 
 def streamed_outputs(form: Form) -> dict[Place, Place]:
     """The outputs, each with the block where a piece of it is made."""
     held = form.text.roots or form.reductions or form.before is not None or not form.domain
-    if held or effort_of_element(form.nest) > MOST_EFFORT:
+    if held:
+        return {}
+    efforts = efforts_of_element(form.nest)
+    if max(efforts, default=0) > CHEAP or sum(efforts) > MOST_EFFORT:
         return {}
     variable = f"%{form.inner[-1]}" if form.inner else "%i"
     found: list[Place] = []
