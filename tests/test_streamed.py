@@ -84,7 +84,7 @@ def test_what_is_small_dear_or_read_is_written_as_ever() -> None:
     w = gc.parameter("w", np.zeros(4_000_000))
     for function in (
         gc.compile([y := gc.input("y", (1_000,))], y + 1.0),
-        gc.compile([x], gc.gammaln(x)),
+        gc.compile([x], gc.exp(x)),
         gc.compile([x], gc.sum(x)),
         gc.compile([rows, z := gc.input("z", (16,))], rows * z),
         gc.compile([large], gc.cumulative_sum(large + 1.0)),
@@ -102,3 +102,14 @@ def test_the_size_of_a_call_decides() -> None:
         plus, times = f(a, b)
         assert np.array_equal(plus, a + b)
         assert np.array_equal(times, a)
+
+
+def test_lines_ahead_are_asked_for_where_arrays_are_large() -> None:
+    x, turned = gc.input("x", (700, "n")), gc.input("turned", ("n", 700))
+    f = gc.compile([x, turned], x + turned.T)
+    large, small = f.source.partition("    if not ")[::2]
+    assert "fetch(" in large
+    assert "fetch(" not in small
+    for n in (0, 1, 255, 256, 257, 2_000, 7_000):
+        a, b = drawn((700, n), "float64"), drawn((n, 700), "float64", 1)
+        assert np.array_equal(f(a, b), a + b.T)

@@ -7,6 +7,7 @@ prints from: axes of rows and within a row, the sweep of every value, indices, c
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from graphc.codegen.evaluate import Evaluator, loaded_from
 from graphc.codegen.intrinsics.target import BLOCK
@@ -29,6 +30,15 @@ LINE = 64  # rows that are read side by side where they lie so: neighbouring lin
 FLAT = symbol("%i")
 
 
+@dataclass(frozen=True)
+class Across:
+    """An array that is read along rows that lie across it: the element where both loops begin, the step in a row."""
+
+    node: Node
+    first: Dim
+    step: Dim
+
+
 class Form:
     """The loops of one nest, with the names that graphc.codegen.nest uses."""
 
@@ -45,6 +55,7 @@ class Form:
         self.row_set = {r for r in self.reductions if self.is_full(r) and self.folded(r) == self.split.inner}
         self.totals = [r for r in self.reductions if r not in self.row_set]
         self.total_set = set(self.totals)
+        self.across: dict[Across, None] = {}
         self.crosswise = self._is_crosswise()
         self.streamed: dict[Place, Place] = {}  # outputs written past the caches, with the blocks that they come from
         self.sweep_of: dict[Node, int] = {}
@@ -181,10 +192,12 @@ class Form:
         row, column = f"%{self.rows[0]}", f"%{self.inner[0]}"
         for member in self.members:
             for read in loads(member, self.is_loaded, self.made):
-                steps = linear(offset(self.moved(read.index), read.node.shape)) if read.index else None
+                position = offset(self.moved(read.index), read.node.shape) if read.index else 0
+                steps = linear(position)
                 if steps is not None and steps.get(row) == 1 and steps.get(column, 0) not in (-1, 0, 1):
-                    return True
-        return False
+                    first = substitute(position, {row: 0, column: 0})
+                    self.across[Across(read.node, first, steps[column])] = None
+        return bool(self.across)
 
     # chunks
 

@@ -177,6 +177,7 @@ KERNELS: dict[str, Contract] = {
         ("search_left", "search_right"), Contract(4, (0,), (), "integer", value=3)
     ),
     "clear": Contract(2, (), (0,)),  # address, bytes
+    "fetch": Contract(4, (0,), ()),  # columns and the step between them, how many, bytes of each: read soon
     "stream": Contract(3, (1,), (2,)),  # how many elements, where from, where to: past the caches
     # status of the failure, position, length, iteration of a loop -> position from the start
     "checked": Contract(4, (), (), "integer"),

@@ -63,6 +63,8 @@ def _made(name: str) -> Any:
             return getattr(sort, family)(code)
         case "search_left" | "search_right":
             return search.search(words[1], code)
+        case "fetch":
+            return stream.fetch
         case "stream":
             return stream.stream(code)
         case "own":

@@ -18,7 +18,7 @@ from graphc.codegen.intrinsics.target import BLOCK
 from graphc.codegen.loop_ir import Expr, Position, Stmt
 from graphc.codegen.product import Product
 from graphc.codegen.reduction import Carried, Columns, Fold, Lies, Partial, combine
-from graphc.codegen.streamed import PIECE, are_large, streamed_outputs, write_streamed
+from graphc.codegen.streamed import PIECE, are_large, fetch_ahead, streamed_outputs, write_streamed
 from graphc.codegen.text import HI, LO, Branch, Loop, Scope, Text, close, integer, test
 from graphc.codegen.unread import check_unread, gathers
 from graphc.codegen.work import bytes_read, operations, total
@@ -184,6 +184,7 @@ class _Nest(Form):
             lo, hi = (LO, HI) if n == 0 else (0, self.domain[axis])
             scopes.append(self.text.loop(scopes[-1], str(axis), hi, lo))
         row = scopes[-1]
+        fetch_ahead(self, row)
         self.folded_down = self._fold_down(scopes[-2], columns) if columns and not self.split.deep else set()
         sweeps = 1 + max(self.computed_in(m) for m in self.members)
         for sweep in range(sweeps):

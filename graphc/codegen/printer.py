@@ -159,7 +159,7 @@ class _Printer:
 
     def operand(self, function: str, e: Expr) -> str:
         """An operand of an operator, in parentheses where it is one itself."""
-        if isinstance(e, Position) and function == "*":
+        if isinstance(e, Position) and function in ("*", "-"):
             return self.factor(e.at)
         inner = isinstance(e, Call) and (e.function in _INFIX or e.function == "not")
         return f"({self.expr(e)})" if inner else self.expr(e)

@@ -7,25 +7,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from graphc.codegen.form import Form
+from graphc.codegen.form import LINE, TILE, Form
 from graphc.codegen.loop_ir import Call, Expr, Position
-from graphc.codegen.text import Scope, test
-from graphc.codegen.work import effort_of_element
+from graphc.codegen.text import HI, LO, Scope, integer, test
+from graphc.codegen.work import efforts_of_element
 from graphc.dims import Dim, product, substitute
-from graphc.schedule.access import linear, offset
+from graphc.scalar import CHEAP
+from graphc.schedule.access import linear, loop_symbol, offset
 from graphc.schedule.task import Place
 
 PAST_CACHES = 1 << 25  # bytes that a phase moves; what is less may be in a cache when it is read
 SHORTEST = 256  # elements of a row, of which parts of two lines are written in the usual way
 PIECE = 256  # elements of a block: reads of the next go on while one is written
-MOST_EFFORT = 32  # instructions for an element; what costs more does not wait for memory
+MOST_EFFORT = 32  # instructions for an element, and no dear function: what costs more hardly waits for memory
+COLUMNS = TILE // LINE  # of the next tile, that a row asks for
 MOST_OUTPUTS = 4  # of a nest: each has a block on the stack
 
 
 def streamed_outputs(form: Form) -> dict[Place, Place]:
     """The outputs, each with the block where a piece of it is made."""
     held = form.text.roots or form.reductions or form.before is not None or not form.domain
-    if held or effort_of_element(form.nest) > MOST_EFFORT:
+    if held:
+        return {}
+    efforts = efforts_of_element(form.nest)
+    if max(efforts, default=0) > CHEAP or sum(efforts) > MOST_EFFORT:
         return {}
     variable = f"%{form.inner[-1]}" if form.inner else "%i"
     found: list[Place] = []
@@ -47,6 +52,19 @@ def are_large(form: Form, moved: Dim) -> bool | Call:
         elif size < least:
             return False
     return True if not tests else tests[0] if len(tests) == 1 else test("and", *tests)
+
+
+def fetch_ahead(form: Form, row: Scope) -> None:
+    """Ask for some of the columns of the next tile of what lies across the rows; all rows of this one ask for all."""
+    if not (form.streamed and form.crosswise):
+        return
+    column = form.block + TILE + (loop_symbol(form.rows[0]) - LO) * COLUMNS
+    count = integer("least", Position(COLUMNS), form.text.at(form.domain[form.inner[0]] - column))
+    for across in form.across:
+        size = across.node.dtype.size
+        start = (across.first + LO + column * across.step) * size
+        address = form.text.address(form.text.place[across.node], start)
+        row.use("fetch", address, form.text.at(across.step * size), count, Position((HI - LO) * size))
 
 
 def write_streamed(form: Form, scope: Scope, count: Expr, first: Mapping[str, Dim]) -> None:

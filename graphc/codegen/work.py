@@ -23,9 +23,9 @@ def operations(nest: Nest) -> Dim:
     return total(product(domain_of(node)) * _effort(node) for node in _computed(nest))
 
 
-def effort_of_element(nest: Nest) -> int:
-    """What is computed for each element of the nest's domain costs."""
-    return sum(_effort(node) for node in _computed(nest) if domain_of(node) == nest.domain)
+def efforts_of_element(nest: Nest) -> list[int]:
+    """What each function costs that is computed for each element of the nest's domain."""
+    return [_effort(node) for node in _computed(nest) if domain_of(node) == nest.domain]
 
 
 def _computed(nest: Nest) -> Iterator[Node]:

@@ -1,4 +1,4 @@
-"""Writing past the caches: a block of elements goes to memory that nobody reads soon.
+"""Writing past the caches, where nobody reads soon, and asking for what is read soon.
 
 A line of cache that is written whole need not be read before, which is a third of what a sum of two arrays moves.  Such
 stores may be late for other threads, until the next instruction that is locked; the end of every phase has one, and so
@@ -15,7 +15,9 @@ from numba import types
 from numba.extending import intrinsic
 
 from graphc.codegen.intrinsics.routine import call_routine
-from graphc.codegen.intrinsics.vectors import I32, I64, POINTER, Control, Values, integer
+from graphc.codegen.intrinsics.vectors import I32, I64, POINTER, Control, Values, Vectors, integer
+
+_LINE = 64  # bytes of a line of cache
 
 
 @cache
@@ -59,3 +61,28 @@ def _emit(lanes: Control, n: ir.Value, source: ir.Value, to: ir.Value) -> None:
     lanes.loop(integer(0), begin, lanes.bytes, [], element)
     lanes.loop(begin, whole, width, [], move(ir.VectorType(I64, width // 8), width, past_caches=True))
     lanes.loop(whole, end, lanes.bytes, [], element)
+
+
+@intrinsic
+def fetch(typingctx: Any, address: Any, step: Any, count: Any, nbytes: Any) -> Any:
+    """Ask for the lines of `count` columns of so many bytes, `step` bytes apart; they need not be readable."""
+
+    def body(builder: ir.IRBuilder, address: ir.Value, step: ir.Value, count: ir.Value, nbytes: ir.Value) -> None:
+        lanes = Vectors(builder, "f4")
+
+        def column(k: ir.Value, _: Values) -> Values:
+            start = builder.add(address, builder.mul(k, step))
+
+            def line(at: ir.Value, _: Values) -> Values:
+                lanes.prefetch(builder.add(start, at))
+                return []
+
+            return lanes.loop(integer(0), nbytes, _LINE, [], line)
+
+        lanes.loop(integer(0), count, 1, [], column)
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Values) -> Any:
+        call_routine(builder, "fetch", ir.VoidType(), arguments, body)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 4), codegen
