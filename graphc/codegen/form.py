@@ -246,13 +246,14 @@ class Form:
         """Whether the loops run over the rows of a product, so that each block of rows can follow the product's."""
         if self.by_batch() or not product.goes_by_rows or self.nest.domain != product.member.shape:
             return False
-        if not self.is_flat and (self.nest.domain != self.domain or self.inner != (1,)):
+        rows, columns = product.rows.size, product.columns.size
+        if self.domain != ((rows * columns,) if self.is_flat else (rows, columns)):
             return False
-        if self.nest.domain != (product.rows.size, product.columns.size):
+        if not self.is_flat and self.inner != (1,):
             return False
         operands = {view.place for view in product.task.operands}
-        if isinstance(product.columns.size, Poly) or any(place in operands for _, place in self.nest.stores):
+        if isinstance(columns, Poly) or any(place in operands for _, place in self.nest.stores):
             return False
         reads = (r for m in self.members for r in loads(m, self.is_loaded, self.made) if r.node is product.member)
-        rows = slice(product.row_axes)
-        return all(not r.guarded and r.index[rows] == canonical(self.nest.domain)[rows] for r in reads)
+        at = slice(product.row_axes)
+        return all(not r.guarded and r.index[at] == canonical(self.nest.domain)[at] for r in reads)
