@@ -208,6 +208,7 @@ def test_vmap_of_pooling(case: str, name: str) -> None:
         ("max_pool", ((2, 9, 8, 2),), {"window": 3, "padding": ((1, 2), (0, 1))}),
         ("avg_pool", ((2, 9, 8, 2),), {"window": (4, 3), "strides": 2, "padding": 2}),
         ("convolution", ((2, 9, 0), (3, 0, 4)), {}),
+        ("convolution", ((0, 9, 2), (3, 2, 4)), {}),
         ("max_pool", ((2, 9, 0),), {"window": 3}),
         ("avg_pool", ((2, 9, 0),), {"window": 3}),
     ],

@@ -172,7 +172,6 @@ register(
             Sample((Array((2, 5, 5, 4)), Array((2, 2, 2, 6))), {"groups": 2}),
             Sample((Array((2, 5, 5, 3)), Array((2, 2, 1, 6))), {"groups": 3, "strides": 2}),
             Sample((Array((1, 3, 3, 2, 1)), Array((2, 2, 2, 1, 2)))),
-            Sample((Array((0, 4, 2)), Array((2, 2, 3)))),
             Sample((Array((1, 1, 1)), Array((1, 1, 1)))),
         ),
         rejects=(
