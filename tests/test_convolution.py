@@ -194,6 +194,34 @@ def test_vmap_of_pooling(case: str, name: str) -> None:
         close(actual, expected)
 
 
+# What TensorFlow has not, against NumPy
+
+
+@pytest.mark.parametrize(
+    ("name", "shapes", "keywords"),
+    [
+        ("convolution", ((2, 13, 12, 3), (3, 2, 3, 4)), {"strides": (2, 3), "dilation": (3, 2), "padding": 3}),
+        ("convolution", ((2, 13, 3), (3, 3, 4)), {"strides": 2, "dilation": 2, "padding": "same"}),
+        ("convolution", ((2, 13, 4), (3, 1, 8)), {"strides": 2, "dilation": 3, "groups": 4}),
+        ("max_pool", ((2, 4, 5, 6, 2),), {"window": 2}),
+        ("avg_pool", ((2, 4, 5, 6, 2),), {"window": 2, "padding": "same"}),
+        ("max_pool", ((2, 9, 8, 2),), {"window": 3, "padding": ((1, 2), (0, 1))}),
+        ("avg_pool", ((2, 9, 8, 2),), {"window": (4, 3), "strides": 2, "padding": 2}),
+        ("convolution", ((2, 9, 0), (3, 0, 4)), {}),
+        ("convolution", ((0, 9, 2), (3, 2, 4)), {}),
+        ("max_pool", ((2, 9, 0),), {"window": 3}),
+        ("avg_pool", ((2, 9, 0),), {"window": 3}),
+    ],
+)
+def test_values_are_those_of_numpy_and_gradients_slopes(name: str, shapes: Any, keywords: Any) -> None:
+    arrays = [drawn(shape, np.float64) for shape in shapes]
+    inputs = [gc.input(f"x{k}", a.shape) for k, a in enumerate(arrays)]
+    y = getattr(gc, name)(*inputs, **keywords)
+    (got,) = gc.compile(inputs, [y])(*arrays)
+    close(got, REGISTRY[name].reference(*arrays, **keywords))
+    check_slopes(gc.sum(gc.sin(y)), inputs, arrays)
+
+
 # Ways of running
 
 

@@ -168,12 +168,10 @@ register(
             Sample((_X2, Array((3, 3, 2, 3))), {"padding": "same"}),
             Sample((_X2, Array((3, 2, 2, 3))), {"padding": "same", "strides": (2, 3)}),
             Sample((_X2, Array((2, 3, 2, 3))), {"dilation": 2}),
-            Sample((_X2, Array((2, 2, 2, 3))), {"padding": ((2, 1), (0, 3)), "dilation": (1, 2), "strides": (3, 1)}),
+            Sample((_X2, Array((2, 2, 2, 3))), {"padding": ((2, 1), (0, 3)), "dilation": (1, 2)}),
             Sample((Array((2, 5, 5, 4)), Array((2, 2, 2, 6))), {"groups": 2}),
             Sample((Array((2, 5, 5, 3)), Array((2, 2, 1, 6))), {"groups": 3, "strides": 2}),
             Sample((Array((1, 3, 3, 2, 1)), Array((2, 2, 2, 1, 2)))),
-            Sample((Array((0, 4, 2)), Array((2, 2, 3)))),
-            Sample((Array((2, 4, 0)), Array((2, 0, 3)))),
             Sample((Array((1, 1, 1)), Array((1, 1, 1)))),
         ),
         rejects=(
