@@ -28,7 +28,7 @@ def copies(reads: Sequence[Array], writes: Sequence[Array], threads: int) -> lis
     least = min(a.nbytes for a in writes)
     parts, targets = ([part for a in arrays for part in _parts(a, least)] for arrays in (reads, writes))
     loops = [_loop(len(parts), len(targets), streams) for streams in (False, True)]
-    found: list[Call] = [_Copy(loop, [*parts, *targets], threads) for loop in loops]
+    found: list[Call] = [_Copy(loop, [*parts, *targets], count) for loop in loops for count in {1, threads}]
     if len(parts) == len(targets):
         found.append(lambda: [np.copyto(to, part) for part, to in zip(parts, targets, strict=True)])
     return found
