@@ -215,7 +215,7 @@ class Words:
             return (value, more), trees.tree_map(torch.Tensor.contiguous, grads)
         leaves, structure = trees.tree_flatten(tree)
         value, more = function(tree)
-        grads = [grad.contiguous() for grad in torch.autograd.grad(value, leaves)]  # no views that repeat a few elements
+        grads = [grad.contiguous() for grad in torch.autograd.grad(value, leaves)]  # no views of few elements
         return trees.tree_map(torch.Tensor.detach, (value, more)), trees.tree_unflatten(grads, structure)
 
     @staticmethod
