@@ -212,11 +212,11 @@ class Words:
     def value_and_grad(self, function: Any, tree: Any) -> Any:
         if not self.eager:
             grads, (value, more) = torch.func.grad_and_value(function, has_aux=True)(tree)
-            return (value, more), grads
+            return (value, more), trees.tree_map(torch.Tensor.contiguous, grads)
         leaves, structure = trees.tree_flatten(tree)
         value, more = function(tree)
-        grads = torch.autograd.grad(value, leaves)
-        return trees.tree_map(torch.Tensor.detach, (value, more)), trees.tree_unflatten(list(grads), structure)
+        grads = [grad.contiguous() for grad in torch.autograd.grad(value, leaves)]  # no views of few elements
+        return trees.tree_map(torch.Tensor.detach, (value, more)), trees.tree_unflatten(grads, structure)
 
     @staticmethod
     def gradient(function: Any, tree: Any) -> Any:
