@@ -282,10 +282,11 @@ class Fusion:
     # which group
 
     def _candidates(self, node: Node, sources: list[Read], producers: Mapping[Group, None]) -> Iterator[Group]:
-        """Groups that the node might join: those that make what it reads, then those that read the same."""
+        """Groups that the node might join: those that make what it reads, then those that read the same array."""
         yield from sorted(producers, key=lambda g: -g.index)
+        arrays = [r.node for r in sources if r.node.ndim]
         for group in reversed(self.groups[-_LATEST:]):
-            if group not in producers and (not domain_of(node) or any(r.node in group.reads for r in sources)):
+            if group not in producers and (not domain_of(node) or any(a in group.reads for a in arrays)):
                 yield group
 
     def _joins(self, group: Group, node: Node, sources: list[Read], producers: Mapping[Group, None]) -> bool:
