@@ -1,8 +1,8 @@
 """Writing past the caches, where nobody reads soon, and asking for what is read soon.
 
-A line of cache that is written whole need not be read before, which is a third of what a sum of two arrays moves.  Such
-stores may be late for other threads, until the next instruction that is locked; the end of every phase has one, and so
-has every lock.
+A line of cache that is written whole need not be read before: a quarter of what a sum of two arrays moves.  Such stores
+may be late for other threads, until the next locked instruction of this one; there is one wherever a phase is shared
+out or done, and where a lock is left, that of the interpreter too.
 """
 
 from __future__ import annotations
