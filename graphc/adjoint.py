@@ -319,5 +319,31 @@ def _unbroadcast(g: Node, shape: Shape) -> Node:
         return g
     g_shape, extra = g.shape, g.ndim - len(shape)
     axes = tuple(range(extra)) + tuple(k + extra for k, d in enumerate(shape) if d == 1 and g_shape[k + extra] != 1)
-    out: Node = FUNCTIONS["reshape"](FUNCTIONS["sum"](g, axis=axes) if axes else g, shape)
+    out: Node = FUNCTIONS["reshape"](_summed(g, axes) if axes else g, shape)
     return out
+
+
+def _summed(g: Node, axes: Sequence[int]) -> Node:
+    """The sum over axes, which stay with length 1; a sign, and factors that are the same along them, come after it."""
+    if g.op.name == "negative":
+        return -_summed(g.operands[0], axes)
+    for x, y in _factors(g):
+        if x.shape == g.shape and _is_same_along(y, g, axes):
+            out: Node = FUNCTIONS[g.op.name](_summed(x, axes), y)
+            return out
+    total: Node = FUNCTIONS["sum"](g, axis=tuple(axes), keepdims=True)
+    return total
+
+
+def _factors(g: Node) -> tuple[tuple[Node, Node], ...]:
+    """The ways to see g as something times or over a factor."""
+    if g.op.name not in ("multiply", "divide"):
+        return ()
+    x, y = g.operands
+    return ((x, y), (y, x)) if g.op.name == "multiply" else ((x, y),)
+
+
+def _is_same_along(y: Node, g: Node, axes: Sequence[int]) -> bool:
+    """Whether an operand of g is broadcast along all of the axes."""
+    missing = g.ndim - y.ndim
+    return all(k < missing or y.shape[k - missing] == 1 for k in axes)

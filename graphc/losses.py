@@ -111,15 +111,17 @@ def sparse_categorical_crossentropy(y_true: Any, y_pred: Node, from_logits: bool
         label = ops.squeeze(label, axis=-1)
     _require_shape(name, label, y, y.shape[:-1])
     logits = _logits(lambda x: ops.softmax(x, axis=-1), y, from_logits)
-    if logits is not None:
-        log_y = ops.log_softmax(logits, axis=-1)
+    if logits is not None:  # log(y) is the logits, moved to at most 0, less log(every): neither is made of the other
+        log_y = logits - ops.stop_gradient(ops.max(logits, axis=-1, keepdims=True))
+        every = ops.log(ops.sum(ops.exp(log_y), axis=-1))
     else:
         y = ops.clip(y, _EPSILON, 1.0 - _EPSILON)
-        log_y = ops.log(y / ops.sum(y, axis=-1, keepdims=True))
+        log_y, every = ops.log(y / ops.sum(y, axis=-1, keepdims=True)), 0.0
     label = ops.astype(label, label.dtype if label.dtype.size >= 4 else int32)  # 8 bits do not count 300 classes
-    chosen = ops.expand_dims(label, axis=-1) == ops.arange(y.shape[-1], dtype=label.dtype)
-    known = ops.any(chosen, axis=-1)
-    loss = -ops.sum(ops.where(chosen, log_y, 0.0), axis=-1)
+    known = ops.logical_and(label >= 0, label < y.shape[-1])
+    label = ops.astype(ops.where(known, label, 0), int32)  # as wide as float32, where vectors hold as many
+    chosen = ops.expand_dims(label, axis=-1) == ops.arange(y.shape[-1], dtype=int32)
+    loss = every - ops.sum(ops.where(chosen, log_y, 0.0), axis=-1)
     return _node(ops.mean(ops.where(known, loss, float("nan"))))
 
 

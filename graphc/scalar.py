@@ -60,6 +60,7 @@ FUNCTIONS: dict[str, Function] = {
     **_functions(3, "xx", "x", "shift_left shift_right"),
     **_functions(8, "xx", "x", "next_after"),
     **_functions(5, "xx", "x", "/ lost"),
+    **_functions(3, "xx", "x", "over"),  # x / y, for a y that is the same throughout a loop
     **_functions(5, "xx", "x", "quotient"),
     **_functions(5, "xx", "b", "multiple"),
     **_functions(8, "xx", "x", "floor_divide remainder"),

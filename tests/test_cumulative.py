@@ -191,3 +191,18 @@ def test_inner_loops_are_contiguous() -> None:
 def test_numpys_function_applies_to_nodes() -> None:
     x = gc.input("x", (3,))
     assert np.cumulative_sum(x) is gc.cumulative_sum(x)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("shape", [(5, 16, 33), (2, 40, 15), (1, 3, 4), (3, 1, 17), (2, 0, 16)], ids=str)
+def test_results_across_what_is_scanned(shape: tuple[int, int, int], reverse: bool) -> None:
+    """One array lies along the scan and one beside it: some lanes are scanned side by side."""
+    x = np.random.default_rng(6).normal(size=shape)
+
+    def build(node: Any) -> Any:
+        moved = gc.permute_dims(gc.flip(node, axis=2) if reverse else node, (0, 2, 1))
+        return gc.cumulative_sum(moved, axis=1)
+
+    expected = np.cumsum((x[:, :, ::-1] if reverse else x).transpose(0, 2, 1), axis=1)
+    for found in both(build, [x]):
+        np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-14)

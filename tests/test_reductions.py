@@ -104,6 +104,22 @@ def test_positions_at_every_place(name: str, dtype: str) -> None:
                 np.testing.assert_array_equal(found, np.arange(n), err_msg=str(n))
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"])
+@pytest.mark.parametrize("length", [1, 2, 7, 8, 63, 64, 65, 255, 257, 1024, 1025, 16_385])
+def test_positions_of_integers(length: int, dtype: str) -> None:
+    """Ends of vectors, blocks and chunks, ties and the limits of the dtype; along rows, columns and computed values."""
+    x = gc.input("x", (3, length), dtype)
+    flat = gc.reshape(x, (3 * length,))
+    f = gc.compile([x], [gc.argmax(x, axis=1), gc.argmin(x, axis=1), gc.argmax(flat), gc.argmin(x + x, axis=1)])
+    limits = np.iinfo(dtype)
+    ranges = (limits.min, limits.max), (0, 3), (limits.max - 1, limits.max), (limits.min, limits.min + 1)
+    for low, high in ranges:
+        a = seeded(dtype).integers(low, high, (3, length), dtype, endpoint=True)
+        expected = a.argmax(1), a.argmin(1), a.argmax(), (a + a).argmin(1)
+        for have, want in zip(f(a), expected, strict=True):
+            np.testing.assert_array_equal(have, want)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "int16"])
 @pytest.mark.parametrize("shape", [(130, 5, 130), (3, 40, 1025), (1025, 2, 3), (2, 1, 17), (0, 3, 4), (4, 3, 0)])
 @pytest.mark.parametrize("name", ["sum", "prod", "max", "any", "var", "logsumexp"])

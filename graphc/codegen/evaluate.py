@@ -11,7 +11,7 @@ from typing import Any
 
 from graphc.codegen.loop_ir import OWN, Call, Const, Expr, If, Let, Position, Set, Stmt, Var
 from graphc.codegen.printer import CODES, code_of, variable
-from graphc.codegen.text import Scope, Text, test
+from graphc.codegen.text import Loop, Scope, Text, test
 from graphc.dims import Dim, is_nonnegative, is_positive, product, symbol
 from graphc.graph import Node, describe
 from graphc.op import Family, Piece
@@ -52,7 +52,7 @@ def loaded_from(text: Text, node: Node) -> Place | None:
 class Evaluator:
     """Evaluates nodes for one nest; `stored(node)` is the place to load it from, or None if the nest computes it."""
 
-    def __init__(self, text: Text, stored: Callable[[Node], tuple[Place, Index | None] | None]) -> None:
+    def __init__(self, text: Text, stored: Callable[[Node], tuple[Place, Dim | None] | None]) -> None:
         self.text = text
         self.stored = stored
         self.homes: dict[str, Scope] = {}
@@ -127,15 +127,13 @@ class Evaluator:
             home = home.parent
         return home
 
-    def _load(self, node: Node, place: Place, scratch: Index | None, index: Index, scope: Scope) -> Var:
-        """The element in the node's place, or the one at an index of its own in a row of scratch."""
-        if scratch is None:
-            at, shape = index, node.shape
-        else:
-            at, shape = scratch, self.text.schedule.buffers[place.number][1]
-        axes = set().union(*(loop_axes(i) for i in at))
-        load = self.text.load(place, node.dtype, offset(at, shape))
-        if not all(loop_axes(i) or _lies_in(i, d) for i, d in zip(at, shape, strict=True)):
+    def _load(self, node: Node, place: Place, scratch: Dim | None, index: Index, scope: Scope) -> Var:
+        """The element in the node's place, or the one at a position of its own in a row of scratch."""
+        position = offset(index, node.shape) if scratch is None else scratch
+        axes = set().union(*map(loop_axes, index)) if scratch is None else loop_axes(scratch)
+        load = self.text.load(place, node.dtype, position)
+        is_there = all(loop_axes(i) or _lies_in(i, d) for i, d in zip(index, node.shape, strict=True))
+        if scratch is None and not is_there:
             return self._emit_in(scope, node, index, load)  # where no loop runs, there may be nothing to load
         return self._emit(node, index, scope, load, axes, tuple(Var(variable(a), int64) for a in axes))
 
@@ -160,9 +158,17 @@ class Evaluator:
             convert = code_of(dtype) not in _EXACT or (taken != dtype and not is_cast)
         if convert:
             value = converted(value, dtype)
+        elif isinstance(value, Call) and value.function == "/" and self._is_settled(operands, scope):
+            value = Call("over", value.args, dtype)
         key: Key = node if len(node.types) == 1 else _Result(node, result)
         known = scope.find((key, index))
         return known if known is not None else self._emit(key, index, scope, value, set(), operands)
+
+    def _is_settled(self, operands: tuple[Atomic, ...], scope: Scope) -> bool:
+        """Whether the last operand is known before the loop begins that computes with it."""
+        *_, last = operands
+        home = self._home(scope, set(), tuple(o.name for o in operands if isinstance(o, Var)))
+        return isinstance(home, Loop) and isinstance(last, Var) and self.homes.get(last.name) is not home
 
     def _own(self, node: Node, operands: tuple[Atomic, ...], index: Index, scope: Scope) -> Atomic:
         """What a function of the user's gives for an element."""

@@ -8,7 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from graphc.codegen.loop_ir import KERNELS, Address, Code, For, If, Let, Load, Stmt, Store, Use, expressions, parts
+from graphc.codegen.loop_ir import (
+    FETCHING,
+    KERNELS,
+    Address,
+    Code,
+    For,
+    If,
+    Let,
+    Load,
+    Stmt,
+    Store,
+    Use,
+    expressions,
+    parts,
+)
 from graphc.codegen.ranges import Ranges
 from graphc.dims import Dim, product
 from graphc.schedule.access import linear
@@ -84,6 +98,8 @@ def _base(address: Address, names: dict[str, Place]) -> Place:
 
 
 def _of_kernel(s: Use, names: dict[str, Place]) -> Iterator[Access]:
+    if s.kernel in FETCHING:
+        return
     kernel = KERNELS[s.kernel]
     for writes, numbers in ((False, kernel.reads), (True, kernel.writes)):
         for k in numbers:

@@ -25,9 +25,12 @@ from graphc.schedule.task import Nest, Place
 
 CHUNK = 16_384  # elements of a chunk, some 10 us of work
 FEWEST = 128  # rows of a chunk that is summed down the columns, beside which a row of partial sums is little
+FEWER = 64  # the same of rows that are swept several times
 TILE = 256  # elements of a row that lie apart: so many lines of cache stay until the rows beside have been read
 LINE = 64  # rows that are read side by side where they lie so: neighbouring lines of cache come together
 FLAT = symbol("%i")
+FOLDS = 8  # blocks on the stack for what reductions fold
+KEPT = 8  # those for rows that a later sweep wants again
 
 
 @dataclass(frozen=True)
@@ -78,14 +81,14 @@ class Form:
     def is_loaded(self, node: Node) -> bool:
         return node not in self.made and loaded_from(self.text, node) is not None
 
-    def _stored(self, node: Node) -> tuple[Place, Index | None] | None:
+    def _stored(self, node: Node) -> tuple[Place, Dim | None] | None:
         """Where to load a node from: values of other groups, and those of this row that an earlier sweep has stored."""
         if node not in self.made:
             place = loaded_from(self.text, node)
             return (place, None) if place is not None else None
         if node in self.kept and self.sweep_of[node] < self.sweep:
             place, scratch = self.kept[node]
-            return place, self.scratch_index() if scratch else None
+            return place, self.scratch_at(place) if scratch else None
         return None
 
     def is_full(self, node: Node) -> bool:
@@ -132,6 +135,15 @@ class Form:
 
     # sweeps
 
+    def stores_in(self, sweep: int) -> list[tuple[Node, Place, bool]]:
+        """Stores of whole arrays in a sweep, and of values that a later sweep will want."""
+        wanted = [(n, p, False) for n, p in self.nest.stores if n not in self.total_set and self.is_stored_whole(n)]
+        wanted += [(n, p, True) for n, (p, scratch) in self.kept.items() if scratch]
+        return [w for w in wanted if self.sweep_of[w[0]] == sweep]
+
+    def is_stored_whole(self, node: Node) -> bool:
+        return node.op.family is not Family.REDUCTION and node.shape == self.nest.domain
+
     def _sweep(self, root: Node) -> None:
         """Find the sweep in which a node is known; a row reduction is known one sweep after its operand."""
         stack = [root]
@@ -158,7 +170,9 @@ class Form:
         seen: set[tuple[Node, int]] = set()
         for root in self.members:
             for node in self._again(root, seen):
-                found.setdefault(node, (placed[node], False) if node in placed else (self._scratch(node), True))
+                if node not in found:
+                    scratch = () if node in placed else (self._scratch(node, len(found)),)
+                    found[node] = (scratch[0], True) if scratch else (placed[node], False)
         return found
 
     def _again(self, root: Node, seen: set[tuple[Node, int]]) -> Iterator[Node]:
@@ -178,12 +192,18 @@ class Form:
             else:
                 stack += read_operands(n)
 
-    def _scratch(self, node: Node) -> Place:
-        chunks = self.chunks()[2]
-        return self.text.scratch(node.dtype, (chunks, *(self.domain[k] for k in self.inner)))
+    def _scratch(self, node: Node, number: int) -> Place:
+        """On the stack, where a row fits one of the first blocks there."""
+        row = product(self.domain[k] for k in self.inner)
+        if isinstance(row, int) and row <= BLOCK and number < KEPT:
+            return Place("stack", FOLDS + number)
+        return self.text.scratch(node.dtype, (self.chunks()[2], row))
 
-    def scratch_index(self) -> Index:
-        return (symbol("%chunk"), *(loop_symbol(k) if self.domain[k] != 1 else 0 for k in self.inner))
+    def scratch_at(self, place: Place) -> Dim:
+        """Where in a row of scratch the loops are."""
+        sizes = tuple(self.domain[k] for k in self.inner)
+        column = offset(tuple(loop_symbol(k) if self.domain[k] != 1 else 0 for k in self.inner), sizes)
+        return column if place.kind == "stack" else symbol("%chunk") * product(sizes) + column
 
     def _is_crosswise(self) -> bool:
         """Whether an array is read along rows that lie across it, by loops that fold nothing."""
@@ -201,6 +221,11 @@ class Form:
 
     # chunks
 
+    def is_column(self, node: Node) -> bool:
+        """Whether a reduction has a result for each column."""
+        summed = tuple(sorted((*self.split.outer, *self.split.deep)))
+        return self.is_full(node) and self.folded(node) == summed and bool(self.split.inner)
+
     def chunks(self) -> tuple[Dim, Dim, Dim]:
         """Length of the axis that is cut, elements of it in a chunk, number of chunks."""
         if not self.rows:
@@ -216,7 +241,8 @@ class Form:
     def _rows_of_chunk(self, row: Dim) -> Dim:
         """How many rows of so many elements a chunk has."""
         sums_alone = len(self.totals) == len(self.made) and not self.by_batch() and not self.split.deep
-        least = FEWEST if sums_alone else LINE if self.crosswise else 1
+        beside = bool(self.row_set) and not self.by_batch() and any(map(self.is_column, self.totals))
+        least = FEWEST if sums_alone else FEWER if beside else LINE if self.crosswise else 1
         if not isinstance(row, int):
             return dim_max(least, floor_div(CHUNK, dim_max(row, 1)))
         size = max(least, CHUNK // max(row, 1))

@@ -178,6 +178,7 @@ KERNELS: dict[str, Contract] = {
     ),
     "clear": Contract(2, (), (0,)),  # address, bytes
     "fetch": Contract(4, (0,), ()),  # columns and the step between them, how many, bytes of each: read soon
+    "fetch_lines": Contract(1, (0,), ()),  # address: so many lines of cache, nothing is read
     "stream": Contract(3, (1,), (2,)),  # how many elements, where from, where to: past the caches
     # status of the failure, position, length, iteration of a loop -> position from the start
     "checked": Contract(4, (), (), "integer"),
@@ -185,6 +186,7 @@ KERNELS: dict[str, Contract] = {
     OWN: Contract(2, (), (), "element"),  # status of the failure, iteration, and the operands of the user's function
 }
 CHECKED = ("checked", "labelled")
+FETCHING = ("fetch", "fetch_lines")
 FAILING = (*CHECKED, OWN)
 
 Stmt = Let | Set | Store | If | For | Use

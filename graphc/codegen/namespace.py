@@ -11,7 +11,7 @@ from graphc.types import FLOATS, INTEGERS
 
 _MODULES = (
     "pointwise", "exponential", "logarithmic", "power", "trigonometric", "special", "bits", "logistic", "normal",
-    "gamma", "zeta", "beta", "bessel", "memory",
+    "gamma", "zeta", "beta", "bessel", "memory", "division",
 )  # fmt: skip
 _SCALARS = {t.name: t.numpy.type for t in (*FLOATS, *INTEGERS)}
 
@@ -44,7 +44,7 @@ def _plain_names() -> dict[str, Any]:
 @cache
 def _made(name: str) -> Any:
     """Intrinsics that come in families: ld_f4_2_0, to_f4, sum_f4, stack_0, micro_f4_6x4, dots_f4_4x4, pack_f4_4 ..."""
-    from graphc.codegen.intrinsics import columns, gemm, memory, own, search, sort, stream, total
+    from graphc.codegen.intrinsics import columns, gemm, memory, own, search, sort, stream, total, whole
 
     words = name.split("_")
     at = next((k for k, word in enumerate(words) if word in memory.NUMBA_TYPES), len(words))
@@ -56,7 +56,7 @@ def _made(name: str) -> Any:
         case "sum" | "product" | "max" | "min":
             return total.total(family, code)
         case "argmax" | "argmin":
-            return total.position(family, code)
+            return (total if code[0] == "f" else whole).position(family, code)
         case "deviation" | "logsumexp":
             return total.state(family, code)
         case "sort" | "argsort":
@@ -75,6 +75,8 @@ def _made(name: str) -> Any:
             return getattr(gemm, family)(code, *numbers)
         case "micro_nested" | "micro_transposed_nested" | "dots_nested":
             return getattr(gemm, family)(code, *numbers)
+    if words[:2] == ["fetch", "lines"]:
+        return stream.fetch_lines(int(words[2]))
     if words[0] == "columns":
         return columns.columns(words[1], code)
     return total.stack(int(words[1])) if words[0] == "stack" else None

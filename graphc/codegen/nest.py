@@ -13,18 +13,17 @@ from collections.abc import Sequence
 
 from graphc.codegen import form
 from graphc.codegen.evaluate import loaded_from
-from graphc.codegen.form import Form
 from graphc.codegen.intrinsics.target import BLOCK
 from graphc.codegen.loop_ir import Expr, Position, Stmt
 from graphc.codegen.product import Product
 from graphc.codegen.reduction import Carried, Columns, Fold, Lies, Partial, combine
+from graphc.codegen.rows import Rows
 from graphc.codegen.streamed import PIECE, are_large, fetch_ahead, streamed_outputs, write_streamed
 from graphc.codegen.text import HI, LO, Branch, Loop, Scope, Text, close, integer, test
 from graphc.codegen.unread import check_unread, gathers
 from graphc.codegen.work import bytes_read, operations, total
 from graphc.dims import Dim, blocks, product, substitute, symbol
 from graphc.graph import Node
-from graphc.op import Family
 from graphc.schedule.access import linear, offset, through_movement
 from graphc.schedule.split import Axes
 from graphc.schedule.task import Copy, Kernel, Nest, Place
@@ -65,7 +64,12 @@ def emit_with_product(text: Text, first: Kernel, task: Nest) -> bool:
     return True
 
 
-class _Nest(Form):
+def _folds(reduction: Node) -> tuple[Node, str]:
+    """What a reduction folds, and into which state."""
+    return reduction.operands[0], str(reduction.op.state)
+
+
+class _Nest(Rows):
     """Makes the loops of a form."""
 
     def emit(self) -> None:
@@ -112,7 +116,7 @@ class _Nest(Form):
     def _loops(self, top: Scope, chunks: Dim) -> list[Partial]:
         """Make the loops; what chunks leave to be combined."""
         alone = self.by_batch() or chunks == 1
-        columns = {n: self._columns(n, alone, chunks) for n in self.totals if self._is_column(n)}
+        columns = {n: self._columns(n, alone, chunks) for n in self.totals if self.is_column(n)}
         folds = {n: Fold(self.text, n, k) for k, n in enumerate(self.totals) if n not in columns}
         for fold in (*folds.values(), *(() if self.by_batch() else columns.values())):
             fold.begin(top)
@@ -158,10 +162,6 @@ class _Nest(Form):
         rest = product(self.domain[k] for k in axes if k != self.row_axes()[0]) if self.inner else 1
         return Partial(node, parts, self._destinations(node), size * rest, length * rest)
 
-    def _is_column(self, node: Node) -> bool:
-        summed = tuple(sorted((*self.split.outer, *self.split.deep)))
-        return self.is_full(node) and self.folded(node) == summed and bool(self.split.inner)
-
     def _one_loop(self, top: Scope, folds: dict[Node, Fold]) -> None:
         """One loop over all elements, in blocks if a float sum is taken; no loop for 0-d values."""
         if not self.domain:
@@ -185,7 +185,8 @@ class _Nest(Form):
             scopes.append(self.text.loop(scopes[-1], str(axis), hi, lo))
         row = scopes[-1]
         fetch_ahead(self, row)
-        self.folded_down = self._fold_down(scopes[-2], columns) if columns and not self.split.deep else set()
+        down = columns and not self.split.deep and not self.fetched  # else what is fetched for a row is folded with it
+        self.folded_down = self._fold_down(scopes[-2], columns) if down else set()
         sweeps = 1 + max(self.computed_in(m) for m in self.members)
         for sweep in range(sweeps):
             self.sweep = sweep
@@ -241,19 +242,22 @@ class _Nest(Form):
         """One sweep over the inner axes of a row."""
         full = (r for r in self.reductions if self.is_full(r) and self.computed_in(r) == self.sweep)
         here = dict.fromkeys(r for r in full if r not in self.folded_down)
-        local = {r: Fold(self.text, r, k) for k, r in enumerate(here) if r not in columns}
-        if not here and not self._stores_in(self.sweep):
+        rows = {_folds(r) for r in here if r in self.row_set}  # a total of the same takes what its rows come to
+        fold = [r for r in here if r in self.row_set or (r not in columns and _folds(r) not in rows)]
+        local = {r: Fold(self.text, r, k) for k, r in enumerate(fold)}
+        if not here and not self.stores_in(self.sweep):
             return
         size = self._begin(row, local, self.inner)
         down = {r: c for r, c in columns.items() if r in here}
         for column in down.values():
             column.begin_row(row, Position(1))
         self._loops_over(row, self.inner, local, down, size)
-        for r, fold in local.items():
+        settled = {_folds(r): fold.settled(row) for r, fold in local.items()}
+        for r in here:
             if r in folds:
-                folds[r].join(row, fold.settled(row), self.text.at(product(self.domain[k] for k in self.inner)))
-            else:
-                self.evaluator.define(row, r, self.index_of(r), fold.result(row))
+                folds[r].join(row, settled[_folds(r)], self.text.at(product(self.domain[k] for k in self.inner)))
+            elif r in local:
+                self.evaluator.define(row, r, self.index_of(r), local[r].finished(row, settled[_folds(r)]))
         for column in down.values():
             column.end_row(row, Position(1))
 
@@ -297,8 +301,9 @@ class _Nest(Form):
         What only loads, and rounds nothing, needs no block on the stack.
         """
         found = [(n, f) for n, f in folds.items() if f.collects]
-        most = form.CHUNK if all(f.is_exact and self.lies_along(n, 0) for n, f in found) else BLOCK
-        return most if found and not (isinstance(length, int) and length <= most) else 0
+        streams = self.reductions and any(place in self.streamed for _, place, _ in self.stores_in(self.sweep))
+        most = BLOCK if streams or not all(f.is_exact and self.lies_along(n, 0) for n, f in found) else form.CHUNK
+        return most if (found or streams) and not (isinstance(length, int) and length <= most) else 0
 
     def _elements(
         self,
@@ -311,32 +316,25 @@ class _Nest(Form):
     ) -> None:
         """The innermost loop, in blocks of a size if it is not 0; blocks that lie in memory are not copied."""
         low, high = bounds
-        if self.streamed and not self.crosswise:
+        if self.streamed and not self.reductions and not self.crosswise:
             size = PIECE
         around, count = scope, high if low == 0 else integer("-", high, Position(low))
         if size:
             around = self.text.loop(scope, str(self.block)[1:], high, low, size)
             count = integer("least", Position(size), integer("-", high, Position(self.block)))
             low, high = self.block, integer("least", Position(self.block + size), high)
-        lies = {r: self.lies_along(r, low) if f.collects else None for r, f in folds.items()}
-        at = symbol(f"%{var}")
-        body = self.text.loop(around, var, high, low)
-        self._body(body, {r: f for r, f in folds.items() if not lies[r]}, columns, at - low)
-        body.close_if_filled()
+        lies = {r: self.lies(r, var, low) if f.collects else None for r, f in folds.items()}
+        part, (first, last) = self.part(around, var, low, high)
+        body = self.text.loop(part, var, last, first)
+        self._body(body, {r: f for r, f in folds.items() if not lies[r]}, columns, symbol(f"%{var}") - low)
+        if body.body:
+            body.close()
+            close(*((part,) if part is not around else ()))
         for r, fold in folds.items():
             fold.end_block(around, count, substitute(self.searched(r), {f"%{var}": low}), lies[r])
         write_streamed(self, around, count, {f"%{var}": low})
         if size:
             close(around)
-
-    def _stores_in(self, sweep: int) -> list[tuple[Node, Place, bool]]:
-        """Stores of whole arrays in a sweep, and of values that a later sweep will want."""
-        wanted = [(n, p, False) for n, p in self.nest.stores if n not in self.total_set and self._is_stored_whole(n)]
-        wanted += [(n, p, True) for n, (p, scratch) in self.kept.items() if scratch]
-        return [w for w in wanted if self.sweep_of[w[0]] == sweep]
-
-    def _is_stored_whole(self, node: Node) -> bool:
-        return node.op.family is not Family.REDUCTION and node.shape == self.nest.domain
 
     def _body(self, scope: Scope, folds: dict[Node, Fold], columns: dict[Node, Columns], position: Dim) -> None:
         """What is done for each element in a sweep: everything is computed before anything is stored.
@@ -344,13 +342,10 @@ class _Nest(Form):
         `position` is the element's place in its block.
         """
         stores: list[Stmt] = []
-        for node, place, scratch in self._stores_in(self.sweep):
+        for node, place, scratch in self.stores_in(self.sweep):
             index = self.index_of(node)
             value = self.evaluator.value(node, index, scope)
-            if scratch:
-                at = offset(self.scratch_index(), self.text.schedule.buffers[place.number][1])
-            else:
-                at = offset(index, node.shape)
+            at = self.scratch_at(place) if scratch else offset(index, node.shape)
             if place in self.streamed:
                 place, at = self.streamed[place], position
             stores.append(self.text.store(place, at, value))
@@ -369,7 +364,7 @@ class _Nest(Form):
     def _end_row(self, row: Scope, folds: dict[Node, Fold]) -> None:
         """Stores of per-row values, and their totals."""
         for node, place in self.nest.stores:
-            if node not in self.total_set and not self._is_stored_whole(node):
+            if node not in self.total_set and not self.is_stored_whole(node):
                 index = self.index_of(node)
                 value = self.evaluator.value(node, index, row)
                 row.add(self.text.store(place, offset(index, node.shape), value))

@@ -17,6 +17,7 @@ from graphc.schedule.task import Kernel, Place
 from graphc.types import DType, float64
 
 _FEW = 4  # lanes that are not worth a row
+_LINE = 16  # lanes whose arrays lie apart: their lines of cache stay until all of each has been scanned
 _INITIAL = {"sum": 0, "product": 1, "linear": 0}
 
 
@@ -27,19 +28,20 @@ class Scan(ViewKernel):
         super().__init__(text, task)
         self.scanned = self.own()
         self.batch = self.axes(task.job.batch)
-        self.lanes = self.batch.pop() if self._lies_beside() else None
+        self.width = self._lanes_abreast()
+        self.lanes = self.batch.pop() if self.width else None
         *self.operands, self.result = task.views
         self.kind = str(self.member.op.state)
         sums = self.kind == "sum" and self.result.dtype.is_float
         self.dtype = float64 if sums else self.result.dtype  # of the state
         self.state = ["sum", "lost"] if sums and self.result.dtype == float64 else ["sum"]
 
-    def _lies_beside(self) -> bool:
-        """Whether more arrays step by one along the last axis of the batch than along the scan."""
+    def _lanes_abreast(self) -> int:
+        """How many of the last axis of the batch are scanned side by side: as many as arrays step by one along it."""
         if not self.batch or self._is_below(self.batch[-1].size, _FEW):
-            return False
-        ones = [sum(step == 1 for step in axis.steps) for axis in (self.batch[-1], self.scanned)]
-        return ones[0] > ones[1]
+            return 0
+        beside, along = (sum(step == 1 for step in axis.steps) for axis in (self.batch[-1], self.scanned))
+        return BLOCK if beside > along else _LINE if beside == along else 0
 
     @staticmethod
     def _is_below(size: Dim, limit: int) -> bool:
@@ -48,7 +50,7 @@ class Scan(ViewKernel):
     def emit(self) -> None:
         """Print the phase: a chunk is some of the first axis around the scan, or a block of lanes."""
         axes = [*self.batch, *([self.lanes] if self.lanes else [])]
-        size = of_chunk(*axes, self.scanned) if self.batch else BLOCK
+        size = of_chunk(*axes, self.scanned) if self.batch else self.width or BLOCK
         with self.text.phase(self.title, blocks(axes[0].size, size) if axes else 1, *self.work()) as top:
             self.text.new_nest()
             scopes, where = self.around(top, self.batch, size)
@@ -64,11 +66,11 @@ class Scan(ViewKernel):
     def _rows_of_lanes(self, scopes: list[Scope], where: Where) -> None:
         assert self.lanes is not None
         size = self.lanes.size
-        if self._is_below(size, BLOCK + 1):
+        if self._is_below(size, self.width + 1):
             self._row(scopes[-1], where, 0, size)
             return
-        scopes.append(self.text.loop(scopes[-1], "j", size, 0, BLOCK))
-        end = integer("least", Position(symbol("%j") + BLOCK), self.text.at(size))
+        scopes.append(self.text.loop(scopes[-1], "j", size, 0, self.width))
+        end = integer("least", Position(symbol("%j") + self.width), self.text.at(size))
         scopes[-1].let("end", end)
         self._row(scopes[-1], where, symbol("%j"), symbol("%end"))
 
@@ -94,7 +96,7 @@ class Scan(ViewKernel):
         loop.close()
 
     def _row(self, scope: Scope, where: Where, low: Dim, high: Dim) -> None:
-        """Lanes from one to another, at most a block: their accumulators lie on the stack."""
+        """Lanes from one to another, at most `width`: their accumulators lie on the stack."""
         assert self.lanes is not None
         text, at = self.text, symbol("%i") - low
         places = {what: Place("stack", k) for k, what in enumerate(self.state)}

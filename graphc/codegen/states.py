@@ -55,12 +55,12 @@ def _one(zero: Zero, join: str, block: str = "", adds: bool = False, down: bool 
 def _position(zero: Zero, name: str, relation: str) -> tuple[State, State]:
     """The extreme and where it is first; the first NaN wins."""
 
-    def state(better: str, block: str) -> State:
+    def state(better: str, down: bool) -> State:
         at = Part("zero", "p", f"select({better}, y, b)", dtype=int64)
-        return State((Part(zero, "x", f"select({better}, x, a)"), at), "b", block, down=bool(block))
+        return State((Part(zero, "x", f"select({better}, x, a)"), at), "b", name, down)
 
     better = f"x {relation} a"
-    return state(f"({better}) | ((x != x) & (a == a))", name), state(better, "")
+    return state(f"({better}) | ((x != x) & (a == a))", True), state(better, False)
 
 
 _APART = "((x - a) - b)"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from graphc.codegen.form import LINE, TILE, Form
+from graphc.codegen.form import FOLDS, KEPT, LINE, TILE, Form
 from graphc.codegen.loop_ir import Call, Expr, Position
 from graphc.codegen.text import HI, LO, Scope, integer, test
 from graphc.codegen.work import efforts_of_element
@@ -26,20 +26,21 @@ MOST_OUTPUTS = 4  # of a nest: each has a block on the stack
 
 def streamed_outputs(form: Form) -> dict[Place, Place]:
     """The outputs, each with the block where a piece of it is made."""
-    held = form.text.roots or form.reductions or form.before is not None or not form.domain
-    if held:
+    held = form.text.roots or form.before is not None or not form.domain
+    if held or (form.reductions and not form.row_set):
         return {}
     efforts = efforts_of_element(form.nest)
-    if max(efforts, default=0) > CHEAP or sum(efforts) > MOST_EFFORT:
+    if not form.row_set and (max(efforts, default=0) > CHEAP or sum(efforts) > MOST_EFFORT):
         return {}
     variable = f"%{form.inner[-1]}" if form.inner else "%i"
     found: list[Place] = []
     for node, place in form.nest.stores:
         steps = linear(offset(form.index_of(node), node.shape)) if node.shape == form.nest.domain else None
         along = steps is not None and steps.get(variable) == 1
-        if along and place.kind == "output" and place not in form.text.schedule.read:
+        if along and place.kind == "output" and place not in form.text.schedule.read and node not in form.kept:
             found.append(place)
-    return {place: Place("stack", k) for k, place in enumerate(found[:MOST_OUTPUTS])}
+    first = FOLDS + KEPT if form.reductions else 0
+    return {place: Place("stack", first + k) for k, place in enumerate(found[:MOST_OUTPUTS])}
 
 
 def are_large(form: Form, moved: Dim) -> bool | Call:
@@ -51,6 +52,8 @@ def are_large(form: Form, moved: Dim) -> bool | Call:
             tests.append(test(">=", form.text.at(size), Position(least)))
         elif size < least:
             return False
+    if form.reductions and tests:  # sweeps of rows are long, and not made twice
+        return False
     return True if not tests else tests[0] if len(tests) == 1 else test("and", *tests)
 
 
@@ -69,7 +72,7 @@ def fetch_ahead(form: Form, row: Scope) -> None:
 
 def write_streamed(form: Form, scope: Scope, count: Expr, first: Mapping[str, Dim]) -> None:
     """Write a piece of so many elements, from where the loop is at its `first` position."""
-    for node, place in form.nest.stores:
+    for node, place, _ in form.stores_in(form.sweep):
         block = form.streamed.get(place)
         if block is not None:
             start = substitute(offset(form.index_of(node), node.shape), first)

@@ -114,6 +114,7 @@ _ARITHMETIC = (operator.add, operator.sub, operator.mul, operator.truediv, opera
 _RELATIONS = (operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge)
 _SIGNS: dict[tuple[str, int], Callable[..., Any]] = {
     ("-", 1): operator.neg,
+    ("over", 2): operator.truediv,
     ("not", 1): operator.not_,
     **{(s, 2): f for s, f in zip(["+", "-", "*", "/", "&", "|"], _ARITHMETIC, strict=True)},
     **{(s, 2): f for s, f in zip(["==", "!=", "<", "<=", ">", ">="], _RELATIONS, strict=True)},

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from graphc.codegen.intrinsics.target import host_vector_bytes
+from graphc.codegen.loop_ir import FETCHING
 from graphc.debug.memory import MASK, SHIFT, Fault, Memory
 
 Tile = tuple[int, ...]
@@ -217,7 +218,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "columns_deviation": _columns_deviation,
     "clear": _clear,
     "stream": _stream,
-    "fetch": lambda memory, dtype, tile, *args: None,  # what is asked for need not be there
+    **dict.fromkeys(FETCHING, lambda memory, dtype, tile, *args: None),  # what is asked for need not be there
     "sort": _sort,
     "argsort": _argsort,
     "search_left": _search("left"),

@@ -82,8 +82,9 @@ register(
 
 
 def _divide_adjoint(b: Any, g: Any, out: Any, x: Any, y: Any) -> tuple[Any, Any]:
+    """Where y is broadcast, the sum that undoes it is taken before the quotient."""
     share = g / y
-    return share, -(share * out)
+    return share, -(share * out if y.shape == out.shape else g * out / y)
 
 
 register(

@@ -165,12 +165,13 @@ class Fusion:
                 return False
             for read in self._reads_of(n):
                 m = read.node
+                if m.op.name == "constant" and not m.ndim:
+                    continue
                 reads, size = reads + 1, size + atoms(read.index)
                 if reads > PIECES or size > ATOMS:
                     return False
                 if m in self.group_of or m.op.family is Family.LEAF:
-                    if m.op.name != "constant" or m.ndim:
-                        (few if bytes_of(m) * _FEW <= bytes_of(node) else stored).add(m)
+                    (few if bytes_of(m) * _FEW <= bytes_of(node) else stored).add(m)
                 elif read.guarded:  # each branch computes it anew, and so would every branch around it
                     return False
                 elif m not in seen:

@@ -15,9 +15,8 @@ from numba import types
 from numba.extending import intrinsic
 
 from graphc.codegen.intrinsics.routine import call_routine
-from graphc.codegen.intrinsics.vectors import I32, I64, POINTER, Control, Values, Vectors, integer
-
-_LINE = 64  # bytes of a line of cache
+from graphc.codegen.intrinsics.target import LINE
+from graphc.codegen.intrinsics.vectors import I32, I64, POINTER, Control, Values, Vectors, integer, prefetch
 
 
 @cache
@@ -77,7 +76,7 @@ def fetch(typingctx: Any, address: Any, step: Any, count: Any, nbytes: Any) -> A
                 lanes.prefetch(builder.add(start, at))
                 return []
 
-            return lanes.loop(integer(0), nbytes, _LINE, [], line)
+            return lanes.loop(integer(0), nbytes, LINE, [], line)
 
         lanes.loop(integer(0), count, 1, [], column)
 
@@ -86,3 +85,19 @@ def fetch(typingctx: Any, address: Any, step: Any, count: Any, nbytes: Any) -> A
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 4), codegen
+
+
+@cache
+def fetch_lines(count: int) -> Any:
+    """Intrinsic (address): ask for so many lines to be in L1, in the loop that calls it; they need not be readable."""
+
+    @intrinsic
+    def ask(typingctx: Any, address: Any) -> Any:
+        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Values) -> Any:
+            for k in range(count):
+                prefetch(builder, builder.add(arguments[0], integer(k * LINE)), 3)
+            return context.get_dummy_value()
+
+        return types.void(types.int64), codegen
+
+    return ask

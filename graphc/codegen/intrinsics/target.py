@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 BLOCK = 1_024  # elements that a reduction may add in any order; they fit a block of the stack
+LINE = 64  # bytes of a line of cache
 _SETTINGS = ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_ENABLE_AVX")
 
 

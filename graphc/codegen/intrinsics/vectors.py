@@ -33,6 +33,14 @@ def type_name(dtype: DTypeLike) -> str:
     return {4: "f32", 8: "f64"}[np.dtype(dtype).itemsize]
 
 
+def prefetch(builder: ir.IRBuilder, address: ir.Value, near: int) -> None:
+    """Asks for the line of an address, which need not be readable: into L1 (3) or L2 (2)."""
+    kind = ir.FunctionType(ir.VoidType(), [POINTER, I32, I32, I32])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    hints = [ir.Constant(I32, k) for k in (0, near, 1)]  # to be read, how near, data
+    builder.call(function, [builder.inttoptr(address, POINTER), *hints])
+
+
 class Control:
     """Loops and branches, with the values that they carry; `bytes` to an element, `lanes` to a vector."""
 
@@ -160,11 +168,8 @@ class Vectors(Control):
         self.builder.store(value, pointer, align=self.bytes)
 
     def prefetch(self, address: ir.Value) -> None:
-        """Asks for the line of an address, which need not be readable."""
-        kind = ir.FunctionType(ir.VoidType(), [POINTER, I32, I32, I32])
-        function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
-        read, near, data = (ir.Constant(I32, k) for k in (0, 2, 1))
-        self.builder.call(function, [self.builder.inttoptr(address, POINTER), read, near, data])
+        """Asks for the line of an address, which need not be readable, to be in L2."""
+        prefetch(self.builder, address, 2)
 
     # lanes
     def first(self, count: ir.Value) -> ir.Value:

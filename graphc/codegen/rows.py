@@ -1,0 +1,102 @@
+"""Rows that a nest sweeps several times: while one is computed, the next one is asked for.
+
+In: a nest.  Out: its form, with the statements that do so.  The processor sees from where rows are read only when a
+sweep over memory begins, and between two of them a row is computed with for as long as it takes to fetch another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graphc.codegen.evaluate import loaded_from
+from graphc.codegen.form import Form
+from graphc.codegen.intrinsics.target import LINE
+from graphc.codegen.loop_ir import Expr, Position
+from graphc.codegen.product import Product
+from graphc.codegen.reduction import Lies
+from graphc.codegen.text import Scope, Text, integer
+from graphc.codegen.work import bytes_read
+from graphc.dims import Dim, substitute, symbol
+from graphc.graph import Node
+from graphc.op import Family
+from graphc.scalar import effort
+from graphc.schedule.access import linear, offset
+from graphc.schedule.shape import loads
+from graphc.schedule.task import Nest, Place
+
+_PART = 256  # elements of a row that are computed between two requests; shorter rows the processor foresees
+_FETCHED = 1 << 20  # bytes that are read, from which they do not lie near
+
+
+@dataclass(frozen=True)
+class _Ahead:
+    """Part of an array that a row reads: where it begins in the row after."""
+
+    place: Place
+    at: Dim
+    size: int
+
+
+class Rows(Form):
+    """The form of a nest, which knows what is fetched in which sweep."""
+
+    def __init__(self, text: Text, nest: Nest, before: Product | None = None) -> None:
+        super().__init__(text, nest, before)
+        far = self.row_set and self.rows and self._is_long() and not _is_below(bytes_read(nest), _FETCHED)
+        self.fetched = self._ahead() if far else ()
+        self.fetching = self._busiest() if self.fetched else 0
+
+    def _is_long(self) -> bool:
+        row = self.domain[self.inner[-1]]
+        return isinstance(row, int) and row >= _PART
+
+    def _ahead(self) -> tuple[_Ahead, ...]:
+        """What rows read of arrays where they lie side by side and are contiguous."""
+        found: dict[tuple[Place, Dim], _Ahead] = {}
+        for member in self.members:
+            for read in loads(member, self.is_loaded, self.made):
+                place = loaded_from(self.text, read.node)
+                if read.whole or place is None:
+                    continue
+                at = self._next_row(offset(self.moved(read.index), read.node.shape))
+                if at is not None:
+                    found.setdefault((place, at), _Ahead(place, at, read.node.dtype.size))
+        return tuple(found.values())
+
+    def _next_row(self, position: Dim) -> Dim | None:
+        row, last, steps = f"%{self.row_axes()[-1]}", f"%{self.inner[-1]}", linear(position)
+        if steps is None or steps.get(last) != 1 or steps.get(row, 0) == 0:
+            return None
+        return substitute(position, {row: symbol(row) + 1})
+
+    def _busiest(self) -> int:
+        """The sweep in which most is computed."""
+        work: dict[int, int] = {}
+        for m in self.members:
+            if m.op.family is Family.ELEMENTWISE and self.is_full(m):
+                work[self.sweep_of[m]] = work.get(self.sweep_of[m], 0) + effort(m.op.body)
+        return max(work, key=lambda sweep: work[sweep], default=0)
+
+    def part(self, scope: Scope, var: str, low: Dim, high: Expr) -> tuple[Scope, tuple[Dim, Expr]]:
+        """Where the innermost loop runs, and from where to where: over parts of a row if the next one is fetched."""
+        if not self.fetched or self.fetching != self.sweep:
+            return scope, (low, high)
+        loop, at = self.text.loop(scope, "f", high, low, _PART), symbol("%f")
+        for ahead in self.fetched:
+            start = substitute(ahead.at, {f"%{var}": at}) * ahead.size
+            loop.use("fetch_lines", self.text.address(ahead.place, start), tile=(_PART * ahead.size // LINE,))
+        whole = isinstance(high, Position) and isinstance(high.at, int) and low == 0 and high.at % _PART == 0
+        end = Position(at + _PART)
+        return loop, (at, end if whole else integer("least", end, high))
+
+    def lies(self, reduction: Node, var: str, low: Dim) -> Lies | None:
+        """Where the block lies that begins at `low`, if in memory, or in a row that this sweep keeps."""
+        kept, is_scratch = self.kept.get(reduction.operands[0], (None, False))
+        if kept is not None and is_scratch and self.sweep_of[reduction.operands[0]] == self.sweep:
+            return kept, substitute(self.scratch_at(kept), {f"%{var}": low})
+        return self.lies_along(reduction, low)
+
+
+def _is_below(nbytes: Dim, least: int) -> bool:
+    """Whether it is known to be less."""
+    return isinstance(nbytes, int) and nbytes < least

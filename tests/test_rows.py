@@ -1,0 +1,144 @@
+"""Rows that are swept several times: kept, fetched ahead, written past the caches; quotients by what a row comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.codegen import rows, streamed
+
+Values = np.ndarray[Any, Any]
+
+
+def softmax_and_gradient(shape: tuple[Any, ...], dtype: str, **options: Any) -> Any:
+    x, w = gc.input("x", shape, dtype), gc.input("w", shape, dtype)
+    y = gc.softmax(x, axis=-1)
+    return gc.compile([x, w], [y, gc.grad(gc.sum(w * y), x)], options=gc.Options(**options))
+
+
+def softmax_by_numpy(x: Values, w: Values) -> list[Values]:
+    x, w = x.astype(float), w.astype(float)
+    e = np.exp(x - x.max(-1, keepdims=True))
+    y = e / e.sum(-1, keepdims=True)
+    return [y, y * (w - (w * y).sum(-1, keepdims=True))]
+
+
+def values(shape: tuple[int, ...], dtype: str) -> list[Values]:
+    rng = np.random.default_rng(7)
+    return [rng.normal(size=shape).astype(dtype) for _ in range(2)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "shape", [(3, 255), (2, 256), (1, 300), (2, 1024), (2, 1025), (1, 2500), (0, 300), (2, 3, 257)]
+)
+def test_rows_of_any_length(shape: tuple[int, ...], dtype: str) -> None:
+    """Ends of parts, blocks and lines; the batch is a symbol, so that rows are written by what chooses at run time."""
+    x, w = values(shape, dtype)
+    symbolic = ("n", *shape[1:])
+    expected = softmax_by_numpy(x, w)
+    for debug in (False, True):
+        found = softmax_and_gradient(symbolic, dtype, debug=debug)(x, w)
+        for have, want in zip(found, expected, strict=True):
+            np.testing.assert_allclose(have, want, rtol=1e-5 if dtype == "float32" else 1e-13, atol=1e-7)
+
+
+def test_only_large_arrays_are_fetched_and_written_so() -> None:
+    small, large = (softmax_and_gradient((n, 1024), "float32").source for n in (100, 5000))
+    assert all(word in large for word in ("fetch_lines_16(", "stream_f4("))
+    assert not any(word in small for word in ("fetch", "stream"))
+
+
+@pytest.mark.parametrize("shape", [(3000, 1001), (50, 256, 257)])
+def test_results_written_past_the_caches(shape: tuple[int, ...]) -> None:
+    """At any address and by any number of threads, the same bits, and nothing beside them."""
+    x, w = values(shape, "float32")
+    f = softmax_and_gradient(shape, "float32")
+    assert "stream_f4" in f.source
+    first = f(x, w)
+    for have, want in zip(first, softmax_by_numpy(x, w), strict=True):
+        np.testing.assert_allclose(have, want, rtol=1e-5, atol=1e-6)
+    for threads, offset in ((1, 0), (2, 1), (3, 5), (4, 15)):
+        memory = [np.full(x.size + 16, 7, np.float32) for _ in first]
+        out = [m[offset : offset + x.size].reshape(shape) for m in memory]
+        softmax_and_gradient(shape, "float32", threads=threads)(x, w, out=out)
+        for have, want, m in zip(out, first, memory, strict=True):
+            np.testing.assert_array_equal(have, want)
+            assert (np.delete(m, np.s_[offset : offset + x.size]) == 7).all()
+
+
+def test_a_chunk_of_rows_is_interpreted_as_it_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streamed, "PAST_CACHES", 0)
+    monkeypatch.setattr(rows, "_FETCHED", 0)
+    x, w = values((3, 520), "float64")
+    f = softmax_and_gradient((3, 520), "float64", debug=True)
+    assert all(word in f.source for word in ("fetch_lines_32(", "stream_f8("))
+    for have, want in zip(f(x, w), softmax_by_numpy(x, w), strict=True):
+        np.testing.assert_allclose(have, want, rtol=1e-13, atol=1e-15)
+
+
+def test_a_total_takes_what_rows_come_to() -> None:
+    x = gc.input("x", (50, 300))
+    y = x * x
+    row = gc.sum(y, axis=1, keepdims=True)
+    f = gc.compile([x], [y / row, gc.sum(y)])
+    a = np.random.default_rng(1).normal(size=(50, 300))
+    assert f.source.count("sum_f8(") == 1
+    np.testing.assert_allclose(f(a)[1], (a * a).sum(), rtol=1e-15)
+
+
+# quotients
+
+
+def quotients(dtype: str) -> Callable[[Values, Values], Values]:
+    x, y = gc.input("x", ("n", "m"), dtype), gc.input("y", ("n", 1), dtype)
+    f = gc.compile([x, y], x / y)
+    assert "over(" in f.source
+    return lambda a, b: np.asarray(f(a, b))
+
+
+def any_floats(shape: tuple[int, int], dtype: str) -> Values:
+    """Floats of any bits, and those at which division is special."""
+    kind: Any = {"float32": np.uint32, "float64": np.uint64}[dtype]
+    bits = np.random.default_rng(3).integers(0, np.iinfo(kind).max, shape, kind, endpoint=True)
+    found, limits = bits.view(dtype), np.finfo(dtype)
+    least = limits.smallest_subnormal
+    special = [0.0, -0.0, np.inf, -np.inf, np.nan, limits.tiny, least, -3 * least, limits.max, limits.tiny / 3, 1, -1]
+    found[: len(special), 0] = special
+    found[-1, -len(special) :] = special
+    return found
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_quotients_by_what_rows_share_have_the_bits_of_quotients(dtype: str) -> None:
+    """All but those that are near to subnormal, which may be off by one unit of the last place."""
+    x, y = any_floats((400, 90), dtype), any_floats((400, 12), dtype)
+    limits = np.finfo(dtype)
+    for column in y.T:
+        with np.errstate(all="ignore"):
+            expected = x / column[:, None]
+        found = quotients(dtype)(x, np.ascontiguousarray(column[:, None]))
+        same = (found == expected) & (np.signbit(found) == np.signbit(expected)) | np.isnan(found) & np.isnan(expected)
+        tiny = np.abs(expected) < limits.tiny / limits.eps
+        assert (same | tiny).all()
+        np.testing.assert_allclose(found[tiny], expected[tiny], rtol=2 * limits.eps, atol=2 * limits.smallest_subnormal)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_values_over_themselves_are_one(dtype: str) -> None:
+    x = np.random.default_rng(5).lognormal(sigma=20, size=(1000, 1)).astype(dtype)
+    assert (quotients(dtype)(np.repeat(x, 3, axis=1), x) == 1).all()
+
+
+def test_adjoints_of_broadcast_operands_are_summed_before_what_rows_share() -> None:
+    """The cotangent of s is -sum(g * (x / s)) / s, with one sum and one quotient a row beside the value's own."""
+    x, g, s = gc.input("x", (4, 300)), gc.input("g", (4, 300)), gc.input("s", (4, 1))
+    f = gc.compile([x, g, s], gc.grad(gc.sum(g * (x / s)), s))
+    a, b = values((4, 300), "float64")
+    c = np.array([[1.0], [-2.0], [0.5], [1e-3]])
+    assert (f.source.count("over("), f.source.count("sum_f8(")) == (1, 1)
+    np.testing.assert_allclose(f(a, b, c), -(a * b).sum(1, keepdims=True) / c**2, rtol=1e-12)
