@@ -324,10 +324,13 @@ def _unbroadcast(g: Node, shape: Shape) -> Node:
 
 
 def _summed(g: Node, axes: Sequence[int]) -> Node:
-    """The sum over axes, which stay with length 1; a sign, and factors that are the same along them, come after it."""
-    if g.op.name == "negative":
+    """The sum over axes, which stay with length 1; a sign, and factors that are the same along them, come after it.
+
+    Sums over all axes stay as they are: loops hand on what they add up as sums (`graphc/passes/totals.py`).
+    """
+    if g.op.name == "negative" and len(axes) < g.ndim:
         return -_summed(g.operands[0], axes)
-    for x, y in _factors(g):
+    for x, y in _factors(g) if len(axes) < g.ndim else ():
         if x.shape == g.shape and _is_same_along(y, g, axes):
             out: Node = FUNCTIONS[g.op.name](_summed(x, axes), y)
             return out

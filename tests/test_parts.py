@@ -161,7 +161,7 @@ def test_phases_tell_the_users_lines() -> None:
     update = "program.py:7: step = gc.compile([x, t], loss, updates={w: w - 0.37 * g})"
     lines = {title: {line for line in lines if line.startswith("from ")} for title, lines in told.items()}
     assert f"from {error}" in lines["forward and adjoint"]  # the adjoint is that of the error, wherever `grad` stands
-    assert lines["update"] == {f"from {update}"}
+    assert lines["adjoint and update"] == {f"from {error}", f"from {update}"}  # the new value follows the gradient
     assert {f"from {line}" for line in (error, loss, update)} == set().union(*lines.values())
 
 

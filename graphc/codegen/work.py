@@ -16,16 +16,22 @@ from graphc.schedule.access import Read, loop_axes, read_operands
 from graphc.schedule.shape import loads
 from graphc.schedule.split import domain_of
 from graphc.schedule.task import Nest
+from graphc.types import Shape
 
 
 def operations(nest: Nest) -> Dim:
     """What the functions and folds of members cost, and of what is computed on the way to them, for each element."""
-    return total(product(domain_of(node)) * _effort(node) for node in _computed(nest))
+    return total(product(_domain(node)) * _effort(node) for node in _computed(nest))
 
 
 def efforts_of_element(nest: Nest) -> list[int]:
     """What each function costs that is computed for each element of the nest's domain."""
-    return [_effort(node) for node in _computed(nest) if domain_of(node) == nest.domain]
+    return [_effort(node) for node in _computed(nest) if _domain(node) == nest.domain]
+
+
+def _domain(node: Node) -> Shape:
+    """What the loops of a node run over; all results of one have the same shape."""
+    return domain_of(node) if len(node.types) == 1 else node.types[0].shape
 
 
 def _computed(nest: Nest) -> Iterator[Node]:

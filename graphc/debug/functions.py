@@ -82,6 +82,7 @@ PLAIN: dict[str, Any] = {
     **{dtype.name: dtype.numpy.type for dtype in CODES.values() if dtype.kind != "b"},
     "fabs": np.abs,
     "pow": np.power,
+    "over": operator.truediv,
     "int_pow": _int_pow,
     "bit_and": np.bitwise_and,
     "bit_or": np.bitwise_or,
@@ -114,7 +115,6 @@ _ARITHMETIC = (operator.add, operator.sub, operator.mul, operator.truediv, opera
 _RELATIONS = (operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge)
 _SIGNS: dict[tuple[str, int], Callable[..., Any]] = {
     ("-", 1): operator.neg,
-    ("over", 2): operator.truediv,
     ("not", 1): operator.not_,
     **{(s, 2): f for s, f in zip(["+", "-", "*", "/", "&", "|"], _ARITHMETIC, strict=True)},
     **{(s, 2): f for s, f in zip(["==", "!=", "<", "<=", ">", ">="], _RELATIONS, strict=True)},
