@@ -16,6 +16,7 @@ from graphc.dims import Dim, symbol
 from graphc.dims import evaluate as size_of
 from graphc.graph import Node
 from graphc.op import REGISTRY, Family, Piece
+from graphc.ops.barrier import barrier
 
 A = gc.input("a", (2, 3, 4))
 B = gc.input("b", ("n", 4))
@@ -70,6 +71,7 @@ NODES = {
         "_windows", B, start=(0, 0), step=(1, 2), shape=(symbol("n"), 2, 2), axis=(1,), dilation=(1,)
     ),
     "fitted": primitive("_fitted", B, room=symbol("n"), says="n is at least 0"),
+    "barrier": barrier(A, C),
     "concat of symbols": gc.concat([B, B[:0], gc.input("u", (2, 4)), B]),
 }
 

@@ -2,6 +2,7 @@
 
 from graphc.ops import (
     activation,
+    barrier,
     bits,
     choice,
     convolution,
@@ -46,6 +47,7 @@ from graphc.ops import (
 
 __all__ = [
     "activation",
+    "barrier",
     "bits",
     "choice",
     "convolution",

@@ -19,6 +19,7 @@ BARRIER = register(
         infer=lambda types, attrs, found: types[:1],
         reference=lambda x, after: np.array(x),
         access=lambda index, shapes, attrs: [Piece(0, tuple(index))],
+        adjoint=lambda b, g, y, x, after: (g, None),
         awaits=True,
     )
 )
