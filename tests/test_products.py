@@ -177,3 +177,11 @@ def test_equal_sizes_are_not_taken_for_one() -> None:
     square, wide = gc.compile([a], a @ a), gc.compile([a, b], a @ b)
     np.testing.assert_array_equal(square(x), x @ x)
     np.testing.assert_array_equal(wide(x, y), x @ y)
+
+
+def test_a_sum_follows_a_product_of_one_row() -> None:
+    x, w = gc.input("x", (1, 2)), gc.input("w", (2, 2))
+    y = x @ w
+    f = gc.compile([x, w], y - gc.mean(y, axis=-1, keepdims=True))
+    a, b = np.array([[1.0, 2.0]]), np.array([[1.0, 2.0], [3.0, 5.0]])
+    np.testing.assert_allclose(f(a, b), a @ b - (a @ b).mean(axis=-1, keepdims=True))

@@ -42,13 +42,18 @@ class Across:
     step: Dim
 
 
+def _is_one_loop(loops: Loops) -> bool:
+    """Whether they are one loop that folds nothing."""
+    return len(loops.domain) == 1 and loops.split == Split((0,))
+
+
 class Form:
     """The loops of one nest, with the names that graphc.codegen.nest uses."""
 
     def __init__(self, text: Text, nest: Nest, before: Product | None = None) -> None:
         self.text, self.nest, self.before = text, nest, before
         self.loops = self._loops_of()
-        self.is_flat = before is not None and len(self.loops.domain) == 1  # one loop over all elements of its rows
+        self.is_flat = before is not None and _is_one_loop(self.loops)  # over all elements of the product's rows
         self.domain, self.split, self.members = self.loops.domain, self.loops.split, nest.members
         self.made = dict.fromkeys(nest.members)
         rank = len(self.domain)
@@ -72,7 +77,7 @@ class Form:
     def _loops_of(self) -> Loops:
         """The loops; those over the rows of a product before stay apart, unless all is one loop over all elements."""
         alone = loops_of(self.nest)
-        if self.before is None or (len(alone.domain) == 1 and alone.split == Split((0,))):
+        if self.before is None or _is_one_loop(alone):
             return alone
         return loops_of(self.nest, self.before.row_axes)
 
