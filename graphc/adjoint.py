@@ -328,12 +328,13 @@ def _summed(g: Node, axes: Sequence[int]) -> Node:
 
     Sums over all axes stay as they are: loops hand on what they add up as sums (`graphc/passes/totals.py`).
     """
-    if g.op.name == "negative" and len(axes) < g.ndim:
-        return -_summed(g.operands[0], axes)
-    for x, y in _factors(g) if len(axes) < g.ndim else ():
-        if x.shape == g.shape and _is_same_along(y, g, axes):
-            out: Node = FUNCTIONS[g.op.name](_summed(x, axes), y)
-            return out
+    if len(axes) < g.ndim:
+        if g.op.name == "negative":
+            return -_summed(g.operands[0], axes)
+        for x, y in _factors(g):
+            if x.shape == g.shape and _is_same_along(y, g, axes):
+                out: Node = FUNCTIONS[g.op.name](_summed(x, axes), y)
+                return out
     total: Node = FUNCTIONS["sum"](g, axis=tuple(axes), keepdims=True)
     return total
 

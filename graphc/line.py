@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from graphc.graph import Node
 
 _PACKAGE = str(Path(__file__).parent)
+_GENERATED = "<string>"  # the file of what dataclasses generate, and of `python -c`
 
 
 class Purpose(NamedTuple):
@@ -124,7 +125,7 @@ def users_line() -> Line:
         return _standing.line
     frame = sys._getframe(1)
     file = frame.f_code.co_filename
-    while file.startswith(_PACKAGE) and frame.f_back is not None:
+    while (file.startswith(_PACKAGE) or (file == _GENERATED and not is_users(frame))) and frame.f_back is not None:
         frame = frame.f_back
         file = frame.f_code.co_filename
     return Line(file, frame.f_lineno, _standing.purpose)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -207,9 +207,14 @@ def broadcast(shapes: Sequence[Shape], found: list[Constraint]) -> Shape:
     return tuple(out)
 
 
+def is_int(value: object) -> TypeGuard[int]:
+    """Whether a value is an int, Python's or NumPy's, and no bool."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
 def normalize_axis(axis: Any, ndim: int, what: str) -> int:
     """`axis` as an int in [0, ndim); `what` names the op in the error."""
-    if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
+    if not is_int(axis):
         raise ShapeError(f"{what}: an axis is an int, got {axis!r}")
     if not -ndim <= axis < ndim:
         allowed = f"from {-ndim} to {ndim - 1}" if ndim else "none, since the operand is 0-d"

@@ -222,9 +222,9 @@ def test_transposed_products(dtype: str) -> None:
 
 
 @cache
-def tile_call(name: str, dtype: str, shape: tuple[int, int], count: int) -> Callable[..., None]:
+def tile_call(name: str, dtype: str, shape: tuple[int, int], count: int, nested: bool = True) -> Callable[..., None]:
     """One call of a tile, with as many arguments as it takes."""
-    multiply = getattr(gemm, name)(dtype, *shape)
+    multiply = getattr(gemm, name)(dtype, *shape, nested=nested)
     names = ", ".join(f"n{k}" for k in range(count))
     scope: dict[str, Any] = {"multiply": multiply}
     exec(f"def run({names}):\n    multiply({names})", scope)
@@ -242,13 +242,13 @@ def stacked(rng: np.random.Generator, dtype: str, shape: tuple[int, int, int], b
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("count", [0, 1, 2, 7])
 def test_sums_in_two_loops(dtype: str, count: int) -> None:
-    """Of `micro_nested` and `micro_transposed_nested` the bits are those of one product after the other."""
+    """Of `micro` and `micro_transposed` the bits are those of one product after the other."""
     rng, lanes = np.random.default_rng(count), host_vector_bytes() // np.dtype(dtype).itemsize
     for _ in range(20):
         (M, N, K), accumulate = (int(n) for n in rng.integers(1, (7, 2 * lanes + 1, 20))), int(rng.integers(2))
         a, b = stacked(rng, dtype, (count, M, K)), stacked(rng, dtype, (count, K, N), backwards=True)
         c = placed(rng.standard_normal((M, N)).astype(dtype), (N * c_size(dtype), c_size(dtype)), True)
-        before, one = c.copy(), tile_call("micro", dtype, (6, 2), 11)
+        before, one = c.copy(), tile_call("micro", dtype, (6, 2), 11, nested=False)
         at_a, at_b, at_c = ([v.ctypes.data, *v.strides] for v in (a, b, c))
         tail = (count, at_a[1], at_b[1])
         where = (at_a[0], *at_a[2:], at_b[0], at_b[2], at_c[0], at_c[1])
@@ -257,17 +257,17 @@ def test_sums_in_two_loops(dtype: str, count: int) -> None:
             one(M, N, K, at_a[0] + o * at_a[1], *at_a[2:], at_b[0] + o * at_b[1], *where[4:], accumulate + o)
             expected = c.copy()
         c[...] = before
-        tile_call("micro_nested", dtype, (6, 2), 14)(M, N, K, *where, accumulate, *tail)
+        tile_call("micro", dtype, (6, 2), 14)(M, N, K, *where, accumulate, *tail)
         np.testing.assert_array_equal(c, expected)
         if not accumulate:
             columns = placed(np.full((N, M), np.nan, dtype).T, (c_size(dtype), M * c_size(dtype)), True)
             exchanged = (*where[:5], columns.ctypes.data, columns.strides[1])
-            tile_call("micro_transposed_nested", dtype, (6, 2), 13)(M, N, K, *exchanged, *tail)
+            tile_call("micro_transposed", dtype, (6, 2), 13)(M, N, K, *exchanged, *tail)
             np.testing.assert_array_equal(columns, expected)
         dotted = stacked(rng, dtype, (count, min(N, 5), K))
         near = placed(before[:, :5].copy(), c.strides, True)
         far = (dotted.ctypes.data, dotted.strides[1], near.ctypes.data, near.strides[0])
-        call = tile_call("dots_nested", dtype, (6, 5), 13)
+        call = tile_call("dots", dtype, (6, 5), 13)
         call(M, min(N, 5), K, *at_a[:1], at_a[2], *far, accumulate, count, at_a[1], dotted.strides[0])
         right = np.einsum("omk,onk->mn", a.astype(float), dotted.astype(float)) + before[:, :5] * accumulate
         np.testing.assert_allclose(near, right, rtol=0, atol=1e4 * np.finfo(dtype).eps)

@@ -157,7 +157,7 @@ ORDERS: dict[str, tuple[list[Entry], list[Node], list[int], set[int]]] = {
 @pytest.mark.parametrize("name", ORDERS)
 def test_order(name: str) -> None:
     entries, parameters, order, waiting = ORDERS[name]
-    assert ordered(entries, parameters) == (order, waiting)
+    assert ordered(entries, parameters, weigh=len) == (order, waiting)
 
 
 def test_conflicts_are_those_of_places() -> None:

@@ -16,11 +16,10 @@ from llvmlite import ir
 
 from benchmarks.kernels.case import Array, Call
 from graphc.codegen.intrinsics.routine import LaneBuilder
+from graphc.codegen.intrinsics.target import LINE
 from graphc.codegen.intrinsics.vectors import I32, I64, POINTER, Values, Vectors, integer
 from graphc.runtime.backend import object_file, text_of
 from graphc.runtime.native import PREFIX, Native
-
-_LINE = 64  # bytes: what arrays begin and end with, and a part of them for a thread
 
 
 def copies(reads: Sequence[Array], writes: Sequence[Array], threads: int) -> list[Call]:
@@ -38,7 +37,7 @@ def _parts(array: Array, nbytes: int) -> list[Any]:
     """The bytes of an array, cut into pieces as long as the shortest that is written, to whole lines of cache."""
     whole = array.reshape(-1).view(np.uint8)
     count = max(1, round(array.nbytes / nbytes))
-    size = array.nbytes // count // _LINE * _LINE
+    size = array.nbytes // count // LINE * LINE
     return [whole[k * size : (k + 1) * size] for k in range(count)]
 
 
@@ -48,9 +47,9 @@ class _Copy:
     def __init__(self, loop: Callable[..., None], pieces: Sequence[Array], threads: int) -> None:
         self.loop, self.pieces, self.threads = loop, pieces, threads
         addresses, nbytes = [a.ctypes.data for a in pieces], min(a.nbytes for a in pieces)
-        if any(a % _LINE for a in addresses):
+        if any(a % LINE for a in addresses):
             raise ValueError("arrays that are copied begin with a line of cache")
-        size = max(-(-nbytes // threads // _LINE) * _LINE, _LINE)
+        size = max(-(-nbytes // threads // LINE) * LINE, LINE)
         self.jobs = [([a + k for a in addresses], min(size, nbytes - k)) for k in range(0, nbytes, size)]
 
     def __call__(self) -> None:

@@ -8,7 +8,7 @@ steps next to bounds keep them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -60,7 +60,7 @@ def _loops(s: For, ranges: Ranges) -> list[For]:
     found, start = [], known[0]
     for low, high, wide in parts:
         end = dim_max(start, high)
-        body = decided(s.body, s, low, high) if wide else s.body
+        body = between(s.body, s, low, high) if wide else s.body
         lo = s.lo if low == known[0] else _bounded("most", s.lo, start)
         hi = s.hi if high == known[1] + 1 else _bounded("least", s.hi, end)
         found.append(replace(s, lo=lo, hi=hi, body=body))
@@ -141,27 +141,32 @@ def _bound(test: Expr, s: For) -> tuple[Dim, bool] | None:
     return None
 
 
-def decided(body: Sequence[Stmt], s: For, low: Dim, high: Dim) -> tuple[Stmt, ...]:
-    """Statements where the loop's variable lies between two bounds."""
-    return tuple(new for inner in body for new in _chosen(inner, s, low, high))
+def decided(body: Sequence[Stmt], holds: Callable[[Expr], bool | None]) -> tuple[Stmt, ...]:
+    """Statements where tests are known to hold or not to; of one that is None nothing is known."""
+    return tuple(new for s in body for new in _chosen(s, holds))
 
 
-def _chosen(inner: Stmt, s: For, low: Dim, high: Dim) -> Iterator[Stmt]:
-    match inner:
+def _chosen(s: Stmt, holds: Callable[[Expr], bool | None]) -> Iterator[Stmt]:
+    match s:
         case For():
-            yield replace(inner, body=decided(inner.body, s, low, high))
+            yield replace(s, body=decided(s.body, holds))
         case If(test, yes, no):
-            known = [(part, _holds(part, s, low, high)) for part in tests_of(test)]
-            left = tuple(part for part, holds in known if holds is None)
-            if any(holds is False for _, holds in known):
-                yield from decided(no, s, low, high)
+            known = [(part, holds(part)) for part in tests_of(test)]
+            left = tuple(part for part, answer in known if answer is None)
+            if any(answer is False for _, answer in known):
+                yield from decided(no, holds)
             elif left:
                 both = left[0] if len(left) == 1 else Call("and", left, bool_)
-                yield If(both, decided(yes, s, low, high), decided(no, s, low, high))
+                yield If(both, decided(yes, holds), decided(no, holds))
             else:
-                yield from decided(yes, s, low, high)
+                yield from decided(yes, holds)
         case _:
-            yield inner
+            yield s
+
+
+def between(body: Sequence[Stmt], s: For, low: Dim, high: Dim) -> tuple[Stmt, ...]:
+    """Statements where the loop's variable lies between two bounds."""
+    return decided(body, lambda test: _holds(test, s, low, high))
 
 
 def _holds(test: Expr, s: For, low: Dim, high: Dim) -> bool | None:

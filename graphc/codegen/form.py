@@ -27,7 +27,7 @@ CHUNK = 16_384  # elements of a chunk, some 10 us of work
 FEWEST = 128  # rows of a chunk that is summed down the columns, beside which a row of partial sums is little
 FEWER = 64  # the same of rows that are swept several times
 TILE = 256  # elements of a row that lie apart: so many lines of cache stay until the rows beside have been read
-LINE = 64  # rows that are read side by side where they lie so: neighbouring lines of cache come together
+BESIDE = 64  # rows that are read side by side where they lie so: neighbouring lines of cache come together
 FLAT = symbol("%i")
 FOLDS = 8  # blocks on the stack for what reductions fold
 KEPT = 8  # those for rows that a later sweep wants again
@@ -176,8 +176,8 @@ class Form:
         for root in self.members:
             for node in self._again(root, seen):
                 if node not in found:
-                    scratch = () if node in placed else (self._scratch(node, len(found)),)
-                    found[node] = (scratch[0], True) if scratch else (placed[node], False)
+                    here = node in placed
+                    found[node] = (placed[node], False) if here else (self._scratch(node, len(found)), True)
         return found
 
     def _again(self, root: Node, seen: set[tuple[Node, int]]) -> Iterator[Node]:
@@ -247,7 +247,7 @@ class Form:
         """How many rows of so many elements a chunk has."""
         sums_alone = len(self.totals) == len(self.made) and not self.by_batch() and not self.split.deep
         beside = bool(self.row_set) and not self.by_batch() and any(map(self.is_column, self.totals))
-        least = FEWEST if sums_alone else FEWER if beside else LINE if self.crosswise else 1
+        least = FEWEST if sums_alone else FEWER if beside else BESIDE if self.crosswise else 1
         if not isinstance(row, int):
             return dim_max(least, floor_div(CHUNK, dim_max(row, 1)))
         size = max(least, CHUNK // max(row, 1))

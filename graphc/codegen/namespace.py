@@ -71,10 +71,12 @@ def _made(name: str) -> Any:
             return own.own(*numbers)
         case "to":
             return memory.cast(code)
-        case "micro" | "micro_transposed" | "dots" | "pack":
+        case "pack":
+            return gemm.pack(code, *numbers)
+        case "micro" | "micro_transposed" | "dots":
             return getattr(gemm, family)(code, *numbers)
         case "micro_nested" | "micro_transposed_nested" | "dots_nested":
-            return getattr(gemm, family)(code, *numbers)
+            return getattr(gemm, family.removesuffix("_nested"))(code, *numbers, nested=True)
     if words[:2] == ["fetch", "lines"]:
         return stream.fetch_lines(int(words[2]))
     if words[0] == "columns":

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from graphc.codegen.cuts import STATEMENTS, count, decided, tests_of
+from graphc.codegen.cuts import STATEMENTS, between, count, decided, tests_of
 from graphc.codegen.loop_ir import Call, Code, Expr, For, If, Position, Stmt
 from graphc.codegen.ranges import symbol_of
 from graphc.dims import floor_div, symbol
 from graphc.schedule.access import linear
-from graphc.types import bool_, int64
+from graphc.types import int64
 
 _LARGEST = 4  # stride whose remainders are told apart
 
@@ -56,9 +56,9 @@ def _part(s: For, start: Any, stride: int, k: int) -> For:
     end: Expr = Position(start + k + 1)
     if not (isinstance(s.hi, Position) and floor_div(s.hi.at, stride) * stride == s.hi.at):
         end = Call("least", (end, s.hi), int64)
-    body = _known(s.body, s, stride, k)
+    body = decided(s.body, lambda test: _holds(test, s, stride, k))
     if isinstance(s.hi, Position):
-        body = decided(body, s, k, s.hi.at)
+        body = between(body, s, k, s.hi.at)
     return For(s.var, Position(start + k), end, 1, body)
 
 
@@ -81,24 +81,7 @@ def _multiple(test: Expr, s: For) -> tuple[int, int] | None:
     return None
 
 
-def _known(body: Sequence[Stmt], s: For, stride: int, k: int) -> tuple[Stmt, ...]:
-    """Statements where the loop's variable leaves this remainder."""
-    return tuple(new for inner in body for new in _chosen(inner, s, stride, k))
-
-
-def _chosen(inner: Stmt, s: For, stride: int, k: int) -> Iterator[Stmt]:
-    match inner:
-        case For():
-            yield replace(inner, body=_known(inner.body, s, stride, k))
-        case If(test, yes, no):
-            found = [(part, _multiple(part, s)) for part in tests_of(test)]
-            left = tuple(part for part, multiple in found if multiple is None)
-            if any(multiple is not None and (k + multiple[1]) % stride for _, multiple in found):
-                yield from _known(no, s, stride, k)
-            elif left:
-                both = left[0] if len(left) == 1 else Call("and", left, bool_)
-                yield If(both, _known(yes, s, stride, k), _known(no, s, stride, k))
-            else:
-                yield from _known(yes, s, stride, k)
-        case _:
-            yield inner
+def _holds(test: Expr, s: For, stride: int, k: int) -> bool | None:
+    """Whether a test holds where the loop's variable leaves this remainder; None if it asks for no multiple."""
+    multiple = _multiple(test, s)
+    return None if multiple is None else (k + multiple[1]) % stride == 0

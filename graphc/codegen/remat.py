@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import accumulate
 
 from graphc.codegen.program import Buffer, Program
 from graphc.dims import Dim, evaluate
-from graphc.ops.save import TYPICAL
+from graphc.ops.save import TYPICAL, most_at_once
 from graphc.plain import from_plain, to_plain
 
 
@@ -35,9 +34,4 @@ def without_remat(program: Program) -> tuple[int, Dim, Sequence[Buffer]] | None:
 def _most_live(program: Program) -> int:
     """The most bytes of buffers that live at once."""
     sizes = dict.fromkeys(program.symbols, TYPICAL)
-    steps = [0] * (len(program.phases) + 2)
-    for buffer in program.buffers:
-        nbytes = evaluate(buffer.nbytes, sizes)
-        steps[buffer.first] += nbytes
-        steps[buffer.last + 1] -= nbytes
-    return max(accumulate(steps))
+    return most_at_once((b.first, b.last, evaluate(b.nbytes, sizes)) for b in program.buffers)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from graphc.codegen.form import FOLDS, KEPT, LINE, TILE, Form
+from graphc.codegen.form import BESIDE, FOLDS, KEPT, TILE, Form
 from graphc.codegen.loop_ir import Call, Expr, Position
 from graphc.codegen.text import HI, LO, Scope, integer, test
 from graphc.codegen.work import efforts_of_element
@@ -20,7 +20,7 @@ PAST_CACHES = 1 << 25  # bytes that a phase moves; what is less may be in a cach
 SHORTEST = 256  # elements of a row, of which parts of two lines are written in the usual way
 PIECE = 256  # elements of a block: reads of the next go on while one is written
 MOST_EFFORT = 32  # instructions for an element, and no dear function: what costs more hardly waits for memory
-COLUMNS = TILE // LINE  # of the next tile, that a row asks for
+COLUMNS = TILE // BESIDE  # of the next tile, that a row asks for
 MOST_OUTPUTS = 4  # of a nest: each has a block on the stack
 
 

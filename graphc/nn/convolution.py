@@ -10,22 +10,13 @@ from typing import Any
 import numpy as np
 
 from graphc.declare import BUILDER as ops
-from graphc.declare import parameter
 from graphc.errors import DeclarationError
 from graphc.graph import Node
-from graphc.nn.initializers import check, initial
-from graphc.nn.layers import Layer, activation_function, misfit
+from graphc.nn.initializers import check
+from graphc.nn.layers import Affine, as_number, misfit
 from graphc.ops.convolution import as_counts
-from graphc.types import float32, float64
 
 SPATIAL = {1: "[batch, steps, channels]", 2: "[batch, height, width, channels]"}
-
-
-def as_number(value: Any, what: str) -> int:
-    """An int of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise DeclarationError(f"{what} is an int of at least 1, got {value!r}")
-    return int(value)
 
 
 def as_padding(value: Any) -> str:
@@ -35,7 +26,7 @@ def as_padding(value: Any) -> str:
     return value.lower()
 
 
-class Convolution(Layer):
+class Convolution(Affine):
     """Base of the layers that convolve over `axes` spatial axes, with a bias and an activation.
 
     >>> import graphc as gc
@@ -43,7 +34,7 @@ class Convolution(Layer):
     True
     """
 
-    __slots__ = ("activation", "bias_initializer", "dilation_rate", "kernel_size", "padding", "strides", "use_bias")
+    __slots__ = ("dilation_rate", "kernel_size", "padding", "strides")
 
     axes: int
 
@@ -59,14 +50,11 @@ class Convolution(Layer):
         name: str | None,
     ) -> None:
         """Check the arguments that all have, where they are written, and keep them."""
-        super().__init__(name=name)
+        super().__init__(activation, use_bias, bias_initializer, name)
         for what, size in (("kernel_size", kernel_size), ("strides", strides), ("dilation_rate", dilation_rate)):
             as_counts(size, self.axes, what)
-        activation_function(activation)
-        check(bias_initializer)
-        self.kernel_size, self.strides, self.padding = kernel_size, strides, as_padding(padding)
-        self.dilation_rate, self.activation = dilation_rate, activation
-        self.use_bias, self.bias_initializer = use_bias, bias_initializer
+        self.kernel_size, self.strides, self.dilation_rate = kernel_size, strides, dilation_rate
+        self.padding = as_padding(padding)
 
     def _channels(self, x: Node) -> int:
         channels = x.shape[-1] if x.ndim == self.axes + 2 else None
@@ -74,19 +62,7 @@ class Convolution(Layer):
             raise misfit(f"{type(self).__name__} takes {SPATIAL[self.axes]} with channels a number", x)
         return channels
 
-    def _made(
-        self, x: Node, shape: tuple[int, ...], filters: int, initializer: Any, rng: np.random.Generator
-    ) -> dict[str, Node]:
-        """A kernel of this shape, and a bias for each filter."""
-        dtype = float64 if x.dtype == float64 else float32
-        wanted: dict[str, tuple[tuple[int, ...], Any]] = {"kernel": (shape, initializer)}
-        if self.use_bias:
-            wanted["bias"] = ((filters,), self.bias_initializer)
-        values = {key: initial(how, size, dtype, rng) for key, (size, how) in wanted.items()}
-        return {key: parameter(f"{self.name or self.kind}/{key}", value) for key, value in values.items()}
-
     def _convolved(self, x: Node, kernel: Node, groups: int) -> Node:
-        assert self.weights is not None
         self._channels(x)
         y = ops.convolution(
             x if x.dtype.is_float else ops.astype(x, kernel.dtype),
@@ -96,7 +72,7 @@ class Convolution(Layer):
             dilation=self.dilation_rate,
             groups=groups,
         )
-        return activation_function(self.activation)(y + self.weights["bias"] if self.use_bias else y)
+        return self._activated(y)
 
 
 class _Filters(Convolution):

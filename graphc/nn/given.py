@@ -12,7 +12,7 @@ import numpy as np
 from graphc.declare import as_array
 from graphc.errors import InputError
 from graphc.runtime.arguments import made_of_scalars
-from graphc.types import DType
+from graphc.types import DType, is_int
 
 Array = np.ndarray[Any, Any]
 
@@ -48,6 +48,6 @@ def not_taken(name: str) -> str:
 
 
 def count(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+    if not is_int(value) or value < 1:
         raise InputError(f"{name} is an int of at least 1, got {value!r}")
     return int(value)

@@ -20,7 +20,7 @@ from graphc.graph import Node, describe
 from graphc.line import inside, users_line
 from graphc.nn.initializers import check, initial
 from graphc.nn.part import Part
-from graphc.types import float32, float64
+from graphc.types import float32, float64, is_int
 
 ACTIVATIONS = {
     **{name: name for name in ("relu", "sigmoid", "tanh", "softmax", "log_softmax", "softplus", "gelu", "silu")},
@@ -132,7 +132,47 @@ class Layer(Part):
         return call_text(self)
 
 
-class Dense(Layer):
+def as_number(value: Any, what: str) -> int:
+    """An int of at least 1."""
+    if not is_int(value) or value < 1:
+        raise DeclarationError(f"{what} is an int of at least 1, got {value!r}")
+    return int(value)
+
+
+class Affine(Layer):
+    """Base of the layers that multiply by a kernel, add a bias and apply an activation.
+
+    >>> import graphc as gc
+    >>> isinstance(gc.nn.Dense(2), gc.nn.layers.Affine)
+    True
+    """
+
+    __slots__ = ("activation", "bias_initializer", "use_bias")
+
+    def __init__(self, activation: Any, use_bias: bool, bias_initializer: Any, name: str | None) -> None:
+        super().__init__(name=name)
+        activation_function(activation)  # a wrong one is refused here, where it is written
+        check(bias_initializer)
+        self.activation, self.use_bias, self.bias_initializer = activation, use_bias, bias_initializer
+
+    def _made(
+        self, x: Node, shape: tuple[int, ...], units: int, initializer: Any, rng: np.random.Generator
+    ) -> dict[str, Node]:
+        """A kernel of this shape, and a bias for each unit."""
+        dtype = float64 if x.dtype == float64 else float32
+        wanted: dict[str, tuple[tuple[int, ...], Any]] = {"kernel": (shape, initializer)}
+        if self.use_bias:
+            wanted["bias"] = ((units,), self.bias_initializer)
+        values = {key: initial(how, size, dtype, rng) for key, (size, how) in wanted.items()}
+        return {key: parameter(f"{self.name or self.kind}/{key}", value) for key, value in values.items()}
+
+    def _activated(self, y: Node) -> Node:
+        """What comes of the product."""
+        assert self.weights is not None
+        return activation_function(self.activation)(y + self.weights["bias"] if self.use_bias else y)
+
+
+class Dense(Affine):
     """activation(x @ kernel + bias): x [*batch, inputs] to [*batch, units].
 
     Activations: relu, sigmoid, tanh, softmax, log_softmax, softplus, gelu, silu, swish, exponential, linear, or any
@@ -151,7 +191,7 @@ class Dense(Layer):
     array([[3., 0.]], dtype=float32)
     """
 
-    __slots__ = ("activation", "bias_initializer", "kernel_initializer", "units", "use_bias")
+    __slots__ = ("kernel_initializer", "units")
 
     def __init__(
         self,
@@ -163,34 +203,22 @@ class Dense(Layer):
         *,
         name: str | None = None,
     ) -> None:
-        super().__init__(name=name)
-        if isinstance(units, bool) or not isinstance(units, (int, np.integer)) or units < 1:
-            raise DeclarationError(f"units is an int of at least 1, got {units!r}")
-        activation_function(activation)  # a wrong one is refused here, where it is written
+        super().__init__(activation, use_bias, bias_initializer, name)
         check(kernel_initializer)
-        check(bias_initializer)
-        self.units, self.activation, self.use_bias = int(units), activation, use_bias
-        self.kernel_initializer, self.bias_initializer = kernel_initializer, bias_initializer
+        self.units, self.kernel_initializer = as_number(units, "units"), kernel_initializer
 
     def build(self, x: Node, rng: np.random.Generator) -> dict[str, Node]:
         inputs = x.shape[-1] if x.ndim >= 2 else None
         if not isinstance(inputs, int):
             raise misfit("Dense takes [*batch, inputs] with inputs a number", x)
-        dtype = float64 if x.dtype == float64 else float32
-        wanted: dict[str, tuple[tuple[int, ...], Any]]
-        wanted = {"kernel": ((inputs, self.units), self.kernel_initializer)}
-        if self.use_bias:
-            wanted["bias"] = ((self.units,), self.bias_initializer)
-        values = {key: initial(how, shape, dtype, rng) for key, (shape, how) in wanted.items()}
-        return {key: parameter(f"{self.name or self.kind}/{key}", value) for key, value in values.items()}
+        return self._made(x, (inputs, self.units), self.units, self.kernel_initializer, rng)
 
     def apply(self, x: Node) -> Node:
         assert self.weights is not None
         if x.ndim < 2:
             raise misfit("Dense takes [*batch, inputs]", x)
         kernel = self.weights["kernel"]
-        y = ops.matmul(x if x.dtype.is_float else ops.astype(x, kernel.dtype), kernel)
-        return activation_function(self.activation)(y + self.weights["bias"] if self.use_bias else y)
+        return self._activated(ops.matmul(x if x.dtype.is_float else ops.astype(x, kernel.dtype), kernel))
 
 
 class Activation(Layer):

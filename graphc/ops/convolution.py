@@ -16,13 +16,13 @@ from graphc.ops.linalg import NUMBERS
 from graphc.ops.samples import example
 from graphc.ops.shape import pad_widths
 from graphc.ops.windows import fitted
-from graphc.types import Shape, shape_text
+from graphc.types import Shape, is_int, shape_text
 
 
 def as_counts(value: Any, axes: int, what: str) -> tuple[int, ...]:
     """One int of at least 1 for each of the axes, from one for all or a sequence."""
     values = tuple(value) if isinstance(value, (tuple, list)) else (value,) * axes
-    if len(values) != axes or any(isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v < 1 for v in values):
+    if len(values) != axes or any(not is_int(v) or v < 1 for v in values):
         raise ShapeError(f"{what} is an int of at least 1, or one for each of the {axes} spatial axes, got {value!r}")
     return tuple(int(v) for v in values)
 
@@ -87,7 +87,7 @@ def _convolution(
 
 def _in_groups(b: Any, x: Any, w: Any, groups: int) -> tuple[Any, Any]:
     """x [..., groups, channels of one], w [..., channels of one, groups, filters of one]; of one group as they are."""
-    if isinstance(groups, bool) or not isinstance(groups, (int, np.integer)) or groups < 1:
+    if not is_int(groups) or groups < 1:
         raise DeclarationError(f"groups is an int of at least 1, got {groups!r}")
     channels, filters = w.shape[-2:]
     if same(x.shape[-1], channels * groups) is False:

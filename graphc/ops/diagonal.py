@@ -15,7 +15,7 @@ from graphc.errors import DeclarationError, ShapeError
 from graphc.op import Array, Attrs, Family, Op, Piece, Reject, Sample, register
 from graphc.ops.movement import ALL
 from graphc.ops.samples import example
-from graphc.types import Constraint, Shape, TensorType, bool_, int64, normalize_axis
+from graphc.types import Constraint, Shape, TensorType, bool_, int64, is_int, normalize_axis
 
 Types = tuple[TensorType, ...]
 
@@ -89,7 +89,7 @@ def _on_diagonal(b: Any, x: Any, offset: int, shape: Shape) -> Any:
 
 
 def _as_offset(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+    if not is_int(value):
         raise DeclarationError(f"the offset of a diagonal is an int, got {value!r}")
     return int(value)
 

@@ -12,7 +12,7 @@ from graphc.errors import DeclarationError, ShapeError
 from graphc.op import Array, Attrs, Family, Op, Piece, Reject, Sample, register
 from graphc.ops.movement import ALL
 from graphc.ops.samples import example
-from graphc.types import Constraint, Shape, TensorType, as_dim, normalize_axis
+from graphc.types import Constraint, Shape, TensorType, as_dim, is_int, normalize_axis
 
 Types = tuple[TensorType, ...]
 _X = Array((2, 3, 4))
@@ -56,7 +56,7 @@ register(
 def _as_shift(value: Any) -> Any:
     if isinstance(value, Poly):
         return value
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+    if not is_int(value):
         raise DeclarationError(f"a shift is an int or a dimension, got {value!r}")
     return int(value)
 

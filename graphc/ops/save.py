@@ -40,6 +40,15 @@ def _bytes(type_: TensorType) -> int:
     return typical_size(type_.shape) * type_.dtype.size
 
 
+def most_at_once(lives: Iterable[tuple[int, int, int]]) -> int:
+    """The most bytes at once of what has this first step, this last one and this many bytes."""
+    change: dict[int, int] = {}
+    for first, last, nbytes in lives:
+        change[first] = change.get(first, 0) + nbytes
+        change[last + 1] = change.get(last + 1, 0) - nbytes
+    return max(itertools.accumulate(change[k] for k in sorted(change)), default=0)
+
+
 def instructions(node: Node) -> int:
     """The instructions that computing a node again takes, roughly."""
     family = node.op.family
@@ -84,4 +93,3 @@ def worth_saving(
     edges = [(number[o], k) for n, k in number.items() for o in n.operands]
     chosen = min_cut(saving, weights, edges, sorted(number[n] for n in wanted))
     return [n for k, n in enumerate(forward) if k in chosen]
-

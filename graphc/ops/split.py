@@ -12,7 +12,7 @@ from graphc.errors import DeclarationError, ShapeError
 from graphc.op import Array, Op, Reject, Sample, register
 from graphc.ops.movement import ALL
 from graphc.ops.samples import example
-from graphc.types import DoesNotBroadcast, Shape, as_dim, broadcast, normalize_axis, shape_text
+from graphc.types import DoesNotBroadcast, Shape, as_dim, broadcast, is_int, normalize_axis, shape_text
 
 _X = Array((2, 6, 4))
 
@@ -34,7 +34,7 @@ def _split(b: Any, x: Any, indices_or_sections: Any, /, axis: int = 0) -> tuple[
     k = normalize_axis(axis, node.ndim, "split")
     if isinstance(indices_or_sections, (tuple, list, np.ndarray)):
         return _split_at(b, node, [_as_bound(v) for v in indices_or_sections], k)
-    if isinstance(indices_or_sections, bool) or not isinstance(indices_or_sections, (int, np.integer)):
+    if not is_int(indices_or_sections):
         raise DeclarationError(f"split takes an int, or a list of positions, got {indices_or_sections!r}")
     count, size = int(indices_or_sections), node.shape[k]
     if count < 1 or (isinstance(size, int) and size % count):

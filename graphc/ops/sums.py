@@ -12,7 +12,7 @@ from graphc.op import Array, Op, Reject, Sample, register
 from graphc.ops.movement import ALL
 from graphc.ops.reduce import ANY_AXIS, BAD_AXIS, CUBE, EMPTY_AXIS
 from graphc.ops.samples import FOLDED, example
-from graphc.types import bool_, int64, normalize_axis
+from graphc.types import bool_, int64, is_int, normalize_axis
 
 
 def _flattening(name: str) -> Callable[..., Any]:
@@ -49,12 +49,10 @@ for _name, _standard, _gives in (("cumsum", "cumulative_sum", "1, 3, 6"), ("cump
     )
 
 
-def _diff(
-    b: Any, x: Any, /, n: int = 1, axis: int = -1, *, prepend: Any = None, append: Any = None
-) -> Any:
+def _diff(b: Any, x: Any, /, n: int = 1, axis: int = -1, *, prepend: Any = None, append: Any = None) -> Any:
     node = b.convert(x)
     k = normalize_axis(axis, node.ndim, "diff")
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 0:
+    if not is_int(n) or n < 0:
         raise DeclarationError(f"differences are taken n times, an int >= 0, got {n!r}")
     if n == 0:
         return node

@@ -22,7 +22,6 @@ from llvmlite.binding.ffi import lib as library
 from graphc.runtime.native import PREFIX, dissolve, kernel_name, processors, uncollected
 
 MOST_THREADS = 4  # the front end does not keep more of them busy
-INSTRUCTIONS = "graphc_avx512_"  # what functions of graphc.codegen.intrinsics.instructions are called
 _of_this_thread = threading.local()
 
 
@@ -34,9 +33,7 @@ class Compiled:
     routines: tuple[str, ...]
 
 
-def compile_kernels(
-    texts: Sequence[str], have: Container[str] = ()
-) -> tuple[list[Compiled], dict[str, bytes]]:
+def compile_kernels(texts: Sequence[str], have: Container[str] = ()) -> tuple[list[Compiled], dict[str, bytes]]:
     """The kernels of these texts, and by name the routines that they call, but for those that the caller has.
 
     LLVM works on kernels in threads of its own while the front end reads the next.
@@ -183,8 +180,10 @@ def unlocked(name: str) -> Any:
 
 def _put_in_place(code: Any) -> None:
     """Have the calls of instructions inlined that were kept whole for the vectoriser."""
+    from graphc.codegen.intrinsics import instructions
+
     for function in code.functions:
-        if function.name.startswith(INSTRUCTIONS):
+        if function.name.startswith(instructions.PREFIX):
             function.add_function_attribute("alwaysinline")
 
 

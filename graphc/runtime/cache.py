@@ -142,7 +142,8 @@ def clear() -> None:
 def trim() -> None:
     """Delete what processes that were killed have left half written, and of too many entries those unused longest."""
     with contextlib.suppress(OSError):
-        files = [(file, file.stat(follow_symlinks=False)) for file in os.scandir(checked_folder(folder()))]
+        with os.scandir(checked_folder(folder())) as found:
+            files = [(file, file.stat(follow_symlinks=False)) for file in found]
         kept = [pair for pair in files if not pair[0].name.startswith(".")]
         gone = [f for f, status in files if f.name.startswith(".") and status.st_mtime < time.time() - _LEFT_SECONDS]
         size = sum(status.st_size for _, status in kept)

@@ -22,6 +22,7 @@ from graphc.runtime.entry import Words
 from graphc.runtime.machine import Machine
 from graphc.runtime.workspace import first_output
 from graphc.state import address
+from graphc.types import is_int
 
 _SECONDS = 0.1  # how long the compiled loop is meant to run at a time
 
@@ -63,7 +64,7 @@ def plan(program: Program, inputs: Sequence[Array], batch_size: Any, order: Any)
 
 
 def _batch_size(program: Program, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+    if not is_int(value) or value < 1:
         raise InputError(f"{program.name}.run: batch_size must be an int >= 1, got {value!r}")
     return int(value)
 

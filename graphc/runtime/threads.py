@@ -23,6 +23,7 @@ from graphc.runtime import layout as at
 from graphc.runtime.native import processors
 from graphc.runtime.once import once
 from graphc.state import address
+from graphc.types import is_int
 
 _VARIABLES = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS")
 _FUTEX = {"x86_64": 202, "aarch64": 98}  # the number of the system call
@@ -55,7 +56,7 @@ def set_num_threads(count: int) -> None:
     >>> gc.set_num_threads(before)
     """
     most = most_threads()
-    if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or not 1 <= count <= most:
+    if not is_int(count) or not 1 <= count <= most:
         raise InputError(f"the number of threads is an int from 1 to {most}, got {count!r}")
     region().set_most(int(count))
 

@@ -18,6 +18,7 @@ from graphc.codegen.program import HEADER_WORDS, Buffer, Phase, Program
 from graphc.codegen.remat import without_remat
 from graphc.dims import evaluate
 from graphc.errors import InputError
+from graphc.ops.save import most_at_once
 from graphc.runtime import layout as at
 from graphc.runtime.entry import Words, native_function
 from graphc.state import ALIGNMENT, address, aligned
@@ -47,7 +48,7 @@ def plan(sizes: Sequence[int], lifetimes: Sequence[tuple[int, int]]) -> tuple[li
         row[: at.OFFSET] = _rounded(sizes[k]), *lifetimes[k]
     turns = np.arange(len(order))
     total, found = _arranged(rows, turns)
-    least, chosen = _most_live(rows), Random(0)
+    least, chosen = most_at_once(rows[:, [at.FIRST, at.LAST, at.SIZE]].tolist()), Random(0)
     for _ in range(_tries(len(order), total, least)):
         late = chosen.randrange(1, min(len(order), _LARGE))
         tried = turns.copy()
@@ -69,14 +70,6 @@ def _arranged(rows: Words, turns: Words) -> tuple[int, Words]:
     offsets = np.empty(len(rows), np.int64)
     offsets[turns] = placed[:, at.OFFSET]
     return total, offsets
-
-
-def _most_live(rows: Words) -> int:
-    """The most bytes of buffers that live at once."""
-    steps = np.zeros(rows[:, at.LAST].max(initial=0) + 2, np.int64)
-    np.add.at(steps, rows[:, at.FIRST], rows[:, at.SIZE])
-    np.subtract.at(steps, rows[:, at.LAST] + 1, rows[:, at.SIZE])
-    return int(steps.cumsum().max())
 
 
 def _tries(buffers: int, total: int, least: int) -> int:

@@ -58,7 +58,8 @@ def operand_indices(node: Node, index: Index) -> list[Index]:
 
 @dataclass(eq=False, slots=True)
 class Read:
-    """One element wanted of a node; `guarded` if it is read only under a condition.
+    """One element wanted of a node; `guarded` if it is read only under a condition.  Nobody changes one: a frozen
+    class would take several times as long to make, and very many are made.
 
     `whole`: any element of it, at positions that only the call knows; the node lies in memory, and has no index here.
     """

@@ -40,7 +40,7 @@ def nearest_first(graph: Graph) -> Graph:
 
 
 def ordered(
-    entries: Sequence[Entry], parameters: Sequence[Node], weigh: Callable[[list[int]], int] = len
+    entries: Sequence[Entry], parameters: Sequence[Node], weigh: Callable[[list[int]], int]
 ) -> tuple[list[int], set[int]]:
     """Numbers of entries in order, and the updates that must wait; `parameters` has that of each update.
 

@@ -11,12 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import accumulate
 
 from graphc.dims import Dim, product
 from graphc.graph import Graph, Node
 from graphc.op import HOLDERS, Family
-from graphc.ops.save import bytes_of
+from graphc.ops.save import bytes_of, most_at_once
 from graphc.schedule.access import job_of, view
 from graphc.schedule.fuse import Fusion, fused
 from graphc.schedule.group import Group, begins_with
@@ -152,11 +151,7 @@ class _Placing:
         last: dict[Node, int] = {}
         for group, k in at.items():
             last |= {n: k for n in group.reads if n in self.group_of and n not in self.place}
-        steps = [0] * (len(at) + 1)
-        for node, k in last.items():
-            steps[at[self.group_of[node]]] += bytes_of(node)
-            steps[k + 1] -= bytes_of(node)
-        return max(accumulate(steps)) // _CACHED
+        return most_at_once((at[self.group_of[n]], k, bytes_of(n)) for n, k in last.items()) // _CACHED
 
     def _entry(self, group: Group, new: dict[Node, int]) -> Entry:
         updates = () if self._stays_apart(group) else tuple(new[p] for p in group.updated if group.may_write(p))

@@ -3,12 +3,16 @@
 A product is a loop over tiles of C; a text calls `pack` on a panel of B (or leaves B where it lies) and then `micro`
 on every tile.  Each element of C is one chain of fused multiply-adds in the order of k, so that its bits do not depend
 on where tiles begin, nor on how k is blocked (`accumulate` continues the chain).
+
+With `nested` a tile sums over two loops: the sum over o < outer of such products, A_o at a + o*a_outer and B_o at
+b + o*b_outer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from inspect import Parameter, Signature
 from typing import Any
 
 from llvmlite import ir
@@ -21,55 +25,35 @@ from graphc.codegen.intrinsics.vectors import Values, Vectors, call_body, intege
 
 __all__ = ["dots", "dots_tile", "host_vector_bytes", "micro", "micro_transposed", "pack", "tile"]
 
+_OUTER = ("outer", "a_outer", "b_outer")
+
 Masks = Sequence[ir.Value | None]
 Places = list[tuple[ir.Value, ir.Value | None]]  # of vectors: pointer and mask
 
 
 @cache
-def micro(dtype: DTypeLike, MR: int, NV: int) -> Any:
-    """The intrinsic for a tile of MR rows and NV vectors of columns; see `product` below for its parameters."""
+def micro(dtype: DTypeLike, MR: int, NV: int, nested: bool = False) -> Any:
+    """C[rows, cols] = (C if accumulate else 0) + A[rows, K] @ B[K, cols]; 1 <= rows <= MR, cols <= NV vectors.
 
-    def emit(lanes: Vectors, *arguments: ir.Value) -> None:
-        _emit_micro(lanes, MR, NV, *arguments)
-
-    typed = call_body(dtype, f"micro_{type_name(dtype)}_{MR}x{NV}", emit)
-
-    @intrinsic
-    def product(
-        typingctx: Any, rows: Any, cols: Any, K: Any,
-        a: Any, a_row: Any, a_col: Any, b: Any, b_row: Any, c: Any, c_row: Any, accumulate: Any,
-    ) -> Any:  # fmt: skip
-        """C[rows, cols] = (C if accumulate else 0) + A[rows, K] @ B[K, cols]; 1 <= rows <= MR, cols <= NV vectors.
-
-        A(i, k) is at a + i*a_row + k*a_col, B(k, :) is contiguous at b + k*b_row, C(i, :) at c + i*c_row.
-        """
-        return typed(rows, cols, K, a, a_row, a_col, b, b_row, c, c_row, accumulate)
-
-    return product
+    A(i, k) is at a + i*a_row + k*a_col, B(k, :) is contiguous at b + k*b_row, C(i, :) at c + i*c_row.
+    """
+    parameters = "rows cols K a a_row a_col b b_row c c_row accumulate"
+    return _intrinsic(f"micro_{type_name(dtype)}_{MR}x{NV}", dtype, parameters, nested, partial(_emit_micro, MR, NV))
 
 
-@cache
-def micro_nested(dtype: DTypeLike, MR: int, NV: int) -> Any:
-    """The intrinsic for such a tile whose sum is two loops, the outer one with steps of its own."""
+def _intrinsic(name: str, dtype: DTypeLike, parameters: str, nested: bool, emit: Callable[..., None]) -> Any:
+    """The intrinsic of these parameters, by which Numba knows it."""
+    words = ["typingctx", *parameters.split(), *(_OUTER if nested else ())]
+    typed = call_body(dtype, f"{name}_nested" if nested else name, emit)
 
-    def emit(lanes: Vectors, *arguments: ir.Value) -> None:
-        _emit_micro(lanes, MR, NV, *arguments)
+    def product(typingctx: Any, *arguments: Any) -> Any:
+        return typed(*arguments)
 
-    typed = call_body(dtype, f"micro_nested_{type_name(dtype)}_{MR}x{NV}", emit)
-
-    @intrinsic
-    def product(
-        typingctx: Any, rows: Any, cols: Any, K: Any,
-        a: Any, a_row: Any, a_col: Any, b: Any, b_row: Any, c: Any, c_row: Any, accumulate: Any,
-        outer: Any, a_outer: Any, b_outer: Any,
-    ) -> Any:  # fmt: skip
-        """C = (C if accumulate else 0) + the sum over o of A_o @ B_o, A_o at a + o*a_outer, B_o at b + o*b_outer."""
-        return typed(rows, cols, K, a, a_row, a_col, b, b_row, c, c_row, accumulate, outer, a_outer, b_outer)
-
-    return product
+    vars(product)["__signature__"] = Signature([Parameter(w, Parameter.POSITIONAL_OR_KEYWORD) for w in words])
+    return intrinsic(product)
 
 
-def _emit_micro(lanes: Vectors, MR: int, NV: int, *arguments: ir.Value) -> None:
+def _emit_micro(MR: int, NV: int, lanes: Vectors, *arguments: ir.Value) -> None:
     """One body for any number of columns where masks cost nothing; else one for whole vectors besides."""
     _, cols, *_ = arguments
     masks = [lanes.first(lanes.builder.sub(cols, integer(v * lanes.lanes))) for v in range(NV)]
@@ -144,55 +128,18 @@ def _multiply(
 
 
 @cache
-def micro_transposed(dtype: DTypeLike, MR: int, NV: int) -> Any:
-    """The intrinsic for such a tile whose columns, not rows, are contiguous in C.
+def micro_transposed(dtype: DTypeLike, MR: int, NV: int, nested: bool = False) -> Any:
+    """C[rows, cols] = A[rows, K] @ B[K, cols], with the bits of `micro`, where columns of C are contiguous, not rows.
 
-    With A and B exchanged, it is for a C with few columns: lanes run along its rows, where an A of transposed layout
-    is contiguous.
+    A(i, k) is at a + i*a_row + k*a_col, B(k, :) is contiguous at b + k*b_row, C(:, j) at c + j*c_col.  With A and B
+    exchanged, it is for a C with few columns: lanes run along its rows, where an A of transposed layout is contiguous.
     """
-
-    def emit(lanes: Vectors, *arguments: ir.Value) -> None:
-        _emit_transposed(lanes, MR, NV, *arguments)
-
-    typed = call_body(dtype, f"micro_transposed_{type_name(dtype)}_{MR}x{NV}", emit)
-
-    @intrinsic
-    def product(
-        typingctx: Any, rows: Any, cols: Any, K: Any,
-        a: Any, a_row: Any, a_col: Any, b: Any, b_row: Any, c: Any, c_col: Any,
-    ) -> Any:  # fmt: skip
-        """C[rows, cols] = A[rows, K] @ B[K, cols], with the bits of `micro`; 1 <= rows <= MR, 1 <= cols <= NV vectors.
-
-        A(i, k) is at a + i*a_row + k*a_col, B(k, :) is contiguous at b + k*b_row, C(:, j) at c + j*c_col.
-        """
-        return typed(rows, cols, K, a, a_row, a_col, b, b_row, c, c_col)
-
-    return product
-
-
-@cache
-def micro_transposed_nested(dtype: DTypeLike, MR: int, NV: int) -> Any:
-    """The intrinsic for such a tile whose sum is two loops, as in `micro_nested`."""
-
-    def emit(lanes: Vectors, *arguments: ir.Value) -> None:
-        _emit_transposed(lanes, MR, NV, *arguments)
-
-    typed = call_body(dtype, f"micro_transposed_nested_{type_name(dtype)}_{MR}x{NV}", emit)
-
-    @intrinsic
-    def product(
-        typingctx: Any, rows: Any, cols: Any, K: Any,
-        a: Any, a_row: Any, a_col: Any, b: Any, b_row: Any, c: Any, c_col: Any,
-        outer: Any, a_outer: Any, b_outer: Any,
-    ) -> Any:  # fmt: skip
-        """C = the sum over o of A_o @ B_o, with the bits of `micro_nested`."""
-        return typed(rows, cols, K, a, a_row, a_col, b, b_row, c, c_col, outer, a_outer, b_outer)
-
-    return product
+    name, parameters = f"micro_transposed_{type_name(dtype)}_{MR}x{NV}", "rows cols K a a_row a_col b b_row c c_col"
+    return _intrinsic(name, dtype, parameters, nested, partial(_emit_transposed, MR, NV))
 
 
 def _emit_transposed(
-    lanes: Vectors, MR: int, NV: int, rows: ir.Value, cols: ir.Value, K: ir.Value,
+    MR: int, NV: int, lanes: Vectors, rows: ir.Value, cols: ir.Value, K: ir.Value,
     a: ir.Value, a_row: ir.Value, a_col: ir.Value, b: ir.Value, b_row: ir.Value, c: ir.Value, c_col: ir.Value,
     *outer: ir.Value,
 ) -> None:  # fmt: skip
@@ -230,51 +177,17 @@ def _places(lanes: Vectors, rows: Values, masks: Masks) -> Places:
 
 
 @cache
-def dots(dtype: DTypeLike, MR: int, NR: int) -> Any:
-    """The intrinsic for a tile of MR rows and NR columns of A @ B^T, both contiguous along k: lanes run along k."""
+def dots(dtype: DTypeLike, MR: int, NR: int, nested: bool = False) -> Any:
+    """C[rows, cols] = (C if accumulate else 0) + A[rows, K] @ B[cols, K]^T; 1 <= rows <= MR, 1 <= cols <= NR.
 
-    def emit(lanes: Vectors, *arguments: ir.Value) -> None:
-        _emit_dots(lanes, MR, NR, *arguments)
-
-    typed = call_body(dtype, f"dots_{type_name(dtype)}_{MR}x{NR}", emit)
-
-    @intrinsic
-    def product(
-        typingctx: Any, rows: Any, cols: Any, K: Any,
-        a: Any, a_row: Any, b: Any, b_col: Any, c: Any, c_row: Any, accumulate: Any,
-    ) -> Any:  # fmt: skip
-        """C[rows, cols] = (C if accumulate else 0) + A[rows, K] @ B[cols, K]^T; 1 <= rows <= MR, 1 <= cols <= NR.
-
-        A(i, :) is contiguous at a + i*a_row, B(:, j) at b + j*b_col, C(i, :) at c + i*c_row.
-        """
-        return typed(rows, cols, K, a, a_row, b, b_col, c, c_row, accumulate)
-
-    return product
-
-
-@cache
-def dots_nested(dtype: DTypeLike, MR: int, NR: int) -> Any:
-    """The intrinsic for such a tile whose sum is two loops, of which the inner one is contiguous."""
-
-    def emit(lanes: Vectors, *arguments: ir.Value) -> None:
-        _emit_dots(lanes, MR, NR, *arguments)
-
-    typed = call_body(dtype, f"dots_nested_{type_name(dtype)}_{MR}x{NR}", emit)
-
-    @intrinsic
-    def product(
-        typingctx: Any, rows: Any, cols: Any, K: Any,
-        a: Any, a_row: Any, b: Any, b_col: Any, c: Any, c_row: Any, accumulate: Any,
-        outer: Any, a_outer: Any, b_outer: Any,
-    ) -> Any:  # fmt: skip
-        """C = (C if accumulate else 0) + the sum over o of A_o @ B_o^T, A_o at a + o*a_outer, B_o at b + o*b_outer."""
-        return typed(rows, cols, K, a, a_row, b, b_col, c, c_row, accumulate, outer, a_outer, b_outer)
-
-    return product
+    A(i, :) is contiguous at a + i*a_row, B(:, j) at b + j*b_col, C(i, :) at c + i*c_row: lanes run along k.
+    """
+    parameters = "rows cols K a a_row b b_col c c_row accumulate"
+    return _intrinsic(f"dots_{type_name(dtype)}_{MR}x{NR}", dtype, parameters, nested, partial(_emit_dots, MR, NR))
 
 
 def _emit_dots(
-    lanes: Vectors, MR: int, NR: int, rows: ir.Value, cols: ir.Value, K: ir.Value,
+    MR: int, NR: int, lanes: Vectors, rows: ir.Value, cols: ir.Value, K: ir.Value,
     a: ir.Value, a_row: ir.Value, b: ir.Value, b_col: ir.Value, c: ir.Value, c_row: ir.Value, accumulate: ir.Value,
     *outer: ir.Value,
 ) -> None:  # fmt: skip

@@ -37,6 +37,10 @@ def instruction(builder: ir.IRBuilder, name: str, *lanes: ir.Value) -> ir.Value:
     return builder.call(function, lanes)
 
 
+def _bits(lane: ir.Type) -> int:
+    return 64 if isinstance(lane, ir.DoubleType) else 32
+
+
 def _suffix(lane: ir.Type) -> str:
     return "pd" if isinstance(lane, ir.DoubleType) else "ps"
 
@@ -44,9 +48,9 @@ def _suffix(lane: ir.Type) -> str:
 def _emit(builder: ir.IRBuilder, name: str, operands: Sequence[ir.Value]) -> ir.Value:
     """The instruction on registers: its operands, what lanes that are masked out would be, and the mask of all."""
     kind = operands[0].type
-    if kind.count * (64 if isinstance(kind.element, ir.DoubleType) else 32) > 512:
+    bits = kind.count * _bits(kind.element)
+    if bits > 512:
         return _emit_halves(builder, name, operands)
-    bits = kind.count * (64 if isinstance(kind.element, ir.DoubleType) else 32)
     mask = ir.Constant(ir.IntType(max(kind.count, 8)), -1)
     immediate = [NORMALISED] if name == "getmant" else []
     rounding = [AS_SET] if bits == 512 else []
@@ -68,7 +72,7 @@ def _emit_halves(builder: ir.IRBuilder, name: str, operands: Sequence[ir.Value])
 
 def _define(module: ir.Module, full_name: str, name: str, lane: ir.Type, arity: int) -> ir.Function:
     """The function of one lane, which has to stay a call until the vectoriser has looked, and its variants."""
-    narrow = 128 // (64 if isinstance(lane, ir.DoubleType) else 32)
+    narrow = 128 // _bits(lane)
     widths = (narrow, 2 * narrow, 4 * narrow, 8 * narrow)
     variants = ",".join(f"_ZGV_LLVM_N{w}{'v' * arity}_{full_name}({full_name}.v{w})" for w in widths)
 
