@@ -28,7 +28,7 @@ from graphc.tree import flatten
 def _by_numba(text: str) -> Any:
     scope = dict(namespace(compile(text, "kernels", "exec")), __name__="kernels")
     exec(text, scope)
-    return njit(types.void(types.int64, types.int64, types.int64), error_model="numpy")(scope["kernel"])
+    return njit(types.void(*[types.int64] * 4), error_model="numpy")(scope["kernel"])
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -48,7 +48,7 @@ def test_numba_takes_the_text(name: str) -> None:
         words[8 : 8 + len(inputs) + len(outputs)] = [address(a) for a in (*inputs, *outputs)]
         for phase, row in zip(program.phases, program.rows, strict=True):
             for chunk in range(evaluate(phase.chunks, shape.sizes)):
-                kernels[phase.kernel](address(words), address(words) + 8 * row, chunk)
+                kernels[phase.kernel](address(words), address(words) + 8 * row, chunk, 0)
     new = {s.name: s.read() for s in machine.states}
     for actual, expected in zip([*outputs, *(new[p.name] for p in golden.updates)], wanted, strict=True):
         tolerance = 1e-5 if expected.dtype == np.float32 else 1e-12

@@ -166,7 +166,9 @@ def test_products_of_other_sizes_share_their_kernel() -> None:
     many = kernels_of("n", 64, 64)  # of rows of unknown number, in higher tiles
     assert many == kernels_of("n", "k", 64) == kernels_of(320, 64, 64) != one
     packed = kernels_of(320, 700, 700)  # by blocks of a sum, be it short or long, and parts of many rows
-    assert packed == kernels_of(640, 200, 300) == kernels_of(2000, 2000, 700) != many
+    assert packed == kernels_of(640, 200, 300) == kernels_of(100, 2000, 700) != many
+    blocked = kernels_of(2000, 2000, 1000)
+    assert blocked == kernels_of(500, 900, 1000) == kernels_of(1000, 4000, 1000) != packed
 
 
 def test_equal_sizes_are_not_taken_for_one() -> None:
@@ -185,3 +187,58 @@ def test_a_sum_follows_a_product_of_one_row() -> None:
     f = gc.compile([x, w], y - gc.mean(y, axis=-1, keepdims=True))
     a, b = np.array([[1.0, 2.0]]), np.array([[1.0, 2.0], [3.0, 5.0]])
     np.testing.assert_allclose(f(a, b), a @ b - (a @ b).mean(axis=-1, keepdims=True))
+
+
+# how the rows of the left operand lie, and sizes at which its blocks and those of the right operand are copied
+BLOCKED: dict[str, tuple[str, tuple[int, ...], tuple[int, ...]]] = {
+    "one block and a bit": ("ik,kj->ij", (193, 6000), (6000, 49)),
+    "blocks of a deep sum": ("ik,kj->ij", (385, 769), (769, 130)),
+    "parts of rows and columns": ("ik,kj->ij", (1030, 300), (300, 530)),
+    "left transposed": ("ki,kj->ij", (1000, 129), (1000, 33)),
+    "left backwards": ("ik,kj->ij", (300, 900), (900, 100)),
+    "right transposed": ("ik,jk->ij", (300, 900), (130, 900)),
+    "batch": ("bki,bkj->bij", (3, 1000, 70), (3, 1000, 45)),
+    "batch of wide ones": ("bki,bkj->bij", (2, 400, 200), (2, 400, 550)),
+    "two sums": ("aik,akj->ij", (3, 300, 900), (3, 900, 100)),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("form", BLOCKED)
+def test_large_operands_are_copied_block_by_block(form: str, dtype: str) -> None:
+    labels, *shapes = BLOCKED[form]
+    rng = seeded(form, dtype)
+    x, y = (rng.integers(-4, 5, shape).astype(dtype) for shape in shapes)
+    a, b = gc.input("a", x.shape, dtype), gc.input("b", y.shape, dtype)
+    turned, plain = (a[::-1], x[::-1]) if form == "left backwards" else (a, x)
+    f = gc.compile([a, b], gc.einsum(labels, turned, b))
+    assert "bottom" in f.source
+    expected = np.einsum(labels, plain, y, optimize=True)
+    np.testing.assert_array_equal(f(x, y), expected)  # sums of small integers are exact
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("form", ["plain", "left transposed", "dots", "batch", "blocked"])
+def test_products_take_subnormal_numbers_for_zero(form: str, dtype: str) -> None:
+    """And nothing else does: neither what follows in the same kernel, nor who calls."""
+    shape = {"dots": (9, 300, 9), "blocked": (300, 1200, 100)}.get(form, (40, 30, 50))
+    m, k, n = shape
+    tiny = np.finfo(dtype).tiny
+    x, y = np.full((m, k), tiny / 2, dtype), np.full((k, n), 0.5, dtype)
+    x[0], x[1] = tiny, 2 * tiny  # a product of the first row is subnormal, and so 0; one of the second is normal
+    wide_x, wide_y = (np.stack([v, v]) if form == "batch" else v for v in (x, y))
+    a = gc.input("a", wide_x.swapaxes(-1, -2).shape if form == "left transposed" else wide_x.shape, dtype)
+    b = gc.input("b", (n, k) if form == "dots" else wide_y.shape, dtype)
+    left = gc.matrix_transpose(a) if form == "left transposed" else a
+    right = gc.matrix_transpose(b) if form == "dots" else b
+    f = gc.compile([a, b], (left @ right, left @ right + gc.asarray(tiny / 2, dtype=dtype), a * 0.5))
+    given_x = np.ascontiguousarray(wide_x.swapaxes(-1, -2)) if form == "left transposed" else wide_x
+    given_y = np.ascontiguousarray(y.T) if form == "dots" else wide_y
+    product, more, half = f(given_x, given_y)
+    rows = np.zeros(m, dtype)
+    rows[1] = tiny * k
+    np.testing.assert_array_equal(product, np.broadcast_to(rows[:, None], product.shape))
+    np.testing.assert_array_equal(more, product + np.asarray(tiny / 2, dtype))
+    np.testing.assert_array_equal(half, given_x * np.asarray(0.5, dtype))
+    assert half.min() == tiny / 4
+    assert (np.asarray(tiny, dtype) * np.asarray(0.5, dtype)) > 0

@@ -312,7 +312,7 @@ def test_stats_and_text(doubled):
 def test_explain_shows_the_records():
     merge = {"pass": "merge", "says": "", "rules": {"power": 2}, "nodes_before": 5, "nodes_after": 4}
     records = {"passes": [merge]}
-    p = small.program("empty", ("\n\ndef kernel(T, s, chunk):\n    wide()\n",), [], [], records=records)
+    p = small.program("empty", ("\n\ndef kernel(T, s, chunk, worker):\n    wide()\n",), [], [], records=records)
     empty = small.function(p, ())
     assert empty() == ()
     assert empty.explain().startswith("passes\n  merge: 5 -> 4 nodes\n    2 x power\n\nphases\n")
@@ -326,7 +326,7 @@ def test_nan_and_infinity_go_through(total, value):
 def test_too_large_a_workspace_is_a_memory_error_and_no_lasting_harm():
     p = small.program(
         "vast",
-        ("one = float64(1.0)\n\n\ndef kernel(T, s, chunk):\n    wide()\n    st_f8_1_0(word(T, 9), 0, one)\n",),
+        ("one = float64(1.0)\n\n\ndef kernel(T, s, chunk, worker):\n    wide()\n    st_f8_1_0(word(T, 9), 0, one)\n",),
         [("x", (symbol("n"),))],
         [("y", ())],
         buffers=(small.Buffer(symbol("n") * 2**44, 0, 0),),

@@ -91,6 +91,30 @@ def test_results_are_the_same_bits_for_every_number() -> None:
     assert run(MANY.format(folder=str(Path(__file__).parent)), NUMBA_NUM_THREADS="8") == "same"
 
 
+OWN_MEMORY = """
+import numpy as np
+import graphc as gc
+rng = np.random.default_rng(0)
+x, y = rng.integers(-4, 5, (1030, 1700)).astype(float), rng.integers(-4, 5, (1700, 530)).astype(float)
+a, b = gc.input("a", x.shape), gc.input("b", y.shape)
+f = gc.compile([a, b], [a @ b, gc.sort(a, axis=0), gc.softmax(gc.tanh(a), axis=1)])
+wanted = [x @ y, np.sort(x, axis=0), np.exp(np.tanh(x)) / np.exp(np.tanh(x)).sum(axis=1, keepdims=True)]
+for count in (8, 3, 1, 8):
+    gc.set_num_threads(count)
+    for _ in range(10):
+        product, in_order, rows = f(x, y)
+        assert np.array_equal(product, wanted[0]) and np.array_equal(in_order, wanted[1])
+        assert np.allclose(rows, wanted[2], rtol=1e-14, atol=0)
+print(f.source.count("float64[%workers"), "right")
+"""
+
+
+@needs_threads
+def test_each_thread_has_memory_of_its_own() -> None:
+    """Copies of operands, rows being sorted and what a row wants again: as many as there may be threads."""
+    assert run(OWN_MEMORY, NUMBA_NUM_THREADS="8") == "6 right"
+
+
 @needs_threads
 def test_the_first_chunk_that_fails_is_told(everything_shared: None) -> None:
     x, k = gc.input("x", ("n",)), gc.input("k", ("m",), "int64")

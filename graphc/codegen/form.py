@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from graphc.codegen.evaluate import Evaluator, loaded_from
 from graphc.codegen.intrinsics.target import BLOCK
+from graphc.codegen.loop_ir import WORKER
 from graphc.codegen.product import Product
 from graphc.codegen.text import Text
 from graphc.dims import Dim, Poly, blocks, dim_max, floor_div, product, substitute, symbol
@@ -202,13 +203,13 @@ class Form:
         row = product(self.domain[k] for k in self.inner)
         if isinstance(row, int) and row <= BLOCK and number < KEPT:
             return Place("stack", FOLDS + number)
-        return self.text.scratch(node.dtype, (self.chunks()[2], row))
+        return self.text.scratch_of_chunk(node.dtype, self.chunks()[2], (row,))
 
     def scratch_at(self, place: Place) -> Dim:
         """Where in a row of scratch the loops are."""
         sizes = tuple(self.domain[k] for k in self.inner)
         column = offset(tuple(loop_symbol(k) if self.domain[k] != 1 else 0 for k in self.inner), sizes)
-        return column if place.kind == "stack" else symbol("%chunk") * product(sizes) + column
+        return column if place.kind == "stack" else WORKER * product(sizes) + column
 
     def _is_crosswise(self) -> bool:
         """Whether an array is read along rows that lie across it, by loops that fold nothing."""

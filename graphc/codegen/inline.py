@@ -66,7 +66,7 @@ class Inlining:
 
     def __post_init__(self) -> None:
         self.names: dict[str, str] = {"chunk": f"chunk_{self.number}"} | {name: name for name in self.shared}
-        self.dims: dict[str, Dim] = {"%chunk": 0}
+        self.dims: dict[str, Dim] = {"%chunk": 0, "%worker": 0}
         assert isinstance(self.code, Code)
         self.body = self.code.loop.body
         for name, what in self.code.words:

@@ -4,10 +4,10 @@
     Stmt   Let | Set | Store | If | For | Use
     Code   the loop over the chunks of a phase, with what the words of its row hold
 
-Positions are dimensions in which integers of the program (loop variables, the chunk, checked positions, words of the
-row) are the symbols `%i`, `%chunk`, `%t3`, `%n1`.  Names are bound once: a Let or the result of a Use binds one for the
-rest of its block and what is inside; a Set gives a bound name another value, or binds it where both branches of an If
-do.
+Positions are dimensions in which integers of the program (loop variables, the chunk, the thread that runs it, checked
+positions, words of the row) are the symbols `%i`, `%chunk`, `%worker`, `%t3`, `%n1`.  Names are bound once: a Let or
+the result of a Use binds one for the rest of its block and what is inside; a Set gives a bound name another value, or
+binds it where both branches of an If do.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
-from graphc.dims import Dim
+from graphc.dims import Dim, symbol
 from graphc.schedule.task import Place
 from graphc.types import DType, int64
+
+CHUNK, WORKER = symbol("%chunk"), symbol("%worker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +179,8 @@ KERNELS: dict[str, Contract] = {
         ("search_left", "search_right"), Contract(4, (0,), (), "integer", value=3)
     ),
     "clear": Contract(2, (), (0,)),  # address, bytes
+    "flush": Contract(0, (), (), "integer"),  # -> what `restore` takes: subnormal numbers count as 0 in between
+    "restore": Contract(1, (), ()),
     "fetch": Contract(4, (0,), ()),  # columns and the step between them, how many, bytes of each: read soon
     "fetch_lines": Contract(1, (0,), ()),  # address: so many lines of cache, nothing is read
     "stream": Contract(3, (1,), (2,)),  # how many elements, where from, where to: past the caches

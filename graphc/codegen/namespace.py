@@ -11,7 +11,7 @@ from graphc.types import FLOATS, INTEGERS
 
 _MODULES = (
     "pointwise", "exponential", "logarithmic", "power", "trigonometric", "special", "bits", "logistic", "normal",
-    "gamma", "zeta", "beta", "bessel", "memory", "division",
+    "gamma", "zeta", "beta", "bessel", "memory", "division", "subnormal",
 )  # fmt: skip
 _SCALARS = {t.name: t.numpy.type for t in (*FLOATS, *INTEGERS)}
 

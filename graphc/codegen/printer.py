@@ -1,6 +1,6 @@
 """From the loop IR to the text of a kernel: plain Python, with intrinsics for memory and math.
 
-In: the Code of a phase.  Out: `kernel(T, s, chunk)`, whose text depends on nothing but the loops.
+In: the Code of a phase.  Out: `kernel(T, s, chunk, worker)`, whose text depends on nothing but the loops.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ class _Printer:
         stacks = [f"r{n} = stack_{n}()" for n in self.code.stacks]
         lines = ["wide()", *words, *stacks, *self.block(self.code.loop.body)]
         constants = [f"{name_of(c)} = {_literal(c)}" for c in self.code.constants]
-        return "\n".join([*constants, "", "", "def kernel(T, s, chunk):", *(INDENT + line for line in lines), ""])
+        head = [*constants, "", "", "def kernel(T, s, chunk, worker):"]
+        return "\n".join([*head, *(INDENT + line for line in lines), ""])
 
     def named(self, letter: str, what: Dim | Place) -> str:
         """The word of the row that holds this; a statement that is faulty may name what has none."""

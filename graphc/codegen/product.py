@@ -11,14 +11,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
+from graphc.codegen import kernels
 from graphc.codegen.intrinsics.target import host_vector_bytes
-from graphc.codegen.kernels import MANY_CHUNKS, Axis, Dots, InPlace, Kernel, Packed, Range, Transposed
-from graphc.codegen.text import CHUNK, HI, LO, Scope, Text, close, integer
+from graphc.codegen.kernels import MANY_CHUNKS, Axis, Blocked, Dots, InPlace, Kernel, Packed, Range, Transposed
+from graphc.codegen.loop_ir import CHUNK, Var
+from graphc.codegen.text import HI, LO, Scope, Text, close, integer
 from graphc.codegen.views import ViewKernel
-from graphc.dims import Dim, dim_max, dim_min, floor_div, product, symbol
+from graphc.dims import Dim, blocks, dim_max, dim_min, floor_div, product, symbol
 from graphc.schedule.lower import labels_of
 from graphc.schedule.task import Kernel as Task
+from graphc.types import int64
 
+LARGE, LARGE_ACROSS = 2**20, 2**18  # bytes of A, where it is contiguous along the sum and where it is not
 _PART, _FROM, _TO = symbol("%part"), symbol("%first"), symbol("%last")  # of the rows; the columns of a chunk
 
 
@@ -43,7 +47,8 @@ class Product(ViewKernel):
             self.batch = [rows.pop(_for_chunks(rows))]
         if summed and self.kernel.nest(summed[-1]):
             summed.pop()
-        self.chunks: Dim = self.batch[0].size if self.batch else self.kernel.chunks()
+        self.group = self._group()
+        self.chunks: Dim = self._chunks()
 
     def _axes(self, labels: str) -> tuple[Axis, list[Axis]]:
         """The axis that the kernel loops over, and those around it."""
@@ -53,10 +58,26 @@ class Product(ViewKernel):
     def _in_bytes(self, labels: str) -> list[Axis]:
         return [Axis(axis.size, *(step * self.size for step in axis.steps)) for axis in self.axes(labels)]
 
+    def _group(self) -> int:
+        """How many steps of the first loop around the kernel a chunk takes: small products go together."""
+        one = product(axis.size for axis in (self.rows, self.columns, self.summed, *self._around()[1:])) * 2
+        return max(1, kernels.CHUNK_FLOPS // max(one, 1)) if isinstance(one, int) else 1
+
+    def _chunks(self) -> Dim:
+        if not self.batch:
+            return self.kernel.chunks()
+        size = self.batch[0].size
+        return size if self.group == 1 else blocks(size, self.group)  # at least one, which may have no step
+
+    def _around(self) -> list[Axis]:
+        """The loops around the tile, those over the result first."""
+        nested = [self.kernel.nested] if self.kernel.nested is not None else []
+        return [*self.batch, *self.outer_rows, *self.outer_sums, *nested]
+
     # the phase
 
     def emit(self) -> None:
-        """Print the phase: a chunk is an index of the first loop around the kernel, or some rows and columns."""
+        """Print the phase: a chunk is some steps of the first loop around the kernel, or some rows and columns."""
         kernel, text = self.kernel, self.text
         with text.phase(self.title, self.chunks, *self.work()) as top:
             kernel.by_words()
@@ -64,6 +85,8 @@ class Product(ViewKernel):
                 [a.by_words(text) for a in axes] for axes in (self.batch, self.outer_rows, self.outer_sums)
             )
             if self.batch:
+                if self.group > 1:
+                    text.cut(top, text.own(self.group), text.at(self.batch[0].size))
                 self.emit_rows(top, (0, kernel.rows.size))
                 return
             groups, height, width = (text.own(d) for d in kernel.cut)
@@ -74,12 +97,15 @@ class Product(ViewKernel):
             self.emit_rows(top, (LO, HI), (_FROM, _TO))
 
     def emit_rows(self, top: Scope, rows: Range, columns: Range | None = None) -> None:
-        """Make the product of a range of rows, and of one of columns or all."""
+        """Make the product of a range of rows, and of one of columns or all; subnormal numbers count as 0."""
+        control = Var("control", int64)
+        top.use("flush", result=control)
         for name, view in zip("abc", self.task.views, strict=True):
             top.let(name, self.text.address(view.place, self.text.own(view.offset * self.size)))
         scopes = self._outer_loops(top)
         self.kernel.emit(scopes[-1], rows, columns or (0, self.kernel.columns.size), self._more())
         close(*scopes[1:])
+        top.use("restore", control)
 
     @property
     def goes_by_rows(self) -> bool:
@@ -93,8 +119,7 @@ class Product(ViewKernel):
         return f"product {a},{b}->{out}"
 
     def work(self) -> tuple[Dim, Dim]:
-        every = [self.rows, self.columns, self.summed, *self.batch, *self.outer_rows, *self.outer_sums]
-        every += [self.kernel.nested] if self.kernel.nested is not None else []
+        every = (self.rows, self.columns, self.summed, *self._around())
         return product(x.size for x in every) * 2, self.bytes()
 
     def _kernel(self) -> Kernel:
@@ -109,9 +134,21 @@ class Product(ViewKernel):
             return Dots(self)
         fits_cache = _at_most(depth * n.size * size, 2**20)
         few_rows = _at_most(every_row, 64 if fits_cache else 24)
-        if (n.b == size or n.size == 1) and (few_rows or _at_most(n.size, 64)):
+        in_place = (n.b == size or n.size == 1) and (few_rows or _at_most(n.size, 64))
+        if self._is_blocked() and not (in_place and fits_cache and k.a == size):
+            return Blocked(self)
+        if in_place:
             return InPlace(self)
         return Packed(self)
+
+    def _is_blocked(self) -> bool:
+        """Whether A is so large and so often wanted that a copy of its blocks pays."""
+        m, n, k = self.rows.size, self.columns.size, self.summed.size
+        if self.outer_rows or not (isinstance(m, int) and isinstance(n, int) and isinstance(k, int)):
+            return False
+        along = self.summed.a == self.size
+        few = _at_most(m, 32 if self.batch else 128) or _at_most(n, 48 if along else 24) or _at_most(k, 24)
+        return not few and m * k * self.size > (LARGE if along else LARGE_ACROSS)
 
     def _fills_lanes(self, every_row: Dim) -> bool:
         """Whether rows are so many that vectors of them have fewer idle lanes than vectors of columns."""
@@ -128,7 +165,7 @@ class Product(ViewKernel):
 
     def _outer_loops(self, top: Scope) -> list[Scope]:
         """Loops over batches and over sums around the kernel; addresses move with them."""
-        loops = [("chunk" if n == 0 else f"q{n}", axis) for n, axis in enumerate(self.batch)]
+        loops = [("chunk" if n == 0 and self.group == 1 else f"q{n}", axis) for n, axis in enumerate(self.batch)]
         loops += [(f"r{n}", replace(axis, size=dim_max(1, axis.size))) for n, axis in enumerate(self.outer_sums)]
         return self._loops(top, loops, "q")
 
@@ -147,7 +184,8 @@ class Product(ViewKernel):
         moves: dict[str, list[Dim]] = {"a": [], "b": [], "c": []}
         for name, axis in loops:
             if name != "chunk":
-                scopes.append(self.text.loop(scopes[-1], name, axis.size))
+                lo, hi = (LO, HI) if name == "q0" else (0, axis.size)
+                scopes.append(self.text.loop(scopes[-1], name, hi, lo))
             for array, step in (("a", axis.a), ("b", axis.b), ("c", axis.c)):
                 if step != 0:
                     moves[array].append(symbol(f"%{name}") * step)

@@ -1,7 +1,7 @@
 """A compiled program as plain data: its kernels and all that the runtime needs to call them.
 
-A kernel is `kernel(T, s, chunk)`, where T is the address of a frame, int64 words followed by the buffers, and s that of
-the row of words of the phase that runs.
+A kernel is `kernel(T, s, chunk, worker)`, where T is the address of a frame, int64 words followed by the buffers, s
+that of the row of words of the phase that runs, and worker the number of the thread that runs it.
 
     word 0            status: 0, or 1 + the index of the failure in `failures`
     words 1 to 3      where it failed: position, and the offending value
@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from graphc.codegen.source import source
-from graphc.dims import Dim
+from graphc.dims import Dim, symbol
 from graphc.errors import InputError
 from graphc.own_scalar import raised
 from graphc.plain import from_plain, to_plain
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 HEADER_WORDS = 8
 FAILED = 7
+WORKERS = symbol("%workers")  # in the size of a buffer: how many threads may run chunks
 
 
 class Slot(NamedTuple):  # a warm start makes these classes as well: ten times as fast as a dataclass

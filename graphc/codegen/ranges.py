@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from graphc.codegen.loop_ir import Call, Code, Expr, For, Position, Var
+from graphc.codegen.program import WORKERS
 from graphc.dims import Dim, dim_max, dim_min, is_nonnegative, substitute, symbol
 from graphc.schedule.access import linear
 from graphc.schedule.task import Place
@@ -29,8 +30,10 @@ class Ranges:
     @classmethod
     def of(cls, code: Code) -> Ranges:
         words = {f"%{name}": what for name, what in code.words if not isinstance(what, Place) and name[0] == "n"}
-        ranges = cls({}, words)
-        return ranges.inside(code.loop)
+        ranges = cls({}, words).inside(code.loop)
+        ranges.known["%worker"] = 0, 0 if code.loop.hi == Position(1) else WORKERS - 1
+        ranges.chunked.add("%worker")
+        return ranges
 
     def otherwise(self) -> Ranges:
         """What is known where a condition does not hold."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from graphc.codegen.program import Buffer, Program
+from graphc.codegen.program import WORKERS, Buffer, Program
 from graphc.dims import Dim, evaluate
 from graphc.ops.save import TYPICAL, most_at_once
 from graphc.plain import from_plain, to_plain
@@ -32,6 +32,6 @@ def without_remat(program: Program) -> tuple[int, Dim, Sequence[Buffer]] | None:
 
 
 def _most_live(program: Program) -> int:
-    """The most bytes of buffers that live at once."""
-    sizes = dict.fromkeys(program.symbols, TYPICAL)
+    """The most bytes of buffers that live at once, in one thread."""
+    sizes = {**dict.fromkeys(program.symbols, TYPICAL), str(WORKERS): 1}
     return most_at_once((b.first, b.last, evaluate(b.nbytes, sizes)) for b in program.buffers)

@@ -5,14 +5,14 @@ In: the task of a sort.  Out: one phase.  A row that is not contiguous in the re
 
 from __future__ import annotations
 
-from graphc.codegen.loop_ir import Address
+from graphc.codegen.loop_ir import WORKER, Address
 from graphc.codegen.text import Scope, Text, close
 from graphc.codegen.views import ViewKernel, Where, of_chunk
 from graphc.dims import Dim, blocks, symbol
 from graphc.schedule.task import Kernel, Place
 from graphc.types import DType
 
-CHUNK, K = symbol("%chunk"), symbol("%k")
+K = symbol("%k")
 Row = tuple[Place, DType, Dim]  # contiguous elements of a place, from this one on
 
 
@@ -54,8 +54,9 @@ class Sort(ViewKernel):
         return self.result.place, self.result.dtype, self.position(1, where)
 
     def _scratch(self, dtype: DType) -> Row:
-        """A row for each chunk."""
-        return self.text.scratch(dtype, (self.chunks, self.sorted.size)), dtype, CHUNK * self.sorted.size
+        """A row of the chunk's own."""
+        place = self.text.scratch_of_chunk(dtype, self.chunks, (self.sorted.size,))
+        return place, dtype, WORKER * self.sorted.size
 
     def _address(self, row: Row) -> Address:
         place, dtype, at = row

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from graphc.codegen.program import Phase, Program
 
 CONTROLS = ("begin", "end", "test", "go", "choose", "bound")  # phases that say what phase is next
-_HEAD = "def kernel(T, s, chunk):"
+_HEAD = "def kernel(T, s, chunk, worker):"
 _LEGEND = """\
-# Kernels of {name}, printed by graphc; kernel(T, s, chunk) does one chunk of a phase.
+# Kernels of {name}, printed by graphc; kernel(T, s, chunk, worker) does one chunk of a phase.
 #
 # T      the frame: status, addresses, sizes       s     the row of words of the phase
 # word   a word of the frame or of the row         p0    an address; its note names the array

@@ -17,6 +17,7 @@ import numpy as np
 
 from graphc.codegen.cuts import cut
 from graphc.codegen.loop_ir import (
+    CHUNK,
     Address,
     Call,
     Code,
@@ -35,6 +36,7 @@ from graphc.codegen.loop_ir import (
     moved,
 )
 from graphc.codegen.printer import name_of, shift_of
+from graphc.codegen.program import WORKERS
 from graphc.codegen.remainders import by_remainders
 from graphc.dims import Dim, Poly, is_positive, symbol
 from graphc.graph import Node
@@ -43,7 +45,6 @@ from graphc.schedule.task import Place, Task
 from graphc.types import DType, Shape, bool_, int64
 
 ZERO = Position(0)
-CHUNK = symbol("%chunk")
 LO, HI = symbol("%lo"), symbol("%hi")  # what a chunk does of the loop that is cut
 
 
@@ -257,6 +258,10 @@ class Text:
         for phase in known.phases:
             roots = self.roots or self.tasks
             self._add(replace(phase, tasks=self.tasks, roots=roots, times=self.times, moved=new))
+
+    def scratch_of_chunk(self, dtype: DType, chunks: Dim, shape: Shape) -> Place:
+        """What a chunk of so many needs for itself: the part with the number WORKER of a buffer of such parts."""
+        return self.scratch(dtype, (1 if chunks == 1 else WORKERS, *shape))
 
     def scratch(self, dtype: DType, shape: Shape) -> Place:
         """A buffer of the emitters' own."""

@@ -49,7 +49,7 @@ class _Verifier:
     def __init__(self, code: Code, places: Places) -> None:
         self.code, self.places = code, places
         self.alone = code.loop.hi == Position(1)  # there is one chunk
-        self.bound: dict[str, DType] = {"chunk": int64} | {
+        self.bound: dict[str, DType] = {"chunk": int64, "worker": int64} | {
             name: int64 for name, what in code.words if name[0] in "nf" and not isinstance(what, Place)
         }
         self.dtypes: dict[str, DType] = dict(self.bound)  # of every name of the phase, in scope or not

@@ -110,6 +110,8 @@ PLAIN: dict[str, Any] = {
     "quotient": lambda p, k: p // k,
     "multiple": lambda p, k: p % k == 0,
     "wide": lambda: None,
+    "flush": lambda: 0,
+    "restore": lambda word: None,
 }
 _ARITHMETIC = (operator.add, operator.sub, operator.mul, operator.truediv, operator.and_, operator.or_)
 _RELATIONS = (operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge)

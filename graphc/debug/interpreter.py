@@ -36,7 +36,7 @@ from graphc.codegen.loop_ir import (
     Var,
 )
 from graphc.codegen.printer import print_statement
-from graphc.codegen.program import Program
+from graphc.codegen.program import WORKERS, Program
 from graphc.codegen.ranges import symbol_of
 from graphc.codegen.verify import verify
 from graphc.debug.control import Controls
@@ -84,6 +84,7 @@ class Interpreter:
         regions = {Place(kind, k): filled(f"{kind} {k}", a) for kind, all_ in given.items() for k, a in enumerate(all_)}
         for k, (shape, slot) in enumerate(zip(shapes, p.outputs, strict=True)):
             regions[Place("output", k)] = Region(f"output {k}", int(np.prod(shape)) * slot.dtype.size)
+        sizes[str(WORKERS)] = max((evaluate(phase.chunks, sizes) for phase in p.phases), default=1)
         for k, b in enumerate(p.buffers):
             regions[Place("buffer", k)] = Region(f"buffer {k}", evaluate(b.nbytes, sizes), (b.first, b.last))
         self.memory.clear()
@@ -121,7 +122,7 @@ class Interpreter:
         for chunk in reversed(chunks) if backwards else chunks:
             self.memory.begin(chunk)
             try:
-                phase.run({**row, "%chunk": chunk})
+                phase.run({**row, "%chunk": chunk, "%worker": chunk})
             except Fault as fault:
                 raise self._error(number, phase, chunk, fault) from fault
             if self.status:

@@ -168,7 +168,7 @@ def _dots(memory, dtype, tile, rows, cols, K, a, a_row, b, b_col, c, c_row, accu
 
 
 def _pack(memory, dtype, tile, K, cols, b, b_row, b_col, panel):  # type: ignore[no-untyped-def]
-    size, width = dtype.itemsize, _vectors(tile, dtype)[1]
+    size, (width,) = dtype.itemsize, tile
     values = np.zeros((K, width), dtype)
     values[:, :cols] = memory.load_all(memory.grid(b, (b_row, b_col), (K, cols), dtype), dtype)
     memory.store_all(memory.grid(panel, (width * size, size), (K, width), dtype), dtype, values)
@@ -217,6 +217,8 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "columns_logsumexp": _columns_logsumexp,
     "columns_deviation": _columns_deviation,
     "clear": _clear,
+    "flush": lambda memory, dtype, tile: 0,
+    "restore": lambda memory, dtype, tile, word: None,
     "stream": _stream,
     **dict.fromkeys(FETCHING, lambda memory, dtype, tile, *args: None),  # what is asked for need not be there
     "sort": _sort,

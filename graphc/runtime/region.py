@@ -56,14 +56,17 @@ def share(D: int, kernel: int, frame: int, row: int, chunks: int) -> int:
 def alone(kernel: int, frame: int, row: int, chunks: int) -> int:
     """Run every chunk of a phase in order; stops where a check fails."""
     for chunk in range(chunks):
-        call(kernel, frame, row, chunk)
+        call(kernel, frame, row, chunk, 0)
         if load(frame, at.STATUS):
             return load(frame, at.STATUS)
     return 0
 
 
-def serve(R: int, b: int, c: int) -> int:
-    """Claim a chunk and run it; 0 if none is left.  One that comes after a chunk that failed is passed over."""
+def serve(R: int, index: int, c: int) -> int:
+    """Claim a chunk for the thread of this index and run it; 0 if none is left.
+
+    One that comes after a chunk that failed is passed over.
+    """
     ticket = load_at(R + 8 * at.TICKET)
     left = ticket & LEFT
     if left == 0:
@@ -73,7 +76,7 @@ def serve(R: int, b: int, c: int) -> int:
         chunk = load(R, at.SHARED_CHUNKS) - left
         failed = load_at(frame + 8 * at.FAILED)
         if failed <= 0 or chunk < failed:
-            call(load(R, at.KERNEL), frame, load(R, at.KERNEL_ROW), chunk)
+            call(load(R, at.KERNEL), frame, load(R, at.KERNEL_ROW), chunk, index)
         add_at(R + 8 * at.DONE, 1)
     return 1
 
@@ -84,7 +87,7 @@ def work(R: int, index: int, c: int) -> int:
     while load_at(R + 8 * at.CLOSED) == 0:
         served = 0
         if index < load(R, at.LIMIT):
-            served = serve(R, 0, 0)
+            served = serve(R, index, 0)
         if served:
             idle = 0
         else:

@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from graphc.codegen.program import HEADER_WORDS, Buffer, Phase, Program
+from graphc.codegen.program import HEADER_WORDS, WORKERS, Buffer, Phase, Program
 from graphc.codegen.remat import without_remat
 from graphc.dims import evaluate
 from graphc.errors import InputError
 from graphc.ops.save import most_at_once
 from graphc.runtime import layout as at
 from graphc.runtime.entry import Words, native_function
+from graphc.runtime.threads import most_threads
 from graphc.state import ALIGNMENT, address, aligned
 from graphc.types import Constraint
 
@@ -128,6 +129,7 @@ def make_shape(program: Program, inputs: Sequence[Dims], sizes: Mapping[str, int
     Raises InputError where a constraint does not hold, MemoryError where no memory could hold the results.
     """
     check_constraints(program.name, program.constraints, sizes)
+    said, sizes = _known(sizes), {**sizes, str(WORKERS): most_threads()}
     frame = _rounded(8 * program.words)
     offsets, buffers = _placed(program.buffers, sizes)
     outputs = tuple(tuple(evaluate(d, sizes) for d in slot.shape) for slot in program.outputs)
@@ -150,10 +152,10 @@ def make_shape(program: Program, inputs: Sequence[Dims], sizes: Mapping[str, int
     every = [*head, *itertools.chain(*inputs, *outputs), *prepared]
     spans = (math.prod(d or 1 for d in dims) * n for dims, n in zip(outputs, items, strict=True))  # as NumPy has them
     if needed > _MOST_BYTES or max([*every, *spans]) >= 1 << 63:
-        raise MemoryError(f"{program.name}: with {_known(sizes)}, a call would need {needed:.1e} bytes or more at once")
+        raise MemoryError(f"{program.name}: with {said}, a call would need {needed:.1e} bytes or more at once")
     words = np.array(every, np.int64)
     words[at.SHAPE_OWNER] = id(words)
-    return Shape(dict(sizes), outputs, frame + buffers, flops, moved, words)
+    return Shape(sizes, outputs, frame + buffers, flops, moved, words)
 
 
 def _shared_out(phase: Phase, sizes: Mapping[str, int]) -> int:

@@ -32,6 +32,8 @@ def small_borders() -> Any:
         mock.patch.object(nest, "BLOCK", 4),
         mock.patch.object(kernels, "CHUNK_FLOPS", 200),
         mock.patch.object(kernels, "PANEL_DEPTH", 3),
+        mock.patch.multiple(kernels, BLOCK_DEPTH=3, BLOCK_ROWS=4, CHUNK_ROWS=8, CHUNK_COLUMNS=8, NARROW_CHUNK=2),
+        mock.patch.multiple(product, LARGE=500, LARGE_ACROSS=50),
         mock.patch.object(product, "_at_most", lambda size, limit: at_most(size, limit // 12)),
     ):
         yield
@@ -61,6 +63,6 @@ class Printed(Interpreter):
             frame = Region("the frame", 64)
             frame.clear(0, 64, GIVEN)
             row = [what if isinstance(what, Place) else env[symbol_of(name)] for name, what in words]
-            kernel(self.memory.add(frame), row, env["%chunk"])
+            kernel(self.memory.add(frame), row, env["%chunk"], env["%worker"])
 
         return call

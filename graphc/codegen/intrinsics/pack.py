@@ -1,4 +1,4 @@
-"""Packing a panel of B, of any strides, into contiguous rows of whole vectors: what `micro` reads fastest."""
+"""Packing a panel of B or, turned, of A, of any strides, into contiguous rows: what `micro` reads fastest."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from graphc.codegen.intrinsics.vectors import Values, Vectors, call_body, intege
 
 
 @cache
-def pack(dtype: DTypeLike, NV: int) -> Any:
-    """The intrinsic that packs panels of NV vectors of columns; see `copy` below for its parameters."""
+def pack(dtype: DTypeLike, width: int) -> Any:
+    """The intrinsic that packs panels of so many columns; see `copy` below for its parameters."""
 
     def emit(lanes: Vectors, *arguments: ir.Value) -> None:
-        _emit_pack(lanes, NV, *arguments)
+        _emit_pack(lanes, width, *arguments)
 
-    typed = call_body(dtype, f"pack_{type_name(dtype)}_{NV}", emit)
+    typed = call_body(dtype, f"pack_{type_name(dtype)}_{width}", emit)
 
     @intrinsic
     def copy(typingctx: Any, K: Any, cols: Any, b: Any, b_row: Any, b_col: Any, p: Any) -> Any:
-        """Copies B[K, cols], element (k, j) at b + k*b_row + j*b_col, to P[K, NV vectors] at p, zero beyond cols."""
+        """Copies B[K, cols], element (k, j) at b + k*b_row + j*b_col, to P[K, width] at p, zero beyond cols."""
         return typed(K, cols, b, b_row, b_col, p)
 
     return copy
 
 
 def _emit_pack(
-    lanes: Vectors, NV: int, K: ir.Value, cols: ir.Value, b: ir.Value, b_row: ir.Value, b_col: ir.Value, p: ir.Value
+    lanes: Vectors, width: int, K: ir.Value, cols: ir.Value, b: ir.Value, b_row: ir.Value, b_col: ir.Value, p: ir.Value
 ) -> None:
     """Three ways, by the strides: rows that are contiguous, columns that are, or neither."""
     size = integer(lanes.bytes)
@@ -39,29 +39,34 @@ def _emit_pack(
         return lanes.builder.icmp_signed("==", stride, size)
 
     def rows() -> Values:
-        return _pack_rows(lanes, NV, K, cols, b, b_row, p)
+        return _pack_rows(lanes, width, K, cols, b, b_row, p)
 
     def columns() -> Values:
-        return _pack_columns(lanes, NV, K, cols, b, b_col, p)
+        return _pack_columns(lanes, width, K, cols, b, b_col, p)
 
     def elements() -> Values:
-        return _pack_elements(lanes, NV, K, cols, b, b_row, b_col, p)
+        return _pack_elements(lanes, width, K, cols, b, b_row, b_col, p)
 
     lanes.choose(along(b_col), rows, lambda: lanes.choose(along(b_row), columns, elements))
 
 
+def _inside(lanes: Vectors, width: int, j: ir.Value) -> ir.Value | None:
+    """The lanes of the vector at column j that lie in the panel; None where every vector does."""
+    return lanes.first(lanes.builder.sub(integer(width), j)) if width % lanes.lanes else None
+
+
 def _pack_rows(
-    lanes: Vectors, NV: int, K: ir.Value, cols: ir.Value, b: ir.Value, b_row: ir.Value, p: ir.Value
+    lanes: Vectors, width: int, K: ir.Value, cols: ir.Value, b: ir.Value, b_row: ir.Value, p: ir.Value
 ) -> Values:
     """Vector copies of contiguous rows."""
-    builder, panel_row = lanes.builder, integer(NV * lanes.lanes * lanes.bytes)
-    masks = [lanes.first(builder.sub(cols, integer(v * lanes.lanes))) for v in range(NV)]
+    builder, panel_row = lanes.builder, integer(width * lanes.bytes)
+    firsts = range(0, width, lanes.lanes)
+    masks = [(lanes.first(builder.sub(cols, integer(j))), _inside(lanes, width, integer(j))) for j in firsts]
 
     def body(k: ir.Value, carried: Values) -> Values:
         source, target = carried
-        for v, mask in enumerate(masks):
-            value = lanes.load(lanes.pointer(source, v * lanes.lanes), mask)
-            lanes.store(value, lanes.pointer(target, v * lanes.lanes))
+        for j, (there, inside) in zip(firsts, masks, strict=True):
+            lanes.store(lanes.load(lanes.pointer(source, j), there), lanes.pointer(target, j), inside)
         return [builder.add(source, b_row), builder.add(target, panel_row)]
 
     lanes.loop(integer(0), K, 1, [b, p], body)
@@ -69,11 +74,11 @@ def _pack_rows(
 
 
 def _pack_columns(
-    lanes: Vectors, NV: int, K: ir.Value, cols: ir.Value, b: ir.Value, b_col: ir.Value, p: ir.Value
+    lanes: Vectors, width: int, K: ir.Value, cols: ir.Value, b: ir.Value, b_col: ir.Value, p: ir.Value
 ) -> Values:
     """Square tiles, a vector on a side: loaded along the contiguous columns, transposed in registers, stored."""
     builder, side = lanes.builder, lanes.lanes
-    row_bytes = NV * side * lanes.bytes
+    row_bytes = width * lanes.bytes
 
     def tile(k: ir.Value, j: ir.Value) -> None:
         """Rows k.. and columns j.. of the panel, fewer than a vector's where K or cols end."""
@@ -85,27 +90,27 @@ def _pack_columns(
             place = lanes.pointer(lanes.offset(corner, b_col, column))
             square.append(lanes.load(place, builder.and_(within_k, exists)))
         # Rows beyond the last are stored in its place, in falling order, so that the right one comes last.
-        target = builder.add(p, builder.mul(j, integer(lanes.bytes)))
+        target, inside = builder.add(p, builder.mul(j, integer(lanes.bytes))), _inside(lanes, width, j)
         for row, value in reversed(list(enumerate(lanes.transpose(square)))):
             real = lanes.least(builder.add(k, integer(row)), last_k)
-            lanes.store(value, lanes.pointer(builder.add(target, builder.mul(real, integer(row_bytes)))))
+            lanes.store(value, lanes.pointer(builder.add(target, builder.mul(real, integer(row_bytes)))), inside)
 
     def strip(k: ir.Value, carried: Values) -> Values:
         def across(j: ir.Value, carried: Values) -> Values:
             tile(k, j)
             return []
 
-        return lanes.loop(integer(0), integer(NV * side), side, [], across)
+        return lanes.loop(integer(0), integer(width), side, [], across)
 
     lanes.loop(integer(0), K, side, [], strip)
     return []
 
 
 def _pack_elements(
-    lanes: Vectors, NV: int, K: ir.Value, cols: ir.Value, b: ir.Value, b_row: ir.Value, b_col: ir.Value, p: ir.Value
+    lanes: Vectors, width: int, K: ir.Value, cols: ir.Value, b: ir.Value, b_row: ir.Value, b_col: ir.Value, p: ir.Value
 ) -> Values:
     """One element at a time."""
-    builder, width = lanes.builder, NV * lanes.lanes
+    builder = lanes.builder
     zero = ir.Constant(lanes.float, 0.0)
 
     def row(k: ir.Value, carried: Values) -> Values:

@@ -36,19 +36,26 @@ def host_vector_bytes() -> int:
     return 32 if "avx2" in host_features() else 16
 
 
+def has_control_word() -> bool:
+    """Whether the processor has MXCSR, which says what becomes of subnormal numbers."""
+    return "sse" in host_features()
+
+
 def host_vector_registers() -> int:
     """How many vector registers there are: 32 with AVX-512 and on AArch64 (which has neon), else 16."""
     return 32 if host_vector_bytes() == 64 or "neon" in host_features() else 16
 
 
-def tile(dtype: DTypeLike, columns: int | None, rows: int | None = None) -> tuple[int, int]:
+def tile(dtype: DTypeLike, columns: int | None, rows: int | None = None, wide: bool = False) -> tuple[int, int]:
     """The register tile (MR rows, NV vectors) for `micro`, for a product of this many rows and columns (None: many)."""
     lanes = host_vector_bytes() // np.dtype(dtype).itemsize
     vectors = _MANY if columns is None else max(1, -(-columns // lanes))
     fewest = -(-rows // 16) if rows else 0
     heights = {16, 12, 8, 6, 4, 3, 2, 1} | ({-(-rows // count) for count in (fewest, fewest + 1)} if rows else set())
     # Of equally cheap ones that with two vectors: B may come from L2, and the more rows, the less often it is read.
-    shapes = [(m, n) for n in (2, 3, 4, 1, 8) for m in sorted(heights, reverse=True)]
+    # Where A comes from L2 instead, the wider the better.
+    widths = (3, 2, 4, 1, 8) if wide else (2, 3, 4, 1, 8)
+    shapes = [(m, n) for n in widths for m in sorted(heights, reverse=True)]
     return _cheapest(shapes, _MANY if rows is None else rows, vectors)
 
 
