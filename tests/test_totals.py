@@ -99,3 +99,19 @@ def test_a_loop_that_folds_for_itself_keeps_its_totals() -> None:
     (node,) = held(optimised([level, total]))
     assert [c.shape for c in Loop.of(node).carries] == [(N,), ()]
     right([level, total], [x, first], ARRAYS[:2])
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint64"])
+@pytest.mark.parametrize("n", [1, 33, 255, 1025, 65_279, 65_281, 131_073])
+def test_positions_of_integers(dtype: str, n: int) -> None:
+    """Blocks are as long as a lane can count turns: an int8 counts to 255, each of 256 elements."""
+    rng, info = np.random.default_rng(n), np.iinfo(dtype)
+    x = gc.input("x", (n,), dtype)
+    f = gc.compile([x], (gc.argmax(x), gc.argmin(x)))
+    alone = np.where(np.arange(n) == rng.integers(n), info.max, info.min)
+    few = rng.integers(0, 3, n)
+    drawn = rng.integers(info.min, info.max, n, dtype, endpoint=True)
+    late = np.arange(n) // max(1, n - 3)
+    for values in (alone, few, drawn, late, np.full(n, info.min), np.full(n, info.max)):
+        values = values.astype(dtype)
+        assert [int(k) for k in f(values)] == [values.argmax(), values.argmin()]

@@ -2,15 +2,15 @@
 
 In: the task of a scan.  Out: one phase.  Where arrays step by one along another axis than the scanned one, a row of
 accumulators moves along the scan, so that the inner loops are contiguous; else one scalar does, row by row.  Sums of
-float32 are taken in float64; those of float64 keep what rounding loses, element by element (Knuth's two-sum).
+float32 are taken in float64; those of float64 keep what rounding adds, element by element (Knuth's two-sum).
 """
 
 from __future__ import annotations
 
 from graphc.codegen.evaluate import converted
-from graphc.codegen.intrinsics.target import BLOCK
+from graphc.codegen.intrinsics.target import BLOCK, LINE
 from graphc.codegen.loop_ir import Call, Expr, Let, Position, Set, Var
-from graphc.codegen.text import HI, LO, Loop, Scope, Text, close, integer, test
+from graphc.codegen.text import HI, LO, Loop, Scope, Text, close, integer
 from graphc.codegen.views import Axis, ViewKernel, Where, of_chunk
 from graphc.dims import Dim, blocks, symbol
 from graphc.schedule.task import Kernel, Place
@@ -18,7 +18,9 @@ from graphc.types import DType, float64
 
 _FEW = 4  # lanes that are not worth a row
 _LINE = 16  # lanes whose arrays lie apart: their lines of cache stay until all of each has been scanned
+_AHEAD = 16  # elements of the scanned axis
 _INITIAL = {"sum": 0, "product": 1, "linear": 0}
+K = symbol("%k")
 
 
 class Scan(ViewKernel):
@@ -34,7 +36,7 @@ class Scan(ViewKernel):
         self.kind = str(self.member.op.state)
         sums = self.kind == "sum" and self.result.dtype.is_float
         self.dtype = float64 if sums else self.result.dtype  # of the state
-        self.state = ["sum", "lost"] if sums and self.result.dtype == float64 else ["sum"]
+        self.state = ["sum", "more"] if sums and self.result.dtype == float64 else ["sum"]
 
     def _lanes_abreast(self) -> int:
         """How many of the last axis of the batch are scanned side by side: as many as arrays step by one along it."""
@@ -80,9 +82,8 @@ class Scan(ViewKernel):
         """The loop over the scanned axis, of a length that LLVM does not know: it would scan short rows abreast."""
         return self.text.loop(scope, "k", self.text.end(self.scanned.size))
 
-    def _element(self) -> tuple[Dim, Axis]:
+    def _element(self, k: Dim = K) -> tuple[Dim, Axis]:
         """Where on the scanned axis it is."""
-        k = symbol("%k")
         return (self.scanned.size - 1 - k if self.task.job.backwards else k), self.scanned
 
     def _one(self, scope: Scope, where: Where) -> None:
@@ -104,6 +105,8 @@ class Scan(ViewKernel):
         first.add(*(text.store(place, at, self._initial(what)) for what, place in places.items()))
         first.close()
         along = self._along(scope)
+        if self.width == _LINE:
+            self._fetch_ahead(along, where, low)
         loop = text.loop(along, "i", high, low)
         state = {what: loop.let(text.fresh(), text.load(p, self.dtype, at)) for what, p in places.items()}
         here = [*where, self._element(), (symbol("%i"), self.lanes)]
@@ -111,9 +114,18 @@ class Scan(ViewKernel):
         loop.add(*(text.store(places[what], at, value) for what, value in new.items()))
         close(along, loop)
 
+    def _fetch_ahead(self, along: Scope, where: Where, low: Dim) -> None:
+        """Ask for lanes of operands that lie far apart, each in a page of its own."""
+        assert self.lanes is not None
+        for number, view in enumerate(self.operands):
+            if self.lanes.steps[number] == 1:
+                at = self.position(number, [*where, self._element(K + _AHEAD), (low, self.lanes)])
+                lines = -(-_LINE * view.dtype.size // LINE)
+                along.use("fetch_lines", self.text.address(view.place, at * view.dtype.size), tile=(lines,))
+
     def _initial(self, what: str) -> Expr:
         """What nothing is scanned to: of sums of floats the zero that adds nothing."""
-        zero = -0.0 if self.dtype.is_float and what == "sum" else 0
+        zero = -0.0 if self.dtype.is_float and what == "sum" else 0  # 0 less of what rounding added keeps its sign
         return self.text.constant(_INITIAL[self.kind] or zero, self.dtype)
 
     def _step(self, scope: Scope, state: dict[str, Var], where: Where) -> dict[str, Expr]:
@@ -127,14 +139,12 @@ class Scan(ViewKernel):
         else:
             result = scope.let(self.text.fresh(), self._folded(before, x))
             after = {"sum": result}
-        if "lost" in state:
-            lost = Call("+", (state["lost"], Call("lost", (before, x), self.dtype)), self.dtype)
-            after["lost"] = scope.let(self.text.fresh(), lost)
-            exact = test("==", after["lost"], self.text.constant(0, self.dtype))  # then the sign of a zero is kept
-            kept = Call("+", (result, after["lost"]), self.dtype)
-            result = scope.let(self.text.fresh(), Call("select", (exact, result, kept), self.dtype))
-        target, value = self.result, self._as(result, self.result.dtype)
-        scope.add(self.text.store(target.place, self.position(len(self.operands), where), value))
+        if "more" in state:
+            more = Call("-", (state["more"], Call("lost", (before, x), self.dtype)), self.dtype)
+            after["more"] = scope.let(self.text.fresh(), more)
+            result = scope.let(self.text.fresh(), Call("-", (result, after["more"]), self.dtype))
+        at = self.position(len(self.operands), where)
+        scope.add(self.text.store(self.result.place, at, self._as(result, self.result.dtype)))
         return after
 
     def _folded(self, before: Expr, x: Expr) -> Expr:

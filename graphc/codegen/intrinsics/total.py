@@ -124,7 +124,7 @@ def _deviation(lanes: Vectors, address: ir.Value, n: ir.Value, to: ir.Value) -> 
         sums = [builder.fadd(s, d) for s, d in zip(state[:count], apart, strict=True)]
         return [*sums, *(lanes.fma(d, d, q) for q, d in zip(state[count:], apart, strict=True))]
 
-    state = _swept(lanes, address, n, middle, [lanes.zero] * (2 * count), step)
+    state = _swept(lanes, address, n, middle, [lanes.zero] * (2 * count), step, ahead=True)
     total, squares = (_tree(lanes, part, builder.fadd) for part in (state[:count], state[count:]))
     rest = builder.fdiv(total, number)
     for k, part in enumerate((mean, rest, without_mean(lanes, squares, builder.fmul(total, rest)))):
@@ -197,7 +197,8 @@ def _position(operation: str, lanes: Vectors, address: ir.Value, n: ir.Value) ->
     def first_nan() -> ir.Value:
         return earliest(_swept(lanes, address, n, neutral, [first, *[never] * count], nans)[1:])
 
-    _, nan, *state = _swept(lanes, address, n, neutral, [first, lanes.none, *[neutral] * count, *[first] * count], step)
+    start = [first, lanes.none, *[neutral] * count, *[first] * count]
+    _, nan, *state = _swept(lanes, address, n, neutral, start, step, ahead=True)
     (result,) = lanes.choose(lanes.any(nan), lambda: [first_nan()], lambda: [found(state[:count], state[count:])])
     return result if lanes.bytes == 8 else builder.sext(result, I64)
 
@@ -208,9 +209,12 @@ def _count(lanes: Vectors) -> int:
 
 def _swept(
     lanes: Vectors, address: ir.Value, n: ir.Value, neutral: ir.Value, state: Values,
-    step: Callable[[Values, Values], Values],
+    step: Callable[[Values, Values], Values], ahead: bool = False,
 ) -> Values:  # fmt: skip
-    """The state after all values, some vectors a step; beyond the last value stands the neutral one."""
+    """The state after all values, some vectors a step; beyond the last value stands the neutral one.
+
+    What takes long to come to an end asks for values `ahead`.
+    """
     builder, count = lanes.builder, _count(lanes)
     stride = count * lanes.lanes
 
@@ -218,6 +222,8 @@ def _swept(
         return lanes.pointer(builder.add(address, builder.mul(i, integer(lanes.bytes))), chain * lanes.lanes)
 
     def whole(i: ir.Value, state: Values) -> Values:
+        if ahead:
+            lanes.prefetch_ahead(builder.add(address, builder.mul(i, integer(lanes.bytes))), count)
         return step(state, [lanes.load(at(i, k)) for k in range(count)])
 
     def tail(i: ir.Value, state: Values) -> Values:

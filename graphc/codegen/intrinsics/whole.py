@@ -1,7 +1,8 @@
 """Where the largest and smallest of a block of integers stand.
 
-In: the address of contiguous integers and their number, at least one.  Out: the position of the first extreme.  Its
-value is found first, in vectors; then the vector that holds it is looked for, which lies near by then.
+In: the address of contiguous integers and their number, at least one.  Out: the position of the first extreme.  Each
+lane keeps the best that it has met, and in which turn, counted in as many bits as an element has: so long blocks are
+taken in parts.  At the end of a part the first turn of all lanes that have the extreme tells where it stands.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from graphc.codegen.intrinsics.routine import call_routine
 from graphc.codegen.intrinsics.vectors import I64, POINTER, Control, Values, integer
 
 _CHAINS = 4  # vectors that are compared in turn, so that none waits for the one before
+_MOST_TURNS = 1 << 30
 
 
 @cache
@@ -49,78 +51,86 @@ class _Block(Control):
         self.address, self.n = address, n
 
     def position(self) -> ir.Value:
-        extreme = self._extreme()
-        return self._first(self._vector_with(self.splat(extreme)), extreme)
+        """Part by part, of which a later one must have something better."""
+        turns = min((1 << 8 * self.bytes) - 1, _MOST_TURNS)
+        step = _CHAINS * self.lanes
+
+        def part(base: ir.Value, found: Values) -> Values:
+            count = self.least(integer(turns * step), self.builder.sub(self.n, base))
+            end = self.builder.add(base, self.builder.and_(count, integer(-step)))
+            return self._singles(end, self.builder.add(base, count), self._turns(base, end, found))
+
+        start = [self._load(integer(0), self.int), integer(0)]
+        return self.loop(integer(0), self.n, turns * step, start, part)[1]
 
     def _load(self, i: ir.Value, kind: ir.Type, more: int = 0) -> ir.Value:
         address = self.builder.add(self.address, self.builder.mul(i, integer(self.bytes)))
         address = self.builder.add(address, integer(more * self.bytes))
         return self.builder.load(self.builder.inttoptr(address, POINTER), align=self.bytes, typ=kind)
 
-    def _better(self, a: ir.Value, x: ir.Value) -> ir.Value:
-        return self.builder.select(self.compare(self.relation, x, a), x, a)
+    def _is_better(self, x: ir.Value, best: ir.Value) -> ir.Value:
+        return self.compare(self.relation, x, best)
 
-    def _below(self, step: int) -> ir.Value:
-        """The largest multiple of a step, a power of two, that is at most n."""
-        return self.builder.and_(self.n, integer(-step))
+    def _turns(self, base: ir.Value, end: ir.Value, found: Values) -> Values:
+        """The value and the position of the best in whole turns, if it is better than what was found before."""
+        b, one = self.builder, self.splat(ir.Constant(self.int, 1))
+        none = self.splat(ir.Constant(self.int, 0))
 
-    def _extreme(self) -> ir.Value:
-        step = _CHAINS * self.lanes
-        start = self.splat(self._load(integer(0), self.int))
+        def turn(i: ir.Value, state: Values) -> Values:
+            now, *chains = state
+            self.prefetch_ahead(b.add(self.address, b.mul(i, integer(self.bytes))), _CHAINS)
+            new = [b.add(now, one)]
+            for k, (best, at) in enumerate(zip(chains[::2], chains[1::2], strict=True)):
+                x = self._load(i, self.type, k * self.lanes)
+                better = self._is_better(x, best)
+                new += [b.select(better, x, best), b.select(better, now, at)]
+            return new
 
-        def vectors(i: ir.Value, best: Values) -> Values:
-            return [self._better(a, self._load(i, self.type, k * self.lanes)) for k, a in enumerate(best)]
+        begin = self.splat(found[0])
+        state = self.loop(base, end, _CHAINS * self.lanes, [none, *[begin, none] * _CHAINS], turn)[1:]
+        best = self._reduced(state[::2], lambda a, x: b.select(self._is_better(x, a), x, a))
+        return self.choose(
+            self._is_better(best, found[0]),
+            lambda: [best, b.add(base, self._first(best, state))],
+            lambda: found,
+        )
 
-        first, *others = self.loop(integer(0), self._below(step), step, [start] * _CHAINS, vectors)
+    def _first(self, best: ir.Value, state: Values) -> ir.Value:
+        """How many elements come before the best one: of the lanes that have it, the first turn, chain and lane."""
+        b, most = self.builder, self.splat(ir.Constant(self.int, -1))
+        have = [b.icmp_signed("==", x, self.splat(best)) for x in state[::2]]
+        turns = [b.select(h, at, most) for h, at in zip(have, state[1::2], strict=True)]
+        first = self._reduced(turns, lambda a, x: b.select(b.icmp_unsigned("<", x, a), x, a))
+        lane: ir.Value | None = None
+        for k in reversed(range(_CHAINS)):
+            here = b.and_(have[k], b.icmp_signed("==", state[2 * k + 1], self.splat(first)))
+            flags = b.bitcast(here, ir.IntType(self.lanes))
+            number = b.cttz(flags, ir.Constant(ir.IntType(1), 0))
+            number = b.trunc(number, I64) if self.lanes > 64 else b.zext(number, I64) if self.lanes < 64 else number
+            mine = b.add(number, integer(k * self.lanes))
+            some = b.icmp_unsigned("!=", flags, ir.Constant(flags.type, 0))
+            lane = mine if lane is None else b.select(some, mine, lane)
+        wide = b.zext(first, I64) if self.bytes < 8 else first
+        return b.add(b.mul(wide, integer(_CHAINS * self.lanes)), lane)
+
+    def _reduced(self, vectors: Values, combine: Callable[[ir.Value, ir.Value], ir.Value]) -> ir.Value:
+        """What all lanes of vectors come to."""
+        first, *others = vectors
         for other in others:
-            first = self._better(first, other)
+            first = combine(first, other)
         width = self.lanes
         while width > 1:
             width //= 2
             turned = [(lane + width) % self.lanes for lane in range(self.lanes)]
-            first = self._better(first, self.shuffle(first, first, turned))
-        best = self.builder.extract_element(first, integer(0))
+            first = combine(first, self.shuffle(first, first, turned))
+        return self.builder.extract_element(first, integer(0))
 
-        def single(i: ir.Value, best: Values) -> Values:
-            return [self._better(best[0], self._load(i, self.int))]
+    def _singles(self, start: ir.Value, end: ir.Value, found: Values) -> Values:
+        """One element after the other."""
 
-        (extreme,) = self.loop(self._below(step), self.n, 1, [best], single)
-        return extreme
+        def single(i: ir.Value, found: Values) -> Values:
+            x = self._load(i, self.int)
+            better = self._is_better(x, found[0])
+            return [self.builder.select(better, x, found[0]), self.builder.select(better, i, found[1])]
 
-    def _vector_with(self, wanted: ir.Value) -> ir.Value:
-        """Where the first whole vector begins that holds an element; where the last one ends, if none does."""
-        end = self._below(self.lanes)
-
-        def holds(i: ir.Value) -> ir.Value:
-            lanes = self.builder.icmp_signed("==", self._load(i, self.type), wanted)
-            same = self.builder.bitcast(lanes, ir.IntType(self.lanes))
-            return self.builder.icmp_unsigned("!=", same, ir.Constant(same.type, 0))
-
-        return self._search(integer(0), lambda i: self.less(i, end), holds, self.lanes)
-
-    def _first(self, start: ir.Value, wanted: ir.Value) -> ir.Value:
-        """The first position from `start` on, at which there is one."""
-
-        def holds(i: ir.Value) -> ir.Value:
-            return self.builder.icmp_signed("==", self._load(i, self.int), wanted)
-
-        return self._search(start, lambda i: self.less(i, self.n), holds, 1)
-
-    def _search(
-        self, start: ir.Value, within: Callable[[ir.Value], ir.Value], found: Callable[[ir.Value], ir.Value], step: int
-    ) -> ir.Value:
-        """The first of start, start + step, ... that is not within, or is found."""
-        builder, entry = self.builder, self.builder.block
-        ahead, look, on, done = (builder.append_basic_block(name) for name in ("ahead", "look", "on", "done"))
-        builder.branch(ahead)
-        builder.position_at_end(ahead)
-        i = builder.phi(I64)
-        i.add_incoming(start, entry)
-        builder.cbranch(within(i), look, done)
-        builder.position_at_end(look)
-        builder.cbranch(found(i), done, on)
-        builder.position_at_end(on)
-        i.add_incoming(builder.add(i, integer(step)), on)
-        builder.branch(ahead)
-        builder.position_at_end(done)
-        return i
+        return self.loop(start, end, 1, found, single)
