@@ -365,3 +365,22 @@ def test_random_steps(seed: int) -> None:
     y = total(carry, columns)
     z = total(*gc.scan(step, init, x, reverse=reverse, checkpoint=checkpoint))
     close(values([z, *derivatives(z, wrt)], wrt, arrays), values([y, *derivatives(y, wrt)], wrt, arrays), 1e-9)
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)])
+@pytest.mark.parametrize("source", [(4, 1, 3), (1, 2, 3), (4, 2, 1), (2, 3), (1, 3), (2, 1), (3,), (1,), ()])
+def test_elements_that_are_the_same_at_every_step(source: tuple[int, ...], axes: tuple[int, ...]) -> None:
+    """An array that was broadcast along the scanned axis, and then permuted, is not made."""
+    v, shape = np.random.default_rng(0).normal(size=source), (4, 2, 3)
+    x = gc.input("x", source)
+    array = gc.permute_dims(gc.broadcast_to(2.0 * x, shape), axes)
+    last, ys = gc.scan(lambda c, e: (0.5 * c + e, c + e * e), gc.zeros(array.shape[1:]), array)
+    f = gc.compile([x], (last, ys, gc.grad(gc.sum(last) + gc.sum(ys * ys), x)))
+    elements = np.transpose(np.broadcast_to(2.0 * v, shape), axes)
+    wanted, carry = [], np.zeros(elements.shape[1:])
+    for element in elements:
+        wanted.append(carry + element * element)
+        carry = 0.5 * carry + element
+    close(f(v)[:2], (carry, np.array(wanted)), 1e-14)
+    repeated = shape[axes[0]] > 1 and (*(1,) * (3 - len(source)), *source)[axes[0]] == 1
+    assert ("element that stays" in f.explain()) == repeated

@@ -127,31 +127,39 @@ def _plan_loop(node: Node, wanted: set[int], fired: Fired) -> _Plan:
             inits=[new[n] for n in loop.inits],
             arrays=[new[n] for n in loop.arrays],
             given={s: new[n] for s, n in loop.given.items() if s in read}
-            | {s: _every_element(new[one], s) for s, one in still.items()},
+            | {s: _every_element(new[one], axes, s) for s, (one, axes) in still.items()},
         ).declare(line=node.line)
         results = dict(zip(numbers, found, strict=True))
         return results | {k: substituted([n], new)[0] for k, n in outside.items()}
 
     operands = set(node.operands)
     seen = [n for n in below(outside.values(), operands) if n in operands]
-    return _Plan([*loop.inits, *loop.arrays, *givens, *seen, *still.values()], declare)
+    return _Plan([*loop.inits, *loop.arrays, *givens, *seen, *(one for one, _ in still.values())], declare)
 
 
-def _same_everywhere(array: Node) -> Node | None:
-    """What an array has along its first axis again and again, or everywhere; None if it has not."""
+def _same_everywhere(array: Node) -> tuple[Node, Sequence[int]] | None:
+    """What an array has along its first axis again and again, and which of its axes the others are, below 0 if none.
+
+    None if it has not.
+    """
     one = below_ops(array, ("broadcast_to", "reshape", "permute_dims"))
     if one is not array and one.size == 1:
-        return one
-    if array.op.name != "broadcast_to":
+        return one, ()
+    spread, axes = (array.operands[0], array.attrs["axes"]) if array.op.name == "permute_dims" else (array, None)
+    if spread.op.name != "broadcast_to":
         return None
-    (source,) = array.operands
-    return source if source.ndim < array.ndim or source.shape[0] == 1 else None
+    (source,) = spread.operands
+    more = spread.ndim - source.ndim
+    first, *rest = range(spread.ndim) if axes is None else axes
+    return (source, [k - more for k in rest]) if first < more or source.shape[first - more] == 1 else None
 
 
-def _every_element(source: Node, slot: Node) -> Node:
-    """What the slot of an element stands for, where the array has it at every position."""
-    shape = () if source.size == 1 else source.shape[max(0, source.ndim - slot.ndim) :]
-    element: Node = BUILDER.broadcast_to(BUILDER.reshape(source, shape), slot.shape)
+def _every_element(source: Node, axes: Sequence[int], slot: Node) -> Node:
+    """What the slot of an element stands for, where the array has its axes at every position."""
+    left = [k for k in range(source.ndim) if k not in axes]  # of length 1
+    turned = BUILDER.permute_dims(source, (*left, *(k for k in axes if k >= 0)))
+    shape = tuple(source.shape[k] if k >= 0 else 1 for k in axes)
+    element: Node = BUILDER.broadcast_to(BUILDER.reshape(turned, shape), slot.shape)
     return element
 
 
