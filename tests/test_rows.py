@@ -142,3 +142,23 @@ def test_adjoints_of_broadcast_operands_are_summed_before_what_rows_share() -> N
     c = np.array([[1.0], [-2.0], [0.5], [1e-3]])
     assert (f.source.count("over("), f.source.count("sum_f8(")) == (1, 1)
     np.testing.assert_allclose(f(a, b, c), -(a * b).sum(1, keepdims=True) / c**2, rtol=1e-12)
+
+
+def test_quotients_by_the_same_are_those_of_the_machine() -> None:
+    """Two float64 over the same divisor are products with its reciprocal, corrected."""
+    info = np.finfo(np.float64)
+    special = [0.0, 1.0, 3.0, info.max, info.tiny, np.inf, np.nan, 1e300, 1e-300, 7e-155]
+    rng = np.random.default_rng(5)
+    drawn = rng.standard_normal((3, 20_000)) * 10.0 ** rng.integers(-150, 150, (3, 20_000))
+    grid = np.array([g.ravel() for g in np.meshgrid(*[[*special, *(-v for v in special)]] * 3)])
+    a, b, d = np.concatenate([grid, drawn], axis=1)
+    x, y, z = (gc.input(name, a.shape) for name in "xyz")
+    f = gc.compile([x, y, z], (x / z, y / z))
+    assert f.source.count("= over(") == 2
+    with np.errstate(all="ignore"):
+        for found, wanted in zip(f(a, b, d), (a / d, b / d), strict=True):
+            normal = ~(np.abs(wanted) < info.tiny / info.eps) | (wanted == 0)
+            np.testing.assert_array_equal(found[normal], wanted[normal])
+            np.testing.assert_array_equal(
+                np.signbit(found)[normal & ~np.isnan(wanted)], np.signbit(wanted)[normal & ~np.isnan(wanted)]
+            )

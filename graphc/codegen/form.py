@@ -73,7 +73,7 @@ class Form:
         self.block = symbol("%j" if before is None else "%k")  # a panel of the product before begins at j
         self.sweep = 0
         self.kept = self._kept()
-        self.evaluator = Evaluator(text, self._stored)
+        self.evaluator = Evaluator(text, self._stored, nest.members)
 
     def _loops_of(self) -> Loops:
         """The loops; those over the rows of a product before stay apart, unless all is one loop over all elements."""
