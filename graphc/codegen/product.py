@@ -13,8 +13,9 @@ from dataclasses import replace
 
 from graphc.codegen import kernels
 from graphc.codegen.intrinsics.target import host_vector_bytes
-from graphc.codegen.kernels import MANY_CHUNKS, Axis, Blocked, Dots, InPlace, Kernel, Packed, Range, Transposed
+from graphc.codegen.kernels import MANY_CHUNKS, Axis, Dots, InPlace, Kernel, Range, Transposed
 from graphc.codegen.loop_ir import CHUNK, Var
+from graphc.codegen.packed import Blocked, Packed
 from graphc.codegen.text import HI, LO, Scope, Text, close, integer
 from graphc.codegen.views import ViewKernel
 from graphc.dims import Dim, blocks, dim_max, dim_min, floor_div, product, symbol

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-from graphc.codegen import form, kernels, nest, product
+from graphc.codegen import form, kernels, nest, packed, product
 from graphc.codegen.loop_ir import CHECKED, LoopProgram
 from graphc.codegen.program import Program
 from graphc.codegen.ranges import symbol_of
@@ -31,8 +31,9 @@ def small_borders() -> Any:
         mock.patch.object(form, "FEWEST", 2),
         mock.patch.object(nest, "BLOCK", 4),
         mock.patch.object(kernels, "CHUNK_FLOPS", 200),
-        mock.patch.object(kernels, "PANEL_DEPTH", 3),
-        mock.patch.multiple(kernels, BLOCK_DEPTH=3, BLOCK_ROWS=4, CHUNK_ROWS=8, CHUNK_COLUMNS=8, NARROW_CHUNK=2),
+        mock.patch.multiple(
+            packed, PANEL_DEPTH=3, BLOCK_DEPTH=3, BLOCK_ROWS=4, CHUNK_ROWS=8, CHUNK_COLUMNS=8, NARROW_CHUNK=2
+        ),
         mock.patch.multiple(product, LARGE=500, LARGE_ACROSS=50),
         mock.patch.object(product, "_at_most", lambda size, limit: at_most(size, limit // 12)),
     ):
