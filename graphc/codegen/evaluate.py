@@ -17,7 +17,7 @@ from graphc.dims import Dim, is_nonnegative, is_positive, product, symbol
 from graphc.graph import Node, describe
 from graphc.op import Family, Piece
 from graphc.ops.index import CHECKS
-from graphc.scalar import NUMBERS, Body, function, parse
+from graphc.scalar import NUMBERS, Apply, Body, function, parse
 from graphc.schedule.access import Index, aligned, at_positions, loop_axes, offset, pieces, positions_of, view
 from graphc.schedule.task import Place
 from graphc.types import DType, bool_, float64, int64, uint64
@@ -52,9 +52,27 @@ def loaded_from(text: Text, node: Node) -> Place | None:
 
 def _divisors(members: Iterable[Node]) -> set[Node]:
     """What several float64 are divided by: its reciprocal and products take less time than two divisions."""
-    quotients = [n for n in members if n.op.name == "divide" and n.dtype == float64]
-    counted = Counter((n.operands[1], n.shape) for n in quotients)
+    quotients = [n for n in members if n.types[0].dtype == float64 and _is_quotient(n)]
+    counted = Counter((n.operands[-1], n.shape) for n in quotients)
     return {divisor for (divisor, _), count in counted.items() if count > 1 and divisor.op.name != "constant"}
+
+
+def _is_quotient(node: Node) -> bool:
+    """Whether a node is something divided by its last operand."""
+    if node.op.body is None or not node.operands:
+        return False
+    match parse(_body(node)):
+        case Apply("/", (_, by)):
+            return by == "xyz"[len(node.operands) - 1]
+    return False
+
+
+def _body(node: Node, result: int = 0) -> str:
+    """What computes an element of a result, for the kind of the first operand."""
+    body: Any = node.op.body
+    if isinstance(body, tuple):
+        body = body[result]
+    return body if isinstance(body, str) else str(body[node.operands[0].dtype.kind])
 
 
 class Evaluator:
@@ -154,14 +172,9 @@ class Evaluator:
             operands += ((yield o, aligned(index, o.shape), scope),)
         if node.op.scalar is not None:
             return self._own(node, operands, index, scope)
-        body: Any = node.op.body
-        if isinstance(body, tuple):
-            body = body[result]
-        if not isinstance(body, str):
-            body = body[node.operands[0].dtype.kind]
         dtype = node.types[result].dtype
         taken = node.operands[0].dtype if node.operands else dtype
-        value = fill(self.text, parse(body), dict(zip("xyz", operands, strict=False)), taken)
+        value = fill(self.text, parse(_body(node, result)), dict(zip("xyz", operands, strict=False)), taken)
         is_cast = isinstance(value, Call) and value.function.startswith("to_")
         if dtype.kind == "b":
             convert = value is operands[0]
@@ -170,7 +183,7 @@ class Evaluator:
         if convert:
             value = converted(value, dtype)
         elif isinstance(value, Call) and value.function == "/":
-            again = node.op.name == "divide" and node.operands[1] in self.divisors
+            again = value.args[-1] is operands[-1] and node.operands[-1] in self.divisors
             value = Call("over", value.args, dtype) if again or self._is_settled(operands, scope) else value
         key: Key = node if len(node.types) == 1 else _Result(node, result)
         known = scope.find((key, index))
