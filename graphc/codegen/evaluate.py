@@ -12,7 +12,7 @@ from typing import Any
 
 from graphc.codegen.loop_ir import OWN, Call, Const, Expr, If, Let, Position, Set, Stmt, Var
 from graphc.codegen.printer import CODES, code_of, variable
-from graphc.codegen.text import Loop, Scope, Text, test
+from graphc.codegen.text import ZERO, Loop, Scope, Text, test
 from graphc.dims import Dim, is_nonnegative, is_positive, product, symbol
 from graphc.graph import Node, describe
 from graphc.op import Family, Piece
@@ -22,6 +22,7 @@ from graphc.schedule.access import Index, aligned, at_positions, loop_axes, offs
 from graphc.schedule.task import Place
 from graphc.types import DType, bool_, float64, int64, uint64
 
+_SHORT = 16  # steps of a loop: one or two vectors are divided as soon as one number is
 _EXACT = ("f4", "f8", "i8", "u8", "b1")  # dtypes in which Numba's arithmetic stays
 
 
@@ -190,10 +191,12 @@ class Evaluator:
         return known if known is not None else self._emit(key, index, scope, value, set(), operands)
 
     def _is_settled(self, operands: tuple[Atomic, ...], scope: Scope) -> bool:
-        """Whether the last operand is known before the loop begins that computes with it."""
+        """Whether the last operand is known before the loop begins that computes with it, unless that is short."""
         *_, last = operands
         home = self._home(scope, set(), tuple(o.name for o in operands if isinstance(o, Var)))
-        return isinstance(home, Loop) and isinstance(last, Var) and self.homes.get(last.name) is not home
+        if not isinstance(home, Loop) or not isinstance(last, Var) or self.homes.get(last.name) is home:
+            return False
+        return not (home.lo == ZERO and isinstance(home.hi, Position) and home.hi.at in range(_SHORT + 1))
 
     def _own(self, node: Node, operands: tuple[Atomic, ...], index: Index, scope: Scope) -> Atomic:
         """What a function of the user's gives for an element."""

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from graphc.codegen.evaluate import Evaluator, loaded_from
-from graphc.codegen.intrinsics.target import BLOCK
-from graphc.codegen.loop_ir import WORKER
+from graphc.codegen.intrinsics.target import BLOCK, LINE
+from graphc.codegen.loop_ir import WORKER, Position
 from graphc.codegen.product import Product
-from graphc.codegen.text import Text
+from graphc.codegen.text import Scope, Text
 from graphc.dims import Dim, Poly, blocks, dim_max, floor_div, product, substitute, symbol
 from graphc.graph import Node
 from graphc.op import Family
@@ -204,6 +204,16 @@ class Form:
         if isinstance(row, int) and row <= BLOCK and number < KEPT:
             return Place("stack", FOLDS + number)
         return self.text.scratch_of_chunk(node.dtype, self.chunks()[2], (row,))
+
+    def clear_ends(self, top: Scope) -> None:
+        """Have zeros behind rows on the stack that are no whole vectors: what is there may be loaded with a row's end.
+
+        It is never used; but if it happens to be a subnormal number, an operation with it takes 150 cycles.
+        """
+        row = product(self.domain[k] for k in self.inner)
+        for node, (place, scratch) in self.kept.items():
+            if scratch and place.kind == "stack" and isinstance(row, int) and (more := -row * node.dtype.size % LINE):
+                top.use("clear", self.text.address(place, row * node.dtype.size), Position(more))
 
     def scratch_at(self, place: Place) -> Dim:
         """Where in a row of scratch the loops are."""

@@ -82,6 +82,7 @@ class _Nest(Rows):
             title, flops, moved = f"{self.before.title}, {title}", flops + more[0], moved + more[1]
         with self.text.phase(title, chunks, flops, moved) as top:
             self.text.new_nest()
+            self.clear_ends(top)
             check_unread(self.evaluator, gathers(self.made, self.is_loaded), self.nest.domain, top)
             if self.rows:
                 self.text.cut(top, size, self.text.at(length) if self.inner or self.is_flat else self.text.end(length))
