@@ -47,6 +47,7 @@ Range = tuple[Dim, Dim]  # from, to
 
 
 def known(size: Dim, limit: int = 1 << 30) -> int | None:
+    """A size that is known before the call, and not above a limit."""
     return size if isinstance(size, int) and size <= limit else None
 
 
@@ -140,8 +141,11 @@ class Kernel(ABC):
 
 
 class InPlace(Kernel):
+    wide = False  # whether A comes from L2 rather than B
+
     def choose_tile(self) -> None:
-        self.MR, self.vectors = tile(self.dtype.name, known(self.columns.size), known(self.rows.size, 96))
+        columns, rows = known(self.columns.size), known(self.rows.size, 96)
+        self.MR, self.vectors = tile(self.dtype.name, columns, rows, self.wide)
         self.NR = self.vectors * host_vector_bytes() // self.size
 
     def emit(self, scope: Scope, rows: Range, columns: Range, more: Dim) -> None:

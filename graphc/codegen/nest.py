@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from graphc.codegen import form
 from graphc.codegen.evaluate import loaded_from
 from graphc.codegen.intrinsics.target import BLOCK
-from graphc.codegen.loop_ir import Expr, Position, Stmt
+from graphc.codegen.loop_ir import CHUNK, Expr, Position, Stmt
 from graphc.codegen.product import Product
 from graphc.codegen.reduction import Carried, Columns, Fold, Lies, Partial, combine
 from graphc.codegen.rows import Rows
@@ -135,7 +135,7 @@ class _Nest(Rows):
                 continue
             places = [self.text.scratch(dtype, (chunks,)) for dtype in fold.dtypes]
             parts = zip(places, fold.settled(top), strict=True)
-            top.add(*(self.text.store(place, symbol("%chunk"), part) for place, part in parts))
+            top.add(*(self.text.store(place, CHUNK, part) for place, part in parts))
             waiting.append(self._partial(node, places))
         return waiting
 
@@ -146,7 +146,7 @@ class _Nest(Rows):
         if alone and len(carried.dtypes) == 1:
             return Columns(self.text, node, self._destinations(node)[:1], size, self._first_column(node))
         places = [self.text.scratch(dtype, (chunks, size)) for dtype in carried.dtypes]
-        return Columns(self.text, node, places, size, symbol("%chunk") * size)
+        return Columns(self.text, node, places, size, CHUNK * size)
 
     def _first_column(self, node: Node) -> Dim:
         """Where the results of a batch begin."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import cast
 
-from graphc.codegen.intrinsics.target import host_vector_bytes, tile
 from graphc.codegen.kernels import MANY_CHUNKS, ROW, Axis, InPlace, J, Range, known
 from graphc.codegen.loop_ir import WORKER, Address, Position
 from graphc.codegen.text import Branch, Loop, Scope, close, integer, test
@@ -102,7 +101,7 @@ class Packed(InPlace):
             return None
         step = DEPTH * (self.NR * self.size)
         loop = text.loop(scope, "o", self.nested.size)
-        b, place = text.address(b.base, *b.terms, OUTER * self.nested.b), text.address("panel", OUTER * step)
+        b, place = text.address(b.base, *b.terms, OUTER * self.nested.b), text.address(place.base, OUTER * step)
         loop.use("pack", depth, cols, b, *steps, place, dtype=self.dtype, tile=(self.NR,))
         loop.close()
         return self.nested.a, step
@@ -111,10 +110,11 @@ class Packed(InPlace):
 class Blocked(Packed):
     """A chunk copies its part of B, as deep as a block, and block by block its part of A; all sizes are known."""
 
+    wide = True
+
     def choose_tile(self) -> None:
+        super().choose_tile()
         rows, columns, depth = (cast(int, axis.size) for axis in (self.rows, self.columns, self.summed))
-        self.MR, self.vectors = tile(self.dtype.name, columns, known(rows, 96), wide=True)
-        self.NR = self.vectors * host_vector_bytes() // self.size
         self.depth_blocks = -(-depth // BLOCK_DEPTH)
         self.deepest = -(-depth // self.depth_blocks)
         self.most_rows = _up(min(rows, BLOCK_ROWS), self.MR)
@@ -137,7 +137,7 @@ class Blocked(Packed):
     def emit(self, scope: Scope, rows: Range, columns: Range, more: Dim) -> None:
         """Group by group of columns, and block by block of the sum: pack B, and for each block of rows A."""
         text, wide, high = self.text, _up(CHUNK_COLUMNS, self.NR), _up(BLOCK_ROWS, self.MR)
-        self.memory(scope, "panels", self.most_columns)
+        self.memory(scope, "panels", self.most_columns if self.product.batch else cast(int, self.cut[2]))
         self.memory(scope, "block", self.most_rows)
         groups = text.loop(scope, "left", columns[1], columns[0], wide)
         groups.let("right", integer("least", text.at(LEFT + wide), text.at(columns[1])))

@@ -49,7 +49,7 @@ class Product(ViewKernel):
         if summed and self.kernel.nest(summed[-1]):
             summed.pop()
         self.group = self._group()
-        self.chunks: Dim = self._chunks()
+        self.chunks: Dim = blocks(self.batch[0].size, self.group) if self.batch else self.kernel.chunks()
 
     def _axes(self, labels: str) -> tuple[Axis, list[Axis]]:
         """The axis that the kernel loops over, and those around it."""
@@ -63,12 +63,6 @@ class Product(ViewKernel):
         """How many steps of the first loop around the kernel a chunk takes: small products go together."""
         one = product(axis.size for axis in (self.rows, self.columns, self.summed, *self._around()[1:])) * 2
         return max(1, kernels.CHUNK_FLOPS // max(one, 1)) if isinstance(one, int) else 1
-
-    def _chunks(self) -> Dim:
-        if not self.batch:
-            return self.kernel.chunks()
-        size = self.batch[0].size
-        return size if self.group == 1 else blocks(size, self.group)  # at least one, which may have no step
 
     def _around(self) -> list[Axis]:
         """The loops around the tile, those over the result first."""
@@ -86,8 +80,7 @@ class Product(ViewKernel):
                 [a.by_words(text) for a in axes] for axes in (self.batch, self.outer_rows, self.outer_sums)
             )
             if self.batch:
-                if self.group > 1:
-                    text.cut(top, text.own(self.group), text.at(self.batch[0].size))
+                text.cut(top, text.own(self.group), text.at(self.batch[0].size))
                 self.emit_rows(top, (0, kernel.rows.size))
                 return
             groups, height, width = (text.own(d) for d in kernel.cut)
@@ -166,27 +159,25 @@ class Product(ViewKernel):
 
     def _outer_loops(self, top: Scope) -> list[Scope]:
         """Loops over batches and over sums around the kernel; addresses move with them."""
-        loops = [("chunk" if n == 0 and self.group == 1 else f"q{n}", axis) for n, axis in enumerate(self.batch)]
-        loops += [(f"r{n}", replace(axis, size=dim_max(1, axis.size))) for n, axis in enumerate(self.outer_sums)]
+        loops = [(f"q{n}", axis, (0, axis.size) if n else (LO, HI)) for n, axis in enumerate(self.batch)]
+        loops += [(f"r{n}", axis, (0, dim_max(1, axis.size))) for n, axis in enumerate(self.outer_sums)]
         return self._loops(top, loops, "q")
 
     @contextmanager
     def more_rows(self, scope: Scope) -> Iterator[Scope]:
         """The scope within loops over rows that are no one axis with the kernel's."""
         names = dict(self.names)
-        scopes = self._loops(scope, [(f"w{n}", axis) for n, axis in enumerate(self.outer_rows)], "w")
+        scopes = self._loops(scope, [(f"w{n}", axis, (0, axis.size)) for n, axis in enumerate(self.outer_rows)], "w")
         yield scopes[-1]
         close(*scopes[1:])
         self.names = names
 
-    def _loops(self, top: Scope, loops: Sequence[tuple[str, Axis]], letter: str) -> list[Scope]:
+    def _loops(self, top: Scope, loops: Sequence[tuple[str, Axis, Range]], letter: str) -> list[Scope]:
         """The scope and loops of these names, one inside the other, with addresses that move with them."""
         scopes = [top]
         moves: dict[str, list[Dim]] = {"a": [], "b": [], "c": []}
-        for name, axis in loops:
-            if name != "chunk":
-                lo, hi = (LO, HI) if name == "q0" else (0, axis.size)
-                scopes.append(self.text.loop(scopes[-1], name, hi, lo))
+        for name, axis, (lo, hi) in loops:
+            scopes.append(self.text.loop(scopes[-1], name, hi, lo))
             for array, step in (("a", axis.a), ("b", axis.b), ("c", axis.c)):
                 if step != 0:
                     moves[array].append(symbol(f"%{name}") * step)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 CONTROLS = ("begin", "end", "test", "go", "choose", "bound")  # phases that say what phase is next
 _HEAD = "def kernel(T, s, chunk, worker):"
 _LEGEND = """\
-# Kernels of {name}, printed by graphc; kernel(T, s, chunk, worker) does one chunk of a phase.
+# Kernels of {name}, printed by graphc; kernel(T, s, chunk, worker): a thread does a chunk.
 #
 # T      the frame: status, addresses, sizes       s     the row of words of the phase
 # word   a word of the frame or of the row         p0    an address; its note names the array

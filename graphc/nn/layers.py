@@ -94,7 +94,7 @@ class Layer(Part):
         >>> gc.nn.Flatten().apply(gc.input("x", ("batch", 2, 3))).shape
         (batch, 6)
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no method apply, which gives a layer's result")
 
     def __call__(self, x: Node, rng: np.random.Generator | None = None) -> Node:
         """The layer's result for a node `x`; the first call draws the parameters from `rng`.

@@ -89,7 +89,7 @@ class Model(Part):
         >>> Line()(gc.input("x", ("batch", 3))).shape
         (batch, 1)
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no method __call__, which gives a model's result")
 
     def parameters(self) -> list[Node]:
         """The parameters, which `fit` changes and files of weights hold, in order; a child gives them.
@@ -100,7 +100,7 @@ class Model(Part):
         >>> [w.shape for w in model.parameters()]
         [(3, 1), (1,)]
         """
-        raise NotImplementedError
+        return super().parameters()
 
     @property
     def layers(self) -> tuple[Layer, ...]:

@@ -40,7 +40,7 @@ class Part:
 
     def parameters(self) -> list[Node]:
         """The parameters of this part and of those that it holds."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no method parameters, which gives them in order")
 
     def trainable_parameters(self) -> list[Node]:
         """The parameters without those of parts that are not trainable, for an optimiser's `updates`.

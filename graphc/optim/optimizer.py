@@ -98,7 +98,7 @@ class Optimizer:
         >>> gc.compile([], new[w])()
         array(0.)
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no method update, which gives new values")
 
     def slot(self, w: Node, name: str) -> Node:
         """The state called `name` that this optimiser keeps for `w`: of its shape and dtype, zeros at first.

@@ -19,7 +19,7 @@ from graphc.codegen.intrinsics.routine import call_routine
 from graphc.codegen.intrinsics.vectors import I64, POINTER, Control, Values, integer
 
 _CHAINS = 4  # vectors that are compared in turn, so that none waits for the one before
-_MOST_TURNS = 1 << 30
+_MOST_TURNS = 1 << 30  # of a part, whose elements are counted in 64 bits
 
 
 @cache
@@ -106,12 +106,13 @@ class _Block(Control):
             here = b.and_(have[k], b.icmp_signed("==", state[2 * k + 1], self.splat(first)))
             flags = b.bitcast(here, ir.IntType(self.lanes))
             number = b.cttz(flags, ir.Constant(ir.IntType(1), 0))
-            number = b.trunc(number, I64) if self.lanes > 64 else b.zext(number, I64) if self.lanes < 64 else number
-            mine = b.add(number, integer(k * self.lanes))
+            mine = b.add(self._wide(number), integer(k * self.lanes))
             some = b.icmp_unsigned("!=", flags, ir.Constant(flags.type, 0))
             lane = mine if lane is None else b.select(some, mine, lane)
-        wide = b.zext(first, I64) if self.bytes < 8 else first
-        return b.add(b.mul(wide, integer(_CHAINS * self.lanes)), lane)
+        return b.add(b.mul(self._wide(first), integer(_CHAINS * self.lanes)), lane)
+
+    def _wide(self, number: ir.Value) -> ir.Value:
+        return number if number.type == I64 else self.builder.zext(number, I64)
 
     def _reduced(self, vectors: Values, combine: Callable[[ir.Value, ir.Value], ir.Value]) -> ir.Value:
         """What all lanes of vectors come to."""
