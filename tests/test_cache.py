@@ -274,11 +274,15 @@ def test_a_warm_process_runs_the_kept_code_without_numba_and_llvm():
 
 def test_what_no_kernel_may_do_is_told():
     for line, told in (
-        ("return T.missing", "getattr"),
-        ("t0 = T / chunk", "truediv of int64"),
-        ("t0 = ld_f4_1_0(T, 0) + ld_f8_1_0(T, 0)", "add of float32 and float64"),
+        ("return T", "return T in the text"),
+        ("t0 = T.missing", "T.missing in the text"),
+        ("t0 = missing(T)", r"missing\(T\) in the text"),
+        ("t0 = T if T > 0 else chunk", "else chunk in the text"),
+        ("while T > 0: pass", "while T > 0"),
+        ("t0 = T / chunk", "Div of int64"),
+        ("t0 = ld_f4_1_0(T, 0) + ld_f8_1_0(T, 0)", "Add of float32 and float64"),
         ("t0 = tanh(T)", "does not take int64"),
-        ("t0 = T if T > 0 else True", "is int64 and bool"),
+        ("t0 = T; t0 = True", "is int64 and bool"),
         ("for i in range(0, T, chunk): pass", "constant positive step"),
     ):
         with pytest.raises((TypeError, NotImplementedError), match=told):

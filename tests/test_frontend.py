@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -14,19 +15,20 @@ from numba import njit, types
 import graphc as gc
 from graphc.codegen.intrinsics.far import MOST
 from graphc.codegen.intrinsics.routine import PREFIX, KernelModule
-from graphc.codegen.namespace import namespace
+from graphc.codegen.namespace import meaning
 from graphc.dims import evaluate
 from graphc.graph import Graph
 from graphc.interpret import interpret
 from graphc.runtime.backend import Backend, object_file, text_of
-from graphc.runtime.frontend import lower_function
+from graphc.runtime.frontend import lower
 from graphc.runtime.machine import Machine
 from graphc.state import State, address
 from graphc.tree import flatten
 
 
 def _by_numba(text: str) -> Any:
-    scope = dict(namespace(compile(text, "kernels", "exec")), __name__="kernels")
+    names = {part.id for part in ast.walk(ast.parse(text)) if isinstance(part, ast.Name)}
+    scope = {name: value for name in names if (value := meaning(name)) is not None} | {"__name__": "kernels"}
     exec(text, scope)
     return njit(types.void(*[types.int64] * 4), error_model="numpy")(scope["kernel"])
 
@@ -110,8 +112,6 @@ def module_of(function: Any) -> KernelModule:
 
 
 def module_named(text: str) -> KernelModule:
-    scope = dict(namespace(compile(text, "kernels", "exec")), __name__="kernels")
-    exec(text, scope)
     module = KernelModule()
-    lower_function(scope["kernel"], "kernel", module)
+    lower(text, "kernel", module)
     return module

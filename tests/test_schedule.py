@@ -76,6 +76,82 @@ def test_split(name: str) -> None:
     assert split_for(X.shape, reductions) == wanted
 
 
+# which groups become one
+
+U, V, T = (gc.input(name, ("n", "n"), "float64") for name in "uvt")
+W = gc.input("w", ("n",), "float64")
+EXP, SIN, COS = gc.exp(U), gc.sin(V), gc.cos(T)
+INTO = gc.exp(EXP @ V)  # comes after EXP, through a product
+
+
+def _numpy(u: Any, v: Any, t: Any, w: Any) -> dict[str, Any]:
+    """The values of the programs below, and in how many tasks they are computed."""
+    e, s, c, z = np.exp(u), np.sin(v), np.cos(t), np.exp(np.exp(u) @ v)
+    shares = e / e.sum(axis=1, keepdims=True)
+    return {
+        "two": ([e * s], 1),
+        "three": ([e * s * c], 1),
+        "three at once": ([np.where(e > s, c, e)], 1),
+        "kept besides": ([e * s, e, s], 1),
+        "a path between": ([e * z], 3),
+        "a path to a third": ([np.where(s > e, z, s)], 3),
+        "of other elements": ([e * s.T], 2),
+        "here and elsewhere": ([e * s + e.T], 2),
+        "guarded": ([e + np.pad(s[1:], ((0, 1), (0, 0)))], 2),
+        "rows of each": ([e.sum(axis=1) * s.max(axis=1)], 1),
+        "a row of one for the other": ([e * (t.sum(axis=1) + 1)[:, None]], 1),
+        "shares and a sum": ([shares * t.sum(axis=1)[:, None]], 1),
+        "columns of one": ([e * t.sum(axis=0)], 2),
+        "columns and rows": ([e.sum(axis=0) + s.sum(axis=1)], 2),
+        "totals": ([e.sum() * s.sum()], 3),
+        "a sum of both": ([(e * s).sum(axis=0), (e * s).sum()], 1),
+        "only a vector in common": ([np.exp(u * w), np.sin(t * w)], 2),
+        "a matrix in common": ([np.exp(u * w), np.sin(u + w)], 1),
+        "columns and a matrix in common": ([u.sum(axis=0), np.exp(u - u.max(axis=1, keepdims=True))], 1),
+    }
+
+
+TOGETHER: dict[str, Any] = {
+    "two": [EXP * SIN],
+    "three": [EXP * SIN * COS],
+    "three at once": [gc.where(EXP > SIN, COS, EXP)],
+    "kept besides": [EXP * SIN, EXP, SIN],
+    "a path between": [EXP * INTO],
+    "a path to a third": [gc.where(SIN > EXP, INTO, SIN)],
+    "of other elements": [EXP * SIN.T],
+    "here and elsewhere": [EXP * SIN + EXP.T],
+    "guarded": [EXP + gc.pad(SIN[1:], ((0, 1), (0, 0)))],
+    "rows of each": [gc.sum(EXP, axis=1) * gc.max(SIN, axis=1)],
+    "a row of one for the other": [EXP * (gc.sum(T, axis=1) + 1)[:, None]],
+    "shares and a sum": [gc.softmax(U) * gc.sum(T, axis=1)[:, None]],
+    "columns of one": [EXP * gc.sum(T, axis=0)],
+    "columns and rows": [gc.sum(EXP, axis=0) + gc.sum(SIN, axis=1)],
+    "totals": [gc.sum(EXP) * gc.sum(SIN)],
+    "a sum of both": [gc.sum(EXP * SIN, axis=0), gc.sum(EXP * SIN)],
+    "only a vector in common": [gc.exp(U * W), gc.sin(T * W)],
+    "a matrix in common": [gc.exp(U * W), gc.sin(U + W)],
+    "columns and a matrix in common": [gc.sum(U, axis=0), gc.exp(U - gc.max(U, axis=1, keepdims=True))],
+}
+
+
+@pytest.mark.parametrize("name", TOGETHER)
+def test_groups_that_a_node_reads_become_one(name: str) -> None:
+    """If nothing stands between them and each has at hand what the node reads."""
+    inputs = [U, V, T, W]
+    function = gc.compile(inputs, TOGETHER[name])
+    for size in (1, 7, 40):
+        values = [np.random.default_rng(k).normal(size=[size] * x.ndim) * 0.3 for k, x in enumerate(inputs)]
+        wanted, tasks = _numpy(*values)[name]
+        for a, b in zip(function(*values), wanted, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-11)
+        assert len(planned(inputs, TOGETHER[name])[0].tasks) == tasks
+
+
+def test_an_update_is_still_written_in_place() -> None:
+    p = gc.parameter("p", np.ones((4, 5)))
+    assert kinds([], [], {p: p - gc.exp(p) * gc.sin(p)}) == ["exp, sin, multiply, subtract"]
+
+
 # what is written in place
 
 

@@ -77,10 +77,10 @@ def _body(node: Node, result: int = 0) -> str:
 
 
 class Evaluator:
-    """Evaluates nodes for one nest; `stored(node)` is the place to load it from, or None if the nest computes it."""
+    """Evaluates nodes for one nest; `stored(node, index)` is where to load an element, or None if it is computed."""
 
     def __init__(
-        self, text: Text, stored: Callable[[Node], tuple[Place, Dim | None] | None], members: Iterable[Node] = ()
+        self, text: Text, stored: Callable[[Node, Index], tuple[Place, Dim | None] | None], members: Iterable[Node] = ()
     ) -> None:
         self.text = text
         self.stored = stored
@@ -116,7 +116,7 @@ class Evaluator:
         known = scope.find((node, index))
         if known is not None:
             return known
-        place = self.stored(node)
+        place = self.stored(node, index)
         if place is not None:
             return self._load(node, place[0], place[1], index, scope)
         family = node.op.family

@@ -17,6 +17,7 @@ from graphc.codegen.text import Scope, Text
 from graphc.dims import Dim, Poly, blocks, dim_max, floor_div, product, substitute, symbol
 from graphc.graph import Node
 from graphc.op import Family
+from graphc.scalar import effort
 from graphc.schedule.access import Index, canonical, linear, loop_symbol, offset, read_operands, through_movement
 from graphc.schedule.group import is_expensive
 from graphc.schedule.loops import Loops, loops_of
@@ -31,6 +32,7 @@ TILE = 256  # elements of a row that lie apart: so many lines of cache stay unti
 BESIDE = 64  # rows that are read side by side where they lie so: neighbouring lines of cache come together
 FLAT = symbol("%i")
 FOLDS = 8  # blocks on the stack for what reductions fold
+_AGAIN = 6  # instructions that compute a value again rather than load it
 KEPT = 8  # those for rows that a later sweep wants again
 
 
@@ -72,6 +74,8 @@ class Form:
             self._sweep(member)
         self.block = symbol("%j" if before is None else "%k")  # a panel of the product before begins at j
         self.sweep = 0
+        self.summed = {r.operands[0] for r in self.row_set if r.operands[0].op.family is Family.ELEMENTWISE}
+        self.kept: dict[Node, tuple[Place, bool]] = {}
         self.kept = self._kept()
         self.evaluator = Evaluator(text, self._stored, nest.members)
 
@@ -87,15 +91,13 @@ class Form:
     def is_loaded(self, node: Node) -> bool:
         return node not in self.made and loaded_from(self.text, node) is not None
 
-    def _stored(self, node: Node) -> tuple[Place, Dim | None] | None:
-        """Where to load a node from: values of other groups, and those of this row that an earlier sweep has stored."""
-        if node not in self.made:
-            place = loaded_from(self.text, node)
-            return (place, None) if place is not None else None
-        if node in self.kept and self.sweep_of[node] < self.sweep:
-            place, scratch = self.kept[node]
-            return place, self.scratch_at(place) if scratch else None
-        return None
+    def _stored(self, node: Node, index: Index) -> tuple[Place, Dim | None] | None:
+        """Where to load an element from: values of other groups, and of this row what an earlier sweep has stored."""
+        if node in self.kept and self.sweep_of[node] < self.sweep and index == self.index_of(node):
+            kept, scratch = self.kept[node]
+            return kept, self.scratch_at(kept) if scratch else None
+        place = loaded_from(self.text, node) if node not in self.made else None
+        return (place, None) if place is not None else None
 
     def is_full(self, node: Node) -> bool:
         """Whether the node's loops run over the whole domain, rather than once a row."""
@@ -168,7 +170,7 @@ class Form:
         return self.sweep_of[node] - (node in self.row_set)
 
     def _kept(self) -> dict[Node, tuple[Place, bool]]:
-        """Expensive values that a later sweep wants again: where they are stored, in scratch if nowhere else."""
+        """Values that a later sweep wants again and better loads: where they are stored, in scratch if nowhere else."""
         found: dict[Node, tuple[Place, bool]] = {}
         if not self.row_set:  # there is one sweep
             return found
@@ -182,7 +184,10 @@ class Form:
         return found
 
     def _again(self, root: Node, seen: set[tuple[Node, int]]) -> Iterator[Node]:
-        """The expensive members of earlier sweeps that `root` needs; `seen` has what was looked at, sweep by sweep."""
+        """What `root` needs of earlier sweeps and is stored; `seen` has what was looked at, sweep by sweep.
+
+        That is what is dear, and what is summed along rows, for which it lies in memory anyway.
+        """
         sweep = self.computed_in(root)
         stack = list(read_operands(root))
         while stack:
@@ -192,11 +197,23 @@ class Form:
             seen.add((n, sweep))
             if n.op.family is Family.REDUCTION:
                 continue
-            if n in self.made and self.sweep_of[n] < sweep and is_expensive(n):
+            if self.sweep_of[n] < sweep and ((n in self.made and is_expensive(n)) or self._is_summed(n)):
                 if self.is_full(n):
                     yield n
             else:
                 stack += read_operands(n)
+
+    def _is_summed(self, node: Node) -> bool:
+        """Whether a row of it is folded, and more than a few instructions are needed to compute it again."""
+        if node not in self.summed:
+            return False
+        work, stack = 0, [node]
+        while stack and work <= _AGAIN:
+            n = stack.pop()
+            if n.op.family is Family.ELEMENTWISE and self.is_full(n) and not self.is_loaded(n):
+                work += effort(n.op.body)
+                stack += n.operands
+        return work > _AGAIN
 
     def _scratch(self, node: Node, number: int) -> Place:
         """On the stack, where a row fits one of the first blocks there."""

@@ -1,10 +1,8 @@
-"""The names of emitted text: intrinsics by name, made as they are asked for."""
+"""What the names of emitted text mean: intrinsics, made as they are asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
-from types import CodeType
 from typing import Any
 
 from graphc.types import FLOATS, INTEGERS
@@ -16,18 +14,11 @@ _MODULES = (
 _SCALARS = {t.name: t.numpy.type for t in (*FLOATS, *INTEGERS)}
 
 
-def namespace(code: CodeType) -> dict[str, Any]:
-    """What the names stand for that a module's code and its functions use, but for those that it binds."""
+@cache
+def meaning(name: str) -> Any:
+    """What a name of the text stands for that it does not bind: an intrinsic, a scalar of NumPy's; else None."""
     known = _plain_names()
-    found = {name: known[name] if name in known else _made(name) for name in _names(code)}
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def _names(code: CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _names(constant)
+    return known[name] if name in known else _made(name)
 
 
 @cache
@@ -41,7 +32,6 @@ def _plain_names() -> dict[str, Any]:
     return known
 
 
-@cache
 def _made(name: str) -> Any:
     """Intrinsics that come in families: ld_f4_2_0, to_f4, sum_f4, stack_0, micro_f4_6x4, dots_f4_4x4, pack_f4_4 ..."""
     from graphc.codegen.intrinsics import columns, gemm, memory, own, search, sort, stream, total, whole

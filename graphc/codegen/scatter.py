@@ -28,7 +28,7 @@ def emit_scatter(text: Text, task: Scatter) -> None:
     work = product(values.shape)
     with text.phase(node.op.name.strip("_"), 1, work, work * values.dtype.size) as top:
         text.new_nest()
-        evaluator = Evaluator(text, lambda n: (place, None) if (place := loaded_from(text, n)) is not None else None)
+        evaluator = Evaluator(text, lambda n, _: (place, None) if (place := loaded_from(text, n)) is not None else None)
         check_unread(evaluator, [(node, k) for k in range(len(positions_of(node)))], values.shape, top)
         if loaded_from(text, node.operands[0]) != target:
             _begin(evaluator, node, target, top)

@@ -41,18 +41,14 @@ def compile_kernels(texts: Sequence[str], have: Container[str] = ()) -> tuple[li
     from concurrent.futures import Future, ThreadPoolExecutor
 
     from graphc.codegen.intrinsics.routine import KernelModule, Routine
-    from graphc.codegen.namespace import namespace
-    from graphc.runtime.frontend import lower_function  # only those who compile pay for importing Numba
+    from graphc.runtime.frontend import lower  # only those who compile pay for importing Numba
 
     routines: dict[str, Routine] = {}
     kernels: list[tuple[Future[bytes], tuple[str, ...]]] = []
     with uncollected(), _quick_turns(), ThreadPoolExecutor(min(MOST_THREADS, processors())) as threads:
         for text in texts:
-            code = compile(text, f"<{kernel_name(text)}>", "exec")
-            scope = dict(namespace(code), __name__="graphc.kernel")
-            exec(code, scope)
             module = KernelModule()
-            lower_function(scope["kernel"], PREFIX + kernel_name(text), module)
+            lower(text, PREFIX + kernel_name(text), module)
             needs = module.routines
             kernels.append((threads.submit(object_file, text_of(module)), tuple(needs)))
             routines |= needs

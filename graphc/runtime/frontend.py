@@ -1,105 +1,156 @@
-"""From a kernel, a Python function of int64 values, to LLVM: Numba reads its byte code and has its intrinsics made.
+"""From the text of a kernel, a Python function of int64 values, to LLVM: one walk over its syntax tree.
 
-In: a function that calls intrinsics and `range` with a constant step, and assigns every name before it is used (above
-or in a scope around), never another type of value than before.  Out: a C function in an LLVM module.  For programs of
-any kind Numba infers types by fixed point, counts references and looks implementations up in registries; here one walk
-from top to bottom finds the type of every name and the instructions for every statement.
+In: constants of NumPy's, and a function that calls intrinsics and `range` with a constant step, and assigns every name
+before it is used (above or in a scope around), never another type of value than before.  Out: a C function in an LLVM
+module.  For programs of any kind Numba reads byte code, infers types by fixed point, counts references and looks
+implementations up in registries; here the walk finds the type of every name and the instructions for every statement.
 """
 
 from __future__ import annotations
 
-import operator
+import ast
 from collections import Counter
-from collections.abc import Callable
-from types import FunctionType
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from llvmlite import ir
-from numba.core import bytecode, types
-from numba.core import ir as numba_ir
+from numba.core import types
 from numba.core.extending import _Intrinsic
-from numba.core.interpreter import Interpreter
 from numba.core.registry import cpu_target
-from numba.core.typed_passes import PreLowerStripPhis
 
 from graphc.codegen.intrinsics.far import MOST, call_far
 from graphc.codegen.intrinsics.lanes import VECTOR_MATH
 from graphc.codegen.intrinsics.routine import KernelModule, LaneBuilder
-from graphc.runtime.native import dissolve
+from graphc.codegen.namespace import meaning
 
-Typed = tuple[Any, Any]  # a Numba type and what has it: an LLVM value, or what only the front end knows
+Typed = tuple[Any, Any]  # a Numba type, and the LLVM value that has it
 
 _I64, _I1 = ir.IntType(64), ir.IntType(1)
 _TYPES = {bool: types.boolean, int: types.int64, float: types.float64}
 _NUMBERS = {"float32": types.float32, "float64": types.float64} | {
     f"{kind}{bits}": getattr(types, f"{kind}{bits}") for kind in ("int", "uint") for bits in (8, 16, 32, 64)
 }
-_FLOAT = {operator.add: "fadd", operator.sub: "fsub", operator.mul: "fmul", operator.truediv: "fdiv"}
-_INDEX = {operator.add: "add", operator.sub: "sub", operator.mul: "mul"}  # of int64 alone, which never overflows
-_BITS = {operator.and_: "and_", operator.or_: "or_", operator.xor: "xor"}
-_ORDER = {
-    operator.lt: "<",
-    operator.le: "<=",
-    operator.gt: ">",
-    operator.ge: ">=",
-    operator.eq: "==",
-    operator.ne: "!=",
-}
+_FLOAT = {ast.Add: "fadd", ast.Sub: "fsub", ast.Mult: "fmul", ast.Div: "fdiv"}
+_INDEX = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul"}  # of int64 alone, which never overflows
+_BITS = {ast.BitAnd: "and_", ast.BitOr: "or_", ast.BitXor: "xor"}
+_ORDER = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
 _signatures: dict[tuple[Any, ...], tuple[Any, Any]] = {}
 
 
-def lower_function(function: FunctionType, symbol: str, module: KernelModule) -> None:
-    """Add a Python function of int64 values, which returns nothing, to an LLVM module as a C function."""
-    identity = bytecode.FunctionIdentity.from_function(function)
-    code = _Reader(identity).interpret(bytecode.ByteCode(identity))
-    kind = ir.FunctionType(ir.VoidType(), [_I64] * code.arg_count)
-    _Lowering(PreLowerStripPhis()._strip_phi_nodes(code), ir.Function(module, kind, symbol)).emit()
+def lower(text: str, symbol: str, module: KernelModule) -> None:
+    """Add the function of a text, which returns nothing, to an LLVM module as a C function."""
+    *constants, function = ast.parse(text).body
+    assert isinstance(function, ast.FunctionDef)
+    arguments = [a.arg for a in function.args.args]
+    target = ir.Function(module, ir.FunctionType(ir.VoidType(), [_I64] * len(arguments)), symbol)
+    known = dict(zip(arguments, ((types.int64, value) for value in target.args), strict=True))
+    _Lowering(target, known | dict(map(_constant, constants))).function(function.body)
     module.finish()
-    dissolve(*{id(block.scope): block.scope for block in code.blocks.values()}.values())
 
 
-class _Reader(Interpreter):
-    """Numba's reader of byte code, without its passes over what no kernel has: `with`, lists and dictionaries."""
+def _constant(s: ast.stmt) -> tuple[str, Typed]:
+    """`c0_f4 = float32(0.0)`."""
+    match s:
+        case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name(id=dtype), args=[value])):
+            return name, _number(_NUMBERS[dtype], meaning(dtype)(ast.literal_eval(value)).item())
+    raise _unknown(s)
 
-    def post_process(self, peepholes: Any, func_ir: Any) -> Any:
-        return func_ir
+
+def _number(kind: Any, value: Any) -> Typed:
+    if isinstance(kind, types.Float):
+        return kind, ir.Constant(ir.FloatType() if kind.bitwidth == 32 else ir.DoubleType(), value)
+    return kind, ir.Constant(_I1 if kind == types.boolean else ir.IntType(kind.bitwidth), value)
+
+
+def _unknown(part: ast.AST) -> NotImplementedError:
+    return NotImplementedError(f"{ast.unparse(part)} in the text of a kernel")
+
+
+def _statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """Those of a block, and of what is inside."""
+    stack = [*body]
+    while stack:
+        s = stack.pop()
+        yield s
+        if isinstance(s, ast.For | ast.If):
+            stack += [*s.body, *s.orelse]
 
 
 class _Lowering:
-    """The walk over Numba's IR; a name that is assigned once is a value, another is a place on the stack."""
+    """The walk; a name that is assigned once is a value, another is a place on the stack."""
 
-    def __init__(self, code: Any, target: ir.Function) -> None:
-        self.code, self.target = code, target
-        entry = ir.IRBuilder(target.append_basic_block("entry"))
-        self.blocks = {label: target.append_basic_block(f"b{label}") for label in sorted(code.blocks)}
-        entry.branch(self.blocks[min(self.blocks)])
-        self.b = LaneBuilder()
-        assignments = [s for b in code.blocks.values() for s in b.body if isinstance(s, numba_ir.Assign)]
-        called = [s.value.value for s in assignments if isinstance(s.value, numba_ir.Global)]
-        target.module.far = call_far if sum(VECTOR_MATH.get(f, 0) for f in called) > MOST else None
-        assigned = Counter(s.target.name for s in assignments)
-        self.once = {name for name, times in assigned.items() if times == 1}
-        self.values: dict[str, Typed] = {}
+    def __init__(self, target: ir.Function, known: dict[str, Typed]) -> None:
+        self.target, self.values = target, known
         self.places: dict[str, Typed] = {}
+        self.once: set[str] = set()
+        self.entry = target.append_basic_block("entry")
+        self.b = LaneBuilder(target.append_basic_block("body"))
 
-    def emit(self) -> None:
-        for label, block in sorted(self.code.blocks.items()):
-            self.b.position_at_end(self.blocks[label])
-            for statement in block.body:
-                self.statement(statement)
+    def function(self, body: list[ast.stmt]) -> None:
+        assigned = Counter(s.targets[0].id for s in _statements(body) if isinstance(s, ast.Assign))  # type: ignore[attr-defined]
+        self.once = {name for name, times in assigned.items() if times == 1}
+        vector_math = sum(VECTOR_MATH.get(meaning(name), 0) for name in _called(body))
+        self.target.module.far = call_far if vector_math > MOST else None
+        first = self.b.block
+        self.block(body)
+        self.b.ret_void()
+        ir.IRBuilder(self.entry).branch(first)
 
-    def statement(self, s: Any) -> None:
+    # statements
+
+    def block(self, body: list[ast.stmt]) -> None:
+        for s in body:
+            self.statement(s)
+
+    def statement(self, s: ast.stmt) -> None:
         match s:
-            case numba_ir.Assign():
-                self.assign(s.target.name, self.value(s.value))
-            case numba_ir.Jump():
-                self.b.branch(self.blocks[s.target])
-            case numba_ir.Branch():
-                self.b.cbranch(self.named(s.cond)[1], self.blocks[s.truebr], self.blocks[s.falsebr])
-            case numba_ir.Return():
-                self.b.ret_void()
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                self.assign(name, self.value(value))
+            case ast.Expr(value=ast.Call() as call):
+                self.call(call)
+            case ast.If():
+                self.choice(s)
+            case ast.For(target=ast.Name(id=name), iter=ast.Call(func=ast.Name(id="range"), args=bounds), orelse=[]):
+                self.loop(name, [self.value(bound)[1] for bound in bounds], s.body)
+            case ast.Pass():
+                pass
             case _:
-                raise NotImplementedError(f"{s} in the text of a kernel")
+                raise _unknown(s)
+
+    def choice(self, s: ast.If) -> None:
+        after = self.target.append_basic_block("after")
+        body: list[ast.stmt] = [s]
+        while len(body) == 1 and isinstance(body[0], ast.If):  # `elif`, of which there may be many
+            yes, no = (self.target.append_basic_block(name) for name in ("then", "else"))
+            self.b.cbranch(self.value(body[0].test)[1], yes, no)
+            self.b.position_at_end(yes)
+            self.block(body[0].body)
+            self.b.branch(after)
+            self.b.position_at_end(no)
+            body = body[0].orelse
+        self.block(body)
+        self.b.branch(after)
+        self.b.position_at_end(after)
+
+    def loop(self, name: str, bounds: list[Any], body: list[ast.stmt]) -> None:
+        start = bounds[0] if len(bounds) > 1 else ir.Constant(_I64, 0)
+        step = bounds[2] if len(bounds) == 3 else ir.Constant(_I64, 1)
+        if not isinstance(step, ir.Constant) or step.constant <= 0:
+            raise NotImplementedError("a loop of a kernel has a constant positive step")
+        test, inside, after = (self.target.append_basic_block(n) for n in ("test", "loop", "after"))
+        before = self.b.block
+        self.b.branch(test)
+        self.b.position_at_end(test)
+        now = self.b.phi(_I64)
+        following = self.b.add(now, step, flags=["nsw"])
+        self.b.cbranch(self.b.icmp_signed("<", now, bounds[len(bounds) > 1]), inside, after)
+        self.b.position_at_end(inside)
+        self.values[name] = types.int64, now
+        self.block(body)
+        now.add_incoming(start, before)
+        now.add_incoming(following, self.b.block)
+        self.b.branch(test)
+        self.b.position_at_end(after)
 
     # names
 
@@ -109,127 +160,115 @@ class _Lowering:
             return
         kind, value = typed
         if name not in self.places:
-            self.places[name] = kind, self.alloca(value.type)
+            self.places[name] = kind, ir.IRBuilder(self.entry).alloca(value.type)
         known, place = self.places[name]
         if known != kind:
             raise TypeError(f"{name} is {known} and {kind}")
         self.b.store(value, place)
 
-    def named(self, variable: Any) -> Typed:
-        name = variable.name
+    def named(self, name: str) -> Typed:
         if name in self.values:
             return self.values[name]
         kind, place = self.places[name]
         return kind, self.b.load(place)
 
-    def alloca(self, kind: ir.Type) -> ir.Value:
-        with self.b.goto_entry_block():
-            return self.b.alloca(kind)
-
     # values
 
-    def value(self, v: Any) -> Typed:
-        match v:
-            case numba_ir.Arg():
-                return types.int64, self.target.args[v.index]
-            case numba_ir.Const() if v.value is None:
-                return types.none, None
-            case numba_ir.Const():
-                return self.constant(_TYPES[type(v.value)], v.value)
-            case numba_ir.Global() | numba_ir.FreeVar():
-                return self.known(v.value)
-            case numba_ir.Var():
-                return self.named(v)
-            case numba_ir.Expr():
-                operation: Callable[[Any], Typed] | None = getattr(self, f"_{v.op}", None)
-                if operation is not None:
-                    return operation(v)
-        raise NotImplementedError(f"{v} in the text of a kernel")
+    def value(self, e: ast.expr) -> Typed:
+        match e:
+            case ast.Name():
+                return self.named(e.id)
+            case ast.Constant():
+                return _number(_TYPES[type(e.value)], e.value)
+            case ast.Call():
+                return self.call(e)
+            case ast.BinOp():
+                return self.binary(e)
+            case ast.Compare(ops=[_]):
+                return self.compared(e)
+            case ast.UnaryOp():
+                return self.unary(e)
+            case ast.BoolOp():
+                return types.boolean, self.decided(e)
+        raise _unknown(e)
 
-    def known(self, value: Any) -> Typed:
-        """A global: a constant of NumPy's, an intrinsic, range or bool."""
-        kind = _NUMBERS.get(type(value).__name__)
-        return ("function", value) if kind is None else self.constant(kind, value.item())
-
-    def constant(self, kind: Any, value: Any) -> Typed:
-        if isinstance(kind, types.Float):
-            return kind, ir.Constant(ir.FloatType() if kind.bitwidth == 32 else ir.DoubleType(), value)
-        return kind, ir.Constant(_I1 if kind == types.boolean else ir.IntType(kind.bitwidth), value)
-
-    def _call(self, e: Any) -> Typed:
-        _, function = self.named(e.func)
-        operands = [self.named(a) for a in e.args]
-        if function is bool:
-            return operands[0]
-        if function is range:
-            return self.range(operands)
+    def call(self, e: ast.Call) -> Typed:
+        function = meaning(e.func.id) if isinstance(e.func, ast.Name) else None
         if not isinstance(function, _Intrinsic):
-            raise NotImplementedError(f"{function} is called in the text of a kernel")
+            raise _unknown(e)
+        operands = [self.value(a) for a in e.args]
         signature, emit = _resolved(function, tuple(kind for kind, _ in operands))
         result = emit(cpu_target.target_context, self.b, signature, [value for _, value in operands])
         return signature.return_type, result
 
-    def _binop(self, e: Any) -> Typed:
-        (kind, x), (other, y) = self.named(e.lhs), self.named(e.rhs)
+    def pair(self, operator: ast.operator | ast.cmpop, x: ast.expr, y: ast.expr) -> tuple[Any, Any, Any]:
+        """Two operands of one type."""
+        (kind, left), (other, right) = self.value(x), self.value(y)
         if kind != other:
-            raise TypeError(f"{e.fn.__name__} of {kind} and {other}")
-        if e.fn in _ORDER:
-            return types.boolean, self.compared(kind, _ORDER[e.fn], x, y)
-        if e.fn in _BITS and not isinstance(kind, types.Float):
-            return kind, getattr(self.b, _BITS[e.fn])(x, y)
-        if e.fn in _INDEX and kind == types.int64:
-            return kind, getattr(self.b, _INDEX[e.fn])(x, y, flags=["nsw"])
-        if e.fn in _FLOAT and isinstance(kind, types.Float):
-            return kind, getattr(self.b, _FLOAT[e.fn])(x, y)
-        raise TypeError(f"{e.fn.__name__} of {kind}")
+            raise TypeError(f"{type(operator).__name__} of {kind} and {other}")
+        return kind, left, right
 
-    def compared(self, kind: Any, relation: str, x: Any, y: Any) -> Any:
+    def binary(self, e: ast.BinOp) -> Typed:
+        kind, x, y = self.pair(e.op, e.left, e.right)
+        operator = type(e.op)
+        if operator in _BITS and not isinstance(kind, types.Float):
+            return kind, getattr(self.b, _BITS[operator])(x, y)
+        if operator in _INDEX and kind == types.int64:
+            return kind, getattr(self.b, _INDEX[operator])(x, y, flags=["nsw"])
+        if operator in _FLOAT and isinstance(kind, types.Float):
+            return kind, getattr(self.b, _FLOAT[operator])(x, y)
+        raise TypeError(f"{operator.__name__} of {kind}")
+
+    def compared(self, e: ast.Compare) -> Typed:
+        kind, x, y = self.pair(e.ops[0], e.left, e.comparators[0])
+        relation = _ORDER[type(e.ops[0])]
         if isinstance(kind, types.Float):
-            return (self.b.fcmp_unordered if relation == "!=" else self.b.fcmp_ordered)(relation, x, y)
+            return types.boolean, (self.b.fcmp_unordered if relation == "!=" else self.b.fcmp_ordered)(relation, x, y)
         signed = isinstance(kind, types.Integer) and kind in types.signed_domain
-        return (self.b.icmp_signed if signed else self.b.icmp_unsigned)(relation, x, y)
+        return types.boolean, (self.b.icmp_signed if signed else self.b.icmp_unsigned)(relation, x, y)
 
-    def _unary(self, e: Any) -> Typed:
-        kind, x = self.named(e.value)
-        if e.fn is operator.neg and isinstance(kind, types.Float):
+    def unary(self, e: ast.UnaryOp) -> Typed:
+        kind, x = self.value(e.operand)
+        if isinstance(e.op, ast.USub) and isinstance(kind, types.Float):
             return kind, self.b.fneg(x)
-        if e.fn is operator.neg and kind == types.int64:
-            return kind, self.b.neg(x)
-        if e.fn is operator.not_ and kind == types.boolean:
+        if isinstance(e.op, ast.USub) and kind == types.int64:
+            return kind, ir.Constant(_I64, -x.constant) if isinstance(x, ir.Constant) else self.b.neg(x)
+        if isinstance(e.op, ast.Not) and kind == types.boolean:
             return kind, self.b.not_(x)
-        raise TypeError(f"{e.fn.__name__} of {kind}")
+        raise TypeError(f"{type(e.op).__name__} of {kind}")
 
-    def _cast(self, e: Any) -> Typed:
-        return self.named(e.value)
+    def decided(self, e: ast.BoolOp) -> Any:
+        """`and` and `or`, of which every part is evaluated only if it decides."""
+        after = self.target.append_basic_block("decided")
+        incoming = []
+        for part in e.values:
+            bit = self.value(part)[1]
+            incoming.append((bit, self.b.block))
+            if part is e.values[-1]:
+                self.b.branch(after)
+            else:
+                further = self.target.append_basic_block("further")
+                self.b.cbranch(bit, *((further, after) if isinstance(e.op, ast.And) else (after, further)))
+                self.b.position_at_end(further)
+        self.b.position_at_end(after)
+        phi = self.b.phi(_I1)
+        for bit, block in incoming:
+            phi.add_incoming(bit, block)
+        return phi
 
-    # loops
 
-    def range(self, operands: list[Typed]) -> Typed:
-        values = [value for _, value in operands]
-        start = values[0] if len(values) > 1 else ir.Constant(_I64, 0)
-        step = values[2] if len(values) == 3 else ir.Constant(_I64, 1)
-        if not isinstance(step, ir.Constant) or step.constant <= 0:
-            raise NotImplementedError("a loop of a kernel has a constant positive step")
-        return "range", (start, values[len(values) > 1], step)
-
-    def _getiter(self, e: Any) -> Typed:
-        """The place that holds what comes next, where it ends, and the step."""
-        start, stop, step = self.named(e.value)[1]
-        place = self.alloca(_I64)
-        self.b.store(start, place)
-        return "iterator", (place, stop, step)
-
-    def _iternext(self, e: Any) -> Typed:
-        place, stop, step = self.named(e.value)[1]
-        now = self.b.load(place)
-        self.b.store(self.b.add(now, step, flags=["nsw"]), place)
-        return "pair", (now, self.b.icmp_signed("<", now, stop))
-
-    def _pair_first(self, e: Any) -> Typed:
-        return types.int64, self.named(e.value)[1][0]
-
-    def _pair_second(self, e: Any) -> Typed:
-        return types.boolean, self.named(e.value)[1][1]
+def _called(body: Iterable[ast.stmt]) -> Iterator[str]:
+    """The functions that a block calls, as often as it does."""
+    stack: list[ast.expr] = [s.value for s in _statements(body) if isinstance(s, ast.Assign | ast.Expr)]
+    while stack:
+        match stack.pop():
+            case ast.Call(func=ast.Name(id=name), args=args):
+                yield name
+                stack += args
+            case ast.BinOp(left=left, right=right):
+                stack += left, right
+            case ast.UnaryOp(operand=operand):
+                stack.append(operand)
 
 
 def _resolved(function: Any, operands: tuple[Any, ...]) -> tuple[Any, Any]:

@@ -15,20 +15,18 @@ from functools import cache
 from graphc.dims import product
 from graphc.graph import Graph, Node, describe
 from graphc.op import HOLDERS, Family
-from graphc.ops.save import bytes_of
-from graphc.scalar import effort
 from graphc.schedule.access import (
     Index,
     Read,
-    atoms,
+    loop_axes,
     operand_indices,
     reads_through,
     through_movement,
     view,
 )
-from graphc.schedule.beside import shifts
-from graphc.schedule.group import SINGLE, Group, begins_with, is_expensive, is_result, may_fail, reads_of
-from graphc.schedule.settle import ATOMS, PIECES
+from graphc.schedule.again import Again
+from graphc.schedule.group import SINGLE, Group, begins_with, is_result, may_fail, reads_of
+from graphc.schedule.ranks import Ranks
 from graphc.schedule.split import (
     Split,
     domain_of,
@@ -39,16 +37,13 @@ from graphc.schedule.split import (
     split_around,
     split_for,
 )
+from graphc.types import Shape
 
 _FOLDS = 8  # reductions of a nest, each of which takes a block of 8 kB on the stack
-_CHEAP = 12  # nodes that may be computed again wherever their value is read
-_AGAIN = 16  # instructions of a value that is computed again at elements beside
-_STREAMS = 3  # arrays that they load
-_FEW = 8  # an array of so many times fewer elements stays in cache
 _MEMBERS = 1_024  # of a group: past it the time of compilers grows faster than the text
+_BESIDE = 4  # groups that read the same, with which it is tried to make one
 _LATEST = 32  # groups that are looked at for one that reads the same
 _PIECE = 1_024  # elements that lie side by side, from which it does not matter where the next ones lie
-_BETWEEN = 256  # groups between two, past which none is moved before the other
 _IN_PLACE = (Family.ELEMENTWISE, Family.ITEM, Family.MOVEMENT)  # computed element by element in a nest
 
 
@@ -89,16 +84,24 @@ class Fusion:
         for parameter, value in updates:
             self.chains[parameter] = self._chain(parameter, value, wanted)
             self._updated.setdefault(self.chains[parameter][0], {})[parameter] = None
-        self._order: list[Group] = []
-        self._shifts = shifts(graph, self._reads_of)
-        self._work: dict[Node, tuple[int, frozenset[Node]]] = {}
+        self._ranks = Ranks()
+        self._again = Again(graph, self._reads_of, self.group_of)
+        self._readers: dict[Node, list[Group]] = {}  # of each array, in the order in which they began to
         self._awaited: dict[Node, dict[Group, None]] = {}
-        awaits = any(node.op.awaits for node in graph.nodes)
+        self._awaits = any(node.op.awaits for node in graph.nodes)
         for node in graph.nodes:
-            if awaits:
+            if self._awaits:
                 self._awaited[node] = self._awaited_by(node)
             if self._is_computed(node):
                 self._place(node)
+        self._number()
+
+    def _number(self) -> None:
+        """Leave out the groups that others hold, and number those that are left."""
+        self.groups = list(filter(self._ranks.stands, self.groups))
+        for number, group in enumerate(self.groups):
+            group.index = number
+            group.needs = self._ranks.needs(group)
 
     def _chain(self, parameter: Node, value: Node, roots: Collection[Node]) -> list[Node]:
         """The updates that lead from a parameter to its new value, each read by the next alone; else the value."""
@@ -154,55 +157,7 @@ class Fusion:
             return True
         if family not in (Family.ELEMENTWISE, Family.GATHER, Family.ITEM):
             return False
-        return not self._is_cheap(node) and not self._is_shifted(node)
-
-    def _is_cheap(self, node: Node) -> bool:
-        stack, seen, reads, size = [node], {node}, 0, 0
-        stored, few = set[Node](), set[Node]()  # arrays that it loads; those of a value for each row or column
-        while stack:
-            n = stack.pop()
-            if is_expensive(n) or len(seen) > _CHEAP:
-                return False
-            for read in self._reads_of(n):
-                m = read.node
-                if m.op.name == "constant" and not m.ndim:
-                    continue
-                reads, size = reads + 1, size + atoms(read.index)
-                if reads > PIECES or size > ATOMS:
-                    return False
-                if m in self.group_of or m.op.family is Family.LEAF:
-                    (few if bytes_of(m) * _FEW <= bytes_of(node) else stored).add(m)
-                elif read.guarded:  # each branch computes it anew, and so would every branch around it
-                    return False
-                elif m not in seen:
-                    seen.add(m)
-                    stack.append(m)
-        return len(stored) <= 1 and len(stored) + len(few) <= _STREAMS
-
-    def _is_shifted(self, node: Node) -> bool:
-        """Whether a value that is wanted at elements beside is rather computed there once more.
-
-        So stages that read each other one element further are one nest, which reads few arrays, instead of many that
-        write and read as many.
-        """
-        if node.op.family is not Family.ELEMENTWISE or is_expensive(node) or self._shifts[node] != 1:
-            return False
-        work, stored = self._again(node)
-        return work <= _AGAIN and len(stored) <= _STREAMS
-
-    def _again(self, node: Node) -> tuple[int, frozenset[Node]]:
-        """What computing an element once more costs, of each node as often as it is read, and the arrays it loads."""
-        found = self._work.get(node)
-        if found is None:
-            work, stored = max(effort(node.op.body), 1), set()
-            for m in (read.node for read in self._reads_of(node)):
-                if m in self.group_of or m.op.family is Family.LEAF:
-                    stored |= {m} if m.ndim else set()
-                elif work <= _AGAIN:
-                    more, loaded = self._again(m)
-                    work, stored = work + more, stored | loaded
-            found = self._work[node] = work, frozenset(stored)
-        return found
+        return not self._again.is_cheap(node) and not self._again.is_shifted(node)
 
     def _sources(self, node: Node) -> list[Read]:
         """The reads of stored or grouped nodes, with whatever is evaluated in between looked through."""
@@ -250,13 +205,18 @@ class Fusion:
             group = next((g for g in candidates if self._joins(g, node, sources, producers)), None)
         if group is None:
             group = self._new_group(node)
+        elif node not in self._updated:
+            beside = () if group.reads_product or not domain_of(node) else self._readers_of(node, sources)[:_BESIDE]
+            for other in (*producers, *(g for g in beside if not g.reads_product)):
+                group = self._together(group, self._ranks.now(other), node, sources, producers)
+            producers = {self._ranks.now(g): None for g in producers}
         self._join(group, node, sources, producers)
 
     def _new_group(self, node: Node) -> Group:
         domain = domain_of(node) if node.op.family not in HOLDERS else ()
         group = Group(len(self.groups), len(self.groups), domain, Split(tuple(range(len(domain)))))
         self.groups.append(group)
-        self._order.append(group)
+        self._ranks.add(group)
         return group
 
     def _join(self, group: Group, node: Node, sources: list[Read], producers: Mapping[Group, None]) -> None:
@@ -271,10 +231,16 @@ class Fusion:
             group.split = split
         for read in sources:
             if self.group_of.get(read.node) is not group:
-                group.reads.setdefault(read.node, []).append(read)
+                self._note_reads(group, read.node, [read])
         group.needs |= {p: None for p in producers if p is not group}
-        self._move_before(group, self._between(group, producers))
+        self._ranks.move_before(group, self._ranks.between(group, producers))
         self._note_updates(group, node)
+
+    def _note_reads(self, group: Group, node: Node, reads: list[Read]) -> None:
+        if node not in group.reads:
+            group.reads[node] = []
+            self._readers.setdefault(node, []).append(group)
+        group.reads[node] += reads
 
     def _note_updates(self, group: Group, node: Node) -> None:
         if node in self._updated and self._may_update(group, node):
@@ -285,10 +251,16 @@ class Fusion:
     def _candidates(self, node: Node, sources: list[Read], producers: Mapping[Group, None]) -> Iterator[Group]:
         """Groups that the node might join: those that make what it reads, then those that read the same array."""
         yield from sorted(producers, key=lambda g: -g.index)
-        arrays = [r.node for r in sources if r.node.ndim]
-        for group in reversed(self.groups[-_LATEST:]):
-            if group not in producers and (not domain_of(node) or any(a in group.reads for a in arrays)):
-                yield group
+        yield from (g for g in self._readers_of(node, sources) if g not in producers)
+
+    def _readers_of(self, node: Node, sources: list[Read]) -> list[Group]:
+        """Groups that read an array as the node does, the latest first; a single value is made wherever it fits."""
+        axes = sum(d != 1 for d in domain_of(node))
+        arrays = [r.node for r in sources if r.node.ndim and (r.whole or len(_axes_of(r.index)) == axes)]
+        found = {self._ranks.now(g) for a in arrays for g in self._readers.get(a, ())[-_LATEST:]}
+        if not domain_of(node):
+            found.update(map(self._ranks.now, self.groups[-_LATEST:]))
+        return sorted(found, key=lambda g: -g.index)
 
     def _joins(self, group: Group, node: Node, sources: list[Read], producers: Mapping[Group, None]) -> bool:
         if not group.is_nest or len(group.members) == _MEMBERS:
@@ -299,11 +271,11 @@ class Fusion:
         if not full and self._apart.intersection(group.reductions):
             return False
         for read in sources:
-            if self.group_of.get(read.node) is group and not _at_hand(group, node, read):
+            if self.group_of.get(read.node) is group and not _at_hand(group.domain, group.split, node, read):
                 return False
         if node.op.family is Family.REDUCTION and not _folds(group, node):
             return False
-        return self._leaves_updates(group, node, sources) and self._between(group, producers) is not None
+        return self._leaves_updates(group, node, sources) and self._ranks.between(group, producers) is not None
 
     def _leaves_updates(self, group: Group, node: Node, sources: list[Read]) -> bool:
         """Whether parameters can be written in place as they could if the node stood in a group of its own."""
@@ -337,47 +309,69 @@ class Fusion:
             return False
         return all(map(group.may_write, self._updated[value]))
 
-    # order
+    # two groups as one
 
-    def _between(self, group: Group, producers: Iterable[Group]) -> list[Group] | None:
-        """What the producers need of the groups that stand after this one, themselves included, in order.
+    def _together(
+        self, group: Group, other: Group, node: Node, sources: list[Read], producers: Mapping[Group, None]
+    ) -> Group:
+        """What the node joins: the group, with all of the other one too if its values are then at hand."""
+        first, second = sorted((group, other), key=lambda g: g.rank)
+        if other is group or not self._may_be_one(first, second, node, sources):
+            return group
+        between = self._ranks.between(first, second.needs)
+        if first in self._ranks.needs(second) or between is None:
+            return group
+        if self._ranks.between(other, producers) is None:  # what the node reads comes after it
+            return group
+        self._ranks.move_before(first, between)
+        self._take_in(first, second)
+        return first
 
-        None if that is the group itself, or if it stands too far before them to be sure.
-        """
-        late = [p for p in producers if p.rank > group.rank]
-        if any(p.rank - group.rank > _BETWEEN for p in late):
-            return None
-        seen = dict.fromkeys(late)
-        while late:
-            for need in late.pop().needs:
-                if need is group:
-                    return None
-                if need.rank > group.rank and need not in seen:
-                    seen[need] = None
-                    late.append(need)
-        return sorted(seen, key=lambda g: g.rank)
+    def _may_be_one(self, group: Group, other: Group, node: Node, sources: list[Read]) -> bool:
+        """Whether the loops of groups can be the same, as far as they themselves and what the node reads go."""
+        if self._awaits or not (group.is_nest and other.is_nest) or group.domain != other.domain:
+            return False
+        if group.updated or other.updated:
+            return False
+        reductions = [*group.reductions, *other.reductions, *([node] if node.op.family is Family.REDUCTION else [])]
+        if len(group.members) + len(other.members) > _MEMBERS or len(reductions) > _FOLDS:
+            return False
+        split = split_for(group.domain, reductions) if reductions else group.split
+        if split is None or self._apart.intersection(reductions):
+            return False
+        return all(
+            _at_hand(group.domain, split, node, r) for r in sources if self.group_of.get(r.node) in (group, other)
+        )
 
-    def _move_before(self, group: Group, moved: list[Group] | None) -> None:
-        assert moved is not None, "a group would need itself"
-        if not moved:
-            return
-        first, end = group.rank, moved[-1].rank + 1
-        rest = [g for g in self._order[first:end] if g not in set(moved)]
-        self._order[first:end] = [*moved, *rest]
-        for rank in range(first, end):
-            self._order[rank].rank = rank
+    def _take_in(self, group: Group, other: Group) -> None:
+        """Make all of another group a part of this one."""
+        self._ranks.take_in(group, other)
+        group.members += other.members
+        group.reductions += other.reductions
+        group.may_fail |= other.may_fail
+        self.group_of |= dict.fromkeys(other.members, group)
+        if group.reductions:
+            split = split_for(group.domain, group.reductions)
+            assert split is not None, "no split serves both groups"
+            group.split = split
+        for node, reads in other.reads.items():
+            self._note_reads(group, node, reads)
 
 
 def _operand_reads(node: Node, index: Index) -> list[Index]:
     return [index] if node.op.family is Family.ITEM else operand_indices(node, index)
 
 
-def _at_hand(group: Group, node: Node, read: Read) -> bool:
-    """Whether the group has the value that is read at the place where the node would be computed."""
-    domain, split = group.domain, group.split
+def _at_hand(domain: Shape, split: Split, node: Node, read: Read) -> bool:
+    """Whether loops have the value that is read at the place where the node would be computed."""
     if read.guarded or is_outer(read.node, domain, split):
         return False
     return in_loops_of(read.index, node, domain, split) == member_index(read.node, domain, split)
+
+
+def _axes_of(index: Index) -> set[str]:
+    """The axes on which it depends which element is read."""
+    return set().union(*map(loop_axes, index))
 
 
 def _is_in_pieces(group: Group) -> bool:

@@ -54,6 +54,11 @@ class Group:
         node = self.members[0]
         return node.op.family is Family.KERNEL and job_of(node).kernel == "product"
 
+    @property
+    def reads_product(self) -> bool:
+        """Whether it reads a product of matrices, which it may follow block by block."""
+        return any(need.makes_product for need in self.needs)
+
     def sweeps(self, node: Node) -> bool:
         """Whether it loads of an array the element that it computes, and no other."""
         at = member_index(node, self.domain, self.split)

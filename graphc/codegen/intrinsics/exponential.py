@@ -15,7 +15,7 @@ from llvmlite import ir
 
 from graphc.codegen.intrinsics.exponents import nearest, power_of_two, scale
 from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic
-from graphc.codegen.intrinsics.pairs import LN2, LOG2_E, Pair, constant, ordered_fma, quotient, total
+from graphc.codegen.intrinsics.pairs import LN2, LOG2_E, Pair, constant, quotient, total
 
 # (e^r - 1 - r)/r² on |r| <= ln2/2; the error relative to r is 2^-26.1 and 2^-55.6
 EXP_TAIL = (
@@ -98,12 +98,6 @@ def exp2(lanes: Lanes, x: ir.Value) -> ir.Value:
     x = lanes.clamp(x, *lanes.pick((-151.0, 129.0), (-1077.0, 1025.0)))
     n = nearest(lanes, x)
     return exp_reduced(lanes, n, lanes.mul(lanes.sub(x, n), lanes.const(LN2[0])))
-
-
-def expm1_of(lanes: Lanes, x: Reduced, power: ir.Value, one: float) -> Pair:
-    """power·e^(r + low) - one as a pair, power being one·2^n: (power - one) + power·r without error, then the tail."""
-    high, low = ordered_fma(lanes, power, x.r, lanes.sub(power, lanes.const(one)))
-    return high, lanes.fma(power, lanes.add(tail(lanes, x.r), x.low), low)
 
 
 @float_intrinsic

@@ -7,12 +7,10 @@ spacing at the exact value.
 
 from __future__ import annotations
 
-import math
-
 from llvmlite import ir
 
-from graphc.codegen.intrinsics.exponential import EXP_RANGE, exp_of, expm1_of, reduce
-from graphc.codegen.intrinsics.exponents import power_of_two, split_any
+from graphc.codegen.intrinsics.exponential import EXP_RANGE, exp_of, reduce, tail
+from graphc.codegen.intrinsics.exponents import power_of_two, scale, split_any
 from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic
 from graphc.codegen.intrinsics.logarithmic import (
     halvings,
@@ -21,6 +19,7 @@ from graphc.codegen.intrinsics.logarithmic import (
     log_one_plus,
     logarithm,
     multiple_plus,
+    multiple_plus_log,
     on_domain,
 )
 from graphc.codegen.intrinsics.pairs import LN2
@@ -69,24 +68,20 @@ def logaddexp(lanes: Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
 
 @float_intrinsic
 def log1mexp(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """log(1 - e^-x): of -(e^-x - 1) for x < ln 2, of 1 - e^-x summed without error above."""
-    lowest = lanes.pick(*EXP_RANGE)[0]
-    minus = lanes.clamp(lanes.neg(x), lowest, 1.0)
-    reduced = reduce(lanes, minus)
-    below = lanes.fast_two_sum(*expm1_of(lanes, reduced, power_of_two(lanes, _held(lanes, reduced.n)), 1.0))
-    above = lanes.fast_two_sum(lanes.const(1.0), lanes.neg(exp_of(lanes, minus)))
+    """log u = k·ln2 + log(1 + f) for u = 1 - e^-x: f from u = -(e^-x - 1) below ln 2, above from -e^-x itself."""
+    one, zero = lanes.const(1.0), lanes.const(0.0)
+    n, r, low = reduce(lanes, lanes.clamp(lanes.neg(x), lanes.pick(*EXP_RANGE)[0], 1.0))
+    rest = lanes.add(tail(lanes, r), low)
+    minus = lanes.neg(scale(lanes, lanes.add(one, lanes.add(r, rest)), n))  # -e^-x
+    power = power_of_two(lanes, lanes.clamp(n, -2.0, 2.0))
+    below = lanes.neg(lanes.fma(power, rest, lanes.fma(power, r, lanes.sub(power, one))))
     near = lanes.compare("<", x, lanes.const(LN2[0]))
-    tiny = lanes.compare("<", x, lanes.const(2.0 ** -(lanes.mantissa + 2)))
-    high = lanes.select(near, lanes.neg(below[0]), above[0])
-    low = lanes.select(near, lanes.neg(below[1]), above[1])
-    zero = lanes.const(0.0)
-    log = log_of_sum(lanes, lanes.select(tiny, x, high), lanes.select(tiny, zero, low))
-    log = lanes.select(lanes.compare("<", log, zero), log, lanes.neg(lanes.abs(log)))  # -0 where e^-x has gone
-    return lanes.select(lanes.compare("<", x, zero), lanes.const(math.nan), log)
-
-
-def _held(lanes: Lanes, n: ir.Value) -> ir.Value:
-    return lanes.clamp(n, 2.0 - lanes.bias, lanes.bias - 1.0)
+    u = lanes.select(near, below, lanes.add(one, minus))
+    k, m = split_any(lanes, u)
+    shrink = power_of_two(lanes, lanes.neg(lanes.clamp(k, -2.0, 2.0)))
+    f = lanes.select(near, lanes.sub(m, one), lanes.fma(minus, shrink, lanes.sub(shrink, one)))
+    log = on_domain(lanes, u, multiple_plus_log(lanes, k, f))
+    return lanes.select(lanes.compare("==", log, zero), lanes.const(-0.0), log)  # where e^-x has gone
 
 
 @float_intrinsic
