@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from graphc.codegen.intrinsics.target import dots_tile, host_vector_bytes, tile
+from graphc.codegen.intrinsics.target import dots_tile, host_vector_bytes, tile, transposed_tile
 from graphc.codegen.loop_ir import Address, Expr, Position
 from graphc.codegen.text import Loop, Scope, Text, close, integer
 from graphc.dims import Dim, blocks, dim_max, symbol
@@ -222,7 +222,7 @@ class Transposed(ByRows):
     """The roles of A and B are exchanged: lanes run along the rows of C."""
 
     def choose_tile(self) -> None:
-        self.NR, self.vectors = tile(self.dtype.name, known(self.rows.size), known(self.columns.size))
+        self.NR, self.vectors = transposed_tile(self.dtype.name, known(self.columns.size), known(self.rows.size))
         self.MR = self.vectors * host_vector_bytes() // self.size
 
     def tile_call(self, scope: Scope, rows: Range, columns: Range, more: Dim) -> None:

@@ -53,13 +53,13 @@ GUARD, WRITES = range(2)  # of parameters: address of the guard (see graphc.stat
 # RELEASES: 1 if the call lets other threads run meanwhile; SHARES: 1 if a phase is shared out, whose number of chunks
 # is negative; LARGE: 1 if a result has so many bytes.
 IDENTITY, NBYTES, RELEASES, SHARES, LARGE, SHAPE_OWNER, HEAD = range(7)
-LARGE_BYTES = 1 << 24
+LARGE_BYTES = 1 << 18
 
 # Memory of large results that is free, in pieces (see graphc.runtime.recycling): how many blocks, their bytes, and at
 # most how many bytes; NumPy's own functions; then a row for each block.
 KEPT, KEPT_BYTES, MOST_BYTES, OWN_CONTEXT, OWN_ALLOCATE, OWN_ZEROS, OWN_REALLOCATE, OWN_FREE, KEPT_HEAD = range(9)
 BLOCK, BLOCK_BYTES, KEPT_ROW = range(3)
-MOST_KEPT, PIECE = 16, 1 << 21
+MOST_KEPT, PIECE = 32, 1 << 16
 
 # The pool of free workspaces: how many are free, their frames; how many it owns, those in use by calls included, and
 # the bytes of these.  The known shapes: how many, then they themselves, the last used first.

@@ -20,7 +20,7 @@ from numba.extending import intrinsic
 from numpy.typing import DTypeLike
 
 from graphc.codegen.intrinsics.pack import pack
-from graphc.codegen.intrinsics.target import dots_tile, host_vector_bytes, tile
+from graphc.codegen.intrinsics.target import dots_tile, half_of, host_vector_bytes, tile
 from graphc.codegen.intrinsics.vectors import Values, Vectors, call_body, integer, type_name
 
 __all__ = ["dots", "dots_tile", "host_vector_bytes", "micro", "micro_transposed", "pack", "tile"]
@@ -54,17 +54,24 @@ def _intrinsic(name: str, dtype: DTypeLike, parameters: str, nested: bool, emit:
 
 
 def _emit_micro(MR: int, NV: int, lanes: Vectors, *arguments: ir.Value) -> None:
-    """One body for any number of columns where masks cost nothing; else one for whole vectors besides."""
+    """A body for up to half of the vectors, and one for more; where masks cost something, one for whole vectors too."""
     _, cols, *_ = arguments
-    masks = [lanes.first(lanes.builder.sub(cols, integer(v * lanes.lanes))) for v in range(NV)]
+    builder, half = lanes.builder, half_of(NV)
+    masks = [lanes.first(builder.sub(cols, integer(v * lanes.lanes))) for v in range(NV)]
+
+    def tile(masks: Masks) -> Values:
+        return _emit_tile(lanes, MR, masks, *arguments)
+
+    def some() -> Values:
+        if half == NV:
+            return tile(masks)
+        few = builder.icmp_signed("<=", cols, integer(half * lanes.lanes))
+        return lanes.choose(few, lambda: tile(masks[:half]), lambda: tile(masks))
+
     if lanes.masks_are_free:
-        _emit_tile(lanes, MR, masks, *arguments)
+        some()
     else:
-        lanes.choose(
-            lanes.builder.icmp_signed("==", cols, integer(NV * lanes.lanes)),
-            lambda: _emit_tile(lanes, MR, [None] * NV, *arguments),
-            lambda: _emit_tile(lanes, MR, masks, *arguments),
-        )
+        lanes.choose(builder.icmp_signed("==", cols, integer(NV * lanes.lanes)), lambda: tile([None] * NV), some)
 
 
 def _emit_tile(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Callable
 from functools import cache
 
 import llvmlite.binding as llvm
@@ -51,13 +52,31 @@ def tile(dtype: DTypeLike, columns: int | None, rows: int | None = None, wide: b
     """The register tile (MR rows, NV vectors) for `micro`, for a product of this many rows and columns (None: many)."""
     lanes = host_vector_bytes() // np.dtype(dtype).itemsize
     vectors = _MANY if columns is None else max(1, -(-columns // lanes))
-    fewest = -(-rows // 16) if rows else 0
-    heights = {16, 12, 8, 6, 4, 3, 2, 1} | ({-(-rows // count) for count in (fewest, fewest + 1)} if rows else set())
     # Of equally cheap ones that with two vectors: B may come from L2, and the more rows, the less often it is read.
     # Where A comes from L2 instead, the wider the better.
     widths = (3, 2, 4, 1, 8) if wide else (2, 3, 4, 1, 8)
-    shapes = [(m, n) for n in widths for m in sorted(heights, reverse=True)]
-    return _cheapest(shapes, _MANY if rows is None else rows, vectors)
+    # What is left of many columns matters little, and products of many sizes share their kernel.
+    narrower = half_of if vectors <= _FEW else None
+    return _cheapest(_shapes(rows, widths), _MANY if rows is None else rows, vectors, narrower)
+
+
+def transposed_tile(dtype: DTypeLike, columns: int | None, rows: int | None) -> tuple[int, int]:
+    """The register tile (columns of C, vectors of rows) for `micro_transposed`."""
+    lanes = host_vector_bytes() // np.dtype(dtype).itemsize
+    vectors = _MANY if rows is None else max(1, -(-rows // lanes))
+    return _cheapest(_shapes(columns, (2, 3, 4, 1, 8)), _MANY if columns is None else columns, vectors)
+
+
+def half_of(vectors: int) -> int:
+    """How many vectors the narrower body of `micro` has, for what is left of the columns."""
+    return (vectors + 1) // 2
+
+
+def _shapes(rows: int | None, widths: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Heights that are good for many rows, and those that cut these rows evenly, with each of the widths."""
+    fewest = -(-rows // 16) if rows else 0
+    heights = {16, 12, 8, 6, 4, 3, 2, 1} | ({-(-rows // count) for count in (fewest, fewest + 1)} if rows else set())
+    return [(m, n) for n in widths for m in sorted(heights, reverse=True)]
 
 
 def dots_tile(columns: int | None, rows: int | None = None) -> tuple[int, int]:
@@ -68,18 +87,31 @@ def dots_tile(columns: int | None, rows: int | None = None) -> tuple[int, int]:
     return _cheapest(shapes, _MANY if rows is None else rows, _MANY if columns is None else columns)
 
 
+_FEW = 16  # vectors of columns
 _MANY = 3 * 4 * 5 * 16 * 64  # rows or columns of a product whose tails do not matter: a multiple of every tile
 
 
-def _cheapest(shapes: list[tuple[int, int]], rows: int, columns: int) -> tuple[int, int]:
-    """The shape whose tiles cover rows x columns in the fewest cycles; the smallest and first of equals."""
+def _cheapest(
+    shapes: list[tuple[int, int]], rows: int, columns: int, narrower: Callable[[int], int] | None = None
+) -> tuple[int, int]:
+    """The shape whose tiles cover rows x columns in the fewest cycles; the smallest and first of equals.
+
+    `narrower`: the width of a tile that takes what is left of the columns, if that is enough.
+    """
+
+    def one(height: int, width: int) -> int:
+        """Half cycles for one k of a tile (the machine starts two multiply-adds and two loads in a cycle)."""
+        # Fewer than 8 accumulators wait for one another; 2 stands for what a tile costs besides.
+        return max(height * width, height + width, 8) + 2
 
     def cost(shape: tuple[int, int]) -> tuple[int, int]:
-        """Half cycles for one k (the machine starts two multiply-adds and two loads in a cycle); accumulators."""
+        """Half cycles for one k; accumulators."""
         height, width = shape
-        # Fewer than 8 accumulators wait for one another; 2 stands for what a tile costs besides.
-        one = max(height * width, height + width, 8) + 2
-        return -(-rows // height) * -(-columns // width) * one, (height * width if rows < _MANY else 0)
+        whole, rest = divmod(columns, width)
+        few = narrower is not None and rest <= narrower(width)
+        last = one(height, narrower(width)) + 2 if narrower is not None and few else one(height, width)
+        last = last if rest else 0
+        return -(-rows // height) * (whole * one(height, width) + last), (height * width if rows < _MANY else 0)
 
     # Beside the accumulators stand a row of B, unless it is used at once, and one value of A.
     fits = [(m, n) for m, n in shapes if m * n + (n if m > 1 else 0) + 1 < host_vector_registers()]
