@@ -32,8 +32,8 @@ TILE = 256  # elements of a row that lie apart: so many lines of cache stay unti
 BESIDE = 64  # rows that are read side by side where they lie so: neighbouring lines of cache come together
 FLAT = symbol("%i")
 FOLDS = 8  # blocks on the stack for what reductions fold
-_AGAIN = 6  # instructions that compute a value again rather than load it
 KEPT = 8  # those for rows that a later sweep wants again
+AGAIN = 6  # instructions that compute a value again rather than keep it
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,6 @@ class Form:
         self.block = symbol("%j" if before is None else "%k")  # a panel of the product before begins at j
         self.sweep = 0
         self.summed = {r.operands[0] for r in self.row_set if r.operands[0].op.family is Family.ELEMENTWISE}
-        self.kept: dict[Node, tuple[Place, bool]] = {}
         self.kept = self._kept()
         self.evaluator = Evaluator(text, self._stored, nest.members)
 
@@ -208,12 +207,12 @@ class Form:
         if node not in self.summed:
             return False
         work, stack = 0, [node]
-        while stack and work <= _AGAIN:
+        while stack and work <= AGAIN:
             n = stack.pop()
             if n.op.family is Family.ELEMENTWISE and self.is_full(n) and not self.is_loaded(n):
                 work += effort(n.op.body)
                 stack += n.operands
-        return work > _AGAIN
+        return work > AGAIN
 
     def _scratch(self, node: Node, number: int) -> Place:
         """On the stack, where a row fits one of the first blocks there."""

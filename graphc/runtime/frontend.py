@@ -22,6 +22,7 @@ from graphc.codegen.intrinsics.far import MOST, call_far
 from graphc.codegen.intrinsics.lanes import VECTOR_MATH
 from graphc.codegen.intrinsics.routine import KernelModule, LaneBuilder
 from graphc.codegen.namespace import meaning
+from graphc.runtime.words import decided
 
 Typed = tuple[Any, Any]  # a Numba type, and the LLVM value that has it
 
@@ -76,6 +77,28 @@ def _statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
             stack += [*s.body, *s.orelse]
 
 
+def _assigned(body: Iterable[ast.stmt]) -> Iterator[str]:
+    """The names that a block assigns, as often as it does."""
+    for s in _statements(body):
+        match s:
+            case ast.Assign(targets=[ast.Name(id=name)]):
+                yield name
+
+
+def _called(body: Iterable[ast.stmt]) -> Iterator[str]:
+    """The functions that a block calls for its values, as often as it does."""
+    stack: list[ast.expr] = [s.value for s in _statements(body) if isinstance(s, ast.Assign | ast.Expr)]
+    while stack:
+        match stack.pop():
+            case ast.Call(func=ast.Name(id=name), args=args):
+                yield name
+                stack += args
+            case ast.BinOp(left=left, right=right) | ast.Compare(left=left, comparators=[right]):
+                stack += left, right
+            case ast.UnaryOp(operand=operand):
+                stack.append(operand)
+
+
 class _Lowering:
     """The walk; a name that is assigned once is a value, another is a place on the stack."""
 
@@ -87,7 +110,7 @@ class _Lowering:
         self.b = LaneBuilder(target.append_basic_block("body"))
 
     def function(self, body: list[ast.stmt]) -> None:
-        assigned = Counter(s.targets[0].id for s in _statements(body) if isinstance(s, ast.Assign))  # type: ignore[attr-defined]
+        assigned = Counter(_assigned(body))
         self.once = {name for name, times in assigned.items() if times == 1}
         vector_math = sum(VECTOR_MATH.get(meaning(name), 0) for name in _called(body))
         self.target.module.far = call_far if vector_math > MOST else None
@@ -189,7 +212,7 @@ class _Lowering:
             case ast.UnaryOp():
                 return self.unary(e)
             case ast.BoolOp():
-                return types.boolean, self.decided(e)
+                return types.boolean, decided(self.b, e, lambda part: self.value(part)[1])
         raise _unknown(e)
 
     def call(self, e: ast.Call) -> Typed:
@@ -236,39 +259,6 @@ class _Lowering:
         if isinstance(e.op, ast.Not) and kind == types.boolean:
             return kind, self.b.not_(x)
         raise TypeError(f"{type(e.op).__name__} of {kind}")
-
-    def decided(self, e: ast.BoolOp) -> Any:
-        """`and` and `or`, of which every part is evaluated only if it decides."""
-        after = self.target.append_basic_block("decided")
-        incoming = []
-        for part in e.values:
-            bit = self.value(part)[1]
-            incoming.append((bit, self.b.block))
-            if part is e.values[-1]:
-                self.b.branch(after)
-            else:
-                further = self.target.append_basic_block("further")
-                self.b.cbranch(bit, *((further, after) if isinstance(e.op, ast.And) else (after, further)))
-                self.b.position_at_end(further)
-        self.b.position_at_end(after)
-        phi = self.b.phi(_I1)
-        for bit, block in incoming:
-            phi.add_incoming(bit, block)
-        return phi
-
-
-def _called(body: Iterable[ast.stmt]) -> Iterator[str]:
-    """The functions that a block calls, as often as it does."""
-    stack: list[ast.expr] = [s.value for s in _statements(body) if isinstance(s, ast.Assign | ast.Expr)]
-    while stack:
-        match stack.pop():
-            case ast.Call(func=ast.Name(id=name), args=args):
-                yield name
-                stack += args
-            case ast.BinOp(left=left, right=right):
-                stack += left, right
-            case ast.UnaryOp(operand=operand):
-                stack.append(operand)
 
 
 def _resolved(function: Any, operands: tuple[Any, ...]) -> tuple[Any, Any]:

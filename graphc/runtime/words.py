@@ -132,6 +132,26 @@ def _word(b: Any, base: Any, index: Any) -> Any:
     return b.gep(b.inttoptr(base, _I64.as_pointer()), [index])
 
 
+def decided(b: ir.IRBuilder, e: ast.BoolOp, truth: Callable[[ast.expr], Any]) -> Any:
+    """`and` and `or` as one bit, by the bit of every part, which is evaluated only if it decides."""
+    after = b.append_basic_block("decided")
+    incoming = []
+    for part in e.values:
+        bit = truth(part)
+        incoming.append((bit, b.block))
+        if part is e.values[-1]:
+            b.branch(after)
+        else:
+            further = b.append_basic_block("further")
+            b.cbranch(bit, *((further, after) if isinstance(e.op, ast.And) else (after, further)))
+            b.position_at_end(further)
+    b.position_at_end(after)
+    phi = b.phi(ir.IntType(1))
+    for bit, block in incoming:
+        phi.add_incoming(bit, block)
+    return phi
+
+
 def compile_words(modules: Sequence[ModuleType], prefix: str) -> ir.Module:
     """An LLVM module with the functions of modules; the names of the C functions begin with `prefix`."""
     target = ir.Module(modules[0].__name__)
@@ -246,28 +266,10 @@ class _Body:
         match e:
             case ast.Compare(left=left, ops=[op], comparators=[right]):
                 return self.b.icmp_signed(_COMPARISONS[type(op)], self.value(left), self.value(right))
-            case ast.BoolOp(op=op, values=parts):
-                return self.decide(isinstance(op, ast.And), parts)
+            case ast.BoolOp():
+                return decided(self.b, e, self.truth)
             case _:
                 return self.b.icmp_signed("!=", self.value(e), ir.Constant(_I64, 0))
-
-    def decide(self, conjunction: bool, parts: list[ast.expr]) -> Any:
-        after = self.target.append_basic_block("decided")
-        incoming = []
-        for part in parts:
-            bit = self.truth(part)
-            incoming.append((bit, self.b.block))
-            if part is parts[-1]:
-                self.b.branch(after)
-            else:
-                further = self.target.append_basic_block("further")
-                self.b.cbranch(bit, *((further, after) if conjunction else (after, further)))
-                self.b.position_at_end(further)
-        self.b.position_at_end(after)
-        phi = self.b.phi(ir.IntType(1))
-        for bit, block in incoming:
-            phi.add_incoming(bit, block)
-        return phi
 
     def value(self, e: ast.expr) -> Any:
         match e:

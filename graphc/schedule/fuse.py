@@ -206,8 +206,7 @@ class Fusion:
         if group is None:
             group = self._new_group(node)
         elif node not in self._updated:
-            beside = () if group.reads_product or not domain_of(node) else self._readers_of(node, sources)[:_BESIDE]
-            for other in (*producers, *(g for g in beside if not g.reads_product)):
+            for other in (*producers, *self._beside(group, node, sources)):
                 group = self._together(group, self._ranks.now(other), node, sources, producers)
             producers = {self._ranks.now(g): None for g in producers}
         self._join(group, node, sources, producers)
@@ -224,17 +223,21 @@ class Fusion:
         group.members.append(node)
         self.group_of[node] = group
         group.may_fail |= may_fail(node)
-        if node.op.family is Family.REDUCTION:
-            group.reductions.append(node)
-            split = split_for(group.domain, group.reductions)
-            assert split is not None, f"{describe(node)} joins where no split serves it"
-            group.split = split
+        self._fold(group, [node] if node.op.family is Family.REDUCTION else [])
         for read in sources:
             if self.group_of.get(read.node) is not group:
                 self._note_reads(group, read.node, [read])
         group.needs |= {p: None for p in producers if p is not group}
         self._ranks.move_before(group, self._ranks.between(group, producers))
         self._note_updates(group, node)
+
+    def _fold(self, group: Group, reductions: list[Node]) -> None:
+        """Let the loops of the group fold these as well."""
+        if reductions:
+            group.reductions += reductions
+            split = split_for(group.domain, group.reductions)
+            assert split is not None, f"{describe(reductions[0])} joins where no split serves it"
+            group.split = split
 
     def _note_reads(self, group: Group, node: Node, reads: list[Read]) -> None:
         if node not in group.reads:
@@ -311,6 +314,12 @@ class Fusion:
 
     # two groups as one
 
+    def _beside(self, group: Group, node: Node, sources: list[Read]) -> list[Group]:
+        """The latest groups that read the same as the node; one that reads a product may follow it, alone."""
+        if group.reads_product or not domain_of(node):
+            return []
+        return [g for g in self._readers_of(node, sources)[:_BESIDE] if not g.reads_product]
+
     def _together(
         self, group: Group, other: Group, node: Node, sources: list[Read], producers: Mapping[Group, None]
     ) -> Group:
@@ -318,12 +327,10 @@ class Fusion:
         first, second = sorted((group, other), key=lambda g: g.rank)
         if other is group or not self._may_be_one(first, second, node, sources):
             return group
-        between = self._ranks.between(first, second.needs)
-        if first in self._ranks.needs(second) or between is None:
+        moved = self._ranks.between(first, [second])
+        if moved is None or self._ranks.between(other, producers) is None:  # one comes after the other, or a third does
             return group
-        if self._ranks.between(other, producers) is None:  # what the node reads comes after it
-            return group
-        self._ranks.move_before(first, between)
+        self._ranks.move_before(first, moved)
         self._take_in(first, second)
         return first
 
@@ -347,13 +354,9 @@ class Fusion:
         """Make all of another group a part of this one."""
         self._ranks.take_in(group, other)
         group.members += other.members
-        group.reductions += other.reductions
         group.may_fail |= other.may_fail
         self.group_of |= dict.fromkeys(other.members, group)
-        if group.reductions:
-            split = split_for(group.domain, group.reductions)
-            assert split is not None, "no split serves both groups"
-            group.split = split
+        self._fold(group, other.reductions)
         for node, reads in other.reads.items():
             self._note_reads(group, node, reads)
 

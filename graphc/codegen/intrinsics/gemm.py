@@ -59,19 +59,19 @@ def _emit_micro(MR: int, NV: int, lanes: Vectors, *arguments: ir.Value) -> None:
     builder, half = lanes.builder, half_of(NV)
     masks = [lanes.first(builder.sub(cols, integer(v * lanes.lanes))) for v in range(NV)]
 
-    def tile(masks: Masks) -> Values:
+    def body(masks: Masks) -> Values:
         return _emit_tile(lanes, MR, masks, *arguments)
 
     def some() -> Values:
         if half == NV:
-            return tile(masks)
+            return body(masks)
         few = builder.icmp_signed("<=", cols, integer(half * lanes.lanes))
-        return lanes.choose(few, lambda: tile(masks[:half]), lambda: tile(masks))
+        return lanes.choose(few, lambda: body(masks[:half]), lambda: body(masks))
 
     if lanes.masks_are_free:
         some()
     else:
-        lanes.choose(builder.icmp_signed("==", cols, integer(NV * lanes.lanes)), lambda: tile([None] * NV), some)
+        lanes.choose(builder.icmp_signed("==", cols, integer(NV * lanes.lanes)), lambda: body([None] * NV), some)
 
 
 def _emit_tile(

@@ -14,23 +14,13 @@ from graphc.codegen.intrinsics.exponents import power_of_two, scale, split_any
 from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic
 from graphc.codegen.intrinsics.logarithmic import (
     halvings,
-    log_near_one,
     log_of_odds,
     log_one_plus,
     logarithm,
-    multiple_plus,
     multiple_plus_log,
     on_domain,
 )
 from graphc.codegen.intrinsics.pairs import LN2
-
-
-def log_of_sum(lanes: Lanes, high: ir.Value, low: ir.Value) -> ir.Value:
-    """log(high + low) for high > 0 and low below its last place."""
-    k, m = split_any(lanes, high)
-    shrink = power_of_two(lanes, lanes.neg(lanes.clamp(k, 2 - lanes.bias, lanes.bias - 1)))
-    f = lanes.fast_two_sum(lanes.sub(m, lanes.const(1.0)), lanes.mul(low, shrink))
-    return on_domain(lanes, high, multiple_plus(lanes, k, LN2, log_near_one(lanes, f)))
 
 
 def _times(lanes: Lanes, x: ir.Value, y: ir.Value, log: ir.Value) -> ir.Value:

@@ -16,10 +16,9 @@ import math
 from llvmlite import ir
 
 from graphc.codegen.intrinsics.exponential import EXP_RANGE, exp_of
-from graphc.codegen.intrinsics.exponents import scale
+from graphc.codegen.intrinsics.exponents import power_of_two, scale, split_any
 from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic, in_plain_float64, shortened
-from graphc.codegen.intrinsics.logarithmic import logarithm
-from graphc.codegen.intrinsics.logistic import log_of_sum
+from graphc.codegen.intrinsics.logarithmic import log_near_one, logarithm, multiple_plus, on_domain
 from graphc.codegen.intrinsics.pairs import LN2, Pair
 from graphc.codegen.intrinsics.special import Factors, factors, scaled_quotient
 
@@ -109,6 +108,14 @@ def ndtr(lanes: Lanes, x: ir.Value) -> ir.Value:
     """erfc(-x/sqrt 2)/2."""
     lower = _lower_tail(lanes, _tail(lanes, lanes.abs(x))[0])
     return lanes.select(lanes.compare(">", x, lanes.const(0.0)), lanes.sub(lanes.const(1.0), lower), lower)
+
+
+def log_of_sum(lanes: Lanes, high: ir.Value, low: ir.Value) -> ir.Value:
+    """log(high + low) for high > 0 and low below its last place."""
+    k, m = split_any(lanes, high)
+    shrink = power_of_two(lanes, lanes.neg(lanes.clamp(k, 2 - lanes.bias, lanes.bias - 1)))
+    f = lanes.fast_two_sum(lanes.sub(m, lanes.const(1.0)), lanes.mul(low, shrink))
+    return on_domain(lanes, high, multiple_plus(lanes, k, LN2, log_near_one(lanes, f)))
 
 
 @float_intrinsic

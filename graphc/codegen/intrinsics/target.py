@@ -50,26 +50,28 @@ def host_vector_registers() -> int:
 
 def tile(dtype: DTypeLike, columns: int | None, rows: int | None = None, wide: bool = False) -> tuple[int, int]:
     """The register tile (MR rows, NV vectors) for `micro`, for a product of this many rows and columns (None: many)."""
-    lanes = host_vector_bytes() // np.dtype(dtype).itemsize
-    vectors = _MANY if columns is None else max(1, -(-columns // lanes))
+    vectors = _in_vectors(columns, dtype)
     # Of equally cheap ones that with two vectors: B may come from L2, and the more rows, the less often it is read.
     # Where A comes from L2 instead, the wider the better.
     widths = (3, 2, 4, 1, 8) if wide else (2, 3, 4, 1, 8)
     # What is left of many columns matters little, and products of many sizes share their kernel.
-    narrower = half_of if vectors <= _FEW else None
-    return _cheapest(_shapes(rows, widths), _MANY if rows is None else rows, vectors, narrower)
+    narrower = half_of if vectors is not None and vectors <= _FEW else int
+    return _cheapest(_shapes(rows, widths), rows, vectors, narrower)
 
 
 def transposed_tile(dtype: DTypeLike, columns: int | None, rows: int | None) -> tuple[int, int]:
     """The register tile (columns of C, vectors of rows) for `micro_transposed`."""
-    lanes = host_vector_bytes() // np.dtype(dtype).itemsize
-    vectors = _MANY if rows is None else max(1, -(-rows // lanes))
-    return _cheapest(_shapes(columns, (2, 3, 4, 1, 8)), _MANY if columns is None else columns, vectors)
+    return _cheapest(_shapes(columns, (2, 3, 4, 1, 8)), columns, _in_vectors(rows, dtype))
 
 
 def half_of(vectors: int) -> int:
     """How many vectors the narrower body of `micro` has, for what is left of the columns."""
     return (vectors + 1) // 2
+
+
+def _in_vectors(count: int | None, dtype: DTypeLike) -> int | None:
+    """How many vectors hold so many elements."""
+    return None if count is None else max(1, -(-count * np.dtype(dtype).itemsize // host_vector_bytes()))
 
 
 def _shapes(rows: int | None, widths: tuple[int, ...]) -> list[tuple[int, int]]:
@@ -84,7 +86,7 @@ def dots_tile(columns: int | None, rows: int | None = None) -> tuple[int, int]:
     shapes = [(2, 8), (4, 4), (3, 4), (3, 3), (4, 6), (2, 4), (2, 5), (1, 4), (1, 5), (1, 8)]
     if columns is not None and columns <= 16:  # with more columns, A comes from L2 and a wider tile reads it less often
         shapes.append((4, 5))
-    return _cheapest(shapes, _MANY if rows is None else rows, _MANY if columns is None else columns)
+    return _cheapest(shapes, rows, columns)
 
 
 _FEW = 16  # vectors of columns
@@ -92,12 +94,13 @@ _MANY = 3 * 4 * 5 * 16 * 64  # rows or columns of a product whose tails do not m
 
 
 def _cheapest(
-    shapes: list[tuple[int, int]], rows: int, columns: int, narrower: Callable[[int], int] | None = None
+    shapes: list[tuple[int, int]], rows: int | None, columns: int | None, narrower: Callable[[int], int] = int
 ) -> tuple[int, int]:
-    """The shape whose tiles cover rows x columns in the fewest cycles; the smallest and first of equals.
+    """The shape whose tiles cover rows x columns (None: many) in the fewest cycles; the smallest and first of equals.
 
     `narrower`: the width of a tile that takes what is left of the columns, if that is enough.
     """
+    tall, broad = (_MANY if n is None else n for n in (rows, columns))
 
     def one(height: int, width: int) -> int:
         """Half cycles for one k of a tile (the machine starts two multiply-adds and two loads in a cycle)."""
@@ -107,11 +110,10 @@ def _cheapest(
     def cost(shape: tuple[int, int]) -> tuple[int, int]:
         """Half cycles for one k; accumulators."""
         height, width = shape
-        whole, rest = divmod(columns, width)
-        few = narrower is not None and rest <= narrower(width)
-        last = one(height, narrower(width)) + 2 if narrower is not None and few else one(height, width)
-        last = last if rest else 0
-        return -(-rows // height) * (whole * one(height, width) + last), (height * width if rows < _MANY else 0)
+        (whole, rest), narrow = divmod(broad, width), narrower(width)
+        last = one(height, narrow) + 2 if rest <= narrow < width else one(height, width)
+        row = whole * one(height, width) + (last if rest else 0)
+        return -(-tall // height) * row, (0 if rows is None else height * width)
 
     # Beside the accumulators stand a row of B, unless it is used at once, and one value of A.
     fits = [(m, n) for m, n in shapes if m * n + (n if m > 1 else 0) + 1 < host_vector_registers()]
