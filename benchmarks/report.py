@@ -1,8 +1,8 @@
 """What is shown of the rows: a table on the terminal, a JSON file, and the table between README's two markers.
 
-A ratio is a peer's median by graphc's, graphc on the fewest threads of the run, the peer on its best number of
-threads; where graphc has a program in several forms, by that of the fastest.  Below 1 the peer is faster, and the
-ratio stands out.  Of a gradient it is shown how many forward passes it takes.
+A ratio is a peer's median by graphc's, each on its best number of threads; where graphc has a program in several
+forms, by that of the fastest.  Below 1 the peer is faster, and the ratio stands out.  Of a gradient it is shown how
+many forward passes it takes.
 """
 
 from __future__ import annotations
@@ -75,9 +75,8 @@ def _grouped(rows: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
 
 
 def _best(rows: Sequence[Row]) -> Row:
-    """Of one peer's rows the fastest; of graphc's the one on the fewest threads."""
-    timed = [row for row in rows if row.samples] or list(rows)
-    return min(timed, key=lambda row: row.threads if row.peer == OURS or not row.samples else _median(row))
+    """The fastest of one peer's rows, if any was timed."""
+    return min(rows, key=lambda row: _median(row) if row.samples else np.inf)
 
 
 def _median(row: Row) -> float:
@@ -145,7 +144,7 @@ def markdown(rows: Sequence[Row], about: dict[str, Any]) -> str:
     machine, versions = about["machine"], about["versions"]
     programs = ", ".join(f"{name} {version}" for name, version in versions.items())
     text += ["", f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}; {programs}."]
-    text += ["Medians of one run; graphc on its fewest threads, peers on their best; bold: the peer is faster."]
+    text += ["Medians of one run, each on its best number of threads; bold: the peer is faster."]
     return "\n".join([BEGIN, *text, END])
 
 

@@ -96,6 +96,7 @@ FITS = (
     Fit("ARC_SINE", odd_tail(mpmath.asin), lambda z: z, half_bounds, (5, 13)),
     Fit("ERF", lambda z: mpmath.erf(mpmath.sqrt(z)) / mpmath.sqrt(z) - 1, lambda z: mpf(1),
         lambda: (mpf(0), mpf(1)), (7, 12)),
+    Fit("LOG_ERFC", lambda x: mpmath.log(mpmath.erfc(x)), mpmath.erfc, lambda: (mpf(1), mpf(6)), (7, 18)),
     Fit("SCALED_ERFC", scaled_erfc, lambda q: 1 + q, lambda: (mpf(-1), mpf(7) / 9), (10, 22)),
 )  # fmt: skip
 

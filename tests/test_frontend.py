@@ -84,6 +84,33 @@ def test_calls_of_vector_math_are_vectorised(name: str, dtype: str) -> None:
     assert re.search(rf"call .*@{PREFIX}{routine}\.v\d+\(", str(code))
 
 
+@pytest.mark.parametrize(("calls", "others", "vectors"), [(1, 0, 4), (6, 0, 4), (7, 0, 2), (1, 30, None), (0, 5, None)])
+def test_loops_of_vector_math_do_several_vectors_at_a_time(calls: int, others: int, vectors: int | None) -> None:
+    z = x = gc.input("x", ("n",))
+    for _ in range(calls):
+        z = gc.exp(z)
+    for k in range(others):
+        z = z * x + k
+    text = text_of(module_of(gc.compile([x], (z, x - 1))))
+    loops = re.findall(r'!"llvm.loop.interleave.count", i32 (\d)', text)
+    assert loops == ([str(vectors)] if vectors else [])
+    assert len(re.findall(r"!llvm.loop !(\d+)", text)) == len(loops)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_an_element_has_the_same_bits_wherever_it_stands(dtype: str) -> None:
+    """In the middle of several vectors, in one, in half of one, alone."""
+    x = gc.input("x", ("n",), dtype)
+    function = gc.compile([x], (gc.erf(x), gc.log(x), gc.exp(gc.sin(x)), x**x, gc.tanh(x)))
+    values = np.random.default_rng(3).uniform(0.1, 3, 300).astype(dtype)
+    whole = function(values)
+    for size in (1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 47, 63, 64, 65, 79, 127, 129, 200):
+        for start in (0, 1, 50):
+            part = slice(start, start + size)
+            for found, wanted in zip(function(values[part].copy()), whole, strict=True):
+                np.testing.assert_array_equal(found, wanted[part])
+
+
 def test_storages_are_told_apart() -> None:
     """LLVM may take it that what is written does not change what is read, and so needs no check when it runs."""
     x, y = gc.input("x", (1_000,)), gc.input("y", (1_000,))

@@ -48,6 +48,7 @@ TABLES = {
     "ARC_TANGENT": trigonometric.ARC_TANGENT,
     "ARC_SINE": trigonometric.ARC_SINE,
     "ERF": special.ERF,
+    "LOG_ERFC": special.LOG_ERFC,
     "SCALED_ERFC": special.SCALED_ERFC,
 }
 

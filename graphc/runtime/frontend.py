@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -25,6 +25,9 @@ from graphc.codegen.namespace import meaning
 from graphc.runtime.words import decided
 
 Typed = tuple[Any, Any]  # a Numba type, and the LLVM value that has it
+
+_INTERLEAVED = (4, 6), (2, MOST)  # vectors at a time, in loops of at most so many calls of vector math
+_AROUND = 20  # statements for each call at most
 
 _I64, _I1 = ir.IntType(64), ir.IntType(1)
 _TYPES = {bool: types.boolean, int: types.int64, float: types.float64}
@@ -97,6 +100,20 @@ def _called(body: Iterable[ast.stmt]) -> Iterator[str]:
                 stack += left, right
             case ast.UnaryOp(operand=operand):
                 stack.append(operand)
+
+
+def _vectors_at_a_time(body: Sequence[ast.stmt]) -> int:
+    """How many vectors a loop is to do at a time if most of it is vector math, 0 if that is LLVM's to say.
+
+    Each step of vector math waits for the one before, and a processor looks ahead over some hundred instructions, which
+    are not two vectors' worth.
+    """
+    if any(isinstance(s, ast.For | ast.If) for s in body):
+        return 0
+    calls = sum(meaning(name) in VECTOR_MATH for name in _called(body))
+    if calls == 0 or len(body) > _AROUND * calls:
+        return 0
+    return next((count for count, most in _INTERLEAVED if calls <= most), 0)
 
 
 class _Lowering:
@@ -172,7 +189,9 @@ class _Lowering:
         self.block(body)
         now.add_incoming(start, before)
         now.add_incoming(following, self.b.block)
-        self.b.branch(test)
+        again = self.b.branch(test)
+        if count := 0 if self.target.module.far else _vectors_at_a_time(body):
+            self.target.module.interleave(again, count)
         self.b.position_at_end(after)
 
     # names

@@ -79,6 +79,14 @@ class KernelModule(ir.Module):  # type: ignore[misc]
         self.accesses: dict[int, dict[int, list[Any]]] = {}
         self.far: Callable[..., Any] | None = None
 
+    def interleave(self, branch: Any, count: int) -> None:
+        """Have the loop of this backward branch do so many vectors at a time."""
+        word = ir.MetaDataString(self, "llvm.loop.interleave.count")
+        hint = self.add_metadata([word, ir.Constant(ir.IntType(32), count)])
+        loop = ir.MDValue(self, [hint], name=str(len(self.metadata)))
+        loop.operands = loop, hint  # which makes it this loop's own
+        branch.set_metadata("llvm.loop", loop)
+
     def finish(self) -> None:
         """Note what is to be kept, and which accesses are apart, where LLVM looks for it."""
         for nest, storages in self.accesses.items():
