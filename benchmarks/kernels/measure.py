@@ -86,16 +86,26 @@ def measured(family: str, case: Case, threads: int, effort: Effort) -> Line:
 def medians(calls: Sequence[Call], effort: Effort, clock: Callable[[], float]) -> list[float]:
     """Median seconds of each call; samples take turns, each after one that does not count.
 
-    For whoever came before has left the caches to its own data: NumPy's or graphc's largest argmax takes half as long
-    again after JAX's.
+    For whoever came before has left the caches to its own data (NumPy's or graphc's largest argmax takes half as long
+    again after JAX's), and may go on: JAX frees large results on another thread for some 20 ms after its call.
     """
     repeats = [_repeats(call, effort.seconds, clock) for call in calls]
     samples: list[list[float]] = [[] for _ in calls]
     for _ in range(effort.turns):
         for mine, call, count in zip(samples, calls, repeats, strict=True):
+            _let_others_end()
             _sample(call, count, clock)
             mine.append(_sample(call, count, clock))
     return [statistics.median(mine) for mine in samples]
+
+
+def _let_others_end() -> None:
+    """Wait until no thread of this process does anything."""
+    busy = True
+    while busy:
+        before = time.process_time()
+        time.sleep(0.002)
+        busy = time.process_time() - before > 0.0002
 
 
 def _repeats(call: Call, seconds: float, clock: Callable[[], float]) -> int:
