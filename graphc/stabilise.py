@@ -81,6 +81,44 @@ def _softmax(b: Builder, quotient: Node) -> Node | None:
     return shares
 
 
+def _slope_of_softmax(b: Builder, node: Node) -> Node | None:
+    """(g/s - t/s)·exp(x), as the adjoint has it, where exp(x)/s is the softmax: (g - t)·(exp(x)/s)."""
+    for terms, sloped in (node.operands, node.operands[::-1]):
+        if terms.op.name != "exp" or sloped.op.name not in ("add", "subtract"):
+            continue
+        parts = [_quotient(part) for part in sloped.operands]
+        if None in parts:
+            continue
+        (g, total), (t, other) = (part for part in parts if part is not None)
+        shares: Node = terms / total
+        if _shares_of(shares) is not None and below(total, _RESHAPING) is below(other, _RESHAPING):
+            return getattr(b, sloped.op.name)(g, t) * shares  # type: ignore[no-any-return]
+    return None
+
+
+def _quotient(node: Node) -> tuple[Node, Node] | None:
+    """Numerator and denominator, below broadcasts and a sign, which goes to the numerator."""
+    bottom = _before_broadcasts(node)
+    inner = argument(bottom, "negative")
+    quotient = bottom if inner is None else _before_broadcasts(inner)
+    if quotient.op.name != "divide":
+        return None
+    x, y = quotient.operands
+    return (x if inner is None else -x), y
+
+
+def _before_broadcasts(node: Node) -> Node:
+    """What is below broadcasts, and reshapes to which of these it does not matter: of leading axes of length 1."""
+    while node.op.name == "broadcast_to" or (node.op.name == "reshape" and _leads_alike(node, node.operands[0])):
+        node = node.operands[0]
+    return node
+
+
+def _leads_alike(x: Node, y: Node) -> bool:
+    rank = max(x.ndim, y.ndim)
+    return (1,) * (rank - x.ndim) + x.shape == (1,) * (rank - y.ndim) + y.shape
+
+
 def _log_of_sum(b: Builder, node: Node) -> Node | None:
     (total,) = node.operands
     found = _summed(total, _RESHAPING)
@@ -258,6 +296,7 @@ def _spread(b: Builder, x: Node, shape: Shape) -> Node:
 
 STABILISING: tuple[Rule, ...] = (
     Rule("softmax", "divide", _softmax, "exp(x) / sum(exp(x)) is shifted by the largest x, so no exp overflows", "exp"),
+    Rule("slope of softmax", "multiply", _slope_of_softmax, "the softmax takes up the sum of its terms", "exp"),
     Rule("log of sum of exp", "log", _log_of_sum, "log(sum(exp(x))) is logsumexp(x)", "sum reshape broadcast_to"),
     Rule("log of mean of exp", "log", _log_of_mean, "log(sum(exp(x)) / n) is logsumexp(x) - log(n)", "divide"),
     Rule("log of softmax", "log", _log_of_softmax, "log(exp(d) / s) is d - log(s), finite where exp(d) is 0", "divide"),

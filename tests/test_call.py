@@ -6,6 +6,7 @@ import gc as collector
 import inspect
 import pickle
 import sys
+import threading
 import weakref
 from typing import Any
 
@@ -90,11 +91,66 @@ def test_lists_and_none_for_the_outputs(pair: Any) -> None:
     assert np.array_equal(pair(a, a, out=None), (a + a, a * a))
 
 
+@pytest.mark.parametrize(
+    "structure", [lambda y, z: (y,), lambda y, z: [y, z], lambda y, z: {"z": z, "y": y}, lambda y, z: []]
+)
+def test_flat_structures_are_made_by_the_builtin(structure: Any, slow_calls: list[Any]) -> None:
+    x, a = gc.input("x", ("n",)), np.arange(4.0)
+    f, want = gc.compile([x], structure(x + 1.0, x * 2.0)), structure(a + 1, a * 2)
+    f(a)
+    slow_calls.clear()
+    out = structure(np.zeros(4), np.zeros(4))
+    for got in (f(a), f(a, out=out)):
+        assert type(got) is type(want)
+        assert repr(got) == repr(want)
+    assert f(a, out=out) is out
+    assert f(a) is not f(a)
+    assert slow_calls == []
+
+
+def test_what_does_not_fit_into_a_structure_is_told() -> None:
+    x, a = gc.input("x", ("n",)), np.arange(4.0)
+    f = gc.compile([x], {"y": x + 1.0, "z": x * 2.0})
+    one = gc.compile([x], [x + 1.0])
+    f(a), one(a)
+    b = a.copy()
+    for out in ({"y": b}, {"y": b, "w": b}, {"y": b, "z": b, "w": 0}, [b, b], 1):
+        with pytest.raises(InputError, match="must have the structure"):
+            f(a, out=out)
+    assert list(f(a, out=None)) == ["y", "z"]
+    with pytest.raises(InputError, match="must be a writable array"):
+        f(a, out={"y": a.copy(), "z": 2.0})
+    for out in ({"y": a.copy()}, [a.copy()] * 2, a.copy()):
+        with pytest.raises(InputError, match="must have the structure"):
+            one(a, out=out)
+    other_order = {"z": np.zeros(4), "y": np.zeros(4)}
+    assert f(a, out=other_order) is other_order
+    assert np.array_equal(other_order["y"], a + 1)
+
+
+def test_a_list_that_another_thread_empties_keeps_its_arrays_until_the_call_is_over() -> None:
+    x = gc.input("x", ("n",))
+    f = gc.compile([x], [gc.sin(x), gc.cos(x)])
+    a = np.linspace(0, 1, 2_000_000)
+    f(a)
+    for _ in range(5):
+        out = [np.empty_like(a), np.empty_like(a)]
+        begun = threading.Event()
+        thread = threading.Thread(target=lambda out=out, begun=begun: (begun.wait(), out.clear()))
+        thread.start()
+        begun.set()
+        assert f(a, out=out) is out
+        thread.join()
+        assert out == []
+
+
 def test_no_reference_is_lost_or_kept(pair: Any) -> None:
     a, out = np.arange(4.0), (np.zeros(4), np.zeros(4))
     x = gc.input("x", ("n",))
     tree = gc.compile([x], {"y": [2.0 * x]})
-    things = (a, out, *out)
+    flat, named = gc.compile([x], [x + 1.0, x * 2.0]), gc.compile([x], {"y": x + 1.0, "z": x * 2.0})
+    by_name = dict(zip("yz", out, strict=True))
+    things = (a, out, *out, by_name)
 
     def counts() -> list[int]:
         return [sys.getrefcount(t) for t in things]
@@ -103,6 +159,9 @@ def test_no_reference_is_lost_or_kept(pair: Any) -> None:
         pair(a, a, out=out)
         pair(a, a, out=list(out))
         tree(a)
+        flat(a, out=list(out))
+        named(a, out=by_name)
+        flat(a), named(a)
         for wrong in ((a,), (a, a, a), (a, "no")):
             with pytest.raises(gc.errors.GraphcError):
                 pair(*wrong)

@@ -132,6 +132,7 @@ CLOSE: dict[str, Build] = {
     "deviation beside mean": lambda x, y, c, k: gc.var(z := gc.reshape(x, (2, 3, 2)), (0, 2)) + gc.mean(z, (0, 2)),
     "product of permutation": lambda x, y, c, k: gc.permute_dims(y) @ gc.permute_dims(gc.permute_dims(y) * 2),
     "softmax": lambda x, y, c, k: gc.exp(y) / gc.sum(gc.exp(y), axis=1, keepdims=True),
+    "slope of softmax": lambda x, y, c, k: (y / (t := gc.sum(gc.exp(y), axis=1, keepdims=True)) - 2 / t) * gc.exp(y),
     "log of sum of exp": lambda x, y, c, k: gc.log(gc.sum(gc.exp(y), axis=1)),
     "log of mean of exp": lambda x, y, c, k: gc.log(gc.mean(gc.exp(y), axis=1)),
     "log of softmax": lambda x, y, c, k: gc.log(gc.softmax(y)),

@@ -71,6 +71,42 @@ def test_results_written_past_the_caches(shape: tuple[int, ...]) -> None:
             assert (np.delete(m, np.s_[offset : offset + x.size]) == 7).all()
 
 
+@pytest.mark.parametrize("rows", [3, 9000])
+def test_what_is_stored_is_not_computed_again(rows: int) -> None:
+    """A later sweep of the row loads it: from the result, or from where it waits to be streamed."""
+    x, w = values((rows, 1000), "float32")
+    f = softmax_and_gradient((rows, 1000), "float32")
+    assert f.source.count("over(") == 1
+    for have, want in zip(f(x, w), softmax_by_numpy(x, w), strict=True):
+        np.testing.assert_allclose(have, want, rtol=1e-5, atol=1e-6)
+
+
+FOLDED: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+    "sum": (gc.sum, np.sum), "prod": (gc.prod, np.prod), "max": (gc.max, np.max), "min": (gc.min, np.min),
+    "argmax": (gc.argmax, np.argmax), "argmin": (gc.argmin, np.argmin),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", FOLDED)
+def test_short_rows_are_folded_in_place_to_the_same_bits(name: str, dtype: str) -> None:
+    """Lengths about those of vectors and of four; the routine, which takes any length, is the measure."""
+    ours, numpys = FOLDED[name]
+    rng = np.random.default_rng(5)
+    for n in (1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 100, 127, 128, 129, 200, 255, 256, 257):
+        x, any_length = gc.input("x", (5, n), dtype), gc.input("x", (5, "n"), dtype)
+        a = (1 + 0.1 * rng.normal(size=(5, n))).astype(dtype)
+        a[1] *= -1
+        a[2, n // 2], a[3] = np.nan, -0.0
+        a[3, n // 3], a[4, -1] = 0.0, np.inf
+        here = gc.compile([x], ours(x, axis=1))(a)
+        there = gc.compile([any_length], ours(any_length, axis=1))(a)
+        assert here.tobytes() == there.tobytes()
+        np.testing.assert_allclose(here, numpys(a, axis=1), rtol=1e-5 if dtype == "float32" else 1e-13)
+        if name in ("max", "min"):
+            assert np.signbit(here[3]) == (name == "min" and n > 1)
+
+
 def test_a_chunk_of_rows_is_interpreted_as_it_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streamed, "PAST_CACHES", 0)
     monkeypatch.setattr(rows, "_FETCHED", 0)

@@ -12,6 +12,7 @@ import pytest
 import graphc as gc
 from graphc.graph import Graph, Node
 from graphc.interpret import interpret
+from graphc.passes import run_pipeline
 from graphc.stabilise import stabilise
 from graphc.types import FLOATS, DType
 
@@ -220,6 +221,32 @@ def test_chosen_log_probability() -> None:
     value, slope = interpret(graph, [np.array([[1e4, 0.0, -1e4]]), np.array([[2]])])
     assert value == -2e4
     np.testing.assert_array_equal(slope, [[-1.0, 0.0, 1.0]])
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("shape", [(5, 7), ("n", 7)])
+def test_the_slope_of_a_softmax_divides_once(axis: int, shape: Any) -> None:
+    x, g = gc.input("x", shape), gc.input("g", shape)
+    e = gc.exp(x - gc.stop_gradient(gc.max(x, axis=axis, keepdims=True)))
+    y = e / gc.sum(e, axis=axis, keepdims=True)
+    outputs = (y, gc.grad(gc.sum(y * g), x))
+    graph, records = run_pipeline(Graph(outputs, (x, g)))
+    assert sum("slope of softmax" in record["rules"] for record in records) == 1
+    assert sum(node.op.name == "divide" for node in graph.nodes) == 1
+    rng = np.random.default_rng(0)
+    a, w = 300 * rng.normal(size=(5, 7)), rng.normal(size=(5, 7))
+    terms = np.exp(a - a.max(axis=axis, keepdims=True))
+    shares = terms / terms.sum(axis=axis, keepdims=True)
+    slope = shares * (w - (w * shares).sum(axis=axis, keepdims=True))
+    for got, want in zip(gc.compile([x, g], outputs)(a, w), (shares, slope), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-13, atol=1e-300)
+
+
+def test_other_quotients_of_exponentials_stay() -> None:
+    x, g, s = (gc.input(name, (3, 4)) for name in "xgs")
+    e, t = gc.exp(x), gc.sum(gc.exp(x), axis=1, keepdims=True)
+    for node in ((g / s - 1 / s) * e, (g / t - 1 / s) * e, (g / t + 1) * e, (g / t - 2 / t) * gc.exp(2 * x)):
+        assert "slope of softmax" not in stabilise(Graph((node,)))[1]
 
 
 LEFT_ALONE = ("log1p(exp(-|x|))", "shifted softmax", "log_softmax", "logsumexp", "wrong axis", "log(2 + x)", "x**2.5")

@@ -34,6 +34,7 @@ FLAT = symbol("%i")
 FOLDS = 8  # blocks on the stack for what reductions fold
 KEPT = 8  # those for rows that a later sweep wants again
 AGAIN = 6  # instructions that compute a value again rather than keep it
+LOADED = 2  # the same of a value that is stored anyway
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ class Form:
         """Where to load an element from: values of other groups, and of this row what an earlier sweep has stored."""
         if node in self.kept and self.sweep_of[node] < self.sweep and index == self.index_of(node):
             kept, scratch = self.kept[node]
+            kept, scratch = (self.streamed[kept], True) if kept in self.streamed else (kept, scratch)
             return kept, self.scratch_at(kept) if scratch else None
         place = loaded_from(self.text, node) if node not in self.made else None
         return (place, None) if place is not None else None
@@ -185,7 +187,7 @@ class Form:
     def _again(self, root: Node, seen: set[tuple[Node, int]]) -> Iterator[Node]:
         """What `root` needs of earlier sweeps and is stored; `seen` has what was looked at, sweep by sweep.
 
-        That is what is dear, and what is summed along rows, for which it lies in memory anyway.
+        That is what is dear, and what lies in memory anyway, since it is stored or summed along rows.
         """
         sweep = self.computed_in(root)
         stack = list(read_operands(root))
@@ -196,11 +198,17 @@ class Form:
             seen.add((n, sweep))
             if n.op.family is Family.REDUCTION:
                 continue
-            if self.sweep_of[n] < sweep and ((n in self.made and is_expensive(n)) or self._is_summed(n)):
+            dear = n in self.made and is_expensive(n)
+            if self.sweep_of[n] < sweep and (dear or self._is_summed(n) or self._is_stored(n)):
                 if self.is_full(n):
                     yield n
             else:
                 stack += read_operands(n)
+
+    def _is_stored(self, node: Node) -> bool:
+        """Whether it is stored, and takes more than it does to load it."""
+        here = any(n is node for n, _ in self.nest.stores) and node not in self.total_set and self.is_stored_whole(node)
+        return here and effort(node.op.body) > LOADED
 
     def _is_summed(self, node: Node) -> bool:
         """Whether a row of it is folded, and more than a few instructions are needed to compute it again."""
@@ -217,9 +225,14 @@ class Form:
     def _scratch(self, node: Node, number: int) -> Place:
         """On the stack, where a row fits one of the first blocks there."""
         row = product(self.domain[k] for k in self.inner)
-        if isinstance(row, int) and row <= BLOCK and number < KEPT:
+        if self.is_one_block() and number < KEPT:
             return Place("stack", FOLDS + number)
         return self.text.scratch_of_chunk(node.dtype, self.chunks()[2], (row,))
+
+    def is_one_block(self) -> bool:
+        """Whether a row fits a block on the stack."""
+        row = product(self.domain[k] for k in self.inner)
+        return isinstance(row, int) and row <= BLOCK
 
     def clear_ends(self, top: Scope) -> None:
         """Have zeros behind rows on the stack that are no whole vectors: what is there may be loaded with a row's end.

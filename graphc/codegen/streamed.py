@@ -37,7 +37,8 @@ def streamed_outputs(form: Form) -> dict[Place, Place]:
     for node, place in form.nest.stores:
         steps = linear(offset(form.index_of(node), node.shape)) if node.shape == form.nest.domain else None
         along = steps is not None and steps.get(variable) == 1
-        if along and place.kind == "output" and place not in form.text.schedule.read and node not in form.kept:
+        stays = node not in form.kept or form.is_one_block()  # until a later sweep of the row loads it
+        if along and place.kind == "output" and place not in form.text.schedule.read and stays:
             found.append(place)
     first = FOLDS + KEPT if form.reductions else 0
     return {place: Place("stack", first + k) for k, place in enumerate(found[:MOST_OUTPUTS])}

@@ -55,7 +55,7 @@ def recycler() -> tuple[Any, entry.Words, _Handler]:
 def release_memory() -> None:
     """Give back memory that is kept for later calls: of large results that are gone, and workspaces of all functions.
 
-    Up to 1 GiB, or a sixteenth of the machine's memory, of results of 16 MiB and more is kept when NumPy frees them,
+    Up to 1 GiB, or a sixteenth of the machine's memory, of results of 256 KiB and more is kept when NumPy frees them,
     since fresh pages would take a third of the time of such calls.  Calls that run meanwhile keep what they use.
 
     >>> import graphc as gc

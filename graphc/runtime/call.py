@@ -25,8 +25,8 @@ class Caller:
 
     def __init__(self, machine: Machine, structure: Skeleton) -> None:
         self.machine, self.program, self.structure = machine, machine.program, structure
-        plain = 0 if machine.single else tuple(range(len(self.program.outputs)))
-        self.is_plain = type(structure) is type(plain) and structure == plain  # a named tuple is equal to a tuple
+        self.container, self.keys = _container(structure)
+        self.is_plain = self.container is (int if machine.single else tuple)  # so the machine gives the outputs
 
     def __call__(self, /, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         inputs = self.inputs(args, kwargs)
@@ -78,6 +78,18 @@ class Caller:
         """Dtypes and shapes of the outputs, in their structure."""
         leaves = [f"{s.dtype}{shape_text(s.shape)}" for s in self.program.outputs]
         return str(unflatten(self.structure, leaves))
+
+
+def _container(structure: Skeleton) -> tuple[type | None, tuple[str, ...]]:
+    """In what the builtin gives the outputs back, and the keys of a dict: None if they are nested, int if it is one."""
+    kind = type(structure)  # a named tuple is equal to a tuple
+    if kind is int:
+        return int, ()
+    if kind not in (tuple, list, dict):
+        return None, ()
+    keys, parts = (tuple(structure), list(structure.values())) if kind is dict else ((), list(structure))
+    flat = parts == list(range(len(parts))) and all(type(k) is str for k in keys)
+    return (kind, keys) if flat else (None, ())
 
 
 def _written_at_once(arrays: Sequence[Array], inputs: Sequence[Array]) -> bool:

@@ -24,14 +24,24 @@ def entry(self: int, args: int, nargs: int, names: int) -> int:
     `self` is the descriptor.  What is refused goes to its caller; so does a result that is more than plain arrays.
     """
     D = load(self + at.ARRAY_DATA, 0)
+    if names == 0:
+        return enter(D, args, nargs, names, 0)
+    outputs = load(D, at.OUTPUTS)
+    given = stack(outputs + 1)
+    if named(D, args + 8 * nargs, names, given) == 0:
+        return refuse(D, args, nargs, names)
+    for k in range(outputs):  # another thread may take them out of a list while this one works
+        call(load(load(D, at.API), at.INCREF), load(given, k))
+    result = enter(D, args, nargs, names, given)
+    drop(D, given, outputs)
+    return result
+
+
+def enter(D: int, args: int, nargs: int, names: int, results: int) -> int:
+    """The result for arguments, and for outputs that are given by name or behind them."""
     inputs = load(D, at.INPUTS)
     positional = nargs
-    results = 0
-    if names:
-        results = named(D, args + 8 * nargs, names)
-        if results == 0:
-            positional = -1
-    elif load(D, at.GIVEN):
+    if names == 0 and load(D, at.GIVEN):
         results = args + 8 * inputs
         positional = nargs - load(D, at.OUTPUTS)
     if positional != inputs:
@@ -56,19 +66,50 @@ def entry(self: int, args: int, nargs: int, names: int) -> int:
     return finished(D, result, given)
 
 
-def named(D: int, values: int, names: int) -> int:
-    """Where the arrays of `out=` stand, if that is the only name and they are as the outputs are; else 0."""
+def named(D: int, values: int, names: int, into: int) -> int:
+    """Whether `out=` is the only name, and holds as many objects as there are outputs, which go to `into`."""
     api = load(D, at.API)
-    if load(names + at.TUPLE_SIZE, 0) != 1 or load(D, at.PLAIN) == 0:
+    if load(names + at.TUPLE_SIZE, 0) != 1 or load(D, at.CONTAINER) == 0:
         return 0
     if load(names + load(api, at.TUPLE_ITEMS), 0) != load(api, at.OUT):
         return 0
-    if load(D, at.SINGLE):
-        return values
     given = load(values, 0)
-    if load(given + at.OBJECT_TYPE, 0) != load(api, at.TUPLE) or load(given + at.TUPLE_SIZE, 0) != load(D, at.OUTPUTS):
+    if load(D, at.CONTAINER) == at.ALONE:
+        store(into, 0, given)
+        return 1
+    if load(D, at.CONTAINER) == load(api, at.DICT):
+        return by_keys(D, given, into)
+    kind = load(given + at.OBJECT_TYPE, 0)
+    items = given + load(api, at.TUPLE_ITEMS)
+    if kind == load(api, at.LIST):
+        items = load(given + at.LIST_ITEMS, 0)
+    elif kind != load(api, at.TUPLE):
         return 0
-    return given + load(api, at.TUPLE_ITEMS)
+    if load(given + at.TUPLE_SIZE, 0) != load(D, at.OUTPUTS):
+        return 0
+    for k in range(load(D, at.OUTPUTS)):
+        store(into, k, load(items, k))
+    return 1
+
+
+def by_keys(D: int, given: int, into: int) -> int:
+    """Whether a dict has the keys of the outputs and no others; its values go to `into`."""
+    api = load(D, at.API)
+    if load(given + at.OBJECT_TYPE, 0) != load(api, at.DICT):
+        return 0
+    if call(load(api, at.DICT_SIZE), given) != load(D, at.OUTPUTS):
+        return 0
+    for k in range(load(D, at.OUTPUTS)):
+        value = call(load(api, at.GET_BY_KEY), given, key(D, k, 0))
+        if value == 0:
+            return 0
+        store(into, k, value)
+    return 1
+
+
+def key(D: int, k: int, c: int) -> int:
+    """The key of output k, where the outputs are a dict."""
+    return load(load(D, at.KEYS) + load(load(D, at.API), at.TUPLE_ITEMS), k)
 
 
 def refuse(D: int, args: int, nargs: int, names: int) -> int:
@@ -88,7 +129,7 @@ def finished(D: int, result: int, given: int) -> int:
             call(load(api, at.INCREF), given)
             call(load(api, at.DECREF), result)
             return given
-        if load(D, at.PLAIN):
+        if load(D, at.CONTAINER):
             return result
     final = call(load(api, at.CALL_ONE), load(D, at.FINISH), result)
     call(load(api, at.DECREF), result)
@@ -321,7 +362,7 @@ def load_shape(D: int, frame: int, shape: int) -> int:
 
 
 def wrap(D: int, results: int, given: int) -> int:
-    """The one output, or a tuple of all; given arrays stay their owner's too."""
+    """The one output, or all in a container; given arrays stay their owner's too, who has a container already."""
     api = load(D, at.API)
     outputs = load(D, at.OUTPUTS)
     if given:
@@ -329,10 +370,28 @@ def wrap(D: int, results: int, given: int) -> int:
             call(load(api, at.INCREF), load(results, k))
     if load(D, at.SINGLE):
         return load(results, 0)
-    result = call(load(api, at.NEW_TUPLE), outputs)
+    if given == 0 and load(D, at.CONTAINER) == load(api, at.DICT):
+        return as_dict(D, results, 0)
+    new = load(api, at.NEW_TUPLE)
+    put = load(api, at.SET_ITEM)
+    if given == 0 and load(D, at.CONTAINER) == load(api, at.LIST):
+        new = load(api, at.NEW_LIST)
+        put = load(api, at.SET_LIST_ITEM)
+    result = call(new, outputs)
     if result == 0:
         drop(D, results, outputs)
         return 0
     for k in range(outputs):
-        call(load(api, at.SET_ITEM), result, k, load(results, k))
+        call(put, result, k, load(results, k))
+    return result
+
+
+def as_dict(D: int, results: int, c: int) -> int:
+    api = load(D, at.API)
+    result = call(load(api, at.NEW_DICT))
+    for k in range(load(D, at.OUTPUTS)):
+        if result and call(load(api, at.SET_BY_KEY), result, key(D, k, 0), load(results, k)) & 1:  # -1, an int
+            call(load(api, at.DECREF), result)
+            result = 0
+    drop(D, results, load(D, at.OUTPUTS))
     return result

@@ -142,11 +142,18 @@ def api_table() -> Words:
     table = np.zeros(at.API_WORDS, np.int64)
     table[at.REFUSAL], table[at.BYTES], table[at.TUPLE] = id(NotImplemented), id(bytes), id(tuple)
     table[at.TUPLE_ITEMS], table[at.OUT] = tuple.__basicsize__, id(_OUT)
+    table[at.LIST], table[at.DICT] = id(list), id(dict)
     for word, function in (
         (at.INCREF, python.Py_IncRef),
         (at.DECREF, python.Py_DecRef),
         (at.NEW_TUPLE, python.PyTuple_New),
         (at.SET_ITEM, python.PyTuple_SetItem),
+        (at.NEW_LIST, python.PyList_New),
+        (at.SET_LIST_ITEM, python.PyList_SetItem),
+        (at.NEW_DICT, python.PyDict_New),
+        (at.DICT_SIZE, python.PyDict_Size),
+        (at.GET_BY_KEY, python.PyDict_GetItem),
+        (at.SET_BY_KEY, python.PyDict_SetItem),
         (at.NEW_BYTES, python.PyBytes_FromStringAndSize),
         (at.SAVE_THREAD, python.PyEval_SaveThread),
         (at.RESTORE_THREAD, python.PyEval_RestoreThread),
@@ -191,9 +198,10 @@ def supported() -> bool:
     if sys.implementation.name != "cpython" or struct.calcsize("P") != 8 or sys.byteorder != "little":
         return False
     probe, pair = np.zeros((5, 7), np.float32)[:, 1:3], (_OUT, None)
+    items = list(pair)
     return (
-        _field(pair, at.TUPLE_SIZE) == 2
-        and _field(pair, tuple.__basicsize__) == id(_OUT)
+        _field(pair, at.TUPLE_SIZE) == _field(items, at.TUPLE_SIZE) == 2
+        and _field(pair, tuple.__basicsize__) == _INT64.from_address(_field(items, at.LIST_ITEMS)).value == id(_OUT)
         and _field(probe, at.ARRAY_DATA) == address(probe)
         and _field(probe, at.ARRAY_NDIM, ctypes.c_int32) == 2
         and tuple((_INT64 * 2).from_address(_field(probe, at.ARRAY_DIMS))) == probe.shape

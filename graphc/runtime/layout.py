@@ -31,8 +31,9 @@ NANOSECONDS, RUNS, TIME_ROW = range(3)
     SINGLE,  # 1: the result is the one output, 0: a tuple
     GIVEN,  # 1: arrays for the outputs follow the inputs
     CALLER,  # address of the Python callable that takes what is refused; 0: the refusal is returned
-    FINISH,  # address of the one that takes results which are no plain array or tuple of them, and failures; or 0
-    PLAIN,  # 1: outputs are given back as they are
+    FINISH,  # address of the one that gives results their structure, and takes failures; or 0
+    CONTAINER,  # ALONE, or the address of tuple, list or dict, if outputs are given back in no more; else 0
+    KEYS,  # address of the tuple of the dict's keys
     REGION,  # address of the parallel region
     THREADS,  # the most that may share a phase of this function, or 0
     HANDLER,  # address of NumPy's memory handler for results, if one is large
@@ -44,8 +45,9 @@ NANOSECONDS, RUNS, TIME_ROW = range(3)
     BUFFERS,
     CHUNKS_AT,  # the frame's first word that holds a number of chunks
     TABLE,  # rows of the inputs, then of the outputs, then of the parameters
-) = range(22)
+) = range(23)
 ROW = 4
+ALONE = 1  # no object has this address
 DTYPE, NDIM, TYPENUM, ITEMSIZE = range(ROW)  # of inputs and outputs: NumPy's dtype, rank, number and bytes of the dtype
 GUARD, WRITES = range(2)  # of parameters: address of the guard (see graphc.state), 1 if a call changes it
 
@@ -60,6 +62,8 @@ LARGE_BYTES = 1 << 18
 KEPT, KEPT_BYTES, MOST_BYTES, OWN_CONTEXT, OWN_ALLOCATE, OWN_ZEROS, OWN_REALLOCATE, OWN_FREE, KEPT_HEAD = range(9)
 BLOCK, BLOCK_BYTES, KEPT_ROW = range(3)
 MOST_KEPT, PIECE = 32, 1 << 16
+LINE_BYTES = 64
+BESIDE_BLOCK = LINE_BYTES + 16  # up to a line before the block, with two words: its length, and where NumPy's own is
 
 # The pool of free workspaces: how many are free, their frames; how many it owns, those in use by calls included, and
 # the bytes of these.  The known shapes: how many, then they themselves, the last used first.
@@ -95,9 +99,17 @@ ROW_WORD, ROW_OF, ROW_STEP, ROW_WORDS = range(4)
     BYTES,
     TUPLE,
     TUPLE_ITEMS,  # bytes before a tuple's items
+    LIST,
+    NEW_LIST,
+    SET_LIST_ITEM,
+    DICT,
+    NEW_DICT,
+    DICT_SIZE,
+    GET_BY_KEY,
+    SET_BY_KEY,
     OUT,  # the name of a keyword
     API_WORDS,
-) = range(23)
+) = range(31)
 
 # The parallel region (see graphc.runtime.region).  Words that several threads write have a cache line of their own.
 TAKEN, WORKERS, READY, MOST_THREADS, SYSCALL, FUTEX, YIELD, CLOSED = range(8)
@@ -109,7 +121,7 @@ DESCRIPTOR, FULL, TAIL, TAIL_STEP, BATCH, REST, ORDER, SLICED, STEP, END, RUN_HE
 WORD, BASE, STRIDE, GATHERED, RUN_ROW = range(5)  # frame word, address, bytes a row, address of gathered rows
 
 # Bytes in CPython's and NumPy's objects on 64-bit machines; graphc.runtime.entry checks them.
-OBJECT_TYPE, TUPLE_SIZE = 8, 16
+OBJECT_TYPE, TUPLE_SIZE, LIST_ITEMS = 8, 16, 24  # the size of a list stands where a tuple's does
 ARRAY_DATA, ARRAY_NDIM, ARRAY_DIMS, ARRAY_DTYPE, ARRAY_FLAGS = 16, 24, 32, 56, 64
 C_CONTIGUOUS, ALIGNED, WRITEABLE = 0x1, 0x100, 0x400
 IN_PLACE = C_CONTIGUOUS | ALIGNED

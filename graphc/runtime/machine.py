@@ -66,7 +66,11 @@ class Machine:
         if not entry.supported():
             return caller
         finish = caller.finish
-        more = {at.CALLER: id(caller), at.FINISH: id(finish), at.PLAIN: int(caller.is_plain)}
+        more = {at.CALLER: id(caller), at.FINISH: id(finish), at.KEYS: id(caller.keys)}
+        if caller.container is int:
+            more[at.CONTAINER] = at.ALONE
+        elif caller.container:
+            more |= {at.CONTAINER: id(caller.container), at.SINGLE: 0}
         return entry.make_builtin(self._describe(more, keeps=(caller, finish)))
 
     def _describe(self, more: Mapping[int, int], keeps: tuple[Any, ...] = ()) -> Words:
@@ -80,7 +84,7 @@ class Machine:
             at.PARAMETERS: len(p.parameters),
             at.PHASES: len(p.phases),
             at.SINGLE: int(self.single),
-            **dict.fromkeys((at.GIVEN, at.CALLER, at.FINISH, at.PLAIN), 0),
+            **dict.fromkeys((at.GIVEN, at.CALLER, at.FINISH, at.CONTAINER, at.KEYS), 0),
             at.REGION: threads.region().address,
             at.THREADS: self.most_threads,
             at.HANDLER: id(recycler()[0]) if entry.supported() else 0,

@@ -8,7 +8,7 @@ GIL when it calls, so nothing comes between a look and a change.
 from __future__ import annotations
 
 from graphc.runtime import layout as at
-from graphc.runtime.words import call, load, store
+from graphc.runtime.words import call, copy, load, store
 
 
 def rounded(nbytes: int, b: int, c: int) -> int:
@@ -24,21 +24,40 @@ def allocate(kept: int, nbytes: int, c: int) -> int:
     for k in range(load(kept, at.KEPT)):
         if load(kept, at.KEPT_HEAD + at.KEPT_ROW * k + at.BLOCK_BYTES) == size:
             return taken(kept, k, 0)
-    block = call(load(kept, at.OWN_ALLOCATE), load(kept, at.OWN_CONTEXT), size)
-    if block == 0:
+    own = call(load(kept, at.OWN_ALLOCATE), load(kept, at.OWN_CONTEXT), size + at.BESIDE_BLOCK)
+    if own == 0:
         release(kept, 0, 0)
-        block = call(load(kept, at.OWN_ALLOCATE), load(kept, at.OWN_CONTEXT), size)
+        own = call(load(kept, at.OWN_ALLOCATE), load(kept, at.OWN_CONTEXT), size + at.BESIDE_BLOCK)
+    return block_in(own, size, 0)
+
+
+def block_in(own: int, size: int, c: int) -> int:
+    """The block in what NumPy has given: it begins a line of cache, as streaming stores want it."""
+    if own == 0:
+        return 0
+    block = (own + at.BESIDE_BLOCK - 1) & -at.LINE_BYTES
+    store(block, -1, own)
+    store(block, -2, size)
     return block
 
 
 def allocate_zeros(kept: int, count: int, nbytes: int) -> int:
     """void *calloc(void *context, size_t nelem, size_t elsize)."""
-    return call(load(kept, at.OWN_ZEROS), load(kept, at.OWN_CONTEXT), rounded(count * nbytes, 0, 0), 1)
+    size = rounded(count * nbytes, 0, 0)
+    return block_in(call(load(kept, at.OWN_ZEROS), load(kept, at.OWN_CONTEXT), size + at.BESIDE_BLOCK, 1), size, 0)
 
 
 def reallocate(kept: int, block: int, nbytes: int) -> int:
     """void *realloc(void *context, void *ptr, size_t new_size)."""
-    return call(load(kept, at.OWN_REALLOCATE), load(kept, at.OWN_CONTEXT), block, rounded(nbytes, 0, 0))
+    new = allocate(kept, nbytes, 0)
+    if new:
+        size = load(block, -2)
+        if nbytes < size:
+            copy(new, block, nbytes)
+        else:
+            copy(new, block, size)
+        free(kept, block, size)
+    return new
 
 
 def free(kept: int, block: int, nbytes: int) -> int:
@@ -69,7 +88,7 @@ def drop_oldest(kept: int, b: int, c: int) -> int:
 
 
 def discard(kept: int, block: int, size: int) -> int:
-    call(load(kept, at.OWN_FREE), load(kept, at.OWN_CONTEXT), block, size)
+    call(load(kept, at.OWN_FREE), load(kept, at.OWN_CONTEXT), load(block, -1), size + at.BESIDE_BLOCK)
     return 0
 
 

@@ -17,10 +17,11 @@ from numba.extending import intrinsic
 
 from graphc.codegen.intrinsics.memory import NUMBA_TYPES
 from graphc.codegen.intrinsics.routine import call_routine
-from graphc.codegen.intrinsics.target import BLOCK
+from graphc.codegen.intrinsics.target import BLOCK, host_vector_bytes
 from graphc.codegen.intrinsics.vectors import I32, I64, Values, Vectors, call_body, integer
 
 _CHAINS = 4  # vectors that accumulate, which hides the latency of an addition
+_SHORT = 16  # vectors: so many are folded where they are, for a call takes as long
 _ACCUMULATORS = 16  # at least; with fewer, a sum of 1,024 is off by more than twice what NumPy's is
 
 
@@ -56,11 +57,25 @@ def _function(name: str, code: str, result: Any, llvm_result: ir.Type, emit: Any
     @intrinsic
     def folded(typingctx: Any, address: Any, n: Any) -> Any:
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+            if _is_short(args[1], code):
+                return _in_place(builder, body, args)
             return call_routine(builder, name, llvm_result, args, body)
 
         return result(types.int64, types.int64), codegen
 
     return folded
+
+
+def _is_short(n: ir.Value, code: str) -> bool:
+    return isinstance(n, ir.Constant) and n.constant * int(code[1]) <= _SHORT * host_vector_bytes()
+
+
+def _in_place(builder: ir.IRBuilder, body: Callable[..., ir.Value], args: Values) -> ir.Value:
+    """What a routine does, without a call; no rounding is contracted with what comes before or after."""
+    strict = ir.IRBuilder(builder.block)
+    value = body(strict, *args)
+    builder.position_at_end(strict.block)
+    return value
 
 
 _NEUTRAL = {
@@ -233,6 +248,10 @@ def _swept(
             new.append(builder.select(mask, lanes.load(at(i, k), mask), neutral))
         return step(state, new)
 
+    if isinstance(n, ir.Constant):
+        for first in range(0, n.constant, stride):
+            state = (whole if first + stride <= n.constant else tail)(integer(first), state)
+        return state
     full = builder.mul(builder.sdiv(n, integer(stride)), integer(stride))
     return lanes.loop(full, n, stride, lanes.loop(integer(0), full, stride, state, whole), tail)
 
