@@ -9,6 +9,7 @@ import pytest
 from support import evaluate, seeded
 
 import graphc as gc
+from graphc.codegen.intrinsics.target import host_vector_bytes
 from graphc.graph import Graph, Node
 
 FAMILY = range(60)
@@ -201,6 +202,37 @@ BLOCKED: dict[str, tuple[str, tuple[int, ...], tuple[int, ...]]] = {
     "batch of wide ones": ("bki,bkj->bij", (2, 400, 200), (2, 400, 550)),
     "two sums": ("aik,akj->ij", (3, 300, 900), (3, 900, 100)),
 }
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("symbolic", [False, True])
+@pytest.mark.parametrize("columns", [2, 3, 5, 10, 11])
+def test_few_columns_are_copied_so_that_lanes_run_along_the_sum(columns: int, symbolic: bool, dtype: str) -> None:
+    """About the bounds of blocks of the sum, of tiles, and of what is few; a nest follows; any number of threads."""
+    rng = np.random.default_rng(columns)
+    for depth in (127, 128, 399, 512, 513, 784, 1025):
+        for rows in (1, 12, 13, 16, 50, 230):
+            x = gc.input("x", ("n" if symbolic else rows, depth), dtype)
+            w, b = gc.input("w", (depth, columns), dtype), gc.input("b", (columns,), dtype)
+            outputs = (x @ w, gc.maximum(x @ w + b, 0))
+            arrays = [rng.normal(size=s).astype(dtype) for s in ((rows, depth), (depth, columns), (columns,))]
+            exact = arrays[0].astype(float) @ arrays[1].astype(float)
+            function = gc.compile([x, w, b], outputs, options=gc.Options(threads=1 + rows % 3))
+            bound = (2e-5 if dtype == "float32" else 1e-13) * np.sqrt(depth)
+            for have, want in zip(function(*arrays), (exact, np.maximum(exact + arrays[2], 0)), strict=True):
+                np.testing.assert_allclose(have, want, rtol=bound, atol=bound)
+    lanes = host_vector_bytes() // np.dtype(dtype).itemsize
+    assert ("dots_" in function.source) == (10 * columns <= 7 * (columns + -columns % lanes))
+
+
+def test_a_chunk_of_dot_products_is_interpreted_as_it_is_compiled() -> None:
+    x, w = gc.input("x", ("n", 200)), gc.input("w", (200, 3))
+    rng = np.random.default_rng(0)
+    for rows in (3, 20):
+        arrays = [rng.normal(size=s) for s in ((rows, 200), (200, 3))]
+        compiled, interpreted = (gc.compile([x, w], x @ w, options=gc.Options(debug=d)) for d in (False, True))
+        np.testing.assert_allclose(interpreted(*arrays), arrays[0] @ arrays[1], rtol=1e-12)
+        np.testing.assert_allclose(compiled(*arrays), interpreted(*arrays), rtol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

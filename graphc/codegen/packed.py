@@ -3,6 +3,7 @@
 In: a product, as for graphc.codegen.kernels.  Out: statements that compute C, or the chunk of it that is asked for.
 
     Packed      panels of B are copied, and within each go all rows
+    AlongSum    B is, so that lanes run along the sum, where its few columns would leave many idle
     Blocked     so are blocks of A, for operands that no cache holds
 """
 
@@ -10,12 +11,15 @@ from __future__ import annotations
 
 from typing import cast
 
+from graphc.codegen.intrinsics.target import dots_tile, host_vector_bytes
 from graphc.codegen.kernels import MANY_CHUNKS, ROW, Axis, InPlace, J, Range, known
 from graphc.codegen.loop_ir import WORKER, Address, Position
 from graphc.codegen.text import Branch, Loop, Scope, close, integer, test
 from graphc.dims import Dim, blocks, dim_max, dim_min, symbol
 
 PANEL_DEPTH = 256  # rows of a packed panel, which then stays in L1
+DOT_DEPTH = 512  # of columns of B that are copied, which then stay in L1
+FEW_DOTS = 12  # rows for which that takes too long
 FEW_ROWS = 32  # for so many, copying panels takes longer than it saves
 MANY_ROWS, MANY_PANELS = 512, 8  # of a chunk: 512 rows of a panel's depth stay in L2
 BLOCK_DEPTH, BLOCK_ROWS = 384, 192  # of a copy of A, which stays in L2 beside the panels of a chunk
@@ -105,6 +109,56 @@ class Packed(InPlace):
         loop.use("pack", depth, cols, b, *steps, place, dtype=self.dtype, tile=(self.NR,))
         loop.close()
         return self.nested.a, step
+
+
+class AlongSum(InPlace):
+    """B is copied column by column, unless only the call will tell that rows are too few for that."""
+
+    def choose_tile(self) -> None:
+        super().choose_tile()
+        self.dots = dots_tile(known(self.columns.size), known(self.rows.size, 64))
+        deep, lanes = cast(int, self.summed.size), host_vector_bytes() // self.size
+        self.deepest = _up(-(-deep // -(-deep // DOT_DEPTH)), lanes)
+        self.copied = cast(int, self.columns.size), self.deepest
+        self.chooses = not isinstance(self.rows.size, int)
+
+    def nest(self, axis: Axis) -> bool:
+        return False
+
+    def emit(self, scope: Scope, rows: Range, columns: Range, more: Dim) -> None:
+        if not self.chooses:
+            self.emit_dots(scope, rows, columns, more)
+            return
+        height, few = self.text.at(self.rows.size), Position(FEW_DOTS)
+        for emit, comparison in ((super().emit, "<="), (self.emit_dots, ">")):
+            branch = Branch(scope, test(comparison, height, few))
+            emit(branch, rows, columns, more)
+            branch.close()
+
+    def emit_dots(self, scope: Scope, rows: Range, columns: Range, more: Dim) -> None:
+        """Block by block of the sum: copy columns of B, then tiles of dot products."""
+        text, (height, width), step = self.text, self.dots, self.deepest * self.size
+        memory = text.scratch_of_chunk(self.dtype, self.product.chunks, self.copied)
+        scope.let("across", text.address(memory, WORKER * text.own(self.copied[0] * step)))
+        deep = text.at(self.summed.size)
+        depths = text.loop(scope, "k", deep, 0, self.deepest)
+        depth = depths.let("depth", integer("least", Position(self.deepest), integer("-", deep, Position(K))))
+        b, steps = text.address("b", K * self.summed.b), self.sizes(self.columns.b, self.summed.b)
+        copied, tile = Address("across"), (self.deepest,)
+        depths.use("pack", text.at(columns[1]), depth, b, *steps, copied, dtype=self.dtype, tile=tile)
+        with self.product.more_rows(depths) as around:
+            loop = text.loop(around, "i", rows[1], rows[0], height)
+            inner = text.loop(loop, "j", columns[1], columns[0], width)
+            high = integer("least", Position(height), integer("-", text.at(rows[1]), Position(ROW)))
+            wide = integer("least", Position(width), integer("-", text.at(columns[1]), Position(J)))
+            a, _, c = self.addresses(K)
+            b = text.address("across", J * step)
+            steps = self.sizes(self.rows.a, step, self.rows.c, more + K)
+            inner.use(
+                "dots", *(high, wide, depth, a, steps[0], b, steps[1], c, *steps[2:]), dtype=self.dtype, tile=self.dots
+            )
+            close(loop, inner)
+        depths.close()
 
 
 class Blocked(Packed):

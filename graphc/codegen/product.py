@@ -15,7 +15,7 @@ from graphc.codegen import kernels
 from graphc.codegen.intrinsics.target import host_vector_bytes
 from graphc.codegen.kernels import MANY_CHUNKS, Axis, Dots, InPlace, Kernel, Range, Transposed
 from graphc.codegen.loop_ir import CHUNK, Var
-from graphc.codegen.packed import Blocked, Packed
+from graphc.codegen.packed import FEW_DOTS, AlongSum, Blocked, Packed
 from graphc.codegen.text import HI, LO, Scope, Text, close, integer
 from graphc.codegen.views import ViewKernel
 from graphc.dims import Dim, blocks, dim_max, dim_min, floor_div, product, symbol
@@ -129,11 +129,22 @@ class Product(ViewKernel):
         fits_cache = _at_most(depth * n.size * size, 2**20)
         few_rows = _at_most(every_row, 64 if fits_cache else 24)
         in_place = (n.b == size or n.size == 1) and (few_rows or _at_most(n.size, 64))
+        if self._leaves_lanes_idle():
+            return AlongSum(self)
         if self._is_blocked() and not (in_place and fits_cache and k.a == size):
             return Blocked(self)
         if in_place:
             return InPlace(self)
         return Packed(self)
+
+    def _leaves_lanes_idle(self) -> bool:
+        """Whether columns fill so little of their vectors that dot products pay, for which they are copied first."""
+        m, n, k, lanes = self.rows.size, self.columns.size, self.summed.size, host_vector_bytes() // self.size
+        alone = not self.batch and not self.outer_rows and not self.outer_sums
+        if not alone or self.summed.a != self.size or self.columns.b != self.size:
+            return False
+        idle = isinstance(n, int) and 2 <= n <= 16 and 10 * n <= 7 * (n + -n % lanes)
+        return idle and isinstance(k, int) and k >= 128 and (not isinstance(m, int) or m > FEW_DOTS)
 
     def _is_blocked(self) -> bool:
         """Whether A is so large and so often wanted that a copy of its blocks pays."""

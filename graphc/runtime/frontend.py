@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from llvmlite import ir
 from numba.core import types
@@ -19,9 +19,11 @@ from numba.core.extending import _Intrinsic
 from numba.core.registry import cpu_target
 
 from graphc.codegen.intrinsics.far import MOST, call_far
-from graphc.codegen.intrinsics.lanes import VECTOR_MATH
+from graphc.codegen.intrinsics.lanes import VECTOR_MATH, count_of
+from graphc.codegen.intrinsics.memory import NUMBA_TYPES, load_lanes, store_lanes
 from graphc.codegen.intrinsics.routine import KernelModule, LaneBuilder
 from graphc.codegen.namespace import meaning
+from graphc.runtime.short import Access, access, lanes_of, steps
 from graphc.runtime.words import decided
 
 Typed = tuple[Any, Any]  # a Numba type, and the LLVM value that has it
@@ -116,6 +118,14 @@ def _vectors_at_a_time(body: Sequence[ast.stmt]) -> int:
     return next((count for count, most in _INTERLEAVED if calls <= most), 0)
 
 
+class _Lanes(NamedTuple):
+    """A vector of a loop: the loop's variable, the lanes, and of how many there are elements."""
+
+    variable: str
+    width: int
+    filled: int
+
+
 class _Lowering:
     """The walk; a name that is assigned once is a value, another is a place on the stack."""
 
@@ -123,6 +133,8 @@ class _Lowering:
         self.target, self.values = target, known
         self.places: dict[str, Typed] = {}
         self.once: set[str] = set()
+        self.stacks: set[str] = set()  # names of blocks on the stack
+        self.lanes: _Lanes | None = None  # of the vectors as which a short loop is done
         self.entry = target.append_basic_block("entry")
         self.b = LaneBuilder(target.append_basic_block("body"))
 
@@ -145,6 +157,8 @@ class _Lowering:
     def statement(self, s: ast.stmt) -> None:
         match s:
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                if isinstance(value, ast.Call) and ast.unparse(value.func).startswith("stack_"):
+                    self.stacks.add(name)
                 self.assign(name, self.value(value))
             case ast.Expr(value=ast.Call() as call):
                 self.call(call)
@@ -177,6 +191,8 @@ class _Lowering:
         step = bounds[2] if len(bounds) == 3 else ir.Constant(_I64, 1)
         if not isinstance(step, ir.Constant) or step.constant <= 0:
             raise NotImplementedError("a loop of a kernel has a constant positive step")
+        if self.as_vectors(name, [start, bounds[len(bounds) > 1], step], body):
+            return
         test, inside, after = (self.target.append_basic_block(n) for n in ("test", "loop", "after"))
         before = self.b.block
         self.b.branch(test)
@@ -193,6 +209,52 @@ class _Lowering:
         if count := 0 if self.target.module.far else _vectors_at_a_time(body):
             self.target.module.interleave(again, count)
         self.b.position_at_end(after)
+
+    def as_vectors(self, name: str, bounds: list[Any], body: list[ast.stmt]) -> bool:
+        """Do a short loop as a few vectors, if it is one that can be."""
+        if self.target.module.far or not all(isinstance(b, ir.Constant) for b in bounds):
+            return False
+        start, stop, step = (b.constant for b in bounds)
+        width = lanes_of(name, stop - start, body) if step == 1 else 0
+        if not width or not self.once.issuperset(_assigned(body)):
+            return False
+        for first in range(start, stop, width):
+            self.values[name] = types.int64, ir.Constant(_I64, first)
+            self.lanes = _Lanes(name, width, min(width, stop - first))
+            self.block(body)
+        self.lanes = None
+        return True
+
+    def touch(self, e: ast.Call, touched: Access) -> Typed:
+        """Load or store the lanes of a vector, or the one element that all of them read."""
+        assert self.lanes is not None
+        name, width, count = self.lanes
+        code, scope = touched.code, (touched.nest, touched.storage)
+        place = self.value(touched.base)[1], self.value(touched.at)[1]
+        if isinstance(touched.base, ast.Name) and touched.base.id in self.stacks:
+            count = width  # there is room, and what is read as a whole was written so
+        if touched.stores:
+            value = self.splat(self.value(e.args[2])[1], width)
+            store_lanes(self.b, code, scope, place, value, count)
+            return types.none, None
+        if steps(touched.at, name):
+            return NUMBA_TYPES[code], load_lanes(self.b, code, scope, place, count, width)
+        return self.apply(e)
+
+    def splat(self, value: Any, width: int) -> Any:
+        """A vector of one value."""
+        if isinstance(value.type, ir.VectorType):
+            return value
+        kind = ir.VectorType(value.type, width)
+        if isinstance(value, ir.Constant):
+            return ir.Constant(kind, [value.constant] * width)
+        lowest = self.b.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+        return self.b.shuffle_vector(lowest, lowest, ir.Constant(ir.VectorType(ir.IntType(32), width), [0] * width))
+
+    def alike(self, *values: Any) -> list[Any]:
+        """The values, all as vectors if one is."""
+        width = max(map(count_of, values), default=0)
+        return [self.splat(v, width) for v in values] if width else list(values)
 
     # names
 
@@ -235,12 +297,17 @@ class _Lowering:
         raise _unknown(e)
 
     def call(self, e: ast.Call) -> Typed:
+        touched = access(e) if self.lanes else None
+        return self.touch(e, touched) if touched else self.apply(e)
+
+    def apply(self, e: ast.Call) -> Typed:
+        """Call an intrinsic."""
         function = meaning(e.func.id) if isinstance(e.func, ast.Name) else None
         if not isinstance(function, _Intrinsic):
             raise _unknown(e)
         operands = [self.value(a) for a in e.args]
         signature, emit = _resolved(function, tuple(kind for kind, _ in operands))
-        result = emit(cpu_target.target_context, self.b, signature, [value for _, value in operands])
+        result = emit(cpu_target.target_context, self.b, signature, self.alike(*(value for _, value in operands)))
         return signature.return_type, result
 
     def pair(self, operator: ast.operator | ast.cmpop, x: ast.expr, y: ast.expr) -> tuple[Any, Any, Any]:
@@ -248,7 +315,7 @@ class _Lowering:
         (kind, left), (other, right) = self.value(x), self.value(y)
         if kind != other:
             raise TypeError(f"{type(operator).__name__} of {kind} and {other}")
-        return kind, left, right
+        return kind, *self.alike(left, right)
 
     def binary(self, e: ast.BinOp) -> Typed:
         kind, x, y = self.pair(e.op, e.left, e.right)

@@ -28,26 +28,34 @@ class Lanes:
     """One float type's worth of IR building.
 
     `double` tells which of float32 and float64 the values are; `bits` is 32 or 64, `mantissa` 23 or 52.
+    `count`: values are vectors of so many lanes; 0: they are one lane.
     `plain`: roundings are not made good; `short`: no more is wanted than float32 has.
     """
 
     plain = short = False
 
-    def __init__(self, builder: ir.IRBuilder, double: bool) -> None:
+    def __init__(self, builder: ir.IRBuilder, double: bool, count: int = 0) -> None:
         self.builder = builder
         self.double = double
+        self.count = count
         self.bits = 64 if double else 32
         self.mantissa = 52 if double else 23
         self.bias = 1023 if double else 127
-        self.float: ir.Type = ir.DoubleType() if double else ir.FloatType()
-        self.int: ir.Type = I64 if double else I32
+        self.float: ir.Type = self._wide(ir.DoubleType() if double else ir.FloatType())
+        self.int: ir.Type = self._wide(I64 if double else I32)
+
+    def _wide(self, lane: ir.Type) -> ir.Type:
+        return ir.VectorType(lane, self.count) if self.count else lane
 
     # constants
     def const(self, value: float) -> ir.Constant:
-        return ir.Constant(self.float, float(value if self.double else np.float32(value)))
+        return self._all(self.float, float(value if self.double else np.float32(value)))
 
     def integer(self, value: int) -> ir.Constant:
-        return ir.Constant(self.int, value)
+        return self._all(self.int, value)
+
+    def _all(self, kind: ir.Type, value: Any) -> ir.Constant:
+        return ir.Constant(kind, [value] * self.count if self.count else value)
 
     def pick(self, single: Any, double: Any) -> Any:
         """Whichever of the two belongs to this float type: a limit, a table of coefficients."""
@@ -60,7 +68,7 @@ class Lanes:
     # floating arithmetic
     def call(self, name: str, *args: ir.Value) -> ir.Value:
         """`llvm.<name>` on floats of this type, for instance fma, rint, fabs, copysign, minnum."""
-        kind = "f64" if self.double else "f32"
+        kind = (f"v{self.count}" if self.count else "") + ("f64" if self.double else "f32")
         signature = ir.FunctionType(self.float, [self.float] * len(args))
         function = cgutils.get_or_insert_function(self.builder.module, signature, f"llvm.{name}.{kind}")
         return self.builder.call(function, args)
@@ -185,13 +193,13 @@ class Lanes:
 
     # widths
     def widen(self, a: ir.Value) -> ir.Value:
-        return self.builder.fpext(a, ir.DoubleType())
+        return self.builder.fpext(a, self._wide(ir.DoubleType()))
 
     def narrow(self, a: ir.Value) -> ir.Value:
-        return self.builder.fptrunc(a, ir.FloatType())
+        return self.builder.fptrunc(a, self._wide(ir.FloatType()))
 
     def in_double(self) -> Lanes:
-        return self if self.double else Lanes(self.builder, True)
+        return self if self.double else Lanes(self.builder, True, self.count)
 
 
 class PlainLanes(Lanes):
@@ -199,13 +207,13 @@ class PlainLanes(Lanes):
 
     plain = True
 
-    def __init__(self, builder: ir.IRBuilder, double: bool, short: bool = False) -> None:
-        super().__init__(builder, double)
+    def __init__(self, builder: ir.IRBuilder, double: bool, count: int = 0, short: bool = False) -> None:
+        super().__init__(builder, double, count)
         self.short = short
         self.nothing = self.const(0.0)
 
     def _is_nothing(self, a: ir.Value) -> bool:
-        return isinstance(a, ir.Constant) and a.constant == 0
+        return isinstance(a, ir.Constant) and number_of(a) == 0
 
     def add(self, a: ir.Value, b: ir.Value) -> ir.Value:
         if self._is_nothing(a):
@@ -279,7 +287,7 @@ def in_float64(emit: Emitter) -> Emitter:
 
 def in_plain_float64(emit: Emitter) -> Emitter:
     """The same where no terms cancel, so that float32 needs neither pairs nor long polynomials."""
-    return _widened(emit, lambda lanes: PlainLanes(lanes.builder, True, short=True))
+    return _widened(emit, lambda lanes: PlainLanes(lanes.builder, True, lanes.count, short=True))
 
 
 def _widened(emit: Emitter, wide: Callable[[Lanes], Lanes]) -> Emitter:
@@ -290,6 +298,16 @@ def _widened(emit: Emitter, wide: Callable[[Lanes], Lanes]) -> Emitter:
         return lanes.narrow(emit(wide(lanes), *map(lanes.widen, operands)))
 
     return widened
+
+
+def count_of(value: ir.Value) -> int:
+    """The lanes of a vector; 0 of one lane."""
+    return value.type.count if isinstance(value.type, ir.VectorType) else 0
+
+
+def number_of(constant: ir.Constant) -> Any:
+    """The number that a constant is, in every lane."""
+    return constant.constant[0].constant if count_of(constant) else constant.constant
 
 
 def machine_intrinsic(emit: Emitter) -> Any:
@@ -305,7 +323,7 @@ def machine_intrinsic(emit: Emitter) -> Any:
             far = getattr(builder.module, "far", None)
             if far is not None and made in VECTOR_MATH:
                 return far(builder, emit, x == types.float64, args)
-            return emit(Lanes(builder, x == types.float64), *args)
+            return emit(Lanes(builder, x == types.float64, count_of(args[0])), *args)
 
         return x(*operands), codegen
 

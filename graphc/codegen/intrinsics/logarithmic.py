@@ -16,7 +16,7 @@ import numpy as np
 from llvmlite import ir
 
 from graphc.codegen.intrinsics.exponents import power_of_two, scale, split_any
-from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic
+from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic, number_of
 from graphc.codegen.intrinsics.pairs import (
     LN2,
     LOG2_E,
@@ -91,7 +91,7 @@ def excess(lanes: Lanes, f: ir.Value) -> tuple[ir.Value, ir.Value]:
 
 def from_below(lanes: Lanes, value: tuple[float, float]) -> Pair:
     """The constant as a pair of positive words, so that infinite multiples of both have one sign."""
-    high, low = (word.constant for word in constant(lanes, value))
+    high, low = (number_of(word) for word in constant(lanes, value))
     if low < 0:
         above, high = high, float(np.nextafter(lanes.pick(np.float32, np.float64)(high), 0))
         low += above - high

@@ -7,7 +7,7 @@ the nest, never to the function, since storage is used again by later nests.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -86,6 +86,57 @@ def store(code: str, nest: int, storage: int) -> Any:
         return types.void(types.int64, types.int64, NUMBA_TYPES[code]), codegen
 
     return store_element
+
+
+def load_lanes(
+    b: ir.IRBuilder, code: str, scope: tuple[int, int], place: tuple[ir.Value, ir.Value], count: int, lanes: int
+) -> ir.Value:
+    """A vector of floats from address and index on, of which `count` are there, and zeros behind them."""
+    vector = ir.Constant(ir.VectorType(_memory_type(code), lanes), [0.0] * lanes)
+    for first, size in _pieces(count, lanes):
+        pointer = _piece(b, code, place, first, size)
+        part = b.load(pointer)
+        _tag(part, b, code, *scope)
+        if size == lanes:
+            return part
+        wide = b.shuffle_vector(part, part, _positions([k % size for k in range(lanes)]))
+        inside = range(first, first + size)
+        vector = b.shuffle_vector(
+            vector, wide, _positions([lanes + k - first if k in inside else k for k in range(lanes)])
+        )
+    return vector
+
+
+def store_lanes(
+    b: ir.IRBuilder, code: str, scope: tuple[int, int], place: tuple[ir.Value, ir.Value], value: ir.Value, count: int
+) -> None:
+    """The first `count` lanes to address and index."""
+    lanes = value.type.count
+    for first, size in _pieces(count, lanes):
+        inside = _positions(range(first, first + size))
+        part = value if size == lanes else b.shuffle_vector(value, value, inside)
+        _tag(b.store(part, _piece(b, code, place, first, size)), b, code, *scope)
+
+
+def _pieces(count: int, lanes: int) -> Iterator[tuple[int, int]]:
+    """Where pieces begin, and their lengths, powers of two: they may be loaded again as they were stored."""
+    first, size = 0, lanes
+    while first < count:
+        while size > count - first:
+            size //= 2
+        yield first, size
+        first += size
+
+
+def _positions(lanes: Iterable[int]) -> ir.Constant:
+    positions = list(lanes)
+    return ir.Constant(ir.VectorType(ir.IntType(32), len(positions)), positions)
+
+
+def _piece(b: ir.IRBuilder, code: str, place: tuple[ir.Value, ir.Value], first: int, size: int) -> ir.Value:
+    address, index = place
+    pointer = _element(b, code, address, b.add(index, I64(first), flags=["nsw"]) if first else index)
+    return b.bitcast(pointer, ir.VectorType(_memory_type(code), size).as_pointer())
 
 
 @intrinsic

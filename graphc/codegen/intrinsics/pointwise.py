@@ -16,7 +16,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from graphc.codegen.intrinsics.lanes import Lanes
+from graphc.codegen.intrinsics.lanes import Lanes, count_of, number_of
 
 
 class Integers:
@@ -46,8 +46,8 @@ Kind = Lanes | Integers
 Emitter = Callable[..., ir.Value]
 
 
-def _kind(builder: ir.IRBuilder, x: Any) -> Kind:
-    return Integers(builder, x) if isinstance(x, types.Integer) else Lanes(builder, x == types.float64)
+def _kind(builder: ir.IRBuilder, x: Any, value: ir.Value) -> Kind:
+    return Integers(builder, x) if isinstance(x, types.Integer) else Lanes(builder, x == types.float64, count_of(value))
 
 
 def _intrinsic(emit: Emitter, result: Any) -> Any:
@@ -59,7 +59,7 @@ def _intrinsic(emit: Emitter, result: Any) -> Any:
             return None
 
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Sequence[ir.Value]) -> ir.Value:
-            return emit(_kind(builder, x), *args)
+            return emit(_kind(builder, x, args[0]), *args)
 
         return result(x)(*operands), codegen
 
@@ -128,7 +128,8 @@ def _better(kind: Kind, relation: str, x: ir.Value, y: ir.Value) -> ir.Value:
 
 def _better_than_constant(kind: Lanes, relation: str, x: ir.Value, constant: ir.Constant) -> ir.Value:
     """The same, where which of two zeros wins is known: the one that a comparison of equals leaves."""
-    loses = constant.constant == 0 and (math.copysign(1, constant.constant) < 0) == (relation == ">")
+    number = number_of(constant)
+    loses = number == 0 and (math.copysign(1, number) < 0) == (relation == ">")
     if loses:
         return kind.select(kind.compare(relation, constant, x), constant, x)
     chosen = kind.select(kind.compare(relation, x, constant), x, constant)
@@ -308,7 +309,7 @@ def select(typingctx: Any, condition: Any, x: Any, y: Any) -> Any:
 
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Sequence[ir.Value]) -> ir.Value:
         holds, a, b = args
-        if holds.type.width > 1:
+        if not count_of(holds) and holds.type.width > 1:
             holds = builder.icmp_unsigned("!=", holds, ir.Constant(holds.type, 0))
         return builder.select(holds, a, b)
 

@@ -25,14 +25,16 @@ class LaneBuilder(ir.IRBuilder):  # type: ignore[misc]
     max(0, |x|) for max(0, x).)
     """
 
-    def fadd(self, a: Any, b: Any, name: str = "", flags: Sequence[str] = ("contract",)) -> Any:
-        return super().fadd(a, b, name, flags)
+    flags: Sequence[str] = ("contract",)
 
-    def fsub(self, a: Any, b: Any, name: str = "", flags: Sequence[str] = ("contract",)) -> Any:
-        return super().fsub(a, b, name, flags)
+    def fadd(self, a: Any, b: Any, name: str = "") -> Any:
+        return super().fadd(a, b, name, self.flags)
 
-    def fmul(self, a: Any, b: Any, name: str = "", flags: Sequence[str] = ("contract",)) -> Any:
-        return super().fmul(a, b, name, flags)
+    def fsub(self, a: Any, b: Any, name: str = "") -> Any:
+        return super().fsub(a, b, name, self.flags)
+
+    def fmul(self, a: Any, b: Any, name: str = "") -> Any:
+        return super().fmul(a, b, name, self.flags)
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,7 @@ def erf(lanes: Lanes, x: ir.Value) -> ir.Value:
     """Error function: x + x·p(x²) for |x| < 1, else 1 - exp(log erfc |x|), plainly evaluated; error below 1.4 ULP."""
     size = lanes.abs(x)
     near = lanes.fma(size, lanes.two_chains(lanes.mul(size, size), lanes.table(*ERF)), size)
-    plain = PlainLanes(lanes.builder, lanes.double)  # the complement is at most 0.16
+    plain = PlainLanes(lanes.builder, lanes.double, lanes.count)  # the complement is at most 0.16
     held = lanes.clamp(size, 0.0, lanes.pick(*ONE_FROM))
     reduced = exponential.reduce(plain, plain.two_chains(held, plain.table(*LOG_ERFC)))
     power = exponential.exp_near_zero(plain, reduced.r)

@@ -238,26 +238,8 @@ class Vectors(Control):
     # vector math
     def exp(self, x: ir.Value) -> ir.Value:
         """e^x, as in other code."""
-        wide = _Wide(self)
+        wide = Lanes(self.builder, self.bytes == 8, self.lanes)
         return exp_of(wide, wide.clamp(x, *wide.pick(*EXP_RANGE)))
-
-
-class _Wide(Lanes):
-    """Vector math on whole vectors."""
-
-    def __init__(self, vectors: Vectors) -> None:
-        super().__init__(vectors.builder, vectors.bytes == 8)
-        self.vectors = vectors
-        self.float, self.int = vectors.type, ir.VectorType(self.int, vectors.lanes)
-
-    def const(self, value: float) -> ir.Constant:
-        return ir.Constant(self.float, [float(value if self.double else np.float32(value))] * self.vectors.lanes)
-
-    def integer(self, value: int) -> ir.Constant:
-        return self.vectors.integers([value] * self.vectors.lanes)
-
-    def call(self, name: str, *args: ir.Value) -> ir.Value:
-        return self.vectors.call(f"llvm.{name}", *args)
 
 
 Emitter = Callable[..., None]  # (vectors, *arguments), the arguments i64

@@ -1,0 +1,112 @@
+"""Which loops of a kernel are done as a few vectors, whatever their length: short ones, each step of which is apart.
+
+In: the syntax tree of a loop with constant bounds.  Out: how many lanes a vector has.  LLVM's own vectors would leave
+some elements for single steps, and a block on the stack that is written in parts has to be waited for when it is read
+as a whole; here such blocks are whole vectors, and stay in registers.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from graphc.codegen.intrinsics.memory import MAX_STORAGES
+from graphc.codegen.intrinsics.target import host_vector_bytes
+
+# what is made of arithmetic on floats alone, and so takes vectors as it takes one lane
+WHOLE = {
+    *("exp", "exp2", "expm1", "tanh", "sigmoid", "sinh", "cosh", "log", "log2", "log10", "log1p", "erf", "erfc"),
+    *("fmax", "fmin", "fabs", "copysign", "rint", "floor", "ceil", "trunc", "isnan", "isinf", "isfinite"),
+    *("sqrt", "over", "select"),
+}
+_MOST = 8  # vectors of a loop
+_LANE_BYTES = {"f4": 4, "f8": 8}
+
+
+class Access(NamedTuple):
+    """What `ld_f4_3_1(p0, i)` or `st_f4_3_1(p0, i, x)` touches: the dtype's code, nest and storage, base and place."""
+
+    stores: bool
+    code: str
+    nest: int
+    storage: int
+    base: ast.expr
+    at: ast.expr
+
+
+def access(call: ast.Call) -> Access | None:
+    """What a call touches; None if it is of something else."""
+    match call:
+        case ast.Call(func=ast.Name(id=name), args=[base, index, *_]) if name[:3] in ("ld_", "st_"):
+            way, code, nest, storage = name.split("_")
+            return Access(way == "st", code, int(nest), int(storage), base, index)
+    return None
+
+
+def lanes_of(variable: str, count: int, body: Sequence[ast.stmt]) -> int:
+    """The lanes of the vectors as which a loop is done; 0 if it is left to LLVM."""
+    parts = list(_parts(body))
+    touched = [found for call in parts if isinstance(call, ast.Call) and (found := access(call))]
+    if count < 2 or not any(t.stores for t in touched) or any(t.code not in _LANE_BYTES for t in touched):
+        return 0
+    lanes = host_vector_bytes() // max(_LANE_BYTES[t.code] for t in touched)
+    if count % lanes == 0 or count > _MOST * lanes:
+        return 0
+    return lanes if _is_apart(variable, touched) and all(_fits(variable, s) for s in body) else 0
+
+
+def _parts(body: Sequence[ast.stmt]) -> Iterator[ast.AST]:
+    for statement in body:
+        yield from ast.walk(statement)
+
+
+def _is_apart(variable: str, touched: Sequence[Access]) -> bool:
+    """Whether no step touches what another one stores."""
+    stored = {(t.nest, t.storage): t for t in touched if t.stores}
+    for t in touched:
+        step = steps(t.at, variable)
+        if step not in ((1,) if t.stores else (0, 1)) or t.storage >= MAX_STORAGES:
+            return False
+        other = stored.get((t.nest, t.storage), t)
+        if ast.dump(other.base) != ast.dump(t.base) or ast.dump(other.at) != ast.dump(t.at):
+            return False
+    return True
+
+
+def steps(index: ast.expr, variable: str) -> int | None:
+    """By how much an index grows with the variable; None if that is not plain."""
+    match index:
+        case ast.Name(id=name):
+            return int(name == variable)
+        case ast.BinOp(left=left, op=ast.Add() | ast.Sub() as op, right=right):
+            one, other = steps(left, variable), steps(right, variable)
+            if one is None or other is None:
+                return None
+            return one + other if isinstance(op, ast.Add) else one - other
+    return None if any(isinstance(p, ast.Name) and p.id == variable for p in ast.walk(index)) else 0
+
+
+def _fits(variable: str, s: ast.stmt) -> bool:
+    match s:
+        case ast.Assign(targets=[ast.Name()], value=value) | ast.Expr(value=value):
+            return _is_whole(variable, value)
+    return False
+
+
+def _is_whole(variable: str, e: ast.expr) -> bool:
+    match e:
+        case ast.Constant():
+            return True
+        case ast.Name(id=name):
+            return name != variable
+        case ast.Call(func=ast.Name(id=name), args=args):
+            values = args[2:] if access(e) else args
+            return (name in WHOLE or access(e) is not None) and all(_is_whole(variable, a) for a in values)
+        case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Mult() | ast.Div(), right=right):
+            return _is_whole(variable, left) and _is_whole(variable, right)
+        case ast.Compare(left=left, ops=[_], comparators=[right]):
+            return _is_whole(variable, left) and _is_whole(variable, right)
+        case ast.UnaryOp(operand=operand):
+            return _is_whole(variable, operand)
+    return False

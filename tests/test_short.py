@@ -1,0 +1,144 @@
+"""Short loops over rows are done as whole vectors, however long the rows are."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.codegen.intrinsics.routine import KernelModule
+from graphc.codegen.intrinsics.target import host_vector_bytes
+from graphc.graph import Graph
+from graphc.interpret import interpret
+from graphc.runtime.backend import Backend, text_of
+from graphc.runtime.frontend import lower
+from graphc.runtime.short import WHOLE, lanes_of
+
+LANES = host_vector_bytes() // 4  # of float32
+SPECIAL = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-42, -1e-42, 88.5, -88.5, 1.0, -1.0, 0.5]
+
+# An expression for every function that takes vectors.
+FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
+    **{name: partial(lambda f, x, y: f(x), getattr(gc, name)) for name in (
+        "exp", "exp2", "expm1", "tanh", "sigmoid", "sinh", "cosh", "log", "log2", "log10", "log1p", "sqrt", "erf",
+        "erfc", "floor", "ceil", "trunc",
+    )},
+    "rint": lambda x, y: gc.round(x),
+    "fabs": lambda x, y: gc.abs(x),
+    "fmax": lambda x, y: gc.maximum(x, y) + gc.maximum(0, x) + gc.maximum(x, -0.0),
+    "fmin": lambda x, y: gc.minimum(x, y) + gc.minimum(0, x) + gc.minimum(x, -0.0),
+    "copysign": lambda x, y: gc.copysign(x, y),
+    "over": lambda x, y: x / gc.sum(gc.abs(y), axis=1, keepdims=True),
+    "select": lambda x, y: gc.where(x >= y, x, -y),
+    "isnan": lambda x, y: gc.where(gc.isnan(x), y, x),
+    "isinf": lambda x, y: gc.where(gc.isinf(x), y, x),
+    "isfinite": lambda x, y: gc.where(gc.isfinite(x), y, x),
+}  # fmt: skip
+
+
+def test_every_function_has_an_expression() -> None:
+    assert set(FUNCTIONS) == WHOLE
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_vectors_have_the_bits_of_other_loops(name: str, dtype: str) -> None:
+    """Beside a fold of rows, in loops that are short and ragged, and long ones; special values in every lane."""
+    expression = FUNCTIONS[name]
+
+    def values(length: int) -> Any:
+        x, y = (gc.input(n, ("n", length), dtype) for n in "xy")
+        z = expression(x, y)
+        return gc.compile([x, y], (z, gc.max(z, axis=1)))
+
+    rng = np.random.default_rng(3)
+    for length in (3, 10, LANES + 5, 3 * LANES + 1):
+        a, b = (rng.normal(size=(len(SPECIAL), length)).astype(dtype) for _ in range(2))
+        a[np.arange(len(SPECIAL)), np.arange(len(SPECIAL)) % length] = SPECIAL
+        a[1:, -1] = SPECIAL[:-1]
+        short = values(length)(a, b)[0]
+        if name == "over":
+            a = a / np.abs(b).sum(1, keepdims=True, dtype=dtype)
+            np.testing.assert_allclose(short, a, rtol=1e-6 if dtype == "float32" else 1e-14, atol=1e-43)  # subnormal
+            continue
+        whole = np.zeros((2, len(SPECIAL), 300), dtype)
+        whole[0, :, :length], whole[1, :, :length] = a, b
+        np.testing.assert_array_equal(short, values(300)(*whole)[0][:, :length])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("columns", [2, 3, 5, 7, 10, 15, 17, 31, 33, 50, 63, 100, 127])
+def test_softmax_and_friends(columns: int, dtype: str) -> None:
+    """Several sweeps, sums of columns beside those of rows, what is stored and read again."""
+    x, w = (gc.input(n, ("n", columns), dtype) for n in "xw")
+    b = gc.input("b", (columns,), dtype)
+    y, z, t = gc.softmax(x + b), gc.log_softmax(x * b), gc.tanh(x) * gc.erf(w)
+    outputs = (y, z, t, *(gc.grad(gc.sum(f * w), [x, b, w]) for f in (y, z, t)), gc.where(x > b, x, w), gc.relu(x + b))
+    outputs = tuple(leaf for part in outputs for leaf in (part if isinstance(part, list) else [part]))
+    function, bound = gc.compile([x, w, b], outputs), 2e-5 if dtype == "float32" else 1e-13
+    rng = np.random.default_rng(1)
+    for rows in (1, 2, 9):
+        arrays = [rng.normal(size=s).astype(dtype) for s in ((rows, columns), (rows, columns), (columns,))]
+        found, wanted = function(*arrays), interpret(Graph(outputs, (x, w, b)), arrays)
+        for have, want in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(have, want, rtol=bound, atol=bound)
+
+
+def test_parameters_change_in_place() -> None:
+    p, x = gc.parameter("p", np.arange(7.0)), gc.input("x", (5, 7))
+    step = gc.compile([x], gc.sum(gc.exp(x), axis=1), updates={p: 2 * p - gc.sum(x * x, axis=0)})
+    a, value = np.random.default_rng(0).normal(size=(5, 7)), np.arange(7.0)
+    for _ in range(3):
+        np.testing.assert_allclose(step(a), np.exp(a).sum(1), rtol=1e-13)
+        value = 2 * value - (a * a).sum(0)
+        np.testing.assert_allclose(p.value, value, rtol=1e-12)
+
+
+KERNEL = """
+def kernel(T, s, chunk, worker):
+    wide()
+    p0 = word(T, 0)
+    p1 = word(T, 1)
+    r0 = stack_0()
+    for i in range({count}):
+        {body}
+"""
+BODIES = {  # and whether they are done as vectors
+    "st_f4_1_1(p1, i, ld_f4_1_0(p0, i) + ld_f4_1_0(p0, 3))": True,
+    "st_f4_1_1(p1, i, ld_f4_1_1(p1, i) + ld_f4_1_1(p1, 3))": False,
+    "st_f4_1_1(p1, i + chunk, exp(ld_f4_1_0(p0, chunk + i)))": True,
+    "st_f4_1_1(r0, i, ld_f4_1_0(p0, chunk))": True,
+    "st_f4_1_1(p1, i, ld_f4_1_1(p1, i) * ld_f4_1_0(p0, i))": True,
+    "st_f4_1_1(p1, i + 1, ld_f4_1_1(p1, i))": False,
+    "st_f4_1_1(p1, i*2, ld_f4_1_0(p0, i))": False,
+    "st_f4_1_1(p1, 7 - i, ld_f4_1_0(p0, i))": False,
+    "st_f4_1_1(p1, 7, ld_f4_1_0(p0, i))": False,
+    "st_f4_1_1(p1, i, sin(ld_f4_1_0(p0, i)))": False,
+    "st_i4_1_1(p1, i, ld_i4_1_0(p0, i))": False,
+    "st_f4_1_64(p1, i, ld_f4_1_0(p0, i))": False,
+    "st_f4_1_1(p1, i, to_f4(i))": False,
+}
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_loops_that_are_done_as_vectors(body: str) -> None:
+    (function,) = ast.parse(KERNEL.format(count=10, body=body)).body
+    assert isinstance(function, ast.FunctionDef)
+    loop = function.body[-1]
+    assert isinstance(loop, ast.For)
+    assert (lanes_of("i", 10, loop.body) > 0) == (BODIES[body] and LANES > 4)
+
+
+@pytest.mark.parametrize(("count", "vectors"), [(1, False), (LANES - 1, True), (LANES, False), (8 * LANES - 1, True),
+                                                (8 * LANES + 1, False)])  # fmt: skip
+def test_lengths_that_are_done_as_vectors(count: int, vectors: bool) -> None:
+    text = KERNEL.format(count=count, body="st_f4_1_1(p1, i, exp(ld_f4_1_0(p0, i)))")
+    module = KernelModule()
+    lower(text, "kernel", module)
+    assert ("phi" not in str(module)) == vectors
+    assert not vectors or "vector.body" not in str(Backend().optimised(text_of(module)))
