@@ -18,7 +18,7 @@ from graphc.codegen.text import Branch, Loop, Scope, close, integer, test
 from graphc.dims import Dim, blocks, dim_max, dim_min, symbol
 
 PANEL_DEPTH = 256  # rows of a packed panel, which then stays in L1
-DOT_DEPTH = 512  # of columns of B that are copied, which then stay in L1
+DOT_DEPTH = 800  # of columns of B that are copied: ten of them in float32 are 32 KB, and stay in L1
 FEW_DOTS = 12  # rows for which that takes too long
 FEW_ROWS = 32  # for so many, copying panels takes longer than it saves
 MANY_ROWS, MANY_PANELS = 512, 8  # of a chunk: 512 rows of a panel's depth stay in L2

@@ -202,12 +202,15 @@ class _Lowering:
         self.b.cbranch(self.b.icmp_signed("<", now, bounds[len(bounds) > 1]), inside, after)
         self.b.position_at_end(inside)
         self.values[name] = types.int64, now
+        module = self.target.module
+        around, module.alone = module.alone, any(isinstance(s, ast.For) for s in _statements(body))
         self.block(body)
+        module.alone = around
         now.add_incoming(start, before)
         now.add_incoming(following, self.b.block)
         again = self.b.branch(test)
-        if count := 0 if self.target.module.far else _vectors_at_a_time(body):
-            self.target.module.interleave(again, count)
+        if count := 0 if module.far else _vectors_at_a_time(body):
+            module.interleave(again, count)
         self.b.position_at_end(after)
 
     def as_vectors(self, name: str, bounds: list[Any], body: list[ast.stmt]) -> bool:

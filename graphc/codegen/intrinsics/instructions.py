@@ -32,6 +32,8 @@ def instruction(builder: ir.IRBuilder, name: str, *lanes: ir.Value) -> ir.Value:
     if isinstance(lanes[0].type, ir.VectorType):
         return _emit(builder, name, lanes)
     module = builder.module
+    if getattr(module, "alone", False):
+        return _of_one(builder, name, lanes)
     full_name = f"{PREFIX}{name}_{_suffix(lanes[0].type)}"
     function = module.globals.get(full_name) or _define(module, full_name, name, lanes[0].type, len(lanes))
     return builder.call(function, lanes)
@@ -60,6 +62,14 @@ def _emit(builder: ir.IRBuilder, name: str, operands: Sequence[ir.Value]) -> ir.
     return builder.call(cgutils.get_or_insert_function(builder.module, signature, full_name), arguments)
 
 
+def _of_one(builder: ir.IRBuilder, name: str, operands: Sequence[ir.Value]) -> ir.Value:
+    """The instruction on the lowest lane of 128 bits."""
+    lane = operands[0].type
+    undefined = ir.Constant(ir.VectorType(lane, 128 // _bits(lane)), ir.Undefined)
+    lowest = [builder.insert_element(undefined, x, I32(0)) for x in operands]
+    return builder.extract_element(_emit(builder, name, lowest), I32(0))
+
+
 def _emit_halves(builder: ir.IRBuilder, name: str, operands: Sequence[ir.Value]) -> ir.Value:
     """The instruction on vectors of two registers: float64 beside as many float32."""
     count = operands[0].type.count
@@ -77,9 +87,7 @@ def _define(module: ir.Module, full_name: str, name: str, lane: ir.Type, arity: 
     variants = ",".join(f"_ZGV_LLVM_N{w}{'v' * arity}_{full_name}({full_name}.v{w})" for w in widths)
 
     def body(builder: ir.IRBuilder, *operands: ir.Value) -> ir.Value:
-        undefined = ir.Constant(ir.VectorType(lane, narrow), ir.Undefined)
-        lowest = [builder.insert_element(undefined, x, I32(0)) for x in operands]
-        return builder.extract_element(_emit(builder, name, lowest), I32(0))
+        return _of_one(builder, name, operands)
 
     def variant(builder: ir.IRBuilder, *operands: ir.Value) -> ir.Value:
         return _emit(builder, name, operands)

@@ -71,8 +71,10 @@ class KernelModule(ir.Module):  # type: ignore[misc]
     """The module of a kernel: the routines that it calls, and declarations to be kept until LLVM has looked at them.
 
     `accesses` are the instructions that touch each storage of each nest.  `far`: what calls vector math, where it is
-    not built in.
+    not built in.  `alone`: what is emitted now stands in no loop that LLVM might vectorise.
     """
+
+    alone = True
 
     def __init__(self) -> None:
         super().__init__("kernel")
