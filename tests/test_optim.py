@@ -129,3 +129,29 @@ def parameters() -> tuple[gc.Node, gc.Node, gc.Node]:
 def test_refused(call: Any, error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
         call(*parameters())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_decays_ends_at_zero_and_not_below_the_smallest_normal_number(dtype: str) -> None:
+    """Where no gradient comes; in float arithmetic a tenth of the smallest numbers is taken off for ever."""
+    smallest = float(np.finfo(dtype).smallest_normal)
+    for optimizer, names in (
+        (gc.optim.Adam(0.1), ("momentum", "velocity")),
+        (gc.optim.SGD(0.1, momentum=0.9), ("velocity",)),
+    ):
+        w, x = gc.parameter("w", np.ones(3, dtype)), gc.input("x", (3,), dtype)
+        step = gc.compile([x], (), updates=optimizer.updates(gc.sum(w * x), [w]))
+        slots = [optimizer.slot(w, name) for name in names]
+        for slot in slots:
+            slot.assign(np.array([4 * smallest, -smallest if slot is slots[0] else smallest, 1.0], dtype))
+        seen = []
+        for _ in range(100):
+            step(np.zeros(3, dtype))
+            seen.append(slots[0].value)
+        momentum = np.array(seen)
+        assert not np.any((momentum != 0) & (np.abs(momentum) < smallest))
+        assert np.all(momentum[-1, :2] == 0)
+        assert 0 < momentum[-1, 2] < 1
+        assert momentum[0, 0] > 0
+        step(np.full(3, np.nan, dtype))
+        assert np.isnan(slots[0].value).all()

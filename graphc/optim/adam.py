@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graphc.declare import BUILDER as ops
 from graphc.graph import Node
-from graphc.optim.optimizer import Optimizer, Updates, finite, fraction
+from graphc.optim.optimizer import Optimizer, Updates, finite, fraction, normal_or_zero
 from graphc.types import float64
 
 
@@ -37,8 +37,8 @@ class Adam(Optimizer):
 
     def update(self, w: Node, gradient: Node) -> Updates:
         m, v = self.slot(w, "momentum"), self.slot(w, "velocity")
-        new_m = m + (1.0 - self.beta_1) * (gradient - m)
-        new_v = v + (1.0 - self.beta_2) * (ops.square(gradient) - v)
+        new_m = normal_or_zero(m + (1.0 - self.beta_1) * (gradient - m))
+        new_v = normal_or_zero(v + (1.0 - self.beta_2) * (ops.square(gradient) - v))
         step = ops.astype(self._corrected_rate(), w.dtype)
         return {m: new_m, v: new_v, w: w - step * new_m / (ops.sqrt(new_v) + self.epsilon)}
 

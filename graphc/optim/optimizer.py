@@ -135,6 +135,16 @@ def _check(parameters: Sequence[Any]) -> None:
         raise DeclarationError(f"a parameter stands twice among {', '.join(str(w.name) for w in parameters)}")
 
 
+def normal_or_zero(x: Node) -> Node:
+    """x, but 0 where it is below the smallest normal number.
+
+    What decays where no gradient comes ends there, in float arithmetic for good, and slows every step down.
+    """
+    smallest = float(np.finfo(x.dtype.numpy).smallest_normal)
+    settled: Node = ops.where(ops.abs(x) < smallest, 0, x)
+    return settled
+
+
 def finite(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not np.isfinite(value):
         raise DeclarationError(f"{name} is a finite number, got {value!r}")

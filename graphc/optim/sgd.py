@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphc.graph import Node
-from graphc.optim.optimizer import Optimizer, Updates, fraction
+from graphc.optim.optimizer import Optimizer, Updates, fraction, normal_or_zero
 
 
 class SGD(Optimizer):
@@ -34,5 +34,5 @@ class SGD(Optimizer):
         if not self.momentum:
             return {w: w - step}
         velocity = self.slot(w, "velocity")
-        new = self.momentum * velocity - step
+        new = normal_or_zero(self.momentum * velocity - step)
         return {velocity: new, w: w + self.momentum * new - step if self.nesterov else w + new}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from graphc.runtime import layout as at
 from graphc.runtime.phases import execute
 from graphc.runtime.sharing import enter_guards, hold
-from graphc.runtime.words import call, copy, load, store
+from graphc.runtime.words import call, copy, fetch, load, store
 
 
 def run(D: int, frame: int, releases: int) -> int:
@@ -83,8 +83,20 @@ def place(R: int, frame: int, rows: int) -> int:
 
 
 def gather(row: int, order: int, rows: int) -> int:
-    """Copy the rows that `order` names to the place for gathered rows."""
+    """Copy the rows that `order` names to the place for gathered rows; while one is copied, the next is asked for."""
     nbytes = load(row, at.STRIDE)
+    base = load(row, at.BASE)
     for k in range(rows):
-        copy(load(row, at.GATHERED) + k * nbytes, load(row, at.BASE) + load(order, k) * nbytes, nbytes)
+        source = base + load(order, k) * nbytes
+        target = load(row, at.GATHERED) + k * nbytes
+        following = source
+        if k + 1 < rows:
+            following = base + load(order, k + 1) * nbytes
+        for at_byte in range(0, nbytes, 1024):
+            for line in range(0, 1024, 64):
+                fetch(following + at_byte + line)
+            part = nbytes - at_byte
+            if part > 1024:
+                part = 1024
+            copy(target + at_byte, source + at_byte, part)
     return 0

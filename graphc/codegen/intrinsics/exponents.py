@@ -67,7 +67,7 @@ def split(lanes: Lanes, x: ir.Value) -> tuple[ir.Value, ir.Value]:
     fraction = builder.and_(ratio, lanes.integer((1 << lanes.mantissa) - 1))
     exponent = builder.lshr(ratio, lanes.integer(lanes.mantissa))
     ones = 2.0**lanes.mantissa  # a float whose low bits count ones
-    shifted = lanes.as_float(builder.or_(exponent, lanes.const(ones).bitcast(lanes.int)))
+    shifted = lanes.as_float(builder.or_(exponent, lanes.as_int(lanes.const(ones))))
     k = lanes.sub(shifted, lanes.const(ones + lanes.bias))
     return k, lanes.as_float(builder.add(fraction, lanes.integer(least)))
 

@@ -87,7 +87,7 @@ def cbrt(lanes: Lanes, x: ir.Value) -> ir.Value:
 def rough_inverse_cube_root(lanes: Lanes, m: ir.Value) -> ir.Value:
     """m^(-1/3) within 3.6 %: the bits of a float are, roughly, its logarithm, here those that fit a mantissa."""
     builder, ones, shift = lanes.builder, 2.0**lanes.mantissa, lanes.integer(lanes.bits - lanes.mantissa)
-    logarithm = builder.or_(builder.lshr(lanes.as_int(m), shift), lanes.const(ones).bitcast(lanes.int))
+    logarithm = builder.or_(builder.lshr(lanes.as_int(m), shift), lanes.as_int(lanes.const(ones)))
     level = (4 / 3 * lanes.bias - ROUGH_SHARE) * 2.0 ** (2 * lanes.mantissa - lanes.bits)
     third = lanes.fma(lanes.as_float(logarithm), lanes.const(-1 / 3), lanes.const(round(level + 4 / 3 * ones)))
     return lanes.as_float(builder.shl(lanes.as_int(third), shift))
