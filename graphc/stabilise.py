@@ -91,7 +91,7 @@ def _slope_of_softmax(b: Builder, node: Node) -> Node | None:
             continue
         (g, total), (t, other) = (part for part in parts if part is not None)
         shares: Node = terms / total
-        if _shares_of(shares) is not None and below(total, _RESHAPING) is below(other, _RESHAPING):
+        if _shares_of(shares) is not None and _before_broadcasts(total) is _before_broadcasts(other):
             return getattr(b, sloped.op.name)(g, t) * shares  # type: ignore[no-any-return]
     return None
 

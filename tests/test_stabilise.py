@@ -242,6 +242,21 @@ def test_the_slope_of_a_softmax_divides_once(axis: int, shape: Any) -> None:
         np.testing.assert_allclose(got, want, rtol=1e-13, atol=1e-300)
 
 
+@pytest.mark.parametrize("spread", [lambda s: s, lambda s: s[None, :], lambda s: gc.broadcast_to(s, (3, 3))])
+def test_a_sum_that_lies_across_is_another_divisor(spread: Callable[[Node], Node]) -> None:
+    """Of a square: the sums of rows divide the rows here, the columns there."""
+    x, g, t = (gc.input(name, (3, 3)) for name in "xgt")
+    e = gc.exp(x - gc.stop_gradient(gc.max(x, axis=1, keepdims=True)))
+    s = gc.sum(e, axis=1)
+    a, b, c = (np.random.default_rng(k).normal(size=(3, 3)) for k in range(3))
+    terms = np.exp(a - a.max(axis=1, keepdims=True))
+    sums = terms.sum(axis=1)
+    for sign in (1, -1):
+        node = (g / s[:, None] + sign * (t / spread(s))) * e
+        want = (b / sums[:, None] + sign * (c / sums)) * terms
+        np.testing.assert_allclose(gc.compile([x, g, t], node)(a, b, c), want, rtol=1e-13)
+
+
 def test_other_quotients_of_exponentials_stay() -> None:
     x, g, s = (gc.input(name, (3, 4)) for name in "xgs")
     e, t = gc.exp(x), gc.sum(gc.exp(x), axis=1, keepdims=True)
