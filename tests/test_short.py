@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -132,6 +133,15 @@ def test_loops_that_are_done_as_vectors(body: str) -> None:
     loop = function.body[-1]
     assert isinstance(loop, ast.For)
     assert (lanes_of("i", 10, loop.body) > 0) == (BODIES[body] and 10 % LANES != 0)
+
+
+@pytest.mark.parametrize(("at", "whole"), [("i", True), ("chunk*3 + i", False)])
+def test_only_a_block_that_is_one_row_has_room_behind_it(at: str, whole: bool) -> None:
+    """The last of many short rows in a block may end where the block does."""
+    module = KernelModule()
+    lower(KERNEL.format(count=3, body=f"st_f8_1_1(r0, {at}, exp(ld_f8_1_0(p0, i)))"), "kernel", module)
+    stored = [int(n) for n in re.findall(r"store <(\d+) x double>", str(module))]
+    assert max(stored) == (host_vector_bytes() // 8 if whole and LANES > 4 else 2)
 
 
 @pytest.mark.parametrize(("count", "vectors"), [(1, False), (LANES - 1, True), (LANES, False), (8 * LANES - 1, True),

@@ -76,6 +76,7 @@ class Form:
         self.block = symbol("%j" if before is None else "%k")  # a panel of the product before begins at j
         self.sweep = 0
         self.summed = {r.operands[0] for r in self.row_set if r.operands[0].op.family is Family.ELEMENTWISE}
+        self.placed = {n: p for n, p in reversed(nest.stores) if self.is_stored_whole(n)}
         self.kept = self._kept()
         self.evaluator = Evaluator(text, self._stored, nest.members)
 
@@ -175,13 +176,12 @@ class Form:
         found: dict[Node, tuple[Place, bool]] = {}
         if not self.row_set:  # there is one sweep
             return found
-        placed = dict(reversed(self.nest.stores))
         seen: set[tuple[Node, int]] = set()
         for root in self.members:
             for node in self._again(root, seen):
                 if node not in found:
-                    here = node in placed
-                    found[node] = (placed[node], False) if here else (self._scratch(node, len(found)), True)
+                    here = self.placed.get(node)
+                    found[node] = (here, False) if here else (self._scratch(node, len(found)), True)
         return found
 
     def _again(self, root: Node, seen: set[tuple[Node, int]]) -> Iterator[Node]:
@@ -199,16 +199,12 @@ class Form:
             if n.op.family is Family.REDUCTION:
                 continue
             dear = n in self.made and is_expensive(n)
-            if self.sweep_of[n] < sweep and (dear or self._is_summed(n) or self._is_stored(n)):
+            at_hand = self._is_summed(n) or (n in self.placed and effort(n.op.body) > LOADED)
+            if self.sweep_of[n] < sweep and (dear or at_hand):
                 if self.is_full(n):
                     yield n
             else:
                 stack += read_operands(n)
-
-    def _is_stored(self, node: Node) -> bool:
-        """Whether it is stored, and takes more than it does to load it."""
-        here = any(n is node for n, _ in self.nest.stores) and node not in self.total_set and self.is_stored_whole(node)
-        return here and effort(node.op.body) > LOADED
 
     def _is_summed(self, node: Node) -> bool:
         """Whether a row of it is folded, and more than a few instructions are needed to compute it again."""
@@ -224,14 +220,17 @@ class Form:
 
     def _scratch(self, node: Node, number: int) -> Place:
         """On the stack, where a row fits one of the first blocks there."""
-        row = product(self.domain[k] for k in self.inner)
         if self.is_one_block() and number < KEPT:
             return Place("stack", FOLDS + number)
-        return self.text.scratch_of_chunk(node.dtype, self.chunks()[2], (row,))
+        return self.text.scratch_of_chunk(node.dtype, self.chunks()[2], (self.row_length(),))
+
+    def row_length(self) -> Dim:
+        """How many elements a row has."""
+        return product(self.domain[k] for k in self.inner)
 
     def is_one_block(self) -> bool:
         """Whether a row fits a block on the stack."""
-        row = product(self.domain[k] for k in self.inner)
+        row = self.row_length()
         return isinstance(row, int) and row <= BLOCK
 
     def clear_ends(self, top: Scope) -> None:
@@ -239,7 +238,7 @@ class Form:
 
         It is never used; but if it happens to be a subnormal number, an operation with it takes 150 cycles.
         """
-        row = product(self.domain[k] for k in self.inner)
+        row = self.row_length()
         for node, (place, scratch) in self.kept.items():
             if scratch and place.kind == "stack" and isinstance(row, int) and (more := -row * node.dtype.size % LINE):
                 top.use("clear", self.text.address(place, row * node.dtype.size), Position(more))

@@ -18,8 +18,7 @@ from graphc.codegen.text import Branch, Loop, Scope, close, integer, test
 from graphc.dims import Dim, blocks, dim_max, dim_min, symbol
 
 PANEL_DEPTH = 256  # rows of a packed panel, which then stays in L1
-DOT_DEPTH = 800  # of columns of B that are copied: ten of them in float32 are 32 KB, and stay in L1
-FEW_DOTS = 12  # rows for which that takes too long
+DOT_DEPTH, FEW_DOTS = 800, 12  # the same where whole columns are copied: ten of them in float32 are 32 KB
 FEW_ROWS = 32  # for so many, copying panels takes longer than it saves
 MANY_ROWS, MANY_PANELS = 512, 8  # of a chunk: 512 rows of a panel's depth stay in L2
 BLOCK_DEPTH, BLOCK_ROWS = 384, 192  # of a copy of A, which stays in L2 beside the panels of a chunk
@@ -35,9 +34,11 @@ def _up(size: int, step: int) -> int:
 
 
 class Packed(InPlace):
+    depth, few = PANEL_DEPTH, FEW_ROWS  # of a block of the sum; rows that do not pay for a copy
+
     def choose_tile(self) -> None:
         super().choose_tile()
-        self.deepest = dim_min(self.summed.size, PANEL_DEPTH)
+        self.deepest = dim_min(self.summed.size, self.depth)
         self.chooses = self.columns.b == self.size and not isinstance(self.rows.size, int)
 
     def part(self) -> tuple[Dim, Dim]:
@@ -69,7 +70,7 @@ class Packed(InPlace):
         if not self.chooses:
             self.emit_packed(scope, rows, columns, more)
             return
-        height, few = self.text.at(self.rows.size), Position(FEW_ROWS)
+        height, few = self.text.at(self.rows.size), Position(self.few)
         for emit, comparison in ((super().emit, "<="), (self.emit_packed, ">")):
             branch = Branch(scope, test(comparison, height, few))
             emit(branch, rows, columns, more)
@@ -91,7 +92,7 @@ class Packed(InPlace):
 
     def depths(self, scope: Scope) -> Loop:
         """The loop over blocks of the sum."""
-        deep, most = self.text.at(self.summed.size), PANEL_DEPTH
+        deep, most = self.text.at(self.summed.size), self.depth
         loop = self.text.loop(scope, "k", integer("most", deep, Position(1)), 0, most)  # an empty sum writes zeros
         loop.let("depth", integer("least", Position(most), integer("-", deep, Position(K))))
         return loop
@@ -111,52 +112,41 @@ class Packed(InPlace):
         return self.nested.a, step
 
 
-class AlongSum(InPlace):
-    """B is copied column by column, unless only the call will tell that rows are too few for that."""
+class AlongSum(Packed):
+    """Columns of B are copied, one after the other; tiles are of dot products."""
+
+    few = FEW_DOTS
 
     def choose_tile(self) -> None:
+        depth = cast(int, self.summed.size)
+        self.depth = _up(-(-depth // -(-depth // DOT_DEPTH)), host_vector_bytes() // self.size)
         super().choose_tile()
-        self.dots = dots_tile(known(self.columns.size), known(self.rows.size, 64))
-        deep, lanes = cast(int, self.summed.size), host_vector_bytes() // self.size
-        self.deepest = _up(-(-deep // -(-deep // DOT_DEPTH)), lanes)
-        self.copied = cast(int, self.columns.size), self.deepest
-        self.chooses = not isinstance(self.rows.size, int)
+        self.deepest, self.copied = self.depth, cast(int, self.columns.size)
+        self.dots = dots_tile(self.copied, known(self.rows.size, 64))
 
     def nest(self, axis: Axis) -> bool:
         return False
 
-    def emit(self, scope: Scope, rows: Range, columns: Range, more: Dim) -> None:
-        if not self.chooses:
-            self.emit_dots(scope, rows, columns, more)
-            return
-        height, few = self.text.at(self.rows.size), Position(FEW_DOTS)
-        for emit, comparison in ((super().emit, "<="), (self.emit_dots, ">")):
-            branch = Branch(scope, test(comparison, height, few))
-            emit(branch, rows, columns, more)
-            branch.close()
-
-    def emit_dots(self, scope: Scope, rows: Range, columns: Range, more: Dim) -> None:
-        """Block by block of the sum: copy columns of B, then tiles of dot products."""
-        text, (height, width), step = self.text, self.dots, self.deepest * self.size
-        memory = text.scratch_of_chunk(self.dtype, self.product.chunks, self.copied)
-        scope.let("across", text.address(memory, WORKER * text.own(self.copied[0] * step)))
-        deep = text.at(self.summed.size)
-        depths = text.loop(scope, "k", deep, 0, self.deepest)
-        depth = depths.let("depth", integer("least", Position(self.deepest), integer("-", deep, Position(K))))
-        b, steps = text.address("b", K * self.summed.b), self.sizes(self.columns.b, self.summed.b)
-        copied, tile = Address("across"), (self.deepest,)
-        depths.use("pack", text.at(columns[1]), depth, b, *steps, copied, dtype=self.dtype, tile=tile)
+    def emit_packed(self, scope: Scope, rows: Range, columns: Range, more: Dim) -> None:
+        """Block by block of the sum: copy columns of B, then tile by tile."""
+        self.memory(scope, "across", self.copied)
+        depths, (height, width), step = self.depths(scope), self.dots, self.depth * self.size
+        text, at, depth = self.text, self.text.at, Position(DEPTH)
+        b, steps = text.address(self.product.names["b"], K * self.summed.b), self.sizes(self.columns.b, self.summed.b)
+        tile = (self.depth,)
+        depths.use("pack", at(columns[1]), depth, b, *steps, Address("across"), dtype=self.dtype, tile=tile)
         with self.product.more_rows(depths) as around:
             loop = text.loop(around, "i", rows[1], rows[0], height)
             inner = text.loop(loop, "j", columns[1], columns[0], width)
-            high = integer("least", Position(height), integer("-", text.at(rows[1]), Position(ROW)))
-            wide = integer("least", Position(width), integer("-", text.at(columns[1]), Position(J)))
-            a, _, c = self.addresses(K)
-            b = text.address("across", J * step)
-            steps = self.sizes(self.rows.a, step, self.rows.c, more + K)
-            inner.use(
-                "dots", *(high, wide, depth, a, steps[0], b, steps[1], c, *steps[2:]), dtype=self.dtype, tile=self.dots
+            high, wide = (
+                integer("least", Position(most), integer("-", at(end), Position(start)))
+                for most, end, start in ((height, rows[1], ROW), (width, columns[1], J))
             )
+            a, _, c = self.addresses(K)
+            a_row, b_column, c_row, later = self.sizes(self.rows.a, step, self.rows.c, more + K)
+            b = text.address("across", J * step)
+            sizes = a, a_row, b, b_column, c, c_row, later
+            inner.use("dots", high, wide, depth, *sizes, dtype=self.dtype, tile=self.dots)
             close(loop, inner)
         depths.close()
 

@@ -86,17 +86,12 @@ def gather(row: int, order: int, rows: int) -> int:
     """Copy the rows that `order` names to the place for gathered rows; while one is copied, the next is asked for."""
     nbytes = load(row, at.STRIDE)
     base = load(row, at.BASE)
+    ahead = nbytes
+    if ahead > at.AHEAD_BYTES:
+        ahead = at.AHEAD_BYTES
     for k in range(rows):
-        source = base + load(order, k) * nbytes
-        target = load(row, at.GATHERED) + k * nbytes
-        following = source
         if k + 1 < rows:
-            following = base + load(order, k + 1) * nbytes
-        for at_byte in range(0, nbytes, 1024):
-            for line in range(0, 1024, 64):
-                fetch(following + at_byte + line)
-            part = nbytes - at_byte
-            if part > 1024:
-                part = 1024
-            copy(target + at_byte, source + at_byte, part)
+            for line in range(0, ahead, at.LINE_BYTES):
+                fetch(base + load(order, k + 1) * nbytes + line)
+        copy(load(row, at.GATHERED) + k * nbytes, base + load(order, k) * nbytes, nbytes)
     return 0

@@ -22,6 +22,7 @@ from graphc.codegen.intrinsics.far import MOST, call_far
 from graphc.codegen.intrinsics.lanes import VECTOR_MATH, count_of
 from graphc.codegen.intrinsics.memory import NUMBA_TYPES, load_lanes, store_lanes
 from graphc.codegen.intrinsics.routine import KernelModule, LaneBuilder
+from graphc.codegen.intrinsics.vectors import splat
 from graphc.codegen.namespace import meaning
 from graphc.runtime.short import Access, access, lanes_of, steps
 from graphc.runtime.words import decided
@@ -90,6 +91,15 @@ def _assigned(body: Iterable[ast.stmt]) -> Iterator[str]:
                 yield name
 
 
+def _stacks(body: Iterable[ast.stmt]) -> Iterator[str]:
+    """The names to which a block binds blocks on the stack, but not what is inside."""
+    for s in body:
+        match s:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name(id=function))):
+                if function.startswith("stack_"):
+                    yield name
+
+
 def _called(body: Iterable[ast.stmt]) -> Iterator[str]:
     """The functions that a block calls for its values, as often as it does."""
     stack: list[ast.expr] = [s.value for s in _statements(body) if isinstance(s, ast.Assign | ast.Expr)]
@@ -133,7 +143,7 @@ class _Lowering:
         self.target, self.values = target, known
         self.places: dict[str, Typed] = {}
         self.once: set[str] = set()
-        self.stacks: set[str] = set()  # names of blocks on the stack
+        self.stacks: set[str] = set()  # names of blocks on the stack, which are bound at the top of a kernel
         self.lanes: _Lanes | None = None  # of the vectors as which a short loop is done
         self.entry = target.append_basic_block("entry")
         self.b = LaneBuilder(target.append_basic_block("body"))
@@ -141,6 +151,7 @@ class _Lowering:
     def function(self, body: list[ast.stmt]) -> None:
         assigned = Counter(_assigned(body))
         self.once = {name for name, times in assigned.items() if times == 1}
+        self.stacks = set(_stacks(body))
         vector_math = sum(VECTOR_MATH.get(meaning(name), 0) for name in _called(body))
         self.target.module.far = call_far if vector_math > MOST else None
         first = self.b.block
@@ -157,8 +168,6 @@ class _Lowering:
     def statement(self, s: ast.stmt) -> None:
         match s:
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                if isinstance(value, ast.Call) and ast.unparse(value.func).startswith("stack_"):
-                    self.stacks.add(name)
                 self.assign(name, self.value(value))
             case ast.Expr(value=ast.Call() as call):
                 self.call(call)
@@ -231,33 +240,28 @@ class _Lowering:
     def touch(self, e: ast.Call, touched: Access) -> Typed:
         """Load or store the lanes of a vector, or the one element that all of them read."""
         assert self.lanes is not None
-        name, width, count = self.lanes
+        name, width, filled = self.lanes
         code, scope = touched.code, (touched.nest, touched.storage)
         place = self.value(touched.base)[1], self.value(touched.at)[1]
-        if isinstance(touched.base, ast.Name) and touched.base.id in self.stacks:
-            count = width  # there is room, and what is read as a whole was written so
+        if self.is_row_on_stack(touched):
+            filled = width
         if touched.stores:
-            value = self.splat(self.value(e.args[2])[1], width)
-            store_lanes(self.b, code, scope, place, value, count)
+            value = splat(self.b, self.value(e.args[2])[1], width)
+            store_lanes(self.b, code, scope, place, value, filled)
             return types.none, None
         if steps(touched.at, name):
-            return NUMBA_TYPES[code], load_lanes(self.b, code, scope, place, count, width)
+            return NUMBA_TYPES[code], load_lanes(self.b, code, scope, place, filled, width)
         return self.apply(e)
 
-    def splat(self, value: Any, width: int) -> Any:
-        """A vector of one value."""
-        if isinstance(value.type, ir.VectorType):
-            return value
-        kind = ir.VectorType(value.type, width)
-        if isinstance(value, ir.Constant):
-            return ir.Constant(kind, [value.constant] * width)
-        lowest = self.b.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
-        return self.b.shuffle_vector(lowest, lowest, ir.Constant(ir.VectorType(ir.IntType(32), width), [0] * width))
+    def is_row_on_stack(self, touched: Access) -> bool:
+        """Whether a block on the stack holds what the loop runs over and no more: then there is room behind it."""
+        base, at = touched.base, touched.at
+        return isinstance(base, ast.Name) and base.id in self.stacks and isinstance(at, ast.Name)
 
     def alike(self, *values: Any) -> list[Any]:
         """The values, all as vectors if one is."""
         width = max(map(count_of, values), default=0)
-        return [self.splat(v, width) for v in values] if width else list(values)
+        return [splat(self.b, v, width) for v in values] if width else list(values)
 
     # names
 

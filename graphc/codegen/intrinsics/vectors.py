@@ -42,6 +42,17 @@ def prefetch(builder: ir.IRBuilder, address: ir.Value, near: int) -> None:
     builder.call(function, [builder.inttoptr(address, POINTER), *hints])
 
 
+def splat(builder: ir.IRBuilder, value: ir.Value, lanes: int) -> ir.Value:
+    """One value in so many lanes; a vector as it is."""
+    if isinstance(value.type, ir.VectorType):
+        return value
+    vector = ir.VectorType(value.type, lanes)
+    if isinstance(value, ir.Constant):
+        return ir.Constant(vector, [value.constant] * lanes)
+    lane0 = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(I32, 0))
+    return builder.shuffle_vector(lane0, lane0, ir.Constant(ir.VectorType(I32, lanes), [0] * lanes))
+
+
 class Control:
     """Loops and branches, with the values that they carry; `bytes` to an element, `lanes` to a vector."""
 
@@ -62,9 +73,7 @@ class Control:
 
     def splat(self, scalar: ir.Value) -> ir.Value:
         """One scalar in every lane."""
-        vector = ir.VectorType(scalar.type, self.lanes)
-        lane0 = self.builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(I32, 0))
-        return self.shuffle(lane0, lane0, [0] * self.lanes)
+        return splat(self.builder, scalar, self.lanes)
 
     def shuffle(self, a: ir.Value, b: ir.Value, lanes: Sequence[int]) -> ir.Value:
         """The given lanes of a (0 .. lanes-1) and b (lanes ..)."""
