@@ -8,7 +8,7 @@ from __future__ import annotations
 from graphc.runtime import layout as at
 from graphc.runtime.phases import execute
 from graphc.runtime.sharing import enter_guards, hold
-from graphc.runtime.words import call, copy, fetch, load, store
+from graphc.runtime.words import call, copy, load, store
 
 
 def run(D: int, frame: int, releases: int) -> int:
@@ -83,15 +83,8 @@ def place(R: int, frame: int, rows: int) -> int:
 
 
 def gather(row: int, order: int, rows: int) -> int:
-    """Copy the rows that `order` names to the place for gathered rows; while one is copied, the next is asked for."""
+    """Copy the rows that `order` names to the place for gathered rows."""
     nbytes = load(row, at.STRIDE)
-    base = load(row, at.BASE)
-    ahead = nbytes
-    if ahead > at.AHEAD_BYTES:
-        ahead = at.AHEAD_BYTES
     for k in range(rows):
-        if k + 1 < rows:
-            for line in range(0, ahead, at.LINE_BYTES):
-                fetch(base + load(order, k + 1) * nbytes + line)
-        copy(load(row, at.GATHERED) + k * nbytes, base + load(order, k) * nbytes, nbytes)
+        copy(load(row, at.GATHERED) + k * nbytes, load(row, at.BASE) + load(order, k) * nbytes, nbytes)
     return 0

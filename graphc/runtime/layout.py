@@ -119,7 +119,6 @@ TICKET, DONE, GATE, SLEEPING, REGION_WORDS = 16, 24, 32, 33, 40
 # A run of many steps.  After the head: rows of the sliced inputs, then of the outputs.
 DESCRIPTOR, FULL, TAIL, TAIL_STEP, BATCH, REST, ORDER, SLICED, STEP, END, RUN_HEAD = range(11)
 WORD, BASE, STRIDE, GATHERED, RUN_ROW = range(5)  # frame word, address, bytes a row, address of gathered rows
-AHEAD_BYTES = 4096  # of a row that is gathered next: what comes behind, the processor foresees
 
 # Bytes in CPython's and NumPy's objects on 64-bit machines; graphc.runtime.entry checks them.
 OBJECT_TYPE, TUPLE_SIZE, LIST_ITEMS = 8, 16, 24  # the size of a list stands where a tuple's does

@@ -76,16 +76,6 @@ def copy(b: Any, to: Any, source: Any, nbytes: Any) -> Any:
 
 
 @Operation
-def fetch(b: Any, address: Any) -> Any:
-    """Ask for the line of cache of an address, which need not be readable."""
-    pointer = _I8.as_pointer()
-    kind = ir.FunctionType(ir.VoidType(), [pointer, _I32, _I32, _I32])
-    known = b.module.globals.get("llvm.prefetch.p0") or ir.Function(b.module, kind, "llvm.prefetch.p0")
-    b.call(known, [b.inttoptr(address, pointer), *(ir.Constant(_I32, hint) for hint in (0, 3, 1))])  # read, near, data
-    return address
-
-
-@Operation
 def load_at(b: Any, address: Any) -> Any:
     """The word at an address that other threads write."""
     return b.load_atomic(_shared(b, address), "seq_cst", 8)
