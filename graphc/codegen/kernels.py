@@ -144,7 +144,7 @@ class InPlace(Kernel):
     wide = False  # whether A comes from L2 rather than B
 
     def choose_tile(self) -> None:
-        columns, rows = known(self.columns.size), known(self.rows.size, 96)
+        columns, rows = known(self.columns.size), known(self.rows.size, 128)
         self.MR, self.vectors = tile(self.dtype.name, columns, rows, self.wide)
         self.NR = self.vectors * host_vector_bytes() // self.size
 

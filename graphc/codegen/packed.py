@@ -21,8 +21,8 @@ PANEL_DEPTH = 256  # rows of a packed panel, which then stays in L1
 DOT_DEPTH, FEW_DOTS = 800, 12  # the same where whole columns are copied: ten of them in float32 are 32 KB
 FEW_ROWS = 32  # for so many, copying panels takes longer than it saves
 MANY_ROWS, MANY_PANELS = 512, 8  # of a chunk: 512 rows of a panel's depth stay in L2
-BLOCK_DEPTH, BLOCK_ROWS = 384, 192  # of a copy of A, which stays in L2 beside the panels of a chunk
-CHUNK_ROWS, CHUNK_COLUMNS, NARROW_CHUNK, FEWEST_CHUNKS = 1024, 512, 128, 4  # where a chunk copies its operands
+BLOCK_DEPTH, BLOCK_BYTES = 1024, 2**19  # of a copy of A, which stays in L2 beside a panel
+CHUNK_ROWS, CHUNK_BYTES, NARROW_CHUNK, FEWEST_CHUNKS = 2048, 2**22, 128, 4  # where a chunk copies its operands
 
 _LETTERS = ("k", "o", "q", "depth", "top", "bottom", "left", "right")
 K, OUTER, BLOCK, DEPTH, TOP, BOTTOM, LEFT, RIGHT = (symbol(f"%{name}") for name in _LETTERS)
@@ -161,13 +161,15 @@ class Blocked(Packed):
         rows, columns, depth = (cast(int, axis.size) for axis in (self.rows, self.columns, self.summed))
         self.depth_blocks = -(-depth // BLOCK_DEPTH)
         self.deepest = -(-depth // self.depth_blocks)
-        self.most_rows = _up(min(rows, BLOCK_ROWS), self.MR)
-        self.most_columns = _up(min(columns, CHUNK_COLUMNS), self.NR)
+        self.block_rows = _up(BLOCK_BYTES // (BLOCK_DEPTH * self.size), self.MR)
+        self.group_columns = _up(CHUNK_BYTES // (BLOCK_DEPTH * self.size), self.NR)
+        self.most_rows = min(self.block_rows, _up(rows, self.MR))
+        self.most_columns = min(self.group_columns, _up(columns, self.NR))
 
     def part(self) -> tuple[Dim, Dim]:
         """Large parts, since operands are copied for each, but some for every thread."""
         rows, columns = cast(int, self.rows.size), cast(int, self.columns.size)
-        down, across = -(-rows // CHUNK_ROWS), -(-columns // CHUNK_COLUMNS)
+        down, across = -(-rows // CHUNK_ROWS), -(-columns // self.group_columns)
         while down * across < FEWEST_CHUNKS and max(rows // down, columns // across) >= 2 * NARROW_CHUNK:
             down, across = (2 * down, across) if rows * across >= columns * down else (down, 2 * across)
         return _up(-(-rows // down), self.MR), _up(-(-columns // across), self.NR)
@@ -180,7 +182,7 @@ class Blocked(Packed):
 
     def emit(self, scope: Scope, rows: Range, columns: Range, more: Dim) -> None:
         """Group by group of columns, and block by block of the sum: pack B, and for each block of rows A."""
-        text, wide, high = self.text, _up(CHUNK_COLUMNS, self.NR), _up(BLOCK_ROWS, self.MR)
+        text, wide, high = self.text, self.group_columns, self.block_rows
         self.memory(scope, "panels", self.most_columns if self.product.batch else cast(int, self.cut[2]))
         self.memory(scope, "block", self.most_rows)
         groups = text.loop(scope, "left", columns[1], columns[0], wide)

@@ -126,8 +126,9 @@ class Product(ViewKernel):
         deep = not isinstance(depth, int) or depth >= 128
         if k.a == size and k.b == size and n.b != size and deep and (_at_most(m.size, 16) or _at_most(n.size, 16)):
             return Dots(self)
-        fits_cache = _at_most(depth * n.size * size, 2**20)
-        few_rows = _at_most(every_row, 64 if fits_cache else 24)
+        b_bytes = depth * n.size * size
+        fits_cache = _at_most(b_bytes, 2**20)
+        few_rows = _at_most(every_row, 128 if _at_most(b_bytes, 2**18) else 64 if fits_cache else 24)
         in_place = (n.b == size or n.size == 1) and (few_rows or _at_most(n.size, 64))
         if self._leaves_lanes_idle():
             return AlongSum(self)

@@ -32,7 +32,7 @@ def small_borders() -> Any:
         mock.patch.object(nest, "BLOCK", 4),
         mock.patch.object(kernels, "CHUNK_FLOPS", 200),
         mock.patch.multiple(
-            packed, PANEL_DEPTH=3, BLOCK_DEPTH=3, BLOCK_ROWS=4, CHUNK_ROWS=8, CHUNK_COLUMNS=8, NARROW_CHUNK=2
+            packed, PANEL_DEPTH=3, BLOCK_DEPTH=3, BLOCK_BYTES=64, CHUNK_ROWS=8, CHUNK_BYTES=96, NARROW_CHUNK=2
         ),
         mock.patch.multiple(product, LARGE=500, LARGE_ACROSS=50),
         mock.patch.object(product, "_at_most", lambda size, limit: at_most(size, limit // 12)),

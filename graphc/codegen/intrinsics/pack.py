@@ -76,24 +76,36 @@ def _pack_rows(
 def _pack_columns(
     lanes: Vectors, width: int, K: ir.Value, cols: ir.Value, b: ir.Value, b_col: ir.Value, p: ir.Value
 ) -> Values:
-    """Square tiles, a vector on a side: loaded along the contiguous columns, transposed in registers, stored."""
+    """Square tiles, a vector on a side: loaded along the contiguous columns, transposed in registers, stored.
+
+    A panel of half the width, or a quarter, holds two or four such pieces in a square, one below the other.
+    """
     builder, side = lanes.builder, lanes.lanes
-    row_bytes = width * lanes.bytes
+    row_bytes, pieces = width * lanes.bytes, side // width if side % width == 0 else 1
+    high = side // pieces
 
     def tile(k: ir.Value, j: ir.Value) -> None:
         """Rows k.. and columns j.. of the panel, fewer than a vector's where K or cols end."""
-        within_k, last_k = lanes.first(builder.sub(K, k)), builder.sub(K, integer(1))
+        last_k = builder.sub(K, integer(1))
         corner = builder.add(b, builder.add(builder.mul(k, integer(lanes.bytes)), builder.mul(j, b_col)))
         square = []
-        for column in range(side):
-            exists = lanes.splat(builder.icmp_signed("<", builder.add(j, integer(column)), cols))
-            place = lanes.pointer(lanes.offset(corner, b_col, column))
-            square.append(lanes.load(place, builder.and_(within_k, exists)))
+        for piece in range(pieces):
+            within_k = lanes.first(builder.sub(K, builder.add(k, integer(piece * side))))
+            for column in range(high):
+                exists = lanes.splat(builder.icmp_signed("<", builder.add(j, integer(column)), cols))
+                place = lanes.pointer(lanes.offset(corner, b_col, column), piece * side)
+                square.append(lanes.load(place, builder.and_(within_k, exists)))
         # Rows beyond the last are stored in its place, in falling order, so that the right one comes last.
         target, inside = builder.add(p, builder.mul(j, integer(lanes.bytes))), _inside(lanes, width, j)
-        for row, value in reversed(list(enumerate(lanes.transpose(square)))):
-            real = lanes.least(builder.add(k, integer(row)), last_k)
-            lanes.store(value, lanes.pointer(builder.add(target, builder.mul(real, integer(row_bytes)))), inside)
+        turned = list(enumerate(lanes.transpose(square)))
+        for piece in reversed(range(pieces)):
+            for row, value in reversed(turned):
+                real = lanes.least(builder.add(k, integer(piece * side + row)), last_k)
+                place = lanes.pointer(builder.add(target, builder.mul(real, integer(row_bytes))))
+                if pieces > 1:
+                    lanes.store(lanes.shuffle(value, value, range(piece * high, (piece + 1) * high)), place)
+                else:
+                    lanes.store(value, place, inside)
 
     def strip(k: ir.Value, carried: Values) -> Values:
         def across(j: ir.Value, carried: Values) -> Values:
@@ -102,7 +114,7 @@ def _pack_columns(
 
         return lanes.loop(integer(0), integer(width), side, [], across)
 
-    lanes.loop(integer(0), K, side, [], strip)
+    lanes.loop(integer(0), K, pieces * side, [], strip)
     return []
 
 

@@ -77,7 +77,8 @@ def _in_vectors(count: int | None, dtype: DTypeLike) -> int | None:
 def _shapes(rows: int | None, widths: tuple[int, ...]) -> list[tuple[int, int]]:
     """Heights that are good for many rows, and those that cut these rows evenly, with each of the widths."""
     fewest = -(-rows // 16) if rows else 0
-    heights = {16, 12, 8, 6, 4, 3, 2, 1} | ({-(-rows // count) for count in (fewest, fewest + 1)} if rows else set())
+    even = {-(-rows // count) for count in range(fewest, 2 * fewest + 1)} if rows else set()
+    heights = {16, 12, 8, 6, 4, 3, 2, 1} | even
     return [(m, n) for n in widths for m in sorted(heights, reverse=True)]
 
 
