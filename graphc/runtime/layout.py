@@ -113,8 +113,9 @@ ROW_WORD, ROW_OF, ROW_STEP, ROW_WORDS = range(4)
 
 # The parallel region (see graphc.runtime.region).  Words that several threads write have a cache line of their own.
 TAKEN, WORKERS, READY, MOST_THREADS, SYSCALL, FUTEX, YIELD, CLOSED = range(8)
-KERNEL, FRAME, KERNEL_ROW, SHARED_CHUNKS, LIMIT, PHASE_NUMBER = range(8, 14)
-TICKET, DONE, GATE, SLEEPING, REGION_WORDS = 16, 24, 32, 33, 40
+KERNEL, FRAME, KERNEL_ROW, LIMIT, PHASE_NUMBER = range(8, 13)
+DONE, GATE, SLEEPING, PARTS = 16, 24, 25, 32
+TICKET, PART_END, PART_WORDS = 0, 1, 8  # of a thread's part of the chunks
 
 # A run of many steps.  After the head: rows of the sliced inputs, then of the outputs.
 DESCRIPTOR, FULL, TAIL, TAIL_STEP, BATCH, REST, ORDER, SLICED, STEP, END, RUN_HEAD = range(11)

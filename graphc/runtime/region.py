@@ -1,9 +1,11 @@
 """The parallel region: the chunks of a phase shared out among the threads of a process.
 
 This file is text for graphc.runtime.backend, as graphc.runtime.driver is.  A phase is a list of chunks that is cut by
-size, never by the number of threads; each is claimed by taking one from a ticket, which holds the number of the phase
-and how many chunks are left.  Who has claimed a chunk finds what to do in the region's words: they change only when
-every chunk is done.  Workers that find nothing to do spin for a while, then sleep.
+size, never by the number of threads.  Each thread has a part of them, the same share of every phase, since what it has
+written in one lies in its cache in the next; who is through with his own helps the others.  A chunk is claimed by
+taking one from a part's ticket, which holds the number of the phase and how many chunks are left.  Who has claimed a
+chunk finds what to do in the region's words: they change only when every chunk is done.  Workers that find nothing to
+do spin for a while, then sleep.
 """
 
 from __future__ import annotations
@@ -31,12 +33,11 @@ def share(D: int, kernel: int, frame: int, row: int, chunks: int) -> int:
     store(R, at.KERNEL, kernel)
     store(R, at.FRAME, frame)
     store(R, at.KERNEL_ROW, row)
-    store(R, at.SHARED_CHUNKS, chunks)
     store(R, at.LIMIT, limit)
     store_at(R + 8 * at.DONE, 0)
     number = (load(R, at.PHASE_NUMBER) + 1) & MOST_PHASES
     store(R, at.PHASE_NUMBER, number)
-    store_at(R + 8 * at.TICKET, number * NEXT_PHASE + chunks)
+    publish(R, number, chunks)
     add_at(R + 8 * at.GATE, 1)
     if load_at(R + 8 * at.SLEEPING):
         call(load(R, at.SYSCALL), load(R, at.FUTEX), R + 8 * at.GATE, WAKE, ALL, 0, 0, 0)
@@ -53,6 +54,20 @@ def share(D: int, kernel: int, frame: int, row: int, chunks: int) -> int:
     return load(frame, at.STATUS)
 
 
+def publish(R: int, number: int, chunks: int) -> int:
+    """Give each thread its part of the chunks of a phase."""
+    limit = load(R, at.LIMIT)
+    end = 0
+    part = R + 8 * at.PARTS
+    for thread in range(limit):
+        begin = end
+        end = (thread + 1) * chunks // limit
+        store(part, at.PART_END, end)
+        store_at(part + 8 * at.TICKET, number * NEXT_PHASE + end - begin)
+        part += 8 * at.PART_WORDS
+    return 0
+
+
 def alone(kernel: int, frame: int, row: int, chunks: int) -> int:
     """Run every chunk of a phase in order; stops where a check fails."""
     for chunk in range(chunks):
@@ -63,22 +78,39 @@ def alone(kernel: int, frame: int, row: int, chunks: int) -> int:
 
 
 def serve(R: int, index: int, c: int) -> int:
-    """Claim a chunk for the thread of this index and run it; 0 if none is left.
+    """Claim a chunk for the thread of this index, of its own part or else of the next that has one, and run it.
 
-    One that comes after a chunk that failed is passed over.
+    Returns 0 if none is left.  One that comes after a chunk that failed is passed over.
     """
-    ticket = load_at(R + 8 * at.TICKET)
+    part = unfinished(R, index, 0)
+    if part == 0:
+        return 0
+    ticket = load_at(part + 8 * at.TICKET)
     left = ticket & LEFT
     if left == 0:
-        return 0
-    if exchange_if(R + 8 * at.TICKET, ticket, ticket - 1):
+        return 1
+    if exchange_if(part + 8 * at.TICKET, ticket, ticket - 1):
         frame = load(R, at.FRAME)
-        chunk = load(R, at.SHARED_CHUNKS) - left
+        chunk = load(part, at.PART_END) - left
         failed = load_at(frame + 8 * at.FAILED)
         if failed <= 0 or chunk < failed:
             call(load(R, at.KERNEL), frame, load(R, at.KERNEL_ROW), chunk, index)
         add_at(R + 8 * at.DONE, 1)
     return 1
+
+
+def unfinished(R: int, index: int, c: int) -> int:
+    """The part with chunks left that comes first from the one of this index on; 0 if there is none."""
+    limit = load(R, at.LIMIT)
+    thread = index
+    for _ in range(limit):
+        part = R + 8 * (at.PARTS + at.PART_WORDS * thread)
+        if load_at(part + 8 * at.TICKET) & LEFT:
+            return part
+        thread += 1
+        if thread >= limit:
+            thread = 0
+    return 0
 
 
 def work(R: int, index: int, c: int) -> int:
@@ -105,7 +137,7 @@ def sleep(R: int, index: int, c: int) -> int:
     gate = load_at(R + 8 * at.GATE)
     busy = load_at(R + 8 * at.CLOSED)
     if index < load(R, at.LIMIT):
-        busy = busy + (load_at(R + 8 * at.TICKET) & LEFT)
+        busy = busy + unfinished(R, index, 0)
     if busy == 0:
         call(load(R, at.SYSCALL), load(R, at.FUTEX), R + 8 * at.GATE, WAIT, gate & LEFT, 0, 0, 0)
     add_at(R + 8 * at.SLEEPING, -1)

@@ -105,9 +105,10 @@ class Region:
     """The words of the process's parallel region, and its workers."""
 
     def __init__(self) -> None:
-        self._memory = np.zeros(at.REGION_WORDS + 8, np.int64)
+        words = at.PARTS + at.PART_WORDS * most_threads()
+        self._memory = np.zeros(words + 8, np.int64)
         first = -address(self._memory) % 64 // 8
-        self.words = self._memory[first : first + at.REGION_WORDS]  # from the start of a cache line
+        self.words = self._memory[first : first + words]  # from the start of a cache line
         self.address = address(self.words)
         self._workers: list[threading.Thread] = []
         self._lock = threading.Lock()

@@ -1,8 +1,8 @@
 """A small compiler for functions of int64 words, in which the driver is written.
 
 In: modules of plain Python functions whose values are all int64: assignments, `if`, `while`, `for ... in range(...)`,
-arithmetic, comparisons, calls of one another and of the operations below.  Out: an LLVM module in which each is a C
-function.  Numba would take a hundred times as long, and a second of every first start.
+arithmetic (division of what is not negative), comparisons, calls of one another and of the operations below.  Out: an
+LLVM module in which each is a C function.  Numba would take a hundred times as long, and a second of every first start.
 """
 
 from __future__ import annotations
@@ -20,7 +20,14 @@ _I64, _I32, _I8 = ir.IntType(64), ir.IntType(32), ir.IntType(8)
 _ONE = ir.Constant(_I64, 1)
 _X86, _ARM = ("llvm.x86.sse2.pause", ()), ("llvm.aarch64.hint", (1,))
 _PAUSE = {"x86_64": _X86, "AMD64": _X86, "aarch64": _ARM, "arm64": _ARM}.get(platform.machine())
-_ARITHMETIC = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.BitAnd: "and_", ast.BitOr: "or_"}
+_ARITHMETIC: dict[type[ast.operator], str] = {
+    ast.Add: "add",
+    ast.Sub: "sub",
+    ast.Mult: "mul",
+    ast.FloorDiv: "udiv",
+    ast.BitAnd: "and_",
+    ast.BitOr: "or_",
+}
 _COMPARISONS = {ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
 
 
