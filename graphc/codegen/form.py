@@ -14,6 +14,7 @@ from graphc.codegen.intrinsics.target import BLOCK, LINE
 from graphc.codegen.loop_ir import WORKER, Position
 from graphc.codegen.product import Product
 from graphc.codegen.text import Scope, Text
+from graphc.codegen.turned import turned_arrays, turned_at
 from graphc.dims import Dim, Poly, blocks, dim_max, floor_div, product, substitute, symbol
 from graphc.graph import Node
 from graphc.op import Family
@@ -28,7 +29,6 @@ from graphc.schedule.task import Nest, Place
 CHUNK = 16_384  # elements of a chunk, some 10 us of work
 FEWEST = 128  # rows of a chunk that is summed down the columns, beside which a row of partial sums is little
 FEWER = 64  # the same of rows that are swept several times
-TILE = 256  # elements of a row that lie apart: so many lines of cache stay until the rows beside have been read
 BESIDE = 64  # rows that are read side by side where they lie so: neighbouring lines of cache come together
 FLAT = symbol("%i")
 FOLDS = 8  # blocks on the stack for what reductions fold
@@ -67,8 +67,9 @@ class Form:
         self.row_set = {r for r in self.reductions if self.is_full(r) and self.folded(r) == self.split.inner}
         self.totals = [r for r in self.reductions if r not in self.row_set]
         self.total_set = set(self.totals)
-        self.across: dict[Across, None] = {}
+        self.across: dict[Across, bool] = {}  # whether all of it surely is there
         self.crosswise = self._is_crosswise()
+        self.turned = turned_arrays(self)
         self.streamed: dict[Place, Place] = {}  # outputs written past the caches, with the blocks that they come from
         self.sweep_of: dict[Node, int] = {}
         for member in nest.members:
@@ -99,7 +100,10 @@ class Form:
             kept, scratch = (self.streamed[kept], True) if kept in self.streamed else (kept, scratch)
             return kept, self.scratch_at(kept) if scratch else None
         place = loaded_from(self.text, node) if node not in self.made else None
-        return (place, None) if place is not None else None
+        if place is None:
+            return None
+        across = self._across(node, index) if self.turned else None
+        return (self.turned[across], turned_at(self)) if across in self.turned else (place, None)
 
     def is_full(self, node: Node) -> bool:
         """Whether the node's loops run over the whole domain, rather than once a row."""
@@ -253,15 +257,22 @@ class Form:
         """Whether an array is read along rows that lie across it, by loops that fold nothing."""
         if self.reductions or self.before is not None or len(self.inner) != 1 or len(self.rows) != 1:
             return False
-        row, column = f"%{self.rows[0]}", f"%{self.inner[0]}"
         for member in self.members:
             for read in loads(member, self.is_loaded, self.made):
-                position = offset(self.moved(read.index), read.node.shape) if read.index else 0
-                steps = linear(position)
-                if steps is not None and steps.get(row) == 1 and steps.get(column, 0) not in (-1, 0, 1):
-                    first = substitute(position, {row: 0, column: 0})
-                    self.across[Across(read.node, first, steps[column])] = None
+                if read.index and self.is_loaded(read.node):
+                    across = self._across(read.node, self.moved(read.index))
+                    if across is not None:
+                        self.across[across] = self.across.get(across, False) or not read.guarded
         return bool(self.across)
+
+    def _across(self, node: Node, index: Index) -> Across | None:
+        """How an array lies that is read across its rows at this index of two loops; None if it is not."""
+        row, column = f"%{self.rows[0]}", f"%{self.inner[0]}"
+        position = offset(index, node.shape)
+        steps = linear(position)
+        if steps is None or steps.get(row) != 1 or steps.get(column, 0) in (-1, 0, 1):
+            return None
+        return Across(node, substitute(position, {row: 0, column: 0}), steps[column])
 
     # chunks
 

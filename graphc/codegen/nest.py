@@ -18,8 +18,16 @@ from graphc.codegen.loop_ir import CHUNK, Expr, Position, Stmt
 from graphc.codegen.product import Product
 from graphc.codegen.reduction import Carried, Columns, Fold, Lies, Partial, combine
 from graphc.codegen.rows import Rows
-from graphc.codegen.streamed import PIECE, are_large, fetch_ahead, streamed_outputs, write_streamed
+from graphc.codegen.streamed import (
+    are_large,
+    ask_ahead,
+    fetch_ahead,
+    piece_of,
+    streamed_outputs,
+    write_streamed,
+)
 from graphc.codegen.text import HI, LO, Branch, Loop, Scope, Text, close, integer, test
+from graphc.codegen.turned import strip, tile_of
 from graphc.codegen.unread import check_unread, gathers
 from graphc.codegen.work import bytes_read, operations, total
 from graphc.dims import Dim, blocks, product, substitute, symbol
@@ -177,13 +185,16 @@ class _Nest(Rows):
         batch = self.batch_axes()
         scopes: list[Scope] = [top]
         if self.crosswise:
-            scopes.append(self.text.loop(top, str(self.block)[1:], self.domain[self.inner[0]], 0, form.TILE))
+            scopes.append(self.text.loop(top, str(self.block)[1:], self.domain[self.inner[0]], 0, tile_of(self)))
         for n, axis in enumerate(self.row_axes()):
             if batch and n == len(batch):
                 for column in columns.values():
                     column.begin(scopes[-1])
-            lo, hi = (LO, HI) if n == 0 else (0, self.domain[axis])
-            scopes.append(self.text.loop(scopes[-1], str(axis), hi, lo))
+            bounds: tuple[Dim, Dim | Expr] = (LO, HI) if n == 0 else (0, self.domain[axis])
+            if self.turned:
+                around, bounds = strip(self, scopes[-1])
+                scopes.append(around)
+            scopes.append(self.text.loop(scopes[-1], str(axis), bounds[1], bounds[0]))
         row = scopes[-1]
         fetch_ahead(self, row)
         down = columns and not self.split.deep and not self.fetched  # else what is fetched for a row is folded with it
@@ -292,7 +303,7 @@ class _Nest(Rows):
         scopes = self.text.loops(scope, ((axis, self.domain[axis]) for axis in around))
         bounds: tuple[Dim, Expr] = 0, self.text.at(self.domain[last])
         if self.crosswise:
-            bounds = self.block, integer("least", Position(self.block + form.TILE), bounds[1])
+            bounds = self.block, integer("least", Position(self.block + tile_of(self)), bounds[1])
         self._elements(scopes[-1], str(last), bounds, folds, columns, size)
         close(*scopes[1:])
 
@@ -318,12 +329,14 @@ class _Nest(Rows):
         """The innermost loop, in blocks of a size if it is not 0; blocks that lie in memory are not copied."""
         low, high = bounds
         if self.streamed and not self.reductions and not self.crosswise:
-            size = PIECE
+            size = piece_of(self)
         around, count = scope, high if low == 0 else integer("-", high, Position(low))
         if size:
             around = self.text.loop(scope, str(self.block)[1:], high, low, size)
             count = integer("least", Position(size), integer("-", high, Position(self.block)))
             low, high = self.block, integer("least", Position(self.block + size), high)
+        if self.streamed:
+            ask_ahead(self, around, var, low)
         lies = {r: self.lies(r, var, low) if f.collects else None for r, f in folds.items()}
         part, (first, last) = self.part(around, var, low, high)
         body = self.text.loop(part, var, last, first)

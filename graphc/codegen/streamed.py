@@ -7,18 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from graphc.codegen.form import BESIDE, FOLDS, KEPT, TILE, Form
+from graphc.codegen.form import BESIDE, FOLDS, KEPT, Form
+from graphc.codegen.intrinsics.target import LINE
 from graphc.codegen.loop_ir import Call, Expr, Position
 from graphc.codegen.text import HI, LO, Scope, integer, test
+from graphc.codegen.turned import TILE
 from graphc.codegen.work import efforts_of_element
 from graphc.dims import Dim, product, substitute
+from graphc.graph import Node
 from graphc.scalar import CHEAP
 from graphc.schedule.access import linear, loop_symbol, offset
+from graphc.schedule.shape import loads
 from graphc.schedule.task import Place
 
 PAST_CACHES = 1 << 25  # bytes that a phase moves; what is less may be in a cache when it is read
 SHORTEST = 256  # elements of a row, of which parts of two lines are written in the usual way
-PIECE = 256  # elements of a block: reads of the next go on while one is written
+PIECE, PIECE_OF_BYTES = 64, 256  # elements of a block: reads of the next go on while one is written
+AHEAD = 1 << 13  # bytes before an array's lines are wanted, when they are asked for
+MOST_LINES = 16  # of a piece
 MOST_EFFORT = 32  # instructions for an element, and no dear function: what costs more hardly waits for memory
 COLUMNS = TILE // BESIDE  # of the next tile, that a row asks for
 MOST_OUTPUTS = 4  # of a nest: each has a block on the stack
@@ -58,6 +64,12 @@ def are_large(form: Form, moved: Dim) -> bool | Call:
     return True if not tests else tests[0] if len(tests) == 1 else test("and", *tests)
 
 
+def piece_of(form: Form) -> int:
+    """The elements of a block; more where each is a byte."""
+    wide = any(n.dtype.size > 1 for member in form.members for n in (member, *member.operands))
+    return PIECE if wide else PIECE_OF_BYTES
+
+
 def fetch_ahead(form: Form, row: Scope) -> None:
     """Ask for some of the columns of the next tile of what lies across the rows; all rows of this one ask for all."""
     if not (form.streamed and form.crosswise):
@@ -69,6 +81,33 @@ def fetch_ahead(form: Form, row: Scope) -> None:
         start = (across.first + LO + column * across.step) * size
         address = form.text.address(form.text.place[across.node], start)
         row.use("fetch", address, form.text.at(across.step * size), count, Position((HI - LO) * size))
+
+
+def ask_ahead(form: Form, scope: Scope, var: str, low: Dim) -> None:
+    """Ask for what is wanted some pieces after the one that begins at `low`, where a single array is read.
+
+    The processor foresees what lies ahead, but of one array not as much as memory could bring.
+    """
+    if form.reductions or form.crosswise or len(found := _read_along(form, var)) != 1:
+        return
+    ((node, position, step),) = found
+    size = node.dtype.size
+    address = form.text.address(form.text.place[node], substitute(position, {f"%{var}": low}) * size + AHEAD)
+    scope.use("fetch_lines", address, tile=(piece_of(form) * step * size // LINE,))
+
+
+def _read_along(form: Form, var: str) -> set[tuple[Node, Dim, int]]:
+    """The arrays of which loops read each row once, by steps of the innermost loop that are not long."""
+    found = set()
+    for member in form.members:
+        for read in loads(member, form.is_loaded, form.made):
+            position = offset(form.moved(read.index), read.node.shape) if read.index else 0
+            steps = linear(position) or {}
+            step, lines = steps.get(f"%{var}"), piece_of(form) * read.node.dtype.size // LINE
+            again = form.inner and any(steps.get(f"%{k}", 0) == 0 for k in form.row_axes() if form.domain[k] != 1)
+            if form.is_loaded(read.node) and isinstance(step, int) and 1 <= step <= MOST_LINES // lines and not again:
+                found.add((read.node, position, step))
+    return found
 
 
 def write_streamed(form: Form, scope: Scope, count: Expr, first: Mapping[str, Dim]) -> None:

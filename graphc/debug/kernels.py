@@ -174,6 +174,12 @@ def _pack(memory, dtype, tile, K, cols, b, b_row, b_col, panel):  # type: ignore
     memory.store_all(memory.grid(panel, (width * size, size), (K, width), dtype), dtype, values)
 
 
+def _turn(memory, dtype, tile, K, cols, b, b_col, copy):  # type: ignore[no-untyped-def]
+    size, (width,) = dtype.itemsize, tile
+    values = memory.load_all(memory.grid(b, (size, b_col), (K, cols), dtype), dtype)
+    memory.store_all(memory.grid(copy, (width * size, size), (K, cols), dtype), dtype, values)
+
+
 # sorts
 
 
@@ -229,4 +235,5 @@ KERNELS: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("micro_transposed", "micro_transposed_nested"), _micro_transposed),
     **dict.fromkeys(("dots", "dots_nested"), _dots),
     "pack": _pack,
+    "turn": _turn,
 }

@@ -19,11 +19,11 @@ from llvmlite import ir
 from numba.extending import intrinsic
 from numpy.typing import DTypeLike
 
-from graphc.codegen.intrinsics.pack import pack
+from graphc.codegen.intrinsics.pack import pack, turn
 from graphc.codegen.intrinsics.target import dots_tile, half_of, host_vector_bytes, tile
 from graphc.codegen.intrinsics.vectors import Values, Vectors, call_body, integer, type_name
 
-__all__ = ["dots", "dots_tile", "host_vector_bytes", "micro", "micro_transposed", "pack", "tile"]
+__all__ = ["dots", "dots_tile", "host_vector_bytes", "micro", "micro_transposed", "pack", "tile", "turn"]
 
 _OUTER = ("outer", "a_outer", "b_outer")
 

@@ -29,6 +29,23 @@ def pack(dtype: DTypeLike, width: int) -> Any:
     return copy
 
 
+@cache
+def turn(dtype: DTypeLike, width: int) -> Any:
+    """The intrinsic that copies what lies across rows; see `copy` below for its parameters."""
+
+    def emit(lanes: Vectors, K: ir.Value, cols: ir.Value, b: ir.Value, b_col: ir.Value, p: ir.Value) -> None:
+        _pack_columns(lanes, width, K, cols, b, b_col, p, cols)
+
+    typed = call_body(dtype, f"turn_{type_name(dtype)}_{width}", emit)
+
+    @intrinsic
+    def copy(typingctx: Any, K: Any, cols: Any, b: Any, b_col: Any, p: Any) -> Any:
+        """Copies B[K, cols], element (k, j) k elements beyond b + j*b_col, to P[K, width] at p; beyond is anything."""
+        return typed(K, cols, b, b_col, p)
+
+    return copy
+
+
 def _emit_pack(
     lanes: Vectors, width: int, K: ir.Value, cols: ir.Value, b: ir.Value, b_row: ir.Value, b_col: ir.Value, p: ir.Value
 ) -> None:
@@ -42,7 +59,7 @@ def _emit_pack(
         return _pack_rows(lanes, width, K, cols, b, b_row, p)
 
     def columns() -> Values:
-        return _pack_columns(lanes, width, K, cols, b, b_col, p)
+        return _pack_columns(lanes, width, K, cols, b, b_col, p, integer(width))
 
     def elements() -> Values:
         return _pack_elements(lanes, width, K, cols, b, b_row, b_col, p)
@@ -74,9 +91,9 @@ def _pack_rows(
 
 
 def _pack_columns(
-    lanes: Vectors, width: int, K: ir.Value, cols: ir.Value, b: ir.Value, b_col: ir.Value, p: ir.Value
+    lanes: Vectors, width: int, K: ir.Value, cols: ir.Value, b: ir.Value, b_col: ir.Value, p: ir.Value, end: ir.Value
 ) -> Values:
-    """Square tiles, a vector on a side: loaded along the contiguous columns, transposed in registers, stored.
+    """Square tiles up to a column: vectors loaded along the contiguous columns, transposed in registers, stored.
 
     A panel of half the width, or a quarter, holds two or four such pieces in a square, one below the other.
     """
@@ -112,7 +129,7 @@ def _pack_columns(
             tile(k, j)
             return []
 
-        return lanes.loop(integer(0), integer(width), side, [], across)
+        return lanes.loop(integer(0), end, side, [], across)
 
     lanes.loop(integer(0), K, pieces * side, [], strip)
     return []

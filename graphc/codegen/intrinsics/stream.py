@@ -39,26 +39,25 @@ def stream(code: str) -> Any:
 
 
 def _emit(lanes: Control, n: ir.Value, source: ir.Value, to: ir.Value) -> None:
-    """Whole vectors where they are aligned; elements before and after."""
+    """Whole vectors where they are aligned; elements before and after: the other part of their line is streamed too."""
     b, width = lanes.builder, lanes.lanes * lanes.bytes
     end = b.mul(n, integer(lanes.bytes))
     begin = lanes.least(b.and_(b.neg(to), integer(width - 1)), end)
     whole = b.add(begin, b.and_(b.sub(end, begin), integer(-width)))
     none_reread = b.module.add_metadata([ir.Constant(I32, 1)])
 
-    def move(kind: ir.Type, align: int, past_caches: bool) -> Any:
+    def move(kind: ir.Type, align: int) -> Any:
         def one(at: ir.Value, _: Values) -> Values:
             read, write = (b.inttoptr(b.add(base, at), POINTER) for base in (source, to))
             store = b.store(b.load(read, typ=kind, align=lanes.bytes), write, align=align)
-            if past_caches:
-                store.set_metadata("nontemporal", none_reread)
+            store.set_metadata("nontemporal", none_reread)
             return []
 
         return one
 
-    element = move(ir.IntType(8 * lanes.bytes), lanes.bytes, past_caches=False)
+    element = move(ir.IntType(8 * lanes.bytes), lanes.bytes)
     lanes.loop(integer(0), begin, lanes.bytes, [], element)
-    lanes.loop(begin, whole, width, [], move(ir.VectorType(I64, width // 8), width, past_caches=True))
+    lanes.loop(begin, whole, width, [], move(ir.VectorType(I64, width // 8), width))
     lanes.loop(whole, end, lanes.bytes, [], element)
 
 

@@ -1,0 +1,112 @@
+"""What lies across the rows of a nest is copied tile by tile: the same values at every border of strips and tiles."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.codegen import streamed
+
+COLD = gc.Options(cache=False)
+BORDERS = (0, 1, 2, 15, 16, 17, 33, 63, 64, 65, 255, 256, 257, 300, 513)
+
+
+def drawn(shape: tuple[int, ...], seed: int = 0) -> Any:
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def copies(function: Any) -> int:
+    return str(function.source).count("turn_f4_")
+
+
+def turned(m: Any, n: Any) -> tuple[list[gc.Node], tuple[gc.Node, ...]]:
+    """One array both ways round, and another one twice, from different elements on."""
+    x, y = gc.input("x", (m, n), gc.float32), gc.input("y", (n, m), gc.float32)
+    rows, columns = x.shape
+    more, row = gc.input("more", (2 * columns, 3 + rows), gc.float32), gc.input("row", (n,), gc.float32)
+    across = more[::-2, 3:].T
+    return [x, y, more, row], (x + y.T, (y.T - across) * row, across + more[:columns, 1:-2].T)
+
+
+def wanted(x: Any, y: Any, more: Any, row: Any) -> tuple[Any, ...]:
+    across = more[::-2, 3:].T
+    return x + y.T, (y.T - across) * row, across + more[: len(row), 1:-2].T
+
+
+def arrays(m: int, n: int) -> list[Any]:
+    return [drawn((m, n)), drawn((n, m), 1), drawn((2 * n, 3 + m), 2), drawn((n,), 3)]
+
+
+def agree(function: Any, m: int, n: int) -> None:
+    given = arrays(m, n)
+    for got, want in zip(function(*given), wanted(*given), strict=True):
+        assert got.shape == want.shape
+        assert np.array_equal(got, want)
+
+
+def test_sizes_that_the_call_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs, outputs = turned("m", "n")
+    monkeypatch.setattr(streamed, "PAST_CACHES", 2**20)
+    f = gc.compile(inputs, outputs, options=COLD)
+    assert copies(f)
+    for m, n in itertools.product(BORDERS, BORDERS):
+        agree(f, m, n)
+    agree(f, 3_000, 5)
+    agree(f, 5, 3_000)
+    agree(f, 700, 800)
+
+
+@pytest.mark.parametrize(
+    ("m", "n"), [(15, 40), (16, 16), (17, 31), (40, 15), (64, 256), (65, 257), (300, 20), (1, 700)]
+)
+def test_known_sizes(m: int, n: int) -> None:
+    f = gc.compile(*turned(m, n), options=COLD)
+    assert bool(copies(f)) == (min(m, n) >= 16)
+    agree(f, m, n)
+
+
+@pytest.mark.parametrize(("m", "n"), [(17, 19), (40, 300), (70, 33)])
+def test_the_interpreter_reads_nothing_that_is_not_there(m: int, n: int) -> None:
+    for sizes in ((m, n), ("m", "n")):
+        f = gc.compile(*turned(*sizes), options=gc.Options(debug=True))
+        assert copies(f)
+        agree(f, m, n)
+
+
+def test_threads_have_tiles_of_their_own() -> None:
+    f = gc.compile(*turned("m", "n"), options=COLD)
+    before = gc.get_num_threads()
+    try:
+        for count in range(1, before + 1):
+            gc.set_num_threads(count)
+            agree(f, 1_000, 1_100)
+    finally:
+        gc.set_num_threads(before)
+
+
+def test_what_may_not_be_there_is_not_copied() -> None:
+    """Padding reads under a condition: a tile of it would lie outside of the array."""
+    x = gc.input("x", (40, 50), gc.float32)
+    y = gc.input("y", (30, 20), gc.float32)
+    padded = gc.pad(y, ((10, 10), (15, 5))).T
+    f = gc.compile([x, y], (x[:, :40] + padded[:, :40], padded), options=COLD)
+    a, b = drawn((40, 50)), drawn((30, 20), 1)
+    want = np.pad(b, ((10, 10), (15, 5))).T
+    assert not copies(f)
+    for got, right in zip(f(a, b), (a[:, :40] + want[:, :40], want), strict=True):
+        assert np.array_equal(got, right)
+
+
+def test_gradients_of_a_transposed_operand() -> None:
+    w, x = gc.input("w", (70, 90), gc.float32), gc.input("x", (90, 70), gc.float32)
+    loss = gc.sum((gc.tanh(w).T * x) ** 2)
+    f = gc.compile([w, x], gc.grad(loss, [w, x]), options=COLD)
+    a, b = drawn((70, 90)), drawn((90, 70), 1)
+    t = np.tanh(a.astype("f8")).T
+    got = f(a, b)
+    np.testing.assert_allclose(got[0], (2 * t * b * b * (1 - t * t)).T, rtol=2e-5, atol=1e-6)
+    np.testing.assert_allclose(got[1], 2 * t * t * b, rtol=2e-5, atol=1e-6)
