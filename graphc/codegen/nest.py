@@ -338,7 +338,7 @@ class _Nest(Rows):
         if self.streamed:
             ask_ahead(self, around, var, low)
         lies = {r: self.lies(r, var, low) if f.collects else None for r, f in folds.items()}
-        part, (first, last) = self.part(around, var, low, high)
+        part, (first, last) = self.part(around, var, low, high, size)
         body = self.text.loop(part, var, last, first)
         self._body(body, {r: f for r, f in folds.items() if not lies[r]}, columns, symbol(f"%{var}") - low)
         if body.body:

@@ -24,7 +24,8 @@ from graphc.schedule.access import linear, offset
 from graphc.schedule.shape import loads
 from graphc.schedule.task import Nest, Place
 
-_PART = 256  # elements of a row that are computed between two requests; shorter rows the processor foresees
+_LONG = 256  # elements of a row; shorter ones the processor foresees
+_PART = 16  # elements of a row that are computed between two requests: of many at a time, most wait
 _FETCHED = 1 << 20  # bytes that are read, from which they do not lie near
 
 
@@ -48,7 +49,7 @@ class Rows(Form):
 
     def _is_long(self) -> bool:
         row = self.domain[self.inner[-1]]
-        return isinstance(row, int) and row >= _PART
+        return isinstance(row, int) and row >= _LONG
 
     def _ahead(self) -> tuple[_Ahead, ...]:
         """What rows read of arrays where they lie side by side and are contiguous."""
@@ -77,16 +78,21 @@ class Rows(Form):
                 work[self.sweep_of[m]] = work.get(self.sweep_of[m], 0) + effort(m.op.body)
         return max(work, key=lambda sweep: work[sweep], default=0)
 
-    def part(self, scope: Scope, var: str, low: Dim, high: Expr) -> tuple[Scope, tuple[Dim, Expr]]:
-        """Where the innermost loop runs, and from where to where: over parts of a row if the next one is fetched."""
+    def part(self, scope: Scope, var: str, low: Dim, high: Expr, size: int) -> tuple[Scope, tuple[Dim, Expr]]:
+        """Where the innermost loop runs, and from where to where: over parts of a row if the next one is fetched.
+
+        `size` is that of the block which the loop is for, 0 if it is for a whole row.
+        """
         if not self.fetched or self.fetching != self.sweep:
             return scope, (low, high)
-        loop, at = self.text.loop(scope, "f", high, low, _PART), symbol("%f")
+        row = self.domain[self.inner[-1]]
+        whole = isinstance(row, int) and row % _PART == 0 and size % _PART == 0
+        step = _PART if whole else _LONG
+        loop, at = self.text.loop(scope, "f", high, low, step), symbol("%f")
         for ahead in self.fetched:
             start = substitute(ahead.at, {f"%{var}": at}) * ahead.size
-            loop.use("fetch_lines", self.text.address(ahead.place, start), tile=(_PART * ahead.size // LINE,))
-        whole = isinstance(high, Position) and isinstance(high.at, int) and low == 0 and high.at % _PART == 0
-        end = Position(at + _PART)
+            loop.use("fetch_lines", self.text.address(ahead.place, start), tile=(max(step * ahead.size // LINE, 1),))
+        end = Position(at + step)
         return loop, (at, end if whole else integer("least", end, high))
 
     def lies(self, reduction: Node, var: str, low: Dim) -> Lies | None:
