@@ -34,7 +34,8 @@ def values(shape: tuple[int, ...], dtype: str) -> list[Values]:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
-    "shape", [(3, 255), (2, 256), (1, 300), (2, 1024), (2, 1025), (2, 1040), (1, 2500), (2, 4096), (0, 300), (2, 3, 257)]
+    "shape",
+    [(3, 255), (2, 256), (1, 300), (2, 1024), (2, 1025), (2, 1040), (1, 2500), (2, 4096), (0, 300), (2, 3, 257)],
 )
 def test_rows_of_any_length(shape: tuple[int, ...], dtype: str) -> None:
     """Ends of parts, blocks and lines; the batch is a symbol, so that rows are written by what chooses at run time."""
