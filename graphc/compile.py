@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from graphc.codegen.program import Program
@@ -15,6 +16,7 @@ from graphc.errors import DeclarationError, DTypeError, ShapeError
 from graphc.graph import Graph, Node, describe
 from graphc.line import declared_adjoint, users_line
 from graphc.ops.bodies import is_slot
+from graphc.own_scalar import symbols as symbols_of_own
 from graphc.runtime import cache
 from graphc.runtime.entry import driver_beside
 from graphc.runtime.function import CompiledFunction
@@ -87,8 +89,17 @@ class _Unit:
 
     @property
     def is_kept(self) -> bool:
-        """Whether the cache may hold it: not if an op is the user's own, as nothing tells when its functions change."""
-        return all(node.op in OWN_OPS for node in self.every)
+        """Whether the cache may hold it: not if an op is the user's own, as nothing tells when its functions change.
+
+        That does not matter of a function of scalars, which Numba compiles in each process, apart from the kernels.
+        """
+        return all(node.op in OWN_OPS or node.op.scalar is not None for node in self.every)
+
+    @cached_property
+    def calls(self) -> list[str]:
+        """The signatures of the user's functions of scalars that kernels call."""
+        own = [(n.op.scalar, n.operands) for n in self.every if n.op.scalar is not None]
+        return [scalar.signature(tuple(o.dtype for o in operands)) for scalar, operands in own]
 
     @property
     def text(self) -> str:
@@ -102,7 +113,8 @@ class _Unit:
         remat = self.options.remat == "memory"
         adjoint = declared_adjoint(self.graph.nodes) if remat else ()
         late = [k for k, n in enumerate(self.graph.nodes) if n in adjoint]
-        return f"{self.name}\n{self.graph.text}\n{[order[p] for p in self.updated]}\n{names}\n{unreached}\n{late}"
+        machine = f"{self.graph.text}\n{[order[p] for p in self.updated]}\n{names}\n{unreached}\n{late}\n{self.calls}"
+        return f"{self.name}\n{machine}"
 
 
 def compile(
@@ -168,7 +180,7 @@ def _compiled(unit: _Unit) -> CompiledFunction:
     program, parts = found or _translated(unit, key)
     return CompiledFunction(
         program,
-        Native(parts, map(kernel_name, program.kernels)),
+        Native(parts, map(kernel_name, program.kernels), symbols_of_own() if unit.calls else {}),
         [p.attrs["state"] for p in unit.parameters],
         unit.structure,
         rebuild=(_rebuild, _plain(unit)),
@@ -207,7 +219,8 @@ def _translated(unit: _Unit, key: str) -> tuple[Program, tuple[bytes, ...]]:
         from graphc.runtime.parts import parts
 
         program = _printed(unit, loops=False)
-        code = parts(program.kernels, unit.is_kept)
+        # A text says which function it calls, and not what that gives: its kernels are kept by this program alone.
+        code = parts(program.kernels, unit.is_kept and not unit.calls)
     if unit.is_kept:
         cache.store(key, cache.Entry(numbered(program, unit.every).to_json(), code))
         cache.trim()

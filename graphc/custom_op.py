@@ -33,8 +33,7 @@ def custom_op(
     function of nodes instead of scalars there is `gc.custom_vjp`.
 
     Where the function raises, the call raises InputError at the line of the op, and no parameter has changed.  It
-    should depend on its operands alone.  A program with such an op is never kept in the cache, since nothing tells when
-    the function changes.
+    should depend on its operands alone.  Numba compiles it in each process; the cache keeps what calls it.
 
     Raises DeclarationError for what is no such function, if Numba can't compile it for the operands, or if it gives no
     number; DTypeError if `dtype` does not hold what it gives.

@@ -98,11 +98,20 @@ class OwnScalar:
         alike = [d.numpy for d in dtypes if (d.is_float if given.is_float else d.is_integer)]
         return as_dtype(np.result_type(*alike)) if alike else float64 if given.is_float else int64
 
-    def address(self, dtypes: Dtypes) -> int:
-        """Where its machine code lies."""
-        found = self.compiled(dtypes)
-        place: int = found.library.get_pointer_to_function(found.fndesc.llvm_func_name)
-        return place
+    def symbol(self, dtypes: Dtypes) -> str:
+        """The name by which kernels call its machine code: another function may have it in the next process."""
+        return "_".join(("graphc_own", str(self.number), *map(str, dtypes)))
+
+    def signature(self, dtypes: Dtypes) -> str:
+        """All that a kernel's machine code depends on: what the function does is in code that Numba makes."""
+        return f"{self.symbol(dtypes)} -> {self.compiled(dtypes).signature.return_type}"
+
+    def addresses(self) -> dict[str, int]:
+        """Where its machine code lies for the dtypes that it has met, by symbol."""
+        return {
+            self.symbol(dtypes): found.library.get_pointer_to_function(found.fndesc.llvm_func_name)
+            for dtypes, found in self._found.items()
+        }
 
     # by Python
 
@@ -118,6 +127,11 @@ class OwnScalar:
 
 
 OWN: list[OwnScalar] = []
+
+
+def symbols() -> dict[str, int]:
+    """Where the machine code of every function lies that a kernel of this process may call."""
+    return {name: place for own in OWN for name, place in own.addresses().items()}
 
 
 class _Raised(ctypes.Structure):

@@ -20,6 +20,8 @@ from graphc.errors import DeclarationError, DTypeError, GradientError, InputErro
 from graphc.graph import Graph
 from graphc.interpret import interpret
 from graphc.op import REGISTRY
+from graphc.runtime import native
+from graphc.runtime.loader import Unfit
 
 X = np.array([[0.3, -1.2, 2.0], [4.0, 0.0, -0.5]])
 D = np.array([1.0, 0.5, 9.0])
@@ -217,8 +219,8 @@ print(float(f([1.0, 2.0])), f.stats["from_cache"])
 """
 
 
-def test_a_program_with_one_is_never_kept(tmp_path: Path) -> None:
-    """Neither the program nor a kernel: an edited function takes effect in the next process."""
+def test_the_cache_keeps_what_calls_one(tmp_path: Path) -> None:
+    """Never the function: one that is edited takes effect in the next process, and so does one of another dtype."""
     settings = {"PYTHONPATH": os.pathsep.join(sys.path), "XDG_CACHE_HOME": str(tmp_path)}
 
     def run(body: str) -> str:
@@ -227,7 +229,42 @@ def test_a_program_with_one_is_never_kept(tmp_path: Path) -> None:
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout.strip()
 
-    assert [run("x + x"), run("x * x")] == ["6.0 False", "5.0 False"]
+    bodies = ("x + x", "x * x", "int(x) + 1", "x + x", "int(x) * 2", "x > 1.0")
+    assert [run(body) for body in bodies] == ["6.0 False", "5.0 True", "5.0 False", "6.0 True", "6.0 True", "1.0 False"]
+
+
+def test_the_linker_of_llvm_finds_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where object files are not loaded by graphc itself."""
+
+    def unfit(*_: Any) -> Any:
+        raise Unfit("never")
+
+    monkeypatch.setattr(native, "load", unfit)
+    x, d = gc.input("x", (3,)), gc.input("d", (3,))
+    f = gc.compile([x, d], huber(x, d), options=gc.Options(cache=False))
+    close([f(X[0], D)], [np.where(np.abs(X[0]) <= D, 0.5 * X[0] ** 2, D * (np.abs(X[0]) - 0.5 * D))])
+
+
+def test_functions_keep_their_places_in_what_is_kept(tmp_path: Path) -> None:
+    """Two functions that are declared the other way round: each call finds its own."""
+    settings = {"PYTHONPATH": os.pathsep.join(sys.path), "XDG_CACHE_HOME": str(tmp_path)}
+    program = """
+import graphc as gc
+first, second = [gc.custom_op(f) for f in ({0}, {1})]
+x = gc.input("x", (2,))
+for both in (lambda: first(x) - 2.0 * second(x), lambda: second(x) - 2.0 * first(x)):
+    f = gc.compile([x], gc.sum(both()))
+    print(float(f([1.0, 2.0])), f.stats["from_cache"])
+"""
+    functions = ("lambda x: x + 1.0", "lambda x: 10.0 * x")
+    found = []
+    for order in (functions, functions[::-1], functions):
+        command = [sys.executable, "-c", program.format(*order)]
+        done = subprocess.run(command, capture_output=True, text=True, env=os.environ | settings, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        found.append(done.stdout.split())
+    assert [row[::2] for row in found] == [["-55.0", "20.0"], ["20.0", "-55.0"], ["-55.0", "20.0"]]
+    assert [row[1::2] for row in found] == [["False"] * 2, ["True"] * 2, ["True"] * 2]
 
 
 @pytest.mark.parametrize(

@@ -44,13 +44,13 @@ def summed(code: Native) -> float:
 @pytest.mark.parametrize("name", ["transformer", "guarded_chain"])
 def test_every_part_of_a_program_fits(name: str) -> None:
     inputs, outputs, _ = PROGRAMS[name](1)
-    load(parts(gc.compile(inputs, outputs).program.kernels, keep=True))
+    load(parts(gc.compile(inputs, outputs).program.kernels, keep=True), {})
 
 
 def test_both_ways_run_the_same_code(summing: tuple[bytes, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     ours = summed(Native(summing, [kernel_name(SUM)]))
 
-    def unfit(_: object) -> None:
+    def unfit(*_: object) -> None:
         raise Unfit
 
     monkeypatch.setattr(native, "load", unfit)
@@ -64,18 +64,18 @@ def test_the_order_of_files_does_not_matter(summing: tuple[bytes, bytes]) -> Non
 
 def test_what_is_nowhere(summing: tuple[bytes, bytes]) -> None:
     with pytest.raises(Unfit, match="sum_f8 is nowhere"):
-        load(summing[:1])
+        load(summing[:1], {})
 
 
 def test_no_files_at_all() -> None:
-    assert load(())[1] == {}
+    assert load((), {})[1] == {}
 
 
 def test_a_file_that_ends_early(summing: tuple[bytes, bytes]) -> None:
     whole = summing[1]
     for end in range(0, len(whole) - 1, 7):
         with pytest.raises(Unfit):
-            load((whole[:end],))
+            load((whole[:end],), {})
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_file_of_another_kind(at: int, value: int, summing: tuple[bytes, bytes
     changed = bytearray(summing[1])
     changed[at] = value
     with pytest.raises(Unfit):
-        load((bytes(changed),))
+        load((bytes(changed),), {})
 
 
 def test_a_relocation_of_another_kind(summing: tuple[bytes, bytes]) -> None:
@@ -102,7 +102,7 @@ def test_a_relocation_of_another_kind(summing: tuple[bytes, bytes]) -> None:
                 changed = bytearray(code)
                 struct.pack_into("<I", changed, at + 8, 2)
                 with pytest.raises(Unfit, match="relocation"):
-                    load((bytes(changed), routine))
+                    load((bytes(changed), routine), {})
                 found += 1
     assert found
 
@@ -126,8 +126,8 @@ def test_memory_goes_with_the_functions(summing: tuple[bytes, bytes]) -> None:
 
 
 def test_llvm_finds_the_same_symbols(summing: tuple[bytes, bytes]) -> None:
-    memory, ours = load(summing)
-    library, theirs = link(summing, [PREFIX + kernel_name(SUM)])
+    memory, ours = load(summing, {})
+    library, theirs = link(summing, [PREFIX + kernel_name(SUM)], {})
     assert theirs.keys() <= ours.keys()
     assert memory
     assert library

@@ -6,7 +6,7 @@ In: object files of any platform.  Out: a library of llvmlite's, and the address
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -18,9 +18,16 @@ _linkers: dict[int, Any] = {}  # the newest, by number
 _counter = itertools.count()
 
 
-def link(parts: Sequence[bytes], symbols: Iterable[str]) -> tuple[Any, dict[str, int]]:
-    """What keeps the code in memory, and the addresses of symbols.  Raises RuntimeError if one is nowhere."""
+def link(
+    parts: Sequence[bytes], symbols: Iterable[str], elsewhere: Mapping[str, int]
+) -> tuple[Any, dict[str, int]]:
+    """What keeps the code in memory, and the addresses of symbols.  Raises RuntimeError if one is nowhere.
+
+    `elsewhere`: the addresses of what lies in other memory.
+    """
     builder = llvm.JITLibraryBuilder().add_current_process()
+    for name, address in elsewhere.items():
+        builder.import_symbol(name, address)
     for code in parts:
         builder.add_object_img(code)
     names = list(symbols)

@@ -11,7 +11,7 @@ import ctypes
 import mmap
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -86,18 +86,19 @@ class _Object:
                 yield self.places[table.info] + offset, info >> 32, more
 
 
-def load(parts: Sequence[bytes]) -> tuple[mmap.mmap, dict[str, int]]:
+def load(parts: Sequence[bytes], elsewhere: Mapping[str, int]) -> tuple[mmap.mmap, dict[str, int]]:
     """Memory that holds object files, ready to run as long as it lives, and the addresses of their symbols.
 
-    Raises Unfit if a file is of another kind, or what it refers to is neither in another one nor in the process.
+    Raises Unfit if a file is of another kind, or what it refers to is neither in another one, nor `elsewhere`, nor in
+    the process.
     """
     try:
-        return _load(parts)
+        return _load(parts, elsewhere)
     except (struct.error, IndexError, ValueError, OSError) as error:
         raise Unfit(str(error)) from error
 
 
-def _load(parts: Sequence[bytes]) -> tuple[mmap.mmap, dict[str, int]]:
+def _load(parts: Sequence[bytes], elsewhere: Mapping[str, int]) -> tuple[mmap.mmap, dict[str, int]]:
     objects: list[_Object] = []
     for code in parts:
         objects.append(_Object(code, objects[-1].end if objects else 0))
@@ -105,12 +106,13 @@ def _load(parts: Sequence[bytes]) -> tuple[mmap.mmap, dict[str, int]]:
     memory = mmap.mmap(-1, end, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     base = ctypes.addressof(ctypes.c_char.from_buffer(memory))
     known = {name: base + place for o in objects for name, place in o.symbols if place is not None}
+    reached = {**elsewhere, **known}
     for o in objects:
         for number, place in o.places.items():
             memory[place : place + o.sections[number].size] = o.content(o.sections[number])
         for place, number, more in o.relocations():
             name, target = o.symbols[number]
-            address = base + target if target is not None else known.get(name) or _of_process(name)
+            address = base + target if target is not None else reached.get(name) or _of_process(name)
             _WORD.pack_into(memory, place, address + more & 2**64 - 1)
     _make_runnable(base, len(memory))
     return memory, known

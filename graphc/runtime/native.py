@@ -10,7 +10,8 @@ import gc
 import hashlib
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from graphc.errors import GraphcError
@@ -61,17 +62,22 @@ def dissolve(*objects: Any) -> None:
 
 
 class Native:
-    """Functions in memory; their addresses are valid as long as this object lives."""
+    """Functions in memory; their addresses are valid as long as this object lives.
 
-    def __init__(self, parts: Sequence[bytes], names: Iterable[str]) -> None:
+    `elsewhere`: the addresses of what parts call that lies in other memory, by symbol.
+    """
+
+    def __init__(
+        self, parts: Sequence[bytes], names: Iterable[str], elsewhere: Mapping[str, int] = MappingProxyType({})
+    ) -> None:
         symbols = {name: PREFIX + name for name in names}
         self._memory: Any
         try:
-            self._memory, found = load(parts)
+            self._memory, found = load(parts, elsewhere)
         except Unfit:
             from graphc.runtime.linker import link
 
-            self._memory, found = link(parts, symbols.values())
+            self._memory, found = link(parts, symbols.values(), elsewhere)
         self._addresses = {name: found[symbol] for name, symbol in symbols.items()}
 
     def __getitem__(self, name: str) -> int:

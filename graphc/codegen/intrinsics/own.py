@@ -1,4 +1,4 @@
-"""Calls of the user's scalar functions, by the address of what Numba made of them."""
+"""Calls of the user's scalar functions, by symbols, which are bound when a kernel is loaded."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.core.callconv import RETCODE_NONE, RETCODE_OK
 from numba.extending import intrinsic
 
@@ -24,7 +25,6 @@ def own(number: int) -> Any:
     def call(typingctx: Any, frame: Any, chunk: Any, failure: Any, iteration: Any, *kinds: Any) -> Any:
         dtypes = tuple(as_dtype("bool" if k == types.boolean else str(k)) for k in kinds)
         given = function.compiled(dtypes).signature.return_type
-        address = function.address(dtypes)
 
         def codegen(context: Any, b: ir.IRBuilder, signature: Any, args: Any) -> Any:
             frame, chunk, failure, iteration, *operands = args
@@ -34,7 +34,8 @@ def own(number: int) -> Any:
                 result, told = b.alloca(kind.args[0].pointee), b.alloca(kind.args[1].pointee)
             b.store(ir.Constant(kind.args[0].pointee, None), result)
             packed = convention._get_arg_packer(kinds).as_arguments(b, operands)
-            status = b.call(b.inttoptr(I64(address), kind.as_pointer()), [result, told, *packed])
+            callee = cgutils.get_or_insert_function(b.module, kind, function.symbol(dtypes))
+            status = b.call(callee, [result, told, *packed])
             fine = b.or_(b.icmp_signed("==", status, RETCODE_OK), b.icmp_signed("==", status, RETCODE_NONE))
             with b.if_then(b.not_(fine), likely=False):
                 where = b.ptrtoint(b.load(told), I64)
