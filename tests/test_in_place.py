@@ -240,3 +240,27 @@ def test_positions_within_loops_and_choices() -> None:
     total = gc.fori_loop(1, 4, row, 0.0)
     assert fired(total)["position inside"] == 4
     values([total, *derivatives(total, [x])], [x], [RNG.normal(size=(4, 3))])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("m", "n"), [("m", "n"), (70, 300), (5, 17), (1, 1), (0, 3)])
+@pytest.mark.parametrize("itself", [False, True])
+def test_a_nest_that_folds_writes_over_what_it_reads(itself: bool, m: Any, n: Any, dtype: str) -> None:
+    """Sums of what is made of an array, in the sweep that writes over it; not if its own elements are summed."""
+    x, w, v = (gc.input(name, shape, dtype) for name, shape in (("x", (m, 7)), ("w", (7, n)), ("v", (n, 3))))
+    z = x @ w
+    y = gc.relu(z) * 0.5 + 1.0
+    outputs = (y @ v, gc.sum(z * z), gc.sum(y, axis=0), gc.sum(z) if itself else gc.sum(y * y, axis=0))
+    f = gc.compile([x, w, v], outputs, options=gc.Options(cache=False))
+    if n not in (1, 3):
+        assert f.explain().count(f"{dtype}[{m}, {n}]: ") == 1 + itself
+    rng = np.random.default_rng(0)
+    sizes = [(m, n)] if isinstance(m, int) else [(70, 300), (3, 1025), (300, 5), (1, 1), (0, 2), (129, 64)]
+    for rows, columns in sizes:
+        a, b, c = (rng.normal(size=s).astype(dtype) for s in ((rows, 7), (7, columns), (columns, 3)))
+        old = a.astype("f8") @ b
+        new = np.maximum(old, 0) * 0.5 + 1.0
+        last = old.sum() if itself else (new * new).sum(axis=0)
+        for got, want in zip(f(a, b, c), (new @ c, (old * old).sum(), new.sum(axis=0), last), strict=True):
+            close = {"rtol": 2e-5, "atol": 1e-3} if dtype == "float32" else {"rtol": 1e-12, "atol": 1e-10}
+            np.testing.assert_allclose(got, want, **close)

@@ -113,13 +113,18 @@ for _op in (
 
 
 def _maximum_adjoint(b: Any, g: Any, out: Any, x: Any, y: Any) -> tuple[Any, Any]:
-    first = x >= y
+    first = x >= _beside(x, y, out)
     return b.where(first, g, 0), b.where(first, 0, g)
 
 
 def _minimum_adjoint(b: Any, g: Any, out: Any, x: Any, y: Any) -> tuple[Any, Any]:
-    first = x <= y
+    first = x <= _beside(x, y, out)
     return b.where(first, g, 0), b.where(first, 0, g)
+
+
+def _beside(x: Any, y: Any, out: Any) -> Any:
+    """What x is compared with: the result tells as much as y, and beside a constant y need not be kept for it."""
+    return out if x.op.name == "constant" else y
 
 
 def _extreme(name: str, of_dimensions: Any) -> Any:

@@ -129,13 +129,14 @@ def make_shape(program: Program, inputs: Sequence[Dims], sizes: Mapping[str, int
     Raises InputError where a constraint does not hold, MemoryError where no memory could hold the results.
     """
     check_constraints(program.name, program.constraints, sizes)
-    said, sizes = _known(sizes), {**sizes, str(WORKERS): most_threads()}
+    chunks = [_shared_out(p, sizes) for p in program.phases]
+    shares = min(chunks, default=0) < 0
+    said, sizes = _known(sizes), {**sizes, str(WORKERS): most_threads() if shares else 1}
     frame = _rounded(8 * program.words)
     offsets, buffers = _placed(program.buffers, sizes)
     outputs = tuple(tuple(evaluate(d, sizes) for d in slot.shape) for slot in program.outputs)
     flops = sum(evaluate(p.flops, sizes) for p in program.phases)
     moved = sum(evaluate(p.nbytes, sizes) for p in program.phases)
-    chunks = [_shared_out(p, sizes) for p in program.phases]
     prepared = [
         *(frame + offset for offset in offsets),  # from the frame, which the driver adds
         *(evaluate(v, sizes) for v in program.values),
@@ -143,7 +144,7 @@ def make_shape(program: Program, inputs: Sequence[Dims], sizes: Mapping[str, int
         *[0] * (program.moving + program.counters),
     ]
     endless = any(p.kernel == at.TEST for p in program.phases)  # nobody knows how long a while loop takes
-    releases, shares = endless or flops + moved > _RELEASE_WORK, min(chunks, default=0) < 0
+    releases = endless or flops + moved > _RELEASE_WORK
     items = [s.dtype.numpy.itemsize for s in program.outputs]
     largest = max((math.prod(dims) * n for dims, n in zip(outputs, items, strict=True)), default=0)
     needed = max(frame + buffers, largest)

@@ -42,6 +42,17 @@ def reduced(node: Node) -> Axes:
     return axis if isinstance(axis, tuple) else (axis,)
 
 
+def folds_itself(reduction: Node, node: Node) -> bool:
+    """Whether a reduction folds elements of a node as they lie, block by block, rather than what is made of them."""
+    stack = [reduction.operands[0]]
+    while stack:
+        found = stack.pop()
+        if found is node:
+            return True
+        stack += found.operands if found.op.family is Family.MOVEMENT else ()
+    return False
+
+
 def domain_of(node: Node) -> Shape:
     """The shape that a node's loops run over."""
     return node.operands[0].shape if node.op.family is Family.REDUCTION else node.shape

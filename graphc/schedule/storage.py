@@ -21,6 +21,7 @@ from graphc.schedule.fuse import Fusion, fused
 from graphc.schedule.group import Group, begins_with
 from graphc.schedule.hold import Holding, Memory
 from graphc.schedule.order import Entry, nearest_first, ordered
+from graphc.schedule.split import folds_itself, reduced
 from graphc.schedule.task import Copy, Kernel, Nest, Place, Placed, Scatter, Task, View, before, needs, reads
 from graphc.schedule.verify import verify_schedule
 from graphc.types import DType, Shape
@@ -203,7 +204,7 @@ class _Placing:
     # memory that is written over
 
     def _write_over(self) -> None:
-        """Have nests without reductions and scatters write over a buffer of which they are the last readers.
+        """Have nests that sweep once and scatters write over a buffer of which they are the last readers.
 
         They read it element by element, a scatter before its first value, a loop what its carries begin as.
         """
@@ -213,8 +214,9 @@ class _Placing:
                 last.setdefault(node, k)
                 last[node] = max(last[node], k)
         for k, entry in enumerate(self.order):
-            if isinstance(entry, Group) and not entry.reductions and (entry.is_nest or _is_update(entry)):
+            if isinstance(entry, Group) and (_sweeps_once(entry) or _is_update(entry)):
                 dying = [n for n in entry.reads if last[n] == k and self._is_swept(entry, n)]
+                dying = [n for n in dying if not any(folds_itself(r, n) for r in entry.reductions)]
                 self._write_over_dying(entry, dying)
                 if _is_update(entry) and any(n is entry.members[0].operands[0] for n in dying):
                     self._begin_in_output(entry.members[0])
@@ -305,3 +307,10 @@ class _Placing:
 def _is_update(group: Group) -> bool:
     """Whether it is a scatter, which reads an array element by element before its first value."""
     return group.members[0].op.family is Family.SCATTER
+
+
+def _sweeps_once(group: Group) -> bool:
+    """Whether it is a nest in which every element is read before anything is stored in its place."""
+    if not group.reductions:
+        return group.is_nest
+    return not group.split.deep and not any(reduced(r) == group.split.inner for r in group.reductions)

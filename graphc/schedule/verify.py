@@ -14,6 +14,7 @@ from graphc.op import Family
 from graphc.schedule.access import Index, Read, canonical, whole
 from graphc.schedule.group import begins_with
 from graphc.schedule.shape import loads
+from graphc.schedule.split import folds_itself, reduced
 from graphc.schedule.task import Copy, Holder, Kernel, Nest, Place, Single, Task, may_fail
 
 if TYPE_CHECKING:
@@ -70,10 +71,11 @@ class _Check:
             if isinstance(task, Kernel) and {v.place for v in task.operands} != reads.keys():
                 raise AssertionError(f"{name}: its views lie in other places than what it loads")
             stores = list(task.stores)
-        sweeps = not isinstance(task, Kernel) and not any(m.op.family is Family.REDUCTION for m in task.members)
         for node, place in stores:
             self._may_write(k, place, name)
-            self._may_write_over(sweeps, place, canonical(node.shape), reads.get(place, ()), name)
+            before = reads.get(place, ())
+            sweeps = not isinstance(task, Kernel) and not any(_folds(task, r.node) for r in before)
+            self._may_write_over(sweeps, place, canonical(node.shape), before, name)
             _fits(self.schedule, node, place, name)
             self.content[place] = node
 
@@ -113,6 +115,15 @@ class _Check:
         if place in self.written and not reads:
             raise AssertionError(f"{name}: writes {place} once more")
         self.written.add(place)
+
+
+def _folds(task: Task, node: Node) -> bool:
+    """Whether a reduction needs a row of an array more than once, or folds it after others have been stored."""
+    reductions = [m for m in task.members if m.op.family is Family.REDUCTION]
+    if not isinstance(task, Nest) or not reductions:
+        return bool(reductions)
+    inner, deep = task.split.inner, task.split.deep
+    return bool(deep) or any(reduced(r) == inner or folds_itself(r, node) for r in reductions)
 
 
 def _held(task: Holder) -> dict[Place, list[Read]]:
