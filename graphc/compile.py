@@ -16,7 +16,7 @@ from graphc.errors import DeclarationError, DTypeError, ShapeError
 from graphc.graph import Graph, Node, describe
 from graphc.line import declared_adjoint, users_line
 from graphc.ops.bodies import is_slot
-from graphc.own_scalar import symbols as symbols_of_own
+from graphc.own_scalar import Dtypes, OwnScalar
 from graphc.runtime import cache
 from graphc.runtime.entry import driver_beside
 from graphc.runtime.function import CompiledFunction
@@ -96,10 +96,9 @@ class _Unit:
         return all(node.op in OWN_OPS or node.op.scalar is not None for node in self.every)
 
     @cached_property
-    def calls(self) -> list[str]:
-        """The signatures of the user's functions of scalars that kernels call."""
-        own = [(n.op.scalar, n.operands) for n in self.every if n.op.scalar is not None]
-        return [scalar.signature(tuple(o.dtype for o in operands)) for scalar, operands in own]
+    def calls(self) -> list[tuple[OwnScalar, Dtypes]]:
+        """The user's functions of scalars that kernels call, with the dtypes of what they are given."""
+        return [(n.op.scalar, tuple(o.dtype for o in n.operands)) for n in self.every if n.op.scalar is not None]
 
     @property
     def text(self) -> str:
@@ -113,8 +112,9 @@ class _Unit:
         remat = self.options.remat == "memory"
         adjoint = declared_adjoint(self.graph.nodes) if remat else ()
         late = [k for k, n in enumerate(self.graph.nodes) if n in adjoint]
-        machine = f"{self.graph.text}\n{[order[p] for p in self.updated]}\n{names}\n{unreached}\n{late}\n{self.calls}"
-        return f"{self.name}\n{machine}"
+        called = [function.signature(dtypes) for function, dtypes in self.calls]
+        whole = f"{self.graph.text}\n{[order[p] for p in self.updated]}\n{names}\n{unreached}\n{late}\n{called}"
+        return f"{self.name}\n{whole}"
 
 
 def compile(
@@ -180,7 +180,7 @@ def _compiled(unit: _Unit) -> CompiledFunction:
     program, parts = found or _translated(unit, key)
     return CompiledFunction(
         program,
-        Native(parts, map(kernel_name, program.kernels), symbols_of_own() if unit.calls else {}),
+        Native(parts, map(kernel_name, program.kernels), {f.symbol(d): f.address(d) for f, d in unit.calls}),
         [p.attrs["state"] for p in unit.parameters],
         unit.structure,
         rebuild=(_rebuild, _plain(unit)),

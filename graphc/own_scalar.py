@@ -106,12 +106,11 @@ class OwnScalar:
         """All that a kernel's machine code depends on: what the function does is in code that Numba makes."""
         return f"{self.symbol(dtypes)} -> {self.compiled(dtypes).signature.return_type}"
 
-    def addresses(self) -> dict[str, int]:
-        """Where its machine code lies for the dtypes that it has met, by symbol."""
-        return {
-            self.symbol(dtypes): found.library.get_pointer_to_function(found.fndesc.llvm_func_name)
-            for dtypes, found in self._found.items()
-        }
+    def address(self, dtypes: Dtypes) -> int:
+        """Where its machine code lies."""
+        found = self.compiled(dtypes)
+        place: int = found.library.get_pointer_to_function(found.fndesc.llvm_func_name)
+        return place
 
     # by Python
 
@@ -127,11 +126,6 @@ class OwnScalar:
 
 
 OWN: list[OwnScalar] = []
-
-
-def symbols() -> dict[str, int]:
-    """Where the machine code of every function lies that a kernel of this process may call."""
-    return {name: place for own in OWN for name, place in own.addresses().items()}
 
 
 class _Raised(ctypes.Structure):

@@ -21,7 +21,7 @@ from graphc.schedule.shape import loads
 from graphc.schedule.task import Place
 
 PAST_CACHES = 1 << 25  # bytes that a phase moves; what is less may be in a cache when it is read
-SHORTEST = 256  # elements of a row, of which parts of two lines are written in the usual way
+SHORTEST = 256  # elements of a row, whose ends are parts of lines
 PIECE, PIECE_OF_BYTES = 64, 256  # elements of a block: reads of the next go on while one is written
 AHEAD = 1 << 13  # bytes before an array's lines are wanted, when they are asked for
 MOST_LINES = 16  # of a piece

@@ -216,7 +216,6 @@ class _Placing:
         for k, entry in enumerate(self.order):
             if isinstance(entry, Group) and (_sweeps_once(entry) or _is_update(entry)):
                 dying = [n for n in entry.reads if last[n] == k and self._is_swept(entry, n)]
-                dying = [n for n in dying if not any(folds_itself(r, n) for r in entry.reductions)]
                 self._write_over_dying(entry, dying)
                 if _is_update(entry) and any(n is entry.members[0].operands[0] for n in dying):
                     self._begin_in_output(entry.members[0])
@@ -236,11 +235,16 @@ class _Placing:
                 self._begin_in_output(node)
 
     def _is_swept(self, group: Group, node: Node) -> bool:
-        """Whether the group reads a buffer of its domain's shape at the element that it computes, and nowhere else."""
+        """Whether the group reads a buffer of its domain's shape at the element that it computes, and nowhere else.
+
+        A reduction folds what it reads as it lies later than that.
+        """
         place = self.place.get(node)
         if place is None or place.kind != "buffer" or node.shape != group.domain:
             return False
-        return node.op.family is not Family.MOVEMENT and group.sweeps(node)
+        if node.op.family is Family.MOVEMENT or any(folds_itself(r, node) for r in group.reductions):
+            return False
+        return group.sweeps(node)
 
     def _write_over_dying(self, group: Group, dying: list[Node]) -> None:
         by_size: dict[int, list[Node]] = {}
