@@ -151,7 +151,7 @@ class Contract:
 
 
 OWN = "own"  # a function of the user's, by its number
-_FOLD = Contract(2, (0,), (), "element")  # address, count
+_FOLD = Contract(2, (0,), (), "element")  # address, count; a tile (1,): what follows in memory is asked for
 KERNELS: dict[str, Contract] = {
     "sum": _FOLD,
     "product": _FOLD,
@@ -160,7 +160,7 @@ KERNELS: dict[str, Contract] = {
     **dict.fromkeys(("argmax", "argmin"), Contract(2, (0,), (), "integer")),
     **dict.fromkeys(("deviation", "logsumexp"), Contract(3, (0,), (2,))),  # address, count, where the state goes
     **dict.fromkeys(  # rows and the step between them, how many, of how many columns, the row they are folded into
-        ("columns_sum", "columns_max", "columns_min"), Contract(5, (0, 4), (4,))
+        ("columns_sum", "columns_product", "columns_max", "columns_min"), Contract(5, (0, 4), (4,))
     ),
     "columns_deviation": Contract(7, (0, 4, 5, 6), (4, 5, 6)),  # the same with three rows, or two
     "columns_logsumexp": Contract(6, (0, 4, 5), (4, 5)),

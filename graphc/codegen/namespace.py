@@ -44,11 +44,11 @@ def _made(name: str) -> Any:
         case "ld" | "st":
             return memory.FACTORIES[family](code, *numbers)
         case "sum" | "product" | "max" | "min":
-            return total.total(family, code)
+            return total.total(family, code, *numbers)
         case "argmax" | "argmin":
-            return (total if code[0] == "f" else whole).position(family, code)
+            return total.position(family, code, *numbers) if code[0] == "f" else whole.position(family, code)
         case "deviation" | "logsumexp":
-            return total.state(family, code)
+            return total.state(family, code, *numbers)
         case "sort" | "argsort":
             return getattr(sort, family)(code)
         case "search_left" | "search_right":

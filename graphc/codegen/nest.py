@@ -292,7 +292,7 @@ class _Nest(Rows):
         """Bind what is folded into in loops over these axes, unless it is one block; the elements of a block."""
         size = self._block_size(folds, self.domain[axes[-1]])
         for fold in folds.values():
-            if size or len(axes) > 1 or not fold.collects:
+            if size or len(axes) > 1 or not fold.waits:
                 fold.begin(scope)
         return size
 
@@ -312,7 +312,7 @@ class _Nest(Rows):
 
         What only loads, and rounds nothing, needs no block on the stack.
         """
-        found = [(n, f) for n, f in folds.items() if f.collects]
+        found = [(n, f) for n, f in folds.items() if f.waits or (f.collects and self.lies_along(n, 0))]
         streams = self.reductions and any(place in self.streamed for _, place, _ in self.stores_in(self.sweep))
         most = BLOCK if streams or not all(f.is_exact and self.lies_along(n, 0) for n, f in found) else form.CHUNK
         return most if (found or streams) and not (isinstance(length, int) and length <= most) else 0
@@ -345,7 +345,8 @@ class _Nest(Rows):
             body.close()
             close(*((part,) if part is not around else ()))
         for r, fold in folds.items():
-            fold.end_block(around, count, substitute(self.searched(r), {f"%{var}": low}), lies[r])
+            ahead = lies[r] is not None and lies[r] == self.lies_along(r, low)
+            fold.end_block(around, count, substitute(self.searched(r), {f"%{var}": low}), lies[r], ahead)
         write_streamed(self, around, count, {f"%{var}": low})
         if size:
             close(around)
@@ -365,7 +366,7 @@ class _Nest(Rows):
             stores.append(self.text.store(place, at, value))
         for node, fold in folds.items():
             value = self.evaluator.value(node.operands[0], self.operand_index(node), scope)
-            fold.add(scope, value, position if fold.collects else self.searched(node))
+            fold.add(scope, value, position if fold.waits else self.searched(node))
         for node, column in columns.items():
             value = self.evaluator.value(node.operands[0], self.operand_index(node), scope)
             column.add(scope, self._column(node), value, self.searched(node))

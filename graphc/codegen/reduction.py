@@ -1,8 +1,9 @@
 """Accumulators of reductions, and the combination of what chunks have accumulated.
 
-What they carry is a State (graphc/codegen/states.py).  Float values wait in a block of at most 1,024 on the stack,
-which kernels fold in a fixed order, vector by vector; blocks of a sum are added with the rounding error kept (Knuth's
-two-sum), so that a sum is as exact as NumPy's pairwise one.  Chunks are combined in their order.
+What they carry is a State (graphc/codegen/states.py).  Kernels fold blocks in a fixed order, vector by vector, where
+values lie side by side in memory, or floats wait in a block of at most 1,024 on the stack.  Blocks of a sum are added
+with the rounding error kept (Knuth's two-sum), so that a sum is as exact as NumPy's pairwise one.  Chunks are combined
+in their order.
 """
 
 from __future__ import annotations
@@ -93,7 +94,8 @@ class Carried:
 class Fold(Carried):
     """A state in scalars that a loop folds values into, in the scope where `begin` binds them.
 
-    `number` tells the folds of one loop apart, for their blocks on the stack.
+    `number` tells the folds of one loop apart, for their blocks on the stack.  `collects`: whether a kernel folds what
+    lies in memory; `waits`: whether other values wait in a block, too.  Of integers LLVM makes vectors by itself.
     """
 
     def __init__(self, text: Text, node: Node, number: int = 0) -> None:
@@ -104,6 +106,7 @@ class Fold(Carried):
         self.lost = {k: Var(f"{names[k]}_lost", self.dtype) for k, part in enumerate(self.state.parts) if part.adds}
         self.count = Var(f"{name}_n", int64)
         self.collects = bool(self.state.block)
+        self.waits = self.collects and (node.operands[0].dtype.is_float or len(self.dtypes) > 1)
         self.is_exact = not any(part.adds for part in self.state.parts)
         self.block = Place("stack", number)
         self.only: list[Expr] = []  # the state of the one block there is, where nothing has begun
@@ -120,7 +123,7 @@ class Fold(Carried):
 
     def add(self, scope: Scope, value: Expr, position: Dim) -> None:
         """Fold one value in; `position` is its place in the block, or along the axis that is searched."""
-        if self.collects:
+        if self.waits:
             scope.add(self.text.store(self.block, position, value))
         else:
             self.join(scope, self.lifted(value, position), Position(1))
@@ -135,29 +138,32 @@ class Fold(Carried):
         if self.state.counts:
             scope.add(Set(self.count, integer("+", self.count, count)))
 
-    def end_block(self, scope: Scope, length: Expr, start: Dim, lies: Lies | None) -> None:
+    def end_block(self, scope: Scope, length: Expr, start: Dim, lies: Lies | None, ahead: bool = False) -> None:
         """Fold the block that the loop has filled, or one that lies somewhere; it is the only one if nothing has begun.
 
-        `length` is how many elements it has, `start` its first one's position along the axis that is searched.
+        `length` is how many elements it has, `start` its first one's position along the axis that is searched; what
+        follows it in memory is asked for if `ahead`.
         """
-        if not self.collects:
+        if not self.waits and lies is None:
             return
-        parts = self._folded(scope, length, start, lies)
+        parts = self._folded(scope, length, start, lies, (1,) if ahead else ())
         if self.begun:
             self.join(scope, parts, length)
         else:
             self.only = parts
 
-    def _folded(self, scope: Scope, length: Expr, start: Dim, lies: Lies | None) -> list[Expr]:
+    def _folded(
+        self, scope: Scope, length: Expr, start: Dim, lies: Lies | None, ahead: tuple[int, ...]
+    ) -> list[Expr]:
         text, dtype, name = self.text, self.dtype, self.state.block
         place, at = lies or (self.block, 0)
         address, gives = text.address(place, at * dtype.size), KERNELS[name].gives
         if not gives:
-            scope.use(name, address, length, text.address(self.block), dtype=dtype)
+            scope.use(name, address, length, text.address(self.block), dtype=dtype, tile=ahead)
             return [scope.let(text.fresh(), text.load(self.block, dtype, k)) for k in range(len(self.vars))]
         own = gives == "element" and not self.begun
         found = self.vars[0] if own else Var(text.fresh(), int64 if gives == "integer" else dtype)
-        scope.use(name, address, length, dtype=dtype, result=found)
+        scope.use(name, address, length, dtype=dtype, tile=ahead, result=found)
         if gives == "integer":
             here = symbol(f"%{found.name}")
             return [scope.let(text.fresh(), text.load(place, dtype, at + here)), Position(start + here)]
@@ -242,7 +248,7 @@ class Columns(Carried):
         found = [text.address(p, self.base * d.size) for p, d in zip(self.places, self.dtypes, strict=True)]
         searches = [text.at(position)] if self.dtypes[-1] != self.dtype else []
         sizes = [text.at(d) for d in (step * size, count, self.size)]
-        name = f"columns_{self.node.op.state}"
+        name = f"columns_{self.state.block}"
         scope.use(name, text.address(place, at * size), *sizes, *found, *searches, dtype=self.dtype)
 
     def finish(self, scope: Scope, places: Sequence[Place], base: Dim) -> None:

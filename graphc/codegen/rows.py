@@ -86,7 +86,7 @@ class Rows(Form):
         if not self.fetched or self.fetching != self.sweep:
             return scope, (low, high)
         row = self.domain[self.inner[-1]]
-        whole = isinstance(row, int) and row % _PART == 0 and size % _PART == 0
+        whole = isinstance(row, int) and row % _PART == 0 and size % _PART == 0 and not self._folds_scalars()
         step = _PART if whole else _LONG
         loop, at = self.text.loop(scope, "f", high, low, step), symbol("%f")
         for ahead in self.fetched:
@@ -94,6 +94,11 @@ class Rows(Form):
             loop.use("fetch_lines", self.text.address(ahead.place, start), tile=(max(step * ahead.size // LINE, 1),))
         end = Position(at + step)
         return loop, (at, end if whole else integer("least", end, high))
+
+    def _folds_scalars(self) -> bool:
+        """Whether this sweep folds numbers without a kernel: of a few at a time LLVM makes no vectors."""
+        here = (r for r in self.reductions if self.is_full(r) and self.computed_in(r) == self.sweep)
+        return any(not r.operands[0].dtype.is_float and self.lies_along(r, 0) is None for r in here)
 
     def lies(self, reduction: Node, var: str, low: Dim) -> Lies | None:
         """Where the block lies that begins at `low`, if in memory, or in a row that this sweep keeps."""

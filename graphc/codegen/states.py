@@ -34,7 +34,7 @@ class Part:
 class State:
     """See the module.
 
-    `block`: the kernel for contiguous floats, which gives part a, or its position, or writes all parts.
+    `block`: the kernel for contiguous elements, which gives part a, or its position, or writes all parts.
     `down`: whether a kernel folds rows that lie in memory into a row of states.
     `counts`: whether bodies read m and w.
     `step`: what does for a join with one value in a row of states, with less to do.
@@ -68,12 +68,12 @@ _DISTANCE = f"({_APART} + y)"
 _SHRUNK = "exp(select(a == x, zero, -fabs(a - x)))"  # of two infinities of one sign, neither shrinks
 
 _STATES: dict[str, tuple[State | None, State | None]] = {  # of floats, of others
-    "sum": (_one("zero", "x", "sum", True, True), _one("zero", "plus(a, x)")),
-    "product": (_one("one", "a * x", "product"), _one("one", "times(a, x)")),
-    "max": (_one("lowest", "fmax(a, x)", "max", down=True), _one("lowest", "fmax(a, x)")),
-    "min": (_one("highest", "fmin(a, x)", "min", down=True), _one("highest", "fmin(a, x)")),
-    "or": (None, _one("zero", "a | x")),
-    "and": (None, _one("one", "a & x")),
+    "sum": (_one("zero", "x", "sum", True, True), _one("zero", "plus(a, x)", "sum", down=True)),
+    "product": (_one("one", "a * x", "product", down=True), _one("one", "times(a, x)", "product", down=True)),
+    "max": (_one("lowest", "fmax(a, x)", "max", down=True), _one("lowest", "fmax(a, x)", "max", down=True)),
+    "min": (_one("highest", "fmin(a, x)", "min", down=True), _one("highest", "fmin(a, x)", "min", down=True)),
+    "or": (None, _one("zero", "a | x", "max", down=True)),
+    "and": (None, _one("one", "a & x", "min", down=True)),
     "argmax": _position("lowest", "argmax", ">"),
     "argmin": _position("highest", "argmin", "<"),
     # the mean, what is below its last digit, and the sum of squared distances (Chan, Golub and LeVeque, 1979)

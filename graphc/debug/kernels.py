@@ -20,7 +20,15 @@ Tile = tuple[int, ...]
 # blocks
 
 _FOLDS: dict[str, Any] = {"sum": np.add, "product": np.multiply, "max": np.maximum, "min": np.minimum}
-_NEUTRAL = {"sum": -0.0, "product": 1.0, "max": -np.inf, "min": np.inf}
+
+
+def _neutral(operation: str, dtype: np.dtype[Any]) -> Any:
+    if operation in ("sum", "product"):
+        return dtype.type({"sum": -0.0, "product": 1.0}[operation])
+    if dtype.kind == "b":
+        return operation == "min"
+    least, most = (-np.inf, np.inf) if dtype.kind == "f" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return dtype.type(least if operation == "max" else most)
 
 
 def _block(memory: Memory, address: int, n: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
@@ -30,8 +38,8 @@ def _block(memory: Memory, address: int, n: int, dtype: np.dtype[Any]) -> np.nda
 def _fold(operation: str) -> Callable[..., Any]:
     def fold(memory: Memory, dtype: np.dtype[Any], tile: Tile, address: int, n: int) -> Any:
         if n <= 0:
-            return dtype.type(_NEUTRAL[operation])
-        return _FOLDS[operation].reduce(_block(memory, address, n, dtype))
+            return _neutral(operation, dtype)
+        return _FOLDS[operation].reduce(_block(memory, address, n, dtype), dtype=dtype)
 
     return fold
 
@@ -215,7 +223,7 @@ def _search(side: Any) -> Callable[..., int]:
 KERNELS: dict[str, Callable[..., Any]] = {
     **{operation: _fold(operation) for operation in _FOLDS},
     **{operation: _position(operation) for operation in ("argmax", "argmin")},
-    **{f"columns_{operation}": _columns(_FOLDS[operation]) for operation in ("sum", "max", "min")},
+    **{f"columns_{operation}": _columns(_FOLDS[operation]) for operation in _FOLDS},
     "columns_argmax": _columns_position(np.greater),
     "columns_argmin": _columns_position(np.less),
     "deviation": _deviation,

@@ -114,6 +114,14 @@ def _called(body: Iterable[ast.stmt]) -> Iterator[str]:
                 stack.append(operand)
 
 
+def _is_part(bounds: list[ast.expr]) -> bool:
+    """Whether a loop runs from somewhere over so many: LLVM would unroll it before it can make vectors of it."""
+    match bounds:
+        case [ast.Name(id=low), ast.BinOp(left=ast.Name(id=name), op=ast.Add(), right=ast.Constant())]:
+            return low == name
+    return False
+
+
 def _vectors_at_a_time(body: Sequence[ast.stmt]) -> int:
     """How many vectors a loop is to do at a time if most of it is vector math, 0 if that is LLVM's to say.
 
@@ -174,7 +182,7 @@ class _Lowering:
             case ast.If():
                 self.choice(s)
             case ast.For(target=ast.Name(id=name), iter=ast.Call(func=ast.Name(id="range"), args=bounds), orelse=[]):
-                self.loop(name, [self.value(bound)[1] for bound in bounds], s.body)
+                self.loop(name, [self.value(bound)[1] for bound in bounds], s.body, _is_part(bounds))
             case ast.Pass():
                 pass
             case _:
@@ -195,7 +203,7 @@ class _Lowering:
         self.b.branch(after)
         self.b.position_at_end(after)
 
-    def loop(self, name: str, bounds: list[Any], body: list[ast.stmt]) -> None:
+    def loop(self, name: str, bounds: list[Any], body: list[ast.stmt], is_part: bool) -> None:
         start = bounds[0] if len(bounds) > 1 else ir.Constant(_I64, 0)
         step = bounds[2] if len(bounds) == 3 else ir.Constant(_I64, 1)
         if not isinstance(step, ir.Constant) or step.constant <= 0:
@@ -218,8 +226,9 @@ class _Lowering:
         now.add_incoming(start, before)
         now.add_incoming(following, self.b.block)
         again = self.b.branch(test)
-        if count := 0 if module.far else _vectors_at_a_time(body):
-            module.interleave(again, count)
+        count = 0 if module.far else _vectors_at_a_time(body)
+        if count or is_part:
+            module.hint(again, count, is_part)
         self.b.position_at_end(after)
 
     def as_vectors(self, name: str, bounds: list[Any], body: list[ast.stmt]) -> bool:

@@ -1,60 +1,62 @@
 """Folds down columns: rows that lie in memory are folded into a row of states, one for each column.
 
-In: the address of rows of contiguous floats, and of the parts of the states.  Out: nothing; each state has taken the
-values of its column in order, so the bits are those of a loop over rows (but for deviations).  Rows are taken eight at
-a time, so that a state is loaded and stored once for eight values.
+In: the address of rows of contiguous elements, and of the parts of the states.  Out: nothing; each state has taken the
+values of its column, in an order that the number of rows alone decides.  Sums, products and extremes are in down.py;
+of the others eight neighbours are taken at a time, so that a state is loaded and stored once for eight values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any
 
 from llvmlite import ir
 from numba.extending import intrinsic
 
-from graphc.codegen.intrinsics.total import shrunk, without_mean
+from graphc.codegen.intrinsics.down import down
+from graphc.codegen.intrinsics.total import RELATIONS, added, shrunk, without_mean
 from graphc.codegen.intrinsics.vectors import I64, Values, Vectors, call_body, integer
 
-_ROWS = 8
-_NARROW = 2_048  # bytes of rows so short that the processor does not see which come next
-_RELATIONS = {"max": ">", "min": "<", "argmax": ">", "argmin": "<"}
+_TOGETHER = 8
+_NARROW = 2_048  # bytes of neighbours so short that the processor does not see which come next
+Fold = Callable[[ir.Value, ir.Value, Values, ir.Value | None], None]  # column, its offset in bytes, rows, mask
 
 
 @cache
 def columns(operation: str, code: str) -> Any:
     """Intrinsic (x, row, rows, n, *parts): folds x[0, :], x[1, :] ... into the parts; a row is `row` bytes on.
 
-    sum, max and min have one part; logsumexp two (the largest, sums of exp of the distances from it); deviation three
-    (means, rests of the means, squared distances), with nothing in them; argmax and argmin two (extremes and their
-    positions, int64), and the position of x[0, :] as one more argument.
+    sum, product, max and min, of any dtype, have one part.  The others are of floats: logsumexp has two (the largest,
+    sums of exp of the distances from it); deviation three (means, rests of the means, squared distances), with nothing
+    in them; argmax and argmin two (extremes and their positions, int64), and the position of x[0, :] as one more
+    argument.
     """
+    if operation in ("sum", "product", *RELATIONS):
+        return down(operation, code)
 
     def emit(lanes: Vectors, x: ir.Value, row: ir.Value, rows: ir.Value, n: ir.Value, *more: ir.Value) -> None:
-        _emit_columns(lanes, operation, x, row, rows, n, more)
+        _fold_together(lanes, operation, x, row, rows, n, more)
 
     typed = call_body(code, f"columns_{operation}_{code}", emit)
     if operation in ("argmax", "argmin"):
         return intrinsic(lambda typingctx, x, row, rows, n, a, at, first: typed(x, row, rows, n, a, at, first))
     if operation == "deviation":
         return intrinsic(lambda typingctx, x, row, rows, n, a, b, c: typed(x, row, rows, n, a, b, c))
-    if operation == "logsumexp":
-        return intrinsic(lambda typingctx, x, row, rows, n, a, b: typed(x, row, rows, n, a, b))
-    return intrinsic(lambda typingctx, x, row, rows, n, a: typed(x, row, rows, n, a))
+    return intrinsic(lambda typingctx, x, row, rows, n, a, b: typed(x, row, rows, n, a, b))
 
 
-def _emit_columns(
+def _fold_together(
     lanes: Vectors, operation: str, x: ir.Value, row: ir.Value, rows: ir.Value, n: ir.Value, more: Sequence[ir.Value]
 ) -> None:
+    """Neighbours, short ones fetched ahead."""
     builder = lanes.builder
+    is_narrow = builder.icmp_signed("<=", n, integer(_NARROW // lanes.bytes))
+    ahead = builder.select(is_narrow, builder.mul(row, integer(_TOGETHER * 2)), integer(0))
 
     def block(i: ir.Value, count: int) -> Values:
-        """Fold `count` rows, from row i on."""
         start = builder.add(x, builder.mul(i, row))
         addresses = [lanes.offset(start, row, k) for k in range(count)]
-        narrow = builder.icmp_signed("<=", n, integer(_NARROW // lanes.bytes))
-        ahead = builder.select(narrow, builder.mul(row, integer(count * 2)), integer(0))
         fold = _folder(lanes, operation, more, i, count)
 
         def vector(j: ir.Value, mask: ir.Value | None) -> None:
@@ -66,38 +68,32 @@ def _emit_columns(
         _over_columns(lanes, n, vector)
         return []
 
-    full = builder.mul(builder.sdiv(rows, integer(_ROWS)), integer(_ROWS))
-    lanes.loop(integer(0), full, _ROWS, [], lambda i, _: block(i, _ROWS))
+    full = builder.mul(builder.sdiv(rows, integer(_TOGETHER)), integer(_TOGETHER))
+    lanes.loop(integer(0), full, _TOGETHER, [], lambda i, _: block(i, _TOGETHER))
     lanes.loop(full, rows, 1, [], lambda i, _: block(i, 1))
 
 
-def _folder(lanes: Vectors, operation: str, more: Sequence[ir.Value], i: ir.Value, count: int) -> Any:
-    """What folds vectors of `count` rows, from row i on, into a vector of the states at column j, `at` bytes on."""
+def _folder(lanes: Vectors, operation: str, more: Sequence[ir.Value], i: ir.Value, count: int) -> Fold:
+    """What folds vectors of `count` rows, from row i on, into a vector of the states."""
     if operation == "deviation":
         return _deviation(lanes, more, i, count)
-    if operation == "logsumexp":
-        return _logsumexp(lanes, more)
-    builder, (a, *rest) = lanes.builder, more
+    return _logsumexp(lanes, more) if operation == "logsumexp" else _positions(lanes, operation, more, i)
+
+
+def _positions(lanes: Vectors, operation: str, parts: Sequence[ir.Value], i: ir.Value) -> Fold:
+    builder, (a, positions, first) = lanes.builder, parts
 
     def fold(j: ir.Value, at: ir.Value, rows: Values, mask: ir.Value | None) -> None:
         place = lanes.pointer(builder.add(a, at))
-        old = lanes.load(place, mask)
-        if operation == "sum":
-            for row in rows:
-                old = builder.fadd(old, row)
-            lanes.store(old, place, mask)
-        elif not rest:
-            lanes.store(_extreme(lanes, operation, old, rows), place, mask)
-        else:
-            best, step = _extreme_at(lanes, operation, old, rows)
-            lanes.store(best, place, mask)
-            address = builder.add(rest[0], builder.mul(j, integer(8)))
-            _store_positions(lanes, address, builder.add(rest[1], i), step, mask)
+        best, step = _extreme_at(lanes, operation.removeprefix("arg"), lanes.load(place, mask), rows)
+        lanes.store(best, place, mask)
+        address = builder.add(positions, builder.mul(j, integer(8)))
+        _store_positions(lanes, address, builder.add(first, i), step, mask)
 
     return fold
 
 
-def _logsumexp(lanes: Vectors, parts: Sequence[ir.Value]) -> Any:
+def _logsumexp(lanes: Vectors, parts: Sequence[ir.Value]) -> Fold:
     """A NaN does not show in the largest value, but in the sum."""
     builder = lanes.builder
 
@@ -116,20 +112,21 @@ def _logsumexp(lanes: Vectors, parts: Sequence[ir.Value]) -> Any:
     return fold
 
 
-def _deviation(lanes: Vectors, parts: Sequence[ir.Value], i: ir.Value, count: int) -> Any:
+def _deviation(lanes: Vectors, parts: Sequence[ir.Value], i: ir.Value, count: int) -> Fold:
     """The mean of some rows and the squares of distances from it, joined to those of the i rows before."""
     builder = lanes.builder
-    before = builder.sitofp(i, lanes.float)
-    share = builder.fdiv(ir.Constant(lanes.float, count), builder.sitofp(builder.add(i, integer(count)), lanes.float))
+    before = builder.sitofp(i, lanes.element)
+    after = builder.sitofp(builder.add(i, integer(count)), lanes.element)
+    share = builder.fdiv(ir.Constant(lanes.element, count), after)
     w, v = lanes.splat(share), lanes.splat(builder.fmul(before, share))
     one = ir.Constant(lanes.type, [1.0 / count] * lanes.lanes)
 
     def fold(j: ir.Value, at: ir.Value, rows: Values, mask: ir.Value | None) -> None:
         places = [lanes.pointer(builder.add(part, at)) for part in parts]
         mean, rest, squares = (lanes.load(place, mask) for place in places)
-        middle = builder.fmul(_sum(lanes, rows), one)
+        middle = builder.fmul(added(lanes, rows), one)
         apart = [builder.fsub(x, middle) for x in rows] if count > 1 else [lanes.zero]
-        total, new = _sum(lanes, apart), lanes.zero
+        total, new = added(lanes, apart), lanes.zero
         low = builder.fmul(total, one)
         for d in apart:
             new = lanes.fma(d, d, new)
@@ -147,33 +144,9 @@ def _deviation(lanes: Vectors, parts: Sequence[ir.Value], i: ir.Value, count: in
     return fold
 
 
-def _sum(lanes: Vectors, vectors: Values) -> ir.Value:
-    while len(vectors) > 1:
-        vectors = [lanes.builder.fadd(x, y) for x, y in zip(vectors[::2], vectors[1::2], strict=True)]
-    return vectors[0]
-
-
-def _extreme(lanes: Vectors, operation: str, old: ir.Value, rows: Values) -> ir.Value:
-    """One instruction a row, which ignores NaN and signs of zero; where these may count, once more."""
-    builder, relation = lanes.builder, _RELATIONS[operation]
-    exact = {"max": "llvm.maximum", "min": "llvm.minimum"}[operation]
-
-    def exactly(value: ir.Value) -> ir.Value:
-        for row in rows:
-            value = lanes.call(exact, value, row)
-        return value
-
-    best = old
-    for row in rows:
-        best = builder.select(builder.fcmp_ordered(relation, row, best), row, best)
-    doubtful = builder.or_(builder.fcmp_unordered("ueq", best, lanes.zero), _any_nan(lanes, rows))
-    (found,) = lanes.choose(lanes.any(doubtful), lambda: [exactly(old)], lambda: [best])
-    return found
-
-
 def _extreme_at(lanes: Vectors, operation: str, old: ir.Value, rows: Values) -> Values:
     """The extreme, and the row in which it is first, -1 where the old one is; once more where there is a NaN."""
-    builder, relation = lanes.builder, _RELATIONS[operation]
+    builder, relation = lanes.builder, RELATIONS[operation]
 
     def taken(better: Any) -> Values:
         best, step = old, lanes.integers([-1] * lanes.lanes)
@@ -215,15 +188,18 @@ def _any_nan(lanes: Vectors, vectors: Values) -> ir.Value:
     return found
 
 
-def _over_columns(lanes: Vectors, n: ir.Value, vector: Any) -> None:
+def _over_columns(lanes: Vectors, n: ir.Value, vector: Callable[[ir.Value, ir.Value | None], None]) -> None:
     """Whole vectors of columns, then what is left of one."""
-    builder = lanes.builder
-    width = integer(lanes.lanes)
+    builder, width = lanes.builder, integer(lanes.lanes)
     whole = builder.mul(builder.sdiv(n, width), width)
 
-    def body(j: ir.Value, carried: Sequence[ir.Value]) -> Values:
+    def plain(j: ir.Value, _: Values) -> Values:
         vector(j, None)
         return []
 
-    lanes.loop(integer(0), whole, lanes.lanes, [], body)
-    lanes.loop(whole, n, lanes.lanes, [], lambda j, _: [vector(j, lanes.first(builder.sub(n, j)))][:0])
+    def masked(j: ir.Value, _: Values) -> Values:
+        vector(j, lanes.first(builder.sub(n, j)))
+        return []
+
+    lanes.loop(integer(0), whole, lanes.lanes, [], plain)
+    lanes.loop(whole, n, lanes.lanes, [], masked)

@@ -140,7 +140,7 @@ def _pack_elements(
 ) -> Values:
     """One element at a time."""
     builder = lanes.builder
-    zero = ir.Constant(lanes.float, 0.0)
+    zero = ir.Constant(lanes.element, 0.0)
 
     def row(k: ir.Value, carried: Values) -> Values:
         def element(j: ir.Value, carried: Values) -> Values:

@@ -83,12 +83,16 @@ class KernelModule(ir.Module):  # type: ignore[misc]
         self.accesses: dict[int, dict[int, list[Any]]] = {}
         self.far: Callable[..., Any] | None = None
 
-    def interleave(self, branch: Any, count: int) -> None:
-        """Have the loop of this backward branch do so many vectors at a time."""
-        word = ir.MetaDataString(self, "llvm.loop.interleave.count")
-        hint = self.add_metadata([word, ir.Constant(ir.IntType(32), count)])
-        loop = ir.MDValue(self, [hint], name=str(len(self.metadata)))
-        loop.operands = loop, hint  # which makes it this loop's own
+    def hint(self, branch: Any, count: int, whole: bool) -> None:
+        """Have the loop of this backward branch do so many vectors at a time, if not 0, and not be unrolled before."""
+        hints = []
+        if count:
+            word = ir.MetaDataString(self, "llvm.loop.interleave.count")
+            hints.append(self.add_metadata([word, ir.Constant(ir.IntType(32), count)]))
+        if whole:
+            hints.append(self.add_metadata([ir.MetaDataString(self, "llvm.loop.unroll.disable")]))
+        loop = ir.MDValue(self, hints, name=str(len(self.metadata)))
+        loop.operands = loop, *hints  # which makes it this loop's own
         branch.set_metadata("llvm.loop", loop)
 
     def finish(self) -> None:

@@ -1,8 +1,8 @@
 """Sums, products, extremes and their positions in a block of values, in an order that no optimiser changes.
 
-In: the address of contiguous floats and their number.  Out: what they come to, or where one stands.  Four vectors
-(of two lanes, eight) accumulate in turn and are combined as a tree, then its halves: the same bits wherever and however
-the call is compiled, on one machine.
+In: the address of contiguous elements and their number.  Out: what they come to, or where one stands (of integers, see
+whole.py).  Four vectors (of two lanes, eight) accumulate in turn and are combined as a tree, then its halves: the same
+bits wherever and however the call is compiled, on one machine.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 from graphc.codegen.intrinsics.memory import NUMBA_TYPES
 from graphc.codegen.intrinsics.routine import call_routine
 from graphc.codegen.intrinsics.target import BLOCK, host_vector_bytes
-from graphc.codegen.intrinsics.vectors import I32, I64, Values, Vectors, call_body, integer
+from graphc.codegen.intrinsics.vectors import I1, I32, I64, Values, Vectors, call_body, integer
 
 _CHAINS = 4  # vectors that accumulate, which hides the latency of an addition
 _SHORT = 16  # vectors: so many are folded where they are, for a call takes as long
@@ -26,40 +26,59 @@ _ACCUMULATORS = 16  # at least; with fewer, a sum of 1,024 is off by more than t
 
 
 @cache
-def total(operation: str, code: str) -> Any:
-    """Intrinsic (address, n) -> the sum, product, max or min (NaN if there is one) of n floats, f4 or f8."""
-    scalar: ir.Type = ir.FloatType() if code == "f4" else ir.DoubleType()
-    return _function(f"{operation}_{code}", code, NUMBA_TYPES[code], scalar, partial(_fold, operation))
+def total(operation: str, code: str, ahead: int = 0) -> Any:
+    """Intrinsic (address, n) -> the sum, product, max or min (NaN if there is one) of n elements; of bools, max or min.
+
+    As with the others, what follows is asked for if `ahead`, as in memory, but not on the stack.
+    """
+    kind = I1 if code == "b1" else Vectors(None, code).element
+    return _function(operation, code, ahead, NUMBA_TYPES[code], kind, partial(_fold, operation))
 
 
 @cache
-def position(operation: str, code: str) -> Any:
+def position(operation: str, code: str, ahead: int = 0) -> Any:
     """Intrinsic (address, n) -> the first position of the largest or smallest (argmin) of n floats, or of a NaN."""
-    return _function(f"{operation}_{code}", code, types.int64, I64, partial(_position, operation))
+    return _function(operation, code, ahead, types.int64, I64, partial(_position, operation))
 
 
 @cache
-def state(operation: str, code: str) -> Any:
+def state(operation: str, code: str, ahead: int = 0) -> Any:
     """Intrinsic (address, n, to): the parts of the state of n floats go to `to`.
 
     deviation: the mean, the rest of the mean, squared distances; logsumexp: the largest, the sum of exp of distances.
     """
-    typed = call_body(code, f"{operation}_{code}", {"deviation": _deviation, "logsumexp": _logsumexp}[operation])
+
+    def emit(lanes: Vectors, *args: ir.Value) -> None:
+        {"deviation": _deviation, "logsumexp": _logsumexp}[operation](_Folding(lanes.builder, code, ahead), *args)
+
+    typed = call_body(code, _name(operation, code, ahead), emit)
     return intrinsic(lambda typingctx, address, n, to: typed(address, n, to))
 
 
-def _function(name: str, code: str, result: Any, llvm_result: ir.Type, emit: Any) -> Any:
+def _name(operation: str, code: str, ahead: int) -> str:
+    return f"{operation}_{code}{'_ahead' if ahead else ''}"
+
+
+class _Folding(Vectors):
+    """Vectors in which a block is folded; what comes AHEAD is asked for, or not."""
+
+    def __init__(self, builder: ir.IRBuilder, code: str, ahead: int) -> None:
+        super().__init__(builder, code)
+        self.ahead = bool(ahead)
+
+
+def _function(operation: str, code: str, ahead: int, result: Any, llvm_result: ir.Type, emit: Any) -> Any:
     """An intrinsic (address, n) that calls the routine whose body `emit` builds."""
 
     def body(builder: ir.IRBuilder, *args: ir.Value) -> ir.Value:
-        return emit(Vectors(builder, code), *args)
+        return emit(_Folding(builder, code, ahead), *args)
 
     @intrinsic
     def folded(typingctx: Any, address: Any, n: Any) -> Any:
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
             if _is_short(args[1], code):
                 return _in_place(builder, body, args)
-            return call_routine(builder, name, llvm_result, args, body)
+            return call_routine(builder, _name(operation, code, ahead), llvm_result, args, body)
 
         return result(types.int64, types.int64), codegen
 
@@ -82,43 +101,60 @@ _NEUTRAL = {
     "sum": -0.0, "product": 1.0, "max": float("-inf"), "min": float("inf"),
     "argmax": float("-inf"), "argmin": float("inf"),
 }  # fmt: skip
+RELATIONS = {"max": ">", "min": "<"}
+EXACT = {"max": "llvm.maximum", "min": "llvm.minimum"}
 Combine = Callable[[ir.Value, ir.Value], ir.Value]
 
 
-def _fold(operation: str, lanes: Vectors, address: ir.Value, n: ir.Value) -> ir.Value:
-    if operation in ("max", "min"):
+def _fold(operation: str, lanes: _Folding, address: ir.Value, n: ir.Value) -> ir.Value:
+    if operation in RELATIONS and lanes.is_float:
         return _extreme(operation, lanes, address, n)
-    return _folded(operation, lanes, address, n, {"sum": lanes.builder.fadd, "product": lanes.builder.fmul}[operation])
+    found = _folded(operation, lanes, address, n, combination(lanes, operation))
+    return lanes.builder.trunc(found, I1) if lanes.kind == "b" else found
 
 
-def _folded(operation: str, lanes: Vectors, address: ir.Value, n: ir.Value, combine: Combine) -> ir.Value:
+def combination(lanes: Vectors, operation: str) -> Combine:
+    """What makes one of two elements, or vectors of them; of extremes, the second one if it is no better, or NaN."""
+    if operation not in RELATIONS:
+        return {"sum": lanes.add, "product": lanes.mul}[operation]
+    return lambda a, x: lanes.builder.select(lanes.compare(RELATIONS[operation], x, a), x, a)
+
+
+def neutral_of(lanes: Vectors, operation: str) -> ir.Constant:
+    """What changes nothing that it is combined with, in every lane."""
+    if lanes.is_float:
+        return lanes.constant(_NEUTRAL[operation])
+    bits = 8 * lanes.bytes
+    least, most = (-1 << bits - 1, (1 << bits - 1) - 1) if lanes.kind == "i" else (0, (1 << bits) - 1)
+    return lanes.constant({"sum": 0, "product": 1, "max": least, "min": most}[operation])
+
+
+def _folded(operation: str, lanes: _Folding, address: ir.Value, n: ir.Value, combine: Combine) -> ir.Value:
     def step(chains: Values, new: Values) -> Values:
         return [combine(c, x) for c, x in zip(chains, new, strict=True)]
 
-    neutral = ir.Constant(lanes.type, [_NEUTRAL[operation]] * lanes.lanes)
+    neutral = neutral_of(lanes, operation)
     chains = _swept(lanes, address, n, neutral, [neutral] * _count(lanes), step)
     return _tree(lanes, chains, combine)
 
 
-def _extreme(operation: str, lanes: Vectors, address: ir.Value, n: ir.Value) -> ir.Value:
-    """The extreme in one instruction a vector, which ignores NaN and signs of zero; where these count, once more."""
-    builder = lanes.builder
-    relation, exact = {"max": (">", "llvm.maximum"), "min": ("<", "llvm.minimum")}[operation]
+def _extreme(operation: str, lanes: _Folding, address: ir.Value, n: ir.Value) -> ir.Value:
+    """The extreme in one instruction a vector, which ignores NaN and signs of zero; where these count, once more.
 
-    def better(a: ir.Value, x: ir.Value) -> ir.Value:
-        return builder.select(builder.fcmp_ordered(relation, x, a), x, a)
+    A sum tells whether there is a NaN (or infinities of both signs): it takes no masks, of which a processor has fewer
+    than of loads that are on the way.
+    """
+    builder, better, exact = lanes.builder, combination(lanes, operation), EXACT[operation]
 
     def step(state: Values, new: Values) -> Values:
-        *best, nan = state
-        for pair in zip(new[::2], new[1::2], strict=True):  # one comparison tells whether either has a NaN
-            nan = builder.or_(nan, builder.fcmp_unordered("uno", *pair))
-        return [*map(better, best, new), nan]
+        *best, total = state
+        return [*map(better, best, new), builder.fadd(total, added(lanes, new))]
 
-    neutral = ir.Constant(lanes.type, [_NEUTRAL[operation]] * lanes.lanes)
-    *best, nan = _swept(lanes, address, n, neutral, [*[neutral] * _count(lanes), lanes.none], step)
+    neutral = neutral_of(lanes, operation)
+    *best, total = _swept(lanes, address, n, neutral, [*[neutral] * _count(lanes), lanes.zero], step)
     found = _tree(lanes, best, better)
     is_zero = builder.fcmp_ordered("==", found, ir.Constant(found.type, 0.0))
-    doubtful = builder.or_(lanes.any(nan), is_zero)
+    doubtful = builder.or_(lanes.any(builder.fcmp_unordered("uno", total, total)), is_zero)
     (result,) = lanes.choose(
         doubtful,
         lambda: [_folded(operation, lanes, address, n, lambda a, x: lanes.call(exact, a, x))],
@@ -127,10 +163,18 @@ def _extreme(operation: str, lanes: Vectors, address: ir.Value, n: ir.Value) -> 
     return result
 
 
-def _deviation(lanes: Vectors, address: ir.Value, n: ir.Value, to: ir.Value) -> None:
+def added(lanes: Vectors, vectors: Values) -> ir.Value:
+    """Their sum, pair by pair."""
+    while len(vectors) > 1:
+        pairs = zip(vectors[::2], vectors[1::2], strict=False)
+        vectors = [*(lanes.add(x, y) for x, y in pairs), *vectors[len(vectors) & ~1 :]]
+    return vectors[0]
+
+
+def _deviation(lanes: _Folding, address: ir.Value, n: ir.Value, to: ir.Value) -> None:
     """The mean, rounded; then the distances from it, which add up to what rounding has taken from the mean."""
     builder, count = lanes.builder, _count(lanes)
-    number = builder.sitofp(n, lanes.float)
+    number = builder.sitofp(n, lanes.element)
     mean = builder.fdiv(_folded("sum", lanes, address, n, builder.fadd), number)
     middle = lanes.splat(mean)
 
@@ -139,7 +183,7 @@ def _deviation(lanes: Vectors, address: ir.Value, n: ir.Value, to: ir.Value) -> 
         sums = [builder.fadd(s, d) for s, d in zip(state[:count], apart, strict=True)]
         return [*sums, *(lanes.fma(d, d, q) for q, d in zip(state[count:], apart, strict=True))]
 
-    state = _swept(lanes, address, n, middle, [lanes.zero] * (2 * count), step, ahead=True)
+    state = _swept(lanes, address, n, middle, [lanes.zero] * (2 * count), step)
     total, squares = (_tree(lanes, part, builder.fadd) for part in (state[:count], state[count:]))
     rest = builder.fdiv(total, number)
     for k, part in enumerate((mean, rest, without_mean(lanes, squares, builder.fmul(total, rest)))):
@@ -152,7 +196,7 @@ def shrunk(lanes: Vectors, x: ir.Value, top: ir.Value) -> ir.Value:
     return lanes.exp(lanes.builder.select(same, lanes.zero, lanes.builder.fsub(x, top)))
 
 
-def _logsumexp(lanes: Vectors, address: ir.Value, n: ir.Value, to: ir.Value) -> None:
+def _logsumexp(lanes: _Folding, address: ir.Value, n: ir.Value, to: ir.Value) -> None:
     """Where all are -inf the sum counts what is beyond the last as well, and is of no account."""
     builder, top = lanes.builder, _extreme("max", lanes, address, n)
     tops, neutral = lanes.splat(top), ir.Constant(lanes.type, [float("-inf")] * lanes.lanes)
@@ -178,7 +222,7 @@ def _constant(kind: ir.Type, value: float) -> ir.Constant:
     return ir.Constant(kind, [value] * kind.count if isinstance(kind, ir.VectorType) else value)
 
 
-def _position(operation: str, lanes: Vectors, address: ir.Value, n: ir.Value) -> ir.Value:
+def _position(operation: str, lanes: _Folding, address: ir.Value, n: ir.Value) -> ir.Value:
     """Each lane keeps the first of its best and the step at which it came; a NaN, if there is one, is looked for."""
     builder, count, relation = lanes.builder, _count(lanes), {"argmax": ">", "argmin": "<"}[operation]
     neutral = ir.Constant(lanes.type, [_NEUTRAL[operation]] * lanes.lanes)
@@ -213,7 +257,7 @@ def _position(operation: str, lanes: Vectors, address: ir.Value, n: ir.Value) ->
         return earliest(_swept(lanes, address, n, neutral, [first, *[never] * count], nans)[1:])
 
     start = [first, lanes.none, *[neutral] * count, *[first] * count]
-    _, nan, *state = _swept(lanes, address, n, neutral, start, step, ahead=True)
+    _, nan, *state = _swept(lanes, address, n, neutral, start, step)
     (result,) = lanes.choose(lanes.any(nan), lambda: [first_nan()], lambda: [found(state[:count], state[count:])])
     return result if lanes.bytes == 8 else builder.sext(result, I64)
 
@@ -223,13 +267,10 @@ def _count(lanes: Vectors) -> int:
 
 
 def _swept(
-    lanes: Vectors, address: ir.Value, n: ir.Value, neutral: ir.Value, state: Values,
-    step: Callable[[Values, Values], Values], ahead: bool = False,
+    lanes: _Folding, address: ir.Value, n: ir.Value, neutral: ir.Value, state: Values,
+    step: Callable[[Values, Values], Values],
 ) -> Values:  # fmt: skip
-    """The state after all values, some vectors a step; beyond the last value stands the neutral one.
-
-    What takes long to come to an end asks for values `ahead`.
-    """
+    """The state after all values, some vectors a step; beyond the last value stands the neutral one."""
     builder, count = lanes.builder, _count(lanes)
     stride = count * lanes.lanes
 
@@ -237,9 +278,16 @@ def _swept(
         return lanes.pointer(builder.add(address, builder.mul(i, integer(lanes.bytes))), chain * lanes.lanes)
 
     def whole(i: ir.Value, state: Values) -> Values:
-        if ahead:
-            lanes.prefetch_ahead(builder.add(address, builder.mul(i, integer(lanes.bytes))), count)
         return step(state, [lanes.load(at(i, k)) for k in range(count)])
+
+    def fetching(i: ir.Value, state: Values) -> Values:
+        if lanes.ahead:
+            lanes.prefetch_ahead(builder.add(address, builder.mul(i, integer(lanes.bytes))), count)
+        return whole(i, state)
+
+    def single(i: ir.Value, state: Values) -> Values:
+        x = lanes.load_scalar(at(i, 0))
+        return step(state, [builder.insert_element(neutral, x, ir.Constant(I32, 0)), *[neutral] * (count - 1)])
 
     def tail(i: ir.Value, state: Values) -> Values:
         new = []
@@ -248,12 +296,13 @@ def _swept(
             new.append(builder.select(mask, lanes.load(at(i, k), mask), neutral))
         return step(state, new)
 
-    if isinstance(n, ir.Constant):
+    if isinstance(n, ir.Constant) and lanes.has_masks:
         for first in range(0, n.constant, stride):
             state = (whole if first + stride <= n.constant else tail)(integer(first), state)
         return state
     full = builder.mul(builder.sdiv(n, integer(stride)), integer(stride))
-    return lanes.loop(full, n, stride, lanes.loop(integer(0), full, stride, state, whole), tail)
+    state = lanes.loop(integer(0), full, stride, state, fetching)
+    return lanes.loop(full, n, stride, state, tail) if lanes.has_masks else lanes.loop(full, n, 1, state, single)
 
 
 def _tree(lanes: Vectors, vectors: Values, combine: Combine) -> ir.Value:

@@ -30,8 +30,8 @@ def integer(value: int) -> ir.Constant:
 
 
 def type_name(dtype: DTypeLike) -> str:
-    """f32 or f64."""
-    return {4: "f32", 8: "f64"}[np.dtype(dtype).itemsize]
+    """f32, f64, or i8 to i64."""
+    return f"{'f' if np.dtype(dtype).kind == 'f' else 'i'}{8 * np.dtype(dtype).itemsize}"
 
 
 def prefetch(builder: ir.IRBuilder, address: ir.Value, near: int) -> None:
@@ -120,23 +120,37 @@ class Control:
 
 
 class Vectors(Control):
-    """Vectors of one float type."""
+    """Vectors of one dtype: floats, integers, or bools, which are bytes."""
 
-    def __init__(self, builder: ir.IRBuilder, dtype: DTypeLike) -> None:
+    def __init__(self, builder: ir.IRBuilder, dtype: DTypeLike, lanes: int = 0) -> None:
         super().__init__(builder, np.dtype(dtype).itemsize)
+        self.lanes = lanes or self.lanes
+        self.dtype, self.kind = dtype, np.dtype(dtype).kind
         self.name = type_name(dtype)
-        self.float: ir.Type = {"f32": ir.FloatType(), "f64": ir.DoubleType()}[self.name]
-        self.type = ir.VectorType(self.float, self.lanes)
-        self.zero = ir.Constant(self.type, [0.0] * self.lanes)
-        self.negative_zero = ir.Constant(self.type, [-0.0] * self.lanes)  # what adds nothing to any number
-
         self.int = ir.IntType(8 * self.bytes)
+        self.element: ir.Type = {"f32": ir.FloatType(), "f64": ir.DoubleType()}.get(self.name, self.int)
+        self.type = ir.VectorType(self.element, self.lanes)
+        self.zero = self.constant(0)
+        self.negative_zero = self.constant(-0.0 if self.is_float else 0)  # what adds nothing to any number
         self.none = ir.Constant(ir.VectorType(I1, self.lanes), [0] * self.lanes)  # a mask
+
+    @property
+    def is_float(self) -> bool:
+        return self.kind == "f"
+
+    def constant(self, value: float) -> ir.Constant:
+        """The number in every lane."""
+        return ir.Constant(self.type, [float(value) if self.is_float else value] * self.lanes)
 
     @property
     def masks_are_free(self) -> bool:
         """Whether masks have registers of their own (AVX-512) and cost a load or store nothing."""
         return self.lanes * self.bytes == 64
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether loads and stores can be masked; else LLVM makes a branch for each lane."""
+        return self.bytes >= 4 or self.masks_are_free
 
     # integers
     def offset(self, base: ir.Value, stride: ir.Value, count: int) -> ir.Value:
@@ -144,14 +158,21 @@ class Vectors(Control):
         return self.builder.add(base, self.builder.mul(stride, integer(count))) if count else base
 
     def integers(self, values: Iterable[int]) -> ir.Constant:
-        """A vector of integers as wide as the floats."""
+        """A vector of integers as wide as the elements."""
         return ir.Constant(ir.VectorType(self.int, self.lanes), list(values))
+
+    def opaque(self, address: ir.Value) -> ir.Value:
+        """The same number, of which LLVM does not know how it came about: loops keep it in a register."""
+        kind = ir.FunctionType(POINTER, [POINTER])
+        function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.launder.invariant.group.p0")
+        pointer = self.builder.call(function, [self.builder.inttoptr(address, POINTER)])
+        return self.builder.ptrtoint(pointer, I64)
 
     # memory
     def pointer(self, address: ir.Value, elements: int = 0) -> ir.Value:
         """The pointer this many elements beyond an address."""
         pointer = self.builder.inttoptr(address, POINTER)
-        return self.builder.gep(pointer, [integer(elements)], source_etype=self.float) if elements else pointer
+        return self.builder.gep(pointer, [integer(elements)], source_etype=self.element) if elements else pointer
 
     def load(self, pointer: ir.Value, mask: ir.Value | None = None) -> ir.Value:
         """A vector; lanes that are masked out are zero and are not read."""
@@ -168,7 +189,7 @@ class Vectors(Control):
             self._call("llvm.masked.store", ir.VoidType(), [value, pointer, ir.Constant(I32, self.bytes), mask], ".p0")
 
     def load_scalar(self, pointer: ir.Value) -> ir.Value:
-        return self.builder.load(pointer, align=self.bytes, typ=self.float)
+        return self.builder.load(pointer, align=self.bytes, typ=self.element)
 
     def store_positions(self, value: ir.Value, address: ir.Value, mask: ir.Value) -> None:
         """Stores int64 lanes, as many as a vector of floats has, where the mask is set."""
@@ -186,12 +207,30 @@ class Vectors(Control):
         """Asks for the line of an address, which need not be readable, to be in L2."""
         prefetch(self.builder, address, 2)
 
+    # numbers
+    def add(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        return (self.builder.fadd if self.is_float else self.builder.add)(a, b)
+
+    def mul(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        return (self.builder.fmul if self.is_float else self.builder.mul)(a, b)
+
+    def compare(self, relation: str, a: ir.Value, b: ir.Value) -> ir.Value:
+        """Whether a stands in the relation to b, which a NaN does not; elements or vectors."""
+        builder = self.builder
+        kinds = {"f": builder.fcmp_ordered, "i": builder.icmp_signed}
+        return kinds.get(self.kind, builder.icmp_unsigned)(relation, a, b)
+
     # lanes
     def first(self, count: ir.Value) -> ir.Value:
         """The mask of the first `count` lanes: none if it is negative, all if it exceeds their number."""
         count = self.builder.trunc(self.least(count, integer(self.lanes)), I32)
         lanes = ir.Constant(ir.VectorType(I32, self.lanes), list(range(self.lanes)))
         return self.builder.icmp_signed("<", lanes, self.splat(count))
+
+    def some(self, count: int) -> ir.Constant | None:
+        """The mask of the first `count` lanes, at least one; None if it is all of them."""
+        flags = [int(lane < count) for lane in range(self.lanes)]
+        return None if count >= self.lanes else ir.Constant(ir.VectorType(I1, self.lanes), flags)
 
     def any(self, mask: ir.Value) -> ir.Value:
         """Whether a lane of the mask is set."""

@@ -1,0 +1,141 @@
+"""Folds of what lies in memory, beside NumPy: along rows, down columns, of all; every border of vectors and parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from support import seeded
+
+import graphc as gc
+
+DTYPES = ["float32", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
+FOLDS = ["sum", "prod", "max", "min"]
+INF, NAN = np.inf, np.nan
+
+
+def drawn(shape: tuple[int, ...], dtype: str) -> Any:
+    """Floats that are added and multiplied exactly; integers, which wrap."""
+    rng = seeded("folds", shape, dtype)
+    if dtype.startswith("float"):
+        return rng.choice([1.0, -1.0, 2.0], shape, p=[0.5, 0.49, 0.01]).astype(dtype)
+    limits = np.iinfo(dtype)
+    return rng.integers(limits.min, limits.max, shape, dtype, endpoint=True)
+
+
+def offset(array: Any, nbytes: int) -> Any:
+    """The same, in memory that begins so many bytes behind a page."""
+    room = np.empty(array.nbytes + 8192, np.uint8)
+    start = -room.ctypes.data % 4096 + nbytes
+    copy = room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+def all_ways(fold: Callable[..., Any], x: Any) -> tuple[Any, Any, Any]:
+    return fold(x, axis=0), fold(x, axis=1), fold(x)
+
+
+def check(name: str, arrays: list[Any], symbolic: bool = False) -> None:
+    shape = ("n", "m") if symbolic else arrays[0].shape
+    x = gc.input("x", shape, str(arrays[0].dtype))
+    f = gc.compile([x], all_ways(getattr(gc, name), x))
+    for a in arrays:
+        with np.errstate(all="ignore"):
+            wanted = all_ways(getattr(np, name), a)
+        for found, want in zip(f(a), wanted, strict=True):
+            want = np.asarray(want).astype(found.dtype)
+            np.testing.assert_array_equal(found, want, err_msg=str((a.shape, a.dtype, a.ctypes.data % 64)))
+
+
+def check_zeros(name: str, found: Any, a: Any, axis: int | None) -> None:
+    """-0 is less than 0, which NumPy leaves open."""
+    zeros = {sign: ((a == 0) & (np.signbit(a) == sign)).any(axis=axis) for sign in (False, True)}
+    negative = zeros[True] if name == "min" else ~zeros[False]
+    is_zero = np.asarray(found == 0)
+    np.testing.assert_array_equal(np.signbit(found)[is_zero], np.asarray(negative)[is_zero])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", FOLDS)
+def test_sizes_known_at_run_time(name: str, dtype: str) -> None:
+    """Any number of rows is cut into parts, any number of columns into vectors."""
+    shapes = [(1, 1), (2, 3), (3, 64), (4, 65), (5, 127), (7, 128), (8, 129), (9, 1000), (31, 16), (33, 15), (130, 257)]
+    check(name, [drawn(shape, dtype) for shape in shapes], symbolic=True)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", FOLDS)
+@pytest.mark.parametrize("shape", [(1, 1), (37, 1), (70, 10), (6, 16), (41, 64), (9, 100), (5, 257), (8, 1024), (0, 3)])
+def test_sizes_known_before(name: str, dtype: str, shape: tuple[int, int]) -> None:
+    """Few columns are folded in registers."""
+    if shape[0] or name in ("sum", "prod"):
+        check(name, [drawn(shape, dtype)])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int16", "uint8"])
+@pytest.mark.parametrize("name", FOLDS)
+def test_arrays_anywhere_in_a_line(name: str, dtype: str) -> None:
+    """Rows whose lines end alike are read line by line, from wherever they begin."""
+    size = np.dtype(dtype).itemsize
+    places = [k * size for k in (0, 1, 3, 64 // size - 1)]
+    check(name, [offset(drawn(s, dtype), place) for s in ((13, 512), (12, 2048)) for place in places], symbolic=True)
+
+
+@pytest.mark.parametrize("columns", [5, 16, 40, 300, 1024])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["max", "min"])
+def test_one_nan_or_zero_anywhere(name: str, dtype: str, columns: int) -> None:
+    """Extremes are taken by an instruction that ignores NaN and the sign of zero, then looked at once more."""
+    rng, better = seeded("nan", name, dtype, columns), {"max": -1.0, "min": 1.0}[name]
+    x = gc.input("x", (19, columns), dtype)
+    f = gc.compile([x], all_ways(getattr(gc, name), x))
+    for fills in ((NAN,), (0.0, -0.0), (INF, -INF), (NAN, INF, -INF), (-0.0,), (better * INF,)):
+        for _ in range(30):
+            a = (better * rng.uniform(1, 2, (19, columns))).astype(dtype)
+            for fill in fills:
+                a[rng.integers(19), rng.integers(columns)] = fill
+            if rng.random() < 0.2:
+                a[:, rng.integers(columns)] = fills[0]
+            for found, axis in zip(f(a), (0, 1, None), strict=True):
+                np.testing.assert_array_equal(found, getattr(np, name)(a, axis=axis))
+                check_zeros(name, found, a, axis)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 63), (70, 64), (9, 1000), (33, 4097), (1, 20_000), (20_000, 1)])
+@pytest.mark.parametrize("name", ["any", "all"])
+def test_bools(name: str, shape: tuple[int, int]) -> None:
+    """One element of the other kind, or none."""
+    rng = seeded("bools", name, shape)
+    a = np.full(shape, name == "all")
+    x = gc.input("x", ("n", "m"), "bool")
+    f = gc.compile([x], all_ways(getattr(gc, name), x))
+    for _ in range(8):
+        for found, wanted in zip(f(a), all_ways(getattr(np, name), a), strict=True):
+            np.testing.assert_array_equal(found, wanted)
+        a = np.full(shape, name == "all")
+        a[rng.integers(shape[0]), rng.integers(shape[1])] ^= True
+
+
+@pytest.mark.parametrize("shape", [(60, 1200), (1000, 64), (16_384, 512)])
+def test_integers_that_are_computed(shape: tuple[int, int]) -> None:
+    """Counts, and folds of what a nest computes, beside those of what lies in memory."""
+    x, y = gc.input("x", shape, "float32"), gc.input("y", shape, "int64")
+    a, b = drawn(shape, "float32"), seeded("computed").integers(-9, 9, shape)
+    computed = {"sum": (x > 0, a > 0), "any": (x > 1, a > 1), "all": (x < 2, a < 2), "max": (3 - y, 3 - b)}
+    for name, (declared, values) in {**computed, "min": (y, b)}.items():
+        f = gc.compile([x, y], all_ways(getattr(gc, name), declared))
+        for found, wanted in zip(f(a, b), all_ways(getattr(np, name), values), strict=True):
+            np.testing.assert_array_equal(found, wanted, err_msg=name)
+
+
+def test_rows_that_are_apart_and_rows_read_backwards() -> None:
+    """Columns of parts of an array whose rows do not follow one another, or are taken from the last to the first."""
+    a = drawn((40, 700), "float32")
+    x = gc.input("x", a.shape, "float32")
+    for part in (np.s_[3:37, 5:600], np.s_[::3, 2:18], np.s_[::-1, :], np.s_[30:2:-2, 100:164]):
+        for name in FOLDS:
+            found = gc.compile([x], getattr(gc, name)(x[part], axis=0))(a)
+            np.testing.assert_array_equal(found, getattr(np, name)(a[part], axis=0), err_msg=f"{name} {part}")
