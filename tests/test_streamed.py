@@ -12,7 +12,7 @@ from graphc.codegen import streamed
 
 COLD = gc.Options(cache=False)
 DTYPES = ("float32", "float64", "int64", "int16", "int8", "bool")
-BORDERS = (0, 1, 15, 16, 17, 255, 256, 257, 1_000, 16_384, 16_385, 40_001)
+BORDERS = (0, 1, 15, 16, 17, 255, 256, 257, 1_000, 16_369, 16_383, 16_384, 16_385, 32_768, 40_001)
 
 
 @pytest.fixture
@@ -40,8 +40,8 @@ def test_values_are_the_same_wherever_pieces_and_lines_end(dtype: str) -> None:
     for n in BORDERS:
         a, b = drawn((n,), dtype), drawn((n,), dtype, 1)
         larger = np.where(a > b, a, b) if dtype != "bool" else a | b
-        for shift in (0, 1, 3):
-            around = tuple(np.ones(n + 8, t) for t in (dtype, bool))
+        for shift in (0, 1, 3, 15, 60):
+            around = tuple(np.ones(n + 64, t) for t in (dtype, bool))
             given = tuple(whole[shift : shift + n] for whole in around)
             f(a, b, out=given)
             assert np.array_equal(given[0], larger)

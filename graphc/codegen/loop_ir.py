@@ -184,6 +184,7 @@ KERNELS: dict[str, Contract] = {
     "restore": Contract(1, (), ()),
     "fetch": Contract(4, (0,), ()),  # columns and the step between them, how many, bytes of each: read soon
     "fetch_lines": Contract(1, (0,), ()),  # address: so many lines of cache, nothing is read
+    "into_line": Contract(1, (0,), (), "integer"),  # address -> elements since the line of cache began
     "stream": Contract(3, (1,), (2,)),  # how many elements, where from, where to: past the caches
     # status of the failure, position, length, iteration of a loop -> position from the start
     "checked": Contract(4, (), (), "integer"),

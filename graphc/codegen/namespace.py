@@ -57,6 +57,8 @@ def _made(name: str) -> Any:
             return stream.fetch
         case "stream":
             return stream.stream(code)
+        case "into_line":
+            return stream.into_line(code)
         case "own":
             return own.own(*numbers)
         case "to":

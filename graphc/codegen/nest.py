@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from graphc.codegen import form
 from graphc.codegen.evaluate import loaded_from
-from graphc.codegen.intrinsics.target import BLOCK
+from graphc.codegen.intrinsics.target import BLOCK, LINE
 from graphc.codegen.loop_ir import CHUNK, Expr, Position, Stmt
 from graphc.codegen.product import Product
 from graphc.codegen.reduction import Carried, Columns, Fold, Lies, Partial, combine
@@ -21,7 +21,9 @@ from graphc.codegen.rows import Rows
 from graphc.codegen.streamed import (
     are_large,
     ask_ahead,
+    cut_in_lines,
     fetch_ahead,
+    lines_of,
     piece_of,
     streamed_outputs,
     write_streamed,
@@ -84,6 +86,9 @@ class _Nest(Rows):
         length, size, chunks = self.chunks()
         title = ", ".join(dict.fromkeys(m.op.name.lstrip("_") for m in self.members))
         flops, moved = self._work()
+        in_lines = None if self.inner else lines_of(self, moved)
+        if in_lines is not None:
+            chunks = blocks(length + LINE // in_lines[1].size - 1, size)
         if self.before is not None:
             more = self.before.work()
             self.before.chunks = chunks
@@ -92,7 +97,9 @@ class _Nest(Rows):
             self.text.new_nest()
             self.clear_ends(top)
             check_unread(self.evaluator, gathers(self.made, self.is_loaded), self.nest.domain, top)
-            if self.rows:
+            if in_lines is not None:
+                cut_in_lines(self.text, top, size, self.text.end(length), *in_lines)
+            elif self.rows:
                 self.text.cut(top, size, self.text.at(length) if self.inner or self.is_flat else self.text.end(length))
             if self.before is not None:
                 self.before.emit_rows(top, (LO, HI))

@@ -9,16 +9,17 @@ from collections.abc import Mapping
 
 from graphc.codegen.form import BESIDE, FOLDS, KEPT, Form
 from graphc.codegen.intrinsics.target import LINE
-from graphc.codegen.loop_ir import Call, Expr, Position
-from graphc.codegen.text import HI, LO, Scope, integer, test
+from graphc.codegen.loop_ir import CHUNK, Call, Expr, Position, Var
+from graphc.codegen.text import HI, LO, Scope, Text, integer, test
 from graphc.codegen.turned import TILE
 from graphc.codegen.work import efforts_of_element
-from graphc.dims import Dim, product, substitute
+from graphc.dims import Dim, product, substitute, symbol
 from graphc.graph import Node
 from graphc.scalar import CHEAP
 from graphc.schedule.access import linear, loop_symbol, offset
 from graphc.schedule.shape import loads
 from graphc.schedule.task import Place
+from graphc.types import DType, int64
 
 PAST_CACHES = 1 << 25  # bytes that a phase moves; what is less may be in a cache when it is read
 SHORTEST = 256  # elements of a row, whose ends are parts of lines
@@ -62,6 +63,27 @@ def are_large(form: Form, moved: Dim) -> bool | Call:
     if form.reductions and tests:  # sweeps of rows are long, and not made twice
         return False
     return True if not tests else tests[0] if len(tests) == 1 else test("and", *tests)
+
+
+def lines_of(form: Form, moved: Dim) -> tuple[Place, DType] | None:
+    """The output whose lines chunks of a loop over all elements are to be, if it may be streamed."""
+    found = streamed_outputs(form)
+    if not found or are_large(form, moved) is False:
+        return None
+    return next((place, node.dtype) for node, place in form.nest.stores if place in found)
+
+
+def cut_in_lines(text: Text, scope: Scope, size: Dim, end: Position, place: Place, dtype: DType) -> None:
+    """Bind lo and hi so that chunks end where lines of an array do, and so pieces but for those of the first chunk.
+
+    They are written whole then, and other arrays mostly begin at the same place of a line: their vectors are not read
+    from two of them.
+    """
+    into = Var(text.fresh(), int64)
+    scope.use("into_line", text.address(place), dtype=dtype, result=into)
+    start = CHUNK * size - symbol(f"%{into.name}")
+    scope.let("lo", integer("most", Position(start), Position(0)))
+    scope.let("hi", integer("least", Position(start + size), end))
 
 
 def piece_of(form: Form) -> int:

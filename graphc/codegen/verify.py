@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from graphc.codegen.intrinsics.target import LINE
 from graphc.codegen.loop_ir import (
     CHECKED,
     KERNELS,
@@ -185,6 +186,8 @@ class _Verifier:
             return set()
         if s.kernel in CHECKED and isinstance(s.args[2], Position):
             ranges.known[symbol_of(s.result.name)] = 0, s.args[2].at - 1
+        if s.kernel == "into_line" and s.dtype is not None:
+            ranges.known[symbol_of(s.result.name)] = 0, LINE // s.dtype.size - 1
         return self.bind(s.result, given)
 
     def own(self, s: Use, ranges: Ranges) -> set[str]:

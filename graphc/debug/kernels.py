@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.codegen.intrinsics.target import host_vector_bytes
+from graphc.codegen.intrinsics.target import LINE, host_vector_bytes
 from graphc.codegen.loop_ir import FETCHING
 from graphc.debug.memory import MASK, SHIFT, Fault, Memory
 
@@ -233,6 +233,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "clear": _clear,
     "flush": lambda memory, dtype, tile: 0,
     "restore": lambda memory, dtype, tile, word: None,
+    "into_line": lambda memory, dtype, tile, address: address % LINE // dtype.itemsize,
     "stream": _stream,
     **dict.fromkeys(FETCHING, lambda memory, dtype, tile, *args: None),  # what is asked for need not be there
     "sort": _sort,

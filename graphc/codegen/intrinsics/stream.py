@@ -87,6 +87,20 @@ def fetch(typingctx: Any, address: Any, step: Any, count: Any, nbytes: Any) -> A
 
 
 @cache
+def into_line(code: str) -> Any:
+    """Intrinsic (address) -> how many elements of the dtype of this code its line of cache has before it."""
+
+    @intrinsic
+    def elements(typingctx: Any, address: Any) -> Any:
+        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Values) -> Any:
+            return builder.udiv(builder.and_(arguments[0], integer(LINE - 1)), integer(int(code[1])))
+
+        return types.int64(types.int64), codegen
+
+    return elements
+
+
+@cache
 def fetch_lines(count: int) -> Any:
     """Intrinsic (address): ask for so many lines to be in L1, in the loop that calls it; they need not be readable."""
 
