@@ -302,7 +302,7 @@ class Function:
         >>> f = gc.function(lambda x: x + 1.0)
         >>> _ = f(np.ones(3))
         >>> f.explain().splitlines()[-5:-2]
-        ['forward', '  0 add', '      max(((x_0 + 16383) // 16384), 1) chunks; x_0 flops, 16*x_0 bytes']
+        ['forward', '  0 add', '      max(((x_0 + 16390) // 16384), 1) chunks; x_0 flops, 16*x_0 bytes']
         """
         return self._last.compiled.explain()
 

@@ -174,7 +174,7 @@ class CompiledFunction(_Callable):
         >>> import graphc as gc
         >>> x = gc.input("x", ("n",))
         >>> gc.compile([x], x + 1.0).explain().splitlines()[-5:-2]
-        ['forward', '  0 add', '      max(((n + 16383) // 16384), 1) chunks; n flops, 16*n bytes']
+        ['forward', '  0 add', '      max(((n + 16390) // 16384), 1) chunks; n flops, 16*n bytes']
         """
         from graphc.inspect.explain import explain
 
