@@ -23,7 +23,7 @@ from graphc.types import DType, int64
 
 PAST_CACHES = 1 << 25  # bytes that a phase moves; what is less may be in a cache when it is read
 SHORTEST = 256  # elements of a row, whose ends are parts of lines
-PIECE, PIECE_OF_BYTES = 64, 256  # elements of a block: reads of the next go on while one is written
+PIECE = 256  # bytes of a block of the widest array: reads of the next go on while one is written
 AHEAD = 1 << 13  # bytes before an array's lines are wanted, when they are asked for
 MOST_LINES = 16  # of a piece
 MOST_EFFORT = 32  # instructions for an element, and no dear function: what costs more hardly waits for memory
@@ -87,9 +87,8 @@ def cut_in_lines(text: Text, scope: Scope, size: Dim, end: Position, place: Plac
 
 
 def piece_of(form: Form) -> int:
-    """The elements of a block; more where each is a byte."""
-    wide = any(n.dtype.size > 1 for member in form.members for n in (member, *member.operands))
-    return PIECE if wide else PIECE_OF_BYTES
+    """The elements of a block."""
+    return PIECE // max(n.dtype.size for member in form.members for n in (member, *member.operands))
 
 
 def fetch_ahead(form: Form, row: Scope) -> None:
