@@ -206,3 +206,35 @@ def test_results_across_what_is_scanned(shape: tuple[int, int, int], reverse: bo
     expected = np.cumsum((x[:, :, ::-1] if reverse else x).transpose(0, 2, 1), axis=1)
     for found in both(build, [x]):
         np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "uint32", "int64"])
+@pytest.mark.parametrize("rows", [1, 4, 7, 8, 17, 40])
+@pytest.mark.parametrize("ours", [gc.cumulative_sum, gc.cumulative_prod])
+def test_rows_abreast_have_the_bits_of_rows_alone(ours: Any, rows: int, dtype: str) -> None:
+    """A kernel scans as many rows as a vector has lanes, in squares; a row by itself is scanned by a scalar."""
+    rng = np.random.default_rng(rows)
+    for length in (1, 7, 16, 33, 100):
+        x = (rng.normal(size=(2, rows, length)) * 9).astype(dtype)
+        for symbolic in (False, True):
+            node = gc.input("x", ("a", "b", "c") if symbolic else x.shape, dtype)
+            together = gc.compile([node], ours(node, axis=2))(x)
+            row = gc.input("x", ("c",) if symbolic else (length,), dtype)
+            alone = gc.compile([row], ours(row))
+            for k in range(2):
+                for r in range(rows):
+                    assert np.array_equal(together[k, r], alone(x[k, r]), equal_nan=True), (k, r, length)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+def test_rows_abreast_in_any_memory(dtype: str) -> None:
+    """Rows that are apart, read from the last to the first, repeated, and backwards along the scan."""
+    x = np.random.default_rng(8).choice([-2, -1, 1, 2], (40, 3, 50), p=[0.1, 0.4, 0.4, 0.1]).astype(dtype)
+    node = gc.input("x", x.shape, dtype)
+    for part in (np.s_[:, 1, 3:47], np.s_[::-1, 0, :], np.s_[::2, 2, 5:], np.s_[:, 1, ::-1]):
+        for ours, theirs in ((gc.cumulative_sum, np.cumsum), (gc.cumulative_prod, np.cumprod)):
+            for debug in (False, True):
+                f = gc.compile([node], ours(node[part], axis=1, dtype=dtype), options=gc.Options(debug=debug))
+                np.testing.assert_array_equal(f(x), theirs(x[part], axis=1, dtype=dtype))
+    wide = gc.cumulative_prod(gc.broadcast_to(node[0, :1, :], (33, 50)), axis=1, dtype=dtype)
+    np.testing.assert_array_equal(gc.compile([node], wide)(x)[32], np.cumprod(x[0, 0], dtype=dtype))

@@ -174,6 +174,8 @@ KERNELS: dict[str, Contract] = {
     "dots_nested": Contract(13, (3, 5, 7), (7,)),
     "pack": Contract(6, (2,), (5,)),  # depth, columns, B and two steps, the panel
     "turn": Contract(5, (2,), (4,)),  # the same of columns that are contiguous, with the step between them
+    # elements, rows and the step between them, those of the results: as many rows as a vector has lanes
+    **dict.fromkeys(("scan_sum", "scan_product"), Contract(5, (1,), (3,))),
     "sort": Contract(5, (0,), (3, 4)),  # elements and the step between them, how many, the result, room for as many
     "argsort": Contract(7, (0,), (3, 4, 5, 6), positions=(5, 6)),  # the same, room twice; the result, room for as many
     **dict.fromkeys(  # elements and the step between them, how many, a value -> how many come before it

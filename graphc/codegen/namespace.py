@@ -34,7 +34,7 @@ def _plain_names() -> dict[str, Any]:
 
 def _made(name: str) -> Any:
     """Intrinsics that come in families: ld_f4_2_0, to_f4, sum_f4, stack_0, micro_f4_6x4, dots_f4_4x4, pack_f4_4 ..."""
-    from graphc.codegen.intrinsics import columns, gemm, memory, own, search, sort, stream, total, whole
+    from graphc.codegen.intrinsics import abreast, columns, gemm, memory, own, search, sort, stream, total, whole
 
     words = name.split("_")
     at = next((k for k, word in enumerate(words) if word in memory.NUMBA_TYPES), len(words))
@@ -51,6 +51,8 @@ def _made(name: str) -> Any:
             return total.state(family, code, *numbers)
         case "sort" | "argsort":
             return getattr(sort, family)(code)
+        case "scan_sum" | "scan_product":
+            return abreast.scan(words[1], code)
         case "search_left" | "search_right":
             return search.search(words[1], code)
         case "fetch":

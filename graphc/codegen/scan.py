@@ -1,16 +1,17 @@
 """Scans: each element of the result from the one before it along an axis, and an element of every operand.
 
 In: the task of a scan.  Out: one phase.  Where arrays step by one along another axis than the scanned one, a row of
-accumulators moves along the scan, so that the inner loops are contiguous; else one scalar does, row by row.  Sums of
-float32 are taken in float64; those of float64 keep what rounding adds, element by element (Knuth's two-sum).
+accumulators moves along the scan, so that the inner loops are contiguous.  Else rows that are contiguous are scanned by
+a kernel, as many as a vector has lanes; what is left is scanned by one scalar, row by row.  Sums of float32 are taken
+in float64; those of float64 keep what rounding adds, element by element (Knuth's two-sum).
 """
 
 from __future__ import annotations
 
 from graphc.codegen.evaluate import converted
-from graphc.codegen.intrinsics.target import BLOCK, LINE
+from graphc.codegen.intrinsics.target import BLOCK, LINE, host_vector_bytes
 from graphc.codegen.loop_ir import Call, Expr, Let, Position, Set, Var
-from graphc.codegen.text import HI, LO, Loop, Scope, Text, close, integer
+from graphc.codegen.text import HI, LO, Branch, Loop, Scope, Text, close, integer, test
 from graphc.codegen.views import Axis, ViewKernel, Where, of_chunk
 from graphc.dims import Dim, blocks, symbol
 from graphc.schedule.task import Kernel, Place
@@ -37,6 +38,7 @@ class Scan(ViewKernel):
         sums = self.kind == "sum" and self.result.dtype.is_float
         self.dtype = float64 if sums else self.result.dtype  # of the state
         self.state = ["sum", "more"] if sums and self.result.dtype == float64 else ["sum"]
+        self.abreast = self._rows_abreast()
 
     def _lanes_abreast(self) -> int:
         """How many of the last axis of the batch are scanned side by side: as many as arrays step by one along it."""
@@ -44,6 +46,16 @@ class Scan(ViewKernel):
             return 0
         beside, along = (sum(step == 1 for step in axis.steps) for axis in (self.batch[-1], self.scanned))
         return BLOCK if beside > along else _LINE if beside == along else 0
+
+    def _rows_abreast(self) -> int:
+        """How many rows a kernel scans at a time; 0 if it does not."""
+        dtype = self.result.dtype
+        contiguous = self.scanned.steps == (1, 1) and not self.task.job.backwards
+        if self.lanes is not None or not self.batch or not contiguous or dtype.size < 4:
+            return 0
+        rows, alike = host_vector_bytes() // dtype.size, all(view.dtype == dtype for view in self.operands)
+        slow = dtype.is_float or self.kind == "product" or dtype.size == 4  # int64 are added one a cycle anyway
+        return rows if slow and alike and not self._is_below(self.batch[-1].size, rows) else 0
 
     @staticmethod
     def _is_below(size: Dim, limit: int) -> bool:
@@ -53,10 +65,14 @@ class Scan(ViewKernel):
         """Print the phase: a chunk is some of the first axis around the scan, or a block of lanes."""
         axes = [*self.batch, *([self.lanes] if self.lanes else [])]
         size = of_chunk(*axes, self.scanned) if self.batch else self.width or BLOCK
+        if self.abreast and len(self.batch) == 1:
+            size = -(-size // self.abreast) * self.abreast
         with self.text.phase(self.title, blocks(axes[0].size, size) if axes else 1, *self.work()) as top:
             self.text.new_nest()
-            scopes, where = self.around(top, self.batch, size)
-            if self.lanes is None:
+            scopes, where = self.around(top, self.batch[:-1] if self.abreast else self.batch, size)
+            if self.abreast:
+                self._groups(top, scopes[-1], where, size)
+            elif self.lanes is None:
                 self._one(scopes[-1], where)
             elif self.batch:
                 self._rows_of_lanes(scopes, where)
@@ -85,6 +101,27 @@ class Scan(ViewKernel):
     def _element(self, k: Dim = K) -> tuple[Dim, Axis]:
         """Where on the scanned axis it is."""
         return (self.scanned.size - 1 - k if self.task.job.backwards else k), self.scanned
+
+    def _groups(self, top: Scope, scope: Scope, where: Where, size: int) -> None:
+        """The rows along the last axis of the batch: as many as a vector has lanes, then those that are left."""
+        text, axis, row = self.text, self.batch[-1], symbol("%g")
+        bounds: tuple[Dim, Dim] = (0, axis.size)
+        if len(self.batch) == 1:
+            text.cut(top, size, text.at(axis.size))
+            bounds = LO, HI
+        loop = text.loop(scope, "g", bounds[1], bounds[0], self.abreast)
+        is_whole = test("<", Position(row), text.at(bounds[1] - self.abreast + 1))
+        group = Branch(loop, is_whole)
+        views: list[Expr] = []
+        for number, view in enumerate(self.task.views):
+            at = self.position(number, [*where, (row, axis)])
+            views += [text.address(view.place, at * view.dtype.size), text.at(axis.steps[number] * view.dtype.size)]
+        group.use(f"scan_{self.kind}", text.at(self.scanned.size), *views, dtype=self.result.dtype)
+        rest = Branch(loop, test("not", is_whole))
+        single = text.loop(rest, "q", bounds[1], row)
+        self._one(single, [*where, (symbol("%q"), axis)])
+        group.close()
+        close(loop, rest, single)
 
     def _one(self, scope: Scope, where: Where) -> None:
         name = self.text.fresh("a")

@@ -188,6 +188,30 @@ def _turn(memory, dtype, tile, K, cols, b, b_col, copy):  # type: ignore[no-unty
     memory.store_all(memory.grid(copy, (width * size, size), (K, cols), dtype), dtype, values)
 
 
+# scans
+
+
+def _scan_sum(memory, dtype, tile, n, x, x_row, y, y_row):  # type: ignore[no-untyped-def]
+    """Sums of float32 in float64; those of float64 with what rounding has lost."""
+    rows, size = host_vector_bytes() // dtype.itemsize, dtype.itemsize
+    values = memory.load_all(memory.grid(x, (x_row, size), (rows, n), dtype), dtype)
+    wide = values.astype(np.float64) if dtype.kind == "f" else values
+    sums = np.cumsum(wide, axis=1, dtype=wide.dtype)
+    if dtype == np.float64:
+        before = np.concatenate([np.full((rows, 1), -0.0), sums[:, :-1]], axis=1)
+        part = sums - before
+        error = (before - (sums - part)) + (wide - part)
+        sums = sums - (0.0 - np.cumsum(np.where(np.isfinite(sums), error, 0), axis=1))
+    memory.store_all(memory.grid(y, (y_row, size), (rows, n), dtype), dtype, sums.astype(dtype))
+
+
+def _scan_product(memory, dtype, tile, n, x, x_row, y, y_row):  # type: ignore[no-untyped-def]
+    rows, size = host_vector_bytes() // dtype.itemsize, dtype.itemsize
+    values = memory.load_all(memory.grid(x, (x_row, size), (rows, n), dtype), dtype)
+    products = np.cumprod(values, axis=1, dtype=dtype)
+    memory.store_all(memory.grid(y, (y_row, size), (rows, n), dtype), dtype, products)
+
+
 # sorts
 
 
@@ -245,4 +269,6 @@ KERNELS: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("dots", "dots_nested"), _dots),
     "pack": _pack,
     "turn": _turn,
+    "scan_sum": _scan_sum,
+    "scan_product": _scan_product,
 }
