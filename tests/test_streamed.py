@@ -113,3 +113,16 @@ def test_lines_ahead_are_asked_for_where_arrays_are_large() -> None:
     for n in (0, 1, 255, 256, 257, 2_000, 7_000):
         a, b = drawn((700, n), "float64"), drawn((n, 700), "float64", 1)
         assert np.array_equal(f(a, b), a + b.T)
+
+
+@pytest.mark.usefixtures("little")
+@pytest.mark.parametrize("narrow", ["bool", "int8", "int16", "float32"])
+def test_a_narrow_array_beside_a_wide_one(narrow: str) -> None:
+    """A piece has so few elements of the narrow one that they are no whole line."""
+    x, y = gc.input("x", ("n",), narrow), gc.input("y", ("n",), "float64")
+    f = gc.compile([x, y], (gc.cast(x, "float64") * 2.0, gc.where(x != 0, y, -y)), options=COLD)
+    assert calls(f) >= 1
+    for n in (1, 31, 33, 1_000, 16_385):
+        a, b = drawn((n,), narrow), drawn((n,), "float64", 1)
+        for found, wanted in zip(f(a, b), (a.astype("float64") * 2.0, np.where(a != 0, b, -b)), strict=True):
+            assert np.array_equal(found, wanted)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from graphc.codegen.loop_ir import Call, Code, Expr, For, If, Let, Position, Stmt
+from graphc.codegen.loop_ir import Call, Code, Expr, For, If, Let, Position, Stmt, Use
 from graphc.codegen.ranges import Ranges, symbol_of
 from graphc.dims import Dim, dim_max, is_nonnegative, symbols
 from graphc.schedule.access import linear
@@ -38,6 +38,9 @@ def _statement(s: Stmt, ranges: Ranges) -> Iterator[Stmt]:
         case Let(var, value):
             if var.dtype == int64:
                 ranges.bind(var, value)
+            yield s
+        case Use():
+            ranges.give(s)
             yield s
         case If():
             yield If(s.test, _block(s.yes, ranges.under(s.test)), _block(s.no, ranges.otherwise()))

@@ -85,6 +85,8 @@ def _touched(body: tuple[Stmt, ...], ranges: Ranges | None, names: dict[str, Pla
             case Store():
                 yield Access(s.place, True, _bytes(s, ranges))
             case Use():
+                if ranges is not None:
+                    ranges.give(s)
                 yield from _of_kernel(s, names)
             case If():
                 yield from _touched(s.yes, ranges and ranges.under(s.test), names)
@@ -98,7 +100,7 @@ def _base(address: Address, names: dict[str, Place]) -> Place:
 
 
 def _of_kernel(s: Use, names: dict[str, Place]) -> Iterator[Access]:
-    if s.kernel in FETCHING:
+    if s.kernel in (*FETCHING, "into_line"):
         return
     kernel = KERNELS[s.kernel]
     for writes, numbers in ((False, kernel.reads), (True, kernel.writes)):

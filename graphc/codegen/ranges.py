@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from graphc.codegen.loop_ir import Call, Code, Expr, For, Position, Var
+from graphc.codegen.intrinsics.target import LINE
+from graphc.codegen.loop_ir import CHECKED, Call, Code, Expr, For, Position, Use, Var
 from graphc.codegen.program import WORKERS
 from graphc.dims import Dim, dim_max, dim_min, is_nonnegative, substitute, symbol
 from graphc.schedule.access import linear
@@ -75,6 +76,13 @@ class Ranges:
         self.known[name] = self.of_expr(value)
         if self.depends_on_chunk(value):
             self.chunked.add(name)
+
+    def give(self, s: Use) -> None:
+        """Know what a kernel gives, from here on."""
+        if s.result is not None and s.kernel in CHECKED and isinstance(s.args[2], Position):
+            self.known[symbol_of(s.result.name)] = 0, s.args[2].at - 1
+        if s.result is not None and s.kernel == "into_line" and s.dtype is not None:
+            self.known[symbol_of(s.result.name)] = 0, LINE // s.dtype.size - 1
 
     def depends_on_chunk(self, e: Expr) -> bool:
         match e:

@@ -114,7 +114,7 @@ def ask_ahead(form: Form, scope: Scope, var: str, low: Dim) -> None:
     ((node, position, step),) = found
     size = node.dtype.size
     address = form.text.address(form.text.place[node], substitute(position, {f"%{var}": low}) * size + AHEAD)
-    scope.use("fetch_lines", address, tile=(piece_of(form) * step * size // LINE,))
+    scope.use("fetch_lines", address, tile=(max(piece_of(form) * step * size // LINE, 1),))
 
 
 def _read_along(form: Form, var: str) -> set[tuple[Node, Dim, int]]:
@@ -124,9 +124,11 @@ def _read_along(form: Form, var: str) -> set[tuple[Node, Dim, int]]:
         for read in loads(member, form.is_loaded, form.made):
             position = offset(form.moved(read.index), read.node.shape) if read.index else 0
             steps = linear(position) or {}
-            step, lines = steps.get(f"%{var}"), piece_of(form) * read.node.dtype.size // LINE
+            step, size = steps.get(f"%{var}"), piece_of(form) * read.node.dtype.size
             again = form.inner and any(steps.get(f"%{k}", 0) == 0 for k in form.row_axes() if form.domain[k] != 1)
-            if form.is_loaded(read.node) and isinstance(step, int) and 1 <= step <= MOST_LINES // lines and not again:
+            if not isinstance(step, int) or not form.is_loaded(read.node) or again:
+                continue
+            if step >= 1 and step * size <= MOST_LINES * LINE:
                 found.add((read.node, position, step))
     return found
 

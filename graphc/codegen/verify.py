@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from graphc.codegen.intrinsics.target import LINE
 from graphc.codegen.loop_ir import (
-    CHECKED,
     KERNELS,
     OWN,
     Address,
@@ -184,10 +182,7 @@ class _Verifier:
             raise self.fault(f"{s.kernel} gives {given}")
         if s.result is None or given is None:
             return set()
-        if s.kernel in CHECKED and isinstance(s.args[2], Position):
-            ranges.known[symbol_of(s.result.name)] = 0, s.args[2].at - 1
-        if s.kernel == "into_line" and s.dtype is not None:
-            ranges.known[symbol_of(s.result.name)] = 0, LINE // s.dtype.size - 1
+        ranges.give(s)
         return self.bind(s.result, given)
 
     def own(self, s: Use, ranges: Ranges) -> set[str]:
