@@ -120,7 +120,7 @@ def test_lines_ahead_are_asked_for_where_arrays_are_large() -> None:
 def test_a_narrow_array_beside_a_wide_one(narrow: str) -> None:
     """A piece has so few elements of the narrow one that they are no whole line."""
     x, y = gc.input("x", ("n",), narrow), gc.input("y", ("n",), "float64")
-    f = gc.compile([x, y], (gc.cast(x, "float64") * 2.0, gc.where(x != 0, y, -y)), options=COLD)
+    f = gc.compile([x, y], (gc.astype(x, "float64") * 2.0, gc.where(x != 0, y, -y)), options=COLD)
     assert calls(f) >= 1
     for n in (1, 31, 33, 1_000, 16_385):
         a, b = drawn((n,), narrow), drawn((n,), "float64", 1)
