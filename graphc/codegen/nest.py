@@ -86,7 +86,8 @@ class _Nest(Rows):
         length, size, chunks = self.chunks()
         title = ", ".join(dict.fromkeys(m.op.name.lstrip("_") for m in self.members))
         flops, moved = self._work()
-        in_lines = None if self.inner else lines_of(self, moved)
+        streamed = streamed_outputs(self)
+        in_lines = lines_of(self, streamed, moved)
         if in_lines is not None:
             chunks = blocks(length + LINE // in_lines[1].size - 1, size)
         if self.before is not None:
@@ -103,13 +104,12 @@ class _Nest(Rows):
                 self.text.cut(top, size, self.text.at(length) if self.inner or self.is_flat else self.text.end(length))
             if self.before is not None:
                 self.before.emit_rows(top, (LO, HI))
-            waiting = self._ways(top, chunks, moved)
+            waiting = self._ways(top, chunks, streamed, moved)
         if waiting:
             combine(self.text, waiting, chunks)
 
-    def _ways(self, top: Scope, chunks: Dim, moved: Dim) -> list[Partial]:
+    def _ways(self, top: Scope, chunks: Dim, streamed: dict[Place, Place], moved: Dim) -> list[Partial]:
         """Make the loops: twice, if sizes of the call decide whether they write past the caches."""
-        streamed = streamed_outputs(self)
         large = are_large(self, moved) if streamed else False
         if isinstance(large, bool):
             self.streamed = streamed if large else {}

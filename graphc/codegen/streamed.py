@@ -51,26 +51,33 @@ def streamed_outputs(form: Form) -> dict[Place, Place]:
     return {place: Place("stack", first + k) for k, place in enumerate(found[:MOST_OUTPUTS])}
 
 
+def _limits(form: Form, moved: Dim) -> tuple[tuple[Dim, int], ...]:
+    """Sizes, and from what on each of them is large: the bytes that loops move, and the elements of a row."""
+    row = form.domain[form.inner[-1]] if form.inner else product(form.domain)
+    return (moved, PAST_CACHES), (row, SHORTEST)
+
+
+def may_be_large(form: Form, moved: Dim) -> bool:
+    """Whether it is not known that arrays fit caches, or that rows are too short."""
+    return all(size >= least for size, least in _limits(form, moved) if isinstance(size, int))
+
+
 def are_large(form: Form, moved: Dim) -> bool | Call:
     """Whether arrays of which loops move so many bytes are larger than caches, in rows that are not too short."""
-    row = form.domain[form.inner[-1]] if form.inner else product(form.domain)
-    tests: list[Call] = []
-    for size, least in ((moved, PAST_CACHES), (row, SHORTEST)):
-        if not isinstance(size, int):
-            tests.append(test(">=", form.text.at(size), Position(least)))
-        elif size < least:
-            return False
-    if form.reductions and tests:  # sweeps of rows are long, and not made twice
+    if not may_be_large(form, moved):
         return False
+    unknown = [(size, least) for size, least in _limits(form, moved) if not isinstance(size, int)]
+    if form.reductions and unknown:  # sweeps of rows are long, and not made twice
+        return False
+    tests = [test(">=", form.text.at(size), Position(least)) for size, least in unknown]
     return True if not tests else tests[0] if len(tests) == 1 else test("and", *tests)
 
 
-def lines_of(form: Form, moved: Dim) -> tuple[Place, DType] | None:
+def lines_of(form: Form, streamed: Mapping[Place, Place], moved: Dim) -> tuple[Place, DType] | None:
     """The output whose lines chunks of a loop over all elements are to be, if it may be streamed."""
-    found = streamed_outputs(form)
-    if not found or are_large(form, moved) is False:
+    if form.inner or not streamed or not may_be_large(form, moved):
         return None
-    return next((place, node.dtype) for node, place in form.nest.stores if place in found)
+    return next((place, node.dtype) for node, place in form.nest.stores if place in streamed)
 
 
 def cut_in_lines(text: Text, scope: Scope, size: Dim, end: Position, place: Place, dtype: DType) -> None:
