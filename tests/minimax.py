@@ -38,8 +38,9 @@ def log_tail(square: Any) -> Any:
     return (2 * mpmath.atanh(t / 2) - t) / t**3
 
 
-def log2_slope(f: Any) -> Any:
-    return mpmath.log1p(f) / (f * mpmath.log(2))
+def log2_tail(r: Any) -> Any:
+    """(log2(1 + r) - log2(e)·(r - r²/2))/r³."""
+    return (mpmath.log1p(r) - r + r**2 / 2) / r**3 / mpmath.log(2)
 
 
 def half_ln2() -> Any:
@@ -85,13 +86,11 @@ FITS = (
     Fit("LOG_EXCESS", lambda f: (f - mpmath.log1p(f)) / f**2, lambda f: f, fraction_bounds, (9, 0)),
     Fit("LOG2_EXCESS", lambda f: (f - mpmath.log1p(f)) / f**2 / mpmath.log(2), lambda f: f * mpmath.log(2),
         fraction_bounds, (9, 0)),
-    Fit("POW_TAIL", lambda z: (log_tail(z) - mpf(1) / 12) / z, lambda z: z**2, log_bounds, (0, 8)),
-    Fit("LOG2", log2_slope, lambda f: 1 / log2_slope(f), fraction_bounds, (0, 12)),
-    Fit("EXP2", lambda r: mpmath.expm1(r * mpmath.log(2)) / r, lambda r: r, lambda: (mpf(-1) / 2, mpf(1) / 2), (0, 6)),
+    Fit("LOG2_TAIL", log2_tail, lambda r: mpf(1), lambda: (mpf("-0.0289"), mpf("0.0298")), (3, 0)),
+    Fit("LOG2_TAIL_DOUBLE", log2_tail, lambda r: mpf(1), lambda: (mpf("-0.0508"), mpf("0.0547")), (0, 10)),
+    Fit("EXP2", lambda r: mpmath.expm1(r * mpmath.log(2)) / r, lambda r: r, lambda: (mpf(-1) / 2, mpf(1) / 2), (6, 12)),
     Fit("SINE", odd_tail(mpmath.sin), lambda z: z, angle_bounds, (3, 6)),
     Fit("COSINE", lambda z: (mpmath.cos(mpmath.sqrt(z)) - 1 + z / 2) / z**2, lambda z: z**2, angle_bounds, (3, 6)),
-    Fit("TANGENT", odd_tail(mpmath.tan), lambda z: z * mpmath.sqrt(z) / mpmath.tan(mpmath.sqrt(z)), angle_bounds,
-        (7, 15)),
     Fit("ARC_TANGENT", odd_tail(mpmath.atan), lambda z: z, lambda: (mpf(0), mpf(1)), (9, 20)),
     Fit("ARC_SINE", odd_tail(mpmath.asin), lambda z: z, half_bounds, (5, 13)),
     Fit("ERF", lambda z: mpmath.erf(mpmath.sqrt(z)) / mpmath.sqrt(z) - 1, lambda z: mpf(1),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import minimax
 import minimax_special
 import mpmath
@@ -20,13 +22,13 @@ from graphc.codegen.intrinsics import (
     trigonometric,
     zeta,
 )
+from graphc.codegen.intrinsics.inverses import INVERSES
 
 PAIRS = (
     (pairs.LN2, lambda: mpmath.log(2)),
     (pairs.LOG2_E, lambda: 1 / mpmath.log(2)),
     (pairs.LOG10_E, lambda: 1 / mpmath.log(10)),
     (pairs.LOG10_2, lambda: mpmath.log10(2)),
-    (power.TWELFTH, lambda: mpmath.mpf(1) / 12),
     (gamma.DIGAMMA_ZERO, lambda: mpmath.findroot(mpmath.digamma, gamma.DIGAMMA_ZERO[0])),
     (gamma.STIRLING_CONSTANT, lambda: (mpmath.log(2 * mpmath.pi) - 1) / 2),
     *((gamma.NEAR_TERMS[k], lambda k=k: minimax_special.taylor(1)[k]) for k in (0, 1)),
@@ -39,12 +41,11 @@ TABLES = {
     "LOG_TAIL": logarithmic.LOG_TAIL,
     "LOG2_EXCESS": (logarithmic.LOG2_EXCESS,),
     "LOG_EXCESS": (logarithmic.LOG_EXCESS,),
-    "POW_TAIL": ((), power.POW_TAIL),
-    "LOG2": ((), power.LOG2),
-    "EXP2": ((), power.EXP2),
+    "LOG2_TAIL": power.LOG2_TAIL[:1],
+    "LOG2_TAIL_DOUBLE": ((), power.LOG2_TAIL[1]),
+    "EXP2": power.EXP2,
     "SINE": trigonometric.SINE,
     "COSINE": trigonometric.COSINE,
-    "TANGENT": trigonometric.TANGENT,
     "ARC_TANGENT": trigonometric.ARC_TANGENT,
     "ARC_SINE": trigonometric.ARC_SINE,
     "ERF": special.ERF,
@@ -74,6 +75,27 @@ def test_tables_of_special_functions_are_the_fits(fit: minimax_special.Fit) -> N
     (table,) = (vars(module)[fit.name] for module in (gamma, normal, bessel) if fit.name in vars(module))
     assert table == minimax_special.coefficients(fit)
     assert minimax_special.largest_error(fit, table) <= -fit.bits
+
+
+@pytest.mark.parametrize("double", [False, True])
+def test_inverses(double: bool) -> None:
+    """What fma makes of m and its inverse is exact, and as small as the polynomial takes it; logarithms are right."""
+    table, dtype = INVERSES[double], (np.float32, np.float64)[double]
+    low, high = ((-0.0289, 0.0298), (-0.0508, 0.0547))[double]
+    m = np.random.default_rng(0).uniform(0.75, 1.5, 10_000).astype(dtype)
+    edges = (np.arange(3 * table.parts // 4, 3 * table.parts // 2) + 0.5) / table.parts
+    m = np.concatenate([m, edges, np.nextafter(edges.astype(dtype), dtype(1)), [0.75, 1.5, 1.0]]).astype(dtype)
+    for value in m.tolist():
+        place = round(value * table.parts) % table.parts
+        r = Fraction(value) * Fraction(table.inverse[place]) - 1
+        assert Fraction(float(dtype(float(r)))) == r
+        assert low < r < high
+    exponents = np.arange(-1100, 1100) if double else np.arange(-150, 150)
+    for c, log, rest in zip(table.inverse, table.log, table.rest, strict=True):
+        assert all(dtype(k) + dtype(log) == k + Fraction(log) for k in exponents.tolist())
+        with mpmath.workdps(60):
+            assert abs(mpmath.mpf(log) + mpmath.mpf(rest) + mpmath.log(c, 2)) < (2.0**-90 if double else 2.0**-41)
+    assert (table.inverse[0], table.log[0], table.rest[0]) == (1, 0, 0)
 
 
 def test_rest_of_zeta() -> None:

@@ -77,7 +77,7 @@ def split_any(lanes: Lanes, x: ir.Value) -> tuple[ir.Value, ir.Value]:
     if instructions.there():
         k, m = lanes.instruction("getexp", x), lanes.instruction("getmant", x)
         below = lanes.compare("<", m, lanes.const(1.0))  # m is half of what belongs to k
-        return lanes.add(k, lanes.select(below, lanes.const(1.0), lanes.const(0.0))), m
+        return lanes.select(below, lanes.add(k, lanes.const(1.0)), k), m
     digits, zero = lanes.mantissa + 1, lanes.const(0.0)
     subnormal = lanes.compare("<", x, lanes.const(2.0 ** (1 - lanes.bias)))
     k, m = split(lanes, lanes.select(subnormal, lanes.mul(x, lanes.const(2.0**digits)), x))

@@ -12,6 +12,7 @@ Polynomials: interpolation at Chebyshev points with mpmath (tests/minimax_specia
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 from llvmlite import ir
@@ -214,8 +215,12 @@ def gammaln(lanes: Lanes, x: ir.Value) -> ir.Value:
     value = total(lanes, gammaln_positive(lanes, x, log_as_pair(lanes, x)))
     large = lanes.compare(">", lanes.abs(x), lanes.const(OVERFLOW))
     value = lanes.select(lanes.builder.or_(large, lanes.compare("==", x, zero)), infinity, value)
-    negative = lanes.builder.and_(lanes.compare("<", x, zero), lanes.builder.not_(large))
-    return unless_rare(lanes, "graphc_gammaln", value, lanes.select(negative, x, zero), _gammaln_reflected)
+    return unless_rare(lanes, "graphc_gammaln", value, partial(_between, -OVERFLOW, 0.0), _gammaln_reflected, (x,))
+
+
+def _between(low: float, high: float, lanes: Lanes, x: ir.Value) -> ir.Value:
+    """Whether low < x < high."""
+    return lanes.builder.and_(lanes.compare(">", x, lanes.const(low)), lanes.compare("<", x, lanes.const(high)))
 
 
 def _digamma_near(lanes: Lanes, x: ir.Value) -> ir.Value:
@@ -265,6 +270,5 @@ def digamma(lanes: Lanes, x: ir.Value) -> ir.Value:
     value = lanes.select(lanes.compare("==", x, zero), lanes.copysign(infinity, lanes.neg(x)), value)
     lowest = lanes.compare("==", x, lanes.neg(infinity))
     value = lanes.select(lowest, lanes.const(math.nan), value)
-    beyond = lanes.compare("<", x, lanes.const(-(2.0**-100)))  # nearer to 0 than that -1/x is all there is
-    negative = lanes.builder.and_(beyond, lanes.builder.not_(lowest))
-    return unless_rare(lanes, "graphc_digamma", value, lanes.select(negative, x, zero), _digamma_reflected)
+    rare = partial(_between, -math.inf, -(2.0**-100))  # nearer to 0 than that -1/x is all there is
+    return unless_rare(lanes, "graphc_digamma", value, rare, _digamma_reflected, (x,))

@@ -1,14 +1,16 @@
-"""Instructions of AVX-512 that take floats apart and put them together, for which LLVM has no name of all machines.
+"""Instructions of AVX-512 that take floats apart and put them together, for which LLVM has no name of all machines, and
+tables that are two of its registers.
 
 In: one lane.  Out: a call of a function that names its vector variants, as in `rare.py`, so that the loop around it is
 vectorised.  Each variant is the instruction on a register of its width, one lane the same on the lowest of 128 bits:
 so the bits do not depend on the width.  When the vectoriser is through, all of them are put in place
-(`graphc.runtime.backend`).  Who asks for one must have looked at `there`.
+(`graphc.runtime.backend`).  Who asks for one, but for a table, must have looked at `there`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from llvmlite import ir
 from numba.core import cgutils
@@ -16,7 +18,7 @@ from numba.core import cgutils
 from graphc.codegen.intrinsics.target import host_features
 
 I8, I32 = ir.IntType(8), ir.IntType(32)
-PREFIX = "graphc_avx512_"
+PREFIX = "graphc_instruction_"
 AS_SET = I32(4)  # round as the control register says
 NORMALISED = I32(0b1011)  # getmant: from 3/4 to 3/2, NaN of negative numbers
 PURE = ("nounwind", "willreturn", "memory(none)")
@@ -29,30 +31,46 @@ def there() -> bool:
 
 def instruction(builder: ir.IRBuilder, name: str, *lanes: ir.Value) -> ir.Value:
     """`scalef`, `getexp` or `getmant` of one lane, or of whole registers."""
-    if isinstance(lanes[0].type, ir.VectorType):
-        return _emit(builder, name, lanes)
+    return _use(builder, name, lanes[0].type, lanes, partial(_emit, name))
+
+
+def lookup(builder: ir.IRBuilder, name: str, table: Sequence[float], kind: ir.Type, place: ir.Value) -> ir.Value:
+    """The number of a table at a place, of which the lowest bits count: 16 float64, 32 float32.
+
+    `name` must stand for the table all over the process.  Without AVX-512 lanes are loaded one by one.
+    """
+    look_up = _look_up if there() else partial(_load, name)
+    return _use(builder, f"lookup_{name}", kind, (place,), partial(look_up, table, kind))
+
+
+def _use(
+    builder: ir.IRBuilder, name: str, kind: ir.Type, operands: Sequence[ir.Value], emit: Callable[..., ir.Value]
+) -> ir.Value:
+    """What `emit` makes of vectors, of one lane or of whole registers; its results are of this kind."""
+    if isinstance(kind, ir.VectorType):
+        return emit(builder, *operands)
     module = builder.module
     if getattr(module, "alone", False):
-        return _of_one(builder, name, lanes)
-    full_name = f"{PREFIX}{name}_{_suffix(lanes[0].type)}"
-    function = module.globals.get(full_name) or _define(module, full_name, name, lanes[0].type, len(lanes))
-    return builder.call(function, lanes)
+        return _of_one(builder, emit, operands)
+    full_name = f"{PREFIX}{name}_{_suffix(kind)}"
+    function = module.globals.get(full_name) or _define(module, full_name, kind, operands, emit)
+    return builder.call(function, operands)
 
 
 def _bits(lane: ir.Type) -> int:
-    return 64 if isinstance(lane, ir.DoubleType) else 32
+    return 64 if isinstance(lane, ir.DoubleType) or lane == ir.IntType(64) else 32
 
 
 def _suffix(lane: ir.Type) -> str:
     return "pd" if isinstance(lane, ir.DoubleType) else "ps"
 
 
-def _emit(builder: ir.IRBuilder, name: str, operands: Sequence[ir.Value]) -> ir.Value:
+def _emit(name: str, builder: ir.IRBuilder, *operands: ir.Value) -> ir.Value:
     """The instruction on registers: its operands, what lanes that are masked out would be, and the mask of all."""
     kind = operands[0].type
     bits = kind.count * _bits(kind.element)
     if bits > 512:
-        return _emit_halves(builder, name, operands)
+        return _by_halves(builder, partial(_emit, name), operands)
     mask = ir.Constant(ir.IntType(max(kind.count, 8)), -1)
     immediate = [NORMALISED] if name == "getmant" else []
     rounding = [AS_SET] if bits == 512 else []
@@ -62,41 +80,80 @@ def _emit(builder: ir.IRBuilder, name: str, operands: Sequence[ir.Value]) -> ir.
     return builder.call(cgutils.get_or_insert_function(builder.module, signature, full_name), arguments)
 
 
-def _of_one(builder: ir.IRBuilder, name: str, operands: Sequence[ir.Value]) -> ir.Value:
+def _look_up(table: Sequence[float], kind: ir.Type, builder: ir.IRBuilder, place: ir.Value) -> ir.Value:
+    """The numbers of a table at places; always by whole registers of 512 bits."""
+    lane = kind.element if isinstance(kind, ir.VectorType) else kind
+    count, most = place.type.count, 512 // _bits(lane)
+    if count > most:
+        return _by_halves(builder, partial(_look_up, table, kind), (place,))
+    whole = ir.VectorType(lane, most)
+    low, high = (ir.Constant(whole, list(half)) for half in (table[:most], table[most:]))
+    places = _lanes_of(builder, place, range(most))
+    signature = ir.FunctionType(whole, [whole, places.type, whole])
+    name = f"llvm.x86.avx512.vpermi2var.{_suffix(lane)}.512"
+    found = builder.call(cgutils.get_or_insert_function(builder.module, signature, name), [low, places, high])
+    return _lanes_of(builder, found, range(count))
+
+
+def _load(name: str, table: Sequence[float], kind: ir.Type, builder: ir.IRBuilder, places: ir.Value) -> ir.Value:
+    """The numbers of a table at places, from memory."""
+    lane = kind.element if isinstance(kind, ir.VectorType) else kind
+    full_name = f"{PREFIX}{name}_{_suffix(lane)}"
+    numbers = builder.module.globals.get(full_name)
+    if numbers is None:
+        numbers = ir.GlobalVariable(builder.module, ir.ArrayType(lane, len(table)), full_name)
+        numbers.linkage, numbers.global_constant = "internal", True
+        numbers.initializer = ir.Constant(numbers.value_type, list(table))
+    element, kind = places.type.element, ir.VectorType(lane, places.type.count)
+    found = ir.Constant(kind, ir.Undefined)
+    for k in map(I32, range(kind.count)):
+        place = builder.and_(builder.extract_element(places, k), element(len(table) - 1))
+        found = builder.insert_element(found, builder.load(builder.gep(numbers, [element(0), place])), k)
+    return found
+
+
+def _lanes_of(builder: ir.IRBuilder, vector: ir.Value, lanes: range) -> ir.Value:
+    """These lanes of a vector, if they are not all; those beyond its end are anything."""
+    if len(lanes) == vector.type.count:
+        return vector
+    chosen = [min(lane, vector.type.count) for lane in lanes]
+    beyond = ir.Constant(vector.type, ir.Undefined)
+    return builder.shuffle_vector(vector, beyond, ir.Constant(ir.VectorType(I32, len(lanes)), chosen))
+
+
+def _of_one(builder: ir.IRBuilder, emit: Callable[..., ir.Value], operands: Sequence[ir.Value]) -> ir.Value:
     """The instruction on the lowest lane of 128 bits."""
     lane = operands[0].type
     undefined = ir.Constant(ir.VectorType(lane, 128 // _bits(lane)), ir.Undefined)
     lowest = [builder.insert_element(undefined, x, I32(0)) for x in operands]
-    return builder.extract_element(_emit(builder, name, lowest), I32(0))
+    return builder.extract_element(emit(builder, *lowest), I32(0))
 
 
-def _emit_halves(builder: ir.IRBuilder, name: str, operands: Sequence[ir.Value]) -> ir.Value:
+def _by_halves(builder: ir.IRBuilder, emit: Callable[..., ir.Value], operands: Sequence[ir.Value]) -> ir.Value:
     """The instruction on vectors of two registers: float64 beside as many float32."""
     count = operands[0].type.count
-    halves = []
-    for start in (0, count // 2):
-        lanes = ir.Constant(ir.VectorType(I32, count // 2), list(range(start, start + count // 2)))
-        halves.append(_emit(builder, name, [builder.shuffle_vector(x, x, lanes) for x in operands]))
+    parts = (range(count // 2), range(count // 2, count))
+    halves = [emit(builder, *(_lanes_of(builder, x, part) for x in operands)) for part in parts]
     return builder.shuffle_vector(*halves, ir.Constant(ir.VectorType(I32, count), list(range(count))))
 
 
-def _define(module: ir.Module, full_name: str, name: str, lane: ir.Type, arity: int) -> ir.Function:
+def _define(
+    module: ir.Module, full_name: str, lane: ir.Type, operands: Sequence[ir.Value], emit: Callable[..., ir.Value]
+) -> ir.Function:
     """The function of one lane, which has to stay a call until the vectoriser has looked, and its variants."""
     narrow = 128 // _bits(lane)
     widths = (narrow, 2 * narrow, 4 * narrow, 8 * narrow)
-    variants = ",".join(f"_ZGV_LLVM_N{w}{'v' * arity}_{full_name}({full_name}.v{w})" for w in widths)
+    variants = ",".join(f"_ZGV_LLVM_N{w}{'v' * len(operands)}_{full_name}({full_name}.v{w})" for w in widths)
 
     def body(builder: ir.IRBuilder, *operands: ir.Value) -> ir.Value:
-        return _of_one(builder, name, operands)
-
-    def variant(builder: ir.IRBuilder, *operands: ir.Value) -> ir.Value:
-        return _emit(builder, name, operands)
+        return _of_one(builder, emit, operands)
 
     attributes = ("noinline", f'"vector-function-abi-variant"="{variants}"')
-    scalar = _function(module, full_name, lane, arity, "linkonce_odr", attributes, body)
+    scalar = _function(module, full_name, lane, [x.type for x in operands], "linkonce_odr", attributes, body)
     for width in widths:  # only the attribute refers to them: hence weak
-        vector = ir.VectorType(lane, width)
-        _function(module, f"{full_name}.v{width}", vector, arity, "weak_odr", ("alwaysinline",), variant)
+        vectors = [ir.VectorType(x.type, width) for x in operands]
+        kind = ir.VectorType(lane, width)
+        _function(module, f"{full_name}.v{width}", kind, vectors, "weak_odr", ("alwaysinline",), emit)
     return scalar
 
 
@@ -104,12 +161,12 @@ def _function(
     module: ir.Module,
     name: str,
     kind: ir.Type,
-    arity: int,
+    operands: Sequence[ir.Type],
     linkage: str,
     attributes: Sequence[str],
     body: Callable[..., ir.Value],
 ) -> ir.Function:
-    function = ir.Function(module, ir.FunctionType(kind, [kind] * arity), name)
+    function = ir.Function(module, ir.FunctionType(kind, operands), name)
     function.linkage = linkage
     for attribute in (*attributes, *PURE):
         set.add(function.attributes, attribute)  # llvmlite's own add knows a fixed list only

@@ -19,7 +19,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from graphc.codegen.intrinsics.instructions import instruction
+from graphc.codegen.intrinsics import instructions
 
 I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
 
@@ -75,7 +75,11 @@ class Lanes:
 
     def instruction(self, name: str, *args: ir.Value) -> ir.Value:
         """One of AVX-512 on floats of this type (graphc.codegen.intrinsics.instructions)."""
-        return instruction(self.builder, name, *args)
+        return instructions.instruction(self.builder, name, *args)
+
+    def lookup(self, name: str, table: Sequence[float], place: ir.Value) -> ir.Value:
+        """The number at an integer's lowest bits, of a table of 16 float64 or 32 float32 for which the name stands."""
+        return instructions.lookup(self.builder, name, table, self.float, place)
 
     def add(self, a: ir.Value, b: ir.Value) -> ir.Value:
         return self.builder.fadd(a, b)
@@ -163,7 +167,10 @@ class Lanes:
         return self.builder.fcmp_ordered(relation, a, b)
 
     def is_nan(self, a: ir.Value) -> ir.Value:
-        return self.builder.fcmp_unordered("uno", a, a)
+        return self.either_nan(a, a)
+
+    def either_nan(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        return self.builder.fcmp_unordered("uno", a, b)
 
     def select(self, condition: ir.Value, a: ir.Value, b: ir.Value) -> ir.Value:
         return self.builder.select(condition, a, b)
@@ -172,6 +179,11 @@ class Lanes:
         """x held between the two bounds; NaN stays NaN."""
         x = self.select(self.compare(">", x, self.const(high)), self.const(high), x)
         return self.select(self.compare("<", x, self.const(low)), self.const(low), x)
+
+    def bound(self, x: ir.Value, low: float, high: float) -> ir.Value:
+        """The same, but NaN becomes `high`."""
+        x = self.select(self.compare("<", x, self.const(high)), x, self.const(high))
+        return self.select(self.compare(">", x, self.const(low)), x, self.const(low))
 
     # bits
     def as_int(self, a: ir.Value) -> ir.Value:

@@ -30,6 +30,7 @@ from graphc.codegen.intrinsics.pairs import (
     quotient_beside,
     rough_inverse,
 )
+from graphc.codegen.intrinsics.rare import unless_special
 
 # (2·atanh(t/2) - t)/t³ in t² up to 0.16; the error relative to log is 2^-28.3 and 2^-62.6
 LOG_TAIL = (
@@ -167,7 +168,7 @@ def halvings(lanes: Lanes, s: ir.Value) -> tuple[ir.Value, ir.Value]:
     one = lanes.const(1.0)
     k, m = split_any(lanes, s)
     apart = lanes.compare("<", lanes.sub(one, s), lanes.mul(m, lanes.const(0.75)))
-    k = lanes.add(k, lanes.select(apart, one, lanes.const(0.0)))
+    k = lanes.select(apart, lanes.add(k, one), k)
     return k, scale(lanes, one, k)
 
 
@@ -175,12 +176,21 @@ def log_of_odds(
     lanes: Lanes, s: ir.Value, k: ir.Value, difference: ir.Value, whole: ir.Value, factor: float = 1.0
 ) -> ir.Value:
     """factor·log((1 - s)/s), given k of `halvings` and in one proportion 2^k·(1 - s) - s and 2^k·(1 - s) + s."""
-    zero, ln2 = lanes.const(0.0), (LN2[0] * factor, LN2[1] * factor)
+    ln2 = LN2[0] * factor, LN2[1] * factor
     t = lanes.div(lanes.add(difference, difference), whole)
     square = lanes.mul(t, t)
     tail = lanes.mul(lanes.mul(t, square), lanes.horner(square, lanes.table(*LOG_TAIL)))
     share = lanes.const(factor)
     log = multiple_plus(lanes, lanes.neg(k), ln2, (lanes.mul(t, share), lanes.mul(tail, share)))
+    return unless_special(lanes, f"graphc_log_of_odds_f{lanes.bits}", log, _is_not_positive, _limit_of_odds, (s,))
+
+
+def _is_not_positive(lanes: Lanes, s: ir.Value) -> ir.Value:
+    return lanes.builder.not_(lanes.compare(">", s, lanes.const(0.0)))
+
+
+def _limit_of_odds(lanes: Lanes, log: ir.Value, s: ir.Value) -> ir.Value:
+    zero = lanes.const(0.0)
     log = lanes.select(lanes.compare("==", s, zero), lanes.const(math.inf), log)
     return lanes.select(lanes.compare("<", s, zero), lanes.const(math.nan), log)
 

@@ -11,30 +11,32 @@ import math
 
 from llvmlite import ir
 
-from graphc.codegen.intrinsics.exponential import EXP_RANGE, exp_of
-from graphc.codegen.intrinsics.exponents import nearest, scale, split_any
+from graphc.codegen.intrinsics import instructions
+from graphc.codegen.intrinsics.exponents import scale, split_any
+from graphc.codegen.intrinsics.inverses import INVERSES
 from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic, machine_intrinsic
-from graphc.codegen.intrinsics.logarithmic import one_plus_half
-from graphc.codegen.intrinsics.pairs import LN2, Pair, constant, product, quotient
+from graphc.codegen.intrinsics.pairs import LOG2_E, Pair, constant
+from graphc.codegen.intrinsics.rare import unless_special
 
 ROUGH_SHARE = 0.06802  # of a power of two, which makes the largest error of the rough cube root as small as can be
-# ((2·atanh(t/2) - t)/t³ - 1/12)/t² in t² up to 0.16; the error relative to log is 2^-68.9
-POW_TAIL = (
-    2.3989002462717596e-07, 8.843482392444064e-07, 4.071417660035465e-06, 1.8779789519459366e-05,
-    8.877842576470935e-05, 0.00043402777715482023, 0.002232142857154966, 0.012499999999999909,
+# (log2(1 + r) - log2(e)·(r - r²/2))/r³ for the r of INVERSES; the error is 2^-19.3 and 2^-54.6
+LOG2_TAIL = (
+    (0.28837284, -0.36082897, 0.4808984),
+    (
+        -0.1188413049605411, 0.13190692333072515, -0.14427928549904576, 0.16029765922176786, -0.18033686108713795,
+        0.2060992932955839, -0.2404491734944422, 0.28853900817720257, -0.36067376022223857, 0.48089834696298783,
+    ),
 )  # fmt: skip
-# log2(1 + f)/f for 1 + f from 3/4 to 3/2, for float32; the relative error is 2^-32.9
-LOG2 = (
-    -0.04381892599965166, 0.11390505974774255, -0.15228619359907433, 0.16477083099160195, -0.18041242623438158,
-    0.20582471706884672, -0.24042324760005138, 0.2885455815273308, -0.36067445541805826, 0.4808982897076475,
-    -0.7213475163131705, 1.44269504097789,
-)  # fmt: skip
-# (2^r - 1)/r for |r| <= 1/2, for float32; the error relative to 2^r is 2^-29.0
+# (2^r - 1)/r for |r| <= 1/2; the error relative to 2^r is 2^-28.2 and 2^-59.4
 EXP2 = (
-    0.0001546736497289471, 0.0013400432165377564, 0.009618035958600904, 0.055503272142092296, 0.24022651084149668,
-    0.6931472067106199,
+    (0.00015456358, 0.0013391643, 0.009618077, 0.05550358, 0.2402265, 0.6931472),
+    (
+        2.551622817412896e-11, 4.465566862098615e-10, 7.055064418414828e-09, 1.0177985498492046e-07,
+        1.3215486312772803e-06, 1.5252734037022494e-05, 0.000154035303940562, 0.0013333558146164316,
+        0.009618129107628048, 0.055504108664822936, 0.24022650695910072, 0.6931471805599453,
+    ),
 )  # fmt: skip
-TWELFTH = (0.08333333333333333, 4.625929269271485e-18)
+EXP2_RANGE = ((-200.0, 200.0), (-1100.0, 1100.0))  # beyond, powers of two are 0 or infinite
 
 
 @machine_intrinsic
@@ -71,17 +73,36 @@ def hypot(lanes: Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
 @float_intrinsic
 def cbrt(lanes: Lanes, x: ir.Value) -> ir.Value:
     """cbrt m = m·v² for v near m^(-1/3), then a step by its remainder; small x are brought to where that is normal."""
-    size = lanes.abs(x)
-    small = lanes.compare("<", size, lanes.const(2.0 ** (3 * lanes.mantissa - lanes.bias)))
-    m = lanes.select(small, lanes.mul(size, lanes.const(2.0 ** (3 * lanes.mantissa))), size)
+    common = lanes.copysign(_cube_root(lanes, lanes.abs(x)), x)
+    return unless_special(lanes, f"graphc_cbrt_f{lanes.bits}", common, _is_small_or_infinite, _small_or_infinite, (x,))
+
+
+def _cube_root(lanes: Lanes, m: ir.Value) -> ir.Value:
     v = nearer_inverse_cube_root(lanes, m, rough_inverse_cube_root(lanes, m))
     v = nearer_inverse_cube_root(lanes, m, v) if lanes.double else v
     square = lanes.mul(v, v)
     root = lanes.mul(m, square)
     excess = lanes.fma(lanes.mul(root, root), root, lanes.neg(m))
-    root = lanes.fma(excess, lanes.mul(square, lanes.const(-1 / 3)), root)
-    root = lanes.select(small, lanes.mul(root, lanes.const(2.0**-lanes.mantissa)), root)
-    return lanes.copysign(lanes.select(lanes.compare("<", size, lanes.const(math.inf)), root, size), x)
+    return lanes.fma(excess, lanes.mul(square, lanes.const(-1 / 3)), root)
+
+
+def _smallest_cube(lanes: Lanes) -> float:
+    return float(2.0 ** (3 * lanes.mantissa - lanes.bias))
+
+
+def _is_small_or_infinite(lanes: Lanes, x: ir.Value) -> ir.Value:
+    """By the bits; NaN is taken for infinite."""
+    least, infinity = (lanes.as_int(lanes.const(limit)) for limit in (_smallest_cube(lanes), math.inf))
+    above = lanes.builder.sub(lanes.as_int(lanes.abs(x)), least)
+    return lanes.builder.icmp_unsigned(">=", above, lanes.builder.sub(infinity, least))
+
+
+def _small_or_infinite(lanes: Lanes, root: ir.Value, x: ir.Value) -> ir.Value:
+    size, scale_up, scale_down = lanes.abs(x), 2.0 ** (3 * lanes.mantissa), 2.0**-lanes.mantissa
+    small = lanes.compare("<", size, lanes.const(_smallest_cube(lanes)))
+    of_small = lanes.mul(_cube_root(lanes, lanes.mul(size, lanes.const(scale_up))), lanes.const(scale_down))
+    root = lanes.select(small, lanes.copysign(of_small, x), root)
+    return lanes.select(lanes.compare("<", size, lanes.const(math.inf)), root, x)
 
 
 def rough_inverse_cube_root(lanes: Lanes, m: ir.Value) -> ir.Value:
@@ -99,68 +120,73 @@ def nearer_inverse_cube_root(lanes: Lanes, m: ir.Value, v: ir.Value) -> ir.Value
     return lanes.fma(lanes.mul(v, h), lanes.horner(h, (14 / 81, 2 / 9, 1 / 3)), v)
 
 
-def log_pair(lanes: Lanes, x: ir.Value) -> Pair:
-    """log x for x > 0 in float64 with an error of 2^-65: the leading terms of k·ln2 + t + t³/12 + … as pairs."""
-    k, m = split_any(lanes, x)
-    f = lanes.sub(m, lanes.const(1.0)), lanes.const(0.0)
-    t = quotient(lanes, f, one_plus_half(lanes, f))
-    square = product(lanes, t, t)
-    rest = lanes.mul(square[0], lanes.two_chains(square[0], POW_TAIL))
-    twelfth = constant(lanes, TWELFTH)
-    factor, low = lanes.fast_two_sum(twelfth[0], rest)
-    cubic = product(lanes, product(lanes, t, square), (factor, lanes.add(low, twelfth[1])))
-    near_one = pair_sum(lanes, t, cubic)
-    ln2 = constant(lanes, LN2)
-    high, low = lanes.two_product(k, ln2[0])
-    return pair_sum(lanes, (high, lanes.fma(k, ln2[1], low)), near_one)
-
-
-def pair_sum(lanes: Lanes, a: Pair, b: Pair) -> Pair:
-    """a + b where |a| >= |b| or a is 0; low may reach a few last places of high."""
-    high, low = lanes.fast_two_sum(a[0], b[0])
-    return high, lanes.add(low, lanes.add(a[1], b[1]))
-
-
 @float_intrinsic
 def pow(lanes: Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
-    """|x|^y, and sign and special values by C99; 0.67 and 1.26."""
-    power = _power_double if lanes.double else _power_single
-    return with_sign(lanes, x, y, power(lanes, lanes.abs(x), y))
+    """|x|^y = 2^(y·log2 |x|), the exponent as a pair, and sign and special values by C99; 1.13 and 1.37."""
+    power = power_of_two(lanes, log2_pair(lanes, lanes.abs(x)), y)
+    return unless_special(lanes, f"graphc_pow_f{lanes.bits}", power, _is_special, _settled, (x, y))
 
 
-def _power_double(lanes: Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
-    """e^(y·log x), the exponent as a pair."""
-    infinity, enough = lanes.const(math.inf), 2.0**64  # a larger y does no more, even to the number next to 1
-    y = lanes.clamp(y, -enough, enough)
-    log, log_low = log_pair(lanes, x)
-    log = lanes.select(lanes.compare("<", x, infinity), log, x)
-    log = lanes.select(lanes.compare("==", x, lanes.const(0.0)), lanes.neg(infinity), log)
-    exponent, low = lanes.two_product(y, log)
-    high = lanes.clamp(exponent, *lanes.pick(*EXP_RANGE))
-    low = lanes.select(lanes.compare("==", high, exponent), lanes.fma(y, log_low, low), lanes.const(0.0))
-    return exp_of(lanes, high, low)
+def power_of_two(lanes: Lanes, log: Pair, y: ir.Value, doublings: ir.Value | None = None) -> ir.Value:
+    """2^(y·log + doublings), which may overflow; the product is a pair."""
+    exponent, low = lanes.two_product(y, log[0])
+    n = lanes.rint(lanes.fma(y, log[1], exponent))
+    rest = lanes.add(lanes.sub(exponent, n), lanes.fma(y, log[1], low))
+    n = n if doublings is None else lanes.add(n, doublings)
+    near_one = exp2_near_zero(lanes, lanes.bound(rest, -1.0, 1.0))
+    if not instructions.there():
+        n = lanes.clamp(n, *lanes.pick(*EXP2_RANGE))  # their scalef takes any
+    return scale(lanes, near_one, n)
 
 
-def _power_single(lanes: Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
-    """2^(y·log2 x) by short polynomials in float64, which takes fewer steps than pairs of float32."""
-    double, one = lanes.in_double(), lanes.in_double().const(1.0)
-    k, m = split_any(double, lanes.widen(x))
-    f = double.sub(m, one)
-    exponent = double.mul(lanes.widen(y), double.fma(f, double.two_chains(f, LOG2), k))
-    exponent = double.clamp(exponent, -200.0, 200.0)  # far out of range, and narrowing rounds below the smallest normal
-    n = nearest(double, exponent)
-    r = double.sub(exponent, n)
-    return lanes.narrow(scale(double, double.fma(r, double.horner(r, EXP2), one), n))
+def log2_pair(lanes: Lanes, x: ir.Value) -> Pair:
+    """log2 x for finite x > 0 in two parts, the second up to 2^-13 of the first: x = 2^k·(1 + r)/c, c of INVERSES."""
+    table = lanes.pick(*INVERSES)
+    k, m = split_any(lanes, x)
+    place = lanes.as_int(lanes.add(m, lanes.const(1.5 * 2.0**lanes.mantissa / table.parts)))
+    r = lanes.fma(m, lanes.lookup("inverse", table.inverse, place), lanes.const(-1.0))
+    whole = lanes.add(k, lanes.lookup("log2", table.log, place))  # exact
+    half, (square, square_low) = lanes.const(-0.5), lanes.two_product(r, r)
+    main = lanes.fma(square, half, r)
+    lost = lanes.fma(square_low, half, lanes.fma(square, half, lanes.sub(r, main)))
+    unit, unit_low = constant(lanes, LOG2_E)
+    leading, low = lanes.two_product(main, unit)
+    low = lanes.fma(lost, unit, lanes.fma(main, unit_low, low))
+    low = lanes.fma(lanes.mul(square, r), lanes.horner(r, lanes.pick(*LOG2_TAIL)), low)
+    high, rest = lanes.fast_two_sum(whole, leading)
+    return high, lanes.add(rest, lanes.add(low, lanes.lookup("log2_rest", table.rest, place)))
 
 
-def with_sign(lanes: Lanes, x: ir.Value, y: ir.Value, power: ir.Value) -> ir.Value:
-    """x^y given |x|^y: x's sign for odd y, NaN for negative x and y not whole, 1 for x = 1 or y = 0 even with NaN."""
-    zero, one, infinity = lanes.const(0.0), lanes.const(1.0), lanes.const(math.inf)
-    power = lanes.select(lanes.compare("==", lanes.abs(x), one), one, power)
+def exp2_near_zero(lanes: Lanes, r: ir.Value) -> ir.Value:
+    """2^r, the addition of 1 last."""
+    return lanes.fma(r, lanes.horner(r, lanes.pick(*EXP2)), lanes.const(1.0))
+
+
+def _is_special(lanes: Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
+    """Whether x is not positive or one of both not finite, by their bits."""
+    builder, infinity = lanes.builder, ((2 * lanes.bias + 1) << lanes.mantissa)
+    below_x = builder.sub(lanes.as_int(x), lanes.integer(1))
+    twice_y = builder.shl(lanes.as_int(y), lanes.integer(1))
+    bad_x = builder.icmp_unsigned(">=", below_x, lanes.integer(infinity - 1))
+    return builder.or_(bad_x, builder.icmp_unsigned(">=", twice_y, lanes.integer(2 * infinity)))
+
+
+def _settled(lanes: Lanes, power: ir.Value, x: ir.Value, y: ir.Value) -> ir.Value:
+    """x^y given |x|^y where that is no limit: limits, x's sign for odd y, NaN for negative x and y not whole, and 1 for
+    x = 1 or y = 0 even with NaN."""
+    builder, zero, one, infinity = lanes.builder, lanes.const(0.0), lanes.const(1.0), lanes.const(math.inf)
+    size = lanes.abs(x)
+    ends = builder.or_(lanes.compare("==", size, zero), lanes.compare("==", size, infinity))
+    ends = builder.or_(ends, lanes.compare("==", lanes.abs(y), infinity))
+    unknown = lanes.either_nan(x, y)
+    shrinks = builder.xor(lanes.compare(">", size, one), lanes.compare(">", y, zero))
+    power = lanes.select(ends, lanes.select(shrinks, zero, infinity), power)
+    power = lanes.select(unknown, lanes.const(math.nan), power)
+    power = lanes.select(lanes.compare("==", size, one), one, power)
     whole = lanes.compare("==", lanes.rint(y), y)
     half = lanes.mul(y, lanes.const(0.5))
-    odd = lanes.builder.and_(whole, lanes.compare("!=", lanes.rint(half), half))
+    odd = builder.and_(whole, lanes.compare("!=", lanes.rint(half), half))
     power = lanes.copysign(power, lanes.select(odd, x, one))
-    negative = lanes.builder.and_(lanes.compare("<", x, zero), lanes.compare(">", x, lanes.neg(infinity)))
-    power = lanes.select(lanes.builder.and_(negative, lanes.builder.not_(whole)), lanes.const(math.nan), power)
+    negative = builder.and_(lanes.compare("<", x, zero), lanes.compare(">", x, lanes.neg(infinity)))
+    power = lanes.select(builder.and_(negative, builder.not_(whole)), lanes.const(math.nan), power)
     return lanes.select(lanes.compare("==", y, zero), one, power)

@@ -5,7 +5,7 @@ right value.  LLVM's loop vectoriser gives up at branches it cannot flatten and 
 a call of a function that names its own vector variants (the attribute `vector-function-abi-variant`).  So the choice
 between fast and slow hides in such a function: its variants test all lanes at once and return at once if no lane asks
 for more, and are inlined after vectorisation.  Measured on AVX-512: 0.3 ns a float64 while nothing is rare, 10 ns for
-one that is.
+one that is taken alone.
 """
 
 from __future__ import annotations
@@ -13,68 +13,87 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from llvmlite import ir
-from numba.core import cgutils
 
 from graphc.codegen.intrinsics.lanes import I32, Lanes
 
 WIDTHS = (2, 4, 8, 16, 32)
 PURE = ("nounwind", "willreturn", "memory(none)")
-Slow = Callable[..., ir.Value]
+Emit = Callable[..., ir.Value]
 
 
 def unless_rare(
-    lanes: Lanes, name: str, common: ir.Value, rare: ir.Value, slow: Slow, more: Sequence[ir.Value] = ()
+    lanes: Lanes, name: str, common: ir.Value, rare: Emit, slow: Emit, operands: Sequence[ir.Value]
 ) -> ir.Value:
-    """`common` where `rare` is zero, else `slow(rare, *more)`.
+    """`common`, but `slow(*operands)` for each lane that is `rare(*operands)`.
 
-    `slow` emits scalar code, which may branch and read constants; `name` must stand for it and its float type all over
-    the process.
+    `slow` emits scalar code, which may branch and read constants; `name` must stand for both and their float type all
+    over the process.
     """
-    choice = lanes.builder.module.globals.get(name) or _define_choice(lanes, name, slow, 2 + len(more))
-    return lanes.builder.call(choice, [common, rare, *more])
+
+    def asks(lanes: Lanes, common: ir.Value, *operands: ir.Value) -> ir.Value:
+        return rare(lanes, *operands)
+
+    def answer(lanes: Lanes, *operands: ir.Value) -> ir.Value:
+        return _lane_by_lane(lanes, name, operands) if lanes.count else slow(lanes, *operands[1:])
+
+    return _choice(lanes, name, asks, answer, (common, *operands))
 
 
-def _define_choice(lanes: Lanes, name: str, slow: Slow, arity: int) -> ir.Function:
-    """choice(common, rare, …), one lane; not inlined, or its branch would be met before the loop is vectorised."""
+def unless_special(
+    lanes: Lanes, name: str, common: ir.Value, special: Emit, settled: Emit, operands: Sequence[ir.Value]
+) -> ir.Value:
+    """`common`, or `settled(common, *operands)` for all lanes of a vector of which one is `special(*operands)`.
+
+    Both emit straight-line code; `settled` leaves lanes as they are that are not special.
+    """
+    if lanes.count or getattr(lanes.builder.module, "alone", False):
+        return settled(lanes, common, *operands)
+
+    def asks(lanes: Lanes, common: ir.Value, *operands: ir.Value) -> ir.Value:
+        return special(lanes, *operands)
+
+    return _choice(lanes, name, asks, settled, (common, *operands))
+
+
+def _choice(lanes: Lanes, name: str, asks: Emit, answer: Emit, operands: Sequence[ir.Value]) -> ir.Value:
+    """A call of the function that returns its first operand, or where a lane `asks` for it, the answer."""
+    choice = lanes.builder.module.globals.get(name) or _define(lanes, name, asks, answer, len(operands))
+    return lanes.builder.call(choice, operands)
+
+
+def _define(lanes: Lanes, name: str, asks: Emit, answer: Emit, arity: int) -> ir.Function:
+    """The choice of one lane; not inlined, or its branch would be met before the loop is vectorised."""
     variants = ",".join(f"_ZGV_LLVM_N{width}{'v' * arity}_{name}({_variant(name, width)})" for width in WIDTHS)
     attribute = f'"vector-function-abi-variant"="{variants}"'
     choice = _function(lanes.builder.module, name, [lanes.float] * arity, "linkonce_odr", "noinline", attribute)
-    common, rare, *more = choice.args
-    builder = ir.IRBuilder(choice.append_basic_block())
-    scalar = Lanes(builder, lanes.double)
-    with builder.if_then(scalar.compare("!=", rare, scalar.const(0.0)), likely=False):
-        builder.ret(slow(scalar, rare, *more))
-    builder.ret(common)
+    _define_body(choice, lanes.double, 0, asks, answer)
     for width in WIDTHS:
-        _define_variant(lanes, choice, width)
+        # Only an attribute refers to it, and it has to live until the vectoriser looks: hence weak.
+        operands = [ir.VectorType(lanes.float, width)] * arity
+        function = _function(choice.module, _variant(name, width), operands, "weak_odr", "alwaysinline")
+        _define_body(function, lanes.double, width, asks, answer)
     return choice
 
 
-def _define_variant(lanes: Lanes, choice: ir.Function, width: int) -> None:
-    """choice for a whole vector: lane by lane if any is rare, else no more than the test."""
-    # Only an attribute refers to it, and it has to live until the vectoriser looks: hence weak.
-    vector = ir.VectorType(lanes.float, width)
-    operands = [vector] * len(choice.args)
-    function = _function(choice.module, _variant(choice.name, width), operands, "weak_odr", "alwaysinline")
-    common, rare = function.args[:2]
+def _define_body(function: ir.Function, double: bool, count: int, asks: Emit, answer: Emit) -> None:
     builder = ir.IRBuilder(function.append_basic_block())
-    with builder.if_then(_any_bit(lanes, builder, rare, width), likely=False):
-        result = common
-        for lane in map(I32, range(width)):
-            alone = [builder.extract_element(operand, lane) for operand in function.args]
-            result = builder.insert_element(result, builder.call(choice, alone), lane)
-        builder.ret(result)
-    builder.ret(common)
+    lanes = Lanes(builder, double, count)
+    found = asks(lanes, *function.args)
+    if count:  # any lane
+        found = builder.icmp_unsigned("!=", builder.bitcast(found, ir.IntType(count)), ir.IntType(count)(0))
+    with builder.if_then(found, likely=False):
+        builder.ret(answer(lanes, *function.args))
+    builder.ret(function.args[0])
 
 
-def _any_bit(lanes: Lanes, builder: ir.IRBuilder, vector: ir.Value, width: int) -> ir.Value:
-    """Whether a bit is set anywhere in the vector."""
-    integers = ir.VectorType(lanes.int, width)
-    signature = ir.FunctionType(lanes.int, [integers])
-    name = f"llvm.vector.reduce.or.v{width}i{lanes.bits}"
-    reduction = cgutils.get_or_insert_function(builder.module, signature, name)
-    bits = builder.call(reduction, [builder.bitcast(vector, integers)])
-    return builder.icmp_unsigned("!=", bits, lanes.integer(0))
+def _lane_by_lane(lanes: Lanes, name: str, operands: Sequence[ir.Value]) -> ir.Value:
+    """The choice of one lane, for each lane of a vector."""
+    builder, result = lanes.builder, operands[0]
+    choice = builder.module.globals[name]
+    for lane in map(I32, range(lanes.count)):
+        alone = [builder.extract_element(operand, lane) for operand in operands]
+        result = builder.insert_element(result, builder.call(choice, alone), lane)
+    return result
 
 
 def _variant(name: str, width: int) -> str:

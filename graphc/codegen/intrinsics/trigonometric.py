@@ -9,10 +9,11 @@ Polynomials: weighted least squares on Chebyshev points with mpmath (tests/minim
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from llvmlite import ir
 
-from graphc.codegen.intrinsics.angle import HUGE, PI, Angle, parts, reduce, reduce_huge
+from graphc.codegen.intrinsics.angle import CANCELS, HUGE, PI, Angle, parts, reduce, reduce_huge
 from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic
 from graphc.codegen.intrinsics.pairs import Pair
 from graphc.codegen.intrinsics.rare import unless_rare
@@ -32,17 +33,6 @@ COSINE = (
     (
         -1.1357101814847948e-11, 2.087567448842649e-09, -2.7557313995896176e-07, 2.4801587288254125e-05,
         -0.0013888888888872158, 0.04166666666666659,
-    ),
-)  # fmt: skip
-
-# tan x = x + x³·p(x²) on [0, 1.01·pi/4], error 2^-29.2 and 2^-59.4
-TANGENT = (
-    (0.0044693192, -9.382509e-05, 0.01097615, 0.021229723, 0.05406977, 0.13332579, 0.33333352),
-    (
-        1.0170428680719397e-05, -2.594152213512682e-05, 5.2000002500865844e-05, -2.9660710480619176e-05,
-        7.04041691255664e-05, 8.181134593634728e-05, 0.0002444347834614723, 0.0005886723679585727,
-        0.001456084225825865, 0.003592095400975071, 0.008863238452485999, 0.021869488366042373,
-        0.05396825397414927, 0.1333333333332295, 0.333333333333334,
     ),
 )  # fmt: skip
 
@@ -122,54 +112,80 @@ def _cosine_of_angle(lanes: Lanes, angle: Angle) -> ir.Value:
     return _sine_of_angle(lanes, (high, low, lanes.builder.add(quadrant, lanes.integer(1))))
 
 
-def _tangent_of_angle(lanes: Lanes, angle: Angle) -> ir.Value:
-    """tan r, or -1/tan r with the step that makes good what it and the denominator were rounded by."""
+def _tangent_of_angle(lanes: Lanes, angle: Angle, any_size: bool = True) -> ir.Value:
+    """sin r/cos r, or -cos r/sin r.
+
+    What the cosine was rounded by is taken from the sine, about as much of it.  What the sine was rounded by counts
+    where it is small and a divisor, so that its inverse is about the result.
+    """
     high, low, quadrant = angle
-    square = lanes.mul(high, high)
-    slope = lanes.two_chains(square, lanes.pick(*TANGENT))
-    rest = lanes.fma(lanes.mul(square, high), slope, lanes.fma(low, square, low))
-    tangent, lost = lanes.fast_two_sum(high, rest)
-    inverse = lanes.div(lanes.const(1.0), tangent)
-    minus = lanes.neg(inverse)
-    missing = lanes.fma(minus, lost, lanes.fma(minus, tangent, lanes.const(1.0)))
-    inverse = lanes.fma(missing, inverse, inverse)
-    value = lanes.select(_is_odd(lanes, quadrant), inverse, tangent)
+    one, square = lanes.const(1.0), lanes.mul(high, high)
+    slope = lanes.horner(square, (*lanes.pick(*COSINE), -0.5))
+    cosine = lanes.fma(square, slope, one)
+    lost = lanes.fma(square, slope, lanes.sub(one, cosine))
+    rest = lanes.fma(lanes.neg(high), lost, lanes.fma(low, square, low))  # low over cos r, roughly
+    rest = lanes.fma(lanes.mul(square, high), lanes.horner(square, lanes.pick(*SINE)), rest)
+    sine, lost = lanes.fast_two_sum(high, rest)
+    odd = _is_odd(lanes, quadrant)
+    value = lanes.div(lanes.select(odd, cosine, sine), lanes.select(odd, sine, cosine))
+    if any_size:
+        value = lanes.select(odd, lanes.fma(lanes.mul(lanes.neg(value), lost), value, value), value)
     return lanes.flip(value, _bit_as_sign(lanes, quadrant, 0))
 
 
-def _circular(
-    lanes: Lanes, name: str, of_angle: Callable[[Lanes, Angle], ir.Value], x: ir.Value, fine: bool
-) -> ir.Value:
+OfAngle = Callable[[Lanes, Angle], ir.Value]
+
+
+def _is_huge(lanes: Lanes, x: ir.Value) -> ir.Value:
+    return lanes.compare(">=", x, lanes.const(lanes.pick(*HUGE)))
+
+
+def _slowly(of_angle: OfAngle, scalar: Lanes, x: ir.Value, *_: ir.Value) -> ir.Value:
+    """of_angle(the angle of x), for any x >= 0."""
+    lanes = scalar.in_double()
+    wide = x if scalar.double else scalar.widen(x)
+    huge, least = _is_huge(lanes, wide), lanes.const(HUGE[1])
+    below, above = reduce(lanes, wide), reduce_huge(lanes, lanes.select(huge, wide, least))
+    angle = tuple(lanes.select(huge, a, b) for a, b in zip(above, below, strict=True))
+    value = of_angle(lanes, angle)
+    value = value if scalar.double else scalar.narrow(value)
+    return scalar.select(scalar.compare("<", x, scalar.const(float("inf"))), value, scalar.const(float("nan")))
+
+
+def _circular(lanes: Lanes, name: str, of_angle: OfAngle, x: ir.Value) -> ir.Value:
     """of_angle(the angle of |x|), by the reduction that fits |x|."""
     x = lanes.abs(x)
-    finite = lanes.compare("<", x, lanes.const(float("inf")))
-    huge = lanes.builder.and_(lanes.compare(">=", x, lanes.const(lanes.pick(*HUGE))), finite)
-
-    def of_huge(scalar: Lanes, y: ir.Value) -> ir.Value:
-        double = scalar.in_double()
-        value = of_angle(double, reduce_huge(double, y if scalar.double else scalar.widen(y)))
-        return value if scalar.double else scalar.narrow(value)
-
-    rare = lanes.select(huge, x, lanes.const(0.0))
-    return unless_rare(lanes, f"graphc_{name}_f{lanes.bits}", of_angle(lanes, reduce(lanes, x, fine)), rare, of_huge)
+    common = of_angle(lanes, reduce(lanes, x, fine=lanes.double))
+    return unless_rare(lanes, f"graphc_{name}_f{lanes.bits}", common, _is_huge, partial(_slowly, of_angle), (x,))
 
 
 @float_intrinsic
 def sin(lanes: Lanes, x: ir.Value) -> ir.Value:
     """Sine: sin(q·pi/2 + r) is one of ±sin r, ±cos r, |r| <= pi/4; error below 1.6 and 0.9 ULP."""
-    return lanes.flip(_circular(lanes, "sin", _sine_of_angle, x, fine=lanes.double), lanes.sign_bit(x))
+    return lanes.flip(_circular(lanes, "sin", _sine_of_angle, x), lanes.sign_bit(x))
 
 
 @float_intrinsic
 def cos(lanes: Lanes, x: ir.Value) -> ir.Value:
     """Cosine: sin((q + 1)·pi/2 + r) with the reduction of sin; error below 1.6 and 0.9 ULP."""
-    return _circular(lanes, "cos", _cosine_of_angle, x, fine=lanes.double)
+    return _circular(lanes, "cos", _cosine_of_angle, x)
 
 
 @float_intrinsic
 def tan(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """Tangent: tan r in even quadrants, -1/tan r in odd ones; error below 1.3 ULP."""
-    return lanes.flip(_circular(lanes, "tan", _tangent_of_angle, x, fine=True), lanes.sign_bit(x))
+    """Tangent: tan r in even quadrants, -1/tan r in odd ones; error below 1.9 ULP."""
+    size = lanes.abs(x)
+    angle = reduce(lanes, size, cancels=False)
+    common = _tangent_of_angle(lanes, angle, any_size=False)
+    slow = partial(_slowly, _tangent_of_angle)
+    value = unless_rare(lanes, f"graphc_tan_f{lanes.bits}", common, _is_huge_or_cancels, slow, (size, angle[0]))
+    return lanes.flip(value, lanes.sign_bit(x))
+
+
+def _is_huge_or_cancels(lanes: Lanes, x: ir.Value, angle: ir.Value) -> ir.Value:
+    """Whether x is huge, or the angle may be nothing beside what it was taken from."""
+    small = lanes.compare("<", lanes.abs(angle), lanes.mul(x, lanes.const(CANCELS[lanes.double])))
+    return lanes.builder.or_(small, _is_huge(lanes, x))
 
 
 # inverse functions

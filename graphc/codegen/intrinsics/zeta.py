@@ -13,10 +13,9 @@ from fractions import Fraction
 
 from llvmlite import ir
 
-from graphc.codegen.intrinsics.exponential import exp_reduced, reduce
 from graphc.codegen.intrinsics.lanes import Lanes, in_float64, long_intrinsic
-from graphc.codegen.intrinsics.pairs import Pair
-from graphc.codegen.intrinsics.power import log_pair
+from graphc.codegen.intrinsics.pairs import LOG2_E, Pair
+from graphc.codegen.intrinsics.power import log2_pair, power_of_two
 from graphc.codegen.intrinsics.rare import unless_rare
 from graphc.codegen.intrinsics.routine import call_routine
 
@@ -36,13 +35,9 @@ REST = _bernoulli_over_factorial(12)
 
 def _power(lanes: Lanes, base: Pair, s: ir.Value, m: ir.Value) -> ir.Value:
     """2^m·base^-s."""
-    log, low = log_pair(lanes, base[0])
-    low = lanes.add(low, lanes.div(base[1], base[0]))
-    minus = lanes.neg(s)
-    high, lost = lanes.two_product(minus, log)
-    reduced = reduce(lanes, high, lanes.fma(minus, low, lost))
-    n = lanes.clamp(lanes.add(reduced.n, m), -1100.0, 1100.0)
-    return exp_reduced(lanes, n, lanes.add(reduced.r, reduced.low))
+    log, low = log2_pair(lanes, base[0])
+    low = lanes.fma(lanes.div(base[1], base[0]), lanes.const(LOG2_E[0]), low)
+    return power_of_two(lanes, (log, low), lanes.neg(s), m)
 
 
 def _rest(lanes: Lanes, s: ir.Value, a: ir.Value) -> ir.Value:
@@ -91,8 +86,10 @@ def _negative(lanes: Lanes, x: ir.Value, s: ir.Value, m: ir.Value) -> ir.Value:
 @in_float64
 def zeta(lanes: Lanes, s: ir.Value, m: ir.Value, x: ir.Value) -> ir.Value:
     """2^m times the sum of (x + k)^-s over k >= 0; infinite where x is 0 or a negative whole number."""
-    zero = lanes.const(0.0)
-    value = lanes.select(lanes.compare("==", x, zero), lanes.const(math.inf), _positive(lanes, s, m, x))
+    value = lanes.select(lanes.compare("==", x, lanes.const(0.0)), lanes.const(math.inf), _positive(lanes, s, m, x))
     value = lanes.select(lanes.is_nan(x), x, value)
-    rare = lanes.select(lanes.compare("<", x, zero), x, zero)
-    return unless_rare(lanes, "graphc_zeta", value, rare, _negative, (s, m))
+    return unless_rare(lanes, "graphc_zeta", value, _is_negative, _negative, (x, s, m))
+
+
+def _is_negative(lanes: Lanes, x: ir.Value, s: ir.Value, m: ir.Value) -> ir.Value:
+    return lanes.compare("<", x, lanes.const(0.0))
