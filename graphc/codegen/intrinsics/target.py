@@ -87,6 +87,8 @@ def dots_tile(columns: int | None, rows: int | None = None) -> tuple[int, int]:
     shapes = [(2, 8), (4, 4), (3, 4), (3, 3), (4, 6), (2, 4), (2, 5), (1, 4), (1, 5), (1, 8)]
     if columns is not None and columns <= 16:  # with more columns, A comes from L2 and a wider tile reads it less often
         shapes.append((4, 5))
+    if columns == 1:  # of more rows the lines meet in L1
+        shapes += [(1, 1), (2, 1), (4, 1), (6, 1)]
     return _cheapest(shapes, rows, columns)
 
 
