@@ -55,7 +55,7 @@ FUNCTIONS: dict[str, Function] = {
     **_functions(1, "a", "", " ".join(f"to_{code}" for code in CODES)),  # gives the dtype of its name
     **_functions(3, "xx", "x", "fmax fmin copysign"),
     **_functions(1, "xx", "x", "bit_and bit_or bit_xor"),
-    **_functions(1, "x", "x", "bit_not"),
+    **_functions(1, "x", "x", "bit_not apart"),
     **_functions(3, "x", "x", "sign"),
     **_functions(3, "xx", "x", "shift_left shift_right"),
     **_functions(8, "xx", "x", "next_after"),

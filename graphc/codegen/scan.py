@@ -3,7 +3,8 @@
 In: the task of a scan.  Out: one phase.  Where arrays step by one along another axis than the scanned one, a row of
 accumulators moves along the scan, so that the inner loops are contiguous.  Else rows that are contiguous are scanned by
 a kernel, as many as a vector has lanes; what is left is scanned by one scalar, row by row.  Sums of float32 are taken
-in float64; those of float64 keep what rounding adds, element by element (Knuth's two-sum).
+in float64; those of float64 keep what rounding adds, element by element (Knuth's two-sum).  Integers are multiplied
+four at a time, before what they are multiplied with is known.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from graphc.codegen.intrinsics.target import BLOCK, LINE, host_vector_bytes
 from graphc.codegen.loop_ir import Call, Expr, Let, Position, Set, Var
 from graphc.codegen.text import HI, LO, Branch, Loop, Scope, Text, close, integer, test
 from graphc.codegen.views import Axis, ViewKernel, Where, of_chunk
-from graphc.dims import Dim, blocks, symbol
+from graphc.dims import Dim, blocks, floor_div, symbol
 from graphc.schedule.task import Kernel, Place
 from graphc.types import DType, float64
 
 _FEW = 4  # lanes that are not worth a row
 _LINE = 16  # lanes whose arrays lie apart: their lines of cache stay until all of each has been scanned
 _AHEAD = 16  # elements of the scanned axis
+_TOGETHER = 4  # integers that are multiplied before what is before them is known
 _INITIAL = {"sum": 0, "product": 1, "linear": 0}
 K = symbol("%k")
 
@@ -54,7 +56,7 @@ class Scan(ViewKernel):
         if self.lanes is not None or not self.batch or not contiguous or dtype.size < 4:
             return 0
         rows, alike = host_vector_bytes() // dtype.size, all(view.dtype == dtype for view in self.operands)
-        slow = dtype.is_float or self.kind == "product" or dtype.size == 4  # int64 are added one a cycle anyway
+        slow = dtype.is_float or dtype.size == 4  # int64 are added one a cycle, and multiplied four at a time
         return rows if slow and alike and not self._is_below(self.batch[-1].size, rows) else 0
 
     @staticmethod
@@ -128,10 +130,29 @@ class Scan(ViewKernel):
         state = {what: Var(name if what == "sum" else f"{name}_{what}", self.dtype) for what in self.state}
         for what, var in state.items():
             scope.add(Let(var, self._initial(what)))
+        if self.kind == "product" and not self.dtype.is_float:
+            self._one_of_integers(scope, state["sum"], where)
+            return
         loop = self._along(scope)
         new = self._step(loop, state, [*where, self._element()])
         loop.add(*(Set(state[what], value) for what, value in new.items()))
         loop.close()
+
+    def _one_of_integers(self, scope: Scope, state: Var, where: Where) -> None:
+        """Some factors by themselves, then each product with the state, which waits for one of them only."""
+        size, text, (view,) = self.scanned.size, self.text, self.operands
+        whole = floor_div(size, _TOGETHER) * _TOGETHER
+        for step, low, high in ((_TOGETHER, 0, whole), (1, whole, size)):
+            loop = text.loop(scope, "k", text.end(high), low, step)
+            factor: Expr | None = None
+            for at in range(step):
+                here = [*where, self._element(K + at)]
+                x: Expr = loop.let(text.fresh(), text.load(view.place, view.dtype, self.position(0, here)))
+                factor = x if factor is None else loop.let(text.fresh(), self._folded(factor, x))
+                result = loop.let(text.fresh(), self._folded(state, Call("apart", (factor,), self.dtype)))
+                loop.add(text.store(self.result.place, self.position(1, here), result))
+            loop.add(Set(state, result))
+            loop.close()
 
     def _row(self, scope: Scope, where: Where, low: Dim, high: Dim) -> None:
         """Lanes from one to another, at most `width`: their accumulators lie on the stack."""

@@ -94,6 +94,7 @@ PLAIN: dict[str, Any] = {
     "plus": np.add,
     "minus": np.subtract,
     "times": np.multiply,
+    "apart": lambda x: x,
     "fmax": _better(True),
     "fmin": _better(False),
     "rsqrt": lambda x: type(x)(1) / np.sqrt(x),

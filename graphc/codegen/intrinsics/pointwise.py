@@ -108,6 +108,18 @@ def times(kind: Kind, x: ir.Value, y: ir.Value) -> ir.Value:
     return integers(kind).builder.mul(x, y)
 
 
+@pointwise
+def apart(kind: Kind, x: ir.Value) -> ir.Value:
+    """x, of which LLVM does not know how it came about: products with it are not made of those with its factors."""
+    n = integers(kind)
+    pointer, word = ir.PointerType(), ir.IntType(64)
+    function = cgutils.get_or_insert_function(
+        n.builder.module, ir.FunctionType(pointer, [pointer]), "llvm.launder.invariant.group.p0"
+    )
+    hidden = n.builder.call(function, [n.builder.inttoptr(n.builder.zext(x, word), pointer)])
+    return n.builder.trunc(n.builder.ptrtoint(hidden, word), n.int)
+
+
 # extremes and signs
 
 
