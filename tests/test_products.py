@@ -225,6 +225,26 @@ def test_few_columns_are_copied_so_that_lanes_run_along_the_sum(columns: int, sy
     assert ("dots_" in function.source) == (10 * columns <= 7 * (columns + -columns % lanes))
 
 
+def test_columns_are_copied_once_for_all_chunks() -> None:
+    """In a phase before the product, in a loop too; none where the call tells of few rows."""
+    lanes = host_vector_bytes() // 4
+    columns, rng = 10 if lanes == 16 else 5, np.random.default_rng(3)
+    if lanes < 8:
+        pytest.skip("no lanes are idle")
+    x, w = gc.input("x", ("m", 2_000), gc.float32), gc.input("w", (2_000, columns), gc.float32)
+    f = gc.compile([x, w], gc.relu(x @ w), options=gc.Options(cache=False))
+    assert [p.title.startswith("columns of") for p in f._program.phases] == [True, False]
+    for m in (0, 1, 12, 13, 600):
+        a, b = (rng.normal(size=s).astype("f4") for s in ((m, 2_000), (2_000, columns)))
+        np.testing.assert_allclose(f(a, b), np.maximum(a.astype("f8") @ b, 0), rtol=1e-5, atol=2e-4)
+    y, v = gc.input("y", (3, 40, 200), gc.float32), gc.input("v", (200, columns), gc.float32)
+    total, _ = gc.scan(lambda carry, e: (carry + gc.sum(e @ v, axis=0), carry), gc.zeros((columns,), gc.float32), y)
+    for options in (gc.Options(cache=False), gc.Options(debug=True)):
+        a, b = (rng.normal(size=s).astype("f4") for s in ((3, 40, 200), (200, columns)))
+        got = gc.compile([y, v], total, options=options)(a, b)
+        np.testing.assert_allclose(got, (a.astype("f8") @ b).sum((0, 1)), rtol=1e-4, atol=1e-3)
+
+
 def test_a_chunk_of_dot_products_is_interpreted_as_it_is_compiled() -> None:
     x, w = gc.input("x", ("n", 200)), gc.input("w", (200, 3))
     rng = np.random.default_rng(0)

@@ -72,6 +72,9 @@ class Kernel(ABC):
     @abstractmethod
     def choose_tile(self) -> None: ...
 
+    def prepare(self) -> None:
+        """Print the phases of what must be there before any chunk."""
+
     @abstractmethod
     def emit(self, scope: Scope, rows: Range, columns: Range, more: Dim) -> None:
         """Make the loops over a range of rows and one of columns; `more` is not 0 where C is added to."""

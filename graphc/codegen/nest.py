@@ -94,6 +94,7 @@ class _Nest(Rows):
             more = self.before.work()
             self.before.chunks = chunks
             title, flops, moved = f"{self.before.title}, {title}", flops + more[0], moved + more[1]
+            self.before.kernel.prepare()
         with self.text.phase(title, chunks, flops, moved) as top:
             self.text.new_nest()
             self.clear_ends(top)

@@ -113,28 +113,46 @@ class Packed(InPlace):
 
 
 class AlongSum(Packed):
-    """Columns of B are copied, one after the other; tiles are of dot products."""
+    """Columns of B are copied, one after the other, once for all chunks; tiles are of dot products."""
 
     few = FEW_DOTS
 
     def choose_tile(self) -> None:
-        depth = cast(int, self.summed.size)
-        self.depth = _up(-(-depth // -(-depth // DOT_DEPTH)), host_vector_bytes() // self.size)
+        deep, self.copied = cast(int, self.summed.size), cast(int, self.columns.size)
+        self.depth_blocks = -(-deep // DOT_DEPTH)
+        self.depth = _up(-(-deep // self.depth_blocks), host_vector_bytes() // self.size)
         super().choose_tile()
-        self.deepest, self.copied = self.depth, cast(int, self.columns.size)
         self.dots = dots_tile(self.copied, known(self.rows.size, 64))
 
     def nest(self, axis: Axis) -> bool:
         return False
 
+    def prepare(self) -> None:
+        """A phase of its own copies the columns, block by block of the sum."""
+        text, product = self.text, self.product
+        view, rows = product.task.views[1], product.rows.size
+        self.across = text.scratch(self.dtype, (self.depth_blocks, self.copied, self.depth))
+        nbytes = 2 * cast(int, self.summed.size) * self.copied * self.size
+        with text.phase(f"columns of {product.title}", 1, 0, nbytes) as top:
+            many = Branch(top, test(">", text.at(rows), Position(self.few))) if self.chooses else top
+            b = many.let("b", text.address(view.place, text.own(view.offset * self.size)))
+            depths = self.depths(many)
+            source, target = text.address(b.name, K * self.summed.b), text.address(self.across, self._block())
+            steps = self.sizes(self.columns.b, self.summed.b)
+            sizes = text.at(self.copied), text.at(DEPTH)
+            depths.use("pack", *sizes, source, *steps, target, dtype=self.dtype, tile=(self.depth,))
+            depths.close()
+            if isinstance(many, Branch):
+                many.close()
+
+    def _block(self) -> Dim:
+        """Where in the copy a block of the sum begins."""
+        return K * (self.copied * self.size)
+
     def emit_packed(self, scope: Scope, rows: Range, columns: Range, more: Dim) -> None:
-        """Block by block of the sum: copy columns of B, then tile by tile."""
-        self.memory(scope, "across", self.copied)
+        """Block by block of the sum, and tile by tile."""
         depths, (height, width), step = self.depths(scope), self.dots, self.depth * self.size
         text, at, depth = self.text, self.text.at, Position(DEPTH)
-        b, steps = text.address(self.product.names["b"], K * self.summed.b), self.sizes(self.columns.b, self.summed.b)
-        tile = (self.depth,)
-        depths.use("pack", at(columns[1]), depth, b, *steps, Address("across"), dtype=self.dtype, tile=tile)
         with self.product.more_rows(depths) as around:
             loop = text.loop(around, "i", rows[1], rows[0], height)
             inner = text.loop(loop, "j", columns[1], columns[0], width)
@@ -144,7 +162,7 @@ class AlongSum(Packed):
             )
             a, _, c = self.addresses(K)
             a_row, b_column, c_row, later = self.sizes(self.rows.a, step, self.rows.c, more + K)
-            b = text.address("across", J * step)
+            b = text.address(self.across, self._block(), J * step)
             sizes = a, a_row, b, b_column, c, c_row, later
             inner.use("dots", high, wide, depth, *sizes, dtype=self.dtype, tile=self.dots)
             close(loop, inner)

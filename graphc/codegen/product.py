@@ -74,6 +74,7 @@ class Product(ViewKernel):
     def emit(self) -> None:
         """Print the phase: a chunk is some steps of the first loop around the kernel, or some rows and columns."""
         kernel, text = self.kernel, self.text
+        kernel.prepare()
         with text.phase(self.title, self.chunks, *self.work()) as top:
             kernel.by_words()
             self.batch, self.outer_rows, self.outer_sums = (
