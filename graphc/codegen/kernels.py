@@ -72,7 +72,7 @@ class Kernel(ABC):
     @abstractmethod
     def choose_tile(self) -> None: ...
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027  (most need nothing)
         """Print the phases of what must be there before any chunk."""
 
     @abstractmethod

@@ -175,18 +175,21 @@ def unlocked(name: str) -> Any:
 
 
 def _put_in_place(code: Any) -> None:
-    """Have the calls of instructions inlined that were kept whole for the vectoriser."""
+    """Have the calls of instructions inlined that were kept whole for the vectoriser, and no more kept than called."""
     from graphc.codegen.intrinsics import instructions
 
     for function in code.functions:
+        if function.linkage == llvm.Linkage.weak_odr:
+            function.linkage = llvm.Linkage.internal
         if function.name.startswith(instructions.PREFIX):
             function.add_function_attribute("alwaysinline")
 
 
 def _late_passes() -> Any:
-    """What the vectoriser made calls of is inlined: LLVM's own inliner comes before it."""
+    """What the vectoriser made calls of is inlined: LLVM's own inliner comes before it.  What nobody calls goes."""
     passes = llvm.create_new_module_pass_manager()
     passes.add_always_inliner_pass()
+    passes.add_global_dead_code_eliminate_pass()
     return passes
 
 

@@ -74,7 +74,7 @@ def _arranged(rows: Words, turns: Words) -> tuple[int, Words]:
 
 
 def _tries(buffers: int, total: int, least: int) -> int:
-    """How often it is worth trying: the less, the less there is to gain; each time takes as there are pairs of buffers."""
+    """How often it is worth trying: less where less is to be gained; each time takes as there are pairs of buffers."""
     return min(500, total // _SMALL, 500_000 // buffers**2) if total > 1.01 * least else 0
 
 

@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from llvmlite import ir
 
 from graphc.codegen.intrinsics.lanes import I32, Lanes
+from graphc.codegen.intrinsics.target import host_vector_bytes
 
-WIDTHS = (2, 4, 8, 16, 32)
 PURE = ("nounwind", "willreturn", "memory(none)")
 Emit = Callable[..., ir.Value]
 
@@ -63,16 +63,26 @@ def _choice(lanes: Lanes, name: str, asks: Emit, answer: Emit, operands: Sequenc
 
 def _define(lanes: Lanes, name: str, asks: Emit, answer: Emit, arity: int) -> ir.Function:
     """The choice of one lane; not inlined, or its branch would be met before the loop is vectorised."""
-    variants = ",".join(f"_ZGV_LLVM_N{width}{'v' * arity}_{name}({_variant(name, width)})" for width in WIDTHS)
+    widths = _widths(lanes)
+    variants = ",".join(f"_ZGV_LLVM_N{width}{'v' * arity}_{name}({_variant(name, width)})" for width in widths)
     attribute = f'"vector-function-abi-variant"="{variants}"'
     choice = _function(lanes.builder.module, name, [lanes.float] * arity, "linkonce_odr", "noinline", attribute)
     _define_body(choice, lanes.double, 0, asks, answer)
-    for width in WIDTHS:
+    for width in widths:
         # Only an attribute refers to it, and it has to live until the vectoriser looks: hence weak.
         operands = [ir.VectorType(lanes.float, width)] * arity
         function = _function(choice.module, _variant(name, width), operands, "weak_odr", "alwaysinline")
         _define_body(function, lanes.double, width, asks, answer)
     return choice
+
+
+def _widths(lanes: Lanes) -> tuple[int, ...]:
+    """Lanes of a register, of half of one, for what is left of a loop, and of two, beside narrower types.
+
+    A variant that is never called takes LLVM as long as one that is, but for its code.
+    """
+    widest = host_vector_bytes() * 8 // lanes.bits
+    return tuple(width for width in (widest // 2, widest, 2 * widest) if width > 1)
 
 
 def _define_body(function: ir.Function, double: bool, count: int, asks: Emit, answer: Emit) -> None:
