@@ -12,6 +12,7 @@ Polynomials: interpolation at Chebyshev points with mpmath (tests/minimax_specia
 from __future__ import annotations
 
 import math
+import sys
 from functools import partial
 from typing import NamedTuple
 
@@ -219,8 +220,8 @@ def gammaln(lanes: Lanes, x: ir.Value) -> ir.Value:
 
 
 def _between(low: float, high: float, lanes: Lanes, x: ir.Value) -> ir.Value:
-    """Whether low < x < high."""
-    return lanes.builder.and_(lanes.compare(">", x, lanes.const(low)), lanes.compare("<", x, lanes.const(high)))
+    """Whether low <= x < high."""
+    return lanes.builder.and_(lanes.compare(">=", x, lanes.const(low)), lanes.compare("<", x, lanes.const(high)))
 
 
 def _digamma_near(lanes: Lanes, x: ir.Value) -> ir.Value:
@@ -270,5 +271,5 @@ def digamma(lanes: Lanes, x: ir.Value) -> ir.Value:
     value = lanes.select(lanes.compare("==", x, zero), lanes.copysign(infinity, lanes.neg(x)), value)
     lowest = lanes.compare("==", x, lanes.neg(infinity))
     value = lanes.select(lowest, lanes.const(math.nan), value)
-    rare = partial(_between, -math.inf, -(2.0**-100))  # nearer to 0 than that -1/x is all there is
+    rare = partial(_between, -sys.float_info.max, -(2.0**-100))  # nearer to 0 than that -1/x is all there is
     return unless_rare(lanes, "graphc_digamma", value, rare, _digamma_reflected, (x,))

@@ -173,7 +173,7 @@ def cos(lanes: Lanes, x: ir.Value) -> ir.Value:
 
 @float_intrinsic
 def tan(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """Tangent: tan r in even quadrants, -1/tan r in odd ones; error below 1.9 ULP."""
+    """Tangent: tan r in even quadrants, -1/tan r in odd ones; error below 1.91 ULP."""
     size = lanes.abs(x)
     angle = reduce(lanes, size, cancels=False)
     common = _tangent_of_angle(lanes, angle, any_size=False)
