@@ -108,10 +108,11 @@ def test_positions_of_integers(dtype: str, n: int) -> None:
     rng, info = np.random.default_rng(n), np.iinfo(dtype)
     x = gc.input("x", (n,), dtype)
     f = gc.compile([x], (gc.argmax(x), gc.argmin(x)))
-    alone = np.where(np.arange(n) == rng.integers(n), info.max, info.min)
+    alone = np.full(n, info.min, dtype)
+    alone[rng.integers(n)] = info.max
     few = rng.integers(0, 3, n)
     drawn = rng.integers(info.min, info.max, n, dtype, endpoint=True)
     late = np.arange(n) // max(1, n - 3)
-    for values in (alone, few, drawn, late, np.full(n, info.min), np.full(n, info.max)):
+    for values in (alone, few, drawn, late, np.full(n, info.min, dtype), np.full(n, info.max, dtype)):
         values = values.astype(dtype)
         assert [int(k) for k in f(values)] == [values.argmax(), values.argmin()]

@@ -7,7 +7,7 @@ prints from: axes of rows and within a row, the sweep of every value, indices, c
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from graphc.codegen.evaluate import Evaluator, loaded_from
 from graphc.codegen.intrinsics.target import BLOCK, LINE
@@ -37,9 +37,11 @@ AGAIN = 6  # instructions that compute a value again rather than keep it
 LOADED = 2  # the same of a value that is stored anyway
 
 
-@dataclass(frozen=True)
-class Across:
-    """An array that is read along rows that lie across it: the element where both loops begin, the step in a row."""
+class Across(NamedTuple):
+    """An array that is read along rows that lie across it: the element where both loops begin, the step in a row.
+
+    A tuple, since two are told apart, and of tuples the nodes are asked first whether they are the same.
+    """
 
     node: Node
     first: Dim
