@@ -18,6 +18,7 @@ import pytest
 import ulp
 from numba import from_dtype, njit, types
 
+import graphc as gc
 from graphc.codegen.intrinsics import exponential, logarithmic, power, special, trigonometric
 
 BOUND = 2.0
@@ -335,3 +336,24 @@ def test_checker_at_the_ends_of_the_range(dtype: Any) -> None:
 def test_exact_values_beyond_float64() -> None:
     value = ulp.exactly(lambda x: mpmath.exp(x), np.array([-11000.0]))[0]
     assert abs(value / np.exp(np.longdouble(-11000)) - 1) < 1e-18
+
+
+# through graphs
+
+
+@pytest.mark.parametrize("name", ["pow", "cbrt", "atanh", "sin", "cos", "tan"])
+@both
+def test_lanes_that_are_special_change_no_other(name: str, dtype: Any) -> None:
+    """What hides behind a branch: special values among others, and scalars outside of loops, give the same bits."""
+    row = next(row for row in TABLE if row.name == name)
+    count, kind = len(row.special[0]) - 1, np.dtype(dtype).name
+    scalars, arrays = ([gc.input(f"x{k}", shape, kind) for k in range(count)] for shape in ((), ("n",)))
+    alone, together = (gc.compile(nodes, getattr(gc, name)(*nodes)) for nodes in (scalars, arrays))
+    rng = np.random.default_rng(11)
+    lines = np.array([line[:-1] for line in row.special] * 3, dtype)
+    some = np.stack([ulp.finite(dtype, 700, rng) for _ in range(count)], axis=1)
+    mixed = rng.permutation(np.concatenate([lines, some]))
+    columns = [np.ascontiguousarray(column) for column in mixed.T]
+    got, want = together(*columns), np.array([alone(*line) for line in mixed], dtype)
+    assert np.array_equal(got, want, equal_nan=True)
+    assert np.array_equal(np.signbit(got[got == 0]), np.signbit(want[got == 0]))
