@@ -32,10 +32,9 @@ def _operand(g: Grower, p: str) -> str:
     if g.chance(0.5):
         return g.leaf(dims, g.dtype_of(p))
     extra = g.choose(["n"] if "n" in g.sizes else [2, 3])
-    more = g.leaf([extra, *dims] if g.chance(0.5) else [*dims, extra], g.dtype_of(p))
-    if g.ndim(more) == 1 or g.leaves[-1].shape[0] == extra:
-        return f"gc.{g.choose(('sum', 'max', 'mean'))}({more}, axis=0)"
-    return f"gc.{g.choose(('sum', 'max', 'mean'))}({more}, axis=-1)"
+    first = g.chance(0.5)
+    more = g.leaf([extra, *dims] if first else [*dims, extra], g.dtype_of(p))
+    return f"gc.{g.choose(('sum', 'max', 'mean'))}({more}, axis={0 if first else -1})"
 
 
 def _new_value(g: Grower, p: str) -> str:
