@@ -43,7 +43,7 @@ TABLES = {
     "LOG_EXCESS": (logarithmic.LOG_EXCESS,),
     "LOG2_TAIL": power.LOG2_TAIL[:1],
     "LOG2_TAIL_DOUBLE": ((), power.LOG2_TAIL[1]),
-    "EXP2": power.EXP2,
+    "EXP2": exponential.EXP2,
     "SINE": trigonometric.SINE,
     "COSINE": trigonometric.COSINE,
     "ARC_TANGENT": trigonometric.ARC_TANGENT,

@@ -142,14 +142,18 @@ class Scan(ViewKernel):
         """Some factors by themselves, then each product with the state, which waits for one of them only."""
         size, text, (view,) = self.scanned.size, self.text, self.operands
         whole = floor_div(size, _TOGETHER) * _TOGETHER
-        for step, low, high in ((_TOGETHER, 0, whole), (1, whole, size)):
+        for step, low, high in ((_TOGETHER, Position(0), whole), (1, text.end(whole), size)):
             loop = text.loop(scope, "k", text.end(high), low, step)
             factor: Expr | None = None
             for at in range(step):
                 here = [*where, self._element(K + at)]
-                x: Expr = loop.let(text.fresh(), text.load(view.place, view.dtype, self.position(0, here)))
-                factor = x if factor is None else loop.let(text.fresh(), self._folded(factor, x))
-                result = loop.let(text.fresh(), self._folded(state, Call("apart", (factor,), self.dtype)))
+                x = loop.let(text.fresh(), text.load(view.place, view.dtype, self.position(0, here)))
+                if factor is None:
+                    factor = x
+                else:  # LLVM would multiply with each part of it, one after the other
+                    product = loop.let(text.fresh(), self._folded(factor, x))
+                    factor = loop.let(text.fresh(), Call("apart", (product,), self.dtype))
+                result = loop.let(text.fresh(), self._folded(state, factor))
                 loop.add(text.store(self.result.place, self.position(1, here), result))
             loop.add(Set(state, result))
             loop.close()

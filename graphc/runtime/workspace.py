@@ -30,7 +30,7 @@ Dims = tuple[int, ...]
 
 _RELEASE_WORK = 200_000  # operations and bytes, some 20 microseconds: what is shorter keeps the GIL
 _SHARE_WORK = 2_000_000  # the same of one phase, which threads then share: a sleeper takes some 40 microseconds to wake
-_SMALL, _LARGE = 1 << 10, 16  # bytes for which a better place is looked for once; how many buffers may take other turns
+_A_TRY, _LARGE = 1 << 10, 16  # bytes for which buffers take other turns once; how many of the largest may
 _MOST_BYTES = 1 << 46  # more than a process can address
 _identities = itertools.count(1)
 
@@ -75,7 +75,7 @@ def _arranged(rows: Words, turns: Words) -> tuple[int, Words]:
 
 def _tries(buffers: int, total: int, least: int) -> int:
     """How often it is worth trying: less where less is to be gained; each time takes as there are pairs of buffers."""
-    return min(500, total // _SMALL, 500_000 // buffers**2) if total > 1.01 * least else 0
+    return min(500, total // _A_TRY, 500_000 // buffers**2) if total > 1.01 * least else 0
 
 
 def _placed(buffers: Sequence[Buffer], sizes: Mapping[str, int]) -> tuple[list[int], int]:

@@ -1,7 +1,7 @@
 """Vector math as routines, for kernels that call so much of it that bodies of their own would take LLVM seconds.
 
 In: what builds one lane of a function.  Out: a call of a routine, a function that names its own vector variants, as
-those in `rare.py` do; so the loop around it is vectorised all the same.  A call costs some nanoseconds a vector.
+those of `variants.py` do; so the loop around it is vectorised all the same.  A call costs some nanoseconds a vector.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from llvmlite import ir
 from graphc.codegen.intrinsics.lanes import I64, Lanes
 from graphc.codegen.intrinsics.routine import PREFIX, KernelModule, LaneBuilder, Routine
 from graphc.codegen.intrinsics.target import host_vector_bytes
+from graphc.codegen.intrinsics.variants import name_variants, variant_of
 
 MOST = 12  # calls of vector math for which a kernel has bodies of its own
 Emit = Callable[..., ir.Value]
@@ -28,7 +29,7 @@ def call_far(builder: ir.IRBuilder, emit: Emit, double: bool, operands: Sequence
         kind = ir.FunctionType(lane, [lane] * len(operands))
         module.routines[name] = Routine(name, kind, lambda b, *x: emit(Lanes(b, double), *x), _variants(name, double))
         function = ir.Function(module, kind, PREFIX + name)
-        _name_variants(module, function, _widths(double))
+        _declare_variants(module, function, _widths(double))
     return builder.call(function, operands)
 
 
@@ -38,16 +39,14 @@ def _widths(double: bool) -> tuple[int, ...]:
     return (widest, widest // 2) if widest > 2 else (widest,)
 
 
-def _name_variants(module: ir.Module, function: ir.Function, widths: Sequence[int]) -> None:
+def _declare_variants(module: KernelModule, function: ir.Function, widths: Sequence[int]) -> None:
     """Tell the vectoriser of the variants; they are declared, and must not be dropped before it looks."""
     lane, arity = function.args[0].type, len(function.args)
-    for attribute in ("nounwind", "willreturn", "memory(none)"):
-        set.add(function.attributes, attribute)  # llvmlite's own add knows a fixed list only
-    names = ",".join(f"_ZGV_LLVM_N{w}{'v' * arity}_{function.name}({function.name}.v{w})" for w in widths)
-    set.add(function.attributes, f'"vector-function-abi-variant"="{names}"')
+    name_variants(function, widths)
     for width in widths:
         vector = ir.VectorType(lane, width)
-        module.kept.append(ir.Function(module, ir.FunctionType(vector, [vector] * arity), f"{function.name}.v{width}"))
+        kind = ir.FunctionType(vector, [vector] * arity)
+        module.kept.append(ir.Function(module, kind, variant_of(function.name, width)))
 
 
 def _variants(name: str, double: bool) -> Callable[[ir.Module, ir.Function], None]:
@@ -62,7 +61,7 @@ def _define_variant(module: ir.Module, lane: ir.Function, width: int) -> None:
     """The function of a whole vector: a loop over its lanes, in each of which LLVM inlines one and vectorises them."""
     scalar = lane.args[0].type
     vector = ir.VectorType(scalar, width)
-    function = ir.Function(module, ir.FunctionType(vector, [vector] * len(lane.args)), f"{lane.name}.v{width}")
+    function = ir.Function(module, ir.FunctionType(vector, [vector] * len(lane.args)), variant_of(lane.name, width))
     set.add(function.attributes, '"prefer-vector-width"="512"')
     b = LaneBuilder(function.append_basic_block("entry"))
     arrays = [b.alloca(ir.ArrayType(scalar, width)) for _ in (*function.args, None)]

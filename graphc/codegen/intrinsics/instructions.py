@@ -1,7 +1,7 @@
 """Instructions of AVX-512 that take floats apart and put them together, for which LLVM has no name of all machines, and
 tables that are two of its registers.
 
-In: one lane.  Out: a call of a function that names its vector variants, as in `rare.py`, so that the loop around it is
+In: one lane.  Out: a call of a function that names its vector variants (`variants.py`), so that the loop around it is
 vectorised.  Each variant is the instruction on a register of its width, one lane the same on the lowest of 128 bits:
 so the bits do not depend on the width.  When the vectoriser is through, all of them are put in place
 (`graphc.runtime.backend`).  Who asks for one, but for a table, must have looked at `there`.
@@ -16,12 +16,12 @@ from llvmlite import ir
 from numba.core import cgutils
 
 from graphc.codegen.intrinsics.target import host_features
+from graphc.codegen.intrinsics.variants import define
 
 I8, I32 = ir.IntType(8), ir.IntType(32)
 PREFIX = "graphc_instruction_"
 AS_SET = I32(4)  # round as the control register says
 NORMALISED = I32(0b1011)  # getmant: from 3/4 to 3/2, NaN of negative numbers
-PURE = ("nounwind", "willreturn", "memory(none)")
 
 
 def there() -> bool:
@@ -53,7 +53,15 @@ def _use(
     if getattr(module, "alone", False):
         return _of_one(builder, emit, operands)
     full_name = f"{PREFIX}{name}_{_suffix(kind)}"
-    function = module.globals.get(full_name) or _define(module, full_name, kind, operands, emit)
+    function = module.globals.get(full_name)
+    if function is None:
+
+        def body(builder: ir.IRBuilder, count: int, operands: Sequence[ir.Value]) -> None:
+            builder.ret(emit(builder, *operands) if count else _of_one(builder, emit, operands))
+
+        narrow = 128 // _bits(kind)
+        widths = (narrow, 2 * narrow, 4 * narrow, 8 * narrow)
+        function = define(module, full_name, kind, [x.type for x in operands], widths, body)
     return builder.call(function, operands)
 
 
@@ -135,41 +143,3 @@ def _by_halves(builder: ir.IRBuilder, emit: Callable[..., ir.Value], operands: S
     parts = (range(count // 2), range(count // 2, count))
     halves = [emit(builder, *(_lanes_of(builder, x, part) for x in operands)) for part in parts]
     return builder.shuffle_vector(*halves, ir.Constant(ir.VectorType(I32, count), list(range(count))))
-
-
-def _define(
-    module: ir.Module, full_name: str, lane: ir.Type, operands: Sequence[ir.Value], emit: Callable[..., ir.Value]
-) -> ir.Function:
-    """The function of one lane, which has to stay a call until the vectoriser has looked, and its variants."""
-    narrow = 128 // _bits(lane)
-    widths = (narrow, 2 * narrow, 4 * narrow, 8 * narrow)
-    variants = ",".join(f"_ZGV_LLVM_N{w}{'v' * len(operands)}_{full_name}({full_name}.v{w})" for w in widths)
-
-    def body(builder: ir.IRBuilder, *operands: ir.Value) -> ir.Value:
-        return _of_one(builder, emit, operands)
-
-    attributes = ("noinline", f'"vector-function-abi-variant"="{variants}"')
-    scalar = _function(module, full_name, lane, [x.type for x in operands], "linkonce_odr", attributes, body)
-    for width in widths:  # only the attribute refers to them: hence weak
-        vectors = [ir.VectorType(x.type, width) for x in operands]
-        kind = ir.VectorType(lane, width)
-        _function(module, f"{full_name}.v{width}", kind, vectors, "weak_odr", ("alwaysinline",), emit)
-    return scalar
-
-
-def _function(
-    module: ir.Module,
-    name: str,
-    kind: ir.Type,
-    operands: Sequence[ir.Type],
-    linkage: str,
-    attributes: Sequence[str],
-    body: Callable[..., ir.Value],
-) -> ir.Function:
-    function = ir.Function(module, ir.FunctionType(kind, operands), name)
-    function.linkage = linkage
-    for attribute in (*attributes, *PURE):
-        set.add(function.attributes, attribute)  # llvmlite's own add knows a fixed list only
-    builder = ir.IRBuilder(function.append_basic_block())
-    builder.ret(body(builder, *function.args))
-    return function

@@ -312,6 +312,14 @@ def _widened(emit: Emitter, wide: Callable[[Lanes], Lanes]) -> Emitter:
     return widened
 
 
+def opaque(builder: ir.IRBuilder, word: ir.Value) -> ir.Value:
+    """The same number of 64 bits, of which LLVM does not know how it came about."""
+    pointer = ir.PointerType()
+    kind = ir.FunctionType(pointer, [pointer])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.launder.invariant.group.p0")
+    return builder.ptrtoint(builder.call(function, [builder.inttoptr(word, pointer)]), I64)
+
+
 def count_of(value: ir.Value) -> int:
     """The lanes of a vector; 0 of one lane."""
     return value.type.count if isinstance(value.type, ir.VectorType) else 0

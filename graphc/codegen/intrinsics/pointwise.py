@@ -16,7 +16,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from graphc.codegen.intrinsics.lanes import Lanes, count_of, number_of
+from graphc.codegen.intrinsics.lanes import I64, Lanes, count_of, number_of, opaque
 
 
 class Integers:
@@ -112,12 +112,7 @@ def times(kind: Kind, x: ir.Value, y: ir.Value) -> ir.Value:
 def apart(kind: Kind, x: ir.Value) -> ir.Value:
     """x, of which LLVM does not know how it came about: products with it are not made of those with its factors."""
     n = integers(kind)
-    pointer, word = ir.PointerType(), ir.IntType(64)
-    function = cgutils.get_or_insert_function(
-        n.builder.module, ir.FunctionType(pointer, [pointer]), "llvm.launder.invariant.group.p0"
-    )
-    hidden = n.builder.call(function, [n.builder.inttoptr(n.builder.zext(x, word), pointer)])
-    return n.builder.trunc(n.builder.ptrtoint(hidden, word), n.int)
+    return n.builder.trunc(opaque(n.builder, n.builder.zext(x, I64)), n.int)
 
 
 # extremes and signs

@@ -12,6 +12,7 @@ import math
 from llvmlite import ir
 
 from graphc.codegen.intrinsics import instructions
+from graphc.codegen.intrinsics.exponential import exp2_near_zero
 from graphc.codegen.intrinsics.exponents import scale, split_any
 from graphc.codegen.intrinsics.inverses import INVERSES
 from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic, machine_intrinsic
@@ -27,16 +28,7 @@ LOG2_TAIL = (
         0.2060992932955839, -0.2404491734944422, 0.28853900817720257, -0.36067376022223857, 0.48089834696298783,
     ),
 )  # fmt: skip
-# (2^r - 1)/r for |r| <= 1/2; the error relative to 2^r is 2^-28.2 and 2^-59.4
-EXP2 = (
-    (0.00015456358, 0.0013391643, 0.009618077, 0.05550358, 0.2402265, 0.6931472),
-    (
-        2.551622817412896e-11, 4.465566862098615e-10, 7.055064418414828e-09, 1.0177985498492046e-07,
-        1.3215486312772803e-06, 1.5252734037022494e-05, 0.000154035303940562, 0.0013333558146164316,
-        0.009618129107628048, 0.055504108664822936, 0.24022650695910072, 0.6931471805599453,
-    ),
-)  # fmt: skip
-EXP2_RANGE = ((-200.0, 200.0), (-1100.0, 1100.0))  # beyond, powers of two are 0 or infinite
+SCALES = ((-200.0, 200.0), (-1100.0, 1100.0))  # beyond, powers of two are 0 or infinite
 
 
 @machine_intrinsic
@@ -123,11 +115,11 @@ def nearer_inverse_cube_root(lanes: Lanes, m: ir.Value, v: ir.Value) -> ir.Value
 @float_intrinsic
 def pow(lanes: Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
     """|x|^y = 2^(y·log2 |x|), the exponent as a pair, and sign and special values by C99; 1.13 and 1.37."""
-    power = power_of_two(lanes, log2_pair(lanes, lanes.abs(x)), y)
+    power = exp2_of_product(lanes, log2_pair(lanes, lanes.abs(x)), y)
     return unless_special(lanes, f"graphc_pow_f{lanes.bits}", power, _is_special, _settled, (x, y))
 
 
-def power_of_two(lanes: Lanes, log: Pair, y: ir.Value, doublings: ir.Value | None = None) -> ir.Value:
+def exp2_of_product(lanes: Lanes, log: Pair, y: ir.Value, doublings: ir.Value | None = None) -> ir.Value:
     """2^(y·log + doublings), which may overflow; the product is a pair."""
     exponent, low = lanes.two_product(y, log[0])
     n = lanes.rint(lanes.fma(y, log[1], exponent))
@@ -135,7 +127,7 @@ def power_of_two(lanes: Lanes, log: Pair, y: ir.Value, doublings: ir.Value | Non
     n = n if doublings is None else lanes.add(n, doublings)
     near_one = exp2_near_zero(lanes, lanes.bound(rest, -1.0, 1.0))
     if not instructions.there():
-        n = lanes.clamp(n, *lanes.pick(*EXP2_RANGE))  # their scalef takes any
+        n = lanes.clamp(n, *lanes.pick(*SCALES))  # their scalef takes any
     return scale(lanes, near_one, n)
 
 
@@ -155,11 +147,6 @@ def log2_pair(lanes: Lanes, x: ir.Value) -> Pair:
     low = lanes.fma(lanes.mul(square, r), lanes.horner(r, lanes.pick(*LOG2_TAIL)), low)
     high, rest = lanes.fast_two_sum(whole, leading)
     return high, lanes.add(rest, lanes.add(low, lanes.lookup("log2_rest", table.rest, place)))
-
-
-def exp2_near_zero(lanes: Lanes, r: ir.Value) -> ir.Value:
-    """2^r, the addition of 1 last."""
-    return lanes.fma(r, lanes.horner(r, lanes.pick(*EXP2)), lanes.const(1.0))
 
 
 def _is_special(lanes: Lanes, x: ir.Value, y: ir.Value) -> ir.Value:

@@ -16,7 +16,7 @@ from numba.core import cgutils
 from numpy.typing import DTypeLike
 
 from graphc.codegen.intrinsics.exponential import EXP_RANGE, exp_of
-from graphc.codegen.intrinsics.lanes import Lanes
+from graphc.codegen.intrinsics.lanes import Lanes, opaque
 from graphc.codegen.intrinsics.routine import call_routine
 from graphc.codegen.intrinsics.target import LINE, host_vector_bytes
 
@@ -163,10 +163,7 @@ class Vectors(Control):
 
     def opaque(self, address: ir.Value) -> ir.Value:
         """The same number, of which LLVM does not know how it came about: loops keep it in a register."""
-        kind = ir.FunctionType(POINTER, [POINTER])
-        function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.launder.invariant.group.p0")
-        pointer = self.builder.call(function, [self.builder.inttoptr(address, POINTER)])
-        return self.builder.ptrtoint(pointer, I64)
+        return opaque(self.builder, address)
 
     # memory
     def pointer(self, address: ir.Value, elements: int = 0) -> ir.Value:

@@ -15,7 +15,7 @@ from llvmlite import ir
 
 from graphc.codegen.intrinsics.lanes import Lanes, in_float64, long_intrinsic
 from graphc.codegen.intrinsics.pairs import LOG2_E, Pair
-from graphc.codegen.intrinsics.power import log2_pair, power_of_two
+from graphc.codegen.intrinsics.power import exp2_of_product, log2_pair
 from graphc.codegen.intrinsics.rare import unless_rare
 from graphc.codegen.intrinsics.routine import call_routine
 
@@ -37,7 +37,7 @@ def _power(lanes: Lanes, base: Pair, s: ir.Value, m: ir.Value) -> ir.Value:
     """2^m·base^-s."""
     log, low = log2_pair(lanes, base[0])
     low = lanes.fma(lanes.div(base[1], base[0]), lanes.const(LOG2_E[0]), low)
-    return power_of_two(lanes, (log, low), lanes.neg(s), m)
+    return exp2_of_product(lanes, (log, low), lanes.neg(s), m)
 
 
 def _rest(lanes: Lanes, s: ir.Value, a: ir.Value) -> ir.Value:
