@@ -10,6 +10,7 @@ from support import evaluate, seeded
 
 import graphc as gc
 from graphc.codegen.intrinsics.target import host_vector_bytes
+from graphc.codegen.kernels import CHUNK_FLOPS, HALF_FLOPS, steps_of_chunk
 from graphc.graph import Graph, Node
 
 FAMILY = range(60)
@@ -225,24 +226,54 @@ def test_few_columns_are_copied_so_that_lanes_run_along_the_sum(columns: int, sy
     assert ("dots_" in function.source) == (10 * columns <= 7 * (columns + -columns % lanes))
 
 
-def test_columns_are_copied_once_for_all_chunks() -> None:
-    """In a phase before the product, in a loop too; none where the call tells of few rows."""
+def few_columns() -> int:
+    """So few columns that lanes run along the sum."""
     lanes = host_vector_bytes() // 4
-    columns, rng = 10 if lanes == 16 else 5, np.random.default_rng(3)
     if lanes < 8:
         pytest.skip("no lanes are idle")
-    x, w = gc.input("x", ("m", 2_000), gc.float32), gc.input("w", (2_000, columns), gc.float32)
-    f = gc.compile([x, w], gc.relu(x @ w), options=gc.Options(cache=False))
-    assert [p.title.startswith("columns of") for p in f._program.phases] == [True, False]
-    for m in (0, 1, 12, 13, 600):
-        a, b = (rng.normal(size=s).astype("f4") for s in ((m, 2_000), (2_000, columns)))
-        np.testing.assert_allclose(f(a, b), np.maximum(a.astype("f8") @ b, 0), rtol=1e-5, atol=2e-4)
-    y, v = gc.input("y", (3, 40, 200), gc.float32), gc.input("v", (200, columns), gc.float32)
+    return 10 if lanes == 16 else 5
+
+
+@pytest.mark.parametrize("depth", [128, 511, 512, 513, 784, 785, 1023, 1024, 1025, 2_000, 3_999])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_sum_is_cut_into_parts_for_threads(depth: int, dtype: str) -> None:
+    """In a phase before the rest; none where the call tells of few rows."""
+    columns, rng = few_columns(), np.random.default_rng(3)
+    columns //= 1 if dtype == "float32" else 2
+    for known in (False, True):
+        w, v = gc.input("w", (depth, columns), dtype), gc.input("v", (columns,), dtype)
+        for m in (13, 600) if known else (0, 1, 12, 13, 600):
+            x = gc.input("x", (m if known else "m", depth), dtype)
+            f = gc.compile([x, w, v], gc.relu(x @ w + v), options=gc.Options(cache=False))
+            assert [p.title.startswith("parts of") for p in f._program.phases] == [True, False]
+            a, b, c = (rng.normal(size=s).astype(dtype) for s in ((m, depth), (depth, columns), columns))
+            expected, scale = np.maximum(a.astype("f8") @ b + c, 0), np.abs(a).astype("f8") @ np.abs(b) + 1
+            assert (np.abs(f(a, b, c) - expected) <= 8 * np.finfo(dtype).eps * scale).all()
+
+
+def test_a_sum_in_parts_within_a_loop() -> None:
+    columns, rng = few_columns(), np.random.default_rng(3)
+    y, v = gc.input("y", (3, 40, 600), gc.float32), gc.input("v", (600, columns), gc.float32)
     total, _ = gc.scan(lambda carry, e: (carry + gc.sum(e @ v, axis=0), carry), gc.zeros((columns,), gc.float32), y)
     for options in (gc.Options(cache=False), gc.Options(debug=True)):
-        a, b = (rng.normal(size=s).astype("f4") for s in ((3, 40, 200), (200, columns)))
+        a, b = (rng.normal(size=s).astype("f4") for s in ((3, 40, 600), (600, columns)))
         got = gc.compile([y, v], total, options=options)(a, b)
-        np.testing.assert_allclose(got, (a.astype("f8") @ b).sum((0, 1)), rtol=1e-4, atol=1e-3)
+        np.testing.assert_allclose(got, (a.astype("f8") @ b).sum((0, 1)), rtol=1e-4, atol=3e-3)
+
+
+@pytest.mark.parametrize("length", [None, 0, 1, 2, 7, 31, 48, 49, 784, 10_000])
+@pytest.mark.parametrize(("flops", "step"), [(1, 1), (640, 16), (16_000, 3), (10**7, 12)])
+def test_chunks_of_little_are_two_that_are_alike(length: int | None, flops: int, step: int) -> None:
+    size = steps_of_chunk(gc.dims.symbol("n") if length is None else length, flops, step)
+    assert size >= step
+    assert size % step == 0
+    if length is None:
+        return
+    count = -(-length // size)
+    assert count * flops * size <= max(2 * CHUNK_FLOPS, flops * step) * max(count, 1)
+    if 2 * HALF_FLOPS <= length * flops <= CHUNK_FLOPS and length >= 2 * step:
+        assert count == 2
+        assert length - size > size - 2 * step
 
 
 def test_a_chunk_of_dot_products_is_interpreted_as_it_is_compiled() -> None:

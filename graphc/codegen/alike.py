@@ -77,9 +77,10 @@ class Pattern:
         numbers = tuple(self._numbers[o] for o in read_operands(node))
         return node.op.name, attrs_key(node.attrs), node.types, numbers
 
-    def _where(self, place: Place) -> tuple[str, bool, int]:
-        """What loops may depend on: the kind of a place, whether it is read, and which of the places it is."""
-        return place.kind, place in self._text.schedule.read, self._places.setdefault(place, len(self._places))
+    def _where(self, place: Place) -> tuple[str, bool, bool, int]:
+        """What loops may depend on: the kind of a place, who else touches it, and which of the places it is."""
+        text, number = self._text, self._places.setdefault(place, len(self._places))
+        return place.kind, place in text.schedule.read, text.is_private(place), number
 
     def _form(self, task: Task) -> Hashable:
         assert not isinstance(task, Copy), "a copy has nothing but places"

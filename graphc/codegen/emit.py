@@ -36,6 +36,7 @@ from graphc.schedule.task import (
     Scatter,
     Task,
     While,
+    mentions,
     needs,
     writes,
 )
@@ -65,7 +66,7 @@ def emit(
     loops: bool,
 ) -> Program:
     """Print the schedule and gather all that the runtime needs, and with `loops` what is interpreted instead."""
-    text = Text(schedule, place=schedule.place)
+    text = Text(schedule, mentions(schedule.tasks), place=schedule.place)
     _print_tasks(text, Once(text), schedule.tasks)
     rows = _rows(text, {"input": len(inputs), "output": len(outputs), "parameter": len(parameters)})
     named = {"input": inputs, "output": outputs, "parameter": parameters, "constant": schedule.constants}

@@ -73,6 +73,7 @@ class Form:
         self.crosswise = self._is_crosswise()
         self.turned = turned_arrays(self)
         self.streamed: dict[Place, Place] = {}  # outputs written past the caches, with the blocks that they come from
+        self.private = False  # whether what the product before makes lies in memory of the chunk's own
         self.sweep_of: dict[Node, int] = {}
         for member in nest.members:
             self._sweep(member)
@@ -101,6 +102,9 @@ class Form:
             kept, scratch = self.kept[node]
             kept, scratch = (self.streamed[kept], True) if kept in self.streamed else (kept, scratch)
             return kept, self.scratch_at(kept) if scratch else None
+        if self.private and self.before is not None and node is self.before.member:
+            memory, first = self.before.result
+            return memory, first + offset(index, node.shape)
         place = loaded_from(self.text, node) if node not in self.made else None
         if place is None:
             return None
@@ -306,7 +310,8 @@ class Form:
         if self.totals and not self.by_batch():
             size = min(size, BLOCK)
         if self.before is not None:
-            size = min(max(size // self.before.kernel.MR, 1) * self.before.kernel.MR, self.before.kernel.block)
+            step = self.before.kernel.row_step()
+            size = min(max(size // step, 1) * step, self.before.kernel.block)
         return size
 
     def by_batch(self) -> bool:

@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING
 from graphc.codegen.intrinsics.target import dots_tile, host_vector_bytes, tile, transposed_tile
 from graphc.codegen.loop_ir import Address, Expr, Position
 from graphc.codegen.text import Loop, Scope, Text, close, integer
-from graphc.dims import Dim, blocks, dim_max, symbol
+from graphc.dims import Dim, blocks, symbol
 
 if TYPE_CHECKING:
     from graphc.codegen.product import Product
 
 CHUNK_FLOPS = 2_000_000  # some 15 us of work
+HALF_FLOPS = 200_000  # what is twice as much is cut in halves, for two threads
+DEEP = 64  # what a sum that only the call knows is taken to be
 MANY_CHUNKS = 8  # enough for all threads
 
 
@@ -51,11 +53,29 @@ def known(size: Dim, limit: int = 1 << 30) -> int | None:
     return size if isinstance(size, int) and size <= limit else None
 
 
+def steps_of_chunk(length: Dim, flops: int, step: int = 1, most: int = CHUNK_FLOPS) -> int:
+    """How many steps of a loop a chunk takes, of so many operations each: a multiple of `step`.
+
+    What is known to be little makes two equal chunks: where each thread has one of them, neither takes the other's.
+    """
+    each = max(1, most // max(flops, 1))
+    if not isinstance(length, int):
+        return max(1, each // step) * step
+    count = max(-(-length // each), 2 if length * flops >= 2 * HALF_FLOPS else 1)
+    return up(max(1, -(-length // (count + count % 2 if count > 1 else 1))), step)
+
+
+def up(size: int, step: int) -> int:
+    """The least multiple of a step that is not below a size."""
+    return -(-size // step) * step
+
+
 class Kernel(ABC):
     """How one matrix product is computed; `MR` and `NR` are the rows and columns of a tile."""
 
     MR: int
     NR: int
+    chunk_flops = CHUNK_FLOPS
 
     def __init__(self, product: Product) -> None:
         self.product, self.text, self.size = product, product.text, product.size
@@ -64,8 +84,8 @@ class Kernel(ABC):
         self.dtype = product.member.dtype
         self.choose_tile()
         self.by_rows = self.goes_by_rows()
-        work = dim_max(1, self.summed.size * self.columns.size * 2 * self.MR)
-        self.block = self.MR * (max(1, CHUNK_FLOPS // work) if isinstance(work, int) else 4)
+        across, deep = (a.size if isinstance(a.size, int) else DEEP for a in (self.columns, self.summed))
+        self.block = steps_of_chunk(self.rows.size, 2 * across * deep, self.row_step(), self.chunk_flops)
         height, width = self.part()
         self.cut = (blocks(self.columns.size, width) if width != 0 else 0, height, width)
 
@@ -75,6 +95,10 @@ class Kernel(ABC):
     def prepare(self) -> None:  # noqa: B027  (most need nothing)
         """Print the phases of what must be there before any chunk."""
 
+    def work(self) -> tuple[Dim, Dim]:
+        """Operations of the chunks, and bytes read and written once."""
+        return self.product.work()
+
     @abstractmethod
     def emit(self, scope: Scope, rows: Range, columns: Range, more: Dim) -> None:
         """Make the loops over a range of rows and one of columns; `more` is not 0 where C is added to."""
@@ -82,6 +106,10 @@ class Kernel(ABC):
     def goes_by_rows(self) -> bool:
         """Whether a chunk is a block of rows; else it has some columns only, so that B is read once."""
         return isinstance(self.columns.size, int) and self.columns.size <= self.NR
+
+    def row_step(self) -> int:
+        """What the number of rows of a chunk is a multiple of."""
+        return self.MR
 
     def by_panels(self) -> bool:
         """Whether a chunk is rather some columns than one step of a loop around the kernel."""
@@ -227,6 +255,9 @@ class Transposed(ByRows):
     def choose_tile(self) -> None:
         self.NR, self.vectors = transposed_tile(self.dtype.name, known(self.columns.size), known(self.rows.size))
         self.MR = self.vectors * host_vector_bytes() // self.size
+
+    def row_step(self) -> int:
+        return host_vector_bytes() // self.size
 
     def tile_call(self, scope: Scope, rows: Range, columns: Range, more: Dim) -> None:
         a, b, c = self.addresses()

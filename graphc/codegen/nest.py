@@ -15,6 +15,7 @@ from graphc.codegen import form
 from graphc.codegen.evaluate import loaded_from
 from graphc.codegen.intrinsics.target import BLOCK, LINE
 from graphc.codegen.loop_ir import CHUNK, Expr, Position, Stmt
+from graphc.codegen.private import blocks_of_rows, prepare_product
 from graphc.codegen.product import Product
 from graphc.codegen.reduction import Carried, Columns, Fold, Lies, Partial, combine
 from graphc.codegen.rows import Rows
@@ -91,10 +92,9 @@ class _Nest(Rows):
         if in_lines is not None:
             chunks = blocks(length + LINE // in_lines[1].size - 1, size)
         if self.before is not None:
-            more = self.before.work()
-            self.before.chunks = chunks
+            more = self.before.kernel.work()
             title, flops, moved = f"{self.before.title}, {title}", flops + more[0], moved + more[1]
-            self.before.kernel.prepare()
+        some = prepare_product(self, size, chunks)
         with self.text.phase(title, chunks, flops, moved) as top:
             self.text.new_nest()
             self.clear_ends(top)
@@ -102,10 +102,12 @@ class _Nest(Rows):
             if in_lines is not None:
                 cut_in_lines(self.text, top, size, self.text.end(length), *in_lines)
             elif self.rows:
-                self.text.cut(top, size, self.text.at(length) if self.inner or self.is_flat else self.text.end(length))
-            if self.before is not None:
-                self.before.emit_rows(top, (LO, HI))
-            waiting = self._ways(top, chunks, streamed, moved)
+                end = self.text.at(length) if self.inner or self.is_flat else self.text.end(length)
+                self.text.cut(top, size, end, names=("begin", "end") if some else ("lo", "hi"))
+            with blocks_of_rows(self, top, some) as block:
+                if self.before is not None:
+                    self.before.emit_rows(block, (LO, HI))
+                waiting = self._ways(block, chunks, streamed, moved)
         if waiting:
             combine(self.text, waiting, chunks)
 

@@ -11,16 +11,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from graphc.codegen import kernels
+from graphc.codegen.along_sum import FEW_DOTS, AlongSum
 from graphc.codegen.intrinsics.target import host_vector_bytes
-from graphc.codegen.kernels import MANY_CHUNKS, Axis, Dots, InPlace, Kernel, Range, Transposed
+from graphc.codegen.kernels import MANY_CHUNKS, Axis, Dots, InPlace, Kernel, Range, Transposed, steps_of_chunk
 from graphc.codegen.loop_ir import CHUNK, Var
-from graphc.codegen.packed import FEW_DOTS, AlongSum, Blocked, Packed
+from graphc.codegen.packed import Blocked, Packed
 from graphc.codegen.text import HI, LO, Scope, Text, close, integer
 from graphc.codegen.views import ViewKernel
 from graphc.dims import Dim, blocks, dim_max, dim_min, floor_div, product, symbol
 from graphc.schedule.lower import labels_of
 from graphc.schedule.task import Kernel as Task
+from graphc.schedule.task import Place
 from graphc.types import int64
 
 LARGE, LARGE_ACROSS = 2**20, 2**18  # bytes of A, where it is contiguous along the sum and where it is not
@@ -43,6 +44,8 @@ class Product(ViewKernel):
         self.batch, self.outer_rows = [*self._in_bytes(labels.batch), *columns], rows
         self.outer_sums = summed
         self.names = {"a": "a", "b": "b", "c": "c"}
+        out = task.views[2]
+        self.result: tuple[Place, Dim] = out.place, out.offset  # where C is, and its first element there
         self.kernel = self._kernel()
         if rows and not self.batch and not self.kernel.by_panels():
             self.batch = [rows.pop(_for_chunks(rows))]
@@ -61,8 +64,9 @@ class Product(ViewKernel):
 
     def _group(self) -> int:
         """How many steps of the first loop around the kernel a chunk takes: small products go together."""
-        one = product(axis.size for axis in (self.rows, self.columns, self.summed, *self._around()[1:])) * 2
-        return max(1, kernels.CHUNK_FLOPS // max(one, 1)) if isinstance(one, int) else 1
+        first, *around = self._around() or [Axis(1, 0, 0, 0)]
+        one = product(axis.size for axis in (self.rows, self.columns, self.summed, *around)) * 2
+        return steps_of_chunk(first.size, one) if isinstance(one, int) else 1
 
     def _around(self) -> list[Axis]:
         """The loops around the tile, those over the result first."""
@@ -75,7 +79,7 @@ class Product(ViewKernel):
         """Print the phase: a chunk is some steps of the first loop around the kernel, or some rows and columns."""
         kernel, text = self.kernel, self.text
         kernel.prepare()
-        with text.phase(self.title, self.chunks, *self.work()) as top:
+        with text.phase(self.title, self.chunks, *kernel.work()) as top:
             kernel.by_words()
             self.batch, self.outer_rows, self.outer_sums = (
                 [a.by_words(text) for a in axes] for axes in (self.batch, self.outer_rows, self.outer_sums)
@@ -92,15 +96,23 @@ class Product(ViewKernel):
             self.emit_rows(top, (LO, HI), (_FROM, _TO))
 
     def emit_rows(self, top: Scope, rows: Range, columns: Range | None = None) -> None:
-        """Make the product of a range of rows, and of one of columns or all; subnormal numbers count as 0."""
-        control = Var("control", int64)
-        top.use("flush", result=control)
-        for name, view in zip("abc", self.task.views, strict=True):
-            top.let(name, self.text.address(view.place, self.text.own(view.offset * self.size)))
+        """Make the product of a range of rows, and of one of columns or all."""
+        control = self.begin(top)
         scopes = self._outer_loops(top)
         self.kernel.emit(scopes[-1], rows, columns or (0, self.kernel.columns.size), self._more())
         close(*scopes[1:])
         top.use("restore", control)
+
+    def begin(self, top: Scope, names: str = "abc") -> Var:
+        """Have names for the first of the views; subnormal numbers count as 0 until `restore` of what is given."""
+        control = Var("control", int64)
+        top.use("flush", result=control)
+        for name, view in zip(names, self.task.operands, strict=False):
+            top.let(name, self.text.address(view.place, self.text.own(view.offset * self.size)))
+        if "c" in names:
+            place, first = self.result
+            top.let("c", self.text.address(place, first * self.size))
+        return control
 
     @property
     def goes_by_rows(self) -> bool:

@@ -185,6 +185,7 @@ class Text:
     """The program under construction."""
 
     schedule: Schedule
+    mentioned: Mapping[Place, int] = field(default_factory=dict)  # how many tasks of the program touch each place
     phases: list[PhaseText] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
     uses: dict[int, Lifetime] = field(default_factory=dict)
@@ -267,6 +268,10 @@ class Text:
         """A buffer of the emitters' own."""
         self.schedule.buffers.append((dtype, shape))
         return Place("buffer", len(self.schedule.buffers) - 1)
+
+    def is_private(self, place: Place) -> bool:
+        """Whether a place holds nothing but what one task makes for one other."""
+        return place.kind == "buffer" and self.mentioned.get(place) == 2
 
     # words of the row
 
@@ -371,10 +376,12 @@ class Text:
         first, end = (self.at(e) if isinstance(e, (int, Poly)) else e for e in (lo, hi))
         return Loop(scope, var, first, end, step)
 
-    def cut(self, scope: Scope, size: Dim, end: Position, number: Dim = CHUNK) -> None:
-        """Bind lo and hi, between which the part of `size` elements lies that has this number."""
-        scope.let("lo", integer("*", Position(number), self.at(size)))
-        scope.let("hi", integer("least", self.at(LO + size), end))
+    def cut(
+        self, scope: Scope, size: Dim, end: Position, number: Dim = CHUNK, names: tuple[str, str] = ("lo", "hi")
+    ) -> None:
+        """Bind the names between which the part of `size` elements lies that has this number."""
+        low = scope.let(names[0], integer("*", Position(number), self.at(size)))
+        scope.let(names[1], integer("least", self.at(symbol(f"%{low.name}") + size), end))
 
     def loops(self, scope: Scope, axes: Iterator[tuple[int, Dim]]) -> list[Scope]:
         """The scope, and one inside the other the loops over axes of these lengths."""

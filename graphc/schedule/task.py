@@ -14,7 +14,8 @@ What a task reads and writes follows from it alone; what must come before it fol
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -197,6 +198,26 @@ def moved(part: Any, new: Callable[[Place], Place]) -> Any:
         case Nest() | Single() | Copy() | View() | Row() | Body():
             return replace(part, **{f.name: moved(getattr(part, f.name), new) for f in fields(part)})
     return part
+
+
+def mentions(tasks: Iterable[Task]) -> Counter[Place]:
+    """How many tasks touch each place, those in bodies included."""
+    found: Counter[Place] = Counter()
+    for task in tasks:
+        touched: set[Place] = set()
+
+        def touch(place: Place, touched: set[Place] = touched) -> Place:
+            touched.add(place)
+            return place
+
+        for part in (getattr(task, f.name) for f in fields(task)):
+            bodies = [p for p in (part if isinstance(part, tuple) else (part,)) if isinstance(p, Body)]
+            for body in bodies:
+                found += mentions(body.tasks)
+            if not bodies:
+                moved(part, touch)
+        found.update(touched)
+    return found
 
 
 def may_fail(task: Task) -> bool:

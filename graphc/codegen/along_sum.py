@@ -1,0 +1,124 @@
+"""Products with few columns, whose lanes would be idle if they ran along them: they run along the sum.
+
+In: a product whose A is contiguous along the sum, and B along its columns.  Out: a phase before the product's own that
+makes the products of parts of the sum, and the statements that add these up.
+"""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import cast
+
+from graphc.codegen.intrinsics.target import dots_tile, host_vector_bytes
+from graphc.codegen.kernels import ROW, Axis, J, Range, known, steps_of_chunk, up
+from graphc.codegen.loop_ir import CHUNK, Address, Call, Expr, Position
+from graphc.codegen.packed import DEPTH, K, Packed
+from graphc.codegen.text import HI, LO, Branch, Scope, close, integer, test
+from graphc.dims import Dim, blocks, floor_div, symbol
+
+FEW_DOTS = 12  # rows that do not pay for a copy of the columns
+DOT_DEPTH = 256  # of columns that are copied at once: ten of them in float32 are 10 KB
+PART_DEPTH, MOST_PARTS = 256, 4  # of the sum
+CACHED = 2**23  # bytes of A that caches hold, so that rows need not be asked for
+ELEMENT, PART, FIRST, LAST = (symbol(f"%{name}") for name in ("e", "part", "first", "last"))
+
+
+class AlongSum(Packed):
+    """A chunk copies the columns of its part of the sum, one after the other, and has tiles of dot products.
+
+    A thread reads its part of both operands alone, and has it in its cache when it comes to the gradients of these.
+    """
+
+    few = FEW_DOTS
+
+    def choose_tile(self) -> None:
+        deep, self.across = cast(int, self.summed.size), cast(int, self.columns.size)
+        lanes = host_vector_bytes() // self.size
+        self.parts = MOST_PARTS
+        while self.parts > 1 and deep < self.parts * PART_DEPTH:
+            self.parts //= 2
+        self.part_depth = up(-(-deep // self.parts), lanes)
+        self.depth = up(-(-self.part_depth // -(-self.part_depth // DOT_DEPTH)), lanes)
+        super().choose_tile()
+        self.deepest = self.depth
+        self.dots = dots_tile(self.across, known(self.rows.size, 64))
+
+    def nest(self, axis: Axis) -> bool:
+        return False
+
+    def work(self) -> tuple[Dim, Dim]:
+        added = self.parts * self.across * self.rows.size
+        return added, added * self.size
+
+    def prepare(self) -> None:
+        """A phase of its own makes the products of the parts."""
+        text, product, rows = self.text, self.product, self.rows.size
+        self.products = text.scratch(self.dtype, (self.parts, rows, self.across))
+        height = steps_of_chunk(rows, 2 * self.part_depth * self.across, self.dots[0], self.chunk_flops)
+        groups = blocks(rows, height)
+        chunks = self.parts * groups
+        with text.phase(f"parts of {product.title}", chunks, *product.work()) as top:
+            many = Branch(top, test(">", text.at(rows), Position(self.few))) if self.chooses else top
+            control = product.begin(many, "ab")
+            groups, deep = text.own(groups), text.own(self.part_depth)
+            many.let("part", text.at(floor_div(CHUNK, groups)))
+            text.cut(many, text.own(height), text.at(rows), CHUNK - PART * groups)
+            many.let("first", text.at(PART * deep))
+            many.let("last", integer("least", text.at(FIRST + deep), text.at(self.summed.size)))
+            self.memory(many, "panel", self.across, chunks)
+            self._make_part(many)
+            many.use("restore", control)
+            if isinstance(many, Branch):
+                many.close()
+
+    def _make_part(self, scope: Scope) -> None:
+        """Block by block of the part: copy the columns, and tile by tile."""
+        text, at = self.text, self.text.at
+        depths = text.loop(scope, "k", LAST, FIRST, self.depth)
+        depths.let("depth", integer("least", Position(self.depth), integer("-", at(LAST), Position(K))))
+        column = text.address("b", K * self.summed.b)
+        steps, depth = self.sizes(self.columns.b, self.summed.b), Position(DEPTH)
+        sizes = at(self.across), depth, column, *steps, Address("panel")
+        depths.use("pack", *sizes, dtype=self.dtype, tile=(self.depth,))
+        height, width = self.dots
+        rows = text.loop(depths, "i", HI, LO, height)
+        columns = text.loop(rows, "j", self.across, 0, width)
+        self._fetch(columns)
+        self._tile(columns)
+        close(depths, rows, columns)
+
+    def _fetch(self, scope: Scope) -> None:
+        """Of an A that no cache near the processor holds, each tile asks for some of the rows that come next."""
+        text, (height, width), rows = self.text, self.dots, self.rows.size
+        limit = CACHED // (cast(int, self.summed.size) * self.size)
+        if known(rows, limit) is not None:
+            return
+        some = -(-height // -(-self.across // width))
+        place = text.address("a", (ROW + height + floor_div(J, width) * some) * self.rows.a, K * self.summed.a)
+        far = Branch(scope, test(">", text.at(rows), Position(limit))) if not isinstance(rows, int) else scope
+        far.use("fetch", place, *self.sizes(self.rows.a, some), text.at(DEPTH * self.size))
+        if isinstance(far, Branch):
+            far.close()
+
+    def _tile(self, scope: Scope) -> None:
+        """One tile of a part's product, which is added to after the first block."""
+        text, (height, width) = self.text, self.dots
+        high = integer("least", Position(height), integer("-", text.at(HI), Position(ROW)))
+        wide = integer("least", Position(width), integer("-", text.at(self.across), Position(J)))
+        b_column, c_row = self.depth * self.size, self.across * self.size
+        a = text.address("a", ROW * self.rows.a, K * self.summed.a)
+        b = text.address("panel", J * b_column)
+        c = text.address(self.products, (PART * self.rows.size + ROW) * c_row, J * self.size)
+        a_step, b_step, c_step, later = self.sizes(self.rows.a, b_column, c_row, K - FIRST)
+        sizes = high, wide, Position(DEPTH), a, a_step, b, b_step, c, c_step, later
+        scope.use("dots", *sizes, dtype=self.dtype, tile=self.dots)
+
+    def emit_packed(self, scope: Scope, rows: Range, columns: Range, more: Dim) -> None:
+        """Add up what the parts have for each element of these rows."""
+        text, (first, end), (place, start) = self.text, rows, self.product.result
+        loop = text.loop(scope, "e", end * self.across, first * self.across)
+        part = self.rows.size * self.across
+        products: list[Expr] = [text.load(self.products, self.dtype, ELEMENT + n * part) for n in range(self.parts)]
+        value = reduce(lambda x, y: Call("+", (x, y), self.dtype), products)
+        loop.add(text.store(place, start + ELEMENT, value))
+        loop.close()
