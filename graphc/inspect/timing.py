@@ -125,14 +125,14 @@ class _Work:
 
     def kernel(self, number: int, microseconds: float, runs: int) -> Kernel:
         """The work and the limit of a phase that has run so often."""
-        phase, chunks = self.program.phases[number], self.chunks[number]
+        phase, chunks = self.program.phases[number], abs(self.chunks[number]) % at.BRIEF
         reckoned = max(evaluate(phase.runs, self.sizes), 1)
         flops, nbytes = (evaluate(each, self.sizes) * runs // reckoned for each in (phase.flops, phase.nbytes))
-        threads = min(self.threads, -chunks) if chunks < 0 else 1
+        threads = min(self.threads, chunks) if self.chunks[number] < 0 else 1
         footprint = self._footprint(number, nbytes // max(runs, 1))
         dtype = self.records[number].get("computes", "float64")
         seconds, bound = roofline(threads).least(flops, nbytes, footprint, dtype)
-        work = {"chunks": abs(chunks), "flops": flops, "nbytes": nbytes, "runs": runs, "threads": threads}
+        work = {"chunks": chunks, "flops": flops, "nbytes": nbytes, "runs": runs, "threads": threads}
         return Kernel(number, phase.title, microseconds, limit=seconds * 1e6, bound=bound if seconds else "", **work)
 
     def _footprint(self, number: int, nbytes: int) -> int:

@@ -6,9 +6,10 @@ This file is text for graphc.runtime.backend, as graphc.runtime.driver is.
 from __future__ import annotations
 
 from graphc.runtime import layout as at
-from graphc.runtime.phases import execute
+from graphc.runtime.phases import choose, end, every_phase, execute, start
+from graphc.runtime.region import share
 from graphc.runtime.sharing import enter_guards, hold
-from graphc.runtime.words import call, copy, load, store
+from graphc.runtime.words import call, copy, load, stack, store
 
 
 def run(D: int, frame: int, releases: int) -> int:
@@ -50,21 +51,27 @@ def steps_in_turn(R: int, b: int, claim: int) -> int:
 
 def steps(R: int, b: int, c: int) -> int:
     """Steps from R[STEP] to R[END]; stops at the first that fails.  Returns its status, or 0."""
+    D = load(R, at.DESCRIPTOR)
+    watch = stack(at.WATCH)
     while load(R, at.STEP) < load(R, at.END):
         frame = load(R, at.FULL)
         rows = load(R, at.BATCH)
         if load(R, at.STEP) == load(R, at.TAIL_STEP):
             frame = load(R, at.TAIL)
             rows = load(R, at.REST)
-        place(R, frame, rows)
-        status = execute(load(R, at.DESCRIPTOR), frame, 0)
+        start(watch, frame, 0)
+        if load(R, at.IS_BRIEF):
+            choose(D, watch, 0)
+        place(R, frame, rows, load(watch, at.WAY))
+        status = every_phase(D, frame, 0, watch)
+        end(D, watch, 0)
         if status:
             return status
         store(R, at.STEP, load(R, at.STEP) + 1)
     return 0
 
 
-def place(R: int, frame: int, rows: int) -> int:
+def place(R: int, frame: int, rows: int, way: int) -> int:
     """Point the frame at this step's slices of the inputs and at its places in the outputs."""
     first = load(R, at.STEP) * load(R, at.BATCH)
     order = load(R, at.ORDER)
@@ -73,7 +80,12 @@ def place(R: int, frame: int, rows: int) -> int:
         address = load(row, at.BASE) + first * load(row, at.STRIDE)
         if order:
             address = load(row, at.GATHERED)
-            gather(row, order + 8 * first, rows)
+            store(row, at.NUMBERS, order + 8 * first)
+            store(row, at.ROWS_GATHERED, rows)
+            if way == at.TOGETHER and rows * load(row, at.STRIDE) >= at.HALVED:
+                share(load(R, at.DESCRIPTOR), load(R, at.GATHER), frame, row, 2)
+            else:
+                copy_rows(row, 0, load(row, at.STRIDE))
         store(frame, load(row, at.WORD), address)
         row += 8 * at.RUN_ROW
     for _ in range(load(load(R, at.DESCRIPTOR), at.OUTPUTS)):
@@ -82,9 +94,22 @@ def place(R: int, frame: int, rows: int) -> int:
     return 0
 
 
-def gather(row: int, order: int, rows: int) -> int:
-    """Copy the rows that `order` names to the place for gathered rows."""
+def gather(frame: int, row: int, half: int) -> int:
+    """A chunk of what a step gathers: each row's first or second half, as products cut a sum along the rows."""
     nbytes = load(row, at.STRIDE)
-    for k in range(rows):
-        copy(load(row, at.GATHERED) + k * nbytes, load(row, at.BASE) + load(order, k) * nbytes, nbytes)
+    middle = (nbytes // 2 + at.LINE_BYTES - 1) // at.LINE_BYTES * at.LINE_BYTES
+    if middle > nbytes:
+        middle = nbytes
+    if half:
+        return copy_rows(row, middle, nbytes)
+    return copy_rows(row, 0, middle)
+
+
+def copy_rows(row: int, begin: int, end: int) -> int:
+    """Copy these bytes of each row that is wanted to the place for gathered rows."""
+    nbytes = load(row, at.STRIDE)
+    numbers = load(row, at.NUMBERS)
+    for k in range(load(row, at.ROWS_GATHERED)):
+        source = load(row, at.BASE) + load(numbers, k) * nbytes + begin
+        copy(load(row, at.GATHERED) + k * nbytes + begin, source, end - begin)
     return 0

@@ -14,7 +14,13 @@ INTERRUPTED = 1 << 40  # a status: the user wants a while loop to end
 
 # While loops ask for interrupts about this often: nanoseconds between two looks, beyond which there are fewer or more.
 SOON, LATE, MONOTONIC = 50_000_000, 200_000_000, time.CLOCK_MONOTONIC
-TESTS_LEFT, TESTS, LOOKED, WATCH = range(4)  # until the next look, between looks, when the last one was
+TESTS_LEFT, TESTS, LOOKED, WAY, SINCE, WATCH = range(6)  # until the next look, between looks, when the last one was
+
+# How a run deals with its brief phases, and since when it is timed, if it is.
+APART, TOGETHER, UNSEEN = range(3)
+BRIEF = 1 << 40  # is added to the number of chunks of a phase that is shared where that proves faster
+# Runs until both ways are tried again; so many are tried of each; the first of them are not timed.
+CYCLE, TRIAL, WARM = 8192, 64, 32
 
 # What a run is timed with: when the last phase ended; then a row for each phase, and one more.
 LAST_TIME, FIRST_TIME = range(2)
@@ -44,8 +50,11 @@ NANOSECONDS, RUNS, TIME_ROW = range(3)
     PREPARED,  # how many such words there are
     BUFFERS,
     CHUNKS_AT,  # the frame's first word that holds a number of chunks
+    CYCLED,  # how many runs with brief phases there were in this cycle
+    TIME_APART,  # nanoseconds of those that were timed
+    TIME_TOGETHER,
     TABLE,  # rows of the inputs, then of the outputs, then of the parameters
-) = range(23)
+) = range(26)
 ROW = 4
 ALONE = 1  # no object has this address
 DTYPE, NDIM, TYPENUM, ITEMSIZE = range(ROW)  # of inputs and outputs: NumPy's dtype, rank, number and bytes of the dtype
@@ -118,8 +127,11 @@ DONE, GATE, SLEEPING, PARTS = 16, 24, 25, 32
 TICKET, PART_END, PART_WORDS = 0, 1, 8  # of a thread's part of the chunks
 
 # A run of many steps.  After the head: rows of the sliced inputs, then of the outputs.
-DESCRIPTOR, FULL, TAIL, TAIL_STEP, BATCH, REST, ORDER, SLICED, STEP, END, RUN_HEAD = range(11)
-WORD, BASE, STRIDE, GATHERED, RUN_ROW = range(5)  # frame word, address, bytes a row, address of gathered rows
+# IS_BRIEF: 1 if a step has brief phases; GATHER: address of the function that gathers.
+DESCRIPTOR, FULL, TAIL, TAIL_STEP, BATCH, REST, ORDER, SLICED, STEP, END, IS_BRIEF, GATHER, RUN_HEAD = range(13)
+# Frame word, address, bytes a row, address of gathered rows; in a step, where their numbers are, and how many.
+WORD, BASE, STRIDE, GATHERED, NUMBERS, ROWS_GATHERED, RUN_ROW = range(7)
+HALVED = 1 << 15  # bytes from which threads that share a step's brief phases also share what it gathers
 
 # Bytes in CPython's and NumPy's objects on 64-bit machines; graphc.runtime.entry checks them.
 OBJECT_TYPE, TUPLE_SIZE, LIST_ITEMS = 8, 16, 24  # the size of a list stands where a tuple's does

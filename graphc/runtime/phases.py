@@ -6,7 +6,7 @@ This file is text for graphc.runtime.backend, as graphc.runtime.driver is.
 from __future__ import annotations
 
 from graphc.runtime import layout as at
-from graphc.runtime.region import alone, share
+from graphc.runtime.region import allowed, alone, share
 from graphc.runtime.words import call, load, load8, stack, store
 
 
@@ -15,14 +15,28 @@ def execute(D: int, frame: int, times: int) -> int:
 
     `times` is 0, or where to note how long each phase takes, and how often it runs.
     """
-    kernels = load(D, at.KERNELS)
-    chunks = load(D, at.CHUNKS_AT)
+    watch = stack(at.WATCH)
+    start(watch, frame, 0)
+    status = every_phase(D, frame, times, watch)
+    end(D, watch, 0)
+    return status
+
+
+def start(watch: int, frame: int, c: int) -> int:
+    """Begin to watch a run, in a frame that may tell of a failure of the last one."""
     store(frame, at.STATUS, 0)
     store(frame, at.FAILED, 0)
-    watch = stack(at.WATCH)
     store(watch, at.TESTS_LEFT, 1)
     store(watch, at.TESTS, 1)
     store(watch, at.LOOKED, 0)
+    store(watch, at.WAY, at.UNSEEN)
+    return store(watch, at.SINCE, 0)
+
+
+def every_phase(D: int, frame: int, times: int, watch: int) -> int:
+    """The same with what watches it."""
+    kernels = load(D, at.KERNELS)
+    chunks = load(D, at.CHUNKS_AT)
     phase = 0
     phases = load(D, at.PHASES)
     if times:
@@ -42,7 +56,7 @@ def execute(D: int, frame: int, times: int) -> int:
             phase = next_phase(frame, row, kernel, phase)
         else:
             if count < 0:
-                share(D, kernel, frame, row, -count)
+                apart_or_together(D, kernel, frame, row, -count, watch)
             else:
                 alone(kernel, frame, row, count)
             if load(frame, at.STATUS):
@@ -50,6 +64,51 @@ def execute(D: int, frame: int, times: int) -> int:
             phase += 1
         if times:
             note(D, times, ran)
+    return 0
+
+
+def apart_or_together(D: int, kernel: int, frame: int, row: int, chunks: int, watch: int) -> int:
+    """Run every chunk of a phase, by all threads; if it is brief, only where that proves faster."""
+    if chunks < at.BRIEF:
+        return share(D, kernel, frame, row, chunks)
+    if load(watch, at.WAY) == at.UNSEEN:
+        choose(D, watch, 0)
+    if load(watch, at.WAY) == at.TOGETHER:
+        return share(D, kernel, frame, row, chunks - at.BRIEF)
+    return alone(kernel, frame, row, chunks - at.BRIEF)
+
+
+def choose(D: int, watch: int, c: int) -> int:
+    """Choose how a run deals with its brief phases.
+
+    How far processors are from one another, how soon a call follows the last one, and who else wants the processors,
+    decide whether the microseconds that threads save are more than those until they have met.  So some runs are timed
+    either way now and then, and the others do what took less time.
+    """
+    if allowed(D, 0, 0) < 2:
+        return store(watch, at.WAY, at.APART)
+    run = load(D, at.CYCLED)
+    store(D, at.CYCLED, run + 1)
+    if run + 1 >= at.CYCLE:
+        store(D, at.CYCLED, 0)
+    if run == 0:
+        store(D, at.TIME_APART, 0)
+        store(D, at.TIME_TOGETHER, 0)
+    way = at.APART
+    if run < at.TRIAL:
+        way = at.TOGETHER
+    if run >= 2 * at.TRIAL and load(D, at.TIME_TOGETHER) < load(D, at.TIME_APART):
+        way = at.TOGETHER
+    if run < 2 * at.TRIAL and run & (at.TRIAL - 1) >= at.WARM:
+        store(watch, at.SINCE, clock(D))
+    return store(watch, at.WAY, way)
+
+
+def end(D: int, watch: int, c: int) -> int:
+    """Note how long a run took, if it is one of those that are timed."""
+    if load(watch, at.SINCE):
+        spent = at.TIME_APART + load(watch, at.WAY)
+        store(D, spent, load(D, spent) + clock(D) - load(watch, at.SINCE))
     return 0
 
 

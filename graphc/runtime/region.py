@@ -23,10 +23,8 @@ WAIT, WAKE, ALL = 128, 129, 0x7FFFFFFF  # of futex: FUTEX_WAIT_PRIVATE, FUTEX_WA
 def share(D: int, kernel: int, frame: int, row: int, chunks: int) -> int:
     """Run every chunk of a phase, by as many threads as may; alone where the region is taken, or nobody is there."""
     R = load(D, at.REGION)
-    limit = load(R, at.MOST_THREADS)
-    if load(D, at.THREADS) != 0 and load(D, at.THREADS) < limit:
-        limit = load(D, at.THREADS)
-    if limit < 2 or load(R, at.WORKERS) == 0 or chunks > LEFT:
+    limit = allowed(D, 0, 0)
+    if limit < 2 or chunks > LEFT:
         return alone(kernel, frame, row, chunks)
     if exchange_if(R + 8 * at.TAKEN, 0, 1) == 0:
         return alone(kernel, frame, row, chunks)
@@ -52,6 +50,17 @@ def share(D: int, kernel: int, frame: int, row: int, chunks: int) -> int:
             call(load(R, at.YIELD))
     exchange(R + 8 * at.TAKEN, 0)
     return load(frame, at.STATUS)
+
+
+def allowed(D: int, b: int, c: int) -> int:
+    """How many threads may share a phase of this function; 1 where there are no workers."""
+    R = load(D, at.REGION)
+    limit = load(R, at.MOST_THREADS)
+    if load(D, at.THREADS) != 0 and load(D, at.THREADS) < limit:
+        limit = load(D, at.THREADS)
+    if load(R, at.WORKERS) == 0:
+        limit = 1
+    return limit
 
 
 def publish(R: int, number: int, chunks: int) -> int:
@@ -100,12 +109,19 @@ def serve(R: int, index: int, c: int) -> int:
 
 
 def unfinished(R: int, index: int, c: int) -> int:
-    """The part with chunks left that comes first from the one of this index on; 0 if there is none."""
+    """The part with chunks left that comes first from the one of this index on; 0 if there is none.
+
+    Others are helped with no phase but that of the thread's own part: while parts are being published, it would find
+    theirs before its own, and each would do what the other has in its cache.
+    """
     limit = load(R, at.LIMIT)
+    own = load_at(R + 8 * (at.PARTS + at.PART_WORDS * index + at.TICKET))
+    number = own - (own & LEFT)
     thread = index
     for _ in range(limit):
         part = R + 8 * (at.PARTS + at.PART_WORDS * thread)
-        if load_at(part + 8 * at.TICKET) & LEFT:
+        ticket = load_at(part + 8 * at.TICKET)
+        if ticket & LEFT and ticket - (ticket & LEFT) == number:
             return part
         thread += 1
         if thread >= limit:

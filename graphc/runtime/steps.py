@@ -6,7 +6,7 @@ In: a machine, whole arrays, the batch size and perhaps an order of rows.  Out: 
 from __future__ import annotations
 
 import contextlib
-import itertools
+import math
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -18,10 +18,10 @@ from graphc.dims import Poly
 from graphc.errors import InputError
 from graphc.runtime import layout as at
 from graphc.runtime.arguments import Array, counted, describe
-from graphc.runtime.entry import Words
+from graphc.runtime.entry import Words, driver
 from graphc.runtime.machine import Machine
 from graphc.runtime.workspace import first_output
-from graphc.state import address
+from graphc.state import address, aligned
 from graphc.types import is_int
 
 _SECONDS = 0.1  # how long the compiled loop is meant to run at a time
@@ -41,10 +41,11 @@ def run(machine: Machine, inputs: Sequence[Array], batch_size: Any, order: Any) 
     if not steps:
         return results
     rest = count - (steps - 1) * batch
-    gathered = [np.empty((batch, *whole[k].shape[1:]), whole[k].dtype) for k in sliced]
+    gathered = [aligned(batch * math.prod(whole[k].shape[1:]) * whole[k].itemsize) for k in sliced]
     with contextlib.ExitStack() as stack:
         frames = [stack.enter_context(_frame(machine, whole, sliced, n)) for n in (batch, rest)]
         block = _block(machine, whole, sliced, results, gathered)
+        block[at.IS_BRIEF], block[at.GATHER] = _is_brief(program, frames[0]), driver()["gather"]
         block[at.FULL], block[at.TAIL] = map(address, frames)
         block[at.BATCH], block[at.REST], block[at.TAIL_STEP] = batch, rest, steps - 1
         block[at.ORDER] = 0 if chosen is None else address(chosen)
@@ -134,14 +135,21 @@ def _block(
     machine: Machine, whole: Sequence[Array], sliced: Sequence[int], results: Sequence[Array], gathered: Sequence[Array]
 ) -> Words:
     """The words that describe the run to the compiled loop."""
-    rows = [
-        [HEADER_WORDS + k, address(whole[k]), whole[k].strides[0] if len(whole[k]) > 1 else whole[k].nbytes, address(g)]
-        for k, g in zip(sliced, gathered, strict=True)
-    ]
-    rows += [[first_output(machine.program) + k, address(r), r.itemsize, 0] for k, r in enumerate(results)]
-    block = np.array([*[0] * at.RUN_HEAD, *itertools.chain(*rows)], np.int64)
+    rows = np.zeros((len(sliced) + len(results), at.RUN_ROW), np.int64)
+    for row, k, g in zip(rows, sliced, gathered, strict=False):
+        stride = whole[k].strides[0] if len(whole[k]) > 1 else whole[k].nbytes
+        row[: at.NUMBERS] = HEADER_WORDS + k, address(whole[k]), stride, address(g)
+    for n, (row, r) in enumerate(zip(rows[len(sliced) :], results, strict=True)):
+        row[: at.GATHERED] = first_output(machine.program) + n, address(r), r.itemsize
+    block = np.concatenate([np.zeros(at.RUN_HEAD, np.int64), *rows])
     block[at.DESCRIPTOR], block[at.SLICED] = address(machine.descriptor), len(sliced)
     return block
+
+
+def _is_brief(program: Program, frame: Words) -> bool:
+    """Whether a step has phases that are shared where that proves faster."""
+    first = program.word("phase", 0)
+    return bool(min(frame[first : first + len(program.phases)], default=0) <= -at.BRIEF)
 
 
 def _drive(machine: Machine, block: Words, steps: int, frames: Sequence[Words]) -> None:

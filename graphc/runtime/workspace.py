@@ -30,6 +30,7 @@ Dims = tuple[int, ...]
 
 _RELEASE_WORK = 200_000  # operations and bytes, some 20 microseconds: what is shorter keeps the GIL
 _SHARE_WORK = 2_000_000  # the same of one phase, which threads then share: a sleeper takes some 40 microseconds to wake
+_BRIEF_FLOPS = 400_000  # operations of one that is shared where that proves faster, unless it rather moves bytes
 _A_TRY, _LARGE = 1 << 10, 16  # bytes for which buffers take other turns once; how many of the largest may
 _MOST_BYTES = 1 << 46  # more than a process can address
 _identities = itertools.count(1)
@@ -163,8 +164,10 @@ def _shared_out(phase: Phase, sizes: Mapping[str, int]) -> int:
     chunks, runs = evaluate(phase.chunks, sizes), max(evaluate(phase.runs, sizes), 1)
     if chunks < 2 or phase.kernel < 0:
         return chunks
-    work = (evaluate(phase.flops, sizes) + evaluate(phase.nbytes, sizes)) // runs
-    return -chunks if work > _SHARE_WORK else chunks
+    flops, nbytes = evaluate(phase.flops, sizes) // runs, evaluate(phase.nbytes, sizes) // runs
+    if flops + nbytes > _SHARE_WORK:
+        return -chunks
+    return -chunks - at.BRIEF if flops > max(_BRIEF_FLOPS, 2 * nbytes) else chunks
 
 
 def check_constraints(name: str, constraints: Iterable[tuple[Constraint, str]], sizes: Mapping[str, int]) -> None:
