@@ -261,6 +261,31 @@ def test_a_sum_in_parts_within_a_loop() -> None:
         np.testing.assert_allclose(got, (a.astype("f8") @ b).sum((0, 1)), rtol=1e-4, atol=3e-3)
 
 
+@pytest.mark.parametrize("steps", [1, 3, 5, 8])
+@pytest.mark.parametrize("rows", [1, 5, 30, 31])
+def test_few_long_steps_are_chunks_by_rows(steps: int, rows: int) -> None:
+    """A loop of few steps around a product, and one over a part of the sum, as in the gradient of a convolution."""
+    rng = np.random.default_rng(5)
+    a, b = rng.normal(size=(128, steps, 70, rows)), rng.normal(size=(128, 70, 16))
+    x, w = gc.input("x", a.shape), gc.input("w", b.shape)
+    f = gc.compile([x, w], gc.einsum("wekr,wkc->erc", x, w), options=gc.Options(cache=False))
+    np.testing.assert_allclose(f(a, b), np.einsum("wekr,wkc->erc", a, b, optimize=True), rtol=1e-9, atol=1e-9)
+    if rows >= 30 and steps in (3, 5):
+        assert f._program.phases[0].chunks > steps
+
+
+@pytest.mark.parametrize("columns", [70, 72, 100, 120, 150])
+@pytest.mark.parametrize("rows", [7, 64, 65, 400])
+def test_few_panels_of_columns_are_halved(rows: int, columns: int) -> None:
+    rng = np.random.default_rng(6)
+    a, b = rng.normal(size=(rows, 300)), rng.normal(size=(300, columns))
+    for turned in (False, True):
+        x, w = gc.input("x", a.shape), gc.input("w", b.T.shape if turned else b.shape)
+        f = gc.compile([x, w], x @ (w.T if turned else w), options=gc.Options(cache=False))
+        np.testing.assert_allclose(f(a, np.ascontiguousarray(b.T) if turned else b), a @ b, rtol=1e-9, atol=1e-10)
+        assert f._program.phases[0].chunks % 2 == 0 or rows * columns < 7_000
+
+
 @pytest.mark.parametrize("length", [None, 0, 1, 2, 7, 31, 48, 49, 784, 10_000])
 @pytest.mark.parametrize(("flops", "step"), [(1, 1), (640, 16), (16_000, 3), (10**7, 12)])
 def test_chunks_of_little_are_two_that_are_alike(length: int | None, flops: int, step: int) -> None:

@@ -297,6 +297,8 @@ class Form:
         length = self.domain[self.row_axes()[0]] if self.inner else product(self.domain)
         row = product(d for k, d in enumerate(self.domain) if k != self.row_axes()[0])
         size = self._rows_of_chunk(row) if self.inner else CHUNK
+        if isinstance(length, int) and isinstance(size, int) and size < length and self.before is None:
+            size = -(-length // (2 * -(-length // (2 * size))))  # an even number, for two threads
         return length, size, blocks(length, size)
 
     def _rows_of_chunk(self, row: Dim) -> Dim:

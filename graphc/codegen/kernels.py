@@ -117,7 +117,16 @@ class Kernel(ABC):
 
     def part(self) -> tuple[Dim, Dim]:
         """How many rows and columns a chunk has."""
-        return (self.block, self.columns.size) if self.by_rows else (self.rows.size, self.NR)
+        return (self.block, self.columns.size) if self.by_rows else (self._height(), self.NR)
+
+    def _height(self) -> Dim:
+        """All rows, or half of them where panels are few and odd, which two threads can't share evenly."""
+        rows, columns, deep = known(self.rows.size), known(self.columns.size), known(self.summed.size)
+        if rows is None or columns is None or deep is None:
+            return self.rows.size
+        panels = -(-columns // self.NR)
+        uneven = panels % 2 and panels < MANY_CHUNKS and rows * deep * self.NR * 2 >= 2 * HALF_FLOPS
+        return up(-(-rows // 2), self.MR) if uneven and rows >= 4 * self.MR else rows
 
     def nest(self, axis: Axis) -> bool:
         """Take a loop around the kernel over a part of the sum into its tiles, if that pays."""

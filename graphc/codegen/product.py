@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
+from graphc.codegen import kernels
 from graphc.codegen.along_sum import FEW_DOTS, AlongSum
 from graphc.codegen.intrinsics.target import host_vector_bytes
 from graphc.codegen.kernels import MANY_CHUNKS, Axis, Dots, InPlace, Kernel, Range, Transposed, steps_of_chunk
@@ -52,7 +53,8 @@ class Product(ViewKernel):
         if summed and self.kernel.nest(summed[-1]):
             summed.pop()
         self.group = self._group()
-        self.chunks: Dim = blocks(self.batch[0].size, self.group) if self.batch else self.kernel.chunks()
+        self.pieces = self._pieces()
+        self.chunks: Dim = blocks(self.batch[0].size, self.group) * self.pieces if self.batch else self.kernel.chunks()
 
     def _axes(self, labels: str) -> tuple[Axis, list[Axis]]:
         """The axis that the kernel loops over, and those around it."""
@@ -67,6 +69,15 @@ class Product(ViewKernel):
         first, *around = self._around() or [Axis(1, 0, 0, 0)]
         one = product(axis.size for axis in (self.rows, self.columns, self.summed, *around)) * 2
         return steps_of_chunk(first.size, one) if isinstance(one, int) else 1
+
+    def _pieces(self) -> int:
+        """How many parts of the rows are chunks of their own, where steps of the first loop are few and long."""
+        steps, rows = self.batch[0].size if self.batch else 0, self.rows.size
+        work, _ = self.work()
+        if isinstance(self.kernel, Packed) or not (isinstance(steps, int) and isinstance(rows, int)) or self.group > 1:
+            return 1
+        long = isinstance(work, int) and work >= 2 * kernels.CHUNK_FLOPS * steps
+        return max(1, -(-rows // self.kernel.MR)) if long and 0 < steps < MANY_CHUNKS else 1
 
     def _around(self) -> list[Axis]:
         """The loops around the tile, those over the result first."""
@@ -85,8 +96,7 @@ class Product(ViewKernel):
                 [a.by_words(text) for a in axes] for axes in (self.batch, self.outer_rows, self.outer_sums)
             )
             if self.batch:
-                text.cut(top, text.own(self.group), text.at(self.batch[0].size))
-                self.emit_rows(top, (0, kernel.rows.size))
+                self._emit_batch(top)
                 return
             groups, height, width = (text.own(d) for d in kernel.cut)
             top.let("part", text.at(floor_div(CHUNK, groups)))
@@ -94,6 +104,20 @@ class Product(ViewKernel):
             top.let("first", text.at((CHUNK - _PART * groups) * width))
             top.let("last", integer("least", text.at(_FROM + width), text.at(kernel.columns.size)))
             self.emit_rows(top, (LO, HI), (_FROM, _TO))
+
+    def _emit_batch(self, top: Scope) -> None:
+        """Some steps of the first loop, or a part of the rows of one."""
+        text, rows = self.text, self.kernel.rows.size
+        if self.pieces == 1:
+            text.cut(top, text.own(self.group), text.at(self.batch[0].size))
+            self.emit_rows(top, (0, rows))
+            return
+        pieces, height = text.own(self.pieces), text.own(self.kernel.MR)
+        top.let("part", text.at(floor_div(CHUNK, pieces)))
+        text.cut(top, text.own(self.group), text.at(self.batch[0].size), _PART)
+        top.let("first", text.at((CHUNK - _PART * pieces) * height))
+        top.let("last", integer("least", text.at(_FROM + height), text.at(rows)))
+        self.emit_rows(top, (_FROM, _TO))
 
     def emit_rows(self, top: Scope, rows: Range, columns: Range | None = None) -> None:
         """Make the product of a range of rows, and of one of columns or all."""
