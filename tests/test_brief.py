@@ -35,7 +35,7 @@ def step(width: int) -> tuple[Any, Any]:
 def chosen(f: Any, way: int) -> None:
     """Have the next runs choose this way, as if it had been faster."""
     words = f._machine.descriptor
-    words[at.CYCLED] = 2 * at.TRIAL
+    words[at.CYCLED], words[at.CYCLE] = 2 * at.TRIAL, at.LONG_CYCLE
     words[at.TIME_APART], words[at.TIME_TOGETHER] = (1, 2) if way == at.APART else (2, 1)
 
 
@@ -102,11 +102,12 @@ def test_either_way_is_tried_now_and_then() -> None:
     f.run(x=x, c=c, batch_size=32, order=np.arange(32).repeat(2 * at.TRIAL))
     assert words[at.CYCLED] == 2 * at.TRIAL
     assert min(words[at.TIME_APART], words[at.TIME_TOGETHER]) > 0
-    words[at.CYCLED] = at.CYCLE - 1
-    f.run(x=x, c=c, batch_size=32, order=np.arange(32))
-    assert words[at.CYCLED] == 0
-    f.run(x=x, c=c, batch_size=32, order=np.arange(32))
-    assert (words[at.CYCLED], words[at.TIME_APART], words[at.TIME_TOGETHER]) == (1, 0, 0)
+    for cycle in (at.SHORT_CYCLE, 2 * at.SHORT_CYCLE, at.LONG_CYCLE // 2, at.LONG_CYCLE, at.LONG_CYCLE):
+        words[at.CYCLED], words[at.CYCLE] = cycle - 1, cycle
+        f.run(x=x, c=c, batch_size=32, order=np.arange(32))
+        assert (words[at.CYCLED], words[at.CYCLE]) == (0, min(2 * cycle, at.LONG_CYCLE))
+        f.run(x=x, c=c, batch_size=32, order=np.arange(32))
+        assert (words[at.CYCLED], words[at.TIME_APART], words[at.TIME_TOGETHER]) == (1, 0, 0)
 
 
 def test_nobody_helps_before_his_own_part_is_there() -> None:

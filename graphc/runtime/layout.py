@@ -19,8 +19,8 @@ TESTS_LEFT, TESTS, LOOKED, WAY, SINCE, WATCH = range(6)  # until the next look, 
 # How a run deals with its brief phases, and since when it is timed, if it is.
 APART, TOGETHER, UNSEEN = range(3)
 BRIEF = 1 << 40  # is added to the number of chunks of a phase that is shared where that proves faster
-# Runs until both ways are tried again; so many are tried of each; the first of them are not timed.
-CYCLE, TRIAL, WARM = 8192, 64, 32
+# Runs until both ways are tried again, at first and at last; how many try each, of which the first are not timed.
+SHORT_CYCLE, LONG_CYCLE, TRIAL, WARM = 256, 8192, 64, 32
 
 # What a run is timed with: when the last phase ended; then a row for each phase, and one more.
 LAST_TIME, FIRST_TIME = range(2)
@@ -51,10 +51,11 @@ NANOSECONDS, RUNS, TIME_ROW = range(3)
     BUFFERS,
     CHUNKS_AT,  # the frame's first word that holds a number of chunks
     CYCLED,  # how many runs with brief phases there were in this cycle
+    CYCLE,  # how many it has
     TIME_APART,  # nanoseconds of those that were timed
     TIME_TOGETHER,
     TABLE,  # rows of the inputs, then of the outputs, then of the parameters
-) = range(26)
+) = range(27)
 ROW = 4
 ALONE = 1  # no object has this address
 DTYPE, NDIM, TYPENUM, ITEMSIZE = range(ROW)  # of inputs and outputs: NumPy's dtype, rank, number and bytes of the dtype

@@ -96,6 +96,7 @@ class Machine:
             at.BUFFERS: len(p.buffers),
             at.CHUNKS_AT: p.word("phase", 0),
             **dict.fromkeys((at.CYCLED, at.TIME_APART, at.TIME_TOGETHER), 0),
+            at.CYCLE: at.SHORT_CYCLE,
             **more,
         }
         slots = [(s.dtype.numpy, len(s.shape)) for s in (*p.inputs, *p.outputs)]

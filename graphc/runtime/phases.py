@@ -83,14 +83,16 @@ def choose(D: int, watch: int, c: int) -> int:
 
     How far processors are from one another, how soon a call follows the last one, and who else wants the processors,
     decide whether the microseconds that threads save are more than those until they have met.  So some runs are timed
-    either way now and then, and the others do what took less time.
+    either way now and then, and the others do what took less time: often at first, when a process may do much else.
     """
     if allowed(D, 0, 0) < 2:
         return store(watch, at.WAY, at.APART)
     run = load(D, at.CYCLED)
     store(D, at.CYCLED, run + 1)
-    if run + 1 >= at.CYCLE:
+    if run + 1 >= load(D, at.CYCLE):
         store(D, at.CYCLED, 0)
+        if load(D, at.CYCLE) < at.LONG_CYCLE:
+            store(D, at.CYCLE, 2 * load(D, at.CYCLE))
     if run == 0:
         store(D, at.TIME_APART, 0)
         store(D, at.TIME_TOGETHER, 0)
