@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from benchmarks.peers import Peer
 from benchmarks.workloads import WORKLOADS, Derivative, Workload
 
 ROOT = Path(__file__).parent.parent
+SETTLE = 0.25  # seconds before a turn: threads of the peer before, which wait by looking, do so for up to 0.2
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,7 @@ class Runner:
                     if not row.problem:
                         self.report(f"turn {turn + 1}: {peer.name} {row.variant} {row.measure}, threads {row.threads}")
                         request = {"variant": row.variant, "measure": row.measure, "seconds": self.effort.seconds}
+                        time.sleep(SETTLE)
                         row.samples += _ask(rows, worker, "turn", **request).get("seconds", [])
         for worker in self.workers.values():
             if worker.alive:

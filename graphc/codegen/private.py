@@ -16,7 +16,7 @@ from graphc.codegen.product import Product
 from graphc.codegen.text import LO, Scope, integer
 from graphc.dims import Dim, symbol
 
-BLOCK_BYTES = 2**13
+BLOCK_BYTES = 3 * 2**12  # of a first-level cache of 32 KB
 BEGIN, END, BLOCK = symbol("%begin"), symbol("%end"), symbol("%u")  # of a chunk's rows, and of a block's
 
 
