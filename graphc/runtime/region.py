@@ -16,7 +16,8 @@ from graphc.runtime.words import add_at, call, exchange, exchange_if, load, load
 LEFT = 0xFFFFFFFF  # the ticket's part that counts chunks; above it stands the number of the phase
 NEXT_PHASE = 0x100000000
 MOST_PHASES = 0x7FFFFFFF
-SPINS = 1000  # some tens of microseconds
+SPINS = 1000  # some tens of microseconds, after which who waits for a worker lets others run
+IDLE_SPINS = 5000  # some hundred, after which a worker sleeps: longer than what a caller does alone between two phases
 WAIT, WAKE, ALL = 128, 129, 0x7FFFFFFF  # of futex: FUTEX_WAIT_PRIVATE, FUTEX_WAKE_PRIVATE, every sleeper
 
 
@@ -141,7 +142,7 @@ def work(R: int, index: int, c: int) -> int:
         else:
             pause()
             idle += 1
-            if idle > SPINS:
+            if idle > IDLE_SPINS:
                 sleep(R, index, 0)
                 idle = 0
     return 0
