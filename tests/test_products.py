@@ -234,7 +234,7 @@ def few_columns() -> int:
     return 10 if lanes == 16 else 5
 
 
-@pytest.mark.parametrize("depth", [128, 511, 512, 513, 784, 785, 1023, 1024, 1025, 2_000, 3_999])
+@pytest.mark.parametrize("depth", [128, 511, 513, 767, 768, 784, 785, 1535, 1536, 1537, 3_999])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_sum_is_cut_into_parts_for_threads(depth: int, dtype: str) -> None:
     """In a phase before the rest; none where the call tells of few rows."""

@@ -17,8 +17,8 @@ from graphc.codegen.text import HI, LO, Branch, Scope, close, integer, test
 from graphc.dims import Dim, blocks, floor_div, symbol
 
 FEW_DOTS = 12  # rows that do not pay for a copy of the columns
-DOT_DEPTH = 256  # of columns that are copied at once: ten of them in float32 are 10 KB
-PART_DEPTH, MOST_PARTS = 256, 4  # of the sum
+DOT_DEPTH = 512  # of columns that are copied at once, of the only part; half of it where several threads have copies
+PART_DEPTH, MOST_PARTS = 384, 4  # of the sum
 CACHED = 2**23  # bytes of A that caches hold, so that rows need not be asked for
 ELEMENT, PART, FIRST, LAST = (symbol(f"%{name}") for name in ("e", "part", "first", "last"))
 
@@ -38,7 +38,8 @@ class AlongSum(Packed):
         while self.parts > 1 and deep < self.parts * PART_DEPTH:
             self.parts //= 2
         self.part_depth = up(-(-deep // self.parts), lanes)
-        self.depth = up(-(-self.part_depth // -(-self.part_depth // DOT_DEPTH)), lanes)
+        most = DOT_DEPTH if self.parts == 1 else DOT_DEPTH // 2
+        self.depth = up(-(-self.part_depth // -(-self.part_depth // most)), lanes)
         super().choose_tile()
         self.deepest = self.depth
         self.dots = dots_tile(self.across, known(self.rows.size, 64))
