@@ -10,17 +10,18 @@ from functools import reduce
 from typing import cast
 
 from graphc.codegen.intrinsics.target import dots_tile, host_vector_bytes
-from graphc.codegen.kernels import ROW, Axis, J, Range, known, steps_of_chunk, up
-from graphc.codegen.loop_ir import CHUNK, Address, Call, Expr, Position
+from graphc.codegen.kernels import ROW, Axis, J, Range, known, steps_of_chunk
+from graphc.codegen.loop_ir import Address, Call, Expr, Position
 from graphc.codegen.packed import DEPTH, K, Packed
-from graphc.codegen.text import HI, LO, Branch, Scope, close, integer, test
+from graphc.codegen.text import FIRST, HI, LAST, LO, PART, Branch, Scope, close, integer, test
+from graphc.codegen.views import up
 from graphc.dims import Dim, blocks, floor_div, symbol
 
 FEW_DOTS = 12  # rows that do not pay for a copy of the columns
 DOT_DEPTH = 512  # of columns that are copied at once, of the only part; half of it where several threads have copies
 PART_DEPTH, MOST_PARTS = 384, 4  # of the sum
 CACHED = 2**23  # bytes of A that caches hold, so that rows need not be asked for
-ELEMENT, PART, FIRST, LAST = (symbol(f"%{name}") for name in ("e", "part", "first", "last"))
+ELEMENT = symbol("%e")
 
 
 class AlongSum(Packed):
@@ -60,12 +61,9 @@ class AlongSum(Packed):
         chunks = self.parts * groups
         with text.phase(f"parts of {product.title}", chunks, *product.work()) as top:
             many = Branch(top, test(">", text.at(rows), Position(self.few))) if self.chooses else top
-            control = product.begin(many, "ab")
-            groups, deep = text.own(groups), text.own(self.part_depth)
-            many.let("part", text.at(floor_div(CHUNK, groups)))
-            text.cut(many, text.own(height), text.at(rows), CHUNK - PART * groups)
-            many.let("first", text.at(PART * deep))
-            many.let("last", integer("least", text.at(FIRST + deep), text.at(self.summed.size)))
+            control = product.begin(many)
+            deep, high = text.own(self.part_depth), text.own(height)
+            text.cut_twice(many, (deep, text.at(self.summed.size)), text.own(groups), (high, text.at(rows)))
             self.memory(many, "panel", self.across, chunks)
             self._make_part(many)
             many.use("restore", control)
@@ -75,14 +73,14 @@ class AlongSum(Packed):
     def _make_part(self, scope: Scope) -> None:
         """Block by block of the part: copy the columns, and tile by tile."""
         text, at = self.text, self.text.at
-        depths = text.loop(scope, "k", LAST, FIRST, self.depth)
-        depths.let("depth", integer("least", Position(self.depth), integer("-", at(LAST), Position(K))))
+        depths = text.loop(scope, "k", HI, LO, self.depth)
+        depths.let("depth", integer("least", Position(self.depth), integer("-", at(HI), Position(K))))
         column = text.address("b", K * self.summed.b)
         steps, depth = self.sizes(self.columns.b, self.summed.b), Position(DEPTH)
         sizes = at(self.across), depth, column, *steps, Address("panel")
         depths.use("pack", *sizes, dtype=self.dtype, tile=(self.depth,))
         height, width = self.dots
-        rows = text.loop(depths, "i", HI, LO, height)
+        rows = text.loop(depths, "i", LAST, FIRST, height)
         columns = text.loop(rows, "j", self.across, 0, width)
         self._fetch(columns)
         self._tile(columns)
@@ -104,13 +102,13 @@ class AlongSum(Packed):
     def _tile(self, scope: Scope) -> None:
         """One tile of a part's product, which is added to after the first block."""
         text, (height, width) = self.text, self.dots
-        high = integer("least", Position(height), integer("-", text.at(HI), Position(ROW)))
+        high = integer("least", Position(height), integer("-", text.at(LAST), Position(ROW)))
         wide = integer("least", Position(width), integer("-", text.at(self.across), Position(J)))
         b_column, c_row = self.depth * self.size, self.across * self.size
         a = text.address("a", ROW * self.rows.a, K * self.summed.a)
         b = text.address("panel", J * b_column)
         c = text.address(self.products, (PART * self.rows.size + ROW) * c_row, J * self.size)
-        a_step, b_step, c_step, later = self.sizes(self.rows.a, b_column, c_row, K - FIRST)
+        a_step, b_step, c_step, later = self.sizes(self.rows.a, b_column, c_row, K - LO)
         sizes = high, wide, Position(DEPTH), a, a_step, b, b_step, c, c_step, later
         scope.use("dots", *sizes, dtype=self.dtype, tile=self.dots)
 

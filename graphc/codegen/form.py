@@ -15,6 +15,7 @@ from graphc.codegen.loop_ir import WORKER, Position
 from graphc.codegen.product import Product
 from graphc.codegen.text import Scope, Text
 from graphc.codegen.turned import turned_arrays, turned_at
+from graphc.codegen.views import evenly
 from graphc.dims import Dim, Poly, blocks, dim_max, floor_div, product, substitute, symbol
 from graphc.graph import Node
 from graphc.op import Family
@@ -298,7 +299,7 @@ class Form:
         row = product(d for k, d in enumerate(self.domain) if k != self.row_axes()[0])
         size = self._rows_of_chunk(row) if self.inner else CHUNK
         if isinstance(length, int) and isinstance(size, int) and size < length and self.before is None:
-            size = -(-length // (2 * -(-length // (2 * size))))  # an even number, for two threads
+            size = evenly(length, size)
         return length, size, blocks(length, size)
 
     def _rows_of_chunk(self, row: Dim) -> Dim:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from graphc.codegen.intrinsics.target import dots_tile, host_vector_bytes, tile, transposed_tile
 from graphc.codegen.loop_ir import Address, Expr, Position
 from graphc.codegen.text import Loop, Scope, Text, close, integer
+from graphc.codegen.views import evenly, up
 from graphc.dims import Dim, blocks, symbol
 
 if TYPE_CHECKING:
@@ -61,13 +62,8 @@ def steps_of_chunk(length: Dim, flops: int, step: int = 1, most: int = CHUNK_FLO
     each = max(1, most // max(flops, 1))
     if not isinstance(length, int):
         return max(1, each // step) * step
-    count = max(-(-length // each), 2 if length * flops >= 2 * HALF_FLOPS else 1)
-    return up(max(1, -(-length // (count + count % 2 if count > 1 else 1))), step)
-
-
-def up(size: int, step: int) -> int:
-    """The least multiple of a step that is not below a size."""
-    return -(-size // step) * step
+    half = -(-length // 2) if length * flops >= 2 * HALF_FLOPS else each
+    return up(max(1, evenly(length, min(each, half))), step)
 
 
 class Kernel(ABC):

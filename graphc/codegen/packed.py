@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from typing import cast
 
-from graphc.codegen.kernels import CHUNK_FLOPS, MANY_CHUNKS, ROW, Axis, InPlace, J, Range, known, up
+from graphc.codegen.kernels import CHUNK_FLOPS, MANY_CHUNKS, ROW, Axis, InPlace, J, Range, known
 from graphc.codegen.loop_ir import WORKER, Address, Position
 from graphc.codegen.text import Branch, Loop, Scope, close, integer, test
+from graphc.codegen.views import up
 from graphc.dims import Dim, blocks, dim_max, dim_min, symbol
 
 PANEL_DEPTH = 256  # rows of a packed panel, which then stays in L1

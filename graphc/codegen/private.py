@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from graphc.codegen.form import Form
-from graphc.codegen.kernels import up
 from graphc.codegen.loop_ir import WORKER, Position
 from graphc.codegen.product import Product
 from graphc.codegen.text import LO, Scope, integer
+from graphc.codegen.views import up
 from graphc.dims import Dim, symbol
 
 BLOCK_BYTES = 3 * 2**12  # of a first-level cache of 32 KB

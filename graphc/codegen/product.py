@@ -15,18 +15,17 @@ from graphc.codegen import kernels
 from graphc.codegen.along_sum import FEW_DOTS, AlongSum
 from graphc.codegen.intrinsics.target import host_vector_bytes
 from graphc.codegen.kernels import MANY_CHUNKS, Axis, Dots, InPlace, Kernel, Range, Transposed, steps_of_chunk
-from graphc.codegen.loop_ir import CHUNK, Var
+from graphc.codegen.loop_ir import Var
 from graphc.codegen.packed import Blocked, Packed
-from graphc.codegen.text import HI, LO, Scope, Text, close, integer
+from graphc.codegen.text import FIRST, HI, LAST, LO, Scope, Text, close
 from graphc.codegen.views import ViewKernel
-from graphc.dims import Dim, blocks, dim_max, dim_min, floor_div, product, symbol
+from graphc.dims import Dim, blocks, dim_max, dim_min, product, symbol
 from graphc.schedule.lower import labels_of
 from graphc.schedule.task import Kernel as Task
 from graphc.schedule.task import Place
 from graphc.types import int64
 
 LARGE, LARGE_ACROSS = 2**20, 2**18  # bytes of A, where it is contiguous along the sum and where it is not
-_PART, _FROM, _TO = symbol("%part"), symbol("%first"), symbol("%last")  # of the rows; the columns of a chunk
 
 
 class Product(ViewKernel):
@@ -99,43 +98,35 @@ class Product(ViewKernel):
                 self._emit_batch(top)
                 return
             groups, height, width = (text.own(d) for d in kernel.cut)
-            top.let("part", text.at(floor_div(CHUNK, groups)))
-            text.cut(top, height, text.at(kernel.rows.size), _PART)
-            top.let("first", text.at((CHUNK - _PART * groups) * width))
-            top.let("last", integer("least", text.at(_FROM + width), text.at(kernel.columns.size)))
-            self.emit_rows(top, (LO, HI), (_FROM, _TO))
+            text.cut_twice(top, (height, text.at(kernel.rows.size)), groups, (width, text.at(kernel.columns.size)))
+            self.emit_rows(top, (LO, HI), (FIRST, LAST))
 
     def _emit_batch(self, top: Scope) -> None:
         """Some steps of the first loop, or a part of the rows of one."""
         text, rows = self.text, self.kernel.rows.size
+        steps = text.own(self.group), text.at(self.batch[0].size)
         if self.pieces == 1:
-            text.cut(top, text.own(self.group), text.at(self.batch[0].size))
+            text.cut(top, *steps)
             self.emit_rows(top, (0, rows))
             return
-        pieces, height = text.own(self.pieces), text.own(self.kernel.MR)
-        top.let("part", text.at(floor_div(CHUNK, pieces)))
-        text.cut(top, text.own(self.group), text.at(self.batch[0].size), _PART)
-        top.let("first", text.at((CHUNK - _PART * pieces) * height))
-        top.let("last", integer("least", text.at(_FROM + height), text.at(rows)))
-        self.emit_rows(top, (_FROM, _TO))
+        text.cut_twice(top, steps, text.own(self.pieces), (text.own(self.kernel.MR), text.at(rows)))
+        self.emit_rows(top, (FIRST, LAST))
 
     def emit_rows(self, top: Scope, rows: Range, columns: Range | None = None) -> None:
         """Make the product of a range of rows, and of one of columns or all."""
-        control = self.begin(top)
+        control, (place, first) = self.begin(top), self.result
+        top.let("c", self.text.address(place, first * self.size))
         scopes = self._outer_loops(top)
         self.kernel.emit(scopes[-1], rows, columns or (0, self.kernel.columns.size), self._more())
         close(*scopes[1:])
         top.use("restore", control)
 
-    def begin(self, top: Scope, names: str = "abc") -> Var:
-        """Have names for the first of the views; subnormal numbers count as 0 until `restore` of what is given."""
+    def begin(self, top: Scope) -> Var:
+        """Have names for the operands; subnormal numbers count as 0 until `restore` of what is given."""
         control = Var("control", int64)
         top.use("flush", result=control)
-        for name, view in zip(names, self.task.operands, strict=False):
+        for name, view in zip("ab", self.task.operands, strict=True):
             top.let(name, self.text.address(view.place, self.text.own(view.offset * self.size)))
-        if "c" in names:
-            place, first = self.result
-            top.let("c", self.text.address(place, first * self.size))
         return control
 
     @property

@@ -38,7 +38,7 @@ from graphc.codegen.loop_ir import (
 from graphc.codegen.printer import name_of, shift_of
 from graphc.codegen.program import WORKERS
 from graphc.codegen.remainders import by_remainders
-from graphc.dims import Dim, Poly, is_positive, symbol
+from graphc.dims import Dim, Poly, floor_div, is_positive, symbol
 from graphc.graph import Node
 from graphc.schedule.storage import Schedule
 from graphc.schedule.task import Place, Task
@@ -46,6 +46,7 @@ from graphc.types import DType, Shape, bool_, int64
 
 ZERO = Position(0)
 LO, HI = symbol("%lo"), symbol("%hi")  # what a chunk does of the loop that is cut
+PART, FIRST, LAST = symbol("%part"), symbol("%first"), symbol("%last")  # and of a second one, in a part of the first
 
 
 def test(function: str, *args: Expr) -> Call:
@@ -382,6 +383,12 @@ class Text:
         """Bind the names between which the part of `size` elements lies that has this number."""
         low = scope.let(names[0], integer("*", Position(number), self.at(size)))
         scope.let(names[1], integer("least", self.at(symbol(f"%{low.name}") + size), end))
+
+    def cut_twice(self, scope: Scope, outer: tuple[Dim, Position], pieces: Dim, inner: tuple[Dim, Position]) -> None:
+        """Bind lo and hi of a part of one loop, first and last of a piece of it, which is a part of another loop."""
+        scope.let("part", self.at(floor_div(CHUNK, pieces)))
+        self.cut(scope, *outer, PART)
+        self.cut(scope, *inner, CHUNK - PART * pieces, ("first", "last"))
 
     def loops(self, scope: Scope, axes: Iterator[tuple[int, Dim]]) -> list[Scope]:
         """The scope, and one inside the other the loops over axes of these lengths."""

@@ -40,6 +40,17 @@ def of_chunk(*axes: Axis) -> int:
     return max(1, ELEMENTS // max(1, elements)) if isinstance(elements, int) else 4
 
 
+def up(size: int, step: int) -> int:
+    """The least multiple of a step that is not below a size."""
+    return -(-size // step) * step
+
+
+def evenly(length: int, most: int) -> int:
+    """How many steps a chunk takes, at most so many, where chunks are alike and two threads have as many each."""
+    count = -(-length // most)
+    return length if count < 2 else -(-length // up(count, 2))
+
+
 class ViewKernel(ABC):
     """The text of one Kernel task."""
 

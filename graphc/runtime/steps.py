@@ -41,6 +41,7 @@ def run(machine: Machine, inputs: Sequence[Array], batch_size: Any, order: Any) 
     if not steps:
         return results
     rest = count - (steps - 1) * batch
+    # From a line of cache on, as halves of rows are, lest two threads write one line.
     gathered = [aligned(batch * math.prod(whole[k].shape[1:]) * whole[k].itemsize) for k in sliced]
     with contextlib.ExitStack() as stack:
         frames = [stack.enter_context(_frame(machine, whole, sliced, n)) for n in (batch, rest)]
@@ -136,7 +137,7 @@ def _block(
 ) -> Words:
     """The words that describe the run to the compiled loop."""
     rows = np.zeros((len(sliced) + len(results), at.RUN_ROW), np.int64)
-    for row, k, g in zip(rows, sliced, gathered, strict=False):
+    for row, k, g in zip(rows[: len(sliced)], sliced, gathered, strict=True):
         stride = whole[k].strides[0] if len(whole[k]) > 1 else whole[k].nbytes
         row[: at.NUMBERS] = HEADER_WORDS + k, address(whole[k]), stride, address(g)
     for n, (row, r) in enumerate(zip(rows[len(sliced) :], results, strict=True)):

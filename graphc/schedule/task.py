@@ -200,26 +200,6 @@ def moved(part: Any, new: Callable[[Place], Place]) -> Any:
     return part
 
 
-def mentions(tasks: Iterable[Task]) -> Counter[Place]:
-    """How many tasks touch each place, those in bodies included."""
-    found: Counter[Place] = Counter()
-    for task in tasks:
-        touched: set[Place] = set()
-
-        def touch(place: Place, touched: set[Place] = touched) -> Place:
-            touched.add(place)
-            return place
-
-        for part in (getattr(task, f.name) for f in fields(task)):
-            bodies = [p for p in (part if isinstance(part, tuple) else (part,)) if isinstance(p, Body)]
-            for body in bodies:
-                found += mentions(body.tasks)
-            if not bodies:
-                moved(part, touch)
-        found.update(touched)
-    return found
-
-
 def may_fail(task: Task) -> bool:
     """Whether a task checks positions that it is given, or one in its bodies does; a while loop may be interrupted."""
     if isinstance(task, While):
@@ -237,6 +217,16 @@ def reads(task: Task) -> frozenset[Place]:
 def writes(task: Task) -> frozenset[Place]:
     """The places that a task stores to."""
     return frozenset([task.target] if isinstance(task, Copy) else (place for _, place in task.stores))
+
+
+def mentions(tasks: Iterable[Task]) -> Counter[Place]:
+    """How many tasks touch each place, those in bodies included."""
+    found: Counter[Place] = Counter()
+    for task in tasks:
+        found.update(reads(task) | writes(task))
+        if isinstance(task, Holder):
+            found += mentions([*task.begin, *(t for body in task.bodies for t in body.tasks)])
+    return found
 
 
 def before(tasks: Sequence[Task]) -> tuple[tuple[int, ...], ...]:
