@@ -6,7 +6,6 @@ In: a machine, whole arrays, the batch size and perhaps an order of rows.  Out: 
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -42,12 +41,12 @@ def run(machine: Machine, inputs: Sequence[Array], batch_size: Any, order: Any) 
         return results
     rest = count - (steps - 1) * batch
     # From a line of cache on, as halves of rows are, lest two threads write one line.
-    gathered = [aligned(batch * math.prod(whole[k].shape[1:]) * whole[k].itemsize) for k in sliced]
+    gathered = [aligned(0 if chosen is None else batch * (whole[k].nbytes // rows)) for k in sliced]
     with contextlib.ExitStack() as stack:
-        frames = [stack.enter_context(_frame(machine, whole, sliced, n)) for n in (batch, rest)]
+        frames = [stack.enter_context(_frame(machine, whole, sliced, n)) for n in sorted({batch, rest}, reverse=True)]
         block = _block(machine, whole, sliced, results, gathered)
         block[at.IS_BRIEF], block[at.GATHER] = _is_brief(program, frames[0]), driver()["gather"]
-        block[at.FULL], block[at.TAIL] = map(address, frames)
+        block[at.FULL], block[at.TAIL] = address(frames[0]), address(frames[-1])
         block[at.BATCH], block[at.REST], block[at.TAIL_STEP] = batch, rest, steps - 1
         block[at.ORDER] = 0 if chosen is None else address(chosen)
         _drive(machine, block, steps, frames)
@@ -138,8 +137,7 @@ def _block(
     """The words that describe the run to the compiled loop."""
     rows = np.zeros((len(sliced) + len(results), at.RUN_ROW), np.int64)
     for row, k, g in zip(rows[: len(sliced)], sliced, gathered, strict=True):
-        stride = whole[k].strides[0] if len(whole[k]) > 1 else whole[k].nbytes
-        row[: at.NUMBERS] = HEADER_WORDS + k, address(whole[k]), stride, address(g)
+        row[: at.NUMBERS] = HEADER_WORDS + k, address(whole[k]), whole[k].nbytes // len(whole[k]), address(g)
     for n, (row, r) in enumerate(zip(rows[len(sliced) :], results, strict=True)):
         row[: at.GATHERED] = first_output(machine.program) + n, address(r), r.itemsize
     block = np.concatenate([np.zeros(at.RUN_HEAD, np.int64), *rows])
