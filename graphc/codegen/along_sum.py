@@ -13,15 +13,23 @@ from graphc.codegen.intrinsics.target import dots_tile, host_vector_bytes
 from graphc.codegen.kernels import ROW, Axis, J, Range, known, steps_of_chunk
 from graphc.codegen.loop_ir import Address, Call, Expr, Position
 from graphc.codegen.packed import DEPTH, K, Packed
-from graphc.codegen.text import FIRST, HI, LAST, LO, PART, Branch, Scope, close, integer, test
+from graphc.codegen.text import FIRST, HI, LAST, LO, PART, Branch, Scope, Text, close, integer, test
 from graphc.codegen.views import up
 from graphc.dims import Dim, blocks, floor_div, symbol
+from graphc.schedule.task import Place
+from graphc.types import DType
 
 FEW_DOTS = 12  # rows that do not pay for a copy of the columns
 DOT_DEPTH = 512  # of columns that are copied at once, of the only part; half of it where several threads have copies
 PART_DEPTH, MOST_PARTS = 384, 4  # of the sum
 CACHED = 2**23  # bytes of A that caches hold, so that rows need not be asked for
 ELEMENT = symbol("%e")
+
+
+def sum_of_parts(text: Text, place: Place, dtype: DType, parts: int, part: Dim) -> Expr:
+    """The sum of an element of every part, of so many elements each, in their order."""
+    products: list[Expr] = [text.load(place, dtype, ELEMENT + n * part) for n in range(parts)]
+    return reduce(lambda x, y: Call("+", (x, y), dtype), products)
 
 
 class AlongSum(Packed):
@@ -116,8 +124,6 @@ class AlongSum(Packed):
         """Add up what the parts have for each element of these rows."""
         text, (first, end), (place, start) = self.text, rows, self.product.result
         loop = text.loop(scope, "e", end * self.across, first * self.across)
-        part = self.rows.size * self.across
-        products: list[Expr] = [text.load(self.products, self.dtype, ELEMENT + n * part) for n in range(self.parts)]
-        value = reduce(lambda x, y: Call("+", (x, y), self.dtype), products)
-        loop.add(text.store(place, start + ELEMENT, value))
+        total = sum_of_parts(text, self.products, self.dtype, self.parts, self.rows.size * self.across)
+        loop.add(text.store(place, start + ELEMENT, total))
         loop.close()

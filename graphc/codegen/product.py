@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from graphc.codegen import kernels
-from graphc.codegen.along_sum import FEW_DOTS, AlongSum
+from graphc.codegen.along_sum import ELEMENT, FEW_DOTS, AlongSum, sum_of_parts
 from graphc.codegen.intrinsics.target import host_vector_bytes
 from graphc.codegen.kernels import MANY_CHUNKS, Axis, Dots, InPlace, Kernel, Range, Transposed, steps_of_chunk
 from graphc.codegen.loop_ir import Var
 from graphc.codegen.packed import Blocked, Packed
-from graphc.codegen.text import FIRST, HI, LAST, LO, Scope, Text, close
+from graphc.codegen.text import FIRST, HI, LAST, LO, PART, Scope, Text, close
 from graphc.codegen.views import ViewKernel
 from graphc.dims import Dim, blocks, dim_max, dim_min, product, symbol
 from graphc.schedule.lower import labels_of
@@ -25,6 +25,7 @@ from graphc.schedule.task import Kernel as Task
 from graphc.schedule.task import Place
 from graphc.types import int64
 
+SMALL = 2**16  # bytes of all parts of a result
 LARGE, LARGE_ACROSS = 2**20, 2**18  # bytes of A, where it is contiguous along the sum and where it is not
 
 
@@ -51,9 +52,13 @@ class Product(ViewKernel):
             self.batch = [rows.pop(_for_chunks(rows))]
         if summed and self.kernel.nest(summed[-1]):
             summed.pop()
+        self.parts = self._parts()
         self.group = self._group()
         self.pieces = self._pieces()
         self.chunks: Dim = blocks(self.batch[0].size, self.group) * self.pieces if self.batch else self.kernel.chunks()
+        if self.parts > 1:
+            self.groups = blocks(self.batch[0].size, self.group) if self.batch else 1
+            self.chunks, self.part_steps = self.parts * self.groups, blocks(self.outer_sums[0].size, self.parts)
 
     def _axes(self, labels: str) -> tuple[Axis, list[Axis]]:
         """The axis that the kernel loops over, and those around it."""
@@ -63,11 +68,27 @@ class Product(ViewKernel):
     def _in_bytes(self, labels: str) -> list[Axis]:
         return [Axis(axis.size, *(step * self.size for step in axis.steps)) for axis in self.axes(labels)]
 
+    def _parts(self) -> int:
+        """How many parts the first loop over the sum has, which chunks make and another phase adds up.
+
+        Where the result is small, the operands are large, as gradients of convolutions' kernels have them.  A thread
+        reads its part of these alone then, and where other phases cut them likewise, has it in its cache.
+        """
+        result = product(self.member.shape)
+        if not self.outer_sums or self.kernel.by_panels() or not isinstance(result, int):
+            return 1
+        steps, (work, _) = self.outer_sums[0].size, self.work()
+        most = max(1, min(MANY_CHUNKS, SMALL // max(result * self.size, 1)))
+        if not isinstance(work, int) or not isinstance(steps, int):
+            return most
+        most = min(most, work // kernels.CHUNK_FLOPS, steps)
+        return -(-steps // -(-steps // (1 << (most.bit_length() - 1)))) if most > 1 else 1
+
     def _group(self) -> int:
         """How many steps of the first loop around the kernel a chunk takes: small products go together."""
         first, *around = self._around() or [Axis(1, 0, 0, 0)]
         one = product(axis.size for axis in (self.rows, self.columns, self.summed, *around)) * 2
-        return steps_of_chunk(first.size, one) if isinstance(one, int) else 1
+        return steps_of_chunk(first.size, one // self.parts) if isinstance(one, int) else 1
 
     def _pieces(self) -> int:
         """How many parts of the rows are chunks of their own, where steps of the first loop are few and long."""
@@ -87,19 +108,26 @@ class Product(ViewKernel):
 
     def emit(self) -> None:
         """Print the phase: a chunk is some steps of the first loop around the kernel, or some rows and columns."""
-        kernel, text = self.kernel, self.text
+        kernel, text, wanted = self.kernel, self.text, self.result
         kernel.prepare()
+        if self.parts > 1:
+            elements = product(self.member.shape)
+            self.result = text.scratch(self.member.dtype, (self.parts, elements)), PART * elements
         with text.phase(self.title, self.chunks, *kernel.work()) as top:
             kernel.by_words()
             self.batch, self.outer_rows, self.outer_sums = (
                 [a.by_words(text) for a in axes] for axes in (self.batch, self.outer_rows, self.outer_sums)
             )
-            if self.batch:
+            if self.parts > 1:
+                self._emit_part(top)
+            elif self.batch:
                 self._emit_batch(top)
-                return
-            groups, height, width = (text.own(d) for d in kernel.cut)
-            text.cut_twice(top, (height, text.at(kernel.rows.size)), groups, (width, text.at(kernel.columns.size)))
-            self.emit_rows(top, (LO, HI), (FIRST, LAST))
+            else:
+                groups, height, width = (text.own(d) for d in kernel.cut)
+                text.cut_twice(top, (height, text.at(kernel.rows.size)), groups, (width, text.at(kernel.columns.size)))
+                self.emit_rows(top, (LO, HI), (FIRST, LAST))
+        if self.parts > 1:
+            self._add_up(*wanted)
 
     def _emit_batch(self, top: Scope) -> None:
         """Some steps of the first loop, or a part of the rows of one."""
@@ -111,6 +139,24 @@ class Product(ViewKernel):
             return
         text.cut_twice(top, steps, text.own(self.pieces), (text.own(self.kernel.MR), text.at(rows)))
         self.emit_rows(top, (FIRST, LAST))
+
+    def _emit_part(self, top: Scope) -> None:
+        """A part of the sum, for some steps of the first loop over the result."""
+        text, summed, first = self.text, self.kernel.summed, self.batch[0].size if self.batch else 1
+        part, groups, group = (text.own(d) for d in (self.part_steps, self.groups, self.group))
+        text.cut_twice(top, (part, text.at(self.outer_sums[0].size)), groups, (group, text.at(first)))
+        self.kernel.summed = replace(summed, size=summed.size * dim_min(1, dim_max(0, HI - LO)))  # 0 in empty parts
+        self.emit_rows(top, (0, self.kernel.rows.size))
+
+    def _add_up(self, place: Place, first: Dim) -> None:
+        """The phase that adds up what the parts have."""
+        text, elements = self.text, product(self.member.shape)
+        with text.phase(f"combine {self.title}", 1, elements * self.parts, elements * self.parts * self.size) as top:
+            text.new_nest()
+            loop = text.loop(top, "e", elements)
+            total = sum_of_parts(text, self.result[0], self.member.dtype, self.parts, elements)
+            loop.add(text.store(place, first + ELEMENT, total))
+            loop.close()
 
     def emit_rows(self, top: Scope, rows: Range, columns: Range | None = None) -> None:
         """Make the product of a range of rows, and of one of columns or all."""
@@ -195,13 +241,19 @@ class Product(ViewKernel):
 
     def _more(self) -> Dim:
         """Not 0 after the first product of a sum that is cut into several."""
-        return sum((symbol(f"%r{n}") for n in range(len(self.outer_sums))), 0)
+        steps = sum((symbol(f"%r{n}") for n in range(len(self.outer_sums))), 0)
+        return steps - LO if self.parts > 1 else steps
 
     def _outer_loops(self, top: Scope) -> list[Scope]:
         """Loops over batches and over sums around the kernel; addresses move with them."""
-        loops = [(f"q{n}", axis, (0, axis.size) if n else (LO, HI)) for n, axis in enumerate(self.batch)]
-        loops += [(f"r{n}", axis, (0, dim_max(1, axis.size))) for n, axis in enumerate(self.outer_sums)]
-        return self._loops(top, loops, "q")
+        chunk = (FIRST, LAST) if self.parts > 1 else (LO, HI)
+        results = [(f"q{n}", axis, (0, axis.size) if n else chunk) for n, axis in enumerate(self.batch)]
+        sums: list[tuple[str, Axis, Range]]
+        sums = [(f"r{n}", axis, (0, dim_max(1, axis.size))) for n, axis in enumerate(self.outer_sums)]
+        if self.parts > 1:  # what a step reads is in cache for each part of the result
+            sums[0] = *sums[0][:2], (LO, dim_max(LO + 1, HI))
+            return self._loops(top, [*sums, *results], "q")
+        return self._loops(top, [*results, *sums], "q")
 
     @contextmanager
     def more_rows(self, scope: Scope) -> Iterator[Scope]:
