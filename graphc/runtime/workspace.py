@@ -30,6 +30,7 @@ Dims = tuple[int, ...]
 
 _RELEASE_WORK = 200_000  # operations and bytes, some 20 microseconds: what is shorter keeps the GIL
 _SHARE_WORK = 2_000_000  # the same of one phase, which threads then share: a sleeper takes some 40 microseconds to wake
+_BESIDE_WORK = 400_000  # the same where threads share a longer phase of the program, so that they are awake
 _BRIEF_FLOPS = 400_000  # operations of one that is shared where that proves faster, unless it rather moves bytes
 _A_TRY, _LARGE = 1 << 10, 16  # bytes for which buffers take other turns once; how many of the largest may
 _MOST_BYTES = 1 << 46  # more than a process can address
@@ -129,7 +130,7 @@ def make_shape(program: Program, inputs: Sequence[Dims], sizes: Mapping[str, int
     Raises InputError where a constraint does not hold, MemoryError where no memory could hold the results.
     """
     check_constraints(program.name, program.constraints, sizes)
-    chunks = [_shared_out(p, sizes) for p in program.phases]
+    chunks = _shared_out(program, sizes)
     shares = min(chunks, default=0) < 0
     said, sizes = _known(sizes), {**sizes, str(WORKERS): most_threads() if shares else 1}
     frame = _rounded(8 * program.words)
@@ -159,13 +160,25 @@ def make_shape(program: Program, inputs: Sequence[Dims], sizes: Mapping[str, int
     return Shape(sizes, outputs, frame + buffers, flops, moved, words)
 
 
-def _shared_out(phase: Phase, sizes: Mapping[str, int]) -> int:
-    """The number of chunks, negative where threads share them out: where each has more to do than that costs."""
+def _shared_out(program: Program, sizes: Mapping[str, int]) -> list[int]:
+    """The numbers of chunks, negative where threads share them out: where each has more to do than that costs.
+
+    Who writes an array alone has in his cache what others then read from there, and they what he writes next: in a
+    program whose long phases are shared, the short ones are too.
+    """
+    chunks = [_shared(p, sizes, _SHARE_WORK) for p in program.phases]
+    if any(-at.BRIEF < n < 0 for n in chunks):
+        return [_shared(p, sizes, min(_SHARE_WORK, _BESIDE_WORK)) for p in program.phases]
+    return chunks
+
+
+def _shared(phase: Phase, sizes: Mapping[str, int], least: int) -> int:
+    """The number of chunks of a phase, negative where it has so much work, or is brief."""
     chunks, runs = evaluate(phase.chunks, sizes), max(evaluate(phase.runs, sizes), 1)
     if chunks < 2 or phase.kernel < 0:
         return chunks
     flops, nbytes = evaluate(phase.flops, sizes) // runs, evaluate(phase.nbytes, sizes) // runs
-    if flops + nbytes > _SHARE_WORK:
+    if flops + nbytes > least:
         return -chunks
     return -chunks - at.BRIEF if flops > max(_BRIEF_FLOPS, 2 * nbytes) else chunks
 
