@@ -58,6 +58,18 @@ def test_what_is_brief_and_what_is_not() -> None:
     assert min(found[2]) < -1
 
 
+def test_short_phases_are_shared_beside_long_ones() -> None:
+    """Threads are awake then, and an array that one of them writes alone lies in the wrong cache for the others."""
+    y, z = gc.input("y", ("n",)), gc.input("z", ("k",))
+    f = gc.compile([y, z], (gc.exp(y), gc.exp(z)))
+    counts = []
+    for n, k in ((30_000, 30_000), (30_000, 1_000_000), (3_000, 1_000_000)):
+        f(np.ones(n), np.ones(k))
+        counts.append(sum(c < 0 for c in words_of_chunks(f)))
+    assert counts == [0, 2, 1]
+
+
+
 @pytest.mark.parametrize("width", [1, 16, 17, 257, 784])
 def test_both_ways_give_the_same_bits(width: int) -> None:
     """Rows of a batch are gathered by halves then; they may be shorter than a line of cache."""

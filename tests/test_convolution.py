@@ -232,6 +232,20 @@ def test_sizes_that_the_call_knows(case: str) -> None:
         close(actual, expected)
 
 
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("images", [0, 1, 2, 3, 5, 7, 8, 9, 17])
+def test_the_gradient_of_the_kernel_by_parts_of_the_images(images: int, known: bool) -> None:
+    """Parts are cut for any number of images: some are shorter, some are empty."""
+    x, w = gc.input("x", (images if known else "n", 28, 28, 1)), gc.input("w", (5, 5, 1, 6))
+    t = gc.input("t", (images if known else "n", 24, 24, 6))
+    f = gc.compile([x, w, t], gc.grad(gc.sum(gc.convolution(x, w) * t), w))
+    image, wanted = drawn((images, 28, 28, 1), "f8"), drawn((images, 24, 24, 6), "f8", 1)
+    windows = np.lib.stride_tricks.sliding_window_view(image, (24, 24), (1, 2))
+    expected = np.einsum("nijcab,nabf->ijcf", windows, wanted)
+    np.testing.assert_allclose(f(image, np.ones((5, 5, 1, 6)), wanted), expected, rtol=1e-10, atol=1e-10)
+    assert "combine product" in str(f.source) or (known and images < 3)
+
+
 @pytest.mark.parametrize("name", ["max_pool", "avg_pool"])
 @over_pools
 def test_sizes_that_the_call_knows_in_pooling(case: str, name: str) -> None:

@@ -81,7 +81,7 @@ class Product(ViewKernel):
         most = max(1, min(MANY_CHUNKS, SMALL // max(result * self.size, 1)))
         if not isinstance(work, int) or not isinstance(steps, int):
             return most
-        most = min(most, work // kernels.CHUNK_FLOPS, steps)
+        most = min(most, max(work // kernels.CHUNK_FLOPS, min(work // kernels.HALF_FLOPS, 2)), steps)
         return -(-steps // -(-steps // (1 << (most.bit_length() - 1)))) if most > 1 else 1
 
     def _group(self) -> int:
