@@ -196,7 +196,7 @@ def test_logsumexp_shares_its_exponentials_with_its_gradient() -> None:
     y = gc.logsumexp(x, axis=1)
     assert gc.compile([x], (y, gc.grad(gc.sum(y), x))).source.count(" exp(") == 1
     alone = gc.compile([x], y).source
-    assert "logsumexp_f4_1(" in alone
+    assert "logsumexp_f4(" in alone
     assert " exp(" not in alone
 
 

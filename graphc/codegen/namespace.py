@@ -44,11 +44,11 @@ def _made(name: str) -> Any:
         case "ld" | "st":
             return memory.FACTORIES[family](code, *numbers)
         case "sum" | "product" | "max" | "min":
-            return total.total(family, code, *numbers)
+            return total.total(family, code)
         case "argmax" | "argmin":
-            return total.position(family, code, *numbers) if code[0] == "f" else whole.position(family, code)
+            return (total if code[0] == "f" else whole).position(family, code)
         case "deviation" | "logsumexp":
-            return total.state(family, code, *numbers)
+            return total.state(family, code)
         case "sort" | "argsort":
             return getattr(sort, family)(code)
         case "scan_sum" | "scan_product":

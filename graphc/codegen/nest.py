@@ -355,8 +355,7 @@ class _Nest(Rows):
             body.close()
             close(*((part,) if part is not around else ()))
         for r, fold in folds.items():
-            ahead = lies[r] is not None and lies[r] == self.lies_along(r, low)
-            fold.end_block(around, count, substitute(self.searched(r), {f"%{var}": low}), lies[r], ahead)
+            fold.end_block(around, count, substitute(self.searched(r), {f"%{var}": low}), lies[r])
         write_streamed(self, around, count, {f"%{var}": low})
         if size:
             close(around)

@@ -26,59 +26,44 @@ _ACCUMULATORS = 16  # at least; with fewer, a sum of 1,024 is off by more than t
 
 
 @cache
-def total(operation: str, code: str, ahead: int = 0) -> Any:
-    """Intrinsic (address, n) -> the sum, product, max or min (NaN if there is one) of n elements; of bools, max or min.
-
-    As with the others, what follows is asked for if `ahead`, as in memory, but not on the stack.
-    """
+def total(operation: str, code: str) -> Any:
+    """Intrinsic (address, n) -> the sum, product, max or min (NaN if there is one) of n elements; max, min of bools."""
     kind = I1 if code == "b1" else Vectors(None, code).element
-    return _function(operation, code, ahead, NUMBA_TYPES[code], kind, partial(_fold, operation))
+    return _function(operation, code, NUMBA_TYPES[code], kind, partial(_fold, operation))
 
 
 @cache
-def position(operation: str, code: str, ahead: int = 0) -> Any:
+def position(operation: str, code: str) -> Any:
     """Intrinsic (address, n) -> the first position of the largest or smallest (argmin) of n floats, or of a NaN."""
-    return _function(operation, code, ahead, types.int64, I64, partial(_position, operation))
+    return _function(operation, code, types.int64, I64, partial(_position, operation))
 
 
 @cache
-def state(operation: str, code: str, ahead: int = 0) -> Any:
+def state(operation: str, code: str) -> Any:
     """Intrinsic (address, n, to): the parts of the state of n floats go to `to`.
 
     deviation: the mean, the rest of the mean, squared distances; logsumexp: the largest, the sum of exp of distances.
     """
 
     def emit(lanes: Vectors, *args: ir.Value) -> None:
-        {"deviation": _deviation, "logsumexp": _logsumexp}[operation](_Folding(lanes.builder, code, ahead), *args)
+        {"deviation": _deviation, "logsumexp": _logsumexp}[operation](lanes, *args)
 
-    typed = call_body(code, _name(operation, code, ahead), emit)
+    typed = call_body(code, f"{operation}_{code}", emit)
     return intrinsic(lambda typingctx, address, n, to: typed(address, n, to))
 
 
-def _name(operation: str, code: str, ahead: int) -> str:
-    return f"{operation}_{code}{'_ahead' if ahead else ''}"
-
-
-class _Folding(Vectors):
-    """Vectors in which a block is folded; what comes AHEAD is asked for, or not."""
-
-    def __init__(self, builder: ir.IRBuilder, code: str, ahead: int) -> None:
-        super().__init__(builder, code)
-        self.ahead = bool(ahead)
-
-
-def _function(operation: str, code: str, ahead: int, result: Any, llvm_result: ir.Type, emit: Any) -> Any:
+def _function(operation: str, code: str, result: Any, llvm_result: ir.Type, emit: Any) -> Any:
     """An intrinsic (address, n) that calls the routine whose body `emit` builds."""
 
     def body(builder: ir.IRBuilder, *args: ir.Value) -> ir.Value:
-        return emit(_Folding(builder, code, ahead), *args)
+        return emit(Vectors(builder, code), *args)
 
     @intrinsic
     def folded(typingctx: Any, address: Any, n: Any) -> Any:
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
             if _is_short(args[1], code):
                 return _in_place(builder, body, args)
-            return call_routine(builder, _name(operation, code, ahead), llvm_result, args, body)
+            return call_routine(builder, f"{operation}_{code}", llvm_result, args, body)
 
         return result(types.int64, types.int64), codegen
 
@@ -106,7 +91,7 @@ EXACT = {"max": "llvm.maximum", "min": "llvm.minimum"}
 Combine = Callable[[ir.Value, ir.Value], ir.Value]
 
 
-def _fold(operation: str, lanes: _Folding, address: ir.Value, n: ir.Value) -> ir.Value:
+def _fold(operation: str, lanes: Vectors, address: ir.Value, n: ir.Value) -> ir.Value:
     if operation in RELATIONS and lanes.is_float:
         return _extreme(operation, lanes, address, n)
     found = _folded(operation, lanes, address, n, combination(lanes, operation))
@@ -129,7 +114,7 @@ def neutral_of(lanes: Vectors, operation: str) -> ir.Constant:
     return lanes.constant({"sum": 0, "product": 1, "max": least, "min": most}[operation])
 
 
-def _folded(operation: str, lanes: _Folding, address: ir.Value, n: ir.Value, combine: Combine) -> ir.Value:
+def _folded(operation: str, lanes: Vectors, address: ir.Value, n: ir.Value, combine: Combine) -> ir.Value:
     def step(chains: Values, new: Values) -> Values:
         return [combine(c, x) for c, x in zip(chains, new, strict=True)]
 
@@ -138,7 +123,7 @@ def _folded(operation: str, lanes: _Folding, address: ir.Value, n: ir.Value, com
     return _tree(lanes, chains, combine)
 
 
-def _extreme(operation: str, lanes: _Folding, address: ir.Value, n: ir.Value) -> ir.Value:
+def _extreme(operation: str, lanes: Vectors, address: ir.Value, n: ir.Value) -> ir.Value:
     """The extreme in one instruction a vector, which ignores NaN and signs of zero; where these count, once more.
 
     A sum tells whether there is a NaN (or infinities of both signs): it takes no masks, of which a processor has fewer
@@ -171,7 +156,7 @@ def added(lanes: Vectors, vectors: Values) -> ir.Value:
     return vectors[0]
 
 
-def _deviation(lanes: _Folding, address: ir.Value, n: ir.Value, to: ir.Value) -> None:
+def _deviation(lanes: Vectors, address: ir.Value, n: ir.Value, to: ir.Value) -> None:
     """The mean, rounded; then the distances from it, which add up to what rounding has taken from the mean."""
     builder, count = lanes.builder, _count(lanes)
     number = builder.sitofp(n, lanes.element)
@@ -196,7 +181,7 @@ def shrunk(lanes: Vectors, x: ir.Value, top: ir.Value) -> ir.Value:
     return lanes.exp(lanes.builder.select(same, lanes.zero, lanes.builder.fsub(x, top)))
 
 
-def _logsumexp(lanes: _Folding, address: ir.Value, n: ir.Value, to: ir.Value) -> None:
+def _logsumexp(lanes: Vectors, address: ir.Value, n: ir.Value, to: ir.Value) -> None:
     """Where all are -inf the sum counts what is beyond the last as well, and is of no account."""
     builder, top = lanes.builder, _extreme("max", lanes, address, n)
     tops, neutral = lanes.splat(top), ir.Constant(lanes.type, [float("-inf")] * lanes.lanes)
@@ -222,7 +207,7 @@ def _constant(kind: ir.Type, value: float) -> ir.Constant:
     return ir.Constant(kind, [value] * kind.count if isinstance(kind, ir.VectorType) else value)
 
 
-def _position(operation: str, lanes: _Folding, address: ir.Value, n: ir.Value) -> ir.Value:
+def _position(operation: str, lanes: Vectors, address: ir.Value, n: ir.Value) -> ir.Value:
     """Each lane keeps the first of its best and the step at which it came; a NaN, if there is one, is looked for."""
     builder, count, relation = lanes.builder, _count(lanes), {"argmax": ">", "argmin": "<"}[operation]
     neutral = ir.Constant(lanes.type, [_NEUTRAL[operation]] * lanes.lanes)
@@ -267,7 +252,7 @@ def _count(lanes: Vectors) -> int:
 
 
 def _swept(
-    lanes: _Folding, address: ir.Value, n: ir.Value, neutral: ir.Value, state: Values,
+    lanes: Vectors, address: ir.Value, n: ir.Value, neutral: ir.Value, state: Values,
     step: Callable[[Values, Values], Values],
 ) -> Values:  # fmt: skip
     """The state after all values, some vectors a step; beyond the last value stands the neutral one."""
@@ -279,11 +264,6 @@ def _swept(
 
     def whole(i: ir.Value, state: Values) -> Values:
         return step(state, [lanes.load(at(i, k)) for k in range(count)])
-
-    def fetching(i: ir.Value, state: Values) -> Values:
-        if lanes.ahead:
-            lanes.prefetch_ahead(builder.add(address, builder.mul(i, integer(lanes.bytes))), count)
-        return whole(i, state)
 
     def single(i: ir.Value, state: Values) -> Values:
         x = lanes.load_scalar(at(i, 0))
@@ -301,7 +281,7 @@ def _swept(
             state = (whole if first + stride <= n.constant else tail)(integer(first), state)
         return state
     full = builder.mul(builder.sdiv(n, integer(stride)), integer(stride))
-    state = lanes.loop(integer(0), full, stride, state, fetching)
+    state = lanes.loop(integer(0), full, stride, state, whole)
     return lanes.loop(full, n, stride, state, tail) if lanes.has_masks else lanes.loop(full, n, 1, state, single)
 
 

@@ -18,9 +18,8 @@ from numpy.typing import DTypeLike
 from graphc.codegen.intrinsics.exponential import EXP_RANGE, exp_of
 from graphc.codegen.intrinsics.lanes import Lanes, opaque
 from graphc.codegen.intrinsics.routine import call_routine
-from graphc.codegen.intrinsics.target import LINE, host_vector_bytes
+from graphc.codegen.intrinsics.target import host_vector_bytes
 
-AHEAD = 8192  # bytes: of the next row, while this one comes to an end
 I1, I32, I64, POINTER = ir.IntType(1), ir.IntType(32), ir.IntType(64), ir.PointerType()
 Values = list[ir.Value]
 
@@ -59,11 +58,6 @@ class Control:
     def __init__(self, builder: ir.IRBuilder, nbytes: int) -> None:
         self.builder, self.bytes = builder, nbytes
         self.lanes = host_vector_bytes() // nbytes
-
-    def prefetch_ahead(self, address: ir.Value, count: int) -> None:
-        """Ask for what lies AHEAD of so many vectors from an address; it need not be readable."""
-        for at in range(AHEAD, AHEAD + count * self.lanes * self.bytes, LINE):
-            prefetch(self.builder, self.builder.add(address, integer(at)), 3)
 
     def less(self, a: ir.Value, b: ir.Value) -> ir.Value:
         return self.builder.icmp_signed("<", a, b)

@@ -78,7 +78,6 @@ class _Block(Control):
 
         def turn(i: ir.Value, state: Values) -> Values:
             now, *chains = state
-            self.prefetch_ahead(b.add(self.address, b.mul(i, integer(self.bytes))), _CHAINS)
             new = [b.add(now, one)]
             for k, (best, at) in enumerate(zip(chains[::2], chains[1::2], strict=True)):
                 x = self._load(i, self.type, k * self.lanes)
