@@ -69,9 +69,10 @@ def einsum(g: Grower) -> None:
 
 @rule
 def contraction(g: Grower) -> None:
-    """A product of matrices whose rows, columns and sums are of one or two axes, many of them of length 1 or 0."""
-    rows, columns, sums, batch = "ij"[g.below(2) :], "mn"[g.below(2) :], "ab"[g.below(2) :], "z"[g.below(2) :]
+    """A product of matrices whose rows, columns and sums are of a few axes, many of them of length 1 or 0."""
+    rows, columns, sums, batch = "ij"[g.below(2) :], "mn"[g.below(2) :], "abc"[g.below(3) :], "z"[g.below(2) :]
     lengths = {c: g.choose((1, 1, 2, 3, 5, 0) if g.chance(0.5) else (2, 3, 5)) for c in rows + columns + sums + batch}
+    lengths |= {c: g.choose((*g.sizes, 3)) for c in sums if g.chance(0.3)}  # a sum of unknown length may be cut
     first, second, out = list(rows + sums + batch), list(columns + sums + batch), list(rows + columns + batch)
     for labels in (first, second, out):
         g.rng.shuffle(labels)
