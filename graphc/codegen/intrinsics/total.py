@@ -209,6 +209,8 @@ def _constant(kind: ir.Type, value: float) -> ir.Constant:
 
 def _position(operation: str, lanes: Vectors, address: ir.Value, n: ir.Value) -> ir.Value:
     """Each lane keeps the first of its best and the step at which it came; a NaN, if there is one, is looked for."""
+    if isinstance(n, ir.Constant) and n.constant <= lanes.lanes and lanes.has_masks:
+        return _place_in_vector(operation, lanes, address, n)
     builder, count, relation = lanes.builder, _count(lanes), {"argmax": ">", "argmin": "<"}[operation]
     neutral = ir.Constant(lanes.type, [_NEUTRAL[operation]] * lanes.lanes)
     first, stride = lanes.integers(range(lanes.lanes)), lanes.integers([count * lanes.lanes] * lanes.lanes)
@@ -245,6 +247,18 @@ def _position(operation: str, lanes: Vectors, address: ir.Value, n: ir.Value) ->
     _, nan, *state = _swept(lanes, address, n, neutral, start, step)
     (result,) = lanes.choose(lanes.any(nan), lambda: [first_nan()], lambda: [found(state[:count], state[count:])])
     return result if lanes.bytes == 8 else builder.sext(result, I64)
+
+
+def _place_in_vector(operation: str, lanes: Vectors, address: ir.Value, n: ir.Constant) -> ir.Value:
+    """The first lane with the extreme, or with a NaN if there is one."""
+    builder, relation = lanes.builder, {"argmax": ">", "argmin": "<"}[operation]
+    mask, kind = lanes.first(n), ir.IntType(lanes.lanes)
+    x = builder.select(mask, lanes.load(lanes.pointer(address), mask), lanes.constant(_NEUTRAL[operation]))
+    extreme = _tree(lanes, [x], lambda a, y: builder.select(builder.fcmp_ordered(relation, y, a), y, a))
+    same = builder.bitcast(builder.fcmp_ordered("==", x, lanes.splat(extreme)), kind)
+    nans = builder.bitcast(builder.fcmp_unordered("uno", x, x), kind)
+    lanes_there = builder.select(builder.icmp_unsigned("!=", nans, kind(0)), nans, same)
+    return builder.zext(builder.cttz(lanes_there, I1(0)), I64)
 
 
 def _count(lanes: Vectors) -> int:
