@@ -1,8 +1,8 @@
 """Matrix products: one contraction as loops over register tiles.
 
 In: the task of a contraction, its result contiguous with a column label last.
-Out: one phase.  Labels whose steps fit are merged; what is left of rows, columns and sum beside one label each are
-loops around one of the kernels of graphc.codegen.kernels.
+Out: one phase, and where the sum is cut another that adds up its parts.  Labels whose steps fit are merged; what is
+left of rows, columns and sum beside one label each are loops around one of the kernels of graphc.codegen.kernels.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from math import prod
 
 from graphc.codegen import kernels
 from graphc.codegen.along_sum import ELEMENT, FEW_DOTS, AlongSum, sum_of_parts
@@ -77,12 +78,12 @@ class Product(ViewKernel):
         result = product(self.member.shape)
         if not self.outer_sums or self.kernel.by_panels() or not isinstance(result, int):
             return 1
-        steps, (work, _) = self.outer_sums[0].size, self.work()
-        most = max(1, min(MANY_CHUNKS, SMALL // max(result * self.size, 1)))
-        if not isinstance(work, int) or not isinstance(steps, int):
-            return most
-        most = min(most, max(work // kernels.CHUNK_FLOPS, min(work // kernels.HALF_FLOPS, 2)), steps)
-        return -(-steps // -(-steps // (1 << (most.bit_length() - 1)))) if most > 1 else 1
+        sizes = [self.axis(label).size for label in {*"".join(self.task.job.labels)}]
+        work = 2 * prod(size if isinstance(size, int) else kernels.DEEP for size in sizes)
+        enough = max(work // kernels.CHUNK_FLOPS, min(work // kernels.HALF_FLOPS, 2))
+        most = max(1, min(MANY_CHUNKS, SMALL // max(result * self.size, 1), enough))
+        steps, most = self.outer_sums[0].size, 1 << (most.bit_length() - 1)
+        return -(-steps // -(-steps // min(most, steps))) if isinstance(steps, int) and steps else most
 
     def _group(self) -> int:
         """How many steps of the first loop around the kernel a chunk takes: small products go together."""
