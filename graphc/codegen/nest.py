@@ -32,6 +32,7 @@ from graphc.codegen.streamed import (
 from graphc.codegen.text import HI, LO, Branch, Loop, Scope, Text, close, integer, test
 from graphc.codegen.turned import strip, tile_of
 from graphc.codegen.unread import check_unread, gathers
+from graphc.codegen.views import evenly
 from graphc.codegen.work import bytes_read, operations, total
 from graphc.dims import Dim, blocks, product, substitute, symbol
 from graphc.graph import Node
@@ -46,15 +47,16 @@ def emit_nest(text: Text, task: Nest) -> None:
 
 
 def emit_copy(text: Text, task: Copy) -> None:
-    """Print the phase of a copy."""
+    """Print the phase of a copy, in chunks like those of nests, so that the same threads have them."""
     size = product(task.shape)
+    some = evenly(size, form.CHUNK) if isinstance(size, int) and size else form.CHUNK
     title = "commit" if task.target.kind == "parameter" else task.source.kind
-    with text.phase(title, blocks(size, form.CHUNK), 0, 2 * size * task.dtype.size) as top:
+    with text.phase(title, blocks(size, some), 0, 2 * size * task.dtype.size) as top:
         text.new_nest()
         if not task.shape:
             _copy_element(text, task, top, 0)
             return
-        text.cut(top, form.CHUNK, text.end(size))
+        text.cut(top, text.own(some), text.end(size))
         loop = text.loop(top, "i", HI, LO)
         _copy_element(text, task, loop, symbol("%i"))
         loop.close()
