@@ -69,7 +69,6 @@ def test_short_phases_are_shared_beside_long_ones() -> None:
     assert counts == [0, 2, 1]
 
 
-
 @pytest.mark.parametrize("width", [1, 16, 17, 257, 784])
 def test_both_ways_give_the_same_bits(width: int) -> None:
     """Rows of a batch are gathered by halves then; they may be shorter than a line of cache."""

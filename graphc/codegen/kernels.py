@@ -63,7 +63,7 @@ def steps_of_chunk(length: Dim, flops: int, step: int = 1, most: int = CHUNK_FLO
     if not isinstance(length, int):
         return max(1, each // step) * step
     half = -(-length // 2) if length * flops >= 2 * HALF_FLOPS else each
-    return up(max(1, evenly(length, min(each, half))), step)
+    return up(evenly(length, min(each, half)), step)
 
 
 class Kernel(ABC):

@@ -49,7 +49,7 @@ def emit_nest(text: Text, task: Nest) -> None:
 def emit_copy(text: Text, task: Copy) -> None:
     """Print the phase of a copy, in chunks like those of nests, so that the same threads have them."""
     size = product(task.shape)
-    some = evenly(size, form.CHUNK) if isinstance(size, int) and size else form.CHUNK
+    some = evenly(size, form.CHUNK) if isinstance(size, int) else form.CHUNK
     title = "commit" if task.target.kind == "parameter" else task.source.kind
     with text.phase(title, blocks(size, some), 0, 2 * size * task.dtype.size) as top:
         text.new_nest()

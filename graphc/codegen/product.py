@@ -56,10 +56,13 @@ class Product(ViewKernel):
         self.parts = self._parts()
         self.group = self._group()
         self.pieces = self._pieces()
-        self.chunks: Dim = blocks(self.batch[0].size, self.group) * self.pieces if self.batch else self.kernel.chunks()
-        if self.parts > 1:
-            self.groups = blocks(self.batch[0].size, self.group) if self.batch else 1
-            self.chunks, self.part_steps = self.parts * self.groups, blocks(self.outer_sums[0].size, self.parts)
+        self.groups = blocks(self.batch[0].size, self.group) if self.batch else 1
+        self.part_steps = blocks(self.outer_sums[0].size, self.parts) if self.parts > 1 else 0
+        self.chunks: Dim = self.parts * self.groups * self.pieces
+        if self.parts == 1 and not self.batch:
+            self.chunks = self.kernel.chunks()
+        self.batch_range: Range = LO, HI  # of the first loop over the result around the kernel
+        self.sum_range: Range | None = None  # of the first one over the sum, if it is not all
 
     def _axes(self, labels: str) -> tuple[Axis, list[Axis]]:
         """The axis that the kernel loops over, and those around it."""
@@ -82,8 +85,10 @@ class Product(ViewKernel):
         work = 2 * prod(size if isinstance(size, int) else kernels.DEEP for size in sizes)
         enough = max(work // kernels.CHUNK_FLOPS, min(work // kernels.HALF_FLOPS, 2))
         most = max(1, min(MANY_CHUNKS, SMALL // max(result * self.size, 1), enough))
-        steps, most = self.outer_sums[0].size, 1 << (most.bit_length() - 1)
-        return -(-steps // -(-steps // min(most, steps))) if isinstance(steps, int) and steps else most
+        steps, parts = self.outer_sums[0].size, 1 << (most.bit_length() - 1)
+        if parts == 1 or not isinstance(steps, int):
+            return parts
+        return -(-steps // -(-steps // parts))  # none of which is empty
 
     def _group(self) -> int:
         """How many steps of the first loop around the kernel a chunk takes: small products go together."""
@@ -95,7 +100,9 @@ class Product(ViewKernel):
         """How many parts of the rows are chunks of their own, where steps of the first loop are few and long."""
         steps, rows = self.batch[0].size if self.batch else 0, self.rows.size
         work, _ = self.work()
-        if isinstance(self.kernel, Packed) or not (isinstance(steps, int) and isinstance(rows, int)) or self.group > 1:
+        if isinstance(self.kernel, Packed) or not (isinstance(steps, int) and isinstance(rows, int)):
+            return 1
+        if self.group > 1 or self.parts > 1:
             return 1
         long = isinstance(work, int) and work >= 2 * kernels.CHUNK_FLOPS * steps
         return max(1, -(-rows // self.kernel.MR)) if long and 0 < steps < MANY_CHUNKS else 1
@@ -114,6 +121,7 @@ class Product(ViewKernel):
         if self.parts > 1:
             elements = product(self.member.shape)
             self.result = text.scratch(self.member.dtype, (self.parts, elements)), PART * elements
+            self.batch_range, self.sum_range = (FIRST, LAST), (LO, dim_max(LO + 1, HI))
         with text.phase(self.title, self.chunks, *kernel.work()) as top:
             kernel.by_words()
             self.batch, self.outer_rows, self.outer_sums = (
@@ -243,18 +251,17 @@ class Product(ViewKernel):
     def _more(self) -> Dim:
         """Not 0 after the first product of a sum that is cut into several."""
         steps = sum((symbol(f"%r{n}") for n in range(len(self.outer_sums))), 0)
-        return steps - LO if self.parts > 1 else steps
+        return steps - self.sum_range[0] if self.sum_range else steps
 
     def _outer_loops(self, top: Scope) -> list[Scope]:
         """Loops over batches and over sums around the kernel; addresses move with them."""
-        chunk = (FIRST, LAST) if self.parts > 1 else (LO, HI)
-        results = [(f"q{n}", axis, (0, axis.size) if n else chunk) for n, axis in enumerate(self.batch)]
-        sums: list[tuple[str, Axis, Range]]
-        sums = [(f"r{n}", axis, (0, dim_max(1, axis.size))) for n, axis in enumerate(self.outer_sums)]
-        if self.parts > 1:  # what a step reads is in cache for each part of the result
-            sums[0] = *sums[0][:2], (LO, dim_max(LO + 1, HI))
-            return self._loops(top, [*sums, *results], "q")
-        return self._loops(top, [*results, *sums], "q")
+        results = [(f"q{n}", axis, (0, axis.size) if n else self.batch_range) for n, axis in enumerate(self.batch)]
+        ranges: list[Range] = [(0, dim_max(1, axis.size)) for axis in self.outer_sums]
+        if self.sum_range:
+            ranges[0] = self.sum_range
+        sums = [(f"r{n}", axis, ranges[n]) for n, axis in enumerate(self.outer_sums)]
+        # What a step of a part reads is in cache for each part of the result.
+        return self._loops(top, [*sums, *results] if self.sum_range else [*results, *sums], "q")
 
     @contextmanager
     def more_rows(self, scope: Scope) -> Iterator[Scope]:

@@ -46,9 +46,9 @@ def up(size: int, step: int) -> int:
 
 
 def evenly(length: int, most: int) -> int:
-    """How many steps a chunk takes, at most so many, where chunks are alike and two threads have as many each."""
+    """How many steps a chunk takes, from 1 to so many, where chunks are alike and two threads have as many each."""
     count = -(-length // most)
-    return length if count < 2 else -(-length // up(count, 2))
+    return max(length, 1) if count < 2 else -(-length // up(count, 2))
 
 
 class ViewKernel(ABC):

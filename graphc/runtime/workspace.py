@@ -30,7 +30,7 @@ Dims = tuple[int, ...]
 
 _RELEASE_WORK = 200_000  # operations and bytes, some 20 microseconds: what is shorter keeps the GIL
 _SHARE_WORK = 2_000_000  # the same of one phase, which threads then share: a sleeper takes some 40 microseconds to wake
-_BESIDE_WORK = 400_000  # the same where threads share a longer phase of the program, so that they are awake
+_BESIDE = 5  # so many times less is shared beside such a phase, for which threads are awake
 _BRIEF_FLOPS = 400_000  # operations of one that is shared where that proves faster, unless it rather moves bytes
 _A_TRY, _LARGE = 1 << 10, 16  # bytes for which buffers take other turns once; how many of the largest may
 _MOST_BYTES = 1 << 46  # more than a process can address
@@ -166,18 +166,25 @@ def _shared_out(program: Program, sizes: Mapping[str, int]) -> list[int]:
     Who writes an array alone has in his cache what others then read from there, and they what he writes next: in a
     program whose long phases are shared, the short ones are too.
     """
-    chunks = [_shared(p, sizes, _SHARE_WORK) for p in program.phases]
-    if any(-at.BRIEF < n < 0 for n in chunks):
-        return [_shared(p, sizes, min(_SHARE_WORK, _BESIDE_WORK)) for p in program.phases]
-    return chunks
+    works = [_work(p, sizes) for p in program.phases]
+    least = _SHARE_WORK
+    if any(flops + nbytes > least for chunks, flops, nbytes in works if chunks > 1):
+        least //= _BESIDE
+    return [_shared(*work, least) for work in works]
 
 
-def _shared(phase: Phase, sizes: Mapping[str, int], least: int) -> int:
-    """The number of chunks of a phase, negative where it has so much work, or is brief."""
+def _work(phase: Phase, sizes: Mapping[str, int]) -> tuple[int, int, int]:
+    """Of a run of a phase: chunks, operations and bytes; 0 where one chunk, as a control phase is, can't be shared."""
     chunks, runs = evaluate(phase.chunks, sizes), max(evaluate(phase.runs, sizes), 1)
-    if chunks < 2 or phase.kernel < 0:
+    if chunks < 2:
+        return chunks, 0, 0
+    return chunks, evaluate(phase.flops, sizes) // runs, evaluate(phase.nbytes, sizes) // runs
+
+
+def _shared(chunks: int, flops: int, nbytes: int, least: int) -> int:
+    """The number of chunks of a phase, negative where it has so much work, or is brief."""
+    if chunks < 2:
         return chunks
-    flops, nbytes = evaluate(phase.flops, sizes) // runs, evaluate(phase.nbytes, sizes) // runs
     if flops + nbytes > least:
         return -chunks
     return -chunks - at.BRIEF if flops > max(_BRIEF_FLOPS, 2 * nbytes) else chunks

@@ -211,7 +211,7 @@ def _position(operation: str, lanes: Vectors, address: ir.Value, n: ir.Value) ->
     """Each lane keeps the first of its best and the step at which it came; a NaN, if there is one, is looked for."""
     if isinstance(n, ir.Constant) and n.constant <= lanes.lanes and lanes.has_masks:
         return _place_in_vector(operation, lanes, address, n)
-    builder, count, relation = lanes.builder, _count(lanes), {"argmax": ">", "argmin": "<"}[operation]
+    builder, count, relation = lanes.builder, _count(lanes), RELATIONS[operation.removeprefix("arg")]
     neutral = ir.Constant(lanes.type, [_NEUTRAL[operation]] * lanes.lanes)
     first, stride = lanes.integers(range(lanes.lanes)), lanes.integers([count * lanes.lanes] * lanes.lanes)
     never = lanes.integers([1 << 30] * lanes.lanes)
@@ -251,7 +251,7 @@ def _position(operation: str, lanes: Vectors, address: ir.Value, n: ir.Value) ->
 
 def _place_in_vector(operation: str, lanes: Vectors, address: ir.Value, n: ir.Constant) -> ir.Value:
     """The first lane with the extreme, or with a NaN if there is one."""
-    builder, relation = lanes.builder, {"argmax": ">", "argmin": "<"}[operation]
+    builder, relation = lanes.builder, RELATIONS[operation.removeprefix("arg")]
     mask, kind = lanes.first(n), ir.IntType(lanes.lanes)
     x = builder.select(mask, lanes.load(lanes.pointer(address), mask), lanes.constant(_NEUTRAL[operation]))
     extreme = _tree(lanes, [x], lambda a, y: builder.select(builder.fcmp_ordered(relation, y, a), y, a))
