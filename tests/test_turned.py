@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from typing import Any
 
 import numpy as np
@@ -12,22 +13,23 @@ import graphc as gc
 from graphc.codegen import streamed
 
 COLD = gc.Options(cache=False)
-BORDERS = (0, 1, 2, 15, 16, 17, 33, 63, 64, 65, 255, 256, 257, 300, 513)
+BORDERS = (0, 1, 2, 15, 16, 17, 33, 63, 64, 65, 127, 128, 129, 257, 300)
+DTYPES = ("float32", "float64", "int32", "int64")
 
 
-def drawn(shape: tuple[int, ...], seed: int = 0) -> Any:
-    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+def drawn(shape: tuple[int, ...], seed: int = 0, dtype: str = "float32") -> Any:
+    return (1_000 * np.random.default_rng(seed).normal(size=shape)).astype(dtype)
 
 
 def copies(function: Any) -> int:
-    return str(function.source).count("turn_f4_")
+    return len(re.findall(r"turn_[fi][48]_", function.source))
 
 
-def turned(m: Any, n: Any) -> tuple[list[gc.Node], tuple[gc.Node, ...]]:
+def turned(m: Any, n: Any, dtype: str = "float32") -> tuple[list[gc.Node], tuple[gc.Node, ...]]:
     """One array both ways round, and another one twice, from different elements on."""
-    x, y = gc.input("x", (m, n), gc.float32), gc.input("y", (n, m), gc.float32)
+    x, y = gc.input("x", (m, n), dtype), gc.input("y", (n, m), dtype)
     rows, columns = x.shape
-    more, row = gc.input("more", (2 * columns, 3 + rows), gc.float32), gc.input("row", (n,), gc.float32)
+    more, row = gc.input("more", (2 * columns, 3 + rows), dtype), gc.input("row", (n,), dtype)
     across = more[::-2, 3:].T
     return [x, y, more, row], (x + y.T, (y.T - across) * row, across + more[:columns, 1:-2].T)
 
@@ -37,27 +39,27 @@ def wanted(x: Any, y: Any, more: Any, row: Any) -> tuple[Any, ...]:
     return x + y.T, (y.T - across) * row, across + more[: len(row), 1:-2].T
 
 
-def arrays(m: int, n: int) -> list[Any]:
-    return [drawn((m, n)), drawn((n, m), 1), drawn((2 * n, 3 + m), 2), drawn((n,), 3)]
+def arrays(m: int, n: int, dtype: str) -> list[Any]:
+    return [drawn(shape, k, dtype) for k, shape in enumerate([(m, n), (n, m), (2 * n, 3 + m), (n,)])]
 
 
-def agree(function: Any, m: int, n: int) -> None:
-    given = arrays(m, n)
+def agree(function: Any, m: int, n: int, dtype: str = "float32") -> None:
+    given = arrays(m, n, dtype)
     for got, want in zip(function(*given), wanted(*given), strict=True):
         assert got.shape == want.shape
         assert np.array_equal(got, want)
 
 
-def test_sizes_that_the_call_tells(monkeypatch: pytest.MonkeyPatch) -> None:
-    inputs, outputs = turned("m", "n")
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_sizes_that_the_call_tells(monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
+    inputs, outputs = turned("m", "n", dtype)
     monkeypatch.setattr(streamed, "PAST_CACHES", 2**20)
     f = gc.compile(inputs, outputs, options=COLD)
     assert copies(f)
     for m, n in itertools.product(BORDERS, BORDERS):
-        agree(f, m, n)
-    agree(f, 3_000, 5)
-    agree(f, 5, 3_000)
-    agree(f, 700, 800)
+        agree(f, m, n, dtype)
+    for m, n in ((3_000, 5), (5, 3_000), (700, 800)):
+        agree(f, m, n, dtype)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +69,26 @@ def test_known_sizes(m: int, n: int) -> None:
     f = gc.compile(*turned(m, n), options=COLD)
     assert bool(copies(f)) == (min(m, n) >= 16)
     agree(f, m, n)
+
+
+@pytest.mark.parametrize(("m", "n"), [(2_100, 64), (20_001, 33), (64, 6_000), (1_030, 1_100), (130, 5_000)])
+def test_tiles_that_are_asked_for(monkeypatch: pytest.MonkeyPatch, m: int, n: int) -> None:
+    """Of known size, written to caches: what is asked for lies up to two tiles after the arrays' ends."""
+    monkeypatch.setattr(streamed, "FAR", 2**18)
+    f = gc.compile(*turned(m, n), options=COLD)
+    assert copies(f)
+    assert all(word in f.source for word in ("fetch(", "fetch_lines_4("))
+    assert "stream_" not in f.source
+    agree(f, m, n)
+
+
+def test_wide_elements_are_copied_where_lines_share_sets_of_l1() -> None:
+    """Columns of 5,000 are 3,904 bytes apart modulo pages, of 768 half a page; those of 4 bytes are copied anyway."""
+    for dtype, rows, count in (("float64", 5_000, 0), ("float64", 768, 1), ("int64", "m", 1), ("int32", 5_000, 1)):
+        x, y = gc.input("x", (rows, 70), dtype), gc.input("y", (70, rows), dtype)
+        assert copies(gc.compile([x, y], x + y.T, options=COLD)) == count
+    x, y = gc.input("x", (5_000, 70), "int8"), gc.input("y", (70, 5_000), "int8")
+    assert not copies(gc.compile([x, y], x + y.T, options=COLD))
 
 
 @pytest.mark.parametrize(("m", "n"), [(17, 19), (40, 300), (70, 33)])
@@ -105,7 +127,7 @@ def test_gradients_of_a_transposed_operand() -> None:
     w, x = gc.input("w", (70, 90), gc.float32), gc.input("x", (90, 70), gc.float32)
     loss = gc.sum((gc.tanh(w).T * x) ** 2)
     f = gc.compile([w, x], gc.grad(loss, [w, x]), options=COLD)
-    a, b = drawn((70, 90)), drawn((90, 70), 1)
+    a, b = drawn((70, 90)) / 1_000, drawn((90, 70), 1) / 1_000
     t = np.tanh(a.astype("f8")).T
     got = f(a, b)
     np.testing.assert_allclose(got[0], (2 * t * b * b * (1 - t * t)).T, rtol=2e-5, atol=1e-6)

@@ -15,7 +15,7 @@ from graphc.codegen.loop_ir import WORKER, Position
 from graphc.codegen.product import Product
 from graphc.codegen.text import Scope, Text
 from graphc.codegen.turned import turned_arrays, turned_at
-from graphc.codegen.views import evenly
+from graphc.codegen.views import evenly, up
 from graphc.dims import Dim, Poly, blocks, dim_max, floor_div, product, substitute, symbol
 from graphc.graph import Node
 from graphc.op import Family
@@ -300,6 +300,8 @@ class Form:
         size = self._rows_of_chunk(row) if self.inner else CHUNK
         if isinstance(length, int) and isinstance(size, int) and size < length and self.before is None:
             size = evenly(length, size)
+            if self.crosswise:  # whole lines of columns
+                size = up(size, LINE // 4)
         return length, size, blocks(length, size)
 
     def _rows_of_chunk(self, row: Dim) -> Dim:

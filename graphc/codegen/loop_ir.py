@@ -185,7 +185,8 @@ KERNELS: dict[str, Contract] = {
     "flush": Contract(0, (), (), "integer"),  # -> what `restore` takes: subnormal numbers count as 0 in between
     "restore": Contract(1, (), ()),
     "fetch": Contract(4, (0,), ()),  # columns and the step between them, how many, bytes of each: read soon
-    "fetch_lines": Contract(1, (0,), ()),  # address: so many lines of cache, nothing is read
+    # address: so many lines of cache, into L2 or into L1; nothing is read
+    **dict.fromkeys(("fetch_lines", "fetch_near"), Contract(1, (0,), ())),
     "into_line": Contract(1, (0,), (), "integer"),  # address -> elements since the line of cache began
     "stream": Contract(3, (1,), (2,)),  # how many elements, where from, where to: past the caches
     # status of the failure, position, length, iteration of a loop -> position from the start
@@ -194,7 +195,7 @@ KERNELS: dict[str, Contract] = {
     OWN: Contract(2, (), (), "element"),  # status of the failure, iteration, and the operands of the user's function
 }
 CHECKED = ("checked", "labelled")
-FETCHING = ("fetch", "fetch_lines")
+FETCHING = ("fetch", "fetch_lines", "fetch_near")
 FAILING = (*CHECKED, OWN)
 
 Stmt = Let | Set | Store | If | For | Use

@@ -69,8 +69,8 @@ def _made(name: str) -> Any:
             return getattr(gemm, family)(code, *numbers)
         case "micro_nested" | "micro_transposed_nested" | "dots_nested":
             return getattr(gemm, family.removesuffix("_nested"))(code, *numbers, nested=True)
-    if words[:2] == ["fetch", "lines"]:
-        return stream.fetch_lines(int(words[2]))
+    if words[0] == "fetch":
+        return stream.fetch_lines(int(words[2]), 1 if words[1] == "near" else 2)
     if words[0] == "columns":
         return columns.columns(words[1], code)
     return total.stack(int(words[1])) if words[0] == "stack" else None

@@ -21,9 +21,9 @@ from graphc.codegen.reduction import Carried, Columns, Fold, Lies, Partial, comb
 from graphc.codegen.rows import Rows
 from graphc.codegen.streamed import (
     are_large,
-    ask_ahead,
     cut_in_lines,
-    fetch_ahead,
+    fetch_across,
+    fetch_along,
     lines_of,
     piece_of,
     streamed_outputs,
@@ -208,7 +208,7 @@ class _Nest(Rows):
                 scopes.append(around)
             scopes.append(self.text.loop(scopes[-1], str(axis), bounds[1], bounds[0]))
         row = scopes[-1]
-        fetch_ahead(self, row)
+        fetch_across(self, row)
         down = columns and not self.split.deep and not self.fetched  # else what is fetched for a row is folded with it
         self.folded_down = self._fold_down(scopes[-2], columns) if down else set()
         sweeps = 1 + max(self.computed_in(m) for m in self.members)
@@ -347,8 +347,7 @@ class _Nest(Rows):
             around = self.text.loop(scope, str(self.block)[1:], high, low, size)
             count = integer("least", Position(size), integer("-", high, Position(self.block)))
             low, high = self.block, integer("least", Position(self.block + size), high)
-        if self.streamed:
-            ask_ahead(self, around, var, low)
+        fetch_along(self, around, var, low)
         lies = {r: self.lies(r, var, low) if f.collects else None for r, f in folds.items()}
         part, (first, last) = self.part(around, var, low, high, size)
         body = self.text.loop(part, var, last, first)

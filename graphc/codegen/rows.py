@@ -68,7 +68,7 @@ class Rows(Form):
         row, last, steps = f"%{self.row_axes()[-1]}", f"%{self.inner[-1]}", linear(position)
         if steps is None or steps.get(last) != 1 or steps.get(row, 0) == 0:
             return None
-        return substitute(position, {row: symbol(row) + 1})
+        return substitute(position, {row: symbol(row) + 2})
 
     def _busiest(self) -> int:
         """The sweep in which most is computed."""

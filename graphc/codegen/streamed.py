@@ -5,16 +5,15 @@ In: the form of a nest.  Out: which outputs, on what condition, and the statemen
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from graphc.codegen.form import BESIDE, FOLDS, KEPT, Form
 from graphc.codegen.intrinsics.target import LINE
 from graphc.codegen.loop_ir import CHUNK, Call, Expr, Position, Var
 from graphc.codegen.text import HI, LO, Scope, Text, integer, test
-from graphc.codegen.turned import TILE
-from graphc.codegen.work import efforts_of_element
+from graphc.codegen.turned import BEGIN, STRIP, TILE
+from graphc.codegen.work import bytes_read, efforts_of_element
 from graphc.dims import Dim, product, substitute, symbol
-from graphc.graph import Node
 from graphc.scalar import CHEAP
 from graphc.schedule.access import linear, loop_symbol, offset
 from graphc.schedule.shape import loads
@@ -22,6 +21,7 @@ from graphc.schedule.task import Place
 from graphc.types import DType, int64
 
 PAST_CACHES = 1 << 25  # bytes that a phase moves; what is less may be in a cache when it is read
+FAR = 1 << 23  # bytes that loops across rows read, from which on they ask for them
 SHORTEST = 256  # elements of a row, whose ends are parts of lines
 PIECE = 256  # bytes of a block of the widest array: reads of the next go on while one is written
 AHEAD = 1 << 13  # bytes before an array's lines are wanted, when they are asked for
@@ -98,46 +98,71 @@ def piece_of(form: Form) -> int:
     return PIECE // max(n.dtype.size for member in form.members for n in (member, *member.operands))
 
 
-def fetch_ahead(form: Form, row: Scope) -> None:
+def _fetches(form: Form) -> bool:
+    """Whether loops ask for what they want some steps later: what surely comes from far."""
+    far = bytes_read(form.nest) if form.crosswise else 0
+    return bool(form.streamed) or (isinstance(far, int) and far >= FAR)
+
+
+def fetch_across(form: Form, row: Scope) -> None:
     """Ask for some of the columns of the next tile of what lies across the rows; all rows of this one ask for all."""
-    if not (form.streamed and form.crosswise):
+    if not form.crosswise or not _fetches(form):
         return
-    column = form.block + TILE + (loop_symbol(form.rows[0]) - LO) * COLUMNS
-    count = integer("least", Position(COLUMNS), form.text.at(form.domain[form.inner[0]] - column))
+    columns, at = form.domain[form.inner[0]], loop_symbol(form.rows[0])
+    if form.turned and isinstance(columns, int) and columns <= TILE:  # the next tile is the next strip
+        first, column, some = BEGIN + STRIP, at - BEGIN, Position(STRIP)
+    else:
+        first, column, some = LO, form.block + TILE + (at - LO) * COLUMNS, Position(HI - LO)
+    count = integer("least", Position(COLUMNS), form.text.at(columns - column))
     for across in form.across:
         size = across.node.dtype.size
-        start = (across.first + LO + column * across.step) * size
+        start = (across.first + first + column * across.step) * size
         address = form.text.address(form.text.place[across.node], start)
-        row.use("fetch", address, form.text.at(across.step * size), count, Position((HI - LO) * size))
+        row.use("fetch", address, form.text.at(across.step * size), count, integer("*", some, Position(size)))
 
 
-def ask_ahead(form: Form, scope: Scope, var: str, low: Dim) -> None:
+def fetch_along(form: Form, scope: Scope, var: str, low: Dim) -> None:
     """Ask for what is wanted some pieces after the one that begins at `low`, where a single array is read.
 
-    The processor foresees what lies ahead, but of one array not as much as memory could bring.
+    The processor foresees what lies ahead, but of one array not as much as memory could bring, and nothing of a tile,
+    whose rows end after some lines.
     """
-    if form.reductions or form.crosswise or len(found := _read_along(form, var)) != 1:
+    if form.reductions or not _fetches(form):
         return
-    ((node, position, step),) = found
-    size = node.dtype.size
-    address = form.text.address(form.text.place[node], substitute(position, {f"%{var}": low}) * size + AHEAD)
-    scope.use("fetch_lines", address, tile=(max(piece_of(form) * step * size // LINE, 1),))
+    found = dict.fromkeys(_read_along(form, var))
+    if form.crosswise:
+        found.update(dict.fromkeys(_written_along(form, var)))
+    elif len(found) != 1:
+        return
+    for place, position, step, size in found:
+        # of the tile after the next, lines that end there: one that begins where the next one ends is asked for with it
+        piece, ahead = (TILE, 2 * TILE * step * size + LINE - size) if form.crosswise else (piece_of(form), AHEAD)
+        address = form.text.address(place, substitute(position, {f"%{var}": low}) * size + ahead)
+        kernel = "fetch_lines" if step == 1 else "fetch_near"  # the processor itself brings neighbours from L2 to L1
+        scope.use(kernel, address, tile=(max(piece * step * size // LINE, 1),))
 
 
-def _read_along(form: Form, var: str) -> set[tuple[Node, Dim, int]]:
-    """The arrays of which loops read each row once, by steps of the innermost loop that are not long."""
-    found = set()
+def _read_along(form: Form, var: str) -> Iterator[tuple[Place, Dim, int, int]]:
+    """Of which loops read each row once, by steps of the innermost loop that are not long: where, step, and size."""
     for member in form.members:
         for read in loads(member, form.is_loaded, form.made):
             position = offset(form.moved(read.index), read.node.shape) if read.index else 0
             steps = linear(position) or {}
-            step, size = steps.get(f"%{var}"), piece_of(form) * read.node.dtype.size
+            step, size = steps.get(f"%{var}"), read.node.dtype.size
             again = form.inner and any(steps.get(f"%{k}", 0) == 0 for k in form.row_axes() if form.domain[k] != 1)
             if not isinstance(step, int) or not form.is_loaded(read.node) or again:
                 continue
-            if step >= 1 and step * size <= MOST_LINES * LINE:
-                found.add((read.node, position, step))
-    return found
+            if step >= 1 and step * size * piece_of(form) <= MOST_LINES * LINE:
+                yield form.text.place[read.node], position, step, size
+
+
+def _written_along(form: Form, var: str) -> Iterator[tuple[Place, Dim, int, int]]:
+    """The same of what is written to the caches."""
+    for node, place, is_scratch in form.stores_in(form.sweep):
+        position = offset(form.index_of(node), node.shape)
+        steps = linear(position)
+        if not is_scratch and place not in form.streamed and steps is not None and steps.get(f"%{var}") == 1:
+            yield place, position, 1, node.dtype.size
 
 
 def write_streamed(form: Form, scope: Scope, count: Expr, first: Mapping[str, Dim]) -> None:

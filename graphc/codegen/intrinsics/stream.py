@@ -72,10 +72,10 @@ def fetch(typingctx: Any, address: Any, step: Any, count: Any, nbytes: Any) -> A
             start = builder.add(address, builder.mul(k, step))
 
             def line(at: ir.Value, _: Values) -> Values:
-                lanes.prefetch(builder.add(start, at))
+                lanes.prefetch(at)
                 return []
 
-            return lanes.loop(integer(0), nbytes, LINE, [], line)
+            return lanes.loop(builder.and_(start, integer(-LINE)), builder.add(start, nbytes), LINE, [], line)
 
         lanes.loop(integer(0), count, 1, [], column)
 
@@ -101,14 +101,14 @@ def into_line(code: str) -> Any:
 
 
 @cache
-def fetch_lines(count: int) -> Any:
-    """Intrinsic (address): ask for so many lines to be in L1, in the loop that calls it; they need not be readable."""
+def fetch_lines(count: int, level: int) -> Any:
+    """Intrinsic (address): ask for so many lines, into L1 or L2, inline; they need not be readable."""
 
     @intrinsic
     def ask(typingctx: Any, address: Any) -> Any:
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Values) -> Any:
             for k in range(count):
-                prefetch(builder, builder.add(arguments[0], integer(k * LINE)), 3)
+                prefetch(builder, builder.add(arguments[0], integer(k * LINE)), level)
             return context.get_dummy_value()
 
         return types.void(types.int64), codegen

@@ -33,11 +33,11 @@ def type_name(dtype: DTypeLike) -> str:
     return f"{'f' if np.dtype(dtype).kind == 'f' else 'i'}{8 * np.dtype(dtype).itemsize}"
 
 
-def prefetch(builder: ir.IRBuilder, address: ir.Value, near: int) -> None:
-    """Asks for the line of an address, which need not be readable: into L1 (3) or L2 (2)."""
+def prefetch(builder: ir.IRBuilder, address: ir.Value, level: int) -> None:
+    """Asks for the line of an address, which need not be readable, to be in L1 or L2."""
     kind = ir.FunctionType(ir.VoidType(), [POINTER, I32, I32, I32])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    hints = [ir.Constant(I32, k) for k in (0, near, 1)]  # to be read, how near, data
+    hints = [ir.Constant(I32, k) for k in (0, 4 - level, 1)]  # to be read, how near, data
     builder.call(function, [builder.inttoptr(address, POINTER), *hints])
 
 
