@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -141,6 +142,23 @@ def test_extremes_of_absolute_values(dtype: str) -> None:
     check((gc.clip(gc.abs(x), 0, 1), gc.where(gc.abs(x) > 0, x, 7), gc.sign(gc.abs(x)), gc.abs(x) >= 0), {x: v},
           np.clip(absolute, 0, 1), v, np.sign(absolute), absolute >= 0)  # fmt: skip
     check((gc.where(gc.abs(x) < 0, 1, x), gc.maximum(0, gc.sqrt(gc.abs(x)))), {x: v}, v, np.sqrt(absolute))
+
+
+@pytest.mark.parametrize("inner", [lambda x: x, abs, lambda x: -x, lambda x: -abs(x)])
+@pytest.mark.parametrize("bound", [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e-45])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_one_extreme_beside_a_constant(dtype: str, bound: float, inner: Callable[[Any], Any]) -> None:
+    """Alone: LLVM takes other comparisons together with it.  Of two zeros the positive one is greater."""
+    values = [0.0, 1.0, 2.0, 5.0, 1e-45, np.inf]
+    v = np.array([*values, *(-x for x in values), np.nan] * 3, dtype)
+    y, c, x = inner(v), np.array(bound, dtype), gc.input("x", v.shape, dtype)
+    zeros = (y == 0) & (c == 0)
+    for ours, theirs, meet in ((gc.maximum, np.maximum, np.logical_and), (gc.minimum, np.minimum, np.logical_or)):
+        got = gc.compile([x], ours(inner(x), c))(v)
+        want = np.where(zeros, np.where(meet(np.signbit(y), np.signbit(c)), -0.0, 0.0), theirs(y, c))
+        numbers = ~np.isnan(want)
+        assert np.array_equal(got, want, equal_nan=True)
+        assert np.array_equal(np.signbit(got[numbers]), np.signbit(want[numbers]))
 
 
 _CONTRACT = """

@@ -134,13 +134,16 @@ def _better(kind: Kind, relation: str, x: ir.Value, y: ir.Value) -> ir.Value:
 
 
 def _better_than_constant(kind: Lanes, relation: str, x: ir.Value, constant: ir.Constant) -> ir.Value:
-    """The same, where which of two zeros wins is known: the one that a comparison of equals leaves."""
+    """The same by one comparison, which a NaN fails: which of two zeros wins is known, of other equals it is the same.
+
+    LLVM 20 takes a second one, `x is NaN`, together with `|y| > 0` for `y > 0`.
+    """
     number = number_of(constant)
+    if math.isnan(number):
+        return constant
     loses = number == 0 and (math.copysign(1, number) < 0) == (relation == ">")
-    if loses:
-        return kind.select(kind.compare(relation, constant, x), constant, x)
-    chosen = kind.select(kind.compare(relation, x, constant), x, constant)
-    return kind.select(kind.is_nan(x), x, chosen)
+    beats = relation if loses else f"{relation}="
+    return kind.select(kind.compare(beats, constant, x), constant, x)
 
 
 @pointwise
