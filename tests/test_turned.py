@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ BORDERS = (0, 1, 2, 15, 16, 17, 33, 63, 64, 65, 127, 128, 129, 257, 300)
 DTYPES = ("float32", "float64", "int32", "int64")
 
 
-def drawn(shape: tuple[int, ...], seed: int = 0, dtype: str = "float32") -> Any:
+def drawn(shape: Sequence[int], seed: int = 0, dtype: str = "float32") -> Any:
     return (1_000 * np.random.default_rng(seed).normal(size=shape)).astype(dtype)
 
 
@@ -67,7 +68,7 @@ def test_sizes_that_the_call_tells(monkeypatch: pytest.MonkeyPatch, dtype: str) 
 )
 def test_known_sizes(m: int, n: int) -> None:
     f = gc.compile(*turned(m, n), options=COLD)
-    assert bool(copies(f)) == (min(m, n) >= 16)
+    assert bool(copies(f)) == (min(m, n) >= 16 and max(m, n) >= 32)
     agree(f, m, n)
 
 
@@ -91,12 +92,60 @@ def test_wide_elements_are_copied_where_lines_share_sets_of_l1() -> None:
     assert not copies(gc.compile([x, y], x + y.T, options=COLD))
 
 
-@pytest.mark.parametrize(("m", "n"), [(17, 19), (40, 300), (70, 33)])
+@pytest.mark.parametrize(("m", "n"), [(17, 39), (40, 300), (70, 33)])
 def test_the_interpreter_reads_nothing_that_is_not_there(m: int, n: int) -> None:
     for sizes in ((m, n), ("m", "n")):
         f = gc.compile(*turned(*sizes), options=gc.Options(debug=True))
         assert copies(f)
         agree(f, m, n)
+
+
+MORE_AXES = [  # shape, how its axes are permuted
+    ((3, 70, 130), (0, 2, 1)),
+    ((40, 33, 65), (0, 2, 1)),
+    ((2, 1_100, 40), (0, 2, 1)),  # two of the first axis, so that the one with tiles is cut
+    ((5, 17, 6, 7), (0, 2, 3, 1)),
+    ((5, 6, 7, 64), (0, 3, 1, 2)),
+    ((20, 30, 40), (2, 1, 0)),
+    ((35, 4, 3, 36), (3, 1, 2, 0)),
+    ((2, 3, 33, 2, 37), (0, 4, 3, 2, 1)),
+    ((3, 34, 5, 66), (1, 0, 3, 2)),
+    ((1, 90, 100), (0, 2, 1)),
+    ((3, 0, 40), (0, 2, 1)),
+    ((6, 15, 300), (0, 2, 1)),
+    ((6, 300, 15), (0, 2, 1)),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int8"])
+@pytest.mark.parametrize(("shape", "axes"), MORE_AXES)
+def test_more_axes(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], axes: tuple[int, ...], dtype: str) -> None:
+    """Alone, and beside an array in the order of the result and one of a row; sums of integers are exact.
+
+    Sizes are known and not, tiles are asked for and not, and streamed.
+    """
+    a, b = drawn(shape, 0, dtype), drawn([shape[k] for k in axes], 1, dtype)
+    a, b, c = (np.trunc(values / 32).astype(dtype) for values in (a, b, drawn(b.shape[-1:], 2, dtype)))
+    for far, past in ((streamed.FAR, streamed.PAST_CACHES), (0, streamed.PAST_CACHES), (0, 0)):
+        monkeypatch.setattr(streamed, "FAR", far)
+        monkeypatch.setattr(streamed, "PAST_CACHES", past)
+        for sizes in (shape, tuple("pqrst"[: len(shape)])):
+            x = gc.input("x", sizes, dtype)
+            y = gc.input("y", [sizes[k] for k in axes], dtype)
+            z = gc.input("z", (sizes[axes[-1]],), dtype)
+            outputs = (gc.transpose(x, axes), gc.transpose(x, axes) * y + z, gc.transpose(x, axes)[::-1, ..., ::-1] - y)
+            turned = a.transpose(axes)
+            f = gc.compile([x, y, z], outputs, options=COLD)
+            for got, want in zip(f(a, b, c), (turned, turned * b + c, turned[::-1, ..., ::-1] - b), strict=True):
+                assert np.array_equal(got, want)
+
+
+@pytest.mark.parametrize(("shape", "axes"), MORE_AXES)
+def test_the_interpreter_of_more_axes(shape: tuple[int, ...], axes: tuple[int, ...]) -> None:
+    a, b = drawn(shape), drawn([shape[k] for k in axes], 1)
+    x, y = gc.input("x", shape, "float32"), gc.input("y", b.shape, "float32")
+    f = gc.compile([x, y], gc.transpose(x, axes) + y, options=gc.Options(debug=True))
+    assert np.array_equal(f(a, b), a.transpose(axes) + b)
 
 
 def test_threads_have_tiles_of_their_own() -> None:

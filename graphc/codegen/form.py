@@ -7,14 +7,13 @@ prints from: axes of rows and within a row, the sweep of every value, indices, c
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from graphc.codegen.evaluate import Evaluator, loaded_from
 from graphc.codegen.intrinsics.target import BLOCK, LINE
 from graphc.codegen.loop_ir import WORKER, Position
 from graphc.codegen.product import Product
 from graphc.codegen.text import Scope, Text
-from graphc.codegen.turned import turned_arrays, turned_at
+from graphc.codegen.turned import STRIP, across, arrays_across, turned_arrays, turned_at
 from graphc.codegen.views import evenly, up
 from graphc.dims import Dim, Poly, blocks, dim_max, floor_div, product, substitute, symbol
 from graphc.graph import Node
@@ -30,23 +29,12 @@ from graphc.schedule.task import Nest, Place
 CHUNK = 16_384  # elements of a chunk, some 10 us of work
 FEWEST = 128  # rows of a chunk that is summed down the columns, beside which a row of partial sums is little
 FEWER = 64  # the same of rows that are swept several times
-BESIDE = 64  # rows that are read side by side where they lie so: neighbouring lines of cache come together
+SHORT = 16  # rows that are no more may be too few chunks
 FLAT = symbol("%i")
 FOLDS = 8  # blocks on the stack for what reductions fold
 KEPT = 8  # those for rows that a later sweep wants again
 AGAIN = 6  # instructions that compute a value again rather than keep it
 LOADED = 2  # the same of a value that is stored anyway
-
-
-class Across(NamedTuple):
-    """An array that is read along rows that lie across it: the element where both loops begin, the step in a row.
-
-    A tuple, since two are told apart, and of tuples the nodes are asked first whether they are the same.
-    """
-
-    node: Node
-    first: Dim
-    step: Dim
 
 
 def _is_one_loop(loops: Loops) -> bool:
@@ -70,8 +58,7 @@ class Form:
         self.row_set = {r for r in self.reductions if self.is_full(r) and self.folded(r) == self.split.inner}
         self.totals = [r for r in self.reductions if r not in self.row_set]
         self.total_set = set(self.totals)
-        self.across: dict[Across, bool] = {}  # whether all of it surely is there
-        self.crosswise = self._is_crosswise()
+        self.beside, self.across = arrays_across(self)
         self.turned = turned_arrays(self)
         self.streamed: dict[Place, Place] = {}  # outputs written past the caches, with the blocks that they come from
         self.private = False  # whether what the product before makes lies in memory of the chunk's own
@@ -109,8 +96,8 @@ class Form:
         place = loaded_from(self.text, node) if node not in self.made else None
         if place is None:
             return None
-        across = self._across(node, index) if self.turned else None
-        return (self.turned[across], turned_at(self)) if across in self.turned else (place, None)
+        found = across(self, node, index, self.beside) if self.turned and self.beside is not None else None
+        return (self.turned[found], turned_at(self)) if found in self.turned else (place, None)
 
     def is_full(self, node: Node) -> bool:
         """Whether the node's loops run over the whole domain, rather than once a row."""
@@ -260,27 +247,6 @@ class Form:
         column = offset(tuple(loop_symbol(k) if self.domain[k] != 1 else 0 for k in self.inner), sizes)
         return column if place.kind == "stack" else WORKER * product(sizes) + column
 
-    def _is_crosswise(self) -> bool:
-        """Whether an array is read along rows that lie across it, by loops that fold nothing."""
-        if self.reductions or self.before is not None or len(self.inner) != 1 or len(self.rows) != 1:
-            return False
-        for member in self.members:
-            for read in loads(member, self.is_loaded, self.made):
-                if read.index and self.is_loaded(read.node):
-                    across = self._across(read.node, self.moved(read.index))
-                    if across is not None:
-                        self.across[across] = self.across.get(across, False) or not read.guarded
-        return bool(self.across)
-
-    def _across(self, node: Node, index: Index) -> Across | None:
-        """How an array lies that is read across its rows at this index of two loops; None if it is not."""
-        row, column = f"%{self.rows[0]}", f"%{self.inner[0]}"
-        position = offset(index, node.shape)
-        steps = linear(position)
-        if steps is None or steps.get(row) != 1 or steps.get(column, 0) in (-1, 0, 1):
-            return None
-        return Across(node, substitute(position, {row: 0, column: 0}), steps[column])
-
     # chunks
 
     def is_column(self, node: Node) -> bool:
@@ -295,12 +261,13 @@ class Form:
         if self.is_flat and self.before is not None:
             length, size = self.before.rows.size, self._rows_of_chunk(self.before.columns.size)
             return length, size, blocks(length, size)
-        length = self.domain[self.row_axes()[0]] if self.inner else product(self.domain)
-        row = product(d for k, d in enumerate(self.domain) if k != self.row_axes()[0])
+        cut = self.cut_axis()
+        length = self.domain[cut] if self.inner else product(self.domain)
+        row = product(d for k, d in enumerate(self.domain) if k != cut)
         size = self._rows_of_chunk(row) if self.inner else CHUNK
         if isinstance(length, int) and isinstance(size, int) and size < length and self.before is None:
             size = evenly(length, size)
-            if self.crosswise:  # whole lines of columns
+            if self.beside == cut:  # whole lines of columns
                 size = up(size, LINE // 4)
         return length, size, blocks(length, size)
 
@@ -308,7 +275,8 @@ class Form:
         """How many rows of so many elements a chunk has."""
         sums_alone = len(self.totals) == len(self.made) and not self.by_batch() and not self.split.deep
         beside = bool(self.row_set) and not self.by_batch() and any(map(self.is_column, self.totals))
-        least = FEWEST if sums_alone else FEWER if beside else BESIDE if self.crosswise else 1
+        cut = (self.cut_axis(),) if self.beside is not None else ()
+        least = FEWEST if sums_alone else FEWER if beside else STRIP if self.beside in cut else 1
         if not isinstance(row, int):
             return dim_max(least, floor_div(CHUNK, dim_max(row, 1)))
         size = max(least, CHUNK // max(row, 1))
@@ -328,12 +296,19 @@ class Form:
         return self.split.batch if self.by_batch() else ()
 
     def row_axes(self) -> tuple[int, ...]:
-        """The row axes in the order of their loops; the first is cut into chunks, so it is none that is summed over.
+        """The row axes in the order of their loops; the first is none that is summed over, unless all rows are."""
+        batch, last = self.batch_axes(), () if self.beside is None else (self.beside,)
+        return (*batch, *(k for k in self.rows if k not in (*batch, *last)), *last)
 
-        Totals and column sums over all rows are the exception: each chunk has partial ones.
+    def cut_axis(self) -> int:
+        """The row axis that is cut into chunks: the first, or if that is short the one with tiles.
+
+        Of totals and column sums over all rows each chunk has partial ones.
         """
-        batch = self.batch_axes()
-        return (*batch, *(k for k in self.rows if k not in batch))
+        first, *_, last = (*self.row_axes(), self.row_axes()[-1])
+        few, many = self.domain[first], self.domain[last]
+        more = isinstance(few, int) and isinstance(many, int) and few < min(SHORT, many // STRIP)
+        return last if self.beside is not None and more else first
 
     def fits(self, product: Product) -> bool:
         """Whether the loops run over the rows of a product, so that each block of rows can follow the product's."""

@@ -30,7 +30,7 @@ from graphc.codegen.streamed import (
     write_streamed,
 )
 from graphc.codegen.text import HI, LO, Branch, Loop, Scope, Text, close, integer, test
-from graphc.codegen.turned import strip, tile_of
+from graphc.codegen.turned import tile_of, tiles
 from graphc.codegen.unread import check_unread, gathers
 from graphc.codegen.views import evenly
 from graphc.codegen.work import bytes_read, operations, total
@@ -194,21 +194,21 @@ class _Nest(Rows):
         self._elements(top, "i", (LO * row, Position(HI * row)), folds, {}, self._block_size(folds, form.CHUNK))
 
     def _nested_loops(self, top: Scope, folds: dict[Node, Fold], columns: dict[Node, Columns]) -> None:
-        batch = self.batch_axes()
+        batch, cut = self.batch_axes(), self.cut_axis() if self.rows else None
         scopes: list[Scope] = [top]
-        if self.crosswise:
-            scopes.append(self.text.loop(top, str(self.block)[1:], self.domain[self.inner[0]], 0, tile_of(self)))
         for n, axis in enumerate(self.row_axes()):
             if batch and n == len(batch):
                 for column in columns.values():
                     column.begin(scopes[-1])
-            bounds: tuple[Dim, Dim | Expr] = (LO, HI) if n == 0 else (0, self.domain[axis])
-            if self.turned:
-                around, bounds = strip(self, scopes[-1])
-                scopes.append(around)
+            first, end = (LO, HI) if axis == cut else (0, self.domain[axis])
+            bounds: tuple[Dim, Dim | Expr] = first, end
+            if axis == self.beside:
+                around, bounds = tiles(self, scopes[-1], first, end)
+                scopes += around
             scopes.append(self.text.loop(scopes[-1], str(axis), bounds[1], bounds[0]))
         row = scopes[-1]
-        fetch_across(self, row)
+        if self.beside is not None:
+            fetch_across(self, scopes[-2], row)
         down = columns and not self.split.deep and not self.fetched  # else what is fetched for a row is folded with it
         self.folded_down = self._fold_down(scopes[-2], columns) if down else set()
         sweeps = 1 + max(self.computed_in(m) for m in self.members)
@@ -314,7 +314,7 @@ class _Nest(Rows):
         *around, last = axes
         scopes = self.text.loops(scope, ((axis, self.domain[axis]) for axis in around))
         bounds: tuple[Dim, Expr] = 0, self.text.at(self.domain[last])
-        if self.crosswise:
+        if self.beside is not None:
             bounds = self.block, integer("least", Position(self.block + tile_of(self)), bounds[1])
         self._elements(scopes[-1], str(last), bounds, folds, columns, size)
         close(*scopes[1:])
@@ -340,7 +340,7 @@ class _Nest(Rows):
     ) -> None:
         """The innermost loop, in blocks of a size if it is not 0; blocks that lie in memory are not copied."""
         low, high = bounds
-        if self.streamed and not self.reductions and not self.crosswise:
+        if self.streamed and not self.reductions and self.beside is None:
             size = piece_of(self)
         around, count = scope, high if low == 0 else integer("-", high, Position(low))
         if size:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from graphc.codegen.form import BESIDE, FOLDS, KEPT, Form
+from graphc.codegen.form import FOLDS, KEPT, Form
 from graphc.codegen.intrinsics.target import LINE
 from graphc.codegen.loop_ir import CHUNK, Call, Expr, Position, Var
 from graphc.codegen.text import HI, LO, Scope, Text, integer, test
@@ -22,12 +22,11 @@ from graphc.types import DType, int64
 
 PAST_CACHES = 1 << 25  # bytes that a phase moves; what is less may be in a cache when it is read
 FAR = 1 << 23  # bytes that loops across rows read, from which on they ask for them
-SHORTEST = 256  # elements of a row, whose ends are parts of lines
+SHORTEST = 256  # elements of a row, whose ends are parts of lines; of rows in tiles that are lines 64 are enough
 PIECE = 256  # bytes of a block of the widest array: reads of the next go on while one is written
 AHEAD = 1 << 13  # bytes before an array's lines are wanted, when they are asked for
 MOST_LINES = 16  # of a piece
 MOST_EFFORT = 32  # instructions for an element, and no dear function: what costs more hardly waits for memory
-COLUMNS = TILE // BESIDE  # of the next tile, that a row asks for
 MOST_OUTPUTS = 4  # of a nest: each has a block on the stack
 
 
@@ -54,7 +53,8 @@ def streamed_outputs(form: Form) -> dict[Place, Place]:
 def _limits(form: Form, moved: Dim) -> tuple[tuple[Dim, int], ...]:
     """Sizes, and from what on each of them is large: the bytes that loops move, and the elements of a row."""
     row = form.domain[form.inner[-1]] if form.inner else product(form.domain)
-    return (moved, PAST_CACHES), (row, SHORTEST)
+    in_lines = form.beside is not None and isinstance(row, int) and row % LINE == 0
+    return (moved, PAST_CACHES), (row, LINE if in_lines else SHORTEST)
 
 
 def may_be_large(form: Form, moved: Dim) -> bool:
@@ -100,25 +100,34 @@ def piece_of(form: Form) -> int:
 
 def _fetches(form: Form) -> bool:
     """Whether loops ask for what they want some steps later: what surely comes from far."""
-    far = bytes_read(form.nest) if form.crosswise else 0
+    far = bytes_read(form.nest) if form.beside is not None else 0
     return bool(form.streamed) or (isinstance(far, int) and far >= FAR)
 
 
-def fetch_across(form: Form, row: Scope) -> None:
-    """Ask for some of the columns of the next tile of what lies across the rows; all rows of this one ask for all."""
-    if not form.crosswise or not _fetches(form):
+def fetch_across(form: Form, strip: Scope, row: Scope) -> None:
+    """Ask for some of the columns of the next tile of what lies across the rows; all rows of this one ask for all.
+
+    That is the tile in the next strip, or after the last strip the one in the first.
+    """
+    if not _fetches(form):
         return
-    columns, at = form.domain[form.inner[0]], loop_symbol(form.rows[0])
-    if form.turned and isinstance(columns, int) and columns <= TILE:  # the next tile is the next strip
-        first, column, some = BEGIN + STRIP, at - BEGIN, Position(STRIP)
+    assert form.beside is not None
+    begin, end = (LO, HI) if form.cut_axis() == form.beside else (0, form.domain[form.beside])
+    rows = form.chunks()[1] if form.cut_axis() == form.beside else end
+    first, column, some = begin, form.block + TILE, 1
+    if isinstance(rows, int) and rows <= STRIP:
+        some = -(-TILE // max(rows, 1))
     else:
-        first, column, some = LO, form.block + TILE + (at - LO) * COLUMNS, Position(HI - LO)
-    count = integer("least", Position(COLUMNS), form.text.at(columns - column))
+        after = BEGIN + STRIP
+        past = integer("most", Position(0), integer("least", Position(1), form.text.at(after - end + 1)))
+        is_last = symbol(f"%{strip.let(form.text.fresh(), past).name}")
+        first, column = after + (begin - after) * is_last, form.block + TILE * is_last
+    column = column + (loop_symbol(form.beside) - BEGIN) * some
+    count = integer("least", Position(some), form.text.at(form.domain[form.inner[0]] - column))
     for across in form.across:
         size = across.node.dtype.size
-        start = (across.first + first + column * across.step) * size
-        address = form.text.address(form.text.place[across.node], start)
-        row.use("fetch", address, form.text.at(across.step * size), count, integer("*", some, Position(size)))
+        address = form.text.address(form.text.place[across.node], (across.first + first + column * across.step) * size)
+        row.use("fetch", address, form.text.at(across.step * size), count, Position(STRIP * size))
 
 
 def fetch_along(form: Form, scope: Scope, var: str, low: Dim) -> None:
@@ -130,13 +139,14 @@ def fetch_along(form: Form, scope: Scope, var: str, low: Dim) -> None:
     if form.reductions or not _fetches(form):
         return
     found = dict.fromkeys(_read_along(form, var))
-    if form.crosswise:
+    if form.beside is not None:
         found.update(dict.fromkeys(_written_along(form, var)))
     elif len(found) != 1:
         return
     for place, position, step, size in found:
         # of the tile after the next, lines that end there: one that begins where the next one ends is asked for with it
-        piece, ahead = (TILE, 2 * TILE * step * size + LINE - size) if form.crosswise else (piece_of(form), AHEAD)
+        of_tile = TILE, 2 * TILE * step * size + LINE - size
+        piece, ahead = of_tile if form.beside is not None else (piece_of(form), AHEAD)
         address = form.text.address(place, substitute(position, {f"%{var}": low}) * size + ahead)
         kernel = "fetch_lines" if step == 1 else "fetch_near"  # the processor itself brings neighbours from L2 to L1
         scope.use(kernel, address, tile=(max(piece * step * size // LINE, 1),))
