@@ -33,6 +33,7 @@ from graphc.codegen.text import HI, LO, Branch, Loop, Scope, Text, close, intege
 from graphc.codegen.turned import tile_of, tiles
 from graphc.codegen.unread import check_unread, gathers
 from graphc.codegen.views import evenly
+from graphc.codegen.wanted import fetch_gathered
 from graphc.codegen.work import bytes_read, operations, total
 from graphc.dims import Dim, blocks, product, substitute, symbol
 from graphc.graph import Node
@@ -207,8 +208,8 @@ class _Nest(Rows):
                 scopes += around
             scopes.append(self.text.loop(scopes[-1], str(axis), bounds[1], bounds[0]))
         row = scopes[-1]
-        if self.beside is not None:
-            fetch_across(self, scopes[-2], row)
+        fetch_across(self, scopes)
+        fetch_gathered(self, row)
         down = columns and not self.split.deep and not self.fetched  # else what is fetched for a row is folded with it
         self.folded_down = self._fold_down(scopes[-2], columns) if down else set()
         sweeps = 1 + max(self.computed_in(m) for m in self.members)

@@ -6,10 +6,11 @@ from graphc.codegen.evaluate import Evaluator, converted, loaded_from
 from graphc.codegen.loop_ir import Call, Expr, Position
 from graphc.codegen.text import ZERO, Branch, Scope, Text, close, test
 from graphc.codegen.unread import check_unread
-from graphc.dims import Dim, is_positive, product, symbol
+from graphc.codegen.wanted import AT, Row, fetch_row
+from graphc.dims import Dim, is_positive, product, substitute, symbol
 from graphc.graph import Node
 from graphc.rewrite import is_filled
-from graphc.schedule.access import aligned, at_positions, canonical, offset, positions_of
+from graphc.schedule.access import aligned, at_positions, canonical, linear, offset, positions_of
 from graphc.schedule.task import Place, Scatter
 from graphc.types import Shape
 
@@ -33,6 +34,7 @@ def emit_scatter(text: Text, task: Scatter) -> None:
         if loaded_from(text, node.operands[0]) != target:
             _begin(evaluator, node, target, top)
         scopes = _loops(text, top, values.shape)
+        _fetch_row(evaluator, node, target, scopes)
         _put(evaluator, node, target, scopes[-1])
         close(*scopes[1:])
 
@@ -59,6 +61,18 @@ def _begin(evaluator: Evaluator, node: Node, target: Place, top: Scope) -> None:
     value = evaluator.value(base, index, scopes[-1])
     scopes[-1].add(text.store(target, offset(index, node.shape), value))
     close(*scopes[1:])
+
+
+def _fetch_row(evaluator: Evaluator, node: Node, target: Place, scopes: list[Scope]) -> None:
+    """Ask for a row that a later value is put into, if values are rows."""
+    text, shape = evaluator.text, node.operands[1].shape
+    index, axes = canonical(shape), [k for k, size in enumerate(shape) if size != 1]
+    first = offset(at_positions(node, index, [symbol(AT)] * len(positions_of(node))), node.shape)
+    if len(axes) < 2 or (linear(first) or {}).get(f"%{axes[-1]}") != 1:
+        return
+    row = Row(node, target, substitute(first, {f"%{axes[-1]}": 0}), shape[axes[-1]])
+    loop = f"%{axes[-2]}", shape[axes[-2]]
+    fetch_row(text, scopes[-2], row, node, index, lambda n: loaded_from(text, n) is not None, loop)
 
 
 def _put(evaluator: Evaluator, node: Node, target: Place, scope: Scope) -> None:

@@ -5,7 +5,7 @@ In: the form of a nest.  Out: which outputs, on what condition, and the statemen
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from graphc.codegen.form import FOLDS, KEPT, Form
 from graphc.codegen.intrinsics.target import LINE
@@ -104,14 +104,15 @@ def _fetches(form: Form) -> bool:
     return bool(form.streamed) or (isinstance(far, int) and far >= FAR)
 
 
-def fetch_across(form: Form, strip: Scope, row: Scope) -> None:
+def fetch_across(form: Form, scopes: Sequence[Scope]) -> None:
     """Ask for some of the columns of the next tile of what lies across the rows; all rows of this one ask for all.
 
-    That is the tile in the next strip, or after the last strip the one in the first.
+    That is the tile in the next strip, or after the last strip the one in the first.  The last two scopes are those of
+    a strip and of its rows.
     """
-    if not _fetches(form):
+    if form.beside is None or not _fetches(form):
         return
-    assert form.beside is not None
+    *_, strip, row = scopes
     begin, end = (LO, HI) if form.cut_axis() == form.beside else (0, form.domain[form.beside])
     rows = form.chunks()[1] if form.cut_axis() == form.beside else end
     first, column, some = begin, form.block + TILE, 1
