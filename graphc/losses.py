@@ -16,7 +16,8 @@ from graphc.dims import same
 from graphc.errors import DeclarationError, DTypeError, ShapeError
 from graphc.graph import Node, describe
 from graphc.line import users_line
-from graphc.types import int32, normalize_axis
+from graphc.ops.index import along_axis, read
+from graphc.types import int64, normalize_axis, uint64
 
 Loss = Callable[..., Node]
 
@@ -117,11 +118,11 @@ def sparse_categorical_crossentropy(y_true: Any, y_pred: Node, from_logits: bool
     else:
         y = ops.clip(y, _EPSILON, 1.0 - _EPSILON)
         log_y, every = ops.log(y / ops.sum(y, axis=-1, keepdims=True)), 0.0
-    label = ops.astype(label, label.dtype if label.dtype.size >= 4 else int32)  # 8 bits do not count 300 classes
+    label = ops.astype(label, uint64 if label.dtype == uint64 else int64)  # 8 bits do not count 300 classes
     known = ops.logical_and(label >= 0, label < y.shape[-1])
-    label = ops.astype(ops.where(known, label, 0), int32)  # as wide as float32, where vectors hold as many
-    chosen = ops.expand_dims(label, axis=-1) == ops.arange(y.shape[-1], dtype=int32)
-    loss = every - ops.sum(ops.where(chosen, log_y, 0.0), axis=-1)
+    label = ops.expand_dims(ops.astype(ops.where(known, label, 0), int64), axis=-1)
+    found = read(ops, log_y, (label,), along_axis(y.ndim, y.ndim - 1), ("inside",))
+    loss = every - ops.squeeze(found, axis=-1)
     return _node(ops.mean(ops.where(known, loss, float("nan"))))
 
 

@@ -48,6 +48,10 @@ def applied(node: Node, *inputs: Node) -> tuple[Graph, Counter[str]]:
 
 # Examples, a builder a rule: x is float64[12], y float64[4, 3], c bool[12], k int64[12].
 
+def one_a_row(y: Node, k: Node) -> Node:
+    return gc.take_along_axis(y, gc.expand_dims(k[:4] % 3, axis=1), axis=1)
+
+
 Build = Callable[[Node, Node, Node, Node], Node]
 EXACT: dict[str, Build] = {
     "fold": lambda x, y, c, k: x + gc.exp(gc.constant(1.0)),
@@ -131,6 +135,9 @@ CLOSE: dict[str, Build] = {
     "logsumexp beside max": lambda x, y, c, k: gc.logsumexp(y, axis=1) + gc.max(y, axis=1),
     "deviation beside mean": lambda x, y, c, k: gc.var(z := gc.reshape(x, (2, 3, 2)), (0, 2)) + gc.mean(z, (0, 2)),
     "product of permutation": lambda x, y, c, k: gc.permute_dims(y) @ gc.permute_dims(gc.permute_dims(y) * 2),
+    "gather of one a row": lambda x, y, c, k: one_a_row(gc.exp(y) + y[:1], k),
+    "scatter of one a row": lambda x, y, c, k: gc.exp(y) + gc.vjp(one_a_row(y, k), [y], y[:, :1])[0],
+    "sum of one a row": lambda x, y, c, k: gc.sum(gc.vjp(one_a_row(y, k), [y], y[:, :1])[0], axis=1),
     "softmax": lambda x, y, c, k: gc.exp(y) / gc.sum(gc.exp(y), axis=1, keepdims=True),
     "slope of softmax": lambda x, y, c, k: (y / (t := gc.sum(gc.exp(y), axis=1, keepdims=True)) - 2 / t) * gc.exp(y),
     "log of sum of exp": lambda x, y, c, k: gc.log(gc.sum(gc.exp(y), axis=1)),
@@ -151,7 +158,10 @@ CLOSE: dict[str, Build] = {
 }
 
 
-BESIDE = ("mirrored operands", "logsumexp beside max", "deviation beside mean")  # which passes of their own do
+BESIDE = (  # which passes of their own do
+    *("mirrored operands", "logsumexp beside max", "deviation beside mean"),
+    *("gather of one a row", "scatter of one a row"),
+)
 
 
 def inputs() -> tuple[Node, ...]:

@@ -21,6 +21,12 @@ from graphc.ops.samples import example
 from graphc.ops.subscript import as_numpy, get_reference
 from graphc.types import FLOATS, INTEGERS, Shape, shape_text
 
+
+def combined(b: Any, how: str, x: Any, v: Any) -> Any:
+    """What an update makes of an old element and a value."""
+    return _ELEMENTWISE[how](b, x, v)
+
+
 _ELEMENTWISE: dict[str, Callable[..., Any]] = {
     "set": lambda b, x, v: v,
     "add": lambda b, x, v: x + v,
@@ -42,7 +48,7 @@ def _define(combine: str) -> Callable[..., Any]:
         at = located(b, node, as_items(b, key, node.shape), mode)
         v = _spread(b, v, at.shape)
         if not at.positions:
-            return b.reshape(_ELEMENTWISE[combine](b, b.reshape(node, at.shape), v), node.shape)
+            return b.reshape(combined(b, combine, b.reshape(node, at.shape), v), node.shape)
         return updated(b, node, v, at.positions, at.along, at.modes, combine, at.distinct)
 
     return define

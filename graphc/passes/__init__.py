@@ -22,6 +22,7 @@ from graphc.passes.onward import onward
 from graphc.passes.remat import remat
 from graphc.passes.share import share
 from graphc.passes.simplify import SIMPLIFYING
+from graphc.passes.single import SUMS_OF_ROWS, single
 from graphc.passes.sums import sums
 from graphc.passes.totals import totals
 from graphc.passes.trim import trim
@@ -40,7 +41,7 @@ class Pass:
 
 def simplify(graph: Graph) -> tuple[Graph, Counter[str]]:
     """The graph in which no rule fires any more, and the rules that did."""
-    return rewrite(graph, (*FOLDING, *SIMPLIFYING, *MOVING, *STABILISING))
+    return rewrite(graph, (*FOLDING, *SIMPLIFYING, *SUMS_OF_ROWS, *MOVING, *STABILISING))
 
 
 PIPELINE: tuple[Pass, ...] = (
@@ -54,10 +55,11 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("totals", totals, "The same; products are better taken outside as such."),
     Pass("onward", onward, "What is left of the sums within loops is added up in one place."),
     Pass("inside", inside, "When bodies and the positions in them have their final form."),
+    Pass("single", single, "When it is known which arrays are updated, and that positions lie inside."),
     Pass("merge", merge, "Last, when operands are in their final form."),
 )
 REMAT = Pass("remat", remat, "Behind all others, for `Options(remat=\"memory\")`: what is computed twice stays so.")
-RULES = {rule.name: rule for rule in (*INLINING, *FOLDING, *SIMPLIFYING, *MOVING, *STABILISING)}
+RULES = {rule.name: rule for rule in (*INLINING, *FOLDING, *SIMPLIFYING, *SUMS_OF_ROWS, *MOVING, *STABILISING)}
 
 Check = Callable[[Pass, Graph, Graph], None]
 
