@@ -233,7 +233,7 @@ def test_reads_of_the_old_value_come_before() -> None:
     assert kinds([AT, V], P * 2.0, {P: P.at[AT].set(V)})[-1] == "_scatter"
     assert kinds([AT, V], (), {P: P.at[AT].add(P[AT - 1])})[-1] == "_scatter"
     assert kinds([AT, V], (), {P: P.at[1:].set(P[:-1] * V)}) == ["multiply", "_scatter"]
-    assert kinds([AT, V], (), {P: (P * 0.5).at[AT].set(V)}) == ["_position", "_scatter"]
+    assert kinds([AT, V], (), {P: (P * 0.5).at[AT].set(V)}) == ["_position", "where"]
     tasks = planned([AT, V], P.at[AT].set(V), {P: P.at[AT].set(V)})[0].tasks
     assert [type(t) for t in tasks[-2:]] == [Scatter, Copy], "one copy, from the parameter to the output"
 

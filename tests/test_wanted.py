@@ -52,6 +52,19 @@ def test_positions_of_more_axes_and_rows_within_a_batch() -> None:
     assert np.array_equal(along, np.take_along_axis(b, within, axis=1))
 
 
+def test_positions_of_their_own_for_each_column() -> None:
+    a, at = table(), positions(700 * 64, ROWS).reshape(700, 64)
+    x, k, v = gc.input("x", a.shape), gc.input("k", at.shape, "int64"), gc.input("v", at.shape)
+    taken = gc.take_along_axis(x, k, axis=0)
+    for options in (COLD, gc.Options(debug=True)):
+        f = gc.compile([x, k, v], (taken, gc.vjp(taken, [x], v)[0]), options=options)
+        values = np.arange(700 * 64.0).reshape(700, 64)
+        got, back = f(a, at, values)
+        assert np.array_equal(got, np.take_along_axis(a, at, axis=0))
+        np.add.at(want := np.zeros_like(a), (at, np.arange(64)), values)
+        np.testing.assert_allclose(back, want)
+
+
 def test_rows_added_and_put() -> None:
     a = table()
     x, v, i = gc.input("x", a.shape), gc.input("v", ("n", 64)), gc.input("i", ("n",), "int64")

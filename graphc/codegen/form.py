@@ -29,7 +29,7 @@ from graphc.schedule.task import Nest, Place
 CHUNK = 16_384  # elements of a chunk, some 10 us of work
 FEWEST = 128  # rows of a chunk that is summed down the columns, beside which a row of partial sums is little
 FEWER = 64  # the same of rows that are swept several times
-SHORT = 16  # rows that are no more may be too few chunks
+SHORT = 16  # steps of a loop; of fewer there may not be enough chunks
 FLAT = symbol("%i")
 FOLDS = 8  # blocks on the stack for what reductions fold
 KEPT = 8  # those for rows that a later sweep wants again
@@ -275,8 +275,8 @@ class Form:
         """How many rows of so many elements a chunk has."""
         sums_alone = len(self.totals) == len(self.made) and not self.by_batch() and not self.split.deep
         beside = bool(self.row_set) and not self.by_batch() and any(map(self.is_column, self.totals))
-        cut = (self.cut_axis(),) if self.beside is not None else ()
-        least = FEWEST if sums_alone else FEWER if beside else STRIP if self.beside in cut else 1
+        in_strips = self.beside is not None and self.beside == self.cut_axis()
+        least = FEWEST if sums_alone else FEWER if beside else STRIP if in_strips else 1
         if not isinstance(row, int):
             return dim_max(least, floor_div(CHUNK, dim_max(row, 1)))
         size = max(least, CHUNK // max(row, 1))

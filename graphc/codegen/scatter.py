@@ -70,7 +70,8 @@ def _fetch_row(evaluator: Evaluator, node: Node, target: Place, scopes: list[Sco
     first = offset(at_positions(node, index, [symbol(AT)] * len(positions_of(node))), node.shape)
     if len(axes) < 2 or (linear(first) or {}).get(f"%{axes[-1]}") != 1:
         return
-    row = Row(node, target, substitute(first, {f"%{axes[-1]}": 0}), shape[axes[-1]])
+    along = f"%{axes[-1]}"
+    row = Row(node, target, substitute(first, {along: 0}), along, shape[axes[-1]])
     loop = f"%{axes[-2]}", shape[axes[-2]]
     fetch_row(text, scopes[-2], row, node, index, lambda n: loaded_from(text, n) is not None, loop)
 

@@ -11,7 +11,7 @@ from graphc.codegen.form import FOLDS, KEPT, Form
 from graphc.codegen.intrinsics.target import LINE
 from graphc.codegen.loop_ir import CHUNK, Call, Expr, Position, Var
 from graphc.codegen.text import HI, LO, Scope, Text, integer, test
-from graphc.codegen.turned import BEGIN, STRIP, TILE
+from graphc.codegen.turned import BEGIN, STRIP, tile_of
 from graphc.codegen.work import bytes_read, efforts_of_element
 from graphc.dims import Dim, product, substitute, symbol
 from graphc.scalar import CHEAP
@@ -113,16 +113,16 @@ def fetch_across(form: Form, scopes: Sequence[Scope]) -> None:
     if form.beside is None or not _fetches(form):
         return
     *_, strip, row = scopes
-    begin, end = (LO, HI) if form.cut_axis() == form.beside else (0, form.domain[form.beside])
-    rows = form.chunks()[1] if form.cut_axis() == form.beside else end
-    first, column, some = begin, form.block + TILE, 1
+    whole, wide = form.domain[form.beside], tile_of(form)
+    begin, end, rows = (LO, HI, form.chunks()[1]) if form.cut_axis() == form.beside else (0, whole, whole)
+    first, column, some = begin, form.block + wide, -(-wide // STRIP)
     if isinstance(rows, int) and rows <= STRIP:
-        some = -(-TILE // max(rows, 1))
+        some = -(-wide // max(rows, 1))
     else:
         after = BEGIN + STRIP
         past = integer("most", Position(0), integer("least", Position(1), form.text.at(after - end + 1)))
         is_last = symbol(f"%{strip.let(form.text.fresh(), past).name}")
-        first, column = after + (begin - after) * is_last, form.block + TILE * is_last
+        first, column = after + (begin - after) * is_last, form.block + wide * is_last
     column = column + (loop_symbol(form.beside) - BEGIN) * some
     count = integer("least", Position(some), form.text.at(form.domain[form.inner[0]] - column))
     for across in form.across:
@@ -145,9 +145,10 @@ def fetch_along(form: Form, scope: Scope, var: str, low: Dim) -> None:
     elif len(found) != 1:
         return
     for place, position, step, size in found:
-        # of the tile after the next, lines that end there: one that begins where the next one ends is asked for with it
-        of_tile = TILE, 2 * TILE * step * size + LINE - size
-        piece, ahead = of_tile if form.beside is not None else (piece_of(form), AHEAD)
+        piece, ahead = piece_of(form), AHEAD
+        if form.beside is not None:  # the tile after the next; a line that begins in the next one was asked for with it
+            piece = tile_of(form)
+            ahead = 2 * piece * step * size + LINE - size
         address = form.text.address(place, substitute(position, {f"%{var}": low}) * size + ahead)
         kernel = "fetch_lines" if step == 1 else "fetch_near"  # the processor itself brings neighbours from L2 to L1
         scope.use(kernel, address, tile=(max(piece * step * size // LINE, 1),))

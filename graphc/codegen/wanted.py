@@ -15,7 +15,17 @@ from graphc.codegen.text import HI, Scope, Text, integer
 from graphc.dims import Dim, product, substitute, symbol
 from graphc.graph import Node
 from graphc.op import Family
-from graphc.schedule.access import Index, aligned, at_positions, linear, offset, positions_of, through_movement, view
+from graphc.schedule.access import (
+    Index,
+    aligned,
+    at_positions,
+    linear,
+    loop_axes,
+    offset,
+    positions_of,
+    through_movement,
+    view,
+)
 from graphc.schedule.task import Place
 from graphc.types import int64
 
@@ -29,11 +39,12 @@ AT = "%p"  # a position
 
 
 class Row(NamedTuple):
-    """A row of an array: the element at which it begins, at the position AT, and how long it is."""
+    """A row of an array: the element at which it begins, at the position AT; the loop along it, and how long it is."""
 
     array: Node
     place: Place
     first: Dim
+    along: str
     columns: Dim
 
 
@@ -49,7 +60,7 @@ def fetch_gathered(form: Form, scope: Scope) -> None:
             place = loaded_from(form.text, memory.base)
             first = memory.at(at_positions(node, index, [symbol(AT)] * len(positions_of(node))))
             if place is not None and (linear(first) or {}).get(f"%{column}") == 1:
-                row = Row(memory.base, place, substitute(first, {f"%{column}": 0}), form.domain[column])
+                row = Row(memory.base, place, substitute(first, {f"%{column}": 0}), f"%{column}", form.domain[column])
                 fetch_row(form.text, scope, row, node, index, form.is_loaded, (f"%{axis}", end))
 
 
@@ -75,7 +86,7 @@ def fetch_row(
     if more or len(reads) != 1 or reads[0].guarded or not is_loaded(reads[0].node):
         return
     position = offset(reads[0].index, reads[0].node.shape)
-    if (linear(position) or {}).get(name, 0) == 0:
+    if (linear(position) or {}).get(name, 0) == 0 or row.along in loop_axes(position):
         return
     lines = min(-(-columns * size // LINE) + 1, _MOST)
     later = integer("least", text.at(symbol(name) + -(-_LINES // lines)), text.at(end - 1))
