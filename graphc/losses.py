@@ -17,7 +17,7 @@ from graphc.errors import DeclarationError, DTypeError, ShapeError
 from graphc.graph import Node, describe
 from graphc.line import users_line
 from graphc.ops.index import along_axis, read
-from graphc.types import int64, normalize_axis, uint64
+from graphc.types import int64, normalize_axis
 
 Loss = Callable[..., Node]
 
@@ -118,9 +118,9 @@ def sparse_categorical_crossentropy(y_true: Any, y_pred: Node, from_logits: bool
     else:
         y = ops.clip(y, _EPSILON, 1.0 - _EPSILON)
         log_y, every = ops.log(y / ops.sum(y, axis=-1, keepdims=True)), 0.0
-    label = ops.astype(label, uint64 if label.dtype == uint64 else int64)  # 8 bits do not count 300 classes
+    label = ops.astype(label, int64)  # 8 bits do not count 300 classes, and what 63 do not hold is negative: no class
     known = ops.logical_and(label >= 0, label < y.shape[-1])
-    label = ops.expand_dims(ops.astype(ops.where(known, label, 0), int64), axis=-1)
+    label = ops.expand_dims(ops.where(known, label, 0), axis=-1)
     found = read(ops, log_y, (label,), along_axis(y.ndim, y.ndim - 1), ("inside",))
     loss = every - ops.squeeze(found, axis=-1)
     return _node(ops.mean(ops.where(known, loss, float("nan"))))

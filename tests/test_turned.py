@@ -12,6 +12,7 @@ import pytest
 
 import graphc as gc
 from graphc.codegen import streamed
+from graphc.codegen import wanted as ahead
 
 COLD = gc.Options(cache=False)
 BORDERS = (0, 1, 2, 15, 16, 17, 33, 63, 64, 65, 127, 128, 129, 257, 300)
@@ -75,7 +76,7 @@ def test_known_sizes(m: int, n: int) -> None:
 @pytest.mark.parametrize(("m", "n"), [(2_100, 64), (20_001, 33), (64, 6_000), (1_030, 1_100), (130, 5_000)])
 def test_tiles_that_are_asked_for(monkeypatch: pytest.MonkeyPatch, m: int, n: int) -> None:
     """Of known size, written to caches: what is asked for lies up to two tiles after the arrays' ends."""
-    monkeypatch.setattr(streamed, "FAR", 2**18)
+    monkeypatch.setattr(ahead, "FAR", 2**18)
     f = gc.compile(*turned(m, n), options=COLD)
     assert copies(f)
     assert all(word in f.source for word in ("fetch(", "fetch_lines_4("))
@@ -126,8 +127,8 @@ def test_more_axes(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], axes
     """
     a, b = drawn(shape, 0, dtype), drawn([shape[k] for k in axes], 1, dtype)
     a, b, c = (np.trunc(values / 32).astype(dtype) for values in (a, b, drawn(b.shape[-1:], 2, dtype)))
-    for far, past in ((streamed.FAR, streamed.PAST_CACHES), (0, streamed.PAST_CACHES), (0, 0)):
-        monkeypatch.setattr(streamed, "FAR", far)
+    for far, past in ((ahead.FAR, streamed.PAST_CACHES), (0, streamed.PAST_CACHES), (0, 0)):
+        monkeypatch.setattr(ahead, "FAR", far)
         monkeypatch.setattr(streamed, "PAST_CACHES", past)
         for sizes in (shape, tuple("pqrst"[: len(shape)])):
             x = gc.input("x", sizes, dtype)

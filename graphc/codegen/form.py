@@ -12,7 +12,7 @@ from graphc.codegen.evaluate import Evaluator, loaded_from
 from graphc.codegen.intrinsics.target import BLOCK, LINE
 from graphc.codegen.loop_ir import WORKER, Position
 from graphc.codegen.product import Product
-from graphc.codegen.text import Scope, Text
+from graphc.codegen.text import HI, LO, Scope, Text
 from graphc.codegen.turned import STRIP, across, arrays_across, turned_arrays, turned_at
 from graphc.codegen.views import evenly, up
 from graphc.dims import Dim, Poly, blocks, dim_max, floor_div, product, substitute, symbol
@@ -275,8 +275,7 @@ class Form:
         """How many rows of so many elements a chunk has."""
         sums_alone = len(self.totals) == len(self.made) and not self.by_batch() and not self.split.deep
         beside = bool(self.row_set) and not self.by_batch() and any(map(self.is_column, self.totals))
-        in_strips = self.beside is not None and self.beside == self.cut_axis()
-        least = FEWEST if sums_alone else FEWER if beside else STRIP if in_strips else 1
+        least = FEWEST if sums_alone else FEWER if beside else STRIP if self.beside == self.cut_axis() else 1
         if not isinstance(row, int):
             return dim_max(least, floor_div(CHUNK, dim_max(row, 1)))
         size = max(least, CHUNK // max(row, 1))
@@ -309,6 +308,10 @@ class Form:
         few, many = self.domain[first], self.domain[last]
         more = isinstance(few, int) and isinstance(many, int) and few < min(SHORT, many // STRIP)
         return last if self.beside is not None and more else first
+
+    def bounds(self, axis: int) -> tuple[Dim, Dim]:
+        """From where to where the loop over a row axis runs in a chunk."""
+        return (LO, HI) if axis == self.cut_axis() else (0, self.domain[axis])
 
     def fits(self, product: Product) -> bool:
         """Whether the loops run over the rows of a product, so that each block of rows can follow the product's."""

@@ -22,8 +22,6 @@ from graphc.codegen.rows import Rows
 from graphc.codegen.streamed import (
     are_large,
     cut_in_lines,
-    fetch_across,
-    fetch_along,
     lines_of,
     piece_of,
     streamed_outputs,
@@ -33,7 +31,7 @@ from graphc.codegen.text import HI, LO, Branch, Loop, Scope, Text, close, intege
 from graphc.codegen.turned import tile_of, tiles
 from graphc.codegen.unread import check_unread, gathers
 from graphc.codegen.views import evenly
-from graphc.codegen.wanted import fetch_gathered
+from graphc.codegen.wanted import fetch_across, fetch_along, fetch_gathered
 from graphc.codegen.work import bytes_read, operations, total
 from graphc.dims import Dim, blocks, product, substitute, symbol
 from graphc.graph import Node
@@ -195,21 +193,20 @@ class _Nest(Rows):
         self._elements(top, "i", (LO * row, Position(HI * row)), folds, {}, self._block_size(folds, form.CHUNK))
 
     def _nested_loops(self, top: Scope, folds: dict[Node, Fold], columns: dict[Node, Columns]) -> None:
-        batch, cut = self.batch_axes(), self.cut_axis() if self.rows else None
+        batch = self.batch_axes()
         scopes: list[Scope] = [top]
         for n, axis in enumerate(self.row_axes()):
             if batch and n == len(batch):
                 for column in columns.values():
                     column.begin(scopes[-1])
-            first, end = (LO, HI) if axis == cut else (0, self.domain[axis])
-            bounds: tuple[Dim, Dim | Expr] = first, end
+            bounds: tuple[Dim, Dim | Expr] = self.bounds(axis)
             if axis == self.beside:
-                around, bounds = tiles(self, scopes[-1], first, end)
+                around, bounds = tiles(self, scopes[-1])
                 scopes += around
             scopes.append(self.text.loop(scopes[-1], str(axis), bounds[1], bounds[0]))
         row = scopes[-1]
         fetch_across(self, scopes)
-        fetch_gathered(self, row)
+        fetch_gathered(self, scopes)
         down = columns and not self.split.deep and not self.fetched  # else what is fetched for a row is folded with it
         self.folded_down = self._fold_down(scopes[-2], columns) if down else set()
         sweeps = 1 + max(self.computed_in(m) for m in self.members)

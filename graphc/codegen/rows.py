@@ -1,4 +1,4 @@
-"""Rows that a nest sweeps several times: while one is computed, the next one is asked for.
+"""Rows that a nest sweeps several times: while one is computed, the one after the next is asked for, to be in L2.
 
 In: a nest.  Out: its form, with the statements that do so.  The processor sees from where rows are read only when a
 sweep over memory begins, and between two of them a row is computed with for as long as it takes to fetch another.
@@ -31,7 +31,7 @@ _FETCHED = 1 << 20  # bytes that are read, from which they do not lie near
 
 @dataclass(frozen=True)
 class _Ahead:
-    """Part of an array that a row reads: where it begins in the row after."""
+    """Part of an array that a row reads: where it begins two rows later."""
 
     place: Place
     at: Dim
@@ -59,12 +59,12 @@ class Rows(Form):
                 place = loaded_from(self.text, read.node)
                 if read.whole or place is None:
                     continue
-                at = self._next_row(offset(self.moved(read.index), read.node.shape))
+                at = self._later_row(offset(self.moved(read.index), read.node.shape))
                 if at is not None:
                     found.setdefault((place, at), _Ahead(place, at, read.node.dtype.size))
         return tuple(found.values())
 
-    def _next_row(self, position: Dim) -> Dim | None:
+    def _later_row(self, position: Dim) -> Dim | None:
         row, last, steps = f"%{self.row_axes()[-1]}", f"%{self.inner[-1]}", linear(position)
         if steps is None or steps.get(last) != 1 or steps.get(row, 0) == 0:
             return None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from graphc.codegen.evaluate import Evaluator, converted, loaded_from
 from graphc.codegen.loop_ir import Call, Expr, Position
-from graphc.codegen.text import ZERO, Branch, Scope, Text, close, test
+from graphc.codegen.text import ZERO, Branch, Loop, Scope, Text, close, test
 from graphc.codegen.unread import check_unread
 from graphc.codegen.wanted import AT, Row, fetch_row
-from graphc.dims import Dim, is_positive, product, substitute, symbol
+from graphc.dims import Dim, is_positive, product, symbol
 from graphc.graph import Node
 from graphc.rewrite import is_filled
-from graphc.schedule.access import aligned, at_positions, canonical, linear, offset, positions_of
+from graphc.schedule.access import aligned, at_positions, canonical, offset, positions_of
 from graphc.schedule.task import Place, Scatter
 from graphc.types import Shape
 
@@ -65,15 +65,16 @@ def _begin(evaluator: Evaluator, node: Node, target: Place, top: Scope) -> None:
 
 def _fetch_row(evaluator: Evaluator, node: Node, target: Place, scopes: list[Scope]) -> None:
     """Ask for a row that a later value is put into, if values are rows."""
-    text, shape = evaluator.text, node.operands[1].shape
-    index, axes = canonical(shape), [k for k, size in enumerate(shape) if size != 1]
-    first = offset(at_positions(node, index, [symbol(AT)] * len(positions_of(node))), node.shape)
-    if len(axes) < 2 or (linear(first) or {}).get(f"%{axes[-1]}") != 1:
+    if len(scopes) < 3:
         return
-    along = f"%{axes[-1]}"
-    row = Row(node, target, substitute(first, {along: 0}), along, shape[axes[-1]])
-    loop = f"%{axes[-2]}", shape[axes[-2]]
-    fetch_row(text, scopes[-2], row, node, index, lambda n: loaded_from(text, n) is not None, loop)
+    *_, loop, inner = scopes
+    assert isinstance(loop, Loop)
+    assert isinstance(inner, Loop)
+    shape = node.operands[1].shape
+    index = canonical(shape)
+    first = offset(at_positions(node, index, [symbol(AT)] * len(positions_of(node))), node.shape)
+    row = Row(node, target, first, f"%{inner.var}", shape[int(inner.var)])
+    fetch_row(evaluator, loop, row, node, index)
 
 
 def _put(evaluator: Evaluator, node: Node, target: Place, scope: Scope) -> None:

@@ -5,27 +5,22 @@ In: the form of a nest.  Out: which outputs, on what condition, and the statemen
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 
 from graphc.codegen.form import FOLDS, KEPT, Form
-from graphc.codegen.intrinsics.target import LINE
 from graphc.codegen.loop_ir import CHUNK, Call, Expr, Position, Var
-from graphc.codegen.text import HI, LO, Scope, Text, integer, test
-from graphc.codegen.turned import BEGIN, STRIP, tile_of
-from graphc.codegen.work import bytes_read, efforts_of_element
+from graphc.codegen.text import Scope, Text, integer, test
+from graphc.codegen.turned import TILE
+from graphc.codegen.work import efforts_of_element
 from graphc.dims import Dim, product, substitute, symbol
 from graphc.scalar import CHEAP
-from graphc.schedule.access import linear, loop_symbol, offset
-from graphc.schedule.shape import loads
+from graphc.schedule.access import linear, offset
 from graphc.schedule.task import Place
 from graphc.types import DType, int64
 
 PAST_CACHES = 1 << 25  # bytes that a phase moves; what is less may be in a cache when it is read
-FAR = 1 << 23  # bytes that loops across rows read, from which on they ask for them
-SHORTEST = 256  # elements of a row, whose ends are parts of lines; of rows in tiles that are lines 64 are enough
+SHORTEST = 256  # elements of a row, whose ends are parts of lines; of rows that are whole tiles one is enough
 PIECE = 256  # bytes of a block of the widest array: reads of the next go on while one is written
-AHEAD = 1 << 13  # bytes before an array's lines are wanted, when they are asked for
-MOST_LINES = 16  # of a piece
 MOST_EFFORT = 32  # instructions for an element, and no dear function: what costs more hardly waits for memory
 MOST_OUTPUTS = 4  # of a nest: each has a block on the stack
 
@@ -53,8 +48,8 @@ def streamed_outputs(form: Form) -> dict[Place, Place]:
 def _limits(form: Form, moved: Dim) -> tuple[tuple[Dim, int], ...]:
     """Sizes, and from what on each of them is large: the bytes that loops move, and the elements of a row."""
     row = form.domain[form.inner[-1]] if form.inner else product(form.domain)
-    in_lines = form.beside is not None and isinstance(row, int) and row % LINE == 0
-    return (moved, PAST_CACHES), (row, LINE if in_lines else SHORTEST)
+    in_tiles = form.beside is not None and isinstance(row, int) and row % TILE == 0
+    return (moved, PAST_CACHES), (row, TILE if in_tiles else SHORTEST)
 
 
 def may_be_large(form: Form, moved: Dim) -> bool:
@@ -96,85 +91,6 @@ def cut_in_lines(text: Text, scope: Scope, size: Dim, end: Position, place: Plac
 def piece_of(form: Form) -> int:
     """The elements of a block."""
     return PIECE // max(n.dtype.size for member in form.members for n in (member, *member.operands))
-
-
-def _fetches(form: Form) -> bool:
-    """Whether loops ask for what they want some steps later: what surely comes from far."""
-    far = bytes_read(form.nest) if form.beside is not None else 0
-    return bool(form.streamed) or (isinstance(far, int) and far >= FAR)
-
-
-def fetch_across(form: Form, scopes: Sequence[Scope]) -> None:
-    """Ask for some of the columns of the next tile of what lies across the rows; all rows of this one ask for all.
-
-    That is the tile in the next strip, or after the last strip the one in the first.  The last two scopes are those of
-    a strip and of its rows.
-    """
-    if form.beside is None or not _fetches(form):
-        return
-    *_, strip, row = scopes
-    whole, wide = form.domain[form.beside], tile_of(form)
-    begin, end, rows = (LO, HI, form.chunks()[1]) if form.cut_axis() == form.beside else (0, whole, whole)
-    first, column, some = begin, form.block + wide, -(-wide // STRIP)
-    if isinstance(rows, int) and rows <= STRIP:
-        some = -(-wide // max(rows, 1))
-    else:
-        after = BEGIN + STRIP
-        past = integer("most", Position(0), integer("least", Position(1), form.text.at(after - end + 1)))
-        is_last = symbol(f"%{strip.let(form.text.fresh(), past).name}")
-        first, column = after + (begin - after) * is_last, form.block + wide * is_last
-    column = column + (loop_symbol(form.beside) - BEGIN) * some
-    count = integer("least", Position(some), form.text.at(form.domain[form.inner[0]] - column))
-    for across in form.across:
-        size = across.node.dtype.size
-        address = form.text.address(form.text.place[across.node], (across.first + first + column * across.step) * size)
-        row.use("fetch", address, form.text.at(across.step * size), count, Position(STRIP * size))
-
-
-def fetch_along(form: Form, scope: Scope, var: str, low: Dim) -> None:
-    """Ask for what is wanted some pieces after the one that begins at `low`, where a single array is read.
-
-    The processor foresees what lies ahead, but of one array not as much as memory could bring, and nothing of a tile,
-    whose rows end after some lines.
-    """
-    if form.reductions or not _fetches(form):
-        return
-    found = dict.fromkeys(_read_along(form, var))
-    if form.beside is not None:
-        found.update(dict.fromkeys(_written_along(form, var)))
-    elif len(found) != 1:
-        return
-    for place, position, step, size in found:
-        piece, ahead = piece_of(form), AHEAD
-        if form.beside is not None:  # the tile after the next; a line that begins in the next one was asked for with it
-            piece = tile_of(form)
-            ahead = 2 * piece * step * size + LINE - size
-        address = form.text.address(place, substitute(position, {f"%{var}": low}) * size + ahead)
-        kernel = "fetch_lines" if step == 1 else "fetch_near"  # the processor itself brings neighbours from L2 to L1
-        scope.use(kernel, address, tile=(max(piece * step * size // LINE, 1),))
-
-
-def _read_along(form: Form, var: str) -> Iterator[tuple[Place, Dim, int, int]]:
-    """Of which loops read each row once, by steps of the innermost loop that are not long: where, step, and size."""
-    for member in form.members:
-        for read in loads(member, form.is_loaded, form.made):
-            position = offset(form.moved(read.index), read.node.shape) if read.index else 0
-            steps = linear(position) or {}
-            step, size = steps.get(f"%{var}"), read.node.dtype.size
-            again = form.inner and any(steps.get(f"%{k}", 0) == 0 for k in form.row_axes() if form.domain[k] != 1)
-            if not isinstance(step, int) or not form.is_loaded(read.node) or again:
-                continue
-            if step >= 1 and step * size * piece_of(form) <= MOST_LINES * LINE:
-                yield form.text.place[read.node], position, step, size
-
-
-def _written_along(form: Form, var: str) -> Iterator[tuple[Place, Dim, int, int]]:
-    """The same of what is written to the caches."""
-    for node, place, is_scratch in form.stores_in(form.sweep):
-        position = offset(form.index_of(node), node.shape)
-        steps = linear(position)
-        if not is_scratch and place not in form.streamed and steps is not None and steps.get(f"%{var}") == 1:
-            yield place, position, 1, node.dtype.size
 
 
 def write_streamed(form: Form, scope: Scope, count: Expr, first: Mapping[str, Dim]) -> None:

@@ -110,9 +110,11 @@ def turned_at(form: Form) -> Dim:
     return WORKER * (STRIP * wide) + (row - BEGIN) * wide + column - form.block
 
 
-def tiles(form: Form, scope: Scope, first: Dim, end: Dim) -> tuple[tuple[Loop, Loop], tuple[Dim, Expr]]:
+def tiles(form: Form, scope: Scope) -> tuple[tuple[Loop, Loop], tuple[Dim, Expr]]:
     """The loops over tiles, and over the strips in which one of each array is copied; the first row, and the end."""
+    assert form.beside is not None
     text, wide, size = form.text, tile_of(form), form.domain[form.inner[0]]
+    first, end = form.bounds(form.beside)
     around = text.loop(scope, str(form.block)[1:], size, 0, wide)
     loop = text.loop(around, str(BEGIN)[1:], end, first, STRIP)
     rows = integer("least", Position(STRIP), text.at(end - BEGIN))

@@ -1,17 +1,23 @@
-"""Rows at positions that only the call knows: while one is read or written, a later one is asked for, to be in L2.
+"""What loops want some steps later is asked for, mostly to be in L2: requests into L1 wait for one another.
 
-In: a gather or a scatter and the loop over its positions.  Out: the statements that ask.  No processor foresees such
-rows: of those that it comes to by itself some ten go on at a time.
+In: the form of a nest, or a scatter, and its loops.  Out: the statements that ask.  The processor itself foresees what
+lies ahead of several arrays; not as much of one as memory could bring, nothing of a tile, whose rows end after some
+lines, and no rows at positions that only the call knows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-from graphc.codegen.evaluate import converted, loaded_from
+from graphc.codegen.evaluate import Evaluator, converted, loaded_from
+from graphc.codegen.form import Form
 from graphc.codegen.intrinsics.target import LINE
-from graphc.codegen.text import HI, Scope, Text, integer
+from graphc.codegen.loop_ir import Position
+from graphc.codegen.streamed import piece_of
+from graphc.codegen.text import Loop, Scope, integer
+from graphc.codegen.turned import BEGIN, STRIP, tile_of
+from graphc.codegen.work import bytes_read
 from graphc.dims import Dim, product, substitute, symbol
 from graphc.graph import Node
 from graphc.op import Family
@@ -21,21 +27,101 @@ from graphc.schedule.access import (
     at_positions,
     linear,
     loop_axes,
+    loop_symbol,
     offset,
     positions_of,
     through_movement,
     view,
 )
+from graphc.schedule.shape import loads
 from graphc.schedule.task import Place
 from graphc.types import int64
 
-if TYPE_CHECKING:
-    from graphc.codegen.form import Form
-
-_NEAR = 1 << 20  # bytes of an array that lies near anyway
-_LINES = 48  # that are asked for and not there yet
-_MOST = 16  # lines of a row; of more than these the processor foresees what follows
+FAR = 1 << 23  # bytes that loops across rows read, from which on they ask for them
+AHEAD = 1 << 13  # bytes before an array's lines are wanted, when they are asked for
+MOST_LINES = 16  # of a piece, and of a row at a position: what follows is foreseen
+NEAR = 1 << 20  # bytes of an array that lies near anyway
+LINES = 48  # of rows at positions that are asked for and not there yet
 AT = "%p"  # a position
+
+
+def _fetches(form: Form) -> bool:
+    """Whether loops ask for what they want some steps later: what surely comes from far."""
+    far = bytes_read(form.nest) if form.beside is not None else 0
+    return bool(form.streamed) or (isinstance(far, int) and far >= FAR)
+
+
+def fetch_across(form: Form, scopes: Sequence[Scope]) -> None:
+    """Ask for some of the columns of the next tile of what lies across the rows; all rows of this one ask for all.
+
+    That is the tile in the next strip, or after the last strip the one in the first.  The last two scopes are those of
+    a strip and of its rows.
+    """
+    if form.beside is None or not _fetches(form):
+        return
+    *_, strip, row = scopes
+    whole, wide = form.domain[form.beside], tile_of(form)
+    (begin, end), rows = form.bounds(form.beside), form.chunks()[1] if form.beside == form.cut_axis() else whole
+    first, column, some = begin, form.block + wide, -(-wide // STRIP)
+    if isinstance(rows, int) and rows <= STRIP:
+        some = -(-wide // max(rows, 1))
+    else:
+        after = BEGIN + STRIP
+        past = integer("most", Position(0), integer("least", Position(1), form.text.at(after - end + 1)))
+        is_last = symbol(f"%{strip.let(form.text.fresh(), past).name}")
+        first, column = after + (begin - after) * is_last, form.block + wide * is_last
+    column = column + (loop_symbol(form.beside) - BEGIN) * some
+    count = integer("least", Position(some), form.text.at(form.domain[form.inner[0]] - column))
+    for across in form.across:
+        size = across.node.dtype.size
+        address = form.text.address(form.text.place[across.node], (across.first + first + column * across.step) * size)
+        row.use("fetch", address, form.text.at(across.step * size), count, Position(STRIP * size))
+
+
+def fetch_along(form: Form, scope: Scope, var: str, low: Dim) -> None:
+    """Ask for what is wanted some pieces after the one that begins at `low`, where a single array is read.
+
+    The processor foresees what lies ahead, but of one array not as much as memory could bring, and nothing of a tile,
+    whose rows end after some lines.
+    """
+    if form.reductions or not _fetches(form):
+        return
+    found = dict.fromkeys(_read_along(form, var))
+    if form.beside is not None:
+        found.update(dict.fromkeys(_written_along(form, var)))
+    elif len(found) != 1:
+        return
+    for place, position, step, size in found:
+        piece, ahead = piece_of(form), AHEAD
+        if form.beside is not None:  # the tile after the next; a line that begins in the next one was asked for with it
+            piece = tile_of(form)
+            ahead = 2 * piece * step * size + LINE - size
+        address = form.text.address(place, substitute(position, {f"%{var}": low}) * size + ahead)
+        kernel = "fetch_lines" if step == 1 else "fetch_near"  # the processor itself brings neighbours from L2 to L1
+        scope.use(kernel, address, tile=(max(piece * step * size // LINE, 1),))
+
+
+def _read_along(form: Form, var: str) -> Iterator[tuple[Place, Dim, int, int]]:
+    """Of which loops read each row once, by steps of the innermost loop that are not long: where, step, and size."""
+    for member in form.members:
+        for read in loads(member, form.is_loaded, form.made):
+            position = offset(form.moved(read.index), read.node.shape) if read.index else 0
+            steps = linear(position) or {}
+            step, size = steps.get(f"%{var}"), read.node.dtype.size
+            again = form.inner and any(steps.get(f"%{k}", 0) == 0 for k in form.row_axes() if form.domain[k] != 1)
+            if not isinstance(step, int) or not form.is_loaded(read.node) or again:
+                continue
+            if step >= 1 and step * size * piece_of(form) <= MOST_LINES * LINE:
+                yield form.text.place[read.node], position, step, size
+
+
+def _written_along(form: Form, var: str) -> Iterator[tuple[Place, Dim, int, int]]:
+    """The same of what is written to the caches."""
+    for node, place, is_scratch in form.stores_in(form.sweep):
+        position = offset(form.index_of(node), node.shape)
+        steps = linear(position)
+        if not is_scratch and place not in form.streamed and steps is not None and steps.get(f"%{var}") == 1:
+            yield place, position, 1, node.dtype.size
 
 
 class Row(NamedTuple):
@@ -48,50 +134,45 @@ class Row(NamedTuple):
     columns: Dim
 
 
-def fetch_gathered(form: Form, scope: Scope) -> None:
-    """Ask for rows that a nest gathers, each along its innermost loop; the scope is that of the loop over rows."""
-    if form.beside is not None or not form.rows or len(form.inner) != 1:
+def fetch_gathered(form: Form, scopes: Sequence[Scope]) -> None:
+    """Ask for rows that a nest gathers, each along its innermost loop; the last scope is that of the loop over rows."""
+    loop = scopes[-1]
+    if form.beside is not None or not isinstance(loop, Loop) or len(form.inner) != 1:
         return
-    axis, (column,) = form.row_axes()[-1], form.inner
-    end = HI if axis == form.cut_axis() else form.domain[axis]
+    (column,) = form.inner
     for node in form.members:
         if node.op.family is Family.GATHER and form.is_full(node):
             index, memory = form.index_of(node), view(node.operands[0])
             place = loaded_from(form.text, memory.base)
-            first = memory.at(at_positions(node, index, [symbol(AT)] * len(positions_of(node))))
-            if place is not None and (linear(first) or {}).get(f"%{column}") == 1:
-                row = Row(memory.base, place, substitute(first, {f"%{column}": 0}), f"%{column}", form.domain[column])
-                fetch_row(form.text, scope, row, node, index, form.is_loaded, (f"%{axis}", end))
+            if place is not None:
+                first = memory.at(at_positions(node, index, [symbol(AT)] * len(positions_of(node))))
+                row = Row(memory.base, place, first, f"%{column}", form.domain[column])
+                fetch_row(form.evaluator, loop, row, node, index)
 
 
-def fetch_row(
-    text: Text,
-    scope: Scope,
-    row: Row,
-    node: Node,
-    index: Index,
-    is_loaded: Callable[[Node], bool],
-    loop: tuple[str, Dim],
-) -> None:
-    """Ask for the row that a later step of the loop, of which name and end are given, comes to.
+def fetch_row(evaluator: Evaluator, loop: Loop, row: Row, node: Node, index: Index) -> None:
+    """Ask for the row that a later step of the loop comes to.
 
-    Not of an array so small that it lies near, nor if the node has several positions, or computes them.
+    Not of an array so small that it lies near, nor if its rows are not contiguous, nor if the node has several
+    positions, computes them, or has others along the row.
     """
-    (name, end), size, columns = loop, row.array.dtype.size, row.columns
+    text, size = evaluator.text, row.array.dtype.size
     nbytes = product(row.array.shape) * size
+    if not isinstance(row.columns, int) or (isinstance(nbytes, int) and nbytes < NEAR):
+        return
     positions, *more = positions_of(node)
     reads = list(through_movement(positions, aligned(index, positions.shape)))
-    if not isinstance(columns, int) or (isinstance(nbytes, int) and nbytes < _NEAR):
+    if more or len(reads) != 1 or reads[0].guarded or (linear(row.first) or {}).get(row.along) != 1:
         return
-    if more or len(reads) != 1 or reads[0].guarded or not is_loaded(reads[0].node):
+    place, scratch = evaluator.stored(reads[0].node, reads[0].index) or (None, None)
+    name, position = f"%{loop.var}", offset(reads[0].index, reads[0].node.shape)
+    if place is None or scratch is not None or name not in (axes := loop_axes(position)) or row.along in axes:
         return
-    position = offset(reads[0].index, reads[0].node.shape)
-    if (linear(position) or {}).get(name, 0) == 0 or row.along in loop_axes(position):
-        return
-    lines = min(-(-columns * size // LINE) + 1, _MOST)
-    later = integer("least", text.at(symbol(name) + -(-_LINES // lines)), text.at(end - 1))
-    then = {name: symbol(f"%{scope.let(text.fresh(), later).name}")}
-    load = text.load(text.place[reads[0].node], positions.dtype, substitute(position, then))
-    at = scope.let(text.fresh(), load if positions.dtype == int64 else converted(load, int64))
+    lines = min(-(-row.columns * size // LINE) + 1, MOST_LINES)
+    last = integer("-", loop.hi, Position(1))
+    later = loop.let(text.fresh(), integer("least", text.at(symbol(name) + -(-LINES // lines)), last))
+    then = {name: symbol(f"%{later.name}"), row.along: 0}
+    load = text.load(place, positions.dtype, substitute(position, then))
+    at = loop.let(text.fresh(), load if positions.dtype == int64 else converted(load, int64))
     first = substitute(row.first, {**then, AT: symbol(f"%{at.name}")})
-    scope.use("fetch_lines", text.address(row.place, first * size), tile=(lines,))
+    loop.use("fetch_lines", text.address(row.place, first * size), tile=(lines,))

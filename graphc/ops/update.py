@@ -21,13 +21,7 @@ from graphc.ops.samples import example
 from graphc.ops.subscript import as_numpy, get_reference
 from graphc.types import FLOATS, INTEGERS, Shape, shape_text
 
-
-def combined(b: Any, how: str, x: Any, v: Any) -> Any:
-    """What an update makes of an old element and a value."""
-    return _ELEMENTWISE[how](b, x, v)
-
-
-_ELEMENTWISE: dict[str, Callable[..., Any]] = {
+ELEMENTWISE: dict[str, Callable[..., Any]] = {  # what an update makes of an element and a value
     "set": lambda b, x, v: v,
     "add": lambda b, x, v: x + v,
     "multiply": lambda b, x, v: x * v,
@@ -48,7 +42,7 @@ def _define(combine: str) -> Callable[..., Any]:
         at = located(b, node, as_items(b, key, node.shape), mode)
         v = _spread(b, v, at.shape)
         if not at.positions:
-            return b.reshape(combined(b, combine, b.reshape(node, at.shape), v), node.shape)
+            return b.reshape(ELEMENTWISE[combine](b, b.reshape(node, at.shape), v), node.shape)
         return updated(b, node, v, at.positions, at.along, at.modes, combine, at.distinct)
 
     return define
@@ -89,7 +83,7 @@ def _under(b: Any, x: Any, mask: Any, v: Any, combine: str) -> Any:
     if mask.ndim > x.ndim or any(same(d, e) is False or (d == 1) != (e == 1) for d, e in pairs):
         raise ShapeError(f"the mask has shape {shape_text(mask.shape)}, the axes from 0 on {shape_text(sizes)}")
     spread = b.reshape(mask, (*mask.shape, *[1] * (x.ndim - mask.ndim)))
-    new = _ELEMENTWISE[combine](b, x, b.broadcast_to(v, x.shape))
+    new = ELEMENTWISE[combine](b, x, b.broadcast_to(v, x.shape))
     return b.where(spread, new, x)
 
 

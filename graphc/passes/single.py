@@ -15,7 +15,7 @@ from graphc.graph import Graph, Node
 from graphc.op import Family
 from graphc.ops.bodies import holds_bodies, rebuilt
 from graphc.ops.index import CHECKS, checked, read
-from graphc.ops.update import combined
+from graphc.ops.update import ELEMENTWISE
 from graphc.rewrite import Rule, is_filled, rewrite
 from graphc.types import int32, int64
 
@@ -80,7 +80,7 @@ def _chosen(b: Builder, node: Node) -> Node | None:
     dtype = int32 if known and node.dtype.size == 4 else int64  # as many lanes as the values have
     every = b.reshape(b.arange(length, dtype=dtype), [length if k == axis else 1 for k in range(node.ndim)])
     here = b.equal(b.astype(_position(b, node, axis), dtype), every)
-    new = combined(b, node.attrs["combine"], base, _within(b, values, node, axis))
+    new = ELEMENTWISE[node.attrs["combine"]](b, base, _within(b, values, node, axis))
     return b.where(here, new, base)  # type: ignore[no-any-return]
 
 
@@ -116,7 +116,7 @@ def _position(b: Builder, node: Node, axis: int) -> Node:
 def _sum_of_row(b: Builder, node: Node) -> Node | None:
     """The value, if its position lies on the axis; others are an error or left out."""
     updated = node.operands[0]
-    axis = _axis(updated) if updated.op.name == "_scatter" else None
+    axis = _axis(updated)
     if axis is None or node.attrs["axis"] != (axis,) or updated.attrs["combine"] not in ("add", "set"):
         return None
     if not is_filled(updated.operands[0], 0):
