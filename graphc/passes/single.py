@@ -116,7 +116,7 @@ def _position(b: Builder, node: Node, axis: int) -> Node:
 def _sum_of_row(b: Builder, node: Node) -> Node | None:
     """The value, if its position lies on the axis; others are an error or left out."""
     updated = node.operands[0]
-    axis = _axis(updated)
+    axis = _axis(updated) if updated.op.name == "_scatter" else None
     if axis is None or node.attrs["axis"] != (axis,) or updated.attrs["combine"] not in ("add", "set"):
         return None
     if not is_filled(updated.operands[0], 0):
