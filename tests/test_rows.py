@@ -50,7 +50,7 @@ def test_rows_of_any_length(shape: tuple[int, ...], dtype: str) -> None:
 
 def test_only_large_arrays_are_fetched_and_written_so() -> None:
     small, large = (softmax_and_gradient((n, 1024), "float32").source for n in (100, 5000))
-    assert all(word in large for word in ("fetch_lines_1(", "stream_f4("))
+    assert all(word in large for word in ("fetch_lines_4(", "stream_f4("))
     assert not any(word in small for word in ("fetch", "stream"))
 
 
@@ -108,12 +108,15 @@ def test_short_rows_are_folded_in_place_to_the_same_bits(name: str, dtype: str) 
             assert np.signbit(here[3]) == (name == "min" and n > 1)
 
 
-def test_a_chunk_of_rows_is_interpreted_as_it_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("length", "lines"), [(520, 5), (512, 4), (784, 7), (514, 32)])
+def test_a_chunk_of_rows_is_interpreted_as_it_is_compiled(
+    length: int, lines: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(streamed, "PAST_CACHES", 0)
     monkeypatch.setattr(rows, "_FETCHED", 0)
-    x, w = values((3, 520), "float64")
-    f = softmax_and_gradient((3, 520), "float64", debug=True)
-    assert all(word in f.source for word in ("fetch_lines_32(", "stream_f8("))
+    x, w = values((3, length), "float64")
+    f = softmax_and_gradient((3, length), "float64", debug=True)
+    assert all(word in f.source for word in (f"fetch_lines_{lines}(", "stream_f8("))
     for have, want in zip(f(x, w), softmax_by_numpy(x, w), strict=True):
         np.testing.assert_allclose(have, want, rtol=1e-13, atol=1e-15)
 

@@ -18,7 +18,7 @@ from graphc.codegen.loop_ir import CHUNK, Expr, Position, Stmt
 from graphc.codegen.private import blocks_of_rows, prepare_product
 from graphc.codegen.product import Product
 from graphc.codegen.reduction import Carried, Columns, Fold, Lies, Partial, combine
-from graphc.codegen.rows import Rows
+from graphc.codegen.rows import Bounds, Rows
 from graphc.codegen.streamed import (
     are_large,
     cut_in_lines,
@@ -311,7 +311,7 @@ class _Nest(Rows):
     ) -> None:
         *around, last = axes
         scopes = self.text.loops(scope, ((axis, self.domain[axis]) for axis in around))
-        bounds: tuple[Dim, Expr] = 0, self.text.at(self.domain[last])
+        bounds: Bounds = 0, self.text.at(self.domain[last])
         if self.beside is not None:
             bounds = self.block, integer("least", Position(self.block + tile_of(self)), bounds[1])
         self._elements(scopes[-1], str(last), bounds, folds, columns, size)
@@ -328,13 +328,7 @@ class _Nest(Rows):
         return most if (found or streams) and not (isinstance(length, int) and length <= most) else 0
 
     def _elements(
-        self,
-        scope: Scope,
-        var: str,
-        bounds: tuple[Dim, Expr],
-        folds: dict[Node, Fold],
-        columns: dict[Node, Columns],
-        size: int,
+        self, scope: Scope, var: str, bounds: Bounds, folds: dict[Node, Fold], columns: dict[Node, Columns], size: int
     ) -> None:
         """The innermost loop, in blocks of a size if it is not 0; blocks that lie in memory are not copied."""
         low, high = bounds
@@ -346,10 +340,12 @@ class _Nest(Rows):
             count = integer("least", Position(size), integer("-", high, Position(self.block)))
             low, high = self.block, integer("least", Position(self.block + size), high)
         fetch_along(self, around, var, low)
-        lies = {r: self.lies(r, var, low) if f.collects else None for r, f in folds.items()}
-        part, (first, last) = self.part(around, var, low, high, size)
+        lanes = self.begin_lanes(around, folds, bounds, size)
+        lies = {r: self.lies(r, f, var, low) for r, f in folds.items()}
+        made = {r: f for r, f in folds.items() if not lies[r]}
+        part, (first, last) = self.part(around, var, low, high, size, lanes)
         body = self.text.loop(part, var, last, first)
-        self._body(body, {r: f for r, f in folds.items() if not lies[r]}, columns, symbol(f"%{var}") - low)
+        self._body(body, made, columns, symbol(f"%{var}") - low, symbol(f"%{var}") - first)
         if body.body:
             body.close()
             close(*((part,) if part is not around else ()))
@@ -359,10 +355,12 @@ class _Nest(Rows):
         if size:
             close(around)
 
-    def _body(self, scope: Scope, folds: dict[Node, Fold], columns: dict[Node, Columns], position: Dim) -> None:
+    def _body(
+        self, scope: Scope, folds: dict[Node, Fold], columns: dict[Node, Columns], position: Dim, lane: Dim = 0
+    ) -> None:
         """What is done for each element in a sweep: everything is computed before anything is stored.
 
-        `position` is the element's place in its block.
+        `position` is the element's place in its block, `lane` the accumulator in which it is folded.
         """
         stores: list[Stmt] = []
         for node, place, scratch in self.stores_in(self.sweep):
@@ -374,7 +372,7 @@ class _Nest(Rows):
             stores.append(self.text.store(place, at, value))
         for node, fold in folds.items():
             value = self.evaluator.value(node.operands[0], self.operand_index(node), scope)
-            fold.add(scope, value, position if fold.waits else self.searched(node))
+            fold.add(scope, value, lane if fold.lanes else position if fold.waits else self.searched(node))
         for node, column in columns.items():
             value = self.evaluator.value(node.operands[0], self.operand_index(node), scope)
             column.add(scope, self._column(node), value, self.searched(node))

@@ -109,6 +109,7 @@ class Fold(Carried):
         self.waits = self.collects and (node.operands[0].dtype.is_float or len(self.dtypes) > 1)
         self.is_exact = not any(part.adds for part in self.state.parts)
         self.block = Place("stack", number)
+        self.lanes = 0  # accumulators that stand there instead of values
         self.only: list[Expr] = []  # the state of the one block there is, where nothing has begun
         self.begun = False
 
@@ -121,8 +122,20 @@ class Fold(Carried):
         if self.state.counts:
             scope.add(Let(self.count, ZERO))
 
+    def begin_lanes(self, scope: Scope, count: int) -> None:
+        """Have so many accumulators in the block, side by side as kernels have them, instead of a row of values."""
+        self.lanes = count
+        loop = self.text.loop(scope, "i", count)
+        (neutral,) = self.zeros()
+        neutral = self.text.constant(-0.0, self.dtype) if self.lost else neutral  # a sum of nothing else stays -0
+        loop.add(self.text.store(self.block, symbol("%i"), neutral))
+        loop.close()
+
     def add(self, scope: Scope, value: Expr, position: Dim) -> None:
         """Fold one value in; `position` is its place in the block, or along the axis that is searched."""
+        if self.lanes:
+            before = scope.let(self.text.fresh(), self.text.load(self.block, self.dtype, position))
+            ((value, _),) = self.joined(scope, [before], {}, [value], {})
         if self.waits:
             scope.add(self.text.store(self.block, position, value))
         else:
@@ -145,7 +158,7 @@ class Fold(Carried):
         """
         if not self.waits and lies is None:
             return
-        parts = self._folded(scope, length, start, lies)
+        parts = self._folded(scope, Position(self.lanes) if self.lanes else length, start, lies)
         if self.begun:
             self.join(scope, parts, length)
         else:

@@ -6,6 +6,7 @@ sweep over memory begins, and between two of them a row is computed with for as 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from graphc.codegen.evaluate import loaded_from
@@ -13,7 +14,7 @@ from graphc.codegen.form import Form
 from graphc.codegen.intrinsics.target import LINE
 from graphc.codegen.loop_ir import Expr, Position
 from graphc.codegen.product import Product
-from graphc.codegen.reduction import Lies
+from graphc.codegen.reduction import Fold, Lies
 from graphc.codegen.text import Scope, Text, integer
 from graphc.codegen.work import bytes_read
 from graphc.dims import Dim, substitute, symbol
@@ -26,7 +27,11 @@ from graphc.schedule.task import Nest, Place
 
 _LONG = 256  # elements of a row; shorter ones the processor foresees
 _PART = 16  # elements of a row that are computed between two requests: of many at a time, most wait
+_LANES = (4, 5, 6, 7, 8, 3)  # lines of accumulators, the best number first: each is a vector or some
+_FEWEST = 4  # times that they are come back to
 _FETCHED = 1 << 20  # bytes that are read, from which they do not lie near
+
+Bounds = tuple[Dim, Expr]  # from where to where a loop runs
 
 
 @dataclass(frozen=True)
@@ -78,30 +83,50 @@ class Rows(Form):
                 work[self.sweep_of[m]] = work.get(self.sweep_of[m], 0) + effort(m.op.body)
         return max(work, key=lambda sweep: work[sweep], default=0)
 
-    def part(self, scope: Scope, var: str, low: Dim, high: Expr, size: int) -> tuple[Scope, tuple[Dim, Expr]]:
-        """Where the innermost loop runs, and from where to where: over parts of a row if the next one is fetched.
+    def begin_lanes(self, scope: Scope, folds: Mapping[Node, Fold], bounds: Bounds, size: int) -> int:
+        """Bind the accumulators of folds of computed values, and tell how many each has; 0 if values wait instead.
 
-        `size` is that of the block which the loop is for, 0 if it is for a whole row.
+        Between the bounds, and in blocks of a size if it is not 0, there is to be a whole number of them.
         """
-        if not self.fetched or self.fetching != self.sweep:
+        low, high = bounds
+        row = high.at if low == 0 and isinstance(high, Position) else None
+        if not isinstance(row, int) or self.beside is not None or self._folds_scalars():
+            return 0
+        found = [f for r, f in folds.items() if f.waits and len(f.dtypes) == 1 and not self.lies_along(r, 0)]
+        widths = [lines * LINE // max(f.dtype.size for f in found) for lines in _LANES] if found else []
+        lanes = next((n for n in widths if row >= _FEWEST * n and row % n == size % n == 0), 0)
+        for fold in found if lanes else ():
+            fold.begin_lanes(scope, lanes)
+        return lanes
+
+    def part(self, scope: Scope, var: str, low: Dim, high: Expr, size: int, lanes: int) -> tuple[Scope, Bounds]:
+        """Where the innermost loop runs, and from where to where: over parts of a row for what is done between them.
+
+        That is to ask for parts of a later row, and to come back to the first of the accumulators.  `size` is that of
+        the block which the loop is for, 0 if it is for a whole row.
+        """
+        fetched = self.fetched if self.fetching == self.sweep else ()
+        if not fetched and not lanes:
             return scope, (low, high)
         row = self.domain[self.inner[-1]]
         whole = isinstance(row, int) and row % _PART == 0 and size % _PART == 0 and not self._folds_scalars()
-        step = _PART if whole else _LONG
+        step = lanes or (_PART if whole else _LONG)
         loop, at = self.text.loop(scope, "f", high, low, step), symbol("%f")
-        for ahead in self.fetched:
+        for ahead in fetched:
             start = substitute(ahead.at, {f"%{var}": at}) * ahead.size
             loop.use("fetch_lines", self.text.address(ahead.place, start), tile=(max(step * ahead.size // LINE, 1),))
         end = Position(at + step)
-        return loop, (at, end if whole else integer("least", end, high))
+        return loop, (at, end if whole or lanes else integer("least", end, high))
 
     def _folds_scalars(self) -> bool:
         """Whether this sweep folds numbers without a kernel: of a few at a time LLVM makes no vectors."""
         here = (r for r in self.reductions if self.is_full(r) and self.computed_in(r) == self.sweep)
         return any(not r.operands[0].dtype.is_float and self.lies_along(r, 0) is None for r in here)
 
-    def lies(self, reduction: Node, var: str, low: Dim) -> Lies | None:
-        """Where the block lies that begins at `low`, if in memory, or in a row that this sweep keeps."""
+    def lies(self, reduction: Node, fold: Fold, var: str, low: Dim) -> Lies | None:
+        """Where the block lies that begins at `low`, if in memory or in a row that this sweep keeps: for a kernel."""
+        if fold.lanes or not fold.collects:
+            return None
         kept, is_scratch = self.kept.get(reduction.operands[0], (None, False))
         if kept is not None and is_scratch and self.sweep_of[reduction.operands[0]] == self.sweep:
             return kept, substitute(self.scratch_at(kept), {f"%{var}": low})

@@ -5,7 +5,8 @@ In: the form of a nest.  Out: which outputs, on what condition, and the statemen
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from graphc.codegen.form import FOLDS, KEPT, Form
 from graphc.codegen.loop_ir import CHUNK, Call, Expr, Position, Var
@@ -13,6 +14,7 @@ from graphc.codegen.text import Scope, Text, integer, test
 from graphc.codegen.turned import TILE
 from graphc.codegen.work import efforts_of_element
 from graphc.dims import Dim, product, substitute, symbol
+from graphc.graph import Node
 from graphc.scalar import CHEAP
 from graphc.schedule.access import linear, offset
 from graphc.schedule.task import Place
@@ -34,15 +36,26 @@ def streamed_outputs(form: Form) -> dict[Place, Place]:
     if not form.row_set and (max(efforts, default=0) > CHEAP or sum(efforts) > MOST_EFFORT):
         return {}
     variable = f"%{form.inner[-1]}" if form.inner else "%i"
-    found: list[Place] = []
+    found: list[tuple[Node, Place]] = []
     for node, place in form.nest.stores:
         steps = linear(offset(form.index_of(node), node.shape)) if node.shape == form.nest.domain else None
         along = steps is not None and steps.get(variable) == 1
         stays = node not in form.kept or form.is_one_block()  # until a later sweep of the row loads it
         if along and place.kind == "output" and place not in form.text.schedule.read and stays:
-            found.append(place)
+            found.append((node, place))
+    return _blocks(form, found[:MOST_OUTPUTS])
+
+
+def _blocks(form: Form, outputs: Sequence[tuple[Node, Place]]) -> dict[Place, Place]:
+    """Their blocks: those of a sweep are free for the next one's, but for rows that later sweeps load."""
+    kept, used = [place for node, place in outputs if node in form.kept], Counter[int]()
     first = FOLDS + KEPT if form.reductions else 0
-    return {place: Place("stack", first + k) for k, place in enumerate(found[:MOST_OUTPUTS])}
+    found = {place: Place("stack", first + k) for k, place in enumerate(kept)}
+    for node, place in outputs:
+        if place not in found:
+            found[place] = Place("stack", first + len(kept) + used[form.sweep_of[node]])
+            used[form.sweep_of[node]] += 1
+    return found
 
 
 def _limits(form: Form, moved: Dim) -> tuple[tuple[Dim, int], ...]:

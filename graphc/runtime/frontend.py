@@ -22,6 +22,7 @@ from graphc.codegen.intrinsics.far import MOST, call_far
 from graphc.codegen.intrinsics.lanes import VECTOR_MATH, count_of
 from graphc.codegen.intrinsics.memory import NUMBA_TYPES, load_lanes, store_lanes
 from graphc.codegen.intrinsics.routine import KernelModule, LaneBuilder
+from graphc.codegen.intrinsics.target import host_vector_bytes
 from graphc.codegen.intrinsics.vectors import splat
 from graphc.codegen.namespace import meaning
 from graphc.runtime.short import Access, access, lanes_of, steps
@@ -30,6 +31,7 @@ from graphc.runtime.words import decided
 Typed = tuple[Any, Any]  # a Numba type, and the LLVM value that has it
 
 _INTERLEAVED = (4, 6), (2, MOST)  # vectors at a time, in loops of at most so many calls of vector math
+_PLAIN = 8  # the same of a part that has none
 _AROUND = 20  # statements for each call at most
 
 _I64, _I1 = ir.IntType(64), ir.IntType(1)
@@ -100,13 +102,13 @@ def _stacks(body: Iterable[ast.stmt]) -> Iterator[str]:
                     yield name
 
 
-def _called(body: Iterable[ast.stmt]) -> Iterator[str]:
-    """The functions that a block calls for its values, as often as it does."""
+def _calls(body: Iterable[ast.stmt]) -> Iterator[tuple[str, ast.Call]]:
+    """The calls of functions in a block's values, by name."""
     stack: list[ast.expr] = [s.value for s in _statements(body) if isinstance(s, ast.Assign | ast.Expr)]
     while stack:
         match stack.pop():
-            case ast.Call(func=ast.Name(id=name), args=args):
-                yield name
+            case ast.Call(func=ast.Name(id=name), args=args) as call:
+                yield name, call
                 stack += args
             case ast.BinOp(left=left, right=right) | ast.Compare(left=left, comparators=[right]):
                 stack += left, right
@@ -114,26 +116,29 @@ def _called(body: Iterable[ast.stmt]) -> Iterator[str]:
                 stack.append(operand)
 
 
-def _is_part(bounds: list[ast.expr]) -> bool:
-    """Whether a loop runs from somewhere over so many: LLVM would unroll it before it can make vectors of it."""
+def _length_of_part(bounds: list[ast.expr]) -> int:
+    """Over how many a loop runs that begins somewhere; 0 if that is not plain."""
     match bounds:
-        case [ast.Name(id=low), ast.BinOp(left=ast.Name(id=name), op=ast.Add(), right=ast.Constant())]:
-            return low == name
-    return False
+        case [ast.Name(id=low), ast.BinOp(left=ast.Name(id=name), op=ast.Add(), right=ast.Constant(value=int(count)))]:
+            return count if low == name else 0
+    return 0
 
 
-def _vectors_at_a_time(body: Sequence[ast.stmt]) -> int:
-    """How many vectors a loop is to do at a time if most of it is vector math, 0 if that is LLVM's to say.
+def _vectors_at_a_time(body: Sequence[ast.stmt], part: int) -> int:
+    """How many vectors a loop is to do at a time, 0 if that is LLVM's to say.
 
     Each step of vector math waits for the one before, and a processor looks ahead over some hundred instructions, which
-    are not two vectors' worth.
+    are not two vectors' worth.  A part is done at once, so that what is accumulated from part to part is in registers.
     """
     if any(isinstance(s, ast.For | ast.If) for s in body):
         return 0
-    calls = sum(meaning(name) in VECTOR_MATH for name in _called(body))
-    if calls == 0 or len(body) > _AROUND * calls:
-        return 0
-    return next((count for count, most in _INTERLEAVED if calls <= most), 0)
+    calls = sum(meaning(name) in VECTOR_MATH for name, _ in _calls(body))
+    most = next((count for count, most in _INTERLEAVED if calls <= most), 0)
+    if part:
+        widths = [int(touched.code[1]) for _, call in _calls(body) if (touched := access(call))]
+        vectors = max(part * max(widths, default=1) // host_vector_bytes(), 1)
+        return next((count for count in range(most if calls else _PLAIN, 0, -1) if vectors % count == 0), 0)
+    return 0 if calls == 0 or len(body) > _AROUND * calls else most
 
 
 class _Lanes(NamedTuple):
@@ -160,7 +165,7 @@ class _Lowering:
         assigned = Counter(_assigned(body))
         self.once = {name for name, times in assigned.items() if times == 1}
         self.stacks = set(_stacks(body))
-        vector_math = sum(VECTOR_MATH.get(meaning(name), 0) for name in _called(body))
+        vector_math = sum(VECTOR_MATH.get(meaning(name), 0) for name, _ in _calls(body))
         self.target.module.far = call_far if vector_math > MOST else None
         first = self.b.block
         self.block(body)
@@ -182,7 +187,7 @@ class _Lowering:
             case ast.If():
                 self.choice(s)
             case ast.For(target=ast.Name(id=name), iter=ast.Call(func=ast.Name(id="range"), args=bounds), orelse=[]):
-                self.loop(name, [self.value(bound)[1] for bound in bounds], s.body, _is_part(bounds))
+                self.loop(name, [self.value(bound)[1] for bound in bounds], s.body, _length_of_part(bounds))
             case ast.Pass():
                 pass
             case _:
@@ -203,7 +208,7 @@ class _Lowering:
         self.b.branch(after)
         self.b.position_at_end(after)
 
-    def loop(self, name: str, bounds: list[Any], body: list[ast.stmt], is_part: bool) -> None:
+    def loop(self, name: str, bounds: list[Any], body: list[ast.stmt], part: int) -> None:
         start = bounds[0] if len(bounds) > 1 else ir.Constant(_I64, 0)
         step = bounds[2] if len(bounds) == 3 else ir.Constant(_I64, 1)
         if not isinstance(step, ir.Constant) or step.constant <= 0:
@@ -226,9 +231,9 @@ class _Lowering:
         now.add_incoming(start, before)
         now.add_incoming(following, self.b.block)
         again = self.b.branch(test)
-        count = 0 if module.far else _vectors_at_a_time(body)
-        if count or is_part:
-            module.hint(again, count, is_part)
+        count = 0 if module.far else _vectors_at_a_time(body, part)
+        if count or part:
+            module.hint(again, count, part > 0)
         self.b.position_at_end(after)
 
     def as_vectors(self, name: str, bounds: list[Any], body: list[ast.stmt]) -> bool:
