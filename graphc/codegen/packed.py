@@ -16,7 +16,8 @@ from graphc.codegen.text import Branch, Loop, Scope, close, integer, test
 from graphc.codegen.views import up
 from graphc.dims import Dim, blocks, dim_max, dim_min, symbol
 
-PANEL_DEPTH = 256  # rows of a packed panel, which then stays in L1
+PANEL_DEPTH = 256  # rows of a packed panel
+PANEL_BYTES, NARROW_BYTES = 2**15, 2**20  # what a panel has of a B that is smaller: memory counts more than 1 % of time
 FEW_ROWS = 32  # for so many, copying panels takes longer than it saves
 MANY_ROWS, MANY_PANELS = 512, 8  # of a chunk: 512 rows of a panel's depth stay in L2
 BLOCK_DEPTH, BLOCK_BYTES = 1024, 2**19  # of a copy of A, which stays in L2 beside a panel
@@ -27,18 +28,23 @@ K, OUTER, BLOCK, DEPTH, TOP, BOTTOM, LEFT, RIGHT = (symbol(f"%{name}") for name 
 
 
 class Packed(InPlace):
-    depth, few = PANEL_DEPTH, FEW_ROWS  # of a block of the sum; rows that do not pay for a copy
+    few = FEW_ROWS  # rows that do not pay for a copy
     chunk_flops = 4 * CHUNK_FLOPS  # a chunk of some rows copies all columns
 
     def choose_tile(self) -> None:
         super().choose_tile()
-        deep = self.summed.size
-        self.depth_blocks = dim_max(blocks(deep, self.depth), 1)  # an empty sum writes zeros
-        self.block_depth: Dim = self.depth
+        deep, most = self.summed.size, self.most_depth()
+        self.depth_blocks = dim_max(blocks(deep, most), 1)  # an empty sum writes zeros
+        self.block_depth: Dim = most
         if isinstance(deep, int) and isinstance(self.depth_blocks, int):
-            self.block_depth = min(self.depth, up(-(-deep // self.depth_blocks), 8))
+            self.block_depth = min(most, up(-(-deep // self.depth_blocks), 8))
         self.deepest = dim_min(deep, self.block_depth)
         self.chooses = self.columns.b == self.size and not isinstance(self.rows.size, int)
+
+    def most_depth(self) -> int:
+        """Of a block of the sum."""
+        small = known(self.summed.size * self.columns.size * self.size, NARROW_BYTES - 1) is not None
+        return min(PANEL_DEPTH, PANEL_BYTES // (self.NR * self.size)) if small else PANEL_DEPTH
 
     def part(self) -> tuple[Dim, Dim]:
         """Of an A that may not stay in L2, so many rows that they do for each panel's depth, and some panels."""
@@ -115,7 +121,7 @@ class Packed(InPlace):
 class Blocked(Packed):
     """A chunk copies its part of B, as deep as a block, and block by block its part of A; all sizes are known."""
 
-    wide, depth = True, BLOCK_DEPTH
+    wide = True
 
     def choose_tile(self) -> None:
         super().choose_tile()
@@ -124,6 +130,9 @@ class Blocked(Packed):
         self.group_columns = up(CHUNK_BYTES // (BLOCK_DEPTH * self.size), self.NR)
         self.most_rows = min(self.block_rows, up(rows, self.MR))
         self.most_columns = min(self.group_columns, up(columns, self.NR))
+
+    def most_depth(self) -> int:
+        return BLOCK_DEPTH
 
     def part(self) -> tuple[Dim, Dim]:
         """Large parts, since operands are copied for each, but some for every thread."""

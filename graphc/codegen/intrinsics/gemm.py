@@ -66,9 +66,9 @@ def _emit_micro(MR: int, NV: int, lanes: Vectors, *arguments: ir.Value) -> None:
         if half == NV:
             return body(masks)
         few = builder.icmp_signed("<=", cols, integer(half * lanes.lanes))
-        return lanes.choose(few, lambda: body(masks[:half]), lambda: body(masks))
+        return lanes.choose(few, lambda: body(masks[:half]), lambda: body([*[None] * half, *masks[half:]]))
 
-    if lanes.masks_are_free:
+    if lanes.masks_are_free and NV > 2:  # loads of two vectors wait for their masks, of three and more they do not
         some()
     else:
         lanes.choose(builder.icmp_signed("==", cols, integer(NV * lanes.lanes)), lambda: body([None] * NV), some)

@@ -56,7 +56,9 @@ def tile(dtype: DTypeLike, columns: int | None, rows: int | None = None, wide: b
     widths = (3, 2, 4, 1, 8) if wide else (2, 3, 4, 1, 8)
     # What is left of many columns matters little, and products of many sizes share their kernel.
     narrower = half_of if vectors is not None and vectors <= _FEW else int
-    return _cheapest(_shapes(rows, widths), rows, vectors, narrower)
+    many = host_vector_registers() == 32
+    one, best = (_of_wide_vectors, _BEST) if many else (_of_a_k, 0)
+    return _cheapest(_shapes(rows, widths), rows, vectors, one, best, narrower)
 
 
 def transposed_tile(dtype: DTypeLike, columns: int | None, rows: int | None) -> tuple[int, int]:
@@ -93,30 +95,45 @@ def dots_tile(columns: int | None, rows: int | None = None) -> tuple[int, int]:
 
 
 _FEW = 16  # vectors of columns
+_BEST = 16  # accumulators, where there are registers for more
 _MANY = 3 * 4 * 5 * 16 * 64  # rows or columns of a product whose tails do not matter: a multiple of every tile
 
 
-def _cheapest(
-    shapes: list[tuple[int, int]], rows: int | None, columns: int | None, narrower: Callable[[int], int] = int
-) -> tuple[int, int]:
-    """The shape whose tiles cover rows x columns (None: many) in the fewest cycles; the smallest and first of equals.
+def _of_a_k(height: int, width: int) -> int:
+    """Sixteenths of a cycle for one k of a tile: the machine starts two multiply-adds and two loads in a cycle."""
+    # Fewer than 8 accumulators wait for one another; 2 stands for what a tile costs besides.
+    return 8 * (max(height * width, height + width, 8) + 2)
 
+
+def _of_wide_vectors(height: int, width: int) -> int:
+    """The same where vectors are so wide that multiply-adds are all there is to wait for, but for B from L2.
+
+    Each row is one of A, whose lines and those of C may share sets of L1 with the others'.
+    """
+    return 8 * max(height * width, 2 * width + height // 2, 8) + height
+
+
+def _cheapest(
+    shapes: list[tuple[int, int]],
+    rows: int | None,
+    columns: int | None,
+    one: Callable[[int, int], int] = _of_a_k,
+    best: int = 0,
+    narrower: Callable[[int], int] = int,
+) -> tuple[int, int]:
+    """The shape whose tiles cover rows x columns (None: many) in the fewest cycles, `one` for a k of a tile.
+
+    Of equals that with about `best` accumulators, or if that is 0 and rows are known the smallest, then the first.
     `narrower`: the width of a tile that takes what is left of the columns, if that is enough.
     """
     tall, broad = (_MANY if n is None else n for n in (rows, columns))
 
-    def one(height: int, width: int) -> int:
-        """Half cycles for one k of a tile (the machine starts two multiply-adds and two loads in a cycle)."""
-        # Fewer than 8 accumulators wait for one another; 2 stands for what a tile costs besides.
-        return max(height * width, height + width, 8) + 2
-
     def cost(shape: tuple[int, int]) -> tuple[int, int]:
-        """Half cycles for one k; accumulators."""
         height, width = shape
         (whole, rest), narrow = divmod(broad, width), narrower(width)
-        last = one(height, narrow) + 2 if rest <= narrow < width else one(height, width)
+        last = one(height, narrow) + 16 if rest <= narrow < width else one(height, width)
         row = whole * one(height, width) + (last if rest else 0)
-        return -(-tall // height) * row, (0 if rows is None else height * width)
+        return -(-tall // height) * row, (abs(height * width - best) if best or rows is not None else 0)
 
     # Beside the accumulators stand a row of B, unless it is used at once, and one value of A.
     fits = [(m, n) for m, n in shapes if m * n + (n if m > 1 else 0) + 1 < host_vector_registers()]
