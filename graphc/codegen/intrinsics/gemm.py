@@ -155,7 +155,12 @@ def _emit_transposed(
     masks = [lanes.first(builder.sub(cols, integer(v * side))) for v in range(NV)]
     a_rows = _row_addresses(lanes, rows, MR, a, a_row)
     depths = [*_outer(outer), (K, a_col, b_row)]
-    sums = _multiply(lanes, masks, a_rows, b, [lanes.zero] * (MR * NV), depths)
+
+    def multiplied(masks: Masks) -> Values:
+        return _multiply(lanes, masks, a_rows, b, [lanes.zero] * (MR * NV), depths)
+
+    whole = builder.icmp_signed("==", cols, integer(NV * side))
+    sums = lanes.choose(whole, lambda: multiplied([None] * NV), lambda: multiplied(masks))
     columns = _row_addresses(lanes, cols, NV * side, c, c_col)
     for top in range(0, MR, side):
         mask = lanes.first(builder.sub(rows, integer(top)))
