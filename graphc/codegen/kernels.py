@@ -29,6 +29,7 @@ CHUNK_FLOPS = 2_000_000  # some 15 us of work
 HALF_FLOPS = 200_000  # what is twice as much is cut in halves, for two threads
 DEEP = 64  # what a sum that only the call knows is taken to be
 MANY_CHUNKS = 8  # enough for all threads
+MANY_ROWS, MANY_PANELS = 512, 8  # of a chunk: 512 rows of a panel's depth stay in L2
 
 
 @dataclass
@@ -183,6 +184,17 @@ class InPlace(Kernel):
         columns, rows = known(self.columns.size), known(self.rows.size, 128)
         self.MR, self.vectors = tile(self.dtype.name, columns, rows, self.wide)
         self.NR = self.vectors * host_vector_bytes() // self.size
+
+    def part(self) -> tuple[Dim, Dim]:
+        """Of an A that may not stay in L2, so many rows that they do for each panel's depth, and some panels."""
+        rows, columns = self.rows.size, self.columns.size
+        fits_cache = known(rows * self.summed.size * self.size, 2**20) is not None
+        if self.by_rows or fits_cache:
+            return super().part()
+        panels = -(-columns // self.NR) if isinstance(columns, int) else MANY_PANELS
+        parts = -(-rows // MANY_ROWS) if isinstance(rows, int) else 0
+        height = -(-rows // parts) if isinstance(rows, int) and parts else MANY_ROWS
+        return up(height, self.MR), min(max(panels // 8, 1), MANY_PANELS) * self.NR
 
     def emit(self, scope: Scope, rows: Range, columns: Range, more: Dim) -> None:
         panels = self.panels(scope, columns)

@@ -19,7 +19,6 @@ from graphc.dims import Dim, blocks, dim_max, dim_min, symbol
 PANEL_DEPTH = 256  # rows of a packed panel
 PANEL_BYTES, NARROW_BYTES = 2**15, 2**20  # what a panel has of a B that is smaller: memory counts more than 1 % of time
 FEW_ROWS = 32  # for so many, copying panels takes longer than it saves
-MANY_ROWS, MANY_PANELS = 512, 8  # of a chunk: 512 rows of a panel's depth stay in L2
 BLOCK_DEPTH, BLOCK_BYTES = 1024, 2**19  # of a copy of A, which stays in L2 beside a panel
 CHUNK_ROWS, CHUNK_BYTES, NARROW_CHUNK, FEWEST_CHUNKS = 2048, 2**22, 128, 4  # where a chunk copies its operands
 
@@ -45,17 +44,6 @@ class Packed(InPlace):
         """Of a block of the sum."""
         small = known(self.summed.size * self.columns.size * self.size, NARROW_BYTES - 1) is not None
         return min(PANEL_DEPTH, PANEL_BYTES // (self.NR * self.size)) if small else PANEL_DEPTH
-
-    def part(self) -> tuple[Dim, Dim]:
-        """Of an A that may not stay in L2, so many rows that they do for each panel's depth, and some panels."""
-        rows, columns = self.rows.size, self.columns.size
-        fits_cache = known(rows * self.summed.size * self.size, 2**20) is not None
-        if self.by_rows or fits_cache:
-            return super().part()
-        panels = -(-columns // self.NR) if isinstance(columns, int) else MANY_PANELS
-        parts = -(-rows // MANY_ROWS) if isinstance(rows, int) else 0
-        height = -(-rows // parts) if isinstance(rows, int) and parts else MANY_ROWS
-        return up(height, self.MR), min(max(panels // 8, 1), MANY_PANELS) * self.NR
 
     def by_panels(self) -> bool:
         """Each panel is packed once then."""

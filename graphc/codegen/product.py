@@ -14,7 +14,7 @@ from math import prod
 
 from graphc.codegen import kernels
 from graphc.codegen.along_sum import ELEMENT, FEW_DOTS, AlongSum, sum_of_parts
-from graphc.codegen.intrinsics.target import host_vector_bytes
+from graphc.codegen.intrinsics.target import host_vector_bytes, host_vector_registers
 from graphc.codegen.kernels import MANY_CHUNKS, Axis, Dots, InPlace, Kernel, Range, Transposed, steps_of_chunk
 from graphc.codegen.loop_ir import Var
 from graphc.codegen.packed import Blocked, Packed
@@ -27,6 +27,7 @@ from graphc.schedule.task import Place
 from graphc.types import int64
 
 SMALL = 2**16  # bytes of all parts of a result
+NEAR_ROWS, NEAR = 800, 2**11  # rows of B, and bytes from one to the next
 LARGE, LARGE_ACROSS = 2**20, 2**18  # bytes of A, where it is contiguous along the sum and where it is not
 
 
@@ -215,6 +216,8 @@ class Product(ViewKernel):
         in_place = (n.b == size or n.size == 1) and (few_rows or _at_most(n.size, 64))
         if self._leaves_lanes_idle():
             return AlongSum(self)
+        if self._has_near_rows():
+            return InPlace(self)
         if self._is_blocked() and not (in_place and fits_cache and k.a == size):
             return Blocked(self)
         if in_place:
@@ -229,6 +232,14 @@ class Product(ViewKernel):
             return False
         idle = isinstance(n, int) and 2 <= n <= 16 and 10 * n <= 7 * (n + -n % lanes)
         return idle and isinstance(k, int) and k >= 128 and (not isinstance(m, int) or m > FEW_DOTS)
+
+    def _has_near_rows(self) -> bool:
+        """Whether rows of B are so near and so few that wide tiles read a panel of it from L2 where it lies."""
+        m, n, k = self.rows, self.columns, self.summed
+        if host_vector_registers() < 32 or n.b != self.size or self.outer_sums:
+            return False
+        small = _at_most(m.size * k.size * self.size, LARGE)  # else its lines, of which a tile takes parts, are far
+        return _at_most(k.size, NEAR_ROWS) and _at_most(k.b, NEAR) and (k.a == self.size or small)
 
     def _is_blocked(self) -> bool:
         """Whether A is so large and so often wanted that a copy of its blocks pays."""
