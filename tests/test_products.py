@@ -185,6 +185,12 @@ def test_rows_that_are_near_are_read_where_they_lie() -> None:
         f = gc.compile([x, y], gc.transpose(x) @ y)
         assert ("pack_" in f.source) == packs
         np.testing.assert_array_equal(f(a, b), a.T @ b)
+    for columns, packs in ((500, False), (1000, True)):  # from the last row of B to the first
+        x, y = gc.input("x", ("n", 700), gc.float32), gc.input("y", (700, columns), gc.float32)
+        a, b = (np.arange(np.prod(s), dtype=np.float32).reshape(s) % 5 for s in ((90, 700), (700, columns)))
+        f = gc.compile([x, y], x @ y[::-1])
+        assert ("pack_" in f.source) == packs
+        np.testing.assert_array_equal(f(a, b), a @ b[::-1])
 
 
 def test_equal_sizes_are_not_taken_for_one() -> None:

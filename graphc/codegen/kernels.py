@@ -178,11 +178,9 @@ class Kernel(ABC):
 
 
 class InPlace(Kernel):
-    wide = False  # whether A comes from L2 rather than B
-
     def choose_tile(self) -> None:
         columns, rows = known(self.columns.size), known(self.rows.size, 128)
-        self.MR, self.vectors = tile(self.dtype.name, columns, rows, self.wide)
+        self.MR, self.vectors = tile(self.dtype.name, columns, rows)
         self.NR = self.vectors * host_vector_bytes() // self.size
 
     def part(self) -> tuple[Dim, Dim]:

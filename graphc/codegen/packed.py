@@ -16,8 +16,8 @@ from graphc.codegen.text import Branch, Loop, Scope, close, integer, test
 from graphc.codegen.views import up
 from graphc.dims import Dim, blocks, dim_max, dim_min, symbol
 
-PANEL_DEPTH = 256  # rows of a packed panel
-PANEL_BYTES, NARROW_BYTES = 2**15, 2**20  # what a panel has of a B that is smaller: memory counts more than 1 % of time
+PANEL_DEPTH, PANEL_BYTES = 256, 2**15  # of a packed panel: rows, and bytes of one of a small B,
+SMALL_B = 2**20  # which has fewer bytes than this: memory counts more there than 1 % of the time
 FEW_ROWS = 32  # for so many, copying panels takes longer than it saves
 BLOCK_DEPTH, BLOCK_BYTES = 1024, 2**19  # of a copy of A, which stays in L2 beside a panel
 CHUNK_ROWS, CHUNK_BYTES, NARROW_CHUNK, FEWEST_CHUNKS = 2048, 2**22, 128, 4  # where a chunk copies its operands
@@ -42,7 +42,7 @@ class Packed(InPlace):
 
     def most_depth(self) -> int:
         """Of a block of the sum."""
-        small = known(self.summed.size * self.columns.size * self.size, NARROW_BYTES - 1) is not None
+        small = known(self.summed.size * self.columns.size * self.size, SMALL_B - 1) is not None
         return min(PANEL_DEPTH, PANEL_BYTES // (self.NR * self.size)) if small else PANEL_DEPTH
 
     def by_panels(self) -> bool:
@@ -108,8 +108,6 @@ class Packed(InPlace):
 
 class Blocked(Packed):
     """A chunk copies its part of B, as deep as a block, and block by block its part of A; all sizes are known."""
-
-    wide = True
 
     def choose_tile(self) -> None:
         super().choose_tile()

@@ -239,7 +239,8 @@ class Product(ViewKernel):
         if host_vector_registers() < 32 or n.b != self.size or self.outer_sums:
             return False
         small = _at_most(m.size * k.size * self.size, LARGE)  # else its lines, of which a tile takes parts, are far
-        return _at_most(k.size, NEAR_ROWS) and _at_most(k.b, NEAR) and (k.a == self.size or small)
+        near = isinstance(k.b, int) and abs(k.b) <= NEAR  # rows may be read from the last to the first
+        return near and _at_most(k.size, NEAR_ROWS) and (k.a == self.size or small)
 
     def _is_blocked(self) -> bool:
         """Whether A is so large and so often wanted that a copy of its blocks pays."""

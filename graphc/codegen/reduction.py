@@ -1,9 +1,9 @@
 """Accumulators of reductions, and the combination of what chunks have accumulated.
 
 What they carry is a State (graphc/codegen/states.py).  Kernels fold blocks in a fixed order, vector by vector, where
-values lie side by side in memory, or floats wait in a block of at most 1,024 on the stack.  Blocks of a sum are added
-with the rounding error kept (Knuth's two-sum), so that a sum is as exact as NumPy's pairwise one.  Chunks are combined
-in their order.
+values lie side by side in memory, or floats wait in a block of at most 1,024 on the stack, or accumulators do to which
+a long row is folded side by side.  Blocks of a sum are added with the rounding error kept (Knuth's two-sum), so that a
+sum is as exact as NumPy's pairwise one.  Chunks are combined in their order.
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ class Fold(Carried):
     """A state in scalars that a loop folds values into, in the scope where `begin` binds them.
 
     `number` tells the folds of one loop apart, for their blocks on the stack.  `collects`: whether a kernel folds what
-    lies in memory; `waits`: whether other values wait in a block, too.  Of integers LLVM makes vectors by itself.
+    lies in memory; `waits`: whether other values wait in a block, too, or their accumulators.  Of integers LLVM makes
+    vectors by itself.
     """
 
     def __init__(self, text: Text, node: Node, number: int = 0) -> None:

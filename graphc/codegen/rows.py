@@ -1,7 +1,9 @@
 """Rows that a nest sweeps several times: while one is computed, the one after the next is asked for, to be in L2.
 
-In: a nest.  Out: its form, with the statements that do so.  The processor sees from where rows are read only when a
-sweep over memory begins, and between two of them a row is computed with for as long as it takes to fetch another.
+In: a nest.  Out: its form, with the statements that do so, and the parts of a row between which they stand; the same
+parts come back to the accumulators into which computed values are folded.  The processor sees from where rows are read
+only when a sweep over memory begins, and between two of them a row is computed with for as long as it takes to fetch
+another.
 """
 
 from __future__ import annotations

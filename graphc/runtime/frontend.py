@@ -117,7 +117,7 @@ def _calls(body: Iterable[ast.stmt]) -> Iterator[tuple[str, ast.Call]]:
 
 
 def _length_of_part(bounds: list[ast.expr]) -> int:
-    """Over how many a loop runs that begins somewhere; 0 if that is not plain."""
+    """Over how many a loop runs that begins somewhere, 0 if not plain: LLVM would unroll it before it makes vectors."""
     match bounds:
         case [ast.Name(id=low), ast.BinOp(left=ast.Name(id=name), op=ast.Add(), right=ast.Constant(value=int(count)))]:
             return count if low == name else 0
@@ -133,12 +133,13 @@ def _vectors_at_a_time(body: Sequence[ast.stmt], part: int) -> int:
     if any(isinstance(s, ast.For | ast.If) for s in body):
         return 0
     calls = sum(meaning(name) in VECTOR_MATH for name, _ in _calls(body))
-    most = next((count for count, most in _INTERLEAVED if calls <= most), 0)
+    interleaved = next((vectors for vectors, limit in _INTERLEAVED if calls <= limit), 0)
     if part:
-        widths = [int(touched.code[1]) for _, call in _calls(body) if (touched := access(call))]
-        vectors = max(part * max(widths, default=1) // host_vector_bytes(), 1)
-        return next((count for count in range(most if calls else _PLAIN, 0, -1) if vectors % count == 0), 0)
-    return 0 if calls == 0 or len(body) > _AROUND * calls else most
+        sizes = [int(touched.code[1]) for _, call in _calls(body) if (touched := access(call))]
+        whole = max(part * max(sizes, default=1) // host_vector_bytes(), 1)
+        most = interleaved if calls else _PLAIN
+        return next((vectors for vectors in range(most, 0, -1) if whole % vectors == 0), 0)
+    return 0 if calls == 0 or len(body) > _AROUND * calls else interleaved
 
 
 class _Lanes(NamedTuple):

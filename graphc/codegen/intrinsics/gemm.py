@@ -68,7 +68,7 @@ def _emit_micro(MR: int, NV: int, lanes: Vectors, *arguments: ir.Value) -> None:
         few = builder.icmp_signed("<=", cols, integer(half * lanes.lanes))
         return lanes.choose(few, lambda: body(masks[:half]), lambda: body([*[None] * half, *masks[half:]]))
 
-    if lanes.masks_are_free and NV > 2:  # loads of two vectors wait for their masks, of three and more they do not
+    if lanes.masks_are_free and NV > 2:  # loads of one or two vectors wait for their masks, of more they do not
         some()
     else:
         lanes.choose(builder.icmp_signed("==", cols, integer(NV * lanes.lanes)), lambda: body([None] * NV), some)

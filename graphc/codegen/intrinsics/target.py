@@ -48,22 +48,18 @@ def host_vector_registers() -> int:
     return 32 if host_vector_bytes() == 64 or "neon" in host_features() else 16
 
 
-def tile(dtype: DTypeLike, columns: int | None, rows: int | None = None, wide: bool = False) -> tuple[int, int]:
+def tile(dtype: DTypeLike, columns: int | None, rows: int | None = None) -> tuple[int, int]:
     """The register tile (MR rows, NV vectors) for `micro`, for a product of this many rows and columns (None: many)."""
     vectors = _in_vectors(columns, dtype)
-    # Of equally cheap ones that with two vectors: B may come from L2, and the more rows, the less often it is read.
-    # Where A comes from L2 instead, the wider the better.
-    widths = (3, 2, 4, 1, 8) if wide else (2, 3, 4, 1, 8)
     # What is left of many columns matters little, and products of many sizes share their kernel.
     narrower = half_of if vectors is not None and vectors <= _FEW else int
-    many = host_vector_registers() == 32
-    one, best = (_of_wide_vectors, _BEST) if many else (_of_a_k, 0)
-    return _cheapest(_shapes(rows, widths), rows, vectors, one, best, narrower)
+    one, best = (_of_wide_vectors, _BEST) if host_vector_registers() == 32 else (_of_a_k, 0)
+    return _cheapest(_shapes(rows), rows, vectors, one, best, narrower)
 
 
 def transposed_tile(dtype: DTypeLike, columns: int | None, rows: int | None) -> tuple[int, int]:
     """The register tile (columns of C, vectors of rows) for `micro_transposed`."""
-    return _cheapest(_shapes(columns, (2, 3, 4, 1, 8)), columns, _in_vectors(rows, dtype))
+    return _cheapest(_shapes(columns), columns, _in_vectors(rows, dtype))
 
 
 def half_of(vectors: int) -> int:
@@ -76,12 +72,15 @@ def _in_vectors(count: int | None, dtype: DTypeLike) -> int | None:
     return None if count is None else max(1, -(-count * np.dtype(dtype).itemsize // host_vector_bytes()))
 
 
-def _shapes(rows: int | None, widths: tuple[int, ...]) -> list[tuple[int, int]]:
-    """Heights that are good for many rows, and those that cut these rows evenly, with each of the widths."""
+def _shapes(rows: int | None) -> list[tuple[int, int]]:
+    """Heights that are good for many rows, and those that cut these rows evenly, with each width.
+
+    Those with two vectors come first: B may come from L2, and the more rows, the less often it is read.
+    """
     fewest = -(-rows // 16) if rows else 0
     even = {-(-rows // count) for count in range(fewest, 2 * fewest + 1)} if rows else set()
     heights = {16, 12, 8, 6, 4, 3, 2, 1} | even
-    return [(m, n) for n in widths for m in sorted(heights, reverse=True)]
+    return [(m, n) for n in (2, 3, 4, 1, 8) for m in sorted(heights, reverse=True)]
 
 
 def dots_tile(columns: int | None, rows: int | None = None) -> tuple[int, int]:
@@ -100,7 +99,7 @@ _MANY = 3 * 4 * 5 * 16 * 64  # rows or columns of a product whose tails do not m
 
 
 def _of_a_k(height: int, width: int) -> int:
-    """Sixteenths of a cycle for one k of a tile: the machine starts two multiply-adds and two loads in a cycle."""
+    """Eighths of a multiply-add for one k of a tile: the machine starts two multiply-adds and two loads in a cycle."""
     # Fewer than 8 accumulators wait for one another; 2 stands for what a tile costs besides.
     return 8 * (max(height * width, height + width, 8) + 2)
 

@@ -138,7 +138,7 @@ class Vectors(Control):
 
     @property
     def masks_are_free(self) -> bool:
-        """Whether masks have registers of their own (AVX-512) and cost a load or store nothing."""
+        """Whether masks have registers of their own (AVX-512): stores cost no more with them, nor most loads."""
         return self.lanes * self.bytes == 64
 
     @property
