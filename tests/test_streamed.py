@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 import graphc as gc
 from graphc.codegen import streamed
+from graphc.codegen.intrinsics.target import LINE
 
 COLD = gc.Options(cache=False)
 DTYPES = ("float32", "float64", "int64", "int16", "int8", "bool")
@@ -49,6 +51,14 @@ def test_values_are_the_same_wherever_pieces_and_lines_end(dtype: str) -> None:
             for whole in around:
                 assert whole[:shift].all()
                 assert whole[shift + n :].all()
+
+
+@pytest.mark.parametrize("length", [16_385, 40_001, 100_000, 30_000_000])
+def test_chunks_end_with_lines_where_the_size_is_known(length: int) -> None:
+    x = gc.input("x", (length,), "int8")
+    chunk = re.search(r"chunk \* (\d+)", gc.compile([x], x + x, options=COLD).source)
+    assert chunk is not None
+    assert int(chunk[1]) % LINE == 0
 
 
 @pytest.mark.usefixtures("little")

@@ -50,7 +50,8 @@ class AlongSum(Packed):
         most = DOT_DEPTH if self.parts == 1 else DOT_DEPTH // 2
         self.depth = up(-(-self.part_depth // -(-self.part_depth // most)), lanes)
         super().choose_tile()
-        self.deepest = self.depth
+        self.pitch = (self.depth // lanes | 1) * lanes  # from column to column, which begin in other sets of L1
+        self.deepest = self.pitch
         self.dots = dots_tile(self.across, known(self.rows.size, 64))
 
     def nest(self, axis: Axis) -> bool:
@@ -86,7 +87,7 @@ class AlongSum(Packed):
         column = text.address("b", K * self.summed.b)
         steps, depth = self.sizes(self.columns.b, self.summed.b), Position(DEPTH)
         sizes = at(self.across), depth, column, *steps, Address("panel")
-        depths.use("pack", *sizes, dtype=self.dtype, tile=(self.depth,))
+        depths.use("pack", *sizes, dtype=self.dtype, tile=(self.pitch,))
         height, width = self.dots
         rows = text.loop(depths, "i", LAST, FIRST, height)
         columns = text.loop(rows, "j", self.across, 0, width)
@@ -112,7 +113,7 @@ class AlongSum(Packed):
         text, (height, width) = self.text, self.dots
         high = integer("least", Position(height), integer("-", text.at(LAST), Position(ROW)))
         wide = integer("least", Position(width), integer("-", text.at(self.across), Position(J)))
-        b_column, c_row = self.depth * self.size, self.across * self.size
+        b_column, c_row = self.pitch * self.size, self.across * self.size
         a = text.address("a", ROW * self.rows.a, K * self.summed.a)
         b = text.address("panel", J * b_column)
         c = text.address(self.products, (PART * self.rows.size + ROW) * c_row, J * self.size)

@@ -14,7 +14,7 @@ from graphc.codegen.loop_ir import WORKER, Position
 from graphc.codegen.product import Product
 from graphc.codegen.text import HI, LO, Scope, Text
 from graphc.codegen.turned import STRIP, across, arrays_across, turned_arrays, turned_at
-from graphc.codegen.views import evenly, up
+from graphc.codegen.views import evenly, in_lines, up
 from graphc.dims import Dim, Poly, blocks, dim_max, floor_div, product, substitute, symbol
 from graphc.graph import Node
 from graphc.op import Family
@@ -266,7 +266,7 @@ class Form:
         row = product(d for k, d in enumerate(self.domain) if k != cut)
         size = self._rows_of_chunk(row) if self.inner else CHUNK
         if isinstance(length, int) and isinstance(size, int) and size < length and self.before is None:
-            size = evenly(length, size)
+            size = in_lines(length, size) if not self.inner else evenly(length, size)
             if self.beside == cut:  # whole lines of columns
                 size = up(size, LINE // 4)
         return length, size, blocks(length, size)

@@ -30,7 +30,7 @@ from graphc.codegen.streamed import (
 from graphc.codegen.text import HI, LO, Branch, Loop, Scope, Text, close, integer, test
 from graphc.codegen.turned import tile_of, tiles
 from graphc.codegen.unread import check_unread, gathers
-from graphc.codegen.views import evenly
+from graphc.codegen.views import in_lines
 from graphc.codegen.wanted import fetch_across, fetch_along, fetch_gathered
 from graphc.codegen.work import bytes_read, operations, total
 from graphc.dims import Dim, blocks, product, substitute, symbol
@@ -48,7 +48,7 @@ def emit_nest(text: Text, task: Nest) -> None:
 def emit_copy(text: Text, task: Copy) -> None:
     """Print the phase of a copy, in chunks like those of nests, so that the same threads have them."""
     size = product(task.shape)
-    some = evenly(size, form.CHUNK) if isinstance(size, int) else form.CHUNK
+    some = in_lines(size, form.CHUNK) if isinstance(size, int) else form.CHUNK
     title = "commit" if task.target.kind == "parameter" else task.source.kind
     with text.phase(title, blocks(size, some), 0, 2 * size * task.dtype.size) as top:
         text.new_nest()

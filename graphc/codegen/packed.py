@@ -3,13 +3,14 @@
 In: a product, as for graphc.codegen.kernels.  Out: statements that compute C, or the chunk of it that is asked for.
 
     Packed      panels of B are copied, and within each go all rows
-    Blocked     so are blocks of A, for operands that no cache holds
+    Blocked     blocks of both, of which A's may be copied too, for operands that no cache holds
 """
 
 from __future__ import annotations
 
 from typing import cast
 
+from graphc.codegen.intrinsics.target import host_vector_registers
 from graphc.codegen.kernels import CHUNK_FLOPS, MANY_CHUNKS, ROW, Axis, InPlace, J, Range, known
 from graphc.codegen.loop_ir import WORKER, Address, Position
 from graphc.codegen.text import Branch, Loop, Scope, close, integer, test
@@ -19,7 +20,9 @@ from graphc.dims import Dim, blocks, dim_max, dim_min, symbol
 PANEL_DEPTH, PANEL_BYTES = 256, 2**15  # of a packed panel: rows, and bytes of one of a small B,
 SMALL_B = 2**20  # which has fewer bytes than this: memory counts more there than 1 % of the time
 FEW_ROWS = 32  # for so many, copying panels takes longer than it saves
-BLOCK_DEPTH, BLOCK_BYTES = 1024, 2**19  # of a copy of A, which stays in L2 beside a panel
+BLOCK_DEPTH, BLOCK_BYTES = 1024, 2**19  # of a block of A, which stays in L2 beside a panel
+ACROSS_DEPTH = 512  # of an A that is read across the sum: a line for each row
+FEW_COLUMNS = 128  # for so many, copying A takes longer than it saves
 CHUNK_ROWS, CHUNK_BYTES, NARROW_CHUNK, FEWEST_CHUNKS = 2048, 2**22, 128, 4  # where a chunk copies its operands
 
 _LETTERS = ("k", "o", "q", "depth", "top", "bottom", "left", "right")
@@ -107,25 +110,31 @@ class Packed(InPlace):
 
 
 class Blocked(Packed):
-    """A chunk copies its part of B, as deep as a block, and block by block its part of A; all sizes are known."""
+    """A chunk copies its part of B, as deep as a block, and goes block by block of A; all sizes are known.
+
+    A is copied as well where it lies across the sum, if many columns want it and a tile of few vectors waits for it.
+    """
 
     def choose_tile(self) -> None:
+        columns = cast(int, self.columns.size)
+        self.along = self.summed.a == self.size
+        self.copies = not self.along and columns > FEW_COLUMNS and host_vector_registers() < 32
         super().choose_tile()
-        rows, columns = cast(int, self.rows.size), cast(int, self.columns.size)
-        self.block_rows = up(BLOCK_BYTES // (BLOCK_DEPTH * self.size), self.MR)
-        self.group_columns = up(CHUNK_BYTES // (BLOCK_DEPTH * self.size), self.NR)
-        self.most_rows = min(self.block_rows, up(rows, self.MR))
+        row = self.most_depth() * self.size
+        self.block_rows, self.group_columns = up(BLOCK_BYTES // row, self.MR), up(CHUNK_BYTES // row, self.NR)
+        self.most_rows = min(self.block_rows, up(cast(int, self.rows.size), self.MR))
         self.most_columns = min(self.group_columns, up(columns, self.NR))
 
     def most_depth(self) -> int:
-        return BLOCK_DEPTH
+        return BLOCK_DEPTH if self.along or self.copies else ACROSS_DEPTH
 
     def part(self) -> tuple[Dim, Dim]:
-        """Large parts, since operands are copied for each, but some for every thread."""
+        """Large parts, since they copy operands, but some for every thread: of columns, if only B is copied."""
         rows, columns = cast(int, self.rows.size), cast(int, self.columns.size)
         down, across = -(-rows // CHUNK_ROWS), -(-columns // self.group_columns)
         while down * across < FEWEST_CHUNKS and max(rows // down, columns // across) >= 2 * NARROW_CHUNK:
-            down, across = (2 * down, across) if rows * across >= columns * down else (down, 2 * across)
+            is_wide = columns // across >= 2 * NARROW_CHUNK and not self.copies
+            down, across = (down, 2 * across) if is_wide or rows * across < columns * down else (2 * down, across)
         return up(-(-rows // down), self.MR), up(-(-columns // across), self.NR)
 
     def by_panels(self) -> bool:
@@ -135,11 +144,12 @@ class Blocked(Packed):
         return False
 
     def emit(self, scope: Scope, rows: Range, columns: Range, more: Dim) -> None:
-        """Group by group of columns, and block by block of the sum: pack B, and for each block of rows A."""
+        """Group by group of columns, and block by block of the sum: pack B, and for each block of rows perhaps A."""
         text, wide, high = self.text, self.group_columns, self.block_rows
         chunks, across = self.product.chunks, self.most_columns if self.product.batch else cast(int, self.cut[2])
         self.memory(scope, "panels", across, chunks)
-        self.memory(scope, "block", self.most_rows, chunks)
+        if self.copies:
+            self.memory(scope, "block", self.most_rows, chunks)
         groups = text.loop(scope, "left", columns[1], columns[0], wide)
         groups.let("right", integer("least", text.at(LEFT + wide), text.at(columns[1])))
         depths = self.depths(groups)
@@ -148,10 +158,10 @@ class Blocked(Packed):
         panels.close()
         below = text.loop(depths, "top", rows[1], rows[0], high)
         below.let("bottom", integer("least", text.at(TOP + high), text.at(rows[1])))
-        copy = self.pack_rows(below)
+        a = self.pack_rows(below) if self.copies else (self.addresses(K)[0], self.rows.a, self.summed.a)
         panels = self.panels(below, (LEFT, RIGHT))
         b = self._panel(), self.NR * self.size
-        self.tiles(panels, (TOP, BOTTOM), b, (DEPTH, K), more + K, a=copy)
+        self.tiles(panels, (TOP, BOTTOM), b, (DEPTH, K), more + K, a=a)
         close(groups, depths, below, panels)
 
     def _panel(self) -> Address:

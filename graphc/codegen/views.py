@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from graphc.codegen.intrinsics.target import LINE
 from graphc.codegen.loop_ir import Position
 from graphc.codegen.text import HI, LO, Scope, Text
 from graphc.dims import Dim, product, symbol
@@ -49,6 +50,11 @@ def evenly(length: int, most: int) -> int:
     """How many steps a chunk takes, from 1 to so many, where chunks are alike and two threads have as many each."""
     count = -(-length // most)
     return max(length, 1) if count < 2 else -(-length // up(count, 2))
+
+
+def in_lines(length: int, most: int) -> int:
+    """The same of elements side by side, in whole lines of cache: no two threads write one, and all are streamed."""
+    return up(evenly(length, most), LINE)
 
 
 class ViewKernel(ABC):
