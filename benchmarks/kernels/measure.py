@@ -1,7 +1,7 @@
 """Measuring one case: results are compared first, then graphc and its peers take turns.
 
 In: a Case.  Out: a Line with the medians, and the work and the limit that the function's profile tells.  One thread is
-timed by what the process has of a processor, of which others on the machine take nothing; several by the wall clock.
+timed by what it has of a processor, of which others on the machine take nothing; several by the wall clock.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.kernels.case import Call, Case, Subject
+
+
+Clock = Callable[[], float]  # seconds
 
 
 @dataclass(frozen=True)
@@ -77,22 +80,29 @@ def measured(family: str, case: Case, threads: int, effort: Effort) -> Line:
     bounds = {k.bound: k.limit for k in sorted(profile, key=lambda k: k.limit)}
     names = [name for name, calls in subject.peers.items() for _ in calls]
     calls = [subject.call, *(call for calls in subject.peers.values() for call in calls)]
-    ours, *theirs = medians(calls, effort, time.process_time if threads == 1 else time.perf_counter)
+    ours, *theirs = medians(calls, effort, [_clock(name, threads) for name in ("graphc", *names)])
     peers = {name: min(t for n, t in zip(names, theirs, strict=True) if n == name) for name in subject.peers}
     flops, nbytes, limit = (sum(getattr(k, what) for k in profile) for what in ("flops", "nbytes", "limit"))
     return Line(*about, ours, peers, flops, nbytes, limit / 1e6, list(bounds)[-1] if bounds else "")
 
 
-def medians(calls: Sequence[Call], effort: Effort, clock: Callable[[], float]) -> list[float]:
-    """Median seconds of each call; samples take turns, each after one that does not count.
+def _clock(name: str, threads: int) -> Clock:
+    """What one thread of a processor has: the caller's, but of JAX, which computes in a thread of its own, all have."""
+    if threads > 1:
+        return time.perf_counter
+    return time.process_time if name == "jax" else time.thread_time
+
+
+def medians(calls: Sequence[Call], effort: Effort, clocks: Sequence[Clock]) -> list[float]:
+    """Median seconds of each call by its clock; samples take turns, each after one that does not count.
 
     For whoever came before has left the caches to its own data (NumPy's or graphc's largest argmax takes half as long
-    again after JAX's), and may go on: JAX frees large results on another thread for some 20 ms after its call.
+    again after JAX's), and may go on: JAX frees large results on another thread for some 20 ms, when it comes to that.
     """
-    repeats = [_repeats(call, effort.seconds, clock) for call in calls]
+    repeats = [_repeats(call, effort.seconds, clock) for call, clock in zip(calls, clocks, strict=True)]
     samples: list[list[float]] = [[] for _ in calls]
     for _ in range(effort.turns):
-        for mine, call, count in zip(samples, calls, repeats, strict=True):
+        for mine, call, clock, count in zip(samples, calls, clocks, repeats, strict=True):
             _let_others_end()
             _sample(call, count, clock)
             mine.append(_sample(call, count, clock))
@@ -108,7 +118,7 @@ def _let_others_end() -> None:
             return
 
 
-def _repeats(call: Call, seconds: float, clock: Callable[[], float]) -> int:
+def _repeats(call: Call, seconds: float, clock: Clock) -> int:
     """How many calls make a sample."""
     call()
     count = 1
@@ -117,7 +127,7 @@ def _repeats(call: Call, seconds: float, clock: Callable[[], float]) -> int:
     return max(1, math.ceil(count * seconds / taken))
 
 
-def _sample(call: Call, count: int, clock: Callable[[], float]) -> float:
+def _sample(call: Call, count: int, clock: Clock) -> float:
     begin = clock()
     for _ in range(count):
         call()
