@@ -10,6 +10,7 @@ import pytest
 
 import graphc as gc
 from graphc.codegen.intrinsics.target import BLOCK
+from graphc.codegen.turned import STRIP
 from graphc.codegen.views import ELEMENTS
 
 Values = np.ndarray[Any, Any]
@@ -60,6 +61,26 @@ def test_at_the_borders_of_chunks_and_blocks(rows: int, lanes: int) -> None:
         outputs = tuple(gc.cumulative_sum(node, axis=k) for k in range(3))
         for axis, actual in enumerate(gc.compile([node], outputs)(x)):
             assert np.array_equal(actual, np.cumsum(x, axis, dtype=np.float64).astype(np.float32))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int16"])
+@pytest.mark.parametrize("length", [1, STRIP - 1, STRIP, STRIP + 1, 2 * STRIP + 3])
+def test_at_the_borders_of_tiles_that_are_turned_over(length: int, dtype: str) -> None:
+    """Arrays that step by one along the scan, beside others that do so across it; from either end."""
+    ours = gc.cumulative_sum, gc.cumulative_prod, _from_behind(gc)
+    theirs = np.cumsum, np.cumprod, _from_behind(np)
+    for lanes in (4, 15, 17):
+        for axis, shape in ((0, (lanes, length)), (1, (length, lanes))):
+            x = np.random.default_rng(length).integers(-2, 3, shape).astype(dtype)
+            expected = [scan(x.T, axis=axis) for scan in theirs]
+            for results in both(lambda x, axis=axis: tuple(scan(x.T, axis=axis) for scan in ours), [x]):
+                for actual, wanted in zip(results, expected, strict=True):
+                    np.testing.assert_allclose(actual, wanted, rtol=1e-5 if dtype == "float32" else 1e-13)
+
+
+def _from_behind(m: Any) -> Any:
+    sums = gc.cumulative_sum if m is gc else np.cumsum
+    return lambda x, axis: m.flip(sums(m.flip(x, axis=axis), axis=axis), axis=axis)
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "int64", "uint64"])

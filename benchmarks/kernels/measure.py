@@ -17,7 +17,6 @@ import numpy as np
 
 from benchmarks.kernels.case import Call, Case, Subject
 
-
 Clock = Callable[[], float]  # seconds
 
 

@@ -1,7 +1,8 @@
 """Scans: each element of the result from the one before it along an axis, and an element of every operand.
 
 In: the task of a scan.  Out: one phase.  Where arrays step by one along another axis than the scanned one, a row of
-accumulators moves along the scan, so that the inner loops are contiguous.  Else rows that are contiguous are scanned by
+accumulators moves along the scan, so that the inner loops are contiguous; arrays that step by one along the scan all
+the same are turned over in tiles on the stack.  Else rows that are contiguous are scanned by
 a kernel, as many as a vector has lanes; what is left is scanned by one scalar, row by row.  Sums of float32 are taken
 in float64; those of float64 keep what rounding adds, element by element (Knuth's two-sum).  Integers are multiplied
 four at a time, before what they are multiplied with is known.
@@ -11,8 +12,9 @@ from __future__ import annotations
 
 from graphc.codegen.evaluate import converted
 from graphc.codegen.intrinsics.target import BLOCK, LINE, host_vector_bytes
-from graphc.codegen.loop_ir import Call, Expr, Let, Position, Set, Var
+from graphc.codegen.loop_ir import Address, Call, Expr, Let, Position, Set, Var
 from graphc.codegen.text import HI, LO, Branch, Loop, Scope, Text, close, integer, test
+from graphc.codegen.turned import STRIP
 from graphc.codegen.views import Axis, ViewKernel, Where, of_chunk
 from graphc.dims import Dim, blocks, floor_div, symbol
 from graphc.schedule.task import Kernel, Place
@@ -23,7 +25,7 @@ _LINE = 16  # lanes whose arrays lie apart: their lines of cache stay until all 
 _AHEAD = 16  # elements of the scanned axis
 _TOGETHER = 4  # integers that are multiplied before what is before them is known
 _INITIAL = {"sum": 0, "product": 1, "linear": 0}
-K = symbol("%k")
+K, TILE, STOP = symbol("%k"), symbol("%t"), symbol("%stop")  # along the scan; where a tile begins and ends
 
 
 class Scan(ViewKernel):
@@ -41,6 +43,7 @@ class Scan(ViewKernel):
         self.dtype = float64 if sums else self.result.dtype  # of the state
         self.state = ["sum", "more"] if sums and self.result.dtype == float64 else ["sum"]
         self.abreast = self._rows_abreast()
+        self.tiles: dict[int, Place] = {}
 
     def _lanes_abreast(self) -> int:
         """How many of the last axis of the batch are scanned side by side: as many as arrays step by one along it."""
@@ -96,9 +99,9 @@ class Scan(ViewKernel):
 
     # the loops along the scan
 
-    def _along(self, scope: Scope) -> Loop:
+    def _along(self, scope: Scope, low: Dim = 0, high: Position | None = None) -> Loop:
         """The loop over the scanned axis, of a length that LLVM does not know: it would scan short rows abreast."""
-        return self.text.loop(scope, "k", self.text.end(self.scanned.size))
+        return self.text.loop(scope, "k", high or self.text.end(self.scanned.size), low)
 
     def _element(self, k: Dim = K) -> tuple[Dim, Axis]:
         """Where on the scanned axis it is."""
@@ -166,15 +169,82 @@ class Scan(ViewKernel):
         first = text.loop(scope, "i", high, low)
         first.add(*(text.store(place, at, self._initial(what)) for what, place in places.items()))
         first.close()
-        along = self._along(scope)
+        self.tiles = self._tiles()
+        around = self._in_tiles(scope, where, low, high) if self.tiles else scope
+        along = self._along(around, *((TILE, Position(STOP)) if self.tiles else (0, None)))
         if self.width == _LINE:
             self._fetch_ahead(along, where, low)
         loop = text.loop(along, "i", high, low)
         state = {what: loop.let(text.fresh(), text.load(p, self.dtype, at)) for what, p in places.items()}
         here = [*where, self._element(), (symbol("%i"), self.lanes)]
-        new = self._step(loop, state, here)
+        new = self._step(loop, state, here, at)
         loop.add(*(text.store(places[what], at, value) for what, value in new.items()))
         close(along, loop)
+        if isinstance(around, Loop) and self.tiles:
+            self._end_tile(around, where, low, high)
+            around.close()
+
+    def _tiles(self) -> dict[int, Place]:
+        """Views that step by one along the scan and not along lanes, each with a block on the stack.
+
+        That has a tile of it, turned over, so that lanes lie side by side.
+        """
+        assert self.lanes is not None
+        if self.width != _LINE:
+            return {}
+        steps = zip(self.task.views, self.scanned.steps, self.lanes.steps, strict=True)
+        found = [n for n, (view, along, beside) in enumerate(steps) if along == 1 != beside and view.dtype.size >= 4]
+        return {n: Place("stack", len(self.state) + k) for k, n in enumerate(found)}
+
+    def _in_tiles(self, scope: Scope, where: Where, low: Dim, high: Dim) -> Loop:
+        """The loop over tiles of the scanned axis; those of operands are turned over, the next ones asked for."""
+        text, later = self.text, -STRIP if self.task.job.backwards else STRIP
+        loop = text.loop(scope, "t", text.end(self.scanned.size), 0, STRIP)
+        loop.let("stop", integer("least", text.at(TILE + STRIP), text.end(self.scanned.size)))
+        for number, tile in self.tiles.items():
+            if number < len(self.operands):
+                dtype, lanes = self.operands[number].dtype, text.at(high - low)
+                (ahead, step), (here, _) = (self._rows(number, where, low, at) for at in (later, 0))
+                loop.use("fetch", ahead, step, lanes, Position(STRIP * dtype.size))
+                sizes = text.at(STOP - TILE), lanes
+                loop.use("turn", *sizes, here, step, text.address(tile), dtype=dtype, tile=(_LINE,))
+        return loop
+
+    def _rows(self, number: int, where: Where, low: Dim, later: Dim) -> tuple[Address, Position]:
+        """Where in an array the tile begins, or one later on, and the step from a row of it to the next."""
+        assert self.lanes is not None
+        text, view = self.text, self.task.views[number]
+        first = self.scanned.size - STOP if self.task.job.backwards else TILE
+        at = self.position(number, [*where, (first + later, self.scanned), (low, self.lanes)])
+        return text.address(view.place, at * view.dtype.size), text.at(self.lanes.steps[number] * view.dtype.size)
+
+    def _end_tile(self, loop: Loop, where: Where, low: Dim, high: Dim) -> None:
+        """Turn over the tile of the result, if it has one, and write its rows."""
+        assert self.lanes is not None
+        text, dtype, number = self.text, self.result.dtype, len(self.operands)
+        if number not in self.tiles:
+            return
+        turned, lane, step = Place("stack", len(self.state) + len(self.tiles)), symbol("%i"), symbol("%r")
+        tile = text.address(self.tiles[number]), Position(_LINE * dtype.size), text.address(turned)
+        loop.use("turn", text.at(high - low), text.at(STOP - TILE), *tile, dtype=dtype, tile=(STRIP,))
+        first = self.scanned.size - STOP if self.task.job.backwards else TILE
+        lanes = text.loop(loop, "i", high, low)
+        row = text.loop(lanes, "r", STOP - TILE)
+        value = text.load(turned, dtype, (lane - low) * STRIP + step)
+        at = self.position(number, [*where, (first + step, self.scanned), (lane, self.lanes)])
+        row.add(text.store(self.result.place, at, value))
+        close(lanes, row)
+
+    def _in_tile(self, lane: Dim) -> Dim:
+        """The element of a tile of rows along lanes that the loops are at."""
+        return (STOP - 1 - K if self.task.job.backwards else K - TILE) * _LINE + lane
+
+    def _load(self, number: int, where: Where, lane: Dim) -> Expr:
+        """An element of an operand, from its tile where it has one."""
+        view, tile = self.operands[number], self.tiles.get(number)
+        if tile is not None:
+            return self.text.load(tile, view.dtype, self._in_tile(lane))
+        return self.text.load(view.place, view.dtype, self.position(number, where))
 
     def _fetch_ahead(self, along: Scope, where: Where, low: Dim) -> None:
         """Ask for lanes of operands that lie far apart, each in a page of its own."""
@@ -190,9 +260,9 @@ class Scan(ViewKernel):
         zero = -0.0 if self.dtype.is_float and what == "sum" else 0  # 0 less of what rounding added keeps its sign
         return self.text.constant(_INITIAL[self.kind] or zero, self.dtype)
 
-    def _step(self, scope: Scope, state: dict[str, Var], where: Where) -> dict[str, Expr]:
+    def _step(self, scope: Scope, state: dict[str, Var], where: Where, lane: Dim = 0) -> dict[str, Expr]:
         """Store an element of the result; the state after it."""
-        loads = (self.text.load(v.place, v.dtype, self.position(n, where)) for n, v in enumerate(self.operands))
+        loads = (self._load(n, where, lane) for n in range(len(self.operands)))
         *factors, x = [scope.let(self.text.fresh(), self._as(load, self.dtype)) for load in loads]
         before = state["sum"]
         if self.kind == "linear":
@@ -205,8 +275,11 @@ class Scan(ViewKernel):
             more = Call("-", (state["more"], Call("lost", (before, x), self.dtype)), self.dtype)
             after["more"] = scope.let(self.text.fresh(), more)
             result = scope.let(self.text.fresh(), Call("-", (result, after["more"]), self.dtype))
-        at = self.position(len(self.operands), where)
-        scope.add(self.text.store(self.result.place, at, self._as(result, self.result.dtype)))
+        number, stored = len(self.operands), self._as(result, self.result.dtype)
+        if number in self.tiles:
+            scope.add(self.text.store(self.tiles[number], self._in_tile(lane), stored))
+        else:
+            scope.add(self.text.store(self.result.place, self.position(number, where), stored))
         return after
 
     def _folded(self, before: Expr, x: Expr) -> Expr:
