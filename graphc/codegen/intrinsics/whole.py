@@ -8,7 +8,7 @@ taken in parts.  At the end of a part the first turn of all lanes that have the 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from llvmlite import ir
@@ -57,8 +57,9 @@ class _Block(Control):
 
         def part(base: ir.Value, found: Values) -> Values:
             count = self.least(integer(turns * step), self.builder.sub(self.n, base))
-            end = self.builder.add(base, self.builder.and_(count, integer(-step)))
-            return self._singles(end, self.builder.add(base, count), self._turns(base, end, found))
+            end = self.builder.add(base, count)
+            best = self._turns(base, end, found)
+            return self._singles(self.builder.add(base, self.builder.and_(count, integer(-self.lanes))), end, best)
 
         start = [self._load(integer(0), self.int), integer(0)]
         return self.loop(integer(0), self.n, turns * step, start, part)[1]
@@ -72,21 +73,27 @@ class _Block(Control):
         return self.compare(self.relation, x, best)
 
     def _turns(self, base: ir.Value, end: ir.Value, found: Values) -> Values:
-        """The value and the position of the best in whole turns, if it is better than what was found before."""
-        b, one = self.builder, self.splat(ir.Constant(self.int, 1))
+        """The value and the position of the best in whole vectors, if it is better than what was found before."""
+        b, one, step = self.builder, self.splat(ir.Constant(self.int, 1)), _CHAINS * self.lanes
         none = self.splat(ir.Constant(self.int, 0))
+
+        def chain(i: ir.Value, k: int, now: ir.Value, best: ir.Value, at: ir.Value) -> Values:
+            x = self._load(i, self.type, k * self.lanes)
+            better = self._is_better(x, best)
+            return [b.select(better, x, best), b.select(better, now, at)]
 
         def turn(i: ir.Value, state: Values) -> Values:
             now, *chains = state
-            new = [b.add(now, one)]
-            for k, (best, at) in enumerate(zip(chains[::2], chains[1::2], strict=True)):
-                x = self._load(i, self.type, k * self.lanes)
-                better = self._is_better(x, best)
-                new += [b.select(better, x, best), b.select(better, now, at)]
-            return new
+            pairs = enumerate(zip(chains[::2], chains[1::2], strict=True))
+            return [b.add(now, one), *(new for k, pair in pairs for new in chain(i, k, now, *pair))]
 
         begin = self.splat(found[0])
-        state = self.loop(base, end, _CHAINS * self.lanes, [none, *[begin, none] * _CHAINS], turn)[1:]
+        last = b.add(base, b.and_(b.sub(end, base), integer(-step)))
+        now, *state = self.loop(base, last, step, [none, *[begin, none] * _CHAINS], turn)
+        for k in range(_CHAINS - 1):  # of the last turn, which is not whole
+            is_there = b.icmp_signed("<=", b.add(last, integer((k + 1) * self.lanes)), end)
+            mine = slice(2 * k, 2 * k + 2)
+            state[mine] = self.choose(is_there, partial(chain, last, k, now, *state[mine]), partial(list, state[mine]))
         best = self._reduced(state[::2], lambda a, x: b.select(self._is_better(x, a), x, a))
         return self.choose(
             self._is_better(best, found[0]),
@@ -115,10 +122,9 @@ class _Block(Control):
 
     def _reduced(self, vectors: Values, combine: Callable[[ir.Value, ir.Value], ir.Value]) -> ir.Value:
         """What all lanes of vectors come to."""
-        first, *others = vectors
-        for other in others:
-            first = combine(first, other)
-        width = self.lanes
+        while len(vectors) > 1:
+            vectors = [combine(a, b) for a, b in zip(vectors[::2], vectors[1::2], strict=True)]
+        (first,), width = vectors, self.lanes
         while width > 1:
             width //= 2
             turned = [(lane + width) % self.lanes for lane in range(self.lanes)]
