@@ -2,7 +2,8 @@
 
 In: the address of contiguous integers and their number, at least one.  Out: the position of the first extreme.  Each
 lane keeps the best that it has met, and in which turn, counted in as many bits as an element has: so long blocks are
-taken in parts.  At the end of a part the first turn of all lanes that have the extreme tells where it stands.
+taken in parts.  At the end of a part the first turn of all lanes that have the extreme tells where it stands; wide
+elements have room for the place itself.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from graphc.codegen.intrinsics.routine import call_routine
 from graphc.codegen.intrinsics.vectors import I64, POINTER, Control, Values, integer
 
 _CHAINS = 4  # vectors that are compared in turn, so that none waits for the one before
-_MOST_TURNS = 1 << 30  # of a part, whose elements are counted in 64 bits
+_MOST = 1 << 31  # elements of a part
+_WIDE = 4  # bytes in which so many are counted
 
 
 @cache
@@ -52,8 +54,8 @@ class _Block(Control):
 
     def position(self) -> ir.Value:
         """Part by part, of which a later one must have something better."""
-        turns = min((1 << 8 * self.bytes) - 1, _MOST_TURNS)
         step = _CHAINS * self.lanes
+        turns = min((1 << 8 * self.bytes) - 1, _MOST // step)
 
         def part(base: ir.Value, found: Values) -> Values:
             count = self.least(integer(turns * step), self.builder.sub(self.n, base))
@@ -104,18 +106,28 @@ class _Block(Control):
     def _first(self, best: ir.Value, state: Values) -> ir.Value:
         """How many elements come before the best one: of the lanes that have it, the first turn, chain and lane."""
         b, most = self.builder, self.splat(ir.Constant(self.int, -1))
-        have = [b.icmp_signed("==", x, self.splat(best)) for x in state[::2]]
-        turns = [b.select(h, at, most) for h, at in zip(have, state[1::2], strict=True)]
-        first = self._reduced(turns, lambda a, x: b.select(b.icmp_unsigned("<", x, a), x, a))
+        have, turns = [b.icmp_signed("==", x, self.splat(best)) for x in state[::2]], state[1::2]
+        if self.bytes >= _WIDE:
+            places = [self._places(k, at) for k, at in enumerate(turns)]
+            return self._wide(self._least([b.select(h, place, most) for h, place in zip(have, places, strict=True)]))
+        first = self._least([b.select(h, at, most) for h, at in zip(have, turns, strict=True)])
         lane: ir.Value | None = None
         for k in reversed(range(_CHAINS)):
-            here = b.and_(have[k], b.icmp_signed("==", state[2 * k + 1], self.splat(first)))
+            here = b.and_(have[k], b.icmp_signed("==", turns[k], self.splat(first)))
             flags = b.bitcast(here, ir.IntType(self.lanes))
             number = b.cttz(flags, ir.Constant(ir.IntType(1), 0))
             mine = b.add(self._wide(number), integer(k * self.lanes))
             some = b.icmp_unsigned("!=", flags, ir.Constant(flags.type, 0))
             lane = mine if lane is None else b.select(some, mine, lane)
         return b.add(b.mul(self._wide(first), integer(_CHAINS * self.lanes)), lane)
+
+    def _places(self, k: int, turns: ir.Value) -> ir.Value:
+        """How many elements come before those of a chain in these turns."""
+        b, step = self.builder, self.splat(ir.Constant(self.int, _CHAINS * self.lanes))
+        return b.add(b.mul(turns, step), ir.Constant(self.type, [k * self.lanes + lane for lane in range(self.lanes)]))
+
+    def _least(self, vectors: Values) -> ir.Value:
+        return self._reduced(vectors, lambda a, x: self.builder.select(self.builder.icmp_unsigned("<", x, a), x, a))
 
     def _wide(self, number: ir.Value) -> ir.Value:
         return number if number.type == I64 else self.builder.zext(number, I64)
