@@ -41,6 +41,8 @@ TABLES = {
     "LOG_TAIL": logarithmic.LOG_TAIL,
     "LOG2_EXCESS": (logarithmic.LOG2_EXCESS,),
     "LOG_EXCESS": (logarithmic.LOG_EXCESS,),
+    "LOG2_SLOPE": (logarithmic.ACCURATE_LOG2.slope,),
+    "LOG10_SLOPE": (logarithmic.ACCURATE_LOG10.slope,),
     "LOG2_TAIL": power.LOG2_TAIL[:1],
     "LOG2_TAIL_DOUBLE": ((), power.LOG2_TAIL[1]),
     "EXP2": exponential.EXP2,
@@ -96,6 +98,20 @@ def test_inverses(double: bool) -> None:
         with mpmath.workdps(60):
             assert abs(mpmath.mpf(log) + mpmath.mpf(rest) + mpmath.log(c, 2)) < (2.0**-90 if double else 2.0**-41)
     assert (table.inverse[0], table.log[0], table.rest[0]) == (1, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("table", "base", "bounds"),
+    [(logarithmic.ACCURATE_LOG2, 2, (-0.0391, 0.0421)), (logarithmic.ACCURATE_LOG10, 10, (-0.0387, 0.0415))],
+)
+def test_accurate_tables(table: logarithmic.Accurate, base: int, bounds: tuple[float, float]) -> None:
+    """Logarithms are nearly floats, and what is left of a number is as small as the polynomial takes it."""
+    for place in range(12, 25):
+        c, log = (float(np.float32(numbers[place % 16])) for numbers in (table.inverse, table.log))
+        with mpmath.workdps(60):
+            assert abs(mpmath.mpf(log) + mpmath.log(c, base)) <= np.spacing(np.float32(abs(log))) / 2000
+        edges = max(place - 0.5, 12) / 16, min(place + 0.5, 24) / 16
+        assert all(bounds[0] < m * c - 1 < bounds[1] for m in edges)
 
 
 def test_rest_of_zeta() -> None:

@@ -91,7 +91,10 @@ class Packed(InPlace):
         text, most = self.text, self.text.own(self.block_depth)
         deep, loop = text.at(self.summed.size), text.loop(scope, "q", text.own(self.depth_blocks))
         loop.let("k", text.at(BLOCK * most))
-        loop.let("depth", integer("least", text.at(most), integer("-", deep, Position(K))))
+        depth = integer("least", text.at(most), integer("-", deep, Position(K)))
+        if self.product.parts > 1:  # of which some may be empty
+            depth = integer("most", Position(0), depth)
+        loop.let("depth", depth)
         return loop
 
     def pack(self, scope: Scope, place: Address) -> tuple[Dim, Dim] | None:

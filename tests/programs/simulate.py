@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-from graphc.codegen import form, kernels, nest, packed, product, turned
+from graphc.codegen import form, kernels, nest, packed, product, scan, turned, views
 from graphc.codegen.loop_ir import CHECKED, LoopProgram
 from graphc.codegen.program import Program
 from graphc.codegen.ranges import symbol_of
@@ -31,9 +31,10 @@ def small_borders() -> Any:
         mock.patch.object(form, "FEWEST", 2),
         mock.patch.object(nest, "BLOCK", 4),
         mock.patch.object(kernels, "CHUNK_FLOPS", 200),
-        mock.patch.multiple(
-            packed, PANEL_DEPTH=3, BLOCK_DEPTH=3, BLOCK_BYTES=64, CHUNK_ROWS=8, CHUNK_BYTES=96, NARROW_CHUNK=2
-        ),
+        mock.patch.multiple(packed, PANEL_DEPTH=3, BLOCK_DEPTH=3, ACROSS_DEPTH=2, FEW_COLUMNS=4),
+        mock.patch.multiple(packed, BLOCK_BYTES=64, CHUNK_ROWS=8, CHUNK_BYTES=96, NARROW_CHUNK=2),
+        mock.patch.object(scan, "STRIP", 4),
+        mock.patch.object(views, "LINE", 4),
         mock.patch.multiple(turned, TILE=8, STRIP=4),
         mock.patch.multiple(product, LARGE=500, LARGE_ACROSS=50),
         mock.patch.object(product, "_at_most", lambda size, limit: at_most(size, limit // 12)),

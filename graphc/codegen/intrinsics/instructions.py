@@ -1,5 +1,5 @@
 """Instructions of AVX-512 that take floats apart and put them together, for which LLVM has no name of all machines, and
-tables that are two of its registers.
+tables that are one or two of its registers.
 
 In: one lane.  Out: a call of a function that names its vector variants (`variants.py`), so that the loop around it is
 vectorised.  Each variant is the instruction on a register of its width, one lane the same on the lowest of 128 bits:
@@ -35,7 +35,7 @@ def instruction(builder: ir.IRBuilder, name: str, *lanes: ir.Value) -> ir.Value:
 
 
 def lookup(builder: ir.IRBuilder, name: str, table: Sequence[float], kind: ir.Type, place: ir.Value) -> ir.Value:
-    """The number of a table at a place, of which the lowest bits count: 16 float64, 32 float32.
+    """The number of a table at a place, of which the lowest bits count: 16 float64 or 32 float32, or half as many.
 
     `name` must stand for the table all over the process.  Without AVX-512 lanes are loaded one by one.
     """
@@ -95,11 +95,13 @@ def _look_up(table: Sequence[float], kind: ir.Type, builder: ir.IRBuilder, place
     if count > most:
         return _by_halves(builder, partial(_look_up, table, kind), (place,))
     whole = ir.VectorType(lane, most)
-    low, high = (ir.Constant(whole, list(half)) for half in (table[:most], table[most:]))
     places = _lanes_of(builder, place, range(most))
-    signature = ir.FunctionType(whole, [whole, places.type, whole])
-    name = f"llvm.x86.avx512.vpermi2var.{_suffix(lane)}.512"
-    found = builder.call(cgutils.get_or_insert_function(builder.module, signature, name), [low, places, high])
+    low, *high = (ir.Constant(whole, list(table[k : k + most])) for k in range(0, len(table), most))
+    operands = [low, places, *high]
+    signature = ir.FunctionType(whole, [x.type for x in operands])
+    name = f"vpermi2var.{_suffix(lane)}" if high else {"ps": "permvar.sf", "pd": "permvar.df"}[_suffix(lane)]
+    function = cgutils.get_or_insert_function(builder.module, signature, f"llvm.x86.avx512.{name}.512")
+    found = builder.call(function, operands)
     return _lanes_of(builder, found, range(count))
 
 
