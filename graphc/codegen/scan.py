@@ -2,10 +2,10 @@
 
 In: the task of a scan.  Out: one phase.  Where arrays step by one along another axis than the scanned one, a row of
 accumulators moves along the scan, so that the inner loops are contiguous; arrays that step by one along the scan all
-the same are turned over in tiles on the stack.  Else rows that are contiguous are scanned by
-a kernel, as many as a vector has lanes; what is left is scanned by one scalar, row by row.  Sums of float32 are taken
-in float64; those of float64 keep what rounding adds, element by element (Knuth's two-sum).  Integers are multiplied
-four at a time, before what they are multiplied with is known.
+the same are turned over in tiles on the stack.  Else rows that are contiguous are scanned by a kernel, as many as a
+vector has lanes; what is left is scanned by one scalar, row by row.  Sums of float32 are taken in float64; those of
+float64 keep what rounding adds, element by element (Knuth's two-sum).  Integers are multiplied four at a time, before
+what they are multiplied with is known.
 """
 
 from __future__ import annotations
