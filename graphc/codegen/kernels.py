@@ -178,6 +178,8 @@ class Kernel(ABC):
 
 
 class InPlace(Kernel):
+    is_far = False  # whether C may be so far that its tiles are asked for
+
     def choose_tile(self) -> None:
         columns, rows = known(self.columns.size), known(self.rows.size, 128)
         self.MR, self.vectors = tile(self.dtype.name, columns, rows)
@@ -222,7 +224,7 @@ class InPlace(Kernel):
             place, _, c = self.addresses(depth[1])
             place, *steps = a or (place, self.rows.a, self.summed.a)
             loop = self.rows_loop(around, rows)
-            if a:  # C may be far as well
+            if self.is_far:
                 below = self.text.address(c.base, *c.terms, self.MR * self.rows.c)
                 loop.use("fetch", below, *self.sizes(self.rows.c, self.MR, self.NR * self.size))
             self.call(

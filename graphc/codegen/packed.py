@@ -3,7 +3,7 @@
 In: a product, as for graphc.codegen.kernels.  Out: statements that compute C, or the chunk of it that is asked for.
 
     Packed      panels of B are copied, and within each go all rows
-    Blocked     blocks of both, of which A's may be copied too, for operands that no cache holds
+    Blocked     they are gone through for each block of A, which may be copied too, for operands that no cache holds
 """
 
 from __future__ import annotations
@@ -36,10 +36,9 @@ class Packed(InPlace):
     def choose_tile(self) -> None:
         super().choose_tile()
         deep, most = self.summed.size, self.most_depth()
-        self.depth_blocks = dim_max(blocks(deep, most), 1)  # an empty sum writes zeros
         self.block_depth: Dim = most
-        if isinstance(deep, int) and isinstance(self.depth_blocks, int):
-            self.block_depth = min(most, up(-(-deep // self.depth_blocks), 8))
+        if isinstance(deep, int):
+            self.block_depth = min(most, up(-(-deep // max(-(-deep // most), 1)), 8))
         self.deepest = dim_min(deep, self.block_depth)
         self.chooses = self.columns.b == self.size and not isinstance(self.rows.size, int)
 
@@ -87,14 +86,11 @@ class Packed(InPlace):
         scope.let(name, self.text.address(memory, WORKER * self.text.own(self.deepest * (width * self.size))))
 
     def depths(self, scope: Scope) -> Loop:
-        """The loop over blocks of the sum, about as deep as one another."""
-        text, most = self.text, self.text.own(self.block_depth)
-        deep, loop = text.at(self.summed.size), text.loop(scope, "q", text.own(self.depth_blocks))
+        """The loop over blocks of the sum, about as deep as one another; one where it is empty, to write zeros."""
+        text, deep, most = self.text, self.summed.size, self.text.own(self.block_depth)
+        loop = text.loop(scope, "q", blocks(dim_max(deep, 1), most))
         loop.let("k", text.at(BLOCK * most))
-        depth = integer("least", text.at(most), integer("-", deep, Position(K)))
-        if self.product.parts > 1:  # of which some may be empty
-            depth = integer("most", Position(0), depth)
-        loop.let("depth", depth)
+        loop.let("depth", integer("least", text.at(most), integer("-", text.at(deep), Position(K))))
         return loop
 
     def pack(self, scope: Scope, place: Address) -> tuple[Dim, Dim] | None:
@@ -117,6 +113,8 @@ class Blocked(Packed):
 
     A is copied as well where it lies across the sum, if many columns want it and a tile of few vectors waits for it.
     """
+
+    is_far = True
 
     def choose_tile(self) -> None:
         columns = cast(int, self.columns.size)
@@ -161,10 +159,10 @@ class Blocked(Packed):
         panels.close()
         below = text.loop(depths, "top", rows[1], rows[0], high)
         below.let("bottom", integer("least", text.at(TOP + high), text.at(rows[1])))
-        a = self.pack_rows(below) if self.copies else (self.addresses(K)[0], self.rows.a, self.summed.a)
+        copy = self.pack_rows(below) if self.copies else None
         panels = self.panels(below, (LEFT, RIGHT))
         b = self._panel(), self.NR * self.size
-        self.tiles(panels, (TOP, BOTTOM), b, (DEPTH, K), more + K, a=a)
+        self.tiles(panels, (TOP, BOTTOM), b, (DEPTH, K), more + K, a=copy)
         close(groups, depths, below, panels)
 
     def _panel(self) -> Address:

@@ -243,7 +243,7 @@ class Product(ViewKernel):
         return near and _at_most(k.size, NEAR_ROWS) and (k.a == self.size or small)
 
     def _is_blocked(self) -> bool:
-        """Whether A is so large and so often wanted that a copy of its blocks pays."""
+        """Whether A is so large and so often wanted that going through it block by block pays."""
         m, n, k = self.rows.size, self.columns.size, self.summed.size
         if self.outer_rows or not (isinstance(m, int) and isinstance(n, int) and isinstance(k, int)):
             return False

@@ -43,7 +43,7 @@ class Scan(ViewKernel):
         self.dtype = float64 if sums else self.result.dtype  # of the state
         self.state = ["sum", "more"] if sums and self.result.dtype == float64 else ["sum"]
         self.abreast = self._rows_abreast()
-        self.tiles: dict[int, Place] = {}
+        self.tiles = self._tiles() if self.width == _LINE else {}
 
     def _lanes_abreast(self) -> int:
         """How many of the last axis of the batch are scanned side by side: as many as arrays step by one along it."""
@@ -99,9 +99,14 @@ class Scan(ViewKernel):
 
     # the loops along the scan
 
-    def _along(self, scope: Scope, low: Dim = 0, high: Position | None = None) -> Loop:
-        """The loop over the scanned axis, of a length that LLVM does not know: it would scan short rows abreast."""
-        return self.text.loop(scope, "k", high or self.text.end(self.scanned.size), low)
+    def _along(self, scope: Scope) -> Loop:
+        """The loop over the scanned axis, or a tile of it.
+
+        LLVM does not know how long it is, or it would scan short rows abreast.
+        """
+        if self.tiles:
+            return self.text.loop(scope, "k", STOP, TILE)
+        return self.text.loop(scope, "k", self.text.end(self.scanned.size))
 
     def _element(self, k: Dim = K) -> tuple[Dim, Axis]:
         """Where on the scanned axis it is."""
@@ -169,9 +174,8 @@ class Scan(ViewKernel):
         first = text.loop(scope, "i", high, low)
         first.add(*(text.store(place, at, self._initial(what)) for what, place in places.items()))
         first.close()
-        self.tiles = self._tiles()
-        around = self._in_tiles(scope, where, low, high) if self.tiles else scope
-        along = self._along(around, *((TILE, Position(STOP)) if self.tiles else (0, None)))
+        around = self._begin_tile(scope, where, low, high)
+        along = self._along(around)
         if self.width == _LINE:
             self._fetch_ahead(along, where, low)
         loop = text.loop(along, "i", high, low)
@@ -180,9 +184,8 @@ class Scan(ViewKernel):
         new = self._step(loop, state, here, at)
         loop.add(*(text.store(places[what], at, value) for what, value in new.items()))
         close(along, loop)
-        if isinstance(around, Loop) and self.tiles:
-            self._end_tile(around, where, low, high)
-            around.close()
+        self._end_tile(around, where, low, high)
+        close(*([around] if self.tiles else []))
 
     def _tiles(self) -> dict[int, Place]:
         """Views that step by one along the scan and not along lanes, each with a block on the stack.
@@ -190,14 +193,17 @@ class Scan(ViewKernel):
         That has a tile of it, turned over, so that lanes lie side by side.
         """
         assert self.lanes is not None
-        if self.width != _LINE:
-            return {}
         steps = zip(self.task.views, self.scanned.steps, self.lanes.steps, strict=True)
         found = [n for n, (view, along, beside) in enumerate(steps) if along == 1 != beside and view.dtype.size >= 4]
         return {n: Place("stack", len(self.state) + k) for k, n in enumerate(found)}
 
-    def _in_tiles(self, scope: Scope, where: Where, low: Dim, high: Dim) -> Loop:
-        """The loop over tiles of the scanned axis; those of operands are turned over, the next ones asked for."""
+    def _begin_tile(self, scope: Scope, where: Where, low: Dim, high: Dim) -> Scope:
+        """The loop over tiles of the scanned axis; those of operands are turned over, the next ones asked for.
+
+        The scope itself if no view has tiles.
+        """
+        if not self.tiles:
+            return scope
         text, later = self.text, -STRIP if self.task.job.backwards else STRIP
         loop = text.loop(scope, "t", text.end(self.scanned.size), 0, STRIP)
         loop.let("stop", integer("least", text.at(TILE + STRIP), text.end(self.scanned.size)))
@@ -206,19 +212,22 @@ class Scan(ViewKernel):
                 dtype, lanes = self.operands[number].dtype, text.at(high - low)
                 (ahead, step), (here, _) = (self._rows(number, where, low, at) for at in (later, 0))
                 loop.use("fetch", ahead, step, lanes, Position(STRIP * dtype.size))
-                sizes = text.at(STOP - TILE), lanes
-                loop.use("turn", *sizes, here, step, text.address(tile), dtype=dtype, tile=(_LINE,))
+                source = text.at(STOP - TILE), lanes, here, step
+                loop.use("turn", *source, text.address(tile), dtype=dtype, tile=(_LINE,))
         return loop
 
     def _rows(self, number: int, where: Where, low: Dim, later: Dim) -> tuple[Address, Position]:
         """Where in an array the tile begins, or one later on, and the step from a row of it to the next."""
         assert self.lanes is not None
         text, view = self.text, self.task.views[number]
-        first = self.scanned.size - STOP if self.task.job.backwards else TILE
-        at = self.position(number, [*where, (first + later, self.scanned), (low, self.lanes)])
+        at = self.position(number, [*where, (self._first() + later, self.scanned), (low, self.lanes)])
         return text.address(view.place, at * view.dtype.size), text.at(self.lanes.steps[number] * view.dtype.size)
 
-    def _end_tile(self, loop: Loop, where: Where, low: Dim, high: Dim) -> None:
+    def _first(self) -> Dim:
+        """The first element of a tile along the axis."""
+        return self.scanned.size - STOP if self.task.job.backwards else TILE
+
+    def _end_tile(self, loop: Scope, where: Where, low: Dim, high: Dim) -> None:
         """Turn over the tile of the result, if it has one, and write its rows."""
         assert self.lanes is not None
         text, dtype, number = self.text, self.result.dtype, len(self.operands)
@@ -227,11 +236,10 @@ class Scan(ViewKernel):
         turned, lane, step = Place("stack", len(self.state) + len(self.tiles)), symbol("%i"), symbol("%r")
         tile = text.address(self.tiles[number]), Position(_LINE * dtype.size), text.address(turned)
         loop.use("turn", text.at(high - low), text.at(STOP - TILE), *tile, dtype=dtype, tile=(STRIP,))
-        first = self.scanned.size - STOP if self.task.job.backwards else TILE
         lanes = text.loop(loop, "i", high, low)
         row = text.loop(lanes, "r", STOP - TILE)
         value = text.load(turned, dtype, (lane - low) * STRIP + step)
-        at = self.position(number, [*where, (first + step, self.scanned), (lane, self.lanes)])
+        at = self.position(number, [*where, (self._first() + step, self.scanned), (lane, self.lanes)])
         row.add(text.store(self.result.place, at, value))
         close(lanes, row)
 

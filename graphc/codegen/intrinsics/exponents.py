@@ -8,6 +8,7 @@ of int64 (none in AVX2), and nothing here is poison for NaN, as a conversion to 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from llvmlite import ir
 
@@ -32,6 +33,19 @@ def power_of_two(lanes: Lanes, n: ir.Value) -> ir.Value:
     """2^n for whole n from 1 - bias to bias."""
     mantissa = lanes.integer(lanes.mantissa)
     return lanes.as_float(lanes.builder.shl(low_bits(lanes, n, lanes.bias), mantissa))
+
+
+def near_one(
+    lanes: Lanes, x: ir.Value, name: str, inverses: Sequence[float]
+) -> tuple[ir.Value, ir.Value, ir.Value]:
+    """(k, place, r) with x = 2^k·(1 + r)/c, c being the number at the place, of which the lowest bits count.
+
+    `name` must stand for the table all over the process; it has c about 1/m at the whole number nearest to m times its
+    length, for m from 3/4 to 3/2.
+    """
+    k, m = split_any(lanes, x)
+    place = lanes.as_int(lanes.add(m, lanes.const(1.5 * 2.0**lanes.mantissa / len(inverses))))
+    return k, place, lanes.fma(m, lanes.lookup(name, inverses, place), lanes.const(-1.0))
 
 
 def scale(lanes: Lanes, y: ir.Value, n: ir.Value) -> ir.Value:

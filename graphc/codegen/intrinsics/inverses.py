@@ -1,7 +1,8 @@
-"""Tables of short inverses c of numbers m from 3/4 to 3/2, and of -log2 c, by which a logarithm begins (Tang 1990).
+"""Tables of inverses c of numbers m from 3/4 to 3/2, and of -log c, by which a logarithm begins.
 
-log2 m = -log2 c + log2(1 + r) with r = m·c - 1.  Each c has so few bits that r has no more than a float, so fma makes
-it without error; where m is next to 1, c is 1.
+log m = -log c + log(1 + r) with r = m·c - 1; where m is next to 1, c is 1.  For a logarithm that has to be better than
+its type (INVERSES), each c has so few bits that r has no more than a float, and fma makes it without error (Tang 1990).
+For one of float32 that has not, each c is one whose logarithm is nearly a float (ACCURATE_*; Gal 1986).
 """
 
 from __future__ import annotations
@@ -53,3 +54,30 @@ def _minus_log2(c: float) -> Decimal:
 
 # float32 and float64, as many as two registers of AVX-512 have lanes
 INVERSES = _table(32, 2.0**-16, double=False), _table(16, 2.0**-42, double=True)
+
+
+class Accurate(NamedTuple):
+    """By the lowest bits of the whole number nearest to 16·m: c, and -log c, to a 2,000th of its last place; and the
+    polynomial log(1 + r)/r, highest power first (tests/minimax.py)."""
+
+    inverse: tuple[float, ...]
+    log: tuple[float, ...]
+    slope: tuple[float, ...]
+
+
+# r from -0.0391 to 0.0421; the error is 2^-26.1
+ACCURATE_LOG2 = Accurate(
+    (1.0, 0.9416143, 0.88934195, 0.84247124, 0.8000308, 0.7621539, 0.727235, 0.695387,
+     0.6668252, 1.0, 1.0, 1.0, 1.3337849, 1.2300788, 1.1422507, 1.0658835),
+    (0.0, 0.08679191, 0.16918986, 0.24730065, 0.3218725, 0.3918457, 0.45950642, 0.524112,
+     0.5846195, 0.0, 0.0, 0.0, -0.41552606, -0.29875076, -0.19187927, -0.092049785),
+    (0.26498848, -0.36107823, 0.4809461, -0.7213474, 1.442695),
+)  # fmt: skip
+# r from -0.0387 to 0.0415; the error is 2^-25.3
+ACCURATE_LOG10 = Accurate(
+    (1.0, 0.9410119, 0.8885929, 0.8416596, 0.80031466, 0.76188225, 0.72726387, 0.69553876,
+     0.6668601, 1.0, 1.0, 1.0, 1.3330427, 1.2305058, 1.1428922, 1.0658978),
+    (0.0, 0.026404882, 0.05129716, 0.074863516, 0.096739225, 0.11811215, 0.13830799, 0.15767866,
+     0.17596526, 0.0, 0.0, 0.0, -0.124844074, -0.09008367, -0.058005285, -0.027715575),
+    (0.099069126, -0.10876634, 0.14474012, -0.21714714, 0.4342945),
+)  # fmt: skip

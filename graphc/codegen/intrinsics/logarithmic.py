@@ -11,13 +11,13 @@ spacing at the exact value.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 from llvmlite import ir
 
-from graphc.codegen.intrinsics.exponents import power_of_two, scale, split_any
+from graphc.codegen.intrinsics.exponents import near_one, power_of_two, scale, split_any
 from graphc.codegen.intrinsics.instructions import there
+from graphc.codegen.intrinsics.inverses import ACCURATE_LOG2, ACCURATE_LOG10, Accurate
 from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic, number_of
 from graphc.codegen.intrinsics.pairs import (
     LN2,
@@ -47,36 +47,6 @@ LOG_EXCESS = (
 # the same over log 2, the error relative to log2
 LOG2_EXCESS = (
     0.06554048, -0.15168667, 0.19017419, -0.20885517, 0.2401335, -0.2884039, 0.36067632, -0.48090014, 0.7213475,
-)  # fmt: skip
-
-
-class Accurate(NamedTuple):
-    """What logarithms of float32 are read from, for 16 parts of a power of two (accurate tables, Gal 1986).
-
-    By the lowest bits of the whole number nearest to 16·m: c beside 1/m, whose -log is a float32 as well, to a 2,000th
-    of its last place; that number; and log(1 + r)/r for r = m·c - 1.
-    """
-
-    inverse: tuple[float, ...]
-    log: tuple[float, ...]
-    slope: tuple[float, ...]
-
-
-# r from -0.0391 to 0.0421; the error is 2^-26.1
-ACCURATE_LOG2 = Accurate(
-    (1.0, 0.9416143, 0.88934195, 0.84247124, 0.8000308, 0.7621539, 0.727235, 0.695387,
-     0.6668252, 1.0, 1.0, 1.0, 1.3337849, 1.2300788, 1.1422507, 1.0658835),
-    (0.0, 0.08679191, 0.16918986, 0.24730065, 0.3218725, 0.3918457, 0.45950642, 0.524112,
-     0.5846195, 0.0, 0.0, 0.0, -0.41552606, -0.29875076, -0.19187927, -0.092049785),
-    (0.26498848, -0.36107823, 0.4809461, -0.7213474, 1.442695),
-)  # fmt: skip
-# r from -0.0387 to 0.0415; the error is 2^-25.3
-ACCURATE_LOG10 = Accurate(
-    (1.0, 0.9410119, 0.8885929, 0.8416596, 0.80031466, 0.76188225, 0.72726387, 0.69553876,
-     0.6668601, 1.0, 1.0, 1.0, 1.3330427, 1.2305058, 1.1428922, 1.0658978),
-    (0.0, 0.026404882, 0.05129716, 0.074863516, 0.096739225, 0.11811215, 0.13830799, 0.15767866,
-     0.17596526, 0.0, 0.0, 0.0, -0.124844074, -0.09008367, -0.058005285, -0.027715575),
-    (0.099069126, -0.10876634, 0.14474012, -0.21714714, 0.4342945),
 )  # fmt: skip
 
 
@@ -181,13 +151,8 @@ def log10(lanes: Lanes, x: ir.Value) -> ir.Value:
 
 
 def by_table(lanes: Lanes, x: ir.Value, name: str, table: Accurate) -> tuple[ir.Value, ir.Value]:
-    """k and log m for x = 2^k·m, m from 3/4 to 3/2: -log c + log(1 + r) with r = m·c - 1.
-
-    `name` must stand for the table all over the process.
-    """
-    k, m = split_any(lanes, x)
-    place = lanes.as_int(lanes.add(m, lanes.const(1.5 * 2.0**lanes.mantissa / len(table.log))))
-    r = lanes.fma(m, lanes.lookup(f"{name}_inverse", table.inverse, place), lanes.const(-1.0))
+    """k and -log c + log(1 + r) for x = 2^k·(1 + r)/c; `name` must stand for the table all over the process."""
+    k, place, r = near_one(lanes, x, f"{name}_inverse", table.inverse)
     return k, lanes.fma(r, lanes.horner(r, table.slope), lanes.lookup(name, table.log, place))
 
 

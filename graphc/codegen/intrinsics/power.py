@@ -13,7 +13,7 @@ from llvmlite import ir
 
 from graphc.codegen.intrinsics import instructions
 from graphc.codegen.intrinsics.exponential import exp2_near_zero
-from graphc.codegen.intrinsics.exponents import scale, split_any
+from graphc.codegen.intrinsics.exponents import near_one, scale
 from graphc.codegen.intrinsics.inverses import INVERSES
 from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic, machine_intrinsic
 from graphc.codegen.intrinsics.pairs import LOG2_E, Pair, constant
@@ -134,9 +134,7 @@ def exp2_of_product(lanes: Lanes, log: Pair, y: ir.Value, doublings: ir.Value | 
 def log2_pair(lanes: Lanes, x: ir.Value) -> Pair:
     """log2 x for finite x > 0 in two parts, the second up to 2^-13 of the first: x = 2^k·(1 + r)/c, c of INVERSES."""
     table = lanes.pick(*INVERSES)
-    k, m = split_any(lanes, x)
-    place = lanes.as_int(lanes.add(m, lanes.const(1.5 * 2.0**lanes.mantissa / table.parts)))
-    r = lanes.fma(m, lanes.lookup("inverse", table.inverse, place), lanes.const(-1.0))
+    k, place, r = near_one(lanes, x, "inverse", table.inverse)
     whole = lanes.add(k, lanes.lookup("log2", table.log, place))  # exact
     half, (square, square_low) = lanes.const(-0.5), lanes.two_product(r, r)
     main = lanes.fma(square, half, r)
