@@ -78,6 +78,7 @@ def main(argv: Sequence[str], peers: Sequence[Peer] = PEERS) -> int:
         return 2
     if missing := [peer.name for peer in peers if not peer.installed]:
         console.print(f"not installed: {', '.join(missing)}")
+    machine.compile_modules()
     now = datetime.datetime.now().astimezone()
     about = {"time": now.isoformat(timespec="seconds"), "machine": machine.describe(), "versions": versions(peers)}
     runner = Runner(peers, sorted(set(options.threads)), QUICK if options.quick else FULL, report=console.print)

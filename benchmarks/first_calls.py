@@ -24,6 +24,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.machine import compile_modules
+
 Loss = Callable[[Any, list[Any], Any], Any]  # (functions, weights, x) -> loss
 Case = tuple[Loss, list[np.ndarray[Any, Any]], np.ndarray[Any, Any]]
 
@@ -147,6 +149,7 @@ def main() -> None:
     has_jax = importlib.util.find_spec("jax") is not None
     console = Console(width=None if sys.stdout.isatty() else 100)
     table = Table("program", "cold", "warm", "JAX", title="seconds from compile to the first result")
+    compile_modules()
     for program, size in CASES:
         with tempfile.TemporaryDirectory() as folder:
             cold, ours = in_a_process("graphc", program, size, folder)

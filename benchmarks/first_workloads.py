@@ -2,8 +2,7 @@
 
 Each in a fresh process.  graphc starts with an empty cache ("cold"), then again with what that has left ("warm"); JAX
 has no cache.  What is cold begins with the declaration, as JAX traces after its clock has begun; what is warm begins
-with `compile`, and declaring is shown beside it.  Imports are not counted.  Python finds its byte code, as that of an
-installed package; of three processes the fastest counts.
+with `compile`, and declaring is shown beside it.  Imports are not counted.  Of three processes the fastest counts.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from benchmarks.machine import environment
+from benchmarks.machine import compile_modules, environment
 from benchmarks.peers import by_name
 from benchmarks.runner import select
 from benchmarks.workloads import WORKLOADS, Derivative
@@ -66,10 +65,9 @@ def _graphc(record: Derivative, size: str, form: str) -> tuple[object, list[floa
     return found, [between - begin, time.perf_counter() - between]
 
 
-def in_a_process(peer: str, workload: str, sizes: Sequence[str], folder: Path, byte_code: Path) -> list[float]:
+def in_a_process(peer: str, workload: str, sizes: Sequence[str], folder: Path) -> list[float]:
     command = [sys.executable, "-m", "benchmarks.first_workloads", "--in-process", peer, workload, *sizes]
-    given = {**environment(os.cpu_count() or 1, folder), "PYTHONPYCACHEPREFIX": str(byte_code)}
-    given.pop("PYTHONDONTWRITEBYTECODE", None)
+    given = environment(os.cpu_count() or 1, folder)
     done = subprocess.run(command, env=given, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
@@ -88,7 +86,7 @@ def chosen(names: Sequence[str]) -> list[tuple[str, list[str]]]:
 
 def _row(workload: str, sizes: Sequence[str], has_jax: bool, scratch: Path) -> list[str]:
     def samples(peer: str, *folders: Path) -> list[list[float]]:
-        return [in_a_process(peer, workload, sizes, folder, scratch / "byte code") for folder in folders]
+        return [in_a_process(peer, workload, sizes, folder) for folder in folders]
 
     own = [Path(tempfile.mkdtemp(dir=scratch)) for _ in range(2 * PROCESSES)]
     cold = min(map(sum, samples("graphc", *own[:PROCESSES])))
@@ -111,9 +109,8 @@ def main(names: Sequence[str]) -> None:
     console = Console(width=None if sys.stdout.isatty() else 100)
     table = Table("workload", "cold", "JAX", "warm", "declaring", title="seconds to the first gradient")
     progress = Progress(console=Console(stderr=True), transient=True)
+    compile_modules()
     with progress, tempfile.TemporaryDirectory() as scratch:
-        for peer in ("graphc", "jax")[: 1 + has_jax]:  # once for the byte code
-            in_a_process(peer, "lse", ["test"], Path(scratch), Path(scratch) / "byte code")
         for workload, sizes in progress.track(chosen(names), description="first calls"):
             table.add_row(*_row(workload, sizes, has_jax, Path(scratch)))
     console.print(table)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import compileall
+import importlib.util
 import os
 import platform
 from pathlib import Path
@@ -44,6 +46,14 @@ def pools(threads: int) -> dict[str, str]:
         "CUDA_VISIBLE_DEVICES": "",
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
+
+
+def compile_modules() -> None:
+    """Leave graphc's byte code beside its modules, as pip does for installed packages and has done for the peers."""
+    found = importlib.util.find_spec("graphc")
+    assert found is not None
+    for folder in found.submodule_search_locations or ():
+        compileall.compile_dir(folder, quiet=2)
 
 
 def environment(threads: int, cache: Path) -> dict[str, str]:

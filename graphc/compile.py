@@ -223,7 +223,8 @@ def _translated(unit: _Unit, key: str) -> tuple[Program, tuple[bytes, ...]]:
         code = parts(program.kernels, unit.is_kept and not unit.calls)
     if unit.is_kept:
         cache.store(key, cache.Entry(numbered(program, unit.every).to_json(), code))
-        cache.trim()
+        if key.startswith("0"):  # for one program of 16: a look at 20,000 files takes 0.13 s
+            cache.trim()
     return program, code
 
 

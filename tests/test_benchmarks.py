@@ -277,10 +277,10 @@ def test_a_limit_is_kept_or_not() -> None:
 def test_first_calls_of_workloads_are_timed_in_processes(tmp_path: Path) -> None:
     assert dict(first_workloads.chosen([]))["lstm"] == ["l2_c1024"]
     assert first_workloads.chosen(["lse/test"]) == [("lse", ["test"])]
-    declaring, compiling = first_workloads.in_a_process("graphc", "lse", ["test"], tmp_path, tmp_path / "code")
+    declaring, compiling = first_workloads.in_a_process("graphc", "lse", ["test"], tmp_path)
     assert 0 < declaring < compiling
     with pytest.raises(SystemExit, match="KeyError"):
-        first_workloads.in_a_process("graphc", "lse", ["none"], tmp_path, tmp_path / "code")
+        first_workloads.in_a_process("graphc", "lse", ["none"], tmp_path)
 
 
 def test_every_peer_writes_the_training_step() -> None:
