@@ -48,6 +48,8 @@ TABLES = {
     "EXP2": exponential.EXP2,
     "SINE": trigonometric.SINE,
     "COSINE": trigonometric.COSINE,
+    "TANGENT": (trigonometric.TANGENT,),
+    "COTANGENT": (trigonometric.COTANGENT,),
     "ARC_TANGENT": trigonometric.ARC_TANGENT,
     "ARC_SINE": trigonometric.ARC_SINE,
     "ERF": special.ERF,

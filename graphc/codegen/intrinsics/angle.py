@@ -50,8 +50,8 @@ def parts(value: Fraction, count: int, double: bool = True) -> tuple[float, ...]
 
 
 HALF_PI = parts(PI / 2, 3)
-# so small a part of x is an angle at most that is no larger than what the second part of pi/2 adds up to
-CANCELS = (2.0**-24, 2.0**-53)
+# x·2^-this is an angle at most that is no larger than what the second part of pi/2 adds up to
+CANCELS = (24, 53)
 # below it the number of quarter turns is right but for ties, and x less so many times the first part of pi/2 is exact
 HUGE = (2.0**17, 2.0**44)
 # 64 zeros, then the bits of 2/pi after the point, in words of 64
@@ -61,7 +61,7 @@ TWO_OVER_PI = [int(2 / PI * (1 << 64 * i)) & ((1 << 64) - 1) for i in range(20)]
 def reduce(lanes: Lanes, x: ir.Value, fine: bool = True, cancels: bool = True) -> Angle:
     """The angle of x, 0 <= x < HUGE of its type; unless it is `fine`, high is half a unit off.
 
-    It may be nothing beside what it was taken from (below x·CANCELS), unless the caller sees to that.
+    It may be nothing beside what it was taken from (below x·2^-CANCELS), unless the caller sees to that.
 
     x less turns by the first part of pi/2 is exact.  What `high` was rounded by is got from a difference that is exact
     too, but where nearly all cancels: there it is 0, or nothing beside `low`.
@@ -79,7 +79,8 @@ def reduce(lanes: Lanes, x: ir.Value, fine: bool = True, cancels: bool = True) -
         if cancels:
             known = lanes.compare("==", lanes.sub(exact, moved), high)
             missing = lanes.select(known, missing, lanes.const(0.0))
-        low = lanes.fma(minus, third, missing)
+        # where x·2^-CANCELS or more is left, the third part of float32 is a third of a unit at most
+        low = lanes.fma(minus, third, missing) if cancels or lanes.double else missing
     return high, low, lanes.as_int(quadrant)
 
 
