@@ -17,7 +17,16 @@ from numba import njit, types
 from numpy.typing import NDArray
 
 from graphc.codegen.intrinsics import gemm
-from graphc.codegen.intrinsics.gemm import dots, dots_tile, host_vector_bytes, micro, micro_transposed, pack, tile
+from graphc.codegen.intrinsics.gemm import (
+    dots,
+    dots_tile,
+    host_vector_bytes,
+    micro,
+    micro_transposed,
+    pack,
+    sweep,
+    tile,
+)
 from graphc.codegen.intrinsics.target import host_vector_registers
 
 Array = NDArray[Any]
@@ -199,6 +208,36 @@ def test_exchanged_products(dtype: str) -> None:
             exchanged_product(dtype, *shape)(M, N, K, *where)
             assert_product(c, c, a, b, 0)
             np.testing.assert_array_equal(c, expected)
+
+
+@cache
+def swept_product(dtype: str, rows: int) -> Callable[..., None]:
+    multiply = sweep(dtype, rows)
+
+    @njit([types.void(*[types.int64] * 8)])
+    def run(N: int, K: int, a: int, a_col: int, b: int, b_row: int, c: int, accumulate: int) -> None:
+        multiply(N, K, a, a_col, b, b_row, c, accumulate)
+
+    return run
+
+
+@pytest.mark.parametrize("rows", [1, 3, 8])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_swept_products(dtype: str, rows: int) -> None:
+    """`sweep` computes the bits of `micro`."""
+    rng, size = np.random.default_rng(5), np.dtype(dtype).itemsize
+    for _ in range(100):
+        N, K = (int(n) for n in rng.integers(1, 70, 2))
+        a, _, c = operands(rng, dtype, 1, N, K)
+        row = (N + int(rng.integers(3))) * size * int(rng.choice([1, -1]))
+        b = placed(rng.standard_normal((K, N)).astype(dtype), (row, size), bool(rng.integers(2)))
+        before, accumulate = c.copy(), int(rng.integers(2))
+        multiply(dtype, TILES[0], a, b, c, K, accumulate)
+        expected, c[...] = c.copy(), before
+        where = (a.ctypes.data, a.strides[1], b.ctypes.data, b.strides[0], c.ctypes.data)
+        swept_product(dtype, rows)(N, K, *where, accumulate)
+        assert_product(c, before, a, b, accumulate)
+        np.testing.assert_array_equal(c, expected)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

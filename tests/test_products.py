@@ -272,6 +272,32 @@ def test_a_sum_is_cut_into_parts_for_threads(depth: int, dtype: str) -> None:
             assert (np.abs(f(a, b, c) - expected) <= 8 * np.finfo(dtype).eps * scale).all()
 
 
+@pytest.mark.parametrize(("depth", "columns"), [(64, 5_000), (65, 4_999), (1_000, 521), (777, 1_001), (3_001, 260)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_one_row_goes_through_a_large_matrix_row_by_row(depth: int, columns: int, dtype: str) -> None:
+    """In parts of the sum, each a chunk; rows of the matrix may have gaps, and be read from the last to the first."""
+    rng = np.random.default_rng(4)
+    a, b, bias = (rng.normal(size=s).astype(dtype) for s in (2 * depth, (depth, columns + 3), columns))
+    x, w, v = gc.input("x", a.shape, dtype), gc.input("w", b.shape, dtype), gc.input("v", bias.shape, dtype)
+    cases = (
+        (x[:depth] @ w[:, 3:], a[:depth], b[:, 3:]),
+        (x[::2] @ w[::-1, 1:-2], a[::2], b[::-1, 1:-2]),
+        (gc.reshape(x[depth:], (1, depth)) @ w[:, :-3], a[None, depth:], b[:, :-3]),
+    )
+    for made, left, right in cases:
+        results = []
+        for options in (gc.Options(cache=False), gc.Options(cache=False, threads=1), gc.Options(debug=True)):
+            f = gc.compile([x, w, v], gc.relu(made + v), options=options)
+            results.append(f(a, b, bias))
+        assert [p.title.startswith("parts of") for p in f._program.phases] == [True, False]
+        assert f._program.phases[0].chunks > 1
+        expected = np.maximum(left.astype("f8") @ right + bias, 0)
+        scale = np.abs(left).astype("f8") @ np.abs(right) + 1
+        assert (np.abs(results[0] - expected) <= 8 * np.finfo(dtype).eps * scale).all()
+        np.testing.assert_array_equal(results[0], results[1])
+        np.testing.assert_allclose(results[0], results[2], rtol=1e-4 if dtype == "float32" else 1e-10, atol=1e-3)
+
+
 def test_a_sum_in_parts_within_a_loop() -> None:
     columns, rng = few_columns(), np.random.default_rng(3)
     y, v = gc.input("y", (3, 40, 600), gc.float32), gc.input("v", (600, columns), gc.float32)

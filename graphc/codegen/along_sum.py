@@ -10,7 +10,7 @@ from functools import reduce
 from typing import cast
 
 from graphc.codegen.intrinsics.target import dots_tile, host_vector_bytes
-from graphc.codegen.kernels import ROW, Axis, J, Range, known, steps_of_chunk
+from graphc.codegen.kernels import ROW, Axis, J, Kernel, Range, known, steps_of_chunk
 from graphc.codegen.loop_ir import Address, Call, Expr, Position
 from graphc.codegen.packed import DEPTH, K, Packed
 from graphc.codegen.text import FIRST, HI, LAST, LO, PART, Branch, Scope, Text, close, integer, test
@@ -30,6 +30,15 @@ def sum_of_parts(text: Text, place: Place, dtype: DType, parts: int, part: Dim) 
     """The sum of an element of every part, of so many elements each, in their order."""
     products: list[Expr] = [text.load(place, dtype, ELEMENT + n * part) for n in range(parts)]
     return reduce(lambda x, y: Call("+", (x, y), dtype), products)
+
+
+def add_parts(kernel: Kernel, scope: Scope, rows: Range, products: Place, parts: int) -> None:
+    """Add up what the parts of the products have for each element of these rows, which are side by side."""
+    text, (first, end), (place, start), across = kernel.text, rows, kernel.product.result, kernel.columns.size
+    loop = text.loop(scope, "e", end * across, first * across)
+    total = sum_of_parts(text, products, kernel.dtype, parts, kernel.rows.size * across)
+    loop.add(text.store(place, start + ELEMENT, total))
+    loop.close()
 
 
 class AlongSum(Packed):
@@ -122,9 +131,4 @@ class AlongSum(Packed):
         scope.use("dots", *sizes, dtype=self.dtype, tile=self.dots)
 
     def emit_packed(self, scope: Scope, rows: Range, columns: Range, more: Dim) -> None:
-        """Add up what the parts have for each element of these rows."""
-        text, (first, end), (place, start) = self.text, rows, self.product.result
-        loop = text.loop(scope, "e", end * self.across, first * self.across)
-        total = sum_of_parts(text, self.products, self.dtype, self.parts, self.rows.size * self.across)
-        loop.add(text.store(place, start + ELEMENT, total))
-        loop.close()
+        add_parts(self, scope, rows, self.products, self.parts)

@@ -65,7 +65,7 @@ def _made(name: str) -> Any:
             return own.own(*numbers)
         case "to":
             return memory.cast(code)
-        case "pack" | "turn" | "micro" | "micro_transposed" | "dots":
+        case "pack" | "turn" | "sweep" | "micro" | "micro_transposed" | "dots":
             return getattr(gemm, family)(code, *numbers)
         case "micro_nested" | "micro_transposed_nested" | "dots_nested":
             return getattr(gemm, family.removesuffix("_nested"))(code, *numbers, nested=True)

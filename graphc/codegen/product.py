@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from math import prod
 
-from graphc.codegen import kernels
+from graphc.codegen import kernels, swept
 from graphc.codegen.along_sum import ELEMENT, FEW_DOTS, AlongSum, sum_of_parts
 from graphc.codegen.intrinsics.target import host_vector_bytes, host_vector_registers
 from graphc.codegen.kernels import MANY_CHUNKS, Axis, Dots, InPlace, Kernel, Range, Transposed, steps_of_chunk
@@ -214,6 +214,8 @@ class Product(ViewKernel):
         fits_cache = _at_most(b_bytes, 2**20)
         few_rows = _at_most(every_row, 128 if _at_most(b_bytes, 2**18) else 64 if fits_cache else 24)
         in_place = (n.b == size or n.size == 1) and (few_rows or _at_most(n.size, 64))
+        if self._is_swept():
+            return swept.Swept(self)
         if self._leaves_lanes_idle():
             return AlongSum(self)
         if self._has_near_rows():
@@ -241,6 +243,14 @@ class Product(ViewKernel):
         small = _at_most(m.size * k.size * self.size, LARGE)  # else its lines, of which a tile takes parts, are far
         near = isinstance(k.b, int) and abs(k.b) <= NEAR  # rows may be read from the last to the first
         return near and _at_most(k.size, NEAR_ROWS) and (k.a == self.size or small)
+
+    def _is_swept(self) -> bool:
+        """Whether there is one row, and B, which no near cache holds, is all that it waits for."""
+        m, n, k = self.rows.size, self.columns.size, self.summed.size
+        alone = not self.batch and not self.outer_rows and not self.outer_sums
+        if not alone or m != 1 or not (isinstance(n, int) and isinstance(k, int)) or self.columns.b != self.size:
+            return False
+        return n * self.size >= swept.FEWEST_BYTES and k >= 2 * swept.PART_DEPTH and n * k * self.size > LARGE
 
     def _is_blocked(self) -> bool:
         """Whether A is so large and so often wanted that going through it block by block pays."""

@@ -168,6 +168,11 @@ def _micro_transposed(memory, dtype, tile, rows, cols, K, a, a_row, a_col, b, b_
     _product(memory, dtype, operands, memory.grid(c, (size, c_col), (rows, cols), dtype), 0)
 
 
+def _sweep(memory, dtype, tile, cols, K, a, a_col, b, b_row, c, accumulate):  # type: ignore[no-untyped-def]
+    operands = _operands(memory, dtype, (1, K, cols), (a, 0, a_col), (b, b_row, dtype.itemsize), ())
+    _product(memory, dtype, operands, memory.grid(c, (0, dtype.itemsize), (1, cols), dtype), accumulate)
+
+
 def _dots(memory, dtype, tile, rows, cols, K, a, a_row, b, b_col, c, c_row, accumulate, *outer):  # type: ignore[no-untyped-def]
     _within(rows, cols, tile)
     size = dtype.itemsize
@@ -267,6 +272,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("micro", "micro_nested"), _micro),
     **dict.fromkeys(("micro_transposed", "micro_transposed_nested"), _micro_transposed),
     **dict.fromkeys(("dots", "dots_nested"), _dots),
+    "sweep": _sweep,
     "pack": _pack,
     "turn": _turn,
     "scan_sum": _scan_sum,

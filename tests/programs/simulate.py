@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-from graphc.codegen import form, kernels, nest, packed, product, scan, turned, views
+from graphc.codegen import form, kernels, nest, packed, product, scan, swept, turned, views
 from graphc.codegen.loop_ir import CHECKED, LoopProgram
 from graphc.codegen.program import Program
 from graphc.codegen.ranges import symbol_of
@@ -36,6 +36,7 @@ def small_borders() -> Any:
         mock.patch.object(scan, "STRIP", 4),
         mock.patch.object(views, "LINE", 4),
         mock.patch.multiple(turned, TILE=8, STRIP=4),
+        mock.patch.multiple(swept, FEWEST_BYTES=16, MOST_BYTES=64, PART_BYTES=64, PART_DEPTH=2, ROWS=3),
         mock.patch.multiple(product, LARGE=500, LARGE_ACROSS=50),
         mock.patch.object(product, "_at_most", lambda size, limit: at_most(size, limit // 12)),
     ):

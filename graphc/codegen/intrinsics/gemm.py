@@ -23,7 +23,7 @@ from graphc.codegen.intrinsics.pack import pack, turn
 from graphc.codegen.intrinsics.target import dots_tile, half_of, host_vector_bytes, tile
 from graphc.codegen.intrinsics.vectors import Values, Vectors, call_body, integer, type_name
 
-__all__ = ["dots", "dots_tile", "host_vector_bytes", "micro", "micro_transposed", "pack", "tile", "turn"]
+__all__ = ["dots", "dots_tile", "host_vector_bytes", "micro", "micro_transposed", "pack", "sweep", "tile", "turn"]
 
 _OUTER = ("outer", "a_outer", "b_outer")
 
@@ -132,6 +132,71 @@ def _multiply(
         return new
 
     return steps(integer(0), b, start, depths)
+
+
+@cache
+def sweep(dtype: DTypeLike, R: int) -> Any:
+    """C[cols] = (C if accumulate else 0) + A[K] @ B[K, cols], R rows of B at a time, each from one end to the other.
+
+    A(k) is at a + k*a_col, B(k, :) is contiguous at b + k*b_row, C at c.  So a B that comes from far away is read as
+    processors foresee it; C goes through L1 each time, and has the bits of `micro`.
+    """
+    parameters = "cols K a a_col b b_row c accumulate"
+    return _intrinsic(f"sweep_{type_name(dtype)}_{R}", dtype, parameters, False, partial(_emit_sweep, R))
+
+
+def _emit_sweep(
+    R: int, lanes: Vectors, cols: ir.Value, K: ir.Value,
+    a: ir.Value, a_col: ir.Value, b: ir.Value, b_row: ir.Value, c: ir.Value, accumulate: ir.Value,
+) -> None:  # fmt: skip
+    builder, zero = lanes.builder, integer(0)
+    whole = builder.and_(cols, integer(-lanes.lanes))
+    mask = lanes.first(builder.sub(cols, whole))
+
+    def along(step: Callable[[ir.Value, ir.Value | None], Values]) -> Values:
+        """What is to be done with each vector of C, at so many bytes; the last has a mask."""
+
+        def vector(some: ir.Value | None, j: ir.Value, _: Values) -> Values:
+            return step(by(j, lanes.bytes), some)
+
+        lanes.loop(zero, whole, lanes.lanes, [], partial(vector, None))
+        return lanes.loop(whole, cols, lanes.lanes, [], partial(vector, mask))
+
+    def by(number: ir.Value, step: ir.Value | int) -> ir.Value:
+        return builder.mul(number, integer(step) if isinstance(step, int) else step)
+
+    def at(base: ir.Value, offset: ir.Value) -> ir.Value:
+        return lanes.pointer(builder.add(base, offset))
+
+    def store(value: ir.Value, byte: ir.Value, some: ir.Value | None) -> Values:
+        lanes.store(value, at(c, byte), some)
+        return []
+
+    def swept(rows: int) -> Callable[[ir.Value, Values], Values]:
+        """The next so many rows of B times their elements of A, added to C."""
+
+        def step(k: ir.Value, _: Values) -> Values:
+            numbers = [builder.add(k, integer(r)) for r in range(rows)]
+            factors = [lanes.splat(lanes.load_scalar(at(a, by(n, a_col)))) for n in numbers]
+            places = [builder.add(b, by(n, b_row)) for n in numbers]
+
+            def add(byte: ir.Value, some: ir.Value | None) -> Values:
+                total = lanes.load(at(c, byte), some)
+                for factor, row in zip(factors, places, strict=True):
+                    total = lanes.fma(factor, lanes.load(at(row, byte), some), total)
+                return store(total, byte, some)
+
+            return along(add)
+
+        return step
+
+    def clear() -> Values:
+        return along(partial(store, lanes.zero))
+
+    lanes.choose(builder.icmp_signed("!=", accumulate, zero), list, clear)
+    groups = builder.sub(K, builder.srem(K, integer(R)))
+    lanes.loop(zero, groups, R, [], swept(R))
+    lanes.loop(groups, K, 1, [], swept(1))
 
 
 @cache

@@ -16,8 +16,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from graphc.codegen.intrinsics.routine import KernelModule
-from graphc.codegen.intrinsics.target import host_vector_bytes
+from graphc.codegen.intrinsics.routine import KernelModule, align_stack
 from graphc.codegen.program import FAILED
 
 I8, I64 = ir.IntType(8), ir.IntType(64)
@@ -328,8 +327,7 @@ def wide(typingctx: Any) -> Any:
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
         # llvmlite knows a fixed list of attributes, so the set is written past its check
         set.add(builder.function.attributes, '"prefer-vector-width"="512"')
-        # or vectors that find no register would lie across lines of cache in three processes of four
-        set.add(builder.function.attributes, f"alignstack({host_vector_bytes()})")
+        align_stack(builder.function)
         return context.get_dummy_value()
 
     return types.void(), codegen

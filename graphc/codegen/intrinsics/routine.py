@@ -13,6 +13,8 @@ from typing import Any
 
 from llvmlite import ir
 
+from graphc.codegen.intrinsics.target import host_vector_bytes
+
 PREFIX = "graphc_"  # no function of ours may meet a name of the C library
 _OWN = ("noinline", "nounwind", "optsize")  # loops as they are written, neither unrolled nor vectorised any further
 Body = Callable[..., Any]  # (builder, *arguments) -> the result, or None
@@ -37,6 +39,11 @@ class LaneBuilder(ir.IRBuilder):  # type: ignore[misc]
         return super().fmul(a, b, name, self.flags)
 
 
+def align_stack(function: ir.Function) -> None:
+    """Have vectors that find no register lie in one line of cache; LLVM lets them begin at any 16 bytes."""
+    set.add(function.attributes, f"alignstack({host_vector_bytes()})")  # llvmlite's own add knows a fixed list only
+
+
 @dataclass(frozen=True)
 class Routine:
     """A function: its name, its LLVM type, what builds its body, and what defines variants of it, if it has any."""
@@ -56,6 +63,7 @@ class Routine:
         function = ir.Function(module, self.kind, PREFIX + self.name)
         for attribute in _OWN if self.variants is None else ("nounwind",):
             function.attributes.add(attribute)
+        align_stack(function)
         builder = LaneBuilder(function.append_basic_block("entry"))
         result = self.body(builder, *function.args)
         if result is None:
