@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import minimax
 import minimax_special
@@ -41,8 +42,9 @@ TABLES = {
     "LOG_TAIL": logarithmic.LOG_TAIL,
     "LOG2_EXCESS": (logarithmic.LOG2_EXCESS,),
     "LOG_EXCESS": (logarithmic.LOG_EXCESS,),
-    "LOG2_SLOPE": (ACCURATE_LOG2.slope,),
-    "LOG10_SLOPE": (ACCURATE_LOG10.slope,),
+    "LOG2_SLOPE": (ACCURATE_LOG2[0].slope, ACCURATE_LOG2[1].slope),
+    "LOG10_SLOPE": (ACCURATE_LOG10[0].slope,),
+    "LOG10_SLOPE_DOUBLE": ((), ACCURATE_LOG10[1].slope),
     "LOG2_TAIL": power.LOG2_TAIL[:1],
     "LOG2_TAIL_DOUBLE": ((), power.LOG2_TAIL[1]),
     "EXP2": exponential.EXP2,
@@ -103,15 +105,20 @@ def test_inverses(double: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "base", "bounds"),
-    [(ACCURATE_LOG2, 2, (-0.0391, 0.0421)), (ACCURATE_LOG10, 10, (-0.0387, 0.0415))],
+    ("table", "dtype", "base", "bounds"),
+    [
+        (ACCURATE_LOG2[0], np.float32, 2, (-0.0391, 0.0421)),
+        (ACCURATE_LOG2[1], np.float64, 2, (-0.0391, 0.0421)),
+        (ACCURATE_LOG10[0], np.float32, 10, (-0.0387, 0.0415)),
+        (ACCURATE_LOG10[1], np.float64, 10, (-0.0385, 0.0418)),
+    ],
 )
-def test_accurate_tables(table: Accurate, base: int, bounds: tuple[float, float]) -> None:
+def test_accurate_tables(table: Accurate, dtype: Any, base: int, bounds: tuple[float, float]) -> None:
     """Logarithms are nearly floats, and what is left of a number is as small as the polynomial takes it."""
     for place in range(12, 25):
-        c, log = (float(np.float32(numbers[place % 16])) for numbers in (table.inverse, table.log))
+        c, log = (float(dtype(numbers[place % 16])) for numbers in (table.inverse, table.log))
         with mpmath.workdps(60):
-            assert abs(mpmath.mpf(log) + mpmath.log(c, base)) <= np.spacing(np.float32(abs(log))) / 2000
+            assert abs(mpmath.mpf(log) + mpmath.log(c, base)) <= np.spacing(dtype(abs(log))) / 2000
         edges = max(place - 0.5, 12) / 16, min(place + 0.5, 24) / 16
         assert all(bounds[0] < m * c - 1 < bounds[1] for m in edges)
 

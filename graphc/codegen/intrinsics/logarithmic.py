@@ -134,18 +134,18 @@ def log(lanes: Lanes, x: ir.Value) -> ir.Value:
 
 @float_intrinsic
 def log2(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """log2 x = k + log2(e)·log(1 + f), for float32 with AVX-512 by a table; 1.67 both ways, and 1.49."""
-    if lanes.double or not there():
+    """log2 x = k + log2(e)·log(1 + f), or with AVX-512 by a table; 1.67 both ways, and 1.49 or 1.75."""
+    if not there():
         return logarithm(lanes, x, LOG2_E, (1.0, 0.0))
-    return lanes.add(*by_table(lanes, x, "log2_of_16", ACCURATE_LOG2))
+    return lanes.add(*by_table(lanes, x, "log2_of_16", lanes.pick(*ACCURATE_LOG2)))
 
 
 @float_intrinsic
 def log10(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """log10 x = k·log10(2) + log10(e)·log(1 + f), for float32 with AVX-512 by a table; 1.44 or 1.92, and 1.35."""
-    if lanes.double or not there():
+    """log10 x = k·log10(2) + log10(e)·log(1 + f), or with AVX-512 by a table; 1.44 or 1.92, and 1.35 or 1.88."""
+    if not there():
         return logarithm(lanes, x, LOG10_E, LOG10_2)
-    k, log = by_table(lanes, x, "log10_of_16", ACCURATE_LOG10)
+    k, log = by_table(lanes, x, "log10_of_16", lanes.pick(*ACCURATE_LOG10))
     high, low = from_below(lanes, LOG10_2)
     return lanes.fma(k, high, lanes.fma(k, low, log))
 
