@@ -153,7 +153,8 @@ def sigmoid(lanes: Lanes, x: ir.Value) -> ir.Value:
 
 def half_exp(lanes: Lanes, size: ir.Value) -> tuple[ir.Value, ir.Value]:
     """e^size/2 and e^-size/2 for size >= 0; the first overflows where sinh and cosh do."""
-    reduced = reduce(lanes, lanes.clamp(size, 0.0, lanes.pick(89.5, 710.6)))
+    limit = lanes.const(lanes.pick(89.5, 710.6))
+    reduced = reduce(lanes, lanes.select(lanes.compare(">", size, limit), limit, size))
     rise = exp_reduced(lanes, lanes.sub(reduced.n, lanes.const(1.0)), reduced.r)
     return rise, lanes.div(lanes.const(0.25), rise)
 
@@ -163,7 +164,7 @@ def sinh(lanes: Lanes, x: ir.Value) -> ir.Value:
     """(e^|x| - e^-|x|)/2, below 1.2 |x| + |x|³·SINH(x²); 1.62 and 1.57."""
     size = lanes.abs(x)
     square = lanes.mul(size, size)
-    near = lanes.fma(lanes.mul(square, size), lanes.two_chains(square, lanes.table(*SINH)), size)
+    near = lanes.fma(lanes.mul(square, size), lanes.horner(square, lanes.table(*SINH)), size)
     far = lanes.sub(*half_exp(lanes, size))
     return lanes.copysign(lanes.select(lanes.compare("<", size, lanes.const(1.2)), near, far), x)
 

@@ -189,13 +189,16 @@ def halvings(lanes: Lanes, s: ir.Value) -> tuple[ir.Value, ir.Value]:
 def log_of_odds(
     lanes: Lanes, s: ir.Value, k: ir.Value, difference: ir.Value, whole: ir.Value, factor: float = 1.0
 ) -> ir.Value:
-    """factor·log((1 - s)/s), given k of `halvings` and in one proportion 2^k·(1 - s) - s and 2^k·(1 - s) + s."""
+    """factor·log((1 - s)/s), given k of `halvings` and in one proportion 2^k·(1 - s) - s and 2^k·(1 - s) + s.
+
+    The factor is a power of two, by which each power of t is divided without error.
+    """
     ln2 = LN2[0] * factor, LN2[1] * factor
-    t = lanes.div(lanes.add(difference, difference), whole)
+    t = lanes.div(lanes.mul(difference, lanes.const(2 * factor)), whole)
     square = lanes.mul(t, t)
-    tail = lanes.mul(lanes.mul(t, square), lanes.horner(square, lanes.table(*LOG_TAIL)))
-    share = lanes.const(factor)
-    log = multiple_plus(lanes, lanes.neg(k), ln2, (lanes.mul(t, share), lanes.mul(tail, share)))
+    powers = lanes.table(*LOG_TAIL)
+    table = [c / factor ** (2 * (len(powers) - n)) for n, c in enumerate(powers)]
+    log = multiple_plus(lanes, lanes.neg(k), ln2, (t, lanes.mul(lanes.mul(t, square), lanes.horner(square, table))))
     return unless_special(lanes, f"graphc_log_of_odds_f{lanes.bits}", log, _is_not_positive, _limit_of_odds, (s,))
 
 
