@@ -6,6 +6,7 @@ names the input, what was declared and what came.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Mapping, Sequence
 from keyword import iskeyword
@@ -44,20 +45,24 @@ def call_signature(slots: Sequence[Slot]) -> inspect.Signature:
 
 def bind(function: str, slots: Sequence[Slot], args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
     """The values of the inputs in order, from positions and names."""
-    takes = f"{function} takes ({signature(slots)})"
-    if len(args) > len(slots):
-        raise InputError(f"{takes}: {len(slots)} inputs, got {len(args)} by position")
-    values = dict(zip((s.name for s in slots), args, strict=False))
-    for name, value in kwargs.items():
-        if all(s.name != name for s in slots):
-            raise InputError(f"{takes}; there is no input {name!r}")
-        if name in values:
-            raise InputError(f"{takes}; input {name!r} is given twice, by position and by name")
-        values[name] = value
-    missing = [s.name for s in slots if s.name not in values]
-    if missing:
-        raise InputError(f"{takes}; missing: {', '.join(missing)}")
-    return [values[s.name] for s in slots]
+    names = [s.name for s in slots]
+    values = {**dict(zip(names, args, strict=False)), **kwargs}
+    if len(args) + len(kwargs) == len(values) == len(names):
+        with contextlib.suppress(KeyError):
+            return [values[name] for name in names]
+    raise InputError(f"{function} takes ({signature(slots)}){_unbound(names, args, kwargs)}")
+
+
+def _unbound(names: Sequence[str], args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """What is wrong with such arguments, where something is."""
+    if len(args) > len(names):
+        return f": {len(names)} inputs, got {len(args)} by position"
+    for name in kwargs:
+        if name not in names:
+            return f"; there is no input {name!r}"
+        if name in names[: len(args)]:
+            return f"; input {name!r} is given twice, by position and by name"
+    return f"; missing: {', '.join(name for name in names[len(args) :] if name not in kwargs)}"
 
 
 def convert(function: str, slot: Slot, value: Any) -> Array:
