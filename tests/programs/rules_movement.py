@@ -27,7 +27,7 @@ def moved(g: Grower, x: str) -> str:
         f"gc.diff({x}, axis={k})", f"gc.diagonal({x}, {g.choose((0, 1, -1))})", f"gc.tril({x}, {g.choose((0, 1, -1))})",
         f"gc.trace({x})", f"gc.triu({x})",
     ]  # fmt: skip
-    return str(g.choose(cuts))
+    return str(g.choose(cuts if ndim else [cut for cut in cuts if ".shape[" not in cut]))
 
 
 def _widths(g: Grower, ndim: int) -> str:
