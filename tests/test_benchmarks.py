@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import textwrap
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import graphc as gc
 from benchmarks import first_workloads, limits, machine, reference, report
 from benchmarks.__main__ import main
 from benchmarks.peers import PEERS, Peer
@@ -272,6 +274,12 @@ def test_a_limit_is_kept_or_not() -> None:
     assert not limits.Line("a", 1.3, 1.2, "×", "").holds
     assert not limits.Line("a", 1.0, 1.2, "×", "", at_least=True).holds
     assert limits.Line("a", float("nan"), 1.2, "×", "").cells()[1] == "not installed"
+
+
+def test_modules_have_byte_code_as_installed_ones() -> None:
+    machine.compile_modules()
+    assert gc.__file__ is not None
+    assert Path(importlib.util.cache_from_source(gc.__file__)).exists()
 
 
 def test_first_calls_of_workloads_are_timed_in_processes(tmp_path: Path) -> None:

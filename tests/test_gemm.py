@@ -214,9 +214,9 @@ def test_exchanged_products(dtype: str) -> None:
 def swept_product(dtype: str, rows: int) -> Callable[..., None]:
     multiply = sweep(dtype, rows)
 
-    @njit([types.void(*[types.int64] * 8)])
-    def run(N: int, K: int, a: int, a_col: int, b: int, b_row: int, c: int, accumulate: int) -> None:
-        multiply(N, K, a, a_col, b, b_row, c, accumulate)
+    @njit([types.void(*[types.int64] * 7)])
+    def run(N: int, K: int, a: int, a_col: int, b: int, b_row: int, c: int) -> None:
+        multiply(N, K, a, a_col, b, b_row, c)
 
     return run
 
@@ -231,12 +231,11 @@ def test_swept_products(dtype: str, rows: int) -> None:
         a, _, c = operands(rng, dtype, 1, N, K)
         row = (N + int(rng.integers(3))) * size * int(rng.choice([1, -1]))
         b = placed(rng.standard_normal((K, N)).astype(dtype), (row, size), bool(rng.integers(2)))
-        before, accumulate = c.copy(), int(rng.integers(2))
-        multiply(dtype, TILES[0], a, b, c, K, accumulate)
-        expected, c[...] = c.copy(), before
+        multiply(dtype, TILES[0], a, b, c, K, 0)
+        expected, c[...] = c.copy(), np.nan
         where = (a.ctypes.data, a.strides[1], b.ctypes.data, b.strides[0], c.ctypes.data)
-        swept_product(dtype, rows)(N, K, *where, accumulate)
-        assert_product(c, before, a, b, accumulate)
+        swept_product(dtype, rows)(N, K, *where)
+        assert_product(c, c, a, b, 0)
         np.testing.assert_array_equal(c, expected)
 
 

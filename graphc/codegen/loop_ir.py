@@ -172,7 +172,7 @@ KERNELS: dict[str, Contract] = {
     "micro_nested": Contract(14, (3, 6, 8), (8,)),  # and an outer loop of the sum: how many, and the steps of A and B
     "micro_transposed_nested": Contract(13, (3, 6), (8,)),
     "dots_nested": Contract(13, (3, 5, 7), (7,)),
-    "sweep": Contract(8, (2, 4, 6), (6,)),  # of one row: columns, depth, A and a step, B and one, C, added to C?
+    "sweep": Contract(7, (2, 4), (6,)),  # of one row: columns, depth, A and a step, B and one, C
     "pack": Contract(6, (2,), (5,)),  # depth, columns, B and two steps, the panel
     "turn": Contract(5, (2,), (4,)),  # the same of columns that are contiguous, with the step between them
     # elements, rows and the step between them, those of the results: as many rows as a vector has lanes

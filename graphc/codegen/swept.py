@@ -52,8 +52,8 @@ class Swept(Kernel):
             b = text.address("b", LO * self.summed.b, FIRST * size)
             c = text.address(self.products, PART * (across * size), FIRST * size)
             columns, rows = (integer("-", text.at(end), text.at(begin)) for begin, end in ((FIRST, LAST), (LO, HI)))
-            a_step, b_step, more = self.sizes(self.summed.a, self.summed.b, 0)
-            top.use("sweep", columns, rows, a, a_step, b, b_step, c, more, dtype=self.dtype, tile=(ROWS,))
+            a_step, b_step = self.sizes(self.summed.a, self.summed.b)
+            top.use("sweep", columns, rows, a, a_step, b, b_step, c, dtype=self.dtype, tile=(ROWS,))
             top.use("restore", control)
 
     def emit(self, scope: Scope, rows: Range, columns: Range, more: Dim) -> None:

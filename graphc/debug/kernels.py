@@ -168,9 +168,9 @@ def _micro_transposed(memory, dtype, tile, rows, cols, K, a, a_row, a_col, b, b_
     _product(memory, dtype, operands, memory.grid(c, (size, c_col), (rows, cols), dtype), 0)
 
 
-def _sweep(memory, dtype, tile, cols, K, a, a_col, b, b_row, c, accumulate):  # type: ignore[no-untyped-def]
+def _sweep(memory, dtype, tile, cols, K, a, a_col, b, b_row, c):  # type: ignore[no-untyped-def]
     operands = _operands(memory, dtype, (1, K, cols), (a, 0, a_col), (b, b_row, dtype.itemsize), ())
-    _product(memory, dtype, operands, memory.grid(c, (0, dtype.itemsize), (1, cols), dtype), accumulate)
+    _product(memory, dtype, operands, memory.grid(c, (0, dtype.itemsize), (1, cols), dtype), 0)
 
 
 def _dots(memory, dtype, tile, rows, cols, K, a, a_row, b, b_col, c, c_row, accumulate, *outer):  # type: ignore[no-untyped-def]

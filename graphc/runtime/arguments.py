@@ -6,7 +6,6 @@ names the input, what was declared and what came.
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 from collections.abc import Mapping, Sequence
 from keyword import iskeyword
@@ -47,9 +46,8 @@ def bind(function: str, slots: Sequence[Slot], args: Sequence[Any], kwargs: Mapp
     """The values of the inputs in order, from positions and names."""
     names = [s.name for s in slots]
     values = {**dict(zip(names, args, strict=False)), **kwargs}
-    if len(args) + len(kwargs) == len(values) == len(names):
-        with contextlib.suppress(KeyError):
-            return [values[name] for name in names]
+    if len(args) + len(kwargs) == len(names) and values.keys() == set(names):
+        return [values[name] for name in names]
     raise InputError(f"{function} takes ({signature(slots)}){_unbound(names, args, kwargs)}")
 
 

@@ -161,7 +161,7 @@ def half_exp(lanes: Lanes, size: ir.Value) -> tuple[ir.Value, ir.Value]:
 
 @float_intrinsic
 def sinh(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """(e^|x| - e^-|x|)/2, below 1.2 |x| + |x|³·SINH(x²); 1.62 and 1.57."""
+    """(e^|x| - e^-|x|)/2, below 1.2 |x| + |x|³·SINH(x²); 1.62 and 1.62."""
     size = lanes.abs(x)
     square = lanes.mul(size, size)
     near = lanes.fma(lanes.mul(square, size), lanes.horner(square, lanes.table(*SINH)), size)

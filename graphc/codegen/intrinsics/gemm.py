@@ -136,18 +136,18 @@ def _multiply(
 
 @cache
 def sweep(dtype: DTypeLike, R: int) -> Any:
-    """C[cols] = (C if accumulate else 0) + A[K] @ B[K, cols], R rows of B at a time, each from one end to the other.
+    """C[cols] = A[K] @ B[K, cols], R rows of B at a time, each from one end to the other.
 
     A(k) is at a + k*a_col, B(k, :) is contiguous at b + k*b_row, C at c.  So a B that comes from far away is read as
     processors foresee it; C goes through L1 each time, and has the bits of `micro`.
     """
-    parameters = "cols K a a_col b b_row c accumulate"
+    parameters = "cols K a a_col b b_row c"
     return _intrinsic(f"sweep_{type_name(dtype)}_{R}", dtype, parameters, False, partial(_emit_sweep, R))
 
 
 def _emit_sweep(
     R: int, lanes: Vectors, cols: ir.Value, K: ir.Value,
-    a: ir.Value, a_col: ir.Value, b: ir.Value, b_row: ir.Value, c: ir.Value, accumulate: ir.Value,
+    a: ir.Value, a_col: ir.Value, b: ir.Value, b_row: ir.Value, c: ir.Value,
 ) -> None:  # fmt: skip
     builder, zero = lanes.builder, integer(0)
     whole = builder.and_(cols, integer(-lanes.lanes))
@@ -190,10 +190,7 @@ def _emit_sweep(
 
         return step
 
-    def clear() -> Values:
-        return along(partial(store, lanes.zero))
-
-    lanes.choose(builder.icmp_signed("!=", accumulate, zero), list, clear)
+    along(partial(store, lanes.zero))
     groups = builder.sub(K, builder.srem(K, integer(R)))
     lanes.loop(zero, groups, R, [], swept(R))
     lanes.loop(groups, K, 1, [], swept(1))

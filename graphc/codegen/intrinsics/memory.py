@@ -322,7 +322,9 @@ def clear(typingctx: Any, address: Any, nbytes: Any) -> Any:
 
 @intrinsic
 def wide(typingctx: Any) -> Any:
-    """Ask LLVM for vectors as wide as the host has in the function that calls this (it prefers 256 bits)."""
+    """Ask LLVM for vectors as wide as the host has in the function that calls this (it prefers 256 bits), on its stack
+    too.
+    """
 
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
         # llvmlite knows a fixed list of attributes, so the set is written past its check

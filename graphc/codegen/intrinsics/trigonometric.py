@@ -123,24 +123,24 @@ def _tangent_by_series(lanes: Lanes, angle: Angle) -> ir.Value:
     base = lanes.select(odd, lanes.div(lanes.const(-1.0), high), high)
     slope = lanes.select(odd, lanes.horner(square, COTANGENT[:-1]), lanes.horner(square, TANGENT))
     slope = lanes.fma(slope, square, lanes.select(odd, lanes.const(COTANGENT[-1]), lanes.const(0.0)))
-    # the result changes by base² + 1 or base² + 1/3 times what r does, or a little more
+    # a change of r changes the result by base² + 1 or base² + 1/3 times as much, and a little more: 1/2 does for both
     growth = lanes.fma(base, base, lanes.const(0.5))
     return lanes.add(base, lanes.fma(high, slope, lanes.mul(low, growth)))
 
 
 def _tangent_of_angle(lanes: Lanes, angle: Angle, any_size: bool = True) -> ir.Value:
-    """sin r/cos r, or -cos r/sin r.
+    """sin r/cos r, or -cos r/sin r, in float64.
 
     What the cosine was rounded by is taken from the sine, about as much of it.  What the sine was rounded by counts
     where it is small and a divisor, so that its inverse is about the result.
     """
     high, low, quadrant = angle
     one, square = lanes.const(1.0), lanes.mul(high, high)
-    slope = lanes.horner(square, (*lanes.pick(*COSINE), -0.5))
+    slope = lanes.horner(square, (*COSINE[1], -0.5))
     cosine = lanes.fma(square, slope, one)
     lost = lanes.fma(square, slope, lanes.sub(one, cosine))
     rest = lanes.fma(lanes.neg(high), lost, lanes.fma(low, square, low))  # low over cos r, roughly
-    rest = lanes.fma(lanes.mul(square, high), lanes.horner(square, lanes.pick(*SINE)), rest)
+    rest = lanes.fma(lanes.mul(square, high), lanes.horner(square, SINE[1]), rest)
     sine, lost = lanes.fast_two_sum(high, rest)
     odd = _is_odd(lanes, quadrant)
     value = lanes.div(lanes.select(odd, cosine, sine), lanes.select(odd, sine, cosine))
