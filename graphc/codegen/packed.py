@@ -17,16 +17,18 @@ from graphc.codegen.text import Branch, Loop, Scope, close, integer, test
 from graphc.codegen.views import up
 from graphc.dims import Dim, blocks, dim_max, dim_min, symbol
 
-PANEL_DEPTH, PANEL_BYTES = 256, 2**15  # of a packed panel: rows, and bytes of one of a small B,
+PANEL_DEPTH, PANEL_BYTES = 1024, 2**15  # of a packed panel: rows, of wide vectors a quarter, bytes of one of a small B,
 SMALL_B = 2**20  # which has fewer bytes than this: memory counts more there than 1 % of the time
+NESTED_DEPTH = 256  # of a panel of two loops over the sum
 FEW_ROWS = 32  # for so many, copying panels takes longer than it saves
 BLOCK_DEPTH, BLOCK_BYTES = 1024, 2**19  # of a block of A, which stays in L2 beside a panel
-ACROSS_DEPTH = 512  # of an A that is read across the sum: a line for each row
+ACROSS_DEPTH = 512  # of an A that is read across the sum, a line for each row; half where B's panel is in L1, too
+PACKED_ROWS = 16  # of such an A, at a time: their lines stay in L1 while tile by tile takes its part of them
 FEW_COLUMNS = 128  # for so many, copying A takes longer than it saves
 CHUNK_ROWS, CHUNK_BYTES, NARROW_CHUNK, FEWEST_CHUNKS = 2048, 2**22, 128, 4  # where a chunk copies its operands
 
-_LETTERS = ("k", "o", "q", "depth", "top", "bottom", "left", "right")
-K, OUTER, BLOCK, DEPTH, TOP, BOTTOM, LEFT, RIGHT = (symbol(f"%{name}") for name in _LETTERS)
+_LETTERS = ("k", "o", "q", "s", "depth", "top", "bottom", "left", "right")
+K, OUTER, BLOCK, SOME, DEPTH, TOP, BOTTOM, LEFT, RIGHT = (symbol(f"%{name}") for name in _LETTERS)
 
 
 class Packed(InPlace):
@@ -45,7 +47,8 @@ class Packed(InPlace):
     def most_depth(self) -> int:
         """Of a block of the sum."""
         small = known(self.summed.size * self.columns.size * self.size, SMALL_B - 1) is not None
-        return min(PANEL_DEPTH, PANEL_BYTES // (self.NR * self.size)) if small else PANEL_DEPTH
+        most = PANEL_DEPTH if host_vector_registers() < 32 else PANEL_DEPTH // 4
+        return min(most, PANEL_BYTES // (self.NR * self.size)) if small else most
 
     def by_panels(self) -> bool:
         """Each panel is packed once then."""
@@ -55,7 +58,7 @@ class Packed(InPlace):
     def nest(self, axis: Axis) -> bool:
         """A panel of both loops must not be too deep."""
         deep = axis.size * self.summed.size
-        if not isinstance(deep, int) or deep > PANEL_DEPTH:
+        if not isinstance(deep, int) or deep > NESTED_DEPTH:
             return False
         self.deepest = deep
         return super().nest(axis)
@@ -127,7 +130,9 @@ class Blocked(Packed):
         self.most_columns = min(self.group_columns, up(columns, self.NR))
 
     def most_depth(self) -> int:
-        return BLOCK_DEPTH if self.along or self.copies else ACROSS_DEPTH
+        if self.along or self.copies:
+            return BLOCK_DEPTH
+        return ACROSS_DEPTH if host_vector_registers() == 32 else ACROSS_DEPTH // 2
 
     def part(self) -> tuple[Dim, Dim]:
         """Large parts, since they copy operands, but some for every thread: of columns, if only B is copied."""
@@ -170,10 +175,13 @@ class Blocked(Packed):
 
     def pack_rows(self, scope: Scope) -> tuple[Address, Dim, Dim]:
         """Copy a block of A, tile by tile.  Out: where row i is, and the steps of rows and along the sum."""
-        text, rows = self.text, (TOP, BOTTOM)
-        loop = self.rows_loop(scope, rows)
+        text, rows, row = self.text, (TOP, BOTTOM), self.MR * self.size
         place = text.address("block", (ROW - TOP) * DEPTH * self.size)
-        a, steps = self.addresses(K)[0], self.sizes(self.summed.a, self.rows.a)
-        loop.use("pack", text.at(DEPTH), self.height(rows), a, *steps, place, dtype=self.dtype, tile=(self.MR,))
-        loop.close()
-        return place, self.size, self.MR * self.size
+        some = text.loop(scope, "s", text.at(DEPTH), step=PACKED_ROWS)
+        deep = some.let("some", integer("least", Position(PACKED_ROWS), integer("-", text.at(DEPTH), Position(SOME))))
+        loop = self.rows_loop(some, rows)
+        a, steps = self.addresses(K + SOME)[0], self.sizes(self.summed.a, self.rows.a)
+        to = text.address(place.base, *place.terms, SOME * row)
+        loop.use("pack", deep, self.height(rows), a, *steps, to, dtype=self.dtype, tile=(self.MR,))
+        close(some, loop)
+        return place, self.size, row

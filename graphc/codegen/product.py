@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from math import prod
+from math import gcd, prod
 
 from graphc.codegen import kernels, swept
 from graphc.codegen.along_sum import ELEMENT, FEW_DOTS, AlongSum, sum_of_parts
-from graphc.codegen.intrinsics.target import host_vector_bytes, host_vector_registers
+from graphc.codegen.intrinsics.target import LINE, host_vector_bytes, host_vector_registers
 from graphc.codegen.kernels import MANY_CHUNKS, Axis, Dots, InPlace, Kernel, Range, Transposed, steps_of_chunk
 from graphc.codegen.loop_ir import Var
-from graphc.codegen.packed import Blocked, Packed
+from graphc.codegen.packed import FEW_ROWS, Blocked, Packed
 from graphc.codegen.text import FIRST, HI, LAST, LO, PART, Scope, Text, close
 from graphc.codegen.views import ViewKernel
 from graphc.dims import Dim, blocks, dim_max, dim_min, product, symbol
@@ -28,6 +28,8 @@ from graphc.types import int64
 
 SMALL = 2**16  # bytes of all parts of a result
 NEAR_ROWS, NEAR = 800, 2**11  # rows of B, and bytes from one to the next
+L1_LINES, L1_SETS, CROWDED = 512, 64, 512  # bytes from row to row from which copies were faster
+SHALLOW, WIDE = 4, 2**12  # times the depth, and more rows: B is little beside the result; bytes of its rows
 LARGE, LARGE_ACROSS = 2**20, 2**18  # bytes of A, where it is contiguous along the sum and where it is not
 
 
@@ -213,7 +215,7 @@ class Product(ViewKernel):
         b_bytes = depth * n.size * size
         fits_cache = _at_most(b_bytes, 2**20)
         few_rows = _at_most(every_row, 128 if _at_most(b_bytes, 2**18) else 64 if fits_cache else 24)
-        in_place = (n.b == size or n.size == 1) and (few_rows or _at_most(n.size, 64))
+        in_place = (n.b == size or n.size == 1) and (few_rows or _at_most(n.size, 64)) and not self._crowds_sets()
         if self._is_swept():
             return swept.Swept(self)
         if self._leaves_lanes_idle():
@@ -244,6 +246,14 @@ class Product(ViewKernel):
         near = isinstance(k.b, int) and abs(k.b) <= NEAR  # rows may be read from the last to the first
         return near and _at_most(k.size, NEAR_ROWS) and (k.a == self.size or small)
 
+    def _crowds_sets(self) -> bool:
+        """Whether L1 has fewer places for a panel of B where it lies than it has rows, so that copying it pays."""
+        m, k = self.rows.size, self.summed
+        if host_vector_registers() == 32 or not (isinstance(m, int) and isinstance(k.size, int)):
+            return False
+        crowded = isinstance(k.b, int) and k.b != 0 and k.b % CROWDED == 0
+        return crowded and m >= FEW_ROWS and k.size >= L1_LINES // gcd(L1_SETS, k.b // LINE)
+
     def _is_swept(self) -> bool:
         """Whether there is one row, and B, which no near cache holds, is all that it waits for."""
         m, n, k = self.rows.size, self.columns.size, self.summed.size
@@ -253,13 +263,18 @@ class Product(ViewKernel):
         return n * self.size >= swept.FEWEST_BYTES and k >= 2 * swept.PART_DEPTH and n * k * self.size > LARGE
 
     def _is_blocked(self) -> bool:
-        """Whether A is so large and so often wanted that going through it block by block pays."""
+        """Whether A is so large and so often wanted that going through it block by block pays.
+
+        So does a result of wide rows and few products for each element, which panels would write a line of every row at
+        a time, each in a page of its own; wide vectors have few panels.
+        """
         m, n, k = self.rows.size, self.columns.size, self.summed.size
         if self.outer_rows or not (isinstance(m, int) and isinstance(n, int) and isinstance(k, int)):
             return False
         along = self.summed.a == self.size
         few = _at_most(m, 32 if self.batch else 128) or _at_most(n, 48 if along else 24) or _at_most(k, 24)
-        return not few and m * k * self.size > (LARGE if along else LARGE_ACROSS)
+        shallow = host_vector_registers() < 32 and SHALLOW * k <= m and n * self.size >= WIDE
+        return not few and (shallow or m * k * self.size > (LARGE if along else LARGE_ACROSS))
 
     def _fills_lanes(self, every_row: Dim) -> bool:
         """Whether rows are so many that vectors of them have fewer idle lanes than vectors of columns."""

@@ -11,6 +11,7 @@ from typing import Any
 from unittest import mock
 
 from graphc.codegen import form, kernels, nest, packed, product, scan, swept, turned, views
+from graphc.codegen.intrinsics.target import host_vector_registers
 from graphc.codegen.loop_ir import CHECKED, LoopProgram
 from graphc.codegen.program import Program
 from graphc.codegen.ranges import symbol_of
@@ -31,13 +32,21 @@ def small_borders() -> Any:
         mock.patch.object(form, "FEWEST", 2),
         mock.patch.object(nest, "BLOCK", 4),
         mock.patch.object(kernels, "CHUNK_FLOPS", 200),
-        mock.patch.multiple(packed, PANEL_DEPTH=3, BLOCK_DEPTH=3, ACROSS_DEPTH=2, FEW_COLUMNS=4),
+        mock.patch.multiple(
+            packed,
+            PANEL_DEPTH=3 if host_vector_registers() < 32 else 12,
+            NESTED_DEPTH=3,
+            BLOCK_DEPTH=3,
+            ACROSS_DEPTH=4,
+            PACKED_ROWS=2,
+            FEW_COLUMNS=4,
+        ),
         mock.patch.multiple(packed, BLOCK_BYTES=64, CHUNK_ROWS=8, CHUNK_BYTES=96, NARROW_CHUNK=2),
         mock.patch.object(scan, "STRIP", 4),
         mock.patch.object(views, "LINE", 4),
         mock.patch.multiple(turned, TILE=8, STRIP=4),
         mock.patch.multiple(swept, FEWEST_BYTES=16, MOST_BYTES=64, PART_BYTES=64, PART_DEPTH=2, ROWS=3),
-        mock.patch.multiple(product, LARGE=500, LARGE_ACROSS=50),
+        mock.patch.multiple(product, LARGE=500, LARGE_ACROSS=50, FEW_ROWS=3, CROWDED=8, L1_LINES=4, LINE=4, WIDE=8),
         mock.patch.object(product, "_at_most", lambda size, limit: at_most(size, limit // 12)),
     ):
         yield

@@ -224,14 +224,31 @@ def _emit_transposed(
     whole = builder.icmp_signed("==", cols, integer(NV * side))
     sums = lanes.choose(whole, lambda: multiplied([None] * NV), lambda: multiplied(masks))
     columns = _row_addresses(lanes, cols, NV * side, c, c_col)
-    for top in range(0, MR, side):
-        mask = lanes.first(builder.sub(rows, integer(top)))
-        # Columns beyond the last are stored in its place, in falling order, so that the right one comes last.
-        for v in reversed(range(NV)):
-            square = sums[top * NV + v : (top + side) * NV : NV]
-            square += [lanes.zero] * (side - len(square))
-            for lane, value in reversed(list(enumerate(lanes.transpose(square)))):
-                lanes.store(value, lanes.pointer(columns[v * side + lane], top), mask)
+
+    def store(is_whole: bool) -> Values:
+        for top in range(0, MR, side):
+            mask, count = lanes.first(builder.sub(rows, integer(top))), min(side, MR - top)
+            # Columns beyond the last are stored in its place, in falling order, so that the right one comes last.
+            for v in reversed(range(NV)):
+                square = sums[top * NV + v : (top + side) * NV : NV]
+                square += [lanes.zero] * (side - len(square))
+                for lane, value in reversed(list(enumerate(lanes.transpose(square)))):
+                    place = builder.add(columns[v * side + lane], integer(top * lanes.bytes))
+                    if is_whole:
+                        lanes.store_first(value, place, count)
+                    else:
+                        lanes.store(value, lanes.pointer(place), mask)
+        return []
+
+    _choose_stores(lanes, builder.icmp_signed("==", rows, integer(MR)), store)
+
+
+def _choose_stores(lanes: Vectors, is_whole: ir.Value, store: Callable[[bool], Values]) -> None:
+    """Stores of a tile: with masks, or where these are slow and the tile is whole, without them."""
+    if lanes.masks_are_free:
+        store(False)
+    else:
+        lanes.choose(is_whole, lambda: store(True), lambda: store(False))
 
 
 def _row_addresses(lanes: Vectors, rows: ir.Value, MR: int, base: ir.Value, stride: ir.Value) -> Values:
@@ -300,15 +317,29 @@ def _store_dots(
 ) -> None:  # fmt: skip
     """Adds up the lanes of MR rows of sums and stores them in C, or adds them to it."""
     builder, totals = lanes.builder, _row_totals(lanes, sums, MR)
-    masks = [lanes.first(builder.sub(cols, integer(v * lanes.lanes))) for v in range(len(totals) // MR)]
-    places = _places(lanes, _row_addresses(lanes, rows, MR, c, c_row), masks)
+    NR, vectors = len(sums) // MR, len(totals) // MR
+    masks = [lanes.first(builder.sub(cols, integer(v * lanes.lanes))) for v in range(vectors)]
+    c_rows = _row_addresses(lanes, rows, MR, c, c_row)
+    places = _places(lanes, c_rows, masks)
     start = lanes.choose(
         builder.icmp_signed("!=", accumulate, integer(0)),
         lambda: [lanes.load(*place) for place in places],
         lambda: [lanes.negative_zero] * len(places),
     )
-    for total, old, place in zip(totals, start, places, strict=True):
-        lanes.store(builder.fadd(old, total), *place)
+    new = [builder.fadd(old, total) for old, total in zip(start, totals, strict=True)]
+
+    def store(is_whole: bool) -> Values:
+        for n, (value, place) in enumerate(zip(new, places, strict=True)):
+            (row, v) = divmod(n, vectors)
+            if is_whole:
+                first = v * lanes.lanes
+                there = builder.add(c_rows[row], integer(first * lanes.bytes))
+                lanes.store_first(value, there, min(lanes.lanes, NR - first))
+            else:
+                lanes.store(value, *place)
+        return []
+
+    _choose_stores(lanes, builder.icmp_signed("==", cols, integer(NR)), store)
 
 
 def _row_totals(lanes: Vectors, sums: Values, MR: int) -> Values:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Sequence
+from functools import cache, partial
 from typing import Any
 
 from llvmlite import ir
@@ -75,18 +76,28 @@ def _inside(lanes: Vectors, width: int, j: ir.Value) -> ir.Value | None:
 def _pack_rows(
     lanes: Vectors, width: int, K: ir.Value, cols: ir.Value, b: ir.Value, b_row: ir.Value, p: ir.Value
 ) -> Values:
-    """Vector copies of contiguous rows."""
+    """Vector copies of contiguous rows.
+
+    What is left of a row's last vector goes into the next row, which is written after it, since masked stores are slow:
+    only the last row has a mask, unless there would be more than a row of it.
+    """
     builder, panel_row = lanes.builder, integer(width * lanes.bytes)
     firsts = range(0, width, lanes.lanes)
-    masks = [(lanes.first(builder.sub(cols, integer(j))), _inside(lanes, width, integer(j))) for j in firsts]
+    there = [lanes.first(builder.sub(cols, integer(j))) for j in firsts]
+    inside = [_inside(lanes, width, integer(j)) for j in firsts]
 
-    def body(k: ir.Value, carried: Values) -> Values:
+    def row(masks: Sequence[ir.Value | None], k: ir.Value, carried: Values) -> Values:
         source, target = carried
-        for j, (there, inside) in zip(firsts, masks, strict=True):
-            lanes.store(lanes.load(lanes.pointer(source, j), there), lanes.pointer(target, j), inside)
+        for j, some, mask in zip(firsts, there, masks, strict=True):
+            lanes.store(lanes.load(lanes.pointer(source, j), some), lanes.pointer(target, j), mask)
         return [builder.add(source, b_row), builder.add(target, panel_row)]
 
-    lanes.loop(integer(0), K, 1, [b, p], body)
+    left = -width % lanes.lanes
+    masked = lanes.least(K, integer(min(left, 1))) if left <= width else K
+    free = builder.sub(K, masked)
+    last = lanes.loop(integer(0), free, 1, [b, p], partial(row, [None] * len(firsts)))
+    if left:
+        lanes.loop(free, K, 1, last, partial(row, inside))
     return []
 
 

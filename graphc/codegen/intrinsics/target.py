@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -53,8 +53,10 @@ def tile(dtype: DTypeLike, columns: int | None, rows: int | None = None) -> tupl
     vectors = _in_vectors(columns, dtype)
     # What is left of many columns matters little, and products of many sizes share their kernel.
     narrower = half_of if vectors is not None and vectors <= _FEW else int
-    one, best = (_of_wide_vectors, _BEST) if host_vector_registers() == 32 else (_of_a_k, 0)
-    return _cheapest(_shapes(rows), rows, vectors, one, best, narrower)
+    if host_vector_registers() == 32:
+        return _cheapest(_shapes(rows), rows, vectors, _of_wide_vectors, _BEST, narrower)
+    of_a_k = partial(_of_few_registers, size=np.dtype(dtype).itemsize)
+    return _cheapest(_shapes(rows), rows, vectors, of_a_k, 0, narrower)
 
 
 def transposed_tile(dtype: DTypeLike, columns: int | None, rows: int | None) -> tuple[int, int]:
@@ -102,6 +104,18 @@ def _of_a_k(height: int, width: int) -> int:
     """Eighths of a multiply-add for one k of a tile: the machine starts two multiply-adds and two loads in a cycle."""
     # Fewer than 8 accumulators wait for one another; 2 stands for what a tile costs besides.
     return 8 * (max(height * width, height + width, 8) + 2)
+
+
+def _of_few_registers(height: int, width: int, size: int) -> int:
+    """The same for `micro`, where each row of A is a load and an address that moves, measured with AVX2.
+
+    The machine starts six instructions in a cycle; registers hold the addresses of nine rows; accumulators wait now and
+    then where they are fewer than twelve; and a vector of B and elements of A, of so many bytes, may come from L2.
+    """
+    products = height * width
+    instructions = products + 2 * height + width + 4
+    busy = max(8 * max(products, 8), 8 * instructions // 3 + 8 * max(height - 9, 0))
+    return busy + (4 if products < 12 else 0) + 16 * width + size * height + 16
 
 
 def _of_wide_vectors(height: int, width: int) -> int:
