@@ -112,7 +112,7 @@ def _pack_columns(
     row_bytes, pieces = width * lanes.bytes, side // width if side % width == 0 else 1
     high = side // pieces
 
-    def tile(k: ir.Value, j: ir.Value) -> None:
+    def tile(k: ir.Value, j: ir.Value, is_whole: bool) -> Values:
         """Rows k.. and columns j.. of the panel, fewer than a vector's where K or cols end."""
         last_k = builder.sub(K, integer(1))
         corner = builder.add(b, builder.add(builder.mul(k, integer(lanes.bytes)), builder.mul(j, b_col)))
@@ -122,23 +122,32 @@ def _pack_columns(
             for column in range(high):
                 exists = lanes.splat(builder.icmp_signed("<", builder.add(j, integer(column)), cols))
                 place = lanes.pointer(lanes.offset(corner, b_col, column), piece * side)
-                square.append(lanes.load(place, builder.and_(within_k, exists)))
+                square.append(lanes.load(place, None if is_whole else builder.and_(within_k, exists)))
         # Rows beyond the last are stored in its place, in falling order, so that the right one comes last.
         target, inside = builder.add(p, builder.mul(j, integer(lanes.bytes))), _inside(lanes, width, j)
         turned = list(enumerate(lanes.transpose(square)))
         for piece in reversed(range(pieces)):
             for row, value in reversed(turned):
-                real = lanes.least(builder.add(k, integer(piece * side + row)), last_k)
+                real = builder.add(k, integer(piece * side + row))
+                real = real if is_whole else lanes.least(real, last_k)
                 place = lanes.pointer(builder.add(target, builder.mul(real, integer(row_bytes))))
                 if pieces > 1:
                     lanes.store(lanes.shuffle(value, value, range(piece * high, (piece + 1) * high)), place)
                 else:
                     lanes.store(value, place, inside)
+        return []
+
+    def some(k: ir.Value, j: ir.Value) -> Values:
+        """A tile, without masks where it is whole and they would cost something."""
+        if lanes.masks_are_free:
+            return tile(k, j, False)
+        ends = ((k, pieces * side, K), (j, high, cols))
+        deep, broad = (builder.icmp_signed("<=", builder.add(at, integer(n)), end) for at, n, end in ends)
+        return lanes.choose(builder.and_(deep, broad), lambda: tile(k, j, True), lambda: tile(k, j, False))
 
     def strip(k: ir.Value, carried: Values) -> Values:
         def across(j: ir.Value, carried: Values) -> Values:
-            tile(k, j)
-            return []
+            return some(k, j)
 
         return lanes.loop(integer(0), end, side, [], across)
 
