@@ -398,3 +398,20 @@ def test_products_take_subnormal_numbers_for_zero(form: str, dtype: str) -> None
     np.testing.assert_array_equal(half, given_x * np.asarray(0.5, dtype))
     assert half.min() == tiny / 4
     assert (np.asarray(tiny, dtype) * np.asarray(0.5, dtype)) > 0
+
+
+@pytest.mark.parametrize("dtype", [gc.float32, gc.float64])
+@pytest.mark.parametrize("form", ["ik,kj->ij", "ki,kj->ij", "ik,jk->ij", "ki,kj->ji"])
+def test_tiles_write_nothing_beside_their_result(form: str, dtype: Any) -> None:
+    """Without AVX-512, tiles that are whole, and copies, are stored in pieces instead of with a mask."""
+    rng = seeded("beside", form, str(dtype))
+    for m, n, k in ((5, 10, 32), (784, 10, 33), (33, 5, 600), (33, 17, 130), (130, 8, 128), (64, 200, 1), (7, 3, 0)):
+        sizes = {"i": m, "j": n, "k": k}
+        a, b = (integers(rng, [sizes[label] for label in part]).astype(dtype.numpy) for part in form[:5].split(","))
+        x, y = gc.input("x", a.shape, dtype), gc.input("y", b.shape, dtype)
+        f = gc.compile([x, y], gc.einsum(form, x, y))
+        expected = np.einsum(form, a, b)
+        room = np.full(expected.size + 64, 7, dtype.numpy)
+        f(a, b, out=room[32:-32].reshape(expected.shape))
+        np.testing.assert_array_equal(room[32:-32].reshape(expected.shape), expected)
+        assert set(np.concatenate([room[:32], room[-32:]])) == {7}

@@ -7,7 +7,7 @@ the nest, never to the function, since storage is used again by later nests.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -17,6 +17,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from graphc.codegen.intrinsics.routine import KernelModule, align_stack
+from graphc.codegen.intrinsics.vectors import pieces
 from graphc.codegen.program import FAILED
 
 I8, I64 = ir.IntType(8), ir.IntType(64)
@@ -93,7 +94,7 @@ def load_lanes(
 ) -> ir.Value:
     """A vector of floats from address and index on, of which `count` are there, and zeros behind them."""
     vector = ir.Constant(ir.VectorType(_memory_type(code), lanes), [0.0] * lanes)
-    for first, size in _pieces(count, lanes):
+    for first, size in pieces(count, lanes):
         pointer = _piece(b, code, place, first, size)
         part = b.load(pointer)
         _tag(part, b, code, *scope)
@@ -112,20 +113,10 @@ def store_lanes(
 ) -> None:
     """The first `count` lanes to address and index."""
     lanes = value.type.count
-    for first, size in _pieces(count, lanes):
+    for first, size in pieces(count, lanes):
         inside = _positions(range(first, first + size))
         part = value if size == lanes else b.shuffle_vector(value, value, inside)
         _tag(b.store(part, _piece(b, code, place, first, size)), b, code, *scope)
-
-
-def _pieces(count: int, lanes: int) -> Iterator[tuple[int, int]]:
-    """Where pieces begin, and their lengths, powers of two: they may be loaded again as they were stored."""
-    first, size = 0, lanes
-    while first < count:
-        while size > count - first:
-            size //= 2
-        yield first, size
-        first += size
 
 
 def _positions(lanes: Iterable[int]) -> ir.Constant:

@@ -92,7 +92,7 @@ def dots_tile(columns: int | None, rows: int | None = None) -> tuple[int, int]:
         shapes.append((4, 5))
     if columns == 1:  # of more rows the lines meet in L1
         shapes += [(1, 1), (2, 1), (4, 1), (6, 1)]
-    return _cheapest(shapes, rows, columns)
+    return _cheapest(shapes, rows, columns, spare=0)  # (2, 5) needs all 16 registers, and has them
 
 
 _FEW = 16  # vectors of columns
@@ -133,11 +133,13 @@ def _cheapest(
     one: Callable[[int, int], int] = _of_a_k,
     best: int = 0,
     narrower: Callable[[int], int] = int,
+    spare: int = 1,
 ) -> tuple[int, int]:
     """The shape whose tiles cover rows x columns (None: many) in the fewest cycles, `one` for a k of a tile.
 
     Of equals that with about `best` accumulators, or if that is 0 and rows are known the smallest, then the first.
-    `narrower`: the width of a tile that takes what is left of the columns, if that is enough.
+    `narrower`: the width of a tile that takes what is left of the columns, if that is enough; `spare`: registers that
+    are left free.
     """
     tall, broad = (_MANY if n is None else n for n in (rows, columns))
 
@@ -149,5 +151,6 @@ def _cheapest(
         return -(-tall // height) * row, (abs(height * width - best) if best or rows is not None else 0)
 
     # Beside the accumulators stand a row of B, unless it is used at once, and one value of A.
-    fits = [(m, n) for m, n in shapes if m * n + (n if m > 1 else 0) + 1 < host_vector_registers()]
+    registers = host_vector_registers() - spare
+    fits = [(m, n) for m, n in shapes if m * n + (n if m > 1 else 0) + 1 <= registers]
     return min(fits, key=cost)

@@ -6,7 +6,7 @@ wide as the host's registers, whatever width LLVM's vectoriser would prefer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -113,6 +113,16 @@ class Control:
         return phi
 
 
+def pieces(count: int, lanes: int) -> Iterator[tuple[int, int]]:
+    """Where pieces begin, and their lengths, powers of two: they may be loaded again as they were stored."""
+    first, size = 0, lanes
+    while first < count:
+        while size > count - first:
+            size //= 2
+        yield first, size
+        first += size
+
+
 class Vectors(Control):
     """Vectors of one dtype: floats, integers, or bools, which are bytes."""
 
@@ -181,13 +191,9 @@ class Vectors(Control):
 
     def store_first(self, value: ir.Value, address: ir.Value, count: int) -> None:
         """Stores so many lanes in pieces of 1, 2, 4, ...: without AVX-512, a store with a mask takes a dozen cycles."""
-        at, piece = 0, self.lanes
-        while at < count:
-            if count - at >= piece:
-                part = value if piece == self.lanes else self.shuffle(value, value, range(at, at + piece))
-                self.builder.store(part, self.pointer(address, at), align=self.bytes)
-                at += piece
-            piece //= 2
+        for first, size in pieces(count, self.lanes):
+            part = value if size == self.lanes else self.shuffle(value, value, range(first, first + size))
+            self.builder.store(part, self.pointer(address, first), align=self.bytes)
 
     def load_scalar(self, pointer: ir.Value) -> ir.Value:
         return self.builder.load(pointer, align=self.bytes, typ=self.element)
