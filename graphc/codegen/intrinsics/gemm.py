@@ -330,7 +330,7 @@ def _store_dots(
 
     def store(is_whole: bool) -> Values:
         for n, (value, place) in enumerate(zip(new, places, strict=True)):
-            (row, v) = divmod(n, vectors)
+            row, v = divmod(n, vectors)
             if is_whole:
                 first = v * lanes.lanes
                 there = builder.add(c_rows[row], integer(first * lanes.bytes))
