@@ -165,6 +165,8 @@ def test_products_of_other_sizes_share_their_kernel() -> None:
     one = kernels_of(32, 64, 64)
     assert len(one) == 1
     assert one == kernels_of(32, 64, 192) == kernels_of(32, 100, 64)
+    # 64 rows of B, 512 bytes apart, are all that L1 has places for, which counts where tiles read a panel there
+    assert (one == kernels_of(32, 64, 128)) == (host_vector_registers() == 32)
     many = kernels_of("n", 64, 64)  # of rows of unknown number
     assert many == kernels_of("n", "k", 64) == kernels_of(320, 64, 64)
     packed = kernels_of(320, 700, 700)  # by blocks of a sum, be it short or long, and parts of many rows
