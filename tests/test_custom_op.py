@@ -212,10 +212,10 @@ def test_a_pickle_where_the_op_is_not_known_says_so(monkeypatch: pytest.MonkeyPa
 
 OWN = """
 import graphc as gc
-op = gc.custom_op(lambda x: {body})
-x = gc.input("x", ("n",))
-f = gc.compile([x], gc.sum(op(x)))
-print(float(f([1.0, 2.0])), f.stats["from_cache"])
+for op in map(gc.custom_op, ({functions})):
+    x = gc.input("x", ("n",))
+    f = gc.compile([x], gc.sum(op(x)))
+    print(float(f([1.0, 2.0])), f.stats["from_cache"])
 """
 
 
@@ -223,14 +223,15 @@ def test_the_cache_keeps_what_calls_one(tmp_path: Path) -> None:
     """Never the function: one that is edited takes effect in the next process, and so does one of another dtype."""
     settings = {"PYTHONPATH": os.pathsep.join(sys.path), "XDG_CACHE_HOME": str(tmp_path)}
 
-    def run(body: str) -> str:
-        command = [sys.executable, "-c", OWN.format(body=body)]
+    def run(*bodies: str) -> list[str]:
+        command = [sys.executable, "-c", OWN.format(functions=", ".join(f"lambda x: {body}" for body in bodies))]
         done = subprocess.run(command, capture_output=True, text=True, env=os.environ | settings, check=False)
         assert (done.returncode, done.stderr) == (0, "")
-        return done.stdout.strip()
+        return done.stdout.strip().split("\n")
 
-    bodies = ("x + x", "x * x", "int(x) + 1", "x + x", "int(x) * 2", "x > 1.0")
-    assert [run(body) for body in bodies] == ["6.0 False", "5.0 True", "5.0 False", "6.0 True", "6.0 True", "1.0 False"]
+    assert run("x + x", "int(x) + 1") == ["6.0 False", "5.0 False"]
+    assert run("x * x", "x > 1.0") == ["5.0 True", "1.0 False"]
+    assert run("x + x", "int(x) * 2") == ["6.0 True", "6.0 True"]
 
 
 def test_the_linker_of_llvm_finds_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,13 +259,13 @@ for both in (lambda: first(x) - 2.0 * second(x), lambda: second(x) - 2.0 * first
 """
     functions = ("lambda x: x + 1.0", "lambda x: 10.0 * x")
     found = []
-    for order in (functions, functions[::-1], functions):
+    for order in (functions, functions[::-1]):
         command = [sys.executable, "-c", program.format(*order)]
         done = subprocess.run(command, capture_output=True, text=True, env=os.environ | settings, check=False)
         assert (done.returncode, done.stderr) == (0, "")
         found.append(done.stdout.split())
-    assert [row[::2] for row in found] == [["-55.0", "20.0"], ["20.0", "-55.0"], ["-55.0", "20.0"]]
-    assert [row[1::2] for row in found] == [["False"] * 2, ["True"] * 2, ["True"] * 2]
+    assert [row[::2] for row in found] == [["-55.0", "20.0"], ["20.0", "-55.0"]]
+    assert [row[1::2] for row in found] == [["False"] * 2, ["True"] * 2]
 
 
 @pytest.mark.parametrize(

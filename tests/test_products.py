@@ -235,7 +235,8 @@ def test_few_columns_are_copied_so_that_lanes_run_along_the_sum(columns: int, sy
     """About the bounds of blocks of the sum, of tiles, and of what is few; a nest follows; any number of threads."""
     rng = np.random.default_rng(columns)
     for depth in (127, 128, 399, 512, 513, 784, 1025):
-        for rows in (1, 12, 13, 16, 50, 230):
+        every = (1, 12, 13, 16, 50, 230)
+        for rows in every if symbolic else every[depth % 2 :: 2]:  # each is compiled by itself
             x = gc.input("x", ("n" if symbolic else rows, depth), dtype)
             w, b = gc.input("w", (depth, columns), dtype), gc.input("b", (columns,), dtype)
             outputs = (x @ w, gc.maximum(x @ w + b, 0))
@@ -286,18 +287,17 @@ def test_one_row_goes_through_a_large_matrix_row_by_row(depth: int, columns: int
         (x[::2] @ w[::-1, 1:-2], a[::2], b[::-1, 1:-2]),
         (gc.reshape(x[depth:], (1, depth)) @ w[:, :-3], a[None, depth:], b[:, :-3]),
     )
-    for made, left, right in cases:
-        results = []
-        for options in (gc.Options(cache=False), gc.Options(cache=False, threads=1), gc.Options(debug=True)):
-            f = gc.compile([x, w, v], gc.relu(made + v), options=options)
-            results.append(f(a, b, bias))
+    for number, (made, left, right) in enumerate(cases):
+        every = gc.Options(cache=False), gc.Options(cache=False, threads=1), gc.Options(debug=True)
+        functions = [gc.compile([x, w, v], gc.relu(made + v), options=o) for o in every[: 3 if number == 1 else 2]]
+        results, f = [f(a, b, bias) for f in functions], functions[0]
         assert [p.title.startswith("parts of") for p in f._program.phases] == [True, False]
         assert f._program.phases[0].chunks > 1
         expected = np.maximum(left.astype("f8") @ right + bias, 0)
         scale = np.abs(left).astype("f8") @ np.abs(right) + 1
         assert (np.abs(results[0] - expected) <= 8 * np.finfo(dtype).eps * scale).all()
         np.testing.assert_array_equal(results[0], results[1])
-        np.testing.assert_allclose(results[0], results[2], rtol=1e-4 if dtype == "float32" else 1e-10, atol=1e-3)
+        np.testing.assert_allclose(results[0], results[-1], rtol=1e-4 if dtype == "float32" else 1e-10, atol=1e-3)
 
 
 def test_a_sum_in_parts_within_a_loop() -> None:
