@@ -22,12 +22,12 @@ pytestmark = pytest.mark.skipif(
 rng = np.random.default_rng(0)
 
 
-def step(width: int) -> tuple[Any, Any]:
-    """A step of descent whose first product is brief, with rows of so many floats."""
+def step(width: int, gathers: bool = False) -> tuple[Any, Any]:
+    """A step of descent whose first product is brief, with rows of so many floats; not only products read them."""
     w = gc.parameter("w", np.linspace(-0.1, 0.1, width * 10, dtype="f4").reshape(width, 10))
     v = gc.parameter("v", np.linspace(-0.1, 0.1, 7_840, dtype="f4").reshape(784, 10))
     x, c = gc.input("x", ("m", width), gc.float32), gc.input("c", (64, 784), gc.float32)
-    loss = gc.mean(gc.tanh(x @ w) ** 2) + gc.mean(gc.tanh(c @ v) ** 2)
+    loss = gc.mean(gc.tanh(x @ w) ** 2) + gc.mean(gc.tanh(c @ v) ** 2) + (gc.mean(gc.cos(x)) if gathers else 0.0)
     updates = {p: p - 0.01 * g for p, g in zip((w, v), gc.grad(loss, [w, v]), strict=True)}
     return gc.compile([x, c], loss, updates=updates), v
 
@@ -41,8 +41,7 @@ def chosen(f: Any, way: int) -> None:
 
 def words_of_chunks(f: Any) -> list[int]:
     words, program = f._machine.last_shape.words, f._program
-    end = len(words) - program.moving - program.counters
-    return [int(n) for n in words[end - len(program.phases) : end]]
+    return [int(n) for n in words[program.word("phase", 0) - program.words :][: len(program.phases)]]
 
 
 def test_what_is_brief_and_what_is_not() -> None:
@@ -69,21 +68,22 @@ def test_short_phases_are_shared_beside_long_ones() -> None:
     assert counts == [0, 2, 1]
 
 
+@pytest.mark.parametrize("gathers", [False, True])
 @pytest.mark.parametrize("width", [1, 16, 17, 257, 784])
-def test_both_ways_give_the_same_bits(width: int) -> None:
-    """Rows of a batch are gathered by halves then; they may be shorter than a line of cache."""
+def test_both_ways_give_the_same_bits(width: int, gathers: bool) -> None:
+    """Rows of a batch may be gathered by halves then; they may be shorter than a line of cache."""
     batch = at.HALVED // (4 * width) + 3
     x, c = rng.normal(size=(batch + 5, width)).astype("f4"), rng.normal(size=(64, 784)).astype("f4")
     order = rng.integers(len(x), size=3 * batch + 7)
     results = []
     for way in (at.APART, at.TOGETHER):
-        f, v = step(width)
+        f, v = step(width, gathers)
         chosen(f, way)
         losses = f.run(x=x, c=c, batch_size=batch, order=order)
         results.append((losses, v.value))
     for one, other in zip(*results, strict=True):
         assert np.array_equal(one, other)
-    f, v = step(width)
+    f, v = step(width, gathers)
     by_hand = [f(x[order[k : k + batch]], c) for k in range(0, len(order), batch)]
     assert np.array_equal(by_hand, results[0][0])
 

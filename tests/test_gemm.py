@@ -260,9 +260,9 @@ def test_transposed_products(dtype: str) -> None:
 
 
 @cache
-def tile_call(name: str, dtype: str, shape: tuple[int, int], count: int, nested: bool = True) -> Callable[..., None]:
+def tile_call(name: str, dtype: str, shape: tuple[int, int], count: int, more: str = "nested") -> Callable[..., None]:
     """One call of a tile, with as many arguments as it takes."""
-    multiply = getattr(gemm, name)(dtype, *shape, nested=nested)
+    multiply = getattr(gemm, name)(dtype, *shape, more=more)
     names = ", ".join(f"n{k}" for k in range(count))
     scope: dict[str, Any] = {"multiply": multiply}
     exec(f"def run({names}):\n    multiply({names})", scope)
@@ -286,7 +286,7 @@ def test_sums_in_two_loops(dtype: str, count: int) -> None:
         (M, N, K), accumulate = (int(n) for n in rng.integers(1, (7, 2 * lanes + 1, 20))), int(rng.integers(2))
         a, b = stacked(rng, dtype, (count, M, K)), stacked(rng, dtype, (count, K, N), backwards=True)
         c = placed(rng.standard_normal((M, N)).astype(dtype), (N * c_size(dtype), c_size(dtype)), True)
-        before, one = c.copy(), tile_call("micro", dtype, (6, 2), 11, nested=False)
+        before, one = c.copy(), tile_call("micro", dtype, (6, 2), 11, more="")
         at_a, at_b, at_c = ([v.ctypes.data, *v.strides] for v in (a, b, c))
         tail = (count, at_a[1], at_b[1])
         where = (at_a[0], *at_a[2:], at_b[0], at_b[2], at_c[0], at_c[1])

@@ -77,10 +77,13 @@ class Pattern:
         numbers = tuple(self._numbers[o] for o in read_operands(node))
         return node.op.name, attrs_key(node.attrs), node.types, numbers
 
-    def _where(self, place: Place) -> tuple[str, bool, bool, int]:
+    def _where(self, place: Place) -> tuple[str, bool, bool, bool, int]:
         """What loops may depend on: the kind of a place, who else touches it, and which of the places it is."""
         text, number = self._text, self._places.setdefault(place, len(self._places))
-        return place.kind, place in text.schedule.read, text.is_private(place), number
+        is_listed = place in text.lists
+        if is_listed:
+            self._places.setdefault(text.lists[place], len(self._places))
+        return place.kind, place in text.schedule.read, text.is_private(place), is_listed, number
 
     def _form(self, task: Task) -> Hashable:
         assert not isinstance(task, Copy), "a copy has nothing but places"

@@ -105,13 +105,21 @@ class AlongSum(Packed):
         close(depths, rows, columns)
 
     def _fetch(self, scope: Scope) -> None:
-        """Of an A that no cache near the processor holds, each tile asks for some of the rows that come next."""
+        """Of an A that no cache near the processor holds, each tile asks for some of the rows that come next.
+
+        So does one of an A that is listed, whose next rows no processor foresees.
+        """
         text, (height, width), rows = self.text, self.dots, self.rows.size
         limit = CACHED // (cast(int, self.summed.size) * self.size)
         if known(rows, limit) is not None:
             return
         some = -(-height // -(-self.across // width))
-        place = text.address("a", (ROW + height + floor_div(J, width) * some) * self.rows.a, K * self.summed.a)
+        next_row = ROW + height + floor_div(J, width) * some
+        place = text.address("a", next_row * self.rows.a, K * self.summed.a)
+        if self.product.listed:
+            more = text.at(DEPTH * self.size), self.product.list_of_a()[0], text.at(next_row)
+            scope.use("fetch_listed", place, *self.sizes(self.rows.a, some), *more)
+            return
         far = Branch(scope, test(">", text.at(rows), Position(limit))) if not isinstance(rows, int) else scope
         far.use("fetch", place, *self.sizes(self.rows.a, some), text.at(DEPTH * self.size))
         if isinstance(far, Branch):
@@ -127,8 +135,7 @@ class AlongSum(Packed):
         b = text.address("panel", J * b_column)
         c = text.address(self.products, (PART * self.rows.size + ROW) * c_row, J * self.size)
         a_step, b_step, c_step, later = self.sizes(self.rows.a, b_column, c_row, K - LO)
-        sizes = high, wide, Position(DEPTH), a, a_step, b, b_step, c, c_step, later
-        scope.use("dots", *sizes, dtype=self.dtype, tile=self.dots)
+        self.call(scope, "dots", self.dots, high, wide, Position(DEPTH), a, a_step, b, b_step, c, c_step, later)
 
     def emit_packed(self, scope: Scope, rows: Range, columns: Range, more: Dim) -> None:
         add_parts(self, scope, rows, self.products, self.parts)

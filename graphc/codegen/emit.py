@@ -8,6 +8,7 @@ from typing import Any
 
 from graphc.codegen.alike import Once
 from graphc.codegen.control import emit_holder
+from graphc.codegen.listed import lists_of
 from graphc.codegen.loop_ir import Control, LoopProgram
 from graphc.codegen.nest import emit_copy, emit_nest, emit_with_product
 from graphc.codegen.printer import print_code
@@ -40,7 +41,7 @@ from graphc.schedule.task import (
     needs,
     writes,
 )
-from graphc.types import Constraint, shape_text
+from graphc.types import Constraint, int64, shape_text
 
 _KERNELS: dict[str, type[ViewKernel]] = {"product": Product, "scan": Scan, "sort": Sort, "argsort": Sort}
 _KERNELS |= dict.fromkeys(("search_left", "search_right"), Search)
@@ -67,10 +68,12 @@ def emit(
 ) -> Program:
     """Print the schedule and gather all that the runtime needs, and with `loops` what is interpreted instead."""
     text = Text(schedule, mentions(schedule.tasks), place=schedule.place)
+    text.lists = lists_of(text, inputs)
     _print_tasks(text, Once(text), schedule.tasks)
     rows = _rows(text, {"input": len(inputs), "output": len(outputs), "parameter": len(parameters)})
     named = {"input": inputs, "output": outputs, "parameter": parameters, "constant": schedule.constants}
     notes = _notes(schedule, named)
+    notes |= {there: f"where rows of {notes[place].split(':')[0]} are" for place, there in text.lists.items()}
     kernels, runs = _kernels(text)
     return Program(
         name=name,
@@ -85,6 +88,7 @@ def emit(
         buffers=tuple(_buffer(text, k) for k in range(len(schedule.buffers))),
         moving=schedule.memory.rows,
         counters=schedule.memory.counters,
+        listed=tuple(place.number for place in text.lists),
         values=tuple(value for row in rows for value in row),
         phases=_phases(text, runs, notes),
         failures=tuple(Failure(*f) for f in text.failures),
@@ -131,7 +135,7 @@ def _loops(text: Text, named: Mapping[str, Sequence[Node]]) -> LoopProgram:
     """The loops of every phase, with what is known of the places that they touch."""
     places = {Place(kind, k): (n.dtype, product(n.shape)) for kind, nodes in named.items() for k, n in enumerate(nodes)}
     places |= {Place("buffer", k): (d, product(shape)) for k, (d, shape) in enumerate(text.schedule.buffers)}
-    places |= text.rows
+    places |= text.rows | dict.fromkeys(text.lists.values(), (int64, 0))
     lines = (dict.fromkeys(str(m.line) for task in p.tasks for m in task.members) for p in text.phases)
     return LoopProgram(tuple(p.code for p in text.phases), tuple(map(tuple, lines)), places)
 
@@ -140,7 +144,7 @@ def _rows(text: Text, counts: Mapping[str, int]) -> list[list[Dim]]:
     """The words of each phase's row: for a place, the number of the frame's word that holds its address."""
     known = {**counts, "constant": len(text.schedule.constants), "buffer": len(text.schedule.buffers)}
     known |= {"value": sum(len(p.row) for p in text.phases), "phase": len(text.phases)}
-    known |= {"row": text.schedule.memory.rows}
+    known |= {"row": text.schedule.memory.rows, "counter": text.schedule.memory.counters}
     return [[word(known, w.kind, w.number) if isinstance(w, Place) else w for w in p.row] for p in text.phases]
 
 

@@ -141,14 +141,20 @@ class Kernel(ABC):
         self.nested = self.nested and self.nested.by_words(self.text)
 
     def call(
-        self, scope: Scope, kernel: str, tile: tuple[int, ...], *args: Expr, outer: tuple[Dim, Dim] | None = None
+        self,
+        scope: Scope,
+        kernel: str,
+        tile: tuple[int, ...],
+        *args: Expr,
+        outer: tuple[Dim, Dim] | None = None,
     ) -> None:
-        """A call of a register tile, whose sum may have an outer loop, with these steps of its two operands."""
-        if self.nested is None:
-            scope.use(kernel, *args, dtype=self.dtype, tile=tile)
-        else:
-            more = self.sizes(self.nested.size, *(outer or (self.nested.a, self.nested.b)))
-            scope.use(f"{kernel}_nested", *args, *more, dtype=self.dtype, tile=tile)
+        """A call of a register tile, whose sum may have an outer loop, with these steps of A and B; or A is listed."""
+        if self.product.listed:
+            kernel, args = f"{kernel}_{self.product.listed}_listed", (*args, *self.product.list_of_a())
+        elif self.nested is not None:
+            steps = outer or (self.nested.a, self.nested.b)
+            kernel, args = f"{kernel}_nested", (*args, *self.sizes(self.nested.size, *steps))
+        scope.use(kernel, *args, dtype=self.dtype, tile=tile)
 
     def rows_loop(self, scope: Scope, rows: Range) -> Loop:
         return self.text.loop(scope, "i", rows[1], rows[0], self.MR)

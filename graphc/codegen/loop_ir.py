@@ -172,6 +172,10 @@ KERNELS: dict[str, Contract] = {
     "micro_nested": Contract(14, (3, 6, 8), (8,)),  # and an outer loop of the sum: how many, and the steps of A and B
     "micro_transposed_nested": Contract(13, (3, 6), (8,)),
     "dots_nested": Contract(13, (3, 5, 7), (7,)),
+    # with the list that says where rows of A, or its parts of the sum, are; and the number of the first
+    "micro_rows_listed": Contract(13, (3, 6, 8, 11), (8,), positions=(11,)),
+    "micro_transposed_sum_listed": Contract(12, (3, 6, 10), (8,), positions=(10,)),
+    "dots_rows_listed": Contract(12, (3, 5, 7, 10), (7,), positions=(10,)),
     "sweep": Contract(7, (2, 4), (6,)),  # of one row: columns, depth, A and a step, B and one, C
     "pack": Contract(6, (2,), (5,)),  # depth, columns, B and two steps, the panel
     "turn": Contract(5, (2,), (4,)),  # the same of columns that are contiguous, with the step between them
@@ -186,6 +190,7 @@ KERNELS: dict[str, Contract] = {
     "flush": Contract(0, (), (), "integer"),  # -> what `restore` takes: subnormal numbers count as 0 in between
     "restore": Contract(1, (), ()),
     "fetch": Contract(4, (0,), ()),  # columns and the step between them, how many, bytes of each: read soon
+    "fetch_listed": Contract(6, (0, 4), (), positions=(4,)),  # the same of rows that are listed, and the first's number
     # address: so many lines of cache, into L2 or into L1; nothing is read
     **dict.fromkeys(("fetch_lines", "fetch_near"), Contract(1, (0,), ())),
     "into_line": Contract(1, (0,), (), "integer"),  # address -> elements since the line of cache began
@@ -196,7 +201,7 @@ KERNELS: dict[str, Contract] = {
     OWN: Contract(2, (), (), "element"),  # status of the failure, iteration, and the operands of the user's function
 }
 CHECKED = ("checked", "labelled")
-FETCHING = ("fetch", "fetch_lines", "fetch_near")
+FETCHING = ("fetch", "fetch_listed", "fetch_lines", "fetch_near")
 FAILING = (*CHECKED, OWN)
 
 Stmt = Let | Set | Store | If | For | Use

@@ -35,6 +35,7 @@ def _plain_names() -> dict[str, Any]:
 def _made(name: str) -> Any:
     """Intrinsics that come in families: ld_f4_2_0, to_f4, sum_f4, stack_0, micro_f4_6x4, dots_f4_4x4, pack_f4_4 ..."""
     from graphc.codegen.intrinsics import abreast, columns, gemm, memory, own, search, sort, stream, total, whole
+    from graphc.codegen.intrinsics.listed import fetch_listed
 
     words = name.split("_")
     at = next((k for k, word in enumerate(words) if word in memory.NUMBA_TYPES), len(words))
@@ -57,6 +58,8 @@ def _made(name: str) -> Any:
             return search.search(words[1], code)
         case "fetch":
             return stream.fetch
+        case "fetch_listed":
+            return fetch_listed
         case "stream":
             return stream.stream(code)
         case "into_line":
@@ -67,8 +70,9 @@ def _made(name: str) -> Any:
             return memory.cast(code)
         case "pack" | "turn" | "sweep" | "micro" | "micro_transposed" | "dots":
             return getattr(gemm, family)(code, *numbers)
-        case "micro_nested" | "micro_transposed_nested" | "dots_nested":
-            return getattr(gemm, family.removesuffix("_nested"))(code, *numbers, nested=True)
+    for more in ("nested", "rows_listed", "sum_listed"):
+        if family.endswith(f"_{more}"):
+            return getattr(gemm, family.removesuffix(f"_{more}"))(code, *numbers, more=more)
     if words[0] == "fetch":
         return stream.fetch_lines(int(words[2]), 1 if words[1] == "near" else 2)
     if words[0] == "columns":

@@ -11,12 +11,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from math import gcd, prod
+from typing import Literal
 
 from graphc.codegen import kernels, swept
 from graphc.codegen.along_sum import ELEMENT, FEW_DOTS, AlongSum, sum_of_parts
 from graphc.codegen.intrinsics.target import LINE, host_vector_bytes, host_vector_registers
-from graphc.codegen.kernels import MANY_CHUNKS, Axis, Dots, InPlace, Kernel, Range, Transposed, steps_of_chunk
-from graphc.codegen.loop_ir import Var
+from graphc.codegen.kernels import MANY_CHUNKS, ROW, Axis, Dots, InPlace, Kernel, Range, Transposed, steps_of_chunk
+from graphc.codegen.loop_ir import Expr, Var
 from graphc.codegen.packed import FEW_ROWS, Blocked, Packed
 from graphc.codegen.text import FIRST, HI, LAST, LO, PART, Scope, Text, close
 from graphc.codegen.views import ViewKernel
@@ -49,6 +50,7 @@ class Product(ViewKernel):
         self.batch, self.outer_rows = [*self._in_bytes(labels.batch), *columns], rows
         self.outer_sums = summed
         self.names = {"a": "a", "b": "b", "c": "c"}
+        self.listed: Literal["", "rows", "sum"] = ""  # what the first axis of an A is whose rows a list tells
         out = task.views[2]
         self.result: tuple[Place, Dim] = out.place, out.offset  # where C is, and its first element there
         self.kernel = self._kernel()
@@ -66,6 +68,8 @@ class Product(ViewKernel):
             self.chunks = self.kernel.chunks()
         self.batch_range: Range = LO, HI  # of the first loop over the result around the kernel
         self.sum_range: Range | None = None  # of the first one over the sum, if it is not all
+        if task.operands[0].place in text.lists:
+            self.listed = self.listable()
 
     def _axes(self, labels: str) -> tuple[Axis, list[Axis]]:
         """The axis that the kernel loops over, and those around it."""
@@ -114,6 +118,24 @@ class Product(ViewKernel):
         """The loops around the tile, those over the result first."""
         nested = [self.kernel.nested] if self.kernel.nested is not None else []
         return [*self.batch, *self.outer_rows, *self.outer_sums, *nested]
+
+    # rows that are listed
+
+    def listable(self) -> Literal["", "rows", "sum"]:
+        """What the one axis of A is whose size only the call tells, if a list may tell where its rows are."""
+        view, job = self.task.operands[0], self.task.job
+        axes = "".join(c for c, size in zip(job.labels[0], view.shape, strict=True) if not isinstance(size, int))
+        labels, kernel = labels_of(job), type(self.kernel)
+        if len(axes) != 1 or self._around():
+            return ""
+        if axes == labels.rows and kernel in (AlongSum, Dots, InPlace, Packed):
+            return "rows"
+        return "sum" if axes == labels.summed and kernel is Transposed else ""
+
+    def list_of_a(self) -> tuple[Expr, Expr]:
+        """The list of A, and the number of the first row that a tile reads; of a sum it reads all."""
+        place = self.text.lists[self.task.operands[0].place]
+        return self.text.address(place), self.text.at(ROW if self.listed == "rows" else 0)
 
     # the phase
 

@@ -10,7 +10,8 @@ that of the row of words of the phase that runs, and worker the number of the th
     words 8 ...       addresses of inputs, outputs, parameters, constants, in this order
     then              addresses of the buffers
     then              `values`, evaluated for the symbols of the call: the rows of the phases, one after the other
-    then              the number of chunks of each phase
+    then              the number of chunks of each phase, addresses that loops move, and their counters
+    then              addresses of lists that tell where rows of inputs are, or 0 (see graphc.codegen.listed)
 
 The runtime fills the frame and calls every chunk of every phase, in order; it stops where the status is not 0.
 """
@@ -28,7 +29,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from graphc.codegen.source import source
-from graphc.dims import Dim, symbol
+from graphc.dims import Dim, Poly, symbol
 from graphc.errors import InputError
 from graphc.own_scalar import raised
 from graphc.plain import from_plain, to_plain
@@ -135,6 +136,7 @@ class Program:
     for_outputs: tuple[int, ...] | None = None  # phases that the outputs need; None if one of them writes a parameter
     moving: int = 0  # addresses that loops move
     counters: int = 0  # words in which loops count
+    listed: tuple[int, ...] = ()  # the inputs whose rows may lie anywhere; a word of each tells where
     records: Mapping[str, Any] = field(default_factory=dict)  # what the passes and the scheduler did, for explain()
     loops: LoopProgram | None = field(default=None, compare=False, repr=False)  # for the interpreter alone
 
@@ -167,15 +169,31 @@ class Program:
 
     def word(self, kind: str, index: int) -> int:
         """The frame word of an input, output, parameter, constant, value, buffer or phase."""
-        return word(self.counts(), kind, index)
+        return self._starts[kind] + index
 
-    def counts(self) -> dict[str, int]:
+    @cached_property
+    def _starts(self) -> dict[str, int]:
+        """The first word of each section."""
+        return {kind: word(self._counts, kind, 0) for kind in SECTIONS}
+
+    @cached_property
+    def leading(self) -> dict[str, tuple[int, ...]]:
+        """The inputs that begin with a symbol, by symbol."""
+        found: dict[str, tuple[int, ...]] = {}
+        for k, slot in enumerate(self.inputs):
+            name = str(slot.shape[0]) if slot.shape and isinstance(slot.shape[0], Poly) else ""
+            if name.isidentifier():
+                found[name] = (*found.get(name, ()), k)
+        return found
+
+    @cached_property
+    def _counts(self) -> dict[str, int]:
         sections = (self.inputs, self.outputs, self.parameters, self.constants, self.buffers, self.values, self.phases)
-        return dict(zip(SECTIONS, (*map(len, sections), self.moving, self.counters), strict=True))
+        return dict(zip(SECTIONS, (*map(len, sections), self.moving, self.counters, len(self.listed)), strict=True))
 
     @property
     def words(self) -> int:
-        return HEADER_WORDS + sum(self.counts().values())
+        return HEADER_WORDS + sum(self._counts.values())
 
     def to_json(self) -> str:
         return json.dumps(_plain(self))
@@ -185,7 +203,7 @@ class Program:
         return _program(json.loads(text))
 
 
-SECTIONS = ("input", "output", "parameter", "constant", "buffer", "value", "phase", "row", "counter")
+SECTIONS = ("input", "output", "parameter", "constant", "buffer", "value", "phase", "row", "counter", "list")
 
 
 def word(counts: Mapping[str, int], kind: str, index: int) -> int:
@@ -212,6 +230,7 @@ def _plain(p: Program) -> dict[str, Any]:
         "buffers": [[to_plain(b.nbytes), b.first, b.last] for b in p.buffers],
         "moving": p.moving,
         "counters": p.counters,
+        "listed": p.listed,
         "values": [to_plain(v) for v in p.values],
         "phases": list(map(_plain_phase, p.phases)),
         "failures": [[f.text, f.line] for f in p.failures],
@@ -245,6 +264,7 @@ def _program(d: Mapping[str, Any]) -> Program:
         buffers=tuple(Buffer(from_plain(n), first, last) for n, first, last in d["buffers"]),
         moving=d["moving"],
         counters=d["counters"],
+        listed=tuple(d["listed"]),
         values=tuple(map(from_plain, d["values"])),
         phases=tuple(
             Phase(title, from_plain(c), from_plain(f), from_plain(n), k, words, tuple(notes), within, from_plain(runs))

@@ -35,7 +35,7 @@ def record_program(text: Text, outputs: Sequence[Node], parameters: Sequence[Nod
 
 def _work(text: Text, phase: PhaseText) -> dict[str, Any]:
     """What a phase reads and writes; scratch is what the emitters asked for beside that."""
-    touched = [what for what in phase.row if isinstance(what, Place) and what.kind != "counter"]
+    touched = [what for what in phase.row if isinstance(what, Place) and what.kind not in ("counter", "list")]
     loaded: set[Place] = set()
     stored: set[Place] = set()
     for task in phase.tasks:  # what one task hands to the next is not read from elsewhere

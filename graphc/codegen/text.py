@@ -194,6 +194,7 @@ class Text:
     roots: tuple[Task, ...] = ()  # that holds them, if any
     place: Mapping[Node, Place] = field(default_factory=dict)  # where values lie that the tasks load
     times: Dim = 1  # how often the phases run
+    lists: Mapping[Place, Place] = field(default_factory=dict)  # of inputs whose rows may lie anywhere: where they do
     rows: dict[Place, tuple[DType, Dim]] = field(default_factory=dict)  # what moves in loops: dtype, elements
     counted: tuple[Place, str] | None = None  # what counts the innermost loop, and how errors tell it
     _names: int = 0

@@ -90,6 +90,7 @@ class Interpreter:
         self.memory.clear()
         self.status.clear()
         addresses = {place: self.memory.add(region) for place, region in regions.items()}
+        addresses |= {Place("list", k): 0 for k in range(len(p.listed))}
         control = Controls(self.memory, sizes, addresses, p.buffers)
         number = 0
         with np.errstate(all="ignore"):

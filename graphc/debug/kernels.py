@@ -193,6 +193,18 @@ def _turn(memory, dtype, tile, K, cols, b, b_col, copy):  # type: ignore[no-unty
     memory.store_all(memory.grid(copy, (width * size, size), (K, cols), dtype), dtype, values)
 
 
+def _in_order(kernel: Callable[..., None]) -> Callable[..., None]:
+    """The same of rows that a list might tell, where there is none."""
+
+    def run(memory: Memory, dtype: Any, tile: Tile, *args: int) -> None:
+        *args_in_order, address, _ = args
+        if address:
+            raise Fault("list", "rows of an input are listed")
+        kernel(memory, dtype, tile, *args_in_order)
+
+    return run
+
+
 # scans
 
 
@@ -272,6 +284,9 @@ KERNELS: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("micro", "micro_nested"), _micro),
     **dict.fromkeys(("micro_transposed", "micro_transposed_nested"), _micro_transposed),
     **dict.fromkeys(("dots", "dots_nested"), _dots),
+    "micro_rows_listed": _in_order(_micro),
+    "micro_transposed_sum_listed": _in_order(_micro_transposed),
+    "dots_rows_listed": _in_order(_dots),
     "sweep": _sweep,
     "pack": _pack,
     "turn": _turn,

@@ -121,7 +121,7 @@ class _Work:
         self.program, self.sizes, self.threads = program, shape.sizes, threads
         records = program.records.get("schedule", {}).get("phases")
         self.records = records or [{} for _ in program.phases]
-        self.chunks = shape.words[len(shape.words) - len(program.phases) - program.moving - program.counters :].tolist()
+        self.chunks = shape.words[program.word("phase", 0) - program.words :].tolist()  # words end as a frame does
 
     def kernel(self, number: int, microseconds: float, runs: int) -> Kernel:
         """The work and the limit of a phase that has run so often."""

@@ -79,19 +79,35 @@ def place(R: int, frame: int, rows: int, way: int) -> int:
     for _ in range(load(R, at.SLICED)):
         address = load(row, at.BASE) + first * load(row, at.STRIDE)
         if order:
-            address = load(row, at.GATHERED)
             store(row, at.NUMBERS, order + 8 * first)
             store(row, at.ROWS_GATHERED, rows)
-            if way == at.TOGETHER and rows * load(row, at.STRIDE) >= at.HALVED:
-                share(load(R, at.DESCRIPTOR), load(R, at.GATHER), frame, row, 2)
-            else:
-                copy_rows(row, 0, load(row, at.STRIDE))
+            address = find_rows(R, frame, row, way)
         store(frame, load(row, at.WORD), address)
         row += 8 * at.RUN_ROW
     for _ in range(load(load(R, at.DESCRIPTOR), at.OUTPUTS)):
         store(frame, load(row, at.WORD), load(row, at.BASE) + load(R, at.STEP) * load(row, at.STRIDE))
         row += 8 * at.RUN_ROW
     return 0
+
+
+def find_rows(R: int, frame: int, row: int, way: int) -> int:
+    """Where this step finds the rows of an input that it wants: where they lie, as its list says; or gathered."""
+    if load(row, at.LISTED):
+        return list_rows(row, 0, 0)
+    if way == at.TOGETHER and load(row, at.ROWS_GATHERED) * load(row, at.STRIDE) >= at.HALVED:
+        share(load(R, at.DESCRIPTOR), load(R, at.GATHER), frame, row, 2)
+    else:
+        copy_rows(row, 0, load(row, at.STRIDE))
+    return load(row, at.GATHERED)
+
+
+def list_rows(row: int, b: int, c: int) -> int:
+    """Say how many bytes from the first of all rows each one is that is wanted; the address of the first of all."""
+    numbers = load(row, at.NUMBERS)
+    listed = load(row, at.GATHERED)
+    for k in range(load(row, at.ROWS_GATHERED)):
+        store(listed, k, load(numbers, k) * load(row, at.STRIDE))
+    return load(row, at.BASE)
 
 
 def gather(frame: int, row: int, half: int) -> int:

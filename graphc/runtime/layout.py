@@ -130,8 +130,9 @@ TICKET, PART_END, PART_WORDS = 0, 1, 8  # of a thread's part of the chunks
 # A run of many steps.  After the head: rows of the sliced inputs, then of the outputs.
 # IS_BRIEF: 1 if a step has brief phases; GATHER: address of the function that gathers.
 DESCRIPTOR, FULL, TAIL, TAIL_STEP, BATCH, REST, ORDER, SLICED, STEP, END, IS_BRIEF, GATHER, RUN_HEAD = range(13)
-# Frame word, address, bytes a row, address of gathered rows; in a step, where their numbers are, and how many.
-WORD, BASE, STRIDE, GATHERED, NUMBERS, ROWS_GATHERED, RUN_ROW = range(7)
+# Frame word, address, bytes a row, address of gathered rows (of a list, where LISTED is 1); in a step, where the rows'
+# numbers are, and how many.
+WORD, BASE, STRIDE, GATHERED, LISTED, NUMBERS, ROWS_GATHERED, RUN_ROW = range(8)
 HALVED = 1 << 15  # bytes from which threads that share a step's brief phases also share what it gathers
 
 # Bytes in CPython's and NumPy's objects on 64-bit machines; graphc.runtime.entry checks them.

@@ -6,6 +6,7 @@ In: a machine, whole arrays, the batch size and perhaps an order of rows.  Out: 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from graphc.codegen.program import HEADER_WORDS, Program
-from graphc.dims import Poly
 from graphc.errors import InputError
 from graphc.runtime import layout as at
 from graphc.runtime.arguments import Array, counted, describe
@@ -24,6 +24,7 @@ from graphc.state import address, aligned
 from graphc.types import is_int
 
 _SECONDS = 0.1  # how long the compiled loop is meant to run at a time
+_BEHIND = 64  # words behind a list
 
 
 def run(machine: Machine, inputs: Sequence[Array], batch_size: Any, order: Any) -> tuple[Array, ...]:
@@ -40,15 +41,23 @@ def run(machine: Machine, inputs: Sequence[Array], batch_size: Any, order: Any) 
     if not steps:
         return results
     rest = count - (steps - 1) * batch
-    # From a line of cache on, as halves of rows are, lest two threads write one line.
-    gathered = [aligned(0 if chosen is None else batch * (whole[k].nbytes // rows)) for k in sliced]
+    room = [_room(program, whole[k], k, batch) if chosen is not None else aligned(0) for k in sliced]
+    there = dict(zip(sliced, map(address, room), strict=True)) if chosen is not None else {}
+    lists, places = [there.get(k, 0) for k in program.listed], [address(a) for a in whole]
     with contextlib.ExitStack() as stack:
-        frames = [stack.enter_context(_frame(machine, whole, sliced, n)) for n in sorted({batch, rest}, reverse=True)]
-        block = _block(machine, whole, sliced, results, gathered)
-        block[at.IS_BRIEF], block[at.GATHER] = _is_brief(program, frames[0]), driver()["gather"]
-        block[at.FULL], block[at.TAIL] = address(frames[0]), address(frames[-1])
-        block[at.BATCH], block[at.REST], block[at.TAIL_STEP] = batch, rest, steps - 1
-        block[at.ORDER] = 0 if chosen is None else address(chosen)
+        frames = [
+            stack.enter_context(_frame(machine, _key(whole, sliced, n), places, lists))
+            for n in sorted({batch, rest}, reverse=True)
+        ]
+        head = [0] * at.RUN_HEAD
+        head[at.DESCRIPTOR], head[at.SLICED] = address(machine.descriptor), len(sliced)
+        head[at.IS_BRIEF], head[at.GATHER] = _is_brief(program, frames[0]), driver()["gather"]
+        head[at.FULL], head[at.TAIL] = address(frames[0]), address(frames[-1])
+        head[at.BATCH], head[at.REST], head[at.TAIL_STEP] = batch, rest, steps - 1
+        head[at.ORDER] = 0 if chosen is None else address(chosen)
+        rows_of_inputs = [_row(program, k, whole[k], places[k], there.get(k, 0)) for k in sliced]
+        rows_of_outputs = [_row_of_output(program, k, r) for k, r in enumerate(results)]
+        block = np.array([*head, *itertools.chain(*rows_of_inputs, *rows_of_outputs)], np.int64)
         _drive(machine, block, steps, frames)
     return results
 
@@ -70,23 +79,18 @@ def _batch_size(program: Program, value: Any) -> int:
     return int(value)
 
 
-def _sliced(program: Program) -> list[int]:
+def _sliced(program: Program) -> tuple[int, ...]:
     """The inputs that begin with the one leading symbol."""
     for slot in program.outputs:
         if slot.shape:
             raise InputError(
                 f"{program.name}.run: every output must be a scalar, but one is {slot.dtype}{list(slot.shape)}"
             )
-    found = {k: str(s.shape[0]) for k, s in enumerate(program.inputs) if s.shape and _is_symbol(s.shape[0])}
-    names = sorted(set(found.values()))
+    names = sorted(program.leading)
     if len(names) != 1:
         what = f"several do: {', '.join(names)}" if names else "none does"
         raise InputError(f"{program.name}.run: the inputs to be sliced begin with one symbolic dimension; here {what}")
-    return list(found)
-
-
-def _is_symbol(dim: Any) -> bool:
-    return isinstance(dim, Poly) and str(dim).isidentifier()
+    return program.leading[names[0]]
 
 
 def _rows(program: Program, whole: Sequence[Array], sliced: Sequence[int]) -> int:
@@ -122,33 +126,49 @@ def _order(program: Program, order: Any, rows: int) -> Array | None:
     return np.ascontiguousarray(array, np.int64)
 
 
+def _room(program: Program, whole: Array, number: int, batch: int) -> Array:
+    """Memory for the rows of a step that lie apart from one another, or for the list of where they are.
+
+    It begins a line of cache, as halves of rows do, lest two threads write one line.  Of a list, which is asked for
+    rows that come next, something lies behind the last.
+    """
+    return aligned(8 * (batch + _BEHIND) if number in program.listed else batch * (whole.nbytes // len(whole)))
+
+
+def _key(whole: Sequence[Array], sliced: Sequence[int], rows: int) -> tuple[tuple[int, ...], ...]:
+    """The shapes of the inputs of steps that see so many rows."""
+    return tuple((rows, *a.shape[1:]) if k in sliced else a.shape for k, a in enumerate(whole))
+
+
 @contextlib.contextmanager
-def _frame(machine: Machine, whole: Sequence[Array], sliced: Sequence[int], rows: int) -> Iterator[Words]:
-    """A frame for steps that see so many rows, with the addresses of the inputs that are passed whole."""
-    key = tuple((rows, *a.shape[1:]) if k in sliced else a.shape for k, a in enumerate(whole))
+def _frame(
+    machine: Machine, key: tuple[tuple[int, ...], ...], places: Sequence[int], lists: Sequence[int]
+) -> Iterator[Words]:
+    """A frame for inputs of these shapes, with the addresses of those that are passed whole, and of lists."""
+    first = machine.program.word("list", 0)
     with machine.workspace(machine.shape(key)) as words:
-        words[HEADER_WORDS : HEADER_WORDS + len(whole)] = [address(a) for a in whole]
-        yield words
+        words[HEADER_WORDS : HEADER_WORDS + len(places)] = places
+        words[first : first + len(lists)] = lists
+        try:
+            yield words
+        finally:
+            words[first : first + len(lists)] = 0
 
 
-def _block(
-    machine: Machine, whole: Sequence[Array], sliced: Sequence[int], results: Sequence[Array], gathered: Sequence[Array]
-) -> Words:
-    """The words that describe the run to the compiled loop."""
-    rows = np.zeros((len(sliced) + len(results), at.RUN_ROW), np.int64)
-    for row, k, g in zip(rows[: len(sliced)], sliced, gathered, strict=True):
-        row[: at.NUMBERS] = HEADER_WORDS + k, address(whole[k]), whole[k].nbytes // len(whole[k]), address(g)
-    for n, (row, r) in enumerate(zip(rows[len(sliced) :], results, strict=True)):
-        row[: at.GATHERED] = first_output(machine.program) + n, address(r), r.itemsize
-    block = np.concatenate([np.zeros(at.RUN_HEAD, np.int64), *rows])
-    block[at.DESCRIPTOR], block[at.SLICED] = address(machine.descriptor), len(sliced)
-    return block
+def _row(program: Program, number: int, whole: Array, place: int, room: int) -> list[int]:
+    """The words that describe a sliced input to the compiled loop."""
+    stride = whole.nbytes // len(whole)
+    return [HEADER_WORDS + number, place, stride, room, number in program.listed, 0, 0]
+
+
+def _row_of_output(program: Program, number: int, result: Array) -> list[int]:
+    return [first_output(program) + number, address(result), result.itemsize, 0, 0, 0, 0]
 
 
 def _is_brief(program: Program, frame: Words) -> bool:
     """Whether a step has phases that are shared where that proves faster."""
     first = program.word("phase", 0)
-    return bool(min(frame[first : first + len(program.phases)], default=0) <= -at.BRIEF)
+    return bool(frame[first : first + len(program.phases)].min(initial=0) <= -at.BRIEF)
 
 
 def _drive(machine: Machine, block: Words, steps: int, frames: Sequence[Words]) -> None:

@@ -142,7 +142,7 @@ def make_shape(program: Program, inputs: Sequence[Dims], sizes: Mapping[str, int
         *(frame + offset for offset in offsets),  # from the frame, which the driver adds
         *(evaluate(v, sizes) for v in program.values),
         *chunks,
-        *[0] * (program.moving + program.counters),
+        *[0] * (program.moving + program.counters + len(program.listed)),
     ]
     endless = any(p.kernel == at.TEST for p in program.phases)  # nobody knows how long a while loop takes
     releases = endless or flops + moved > _RELEASE_WORK

@@ -4,8 +4,9 @@ A product is a loop over tiles of C; a text calls `pack` on a panel of B (or lea
 on every tile.  Each element of C is one chain of fused multiply-adds in the order of k, so that its bits do not depend
 on where tiles begin, nor on how k is blocked (`accumulate` continues the chain).
 
-With `nested` a tile sums over two loops: the sum over o < outer of such products, A_o at a + o*a_outer and B_o at
-b + o*b_outer.
+A tile may be `more` than that.  "nested" sums over two loops: the sum over o < outer of such products, A_o at
+a + o*a_outer and B_o at b + o*b_outer.  With "rows_listed" (A's of `micro` and `dots`) and "sum_listed" (B's of
+`micro_transposed`) rows need not lie one after the other: where row k is, word first + k of a list says.
 """
 
 from __future__ import annotations
@@ -19,32 +20,37 @@ from llvmlite import ir
 from numba.extending import intrinsic
 from numpy.typing import DTypeLike
 
+from graphc.codegen.intrinsics.listed import Listed, with_list
 from graphc.codegen.intrinsics.pack import pack, turn
 from graphc.codegen.intrinsics.target import dots_tile, half_of, host_vector_bytes, tile
 from graphc.codegen.intrinsics.vectors import Values, Vectors, call_body, integer, type_name
 
 __all__ = ["dots", "dots_tile", "host_vector_bytes", "micro", "micro_transposed", "pack", "sweep", "tile", "turn"]
 
-_OUTER = ("outer", "a_outer", "b_outer")
+_MORE = {
+    "": (),
+    "nested": ("outer", "a_outer", "b_outer"),
+    **dict.fromkeys(("rows_listed", "sum_listed"), ("list", "first")),
+}
 
 Masks = Sequence[ir.Value | None]
 Places = list[tuple[ir.Value, ir.Value | None]]  # of vectors: pointer and mask
 
 
 @cache
-def micro(dtype: DTypeLike, MR: int, NV: int, nested: bool = False) -> Any:
+def micro(dtype: DTypeLike, MR: int, NV: int, more: str = "") -> Any:
     """C[rows, cols] = (C if accumulate else 0) + A[rows, K] @ B[K, cols]; 1 <= rows <= MR, cols <= NV vectors.
 
     A(i, k) is at a + i*a_row + k*a_col, B(k, :) is contiguous at b + k*b_row, C(i, :) at c + i*c_row.
     """
-    parameters = "rows cols K a a_row a_col b b_row c c_row accumulate"
-    return _intrinsic(f"micro_{type_name(dtype)}_{MR}x{NV}", dtype, parameters, nested, partial(_emit_micro, MR, NV))
+    name, parameters = f"micro_{type_name(dtype)}_{MR}x{NV}", "rows cols K a a_row a_col b b_row c c_row accumulate"
+    return _intrinsic(name, dtype, parameters, more, partial(_emit_micro, MR, NV))
 
 
-def _intrinsic(name: str, dtype: DTypeLike, parameters: str, nested: bool, emit: Callable[..., None]) -> Any:
+def _intrinsic(name: str, dtype: DTypeLike, parameters: str, more: str, emit: Callable[..., None]) -> Any:
     """The intrinsic of these parameters, by which Numba knows it."""
-    words = ["typingctx", *parameters.split(), *(_OUTER if nested else ())]
-    typed = call_body(dtype, f"{name}_nested" if nested else name, emit)
+    words = ["typingctx", *parameters.split(), *_MORE[more]]
+    typed = call_body(dtype, "_".join(filter(None, [name, more])), with_list(more, emit))
 
     def product(typingctx: Any, *arguments: Any) -> Any:
         return typed(*arguments)
@@ -53,14 +59,14 @@ def _intrinsic(name: str, dtype: DTypeLike, parameters: str, nested: bool, emit:
     return intrinsic(product)
 
 
-def _emit_micro(MR: int, NV: int, lanes: Vectors, *arguments: ir.Value) -> None:
+def _emit_micro(MR: int, NV: int, more: str, lanes: Vectors, *arguments: ir.Value) -> None:
     """A body for up to half of the vectors, and one for more; where masks cost something, one for whole vectors too."""
     _, cols, *_ = arguments
     builder, half = lanes.builder, half_of(NV)
     masks = [lanes.first(builder.sub(cols, integer(v * lanes.lanes))) for v in range(NV)]
 
     def body(masks: Masks) -> Values:
-        return _emit_tile(lanes, MR, masks, *arguments)
+        return _emit_tile(lanes, MR, masks, more, *arguments)
 
     def some() -> Values:
         if half == NV:
@@ -75,9 +81,9 @@ def _emit_micro(MR: int, NV: int, lanes: Vectors, *arguments: ir.Value) -> None:
 
 
 def _emit_tile(
-    lanes: Vectors, MR: int, masks: Masks, rows: ir.Value, cols: ir.Value, K: ir.Value,
+    lanes: Vectors, MR: int, masks: Masks, more: str, rows: ir.Value, cols: ir.Value, K: ir.Value,
     a: ir.Value, a_row: ir.Value, a_col: ir.Value,
-    b: ir.Value, b_row: ir.Value, c: ir.Value, c_row: ir.Value, accumulate: ir.Value, *outer: ir.Value,
+    b: ir.Value, b_row: ir.Value, c: ir.Value, c_row: ir.Value, accumulate: ir.Value, *rest: ir.Value,
 ) -> Values:  # fmt: skip
     """A tile of C, kept in MR x len(masks) registers from its first load to its last store."""
     builder = lanes.builder
@@ -92,8 +98,8 @@ def _emit_tile(
         lambda: [lanes.load(*place) for place in places()],
         lambda: [lanes.zero] * (MR * len(masks)),
     )
-    a_rows = _row_addresses(lanes, rows, MR, a, a_row)
-    sums = _multiply(lanes, masks, a_rows, b, start, [*_outer(outer), (K, a_col, b_row)])
+    a_rows = _rows_of_a(lanes, rows, MR, a, a_row, more, rest)
+    sums = _multiply(lanes, masks, a_rows, b, start, [*_outer(more, rest), (K, a_col, b_row)])
     for value, place in zip(sums, places(), strict=True):
         lanes.store(value, *place)
     return []
@@ -102,15 +108,19 @@ def _emit_tile(
 Depth = tuple[ir.Value, ir.Value, ir.Value]  # of a sum: how many, and the steps of A and B
 
 
-def _outer(values: Sequence[ir.Value]) -> list[Depth]:
+def _outer(more: str, rest: Sequence[ir.Value]) -> list[Depth]:
     """The outer loop of a sum, if it has one."""
-    return [(values[0], values[1], values[2])] if values else []
+    return [(rest[0], rest[1], rest[2])] if more == "nested" else []
 
 
 def _multiply(
-    lanes: Vectors, masks: Masks, a_rows: Values, b: ir.Value, start: Values, depths: Sequence[Depth]
-) -> Values:
-    """The loops over k: start + A @ B, a vector for every row of A and every mask (of the vectors of B)."""
+    lanes: Vectors, masks: Masks, a_rows: Values, b: ir.Value, start: Values, depths: Sequence[Depth],
+    listed: Listed | None = None,
+) -> Values:  # fmt: skip
+    """The loops over k: start + A @ B, a vector for every row of A and every mask (of the vectors of B).
+
+    Of the only loop a list may tell where B's rows are.
+    """
     builder = lanes.builder
 
     def steps(a_offset: ir.Value, b_address: ir.Value, sums: Values, depths: Sequence[Depth]) -> Values:
@@ -118,6 +128,7 @@ def _multiply(
 
         def step(k: ir.Value, carried: Values) -> Values:
             a_at, b_at, *old = carried
+            b_at = listed.address(k) if listed else b_at
             new = steps(a_at, b_at, old, inner) if inner else products(a_at, b_at, old)
             return [builder.add(a_at, a_step), builder.add(b_at, b_step), *new]
 
@@ -142,11 +153,11 @@ def sweep(dtype: DTypeLike, R: int) -> Any:
     processors foresee it; C goes through L1 each time, and has the bits of `micro`.
     """
     parameters = "cols K a a_col b b_row c"
-    return _intrinsic(f"sweep_{type_name(dtype)}_{R}", dtype, parameters, False, partial(_emit_sweep, R))
+    return _intrinsic(f"sweep_{type_name(dtype)}_{R}", dtype, parameters, "", partial(_emit_sweep, R))
 
 
 def _emit_sweep(
-    R: int, lanes: Vectors, cols: ir.Value, K: ir.Value,
+    R: int, _: str, lanes: Vectors, cols: ir.Value, K: ir.Value,
     a: ir.Value, a_col: ir.Value, b: ir.Value, b_row: ir.Value, c: ir.Value,
 ) -> None:  # fmt: skip
     builder, zero = lanes.builder, integer(0)
@@ -197,29 +208,30 @@ def _emit_sweep(
 
 
 @cache
-def micro_transposed(dtype: DTypeLike, MR: int, NV: int, nested: bool = False) -> Any:
+def micro_transposed(dtype: DTypeLike, MR: int, NV: int, more: str = "") -> Any:
     """C[rows, cols] = A[rows, K] @ B[K, cols], with the bits of `micro`, where columns of C are contiguous, not rows.
 
     A(i, k) is at a + i*a_row + k*a_col, B(k, :) is contiguous at b + k*b_row, C(:, j) at c + j*c_col.  With A and B
     exchanged, it is for a C with few columns: lanes run along its rows, where an A of transposed layout is contiguous.
     """
     name, parameters = f"micro_transposed_{type_name(dtype)}_{MR}x{NV}", "rows cols K a a_row a_col b b_row c c_col"
-    return _intrinsic(name, dtype, parameters, nested, partial(_emit_transposed, MR, NV))
+    return _intrinsic(name, dtype, parameters, more, partial(_emit_transposed, MR, NV))
 
 
 def _emit_transposed(
-    MR: int, NV: int, lanes: Vectors, rows: ir.Value, cols: ir.Value, K: ir.Value,
+    MR: int, NV: int, more: str, lanes: Vectors, rows: ir.Value, cols: ir.Value, K: ir.Value,
     a: ir.Value, a_row: ir.Value, a_col: ir.Value, b: ir.Value, b_row: ir.Value, c: ir.Value, c_col: ir.Value,
-    *outer: ir.Value,
+    *rest: ir.Value,
 ) -> None:  # fmt: skip
     """The loop over k of `micro`, then squares of the tile transposed in registers."""
     builder, side = lanes.builder, lanes.lanes
     masks = [lanes.first(builder.sub(cols, integer(v * side))) for v in range(NV)]
     a_rows = _row_addresses(lanes, rows, MR, a, a_row)
-    depths = [*_outer(outer), (K, a_col, b_row)]
+    depths = [*_outer(more, rest), (K, a_col, b_row)]
+    listed = Listed(lanes, rest, b, b_row) if more == "sum_listed" else None
 
     def multiplied(masks: Masks) -> Values:
-        return _multiply(lanes, masks, a_rows, b, [lanes.zero] * (MR * NV), depths)
+        return _multiply(lanes, masks, a_rows, b, [lanes.zero] * (MR * NV), depths, listed)
 
     whole = builder.icmp_signed("==", cols, integer(NV * side))
     sums = lanes.choose(whole, lambda: multiplied([None] * NV), lambda: multiplied(masks))
@@ -262,28 +274,38 @@ def _row_addresses(lanes: Vectors, rows: ir.Value, MR: int, base: ir.Value, stri
     return addresses
 
 
+def _rows_of_a(
+    lanes: Vectors, rows: ir.Value, MR: int, base: ir.Value, stride: ir.Value, more: str, rest: Sequence[ir.Value]
+) -> Values:
+    """The same of rows that may be listed."""
+    if more != "rows_listed":
+        return _row_addresses(lanes, rows, MR, base, stride)
+    listed, last = Listed(lanes, rest, base, stride), lanes.builder.sub(rows, integer(1))
+    return [listed.address(lanes.least(integer(i), last)) for i in range(MR)]
+
+
 def _places(lanes: Vectors, rows: Values, masks: Masks) -> Places:
     """The vectors of a tile of C, row by row: each a pointer and its mask."""
     return [(lanes.pointer(row, v * lanes.lanes), mask) for row in rows for v, mask in enumerate(masks)]
 
 
 @cache
-def dots(dtype: DTypeLike, MR: int, NR: int, nested: bool = False) -> Any:
+def dots(dtype: DTypeLike, MR: int, NR: int, more: str = "") -> Any:
     """C[rows, cols] = (C if accumulate else 0) + A[rows, K] @ B[cols, K]^T; 1 <= rows <= MR, 1 <= cols <= NR.
 
     A(i, :) is contiguous at a + i*a_row, B(:, j) at b + j*b_col, C(i, :) at c + i*c_row: lanes run along k.
     """
-    parameters = "rows cols K a a_row b b_col c c_row accumulate"
-    return _intrinsic(f"dots_{type_name(dtype)}_{MR}x{NR}", dtype, parameters, nested, partial(_emit_dots, MR, NR))
+    name, parameters = f"dots_{type_name(dtype)}_{MR}x{NR}", "rows cols K a a_row b b_col c c_row accumulate"
+    return _intrinsic(name, dtype, parameters, more, partial(_emit_dots, MR, NR))
 
 
 def _emit_dots(
-    MR: int, NR: int, lanes: Vectors, rows: ir.Value, cols: ir.Value, K: ir.Value,
+    MR: int, NR: int, more: str, lanes: Vectors, rows: ir.Value, cols: ir.Value, K: ir.Value,
     a: ir.Value, a_row: ir.Value, b: ir.Value, b_col: ir.Value, c: ir.Value, c_row: ir.Value, accumulate: ir.Value,
-    *outer: ir.Value,
+    *rest: ir.Value,
 ) -> None:  # fmt: skip
-    builder = lanes.builder
-    a_rows, b_rows = _row_addresses(lanes, rows, MR, a, a_row), _row_addresses(lanes, cols, NR, b, b_col)
+    builder, outer = lanes.builder, _outer(more, rest)
+    a_rows, b_rows = _rows_of_a(lanes, rows, MR, a, a_row, more, rest), _row_addresses(lanes, cols, NR, b, b_col)
 
     def row(a_offset: ir.Value, b_offset: ir.Value, sums: Values) -> Values:
         """The sum along what is contiguous: whole vectors, then what is left."""
@@ -302,12 +324,12 @@ def _emit_dots(
     def rows_of(o: ir.Value, carried: Values) -> Values:
         a_offset, b_offset, *sums = carried
         new = row(a_offset, b_offset, sums)
-        return [builder.add(a_offset, outer[1]), builder.add(b_offset, outer[2]), *new]
+        return [builder.add(a_offset, outer[0][1]), builder.add(b_offset, outer[0][2]), *new]
 
     whole = builder.and_(K, integer(-lanes.lanes))
     mask = lanes.first(builder.sub(K, whole))
     start, zero = [lanes.zero] * (MR * NR), integer(0)
-    sums = lanes.loop(zero, outer[0], 1, [zero, zero, *start], rows_of)[2:] if outer else row(zero, zero, start)
+    sums = lanes.loop(zero, outer[0][0], 1, [zero, zero, *start], rows_of)[2:] if outer else row(zero, zero, start)
     _store_dots(lanes, sums, MR, rows, cols, c, c_row, accumulate)
 
 
