@@ -6,6 +6,7 @@ import itertools
 import re
 import xml.etree.ElementTree as ET
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,7 @@ def test_a_program_from_the_cache_explains_the_same() -> None:
 def test_a_program_without_records_still_says_its_phases() -> None:
     x = gc.input("x", ("n",))
     program = gc.compile([x], x * 2.0).program
-    bare = Program(**{**vars(program), "records": {}})
+    bare = replace(program, records={})
     assert section(gc.inspect.explain(bare), "phases")[0] == f"0 {program.phases[0].title}"
 
 
