@@ -9,7 +9,7 @@ import pytest
 from support import evaluate, seeded
 
 import graphc as gc
-from graphc.codegen.intrinsics.target import host_vector_bytes, host_vector_registers
+from graphc.codegen.intrinsics.target import has_many_registers, host_vector_bytes
 from graphc.codegen.kernels import CHUNK_FLOPS, HALF_FLOPS, MANY_CHUNKS, steps_of_chunk
 from graphc.graph import Graph, Node
 
@@ -166,7 +166,7 @@ def test_products_of_other_sizes_share_their_kernel() -> None:
     assert len(one) == 1
     assert one == kernels_of(32, 64, 192) == kernels_of(32, 100, 64)
     # 64 rows of B, 512 bytes apart, are all that L1 has places for, which counts where tiles read a panel there
-    assert (one == kernels_of(32, 64, 128)) == (host_vector_registers() == 32)
+    assert (one == kernels_of(32, 64, 128)) == has_many_registers()
     many = kernels_of("n", 64, 64)  # of rows of unknown number
     assert many == kernels_of("n", "k", 64) == kernels_of(320, 64, 64)
     packed = kernels_of(320, 700, 700)  # by blocks of a sum, be it short or long, and parts of many rows
@@ -175,7 +175,7 @@ def test_products_of_other_sizes_share_their_kernel() -> None:
     assert blocked == kernels_of(500, 900, 1000) == kernels_of(1000, 4000, 1000) != packed
 
 
-@pytest.mark.skipif(host_vector_registers() < 32, reason="narrow tiles read a panel more often than L2 would give it")
+@pytest.mark.skipif(not has_many_registers(), reason="narrow tiles read a panel more often than L2 would give it")
 def test_rows_that_are_near_are_read_where_they_lie() -> None:
     """At most 2 KB apart and 800; of a left operand that is contiguous along rows, a megabyte."""
     near = kernels_of("n", 784, 512)

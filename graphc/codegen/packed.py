@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from graphc.codegen.intrinsics.target import host_vector_registers
+from graphc.codegen.intrinsics.target import has_many_registers
 from graphc.codegen.kernels import CHUNK_FLOPS, MANY_CHUNKS, ROW, Axis, InPlace, J, Range, known
 from graphc.codegen.loop_ir import WORKER, Address, Position
 from graphc.codegen.text import Branch, Loop, Scope, close, integer, test
@@ -47,7 +47,7 @@ class Packed(InPlace):
     def most_depth(self) -> int:
         """Of a block of the sum."""
         small = known(self.summed.size * self.columns.size * self.size, SMALL_B - 1) is not None
-        most = PANEL_DEPTH if host_vector_registers() < 32 else PANEL_DEPTH // 4
+        most = PANEL_DEPTH // 4 if has_many_registers() else PANEL_DEPTH
         return min(most, PANEL_BYTES // (self.NR * self.size)) if small else most
 
     def by_panels(self) -> bool:
@@ -122,7 +122,7 @@ class Blocked(Packed):
     def choose_tile(self) -> None:
         columns = cast(int, self.columns.size)
         self.along = self.summed.a == self.size
-        self.copies = not self.along and columns > FEW_COLUMNS and host_vector_registers() < 32
+        self.copies = not self.along and columns > FEW_COLUMNS and not has_many_registers()
         super().choose_tile()
         row = self.most_depth() * self.size
         self.block_rows, self.group_columns = up(BLOCK_BYTES // row, self.MR), up(CHUNK_BYTES // row, self.NR)
@@ -132,7 +132,7 @@ class Blocked(Packed):
     def most_depth(self) -> int:
         if self.along or self.copies:
             return BLOCK_DEPTH
-        return ACROSS_DEPTH if host_vector_registers() == 32 else ACROSS_DEPTH // 2
+        return ACROSS_DEPTH if has_many_registers() else ACROSS_DEPTH // 2
 
     def part(self) -> tuple[Dim, Dim]:
         """Large parts, since they copy operands, but some for every thread: of columns, if only B is copied."""

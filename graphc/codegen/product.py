@@ -15,7 +15,7 @@ from typing import Literal
 
 from graphc.codegen import kernels, swept
 from graphc.codegen.along_sum import ELEMENT, FEW_DOTS, AlongSum, sum_of_parts
-from graphc.codegen.intrinsics.target import LINE, host_vector_bytes, host_vector_registers
+from graphc.codegen.intrinsics.target import LINE, has_many_registers, host_vector_bytes
 from graphc.codegen.kernels import MANY_CHUNKS, ROW, Axis, Dots, InPlace, Kernel, Range, Transposed, steps_of_chunk
 from graphc.codegen.loop_ir import Expr, Var
 from graphc.codegen.packed import FEW_ROWS, Blocked, Packed
@@ -262,7 +262,7 @@ class Product(ViewKernel):
     def _has_near_rows(self) -> bool:
         """Whether rows of B are so near and so few that wide tiles read a panel of it from L2 where it lies."""
         m, n, k = self.rows, self.columns, self.summed
-        if host_vector_registers() < 32 or n.b != self.size or self.outer_sums:
+        if not has_many_registers() or n.b != self.size or self.outer_sums:
             return False
         small = _at_most(m.size * k.size * self.size, LARGE)  # else its lines, of which a tile takes parts, are far
         near = isinstance(k.b, int) and abs(k.b) <= NEAR  # rows may be read from the last to the first
@@ -271,7 +271,7 @@ class Product(ViewKernel):
     def _crowds_sets(self) -> bool:
         """Whether L1 has fewer places for a panel of B where it lies than it has rows, so that copying it pays."""
         m, k = self.rows.size, self.summed
-        if host_vector_registers() == 32 or not (isinstance(m, int) and isinstance(k.size, int)):
+        if has_many_registers() or not (isinstance(m, int) and isinstance(k.size, int)):
             return False
         crowded = isinstance(k.b, int) and k.b != 0 and k.b % CROWDED == 0
         return crowded and m >= FEW_ROWS and k.size >= L1_LINES // gcd(L1_SETS, k.b // LINE)
@@ -295,7 +295,7 @@ class Product(ViewKernel):
             return False
         along = self.summed.a == self.size
         few = _at_most(m, 32 if self.batch else 128) or _at_most(n, 48 if along else 24) or _at_most(k, 24)
-        shallow = host_vector_registers() < 32 and SHALLOW * k <= m and n * self.size >= WIDE
+        shallow = not has_many_registers() and SHALLOW * k <= m and n * self.size >= WIDE
         return not few and (shallow or m * k * self.size > (LARGE if along else LARGE_ACROSS))
 
     def _fills_lanes(self, every_row: Dim) -> bool:

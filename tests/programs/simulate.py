@@ -11,7 +11,7 @@ from typing import Any
 from unittest import mock
 
 from graphc.codegen import form, kernels, nest, packed, product, scan, swept, turned, views
-from graphc.codegen.intrinsics.target import host_vector_registers
+from graphc.codegen.intrinsics.target import has_many_registers
 from graphc.codegen.loop_ir import CHECKED, LoopProgram
 from graphc.codegen.program import Program
 from graphc.codegen.ranges import symbol_of
@@ -34,7 +34,7 @@ def small_borders() -> Any:
         mock.patch.object(kernels, "CHUNK_FLOPS", 200),
         mock.patch.multiple(
             packed,
-            PANEL_DEPTH=3 if host_vector_registers() < 32 else 12,
+            PANEL_DEPTH=12 if has_many_registers() else 3,
             NESTED_DEPTH=3,
             BLOCK_DEPTH=3,
             ACROSS_DEPTH=4,

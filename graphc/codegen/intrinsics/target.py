@@ -48,12 +48,17 @@ def host_vector_registers() -> int:
     return 32 if host_vector_bytes() == 64 or "neon" in host_features() else 16
 
 
+def has_many_registers() -> bool:
+    """Whether tiles are so large that they read operands half as often as those of 16 registers."""
+    return host_vector_registers() == 32
+
+
 def tile(dtype: DTypeLike, columns: int | None, rows: int | None = None) -> tuple[int, int]:
     """The register tile (MR rows, NV vectors) for `micro`, for a product of this many rows and columns (None: many)."""
     vectors = _in_vectors(columns, dtype)
     # What is left of many columns matters little, and products of many sizes share their kernel.
     narrower = half_of if vectors is not None and vectors <= _FEW else int
-    if host_vector_registers() == 32:
+    if has_many_registers():
         return _cheapest(_shapes(rows), rows, vectors, _of_wide_vectors, _BEST, narrower)
     of_a_k = partial(_of_few_registers, size=np.dtype(dtype).itemsize)
     return _cheapest(_shapes(rows), rows, vectors, of_a_k, 0, narrower)
