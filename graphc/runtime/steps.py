@@ -41,22 +41,17 @@ def run(machine: Machine, inputs: Sequence[Array], batch_size: Any, order: Any) 
     if not steps:
         return results
     rest = count - (steps - 1) * batch
-    room = [_room(program, whole[k], k, batch) if chosen is not None else aligned(0) for k in sliced]
-    there = dict(zip(sliced, map(address, room), strict=True)) if chosen is not None else {}
-    lists, places = [there.get(k, 0) for k in program.listed], [address(a) for a in whole]
+    room = {} if chosen is None else {k: _room(program, whole[k], k, batch) for k in sliced}
+    there, places = {k: address(r) for k, r in room.items()}, [address(a) for a in whole]
+    lists = [there.get(k, 0) for k in program.listed]
     with contextlib.ExitStack() as stack:
         frames = [
             stack.enter_context(_frame(machine, _key(whole, sliced, n), places, lists))
             for n in sorted({batch, rest}, reverse=True)
         ]
-        head = [0] * at.RUN_HEAD
-        head[at.DESCRIPTOR], head[at.SLICED] = address(machine.descriptor), len(sliced)
-        head[at.IS_BRIEF], head[at.GATHER] = _is_brief(program, frames[0]), driver()["gather"]
-        head[at.FULL], head[at.TAIL] = address(frames[0]), address(frames[-1])
-        head[at.BATCH], head[at.REST], head[at.TAIL_STEP] = batch, rest, steps - 1
-        head[at.ORDER] = 0 if chosen is None else address(chosen)
         rows_of_inputs = [_row(program, k, whole[k], places[k], there.get(k, 0)) for k in sliced]
         rows_of_outputs = [_row_of_output(program, k, r) for k, r in enumerate(results)]
+        head = _head(machine, frames, len(sliced), chosen, (batch, rest, steps))
         block = np.array([*head, *itertools.chain(*rows_of_inputs, *rows_of_outputs)], np.int64)
         _drive(machine, block, steps, frames)
     return results
@@ -155,8 +150,21 @@ def _frame(
             words[first : first + len(lists)] = 0
 
 
+def _head(
+    machine: Machine, frames: Sequence[Words], sliced: int, order: Array | None, sizes: tuple[int, int, int]
+) -> list[int]:
+    """The first words that describe the run to the compiled loop; `sizes`: rows of a step and of the last, steps."""
+    head = [0] * at.RUN_HEAD
+    head[at.DESCRIPTOR], head[at.SLICED] = address(machine.descriptor), sliced
+    head[at.IS_BRIEF], head[at.GATHER] = _is_brief(machine.program, frames[0]), driver()["gather"]
+    head[at.FULL], head[at.TAIL] = address(frames[0]), address(frames[-1])
+    head[at.BATCH], head[at.REST], head[at.TAIL_STEP] = *sizes[:2], sizes[2] - 1
+    head[at.ORDER] = 0 if order is None else address(order)
+    return head
+
+
 def _row(program: Program, number: int, whole: Array, place: int, room: int) -> list[int]:
-    """The words that describe a sliced input to the compiled loop."""
+    """The words that describe a sliced input."""
     stride = whole.nbytes // len(whole)
     return [HEADER_WORDS + number, place, stride, room, number in program.listed, 0, 0]
 
