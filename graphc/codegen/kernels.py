@@ -141,12 +141,7 @@ class Kernel(ABC):
         self.nested = self.nested and self.nested.by_words(self.text)
 
     def call(
-        self,
-        scope: Scope,
-        kernel: str,
-        tile: tuple[int, ...],
-        *args: Expr,
-        outer: tuple[Dim, Dim] | None = None,
+        self, scope: Scope, kernel: str, tile: tuple[int, ...], *args: Expr, outer: tuple[Dim, Dim] | None = None
     ) -> None:
         """A call of a register tile, whose sum may have an outer loop, with these steps of A and B; or A is listed."""
         if self.product.listed:

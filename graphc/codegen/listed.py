@@ -3,7 +3,8 @@
 In: the tasks of a program.  Out: for each such input the place of its list, a word of the frame: the address of as many
 words as there are rows, or 0 where they lie in order.  So a run of many steps need not copy the rows of a step.
 
-Only where results have few columns: else copying is little beside the products, which share kernels with others.
+Only where results have few columns: the tiles of others share kernels with products of any operands, and those of their
+gradients have no registers to spare for the addresses.
 """
 
 from __future__ import annotations

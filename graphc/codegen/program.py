@@ -168,7 +168,7 @@ class Program:
         return replace(self, phases=phases, writes=())
 
     def word(self, kind: str, index: int) -> int:
-        """The frame word of an input, output, parameter, constant, value, buffer or phase."""
+        """The frame word of an element of one of the SECTIONS."""
         return self._starts[kind] + index
 
     @cached_property

@@ -59,14 +59,14 @@ def with_list(more: str, emit: Callable[..., None]) -> Callable[..., None]:
 
 @intrinsic
 def fetch_listed(typingctx: Any, place: Any, step: Any, count: Any, nbytes: Any, address: Any, first: Any) -> Any:
-    """Ask for so many bytes of `count` rows, which are listed; they need not be readable, but their words must be."""
+    """Ask for so many bytes of `count` rows, listed or not; they need not be readable, but the words of a list must."""
 
     def ask(more: str, lanes: Control, place: ir.Value, step: ir.Value, count: ir.Value, *rest: ir.Value) -> None:
-        builder, nbytes = lanes.builder, rest[0]
+        builder, (nbytes, *where) = lanes.builder, rest
+        listed = Listed(lanes, where, place, step) if more else None
 
         def row(k: ir.Value, _: Values) -> Values:
-            in_order = builder.add(place, builder.mul(k, step))
-            start = Listed(lanes, rest[1:], place, step).address(k) if more else in_order
+            start = listed.address(k) if listed else builder.add(place, builder.mul(k, step))
 
             def line(at: ir.Value, _: Values) -> Values:
                 prefetch(builder, at, 1)
