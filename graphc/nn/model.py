@@ -23,7 +23,7 @@ from graphc.graph import Node
 from graphc.inspect import html
 from graphc.nn import metrics as metric_names
 from graphc.nn import weights
-from graphc.nn.epoch import means, run_epoch
+from graphc.nn.epoch import passes
 from graphc.nn.given import as_samples, count, not_taken, pair
 from graphc.nn.history import History
 from graphc.nn.layers import Layer
@@ -212,16 +212,18 @@ class Model(Part):
         batch_size, epochs = count("batch_size", batch_size), count("epochs", epochs)
         validation = None if validation_data is None else self._samples(*pair(validation_data))
         step = self._function("fit", x, y)
-        if validation is not None:
-            self._function("evaluate", *validation)  # what is wrong with it shows before the first step
+        if validation is None:
+            look: AbstractContextManager[Any] = nullcontext()
+        else:  # what is wrong with it shows before the first step
+            look = passes(self._function("evaluate", *validation), *validation, _BATCH)
         self.train_function, self.history = step, History()
-        with report(verbose, epochs * len(x)) as shown:
+        with report(verbose, epochs * len(x)) as shown, passes(step, x, y, batch_size) as train, look as check:
             for epoch in range(epochs):
                 shown.begin(f"Epoch {epoch + 1}/{epochs}")
                 order = self._shuffle.permutation(len(x)) if shuffle else None
-                values = run_epoch(step, x, y, batch_size, order, shown)
-                if validation is not None:
-                    values |= {f"val_{name}": v for name, v in self._evaluate(*validation, _BATCH).items()}
+                values = train(order, shown)
+                if check is not None:
+                    values |= {f"val_{name}": v for name, v in check().items()}
                 self.history.add(epoch, values)
                 shown.end(values)
         return self.history
@@ -327,9 +329,8 @@ class Model(Part):
         return as_samples(name, value, next((w.dtype for w in self.made() if w.dtype.is_float), float32))
 
     def _evaluate(self, x: Array, y: Array, batch_size: int) -> Values:
-        batch_size = min(batch_size, len(x))
-        values = self._function("evaluate", x, y).run(x=x, t=y, batch_size=batch_size)
-        return means(values, len(x), batch_size)
+        with passes(self._function("evaluate", x, y), x, y, batch_size) as check:
+            return check()
 
     def _function(self, kind: str, *arrays: Array) -> Any:
         """The compiled function of this kind for samples of these dtypes and shapes."""

@@ -5,9 +5,10 @@ In: a Program, its code, the parameters and the structure of the outputs.  Out: 
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from graphc.codegen.program import Program
@@ -110,7 +111,24 @@ class CompiledFunction(_Callable):
         if args:
             names = ", ".join(f"{slot.name}=..." for slot in self._program.inputs)
             raise InputError(f"{self.name}.run takes its inputs by name: run({names})")
-        return unflatten(self._structure, steps.run(self._machine, self._caller.inputs((), arrays), batch_size, order))
+        with self.runs(batch_size=batch_size, **arrays) as run:
+            return run(order)
+
+    @contextlib.contextmanager
+    def runs(self, /, *, batch_size: int = 32, **arrays: Any) -> Iterator[Callable[..., Any]]:
+        """`run` made ready to be called again and again, `run(order=None)`, as for the epochs of a training.
+
+        Raises what `run` raises, for the order not before the call.  Arrays of the declared dtypes are read at each
+        run, others as they were at the beginning.  One thread may use it.
+
+        >>> import graphc as gc
+        >>> x = gc.input("x", ("n",))
+        >>> with gc.compile([x], gc.sum(x)).runs(x=[1.0, 2.0, 3.0], batch_size=2) as run:
+        ...     run(), run([2, 1, 0])
+        (array([3., 3.]), array([5., 1.]))
+        """
+        with steps.Runs(self._machine, self._caller.inputs((), arrays), batch_size) as run:
+            yield lambda order=None: unflatten(self._structure, run(order))
 
     def without_updates(self) -> CompiledFunction | None:
         """The same function with all parameters left as they are, by the same machine code.

@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,34 +28,78 @@ _SECONDS = 0.1  # how long the compiled loop is meant to run at a time
 _BEHIND = 64  # words behind a list
 
 
-def run(machine: Machine, inputs: Sequence[Array], batch_size: Any, order: Any) -> tuple[Array, ...]:
-    """The outputs of each step.  Raises InputError before the first step if anything does not fit."""
-    program = machine.program
-    sliced = _sliced(program)
-    whole = [np.ascontiguousarray(a).reshape(a.shape) for a in inputs]
-    rows = _rows(program, whole, sliced)
-    chosen = _order(program, order, rows)
-    count = rows if chosen is None else len(chosen)
-    batch = min(_batch_size(program, batch_size), max(count, 1))
-    steps = -(-count // batch)
-    results = tuple(np.empty(steps, s.dtype.numpy) for s in program.outputs)
-    if not steps:
+class Runs:
+    """Runs over the rows of the same inputs, in one order or another; what they have in common is found once.
+
+    Frames are held from the first run that needs them to the end of the `with` block that this is used in.
+    """
+
+    def __init__(self, machine: Machine, inputs: Sequence[Array], batch_size: Any) -> None:
+        self._machine, self._program = machine, machine.program
+        self._sliced = _sliced(self._program)
+        self._whole = [np.ascontiguousarray(a).reshape(a.shape) for a in inputs]
+        self._places = [address(a) for a in self._whole]
+        self._rows = _rows(self._program, self._whole, self._sliced)
+        self._batch = _batch_size(self._program, batch_size)
+        self._held = contextlib.ExitStack()
+        self._known: dict[tuple[int, int, bool], _Run] = {}
+
+    def __enter__(self) -> Runs:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._held.__exit__(*error)
+
+    def __call__(self, order: Any = None) -> tuple[Array, ...]:
+        """The outputs of each step.  Raises InputError before the first step if the order does not fit."""
+        chosen = _order(self._program, order, self._rows)
+        count = self._rows if chosen is None else len(chosen)
+        steps = -(-count // self._batch)
+        results = tuple(np.empty(steps, s.dtype.numpy) for s in self._program.outputs)
+        if steps:
+            rest = count - (steps - 1) * self._batch
+            run = self._run(self._batch if steps > 1 else rest, rest, chosen is not None)
+            run.begin(steps, 0 if chosen is None else address(chosen), results)
+            _drive(self._machine, run, steps)
         return results
-    rest = count - (steps - 1) * batch
-    room = {} if chosen is None else {k: _room(program, whole[k], k, batch) for k in sliced}
-    there, places = {k: address(r) for k, r in room.items()}, [address(a) for a in whole]
-    lists = [there.get(k, 0) for k in program.listed]
-    with contextlib.ExitStack() as stack:
-        frames = [
-            stack.enter_context(_frame(machine, _key(whole, sliced, n), places, lists))
+
+    def _run(self, batch: int, rest: int, ordered: bool) -> _Run:
+        """What describes runs whose steps have so many rows, and so many the last."""
+        key = batch, rest, ordered
+        if key not in self._known:
+            self._known[key] = self._described(*key)
+        return self._known[key]
+
+    def _described(self, batch: int, rest: int, ordered: bool) -> _Run:
+        program, whole, sliced = self._program, self._whole, self._sliced
+        room = {k: _room(program, whole[k], k, batch) for k in sliced} if ordered else {}
+        there = {k: address(r) for k, r in room.items()}
+        lists = [there.get(k, 0) for k in program.listed]
+        frames = tuple(
+            self._held.enter_context(_frame(self._machine, _key(whole, sliced, n), self._places, lists))
             for n in sorted({batch, rest}, reverse=True)
-        ]
-        rows_of_inputs = [_row(program, k, whole[k], places[k], there.get(k, 0)) for k in sliced]
-        rows_of_outputs = [_row_of_output(program, k, r) for k, r in enumerate(results)]
-        head = _head(machine, frames, len(sliced), chosen, (batch, rest, steps))
-        block = np.array([*head, *itertools.chain(*rows_of_inputs, *rows_of_outputs)], np.int64)
-        _drive(machine, block, steps, frames)
-    return results
+        )
+        head = _head(self._machine, frames, len(sliced), batch, rest)
+        inputs = [_row(program, k, whole[k], self._places[k], there.get(k, 0)) for k in sliced]
+        outputs = [_row_of_output(program, k) for k in range(len(program.outputs))]
+        return _Run(np.array([*head, *itertools.chain(*inputs, *outputs)], np.int64), frames, tuple(room.values()))
+
+
+@dataclass
+class _Run:
+    """The words that describe a run to the compiled loop, its frames, and the memory for what it gathers."""
+
+    block: Words
+    frames: tuple[Words, ...]
+    room: tuple[Array, ...]
+    budget: int = 1  # how many steps may be done before the loop comes back
+
+    def begin(self, steps: int, order: int, results: Sequence[Array]) -> None:
+        """Describe a run of so many steps, in the order at this address."""
+        block = self.block
+        block[at.STEP], block[at.TAIL_STEP], block[at.ORDER] = 0, steps - 1, order
+        first = len(block) - at.RUN_ROW * len(results)
+        block[first + at.BASE :: at.RUN_ROW] = [address(r) for r in results]
 
 
 def plan(program: Program, inputs: Sequence[Array], batch_size: Any, order: Any) -> list[list[Array]]:
@@ -113,12 +158,12 @@ def _order(program: Program, order: Any, rows: int) -> Array | None:
         raise InputError(f"{program.name}.run: order must be a 1-d array of ints ({error})") from None
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise InputError(f"{program.name}.run: order must be a 1-d array of ints, got {array.dtype}{list(array.shape)}")
-    wrong = np.flatnonzero((array < 0) | (array >= rows)) if array.size else array
-    if len(wrong):
-        raise InputError(
-            f"{program.name}.run: order[{wrong[0]}] is {array[wrong[0]]}, but there are rows 0 to {rows - 1}"
-        )
-    return np.ascontiguousarray(array, np.int64)
+    chosen = np.ascontiguousarray(array, np.int64)
+    wrong = chosen.view(np.uint64) >= rows  # a number below 0 is large
+    if wrong.any():
+        k = int(wrong.argmax())
+        raise InputError(f"{program.name}.run: order[{k}] is {array[k]}, but there are rows 0 to {rows - 1}")
+    return chosen
 
 
 def _room(program: Program, whole: Array, number: int, batch: int) -> Array:
@@ -150,16 +195,13 @@ def _frame(
             words[first : first + len(lists)] = 0
 
 
-def _head(
-    machine: Machine, frames: Sequence[Words], sliced: int, order: Array | None, sizes: tuple[int, int, int]
-) -> list[int]:
-    """The first words that describe the run to the compiled loop; `sizes`: rows of a step and of the last, steps."""
+def _head(machine: Machine, frames: Sequence[Words], sliced: int, batch: int, rest: int) -> list[int]:
+    """The first words that describe a run to the compiled loop; `batch`, `rest`: rows of a step and of the last."""
     head = [0] * at.RUN_HEAD
     head[at.DESCRIPTOR], head[at.SLICED] = address(machine.descriptor), sliced
     head[at.IS_BRIEF], head[at.GATHER] = _is_brief(machine.program, frames[0]), driver()["gather"]
     head[at.FULL], head[at.TAIL] = address(frames[0]), address(frames[-1])
-    head[at.BATCH], head[at.REST], head[at.TAIL_STEP] = *sizes[:2], sizes[2] - 1
-    head[at.ORDER] = 0 if order is None else address(order)
+    head[at.BATCH], head[at.REST] = batch, rest
     return head
 
 
@@ -169,8 +211,9 @@ def _row(program: Program, number: int, whole: Array, place: int, room: int) -> 
     return [HEADER_WORDS + number, place, stride, room, number in program.listed, 0, 0]
 
 
-def _row_of_output(program: Program, number: int, result: Array) -> list[int]:
-    return [first_output(program) + number, address(result), result.itemsize, 0, 0, 0, 0]
+def _row_of_output(program: Program, number: int) -> list[int]:
+    """The words that describe an output; the address of the results is another in each run."""
+    return [first_output(program) + number, 0, program.outputs[number].dtype.numpy.itemsize, 0, 0, 0, 0]
 
 
 def _is_brief(program: Program, frame: Words) -> bool:
@@ -179,18 +222,18 @@ def _is_brief(program: Program, frame: Words) -> bool:
     return bool(frame[first : first + len(program.phases)].min(initial=0) <= -at.BRIEF)
 
 
-def _drive(machine: Machine, block: Words, steps: int, frames: Sequence[Words]) -> None:
+def _drive(machine: Machine, run: _Run, steps: int) -> None:
     """Run the compiled loop a tenth of a second at a time, alone with the parameters meanwhile."""
-    budget = 1
+    block = run.block
     try:
-        while block[at.STEP] < steps:
-            block[at.END] = min(block[at.STEP] + budget, steps)
+        while (begin := int(block[at.STEP])) < steps:
+            block[at.END] = end = min(begin + run.budget, steps)
             start = time.perf_counter()
             status = machine.in_turn("steps_in_turn", address(block), 0)
             if status:
-                raise _failed(machine, frames, int(block[at.STEP]), steps)
+                raise _failed(machine, run.frames, int(block[at.STEP]), steps)
             seconds = max(time.perf_counter() - start, 1e-9)
-            budget = max(1, min(8 * budget, int(budget * _SECONDS / seconds)))
+            run.budget = max(1, min(8 * run.budget, int((end - begin) * _SECONDS / seconds)))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"{machine.program.name}.run: interrupted after {int(block[at.STEP])} of {steps} steps, which are kept"
