@@ -88,6 +88,56 @@ def test_run_equals_stepping_by_hand_bit_for_bit(batch_size: int, order: str | N
     assert together.adam.iterations.value == 3 * len(cuts)
 
 
+def test_runs_of_any_length_and_order_follow_one_another() -> None:
+    """In order, by orders of fewer rows than a step has, of whole steps only, and with a rest; arrays are read anew."""
+    x, t = samples(50)
+    together, by_hand = Training(), Training()
+    rng = np.random.default_rng(0)
+    with together.step.runs(x=x, t=t, batch_size=8) as run:
+        for length in (50, None, 5, 64, 3, 16, None, 0, 1, 8, 77):
+            rows = np.arange(50) if length is None else rng.integers(50, size=length)
+            steps = [by_hand.step(x[at], t[at]) for at in np.split(rows, range(8, len(rows), 8)) if len(at)]
+            found = run() if length is None else run(rows)
+            assert found["loss"].tobytes() == np.array([s["loss"] for s in steps], "f").tobytes()
+            assert together.state() == by_hand.state()
+            x += 0.25
+
+
+def test_a_run_that_fails_leaves_the_next_one_right() -> None:
+    w, x = gc.parameter("w", np.zeros(())), gc.input("x", ("n",), "int64")
+    table = gc.input("table", (4,))
+    step = gc.compile([table, x], gc.sum(table[x]), updates={w: w + 1.0})
+    rows = np.array([0, 1, 2, 3, 9, 1])
+    with step.runs(table=np.arange(4.0), x=rows, batch_size=2) as run:
+        with pytest.raises(gc.InputError, match="in step 2 of 3"):
+            run()
+        assert w.value == 2
+        with pytest.raises(gc.InputError, match=r"order\[1\] is 6, but there are rows 0 to 5"):
+            run([0, 6])
+        with pytest.raises(gc.InputError, match=r"order\[0\] is -1"):
+            run([-1])
+        assert w.value == 2
+        assert run([1, 3, 2, 2]).tolist() == [4.0, 4.0]
+        rows[4] = 0
+        assert run().tolist() == [1.0, 5.0, 1.0]
+    assert w.value == 7
+
+
+def test_a_child_forked_between_two_runs_goes_on() -> None:
+    x, t = samples(50)
+    together, by_hand = Training(), Training()
+    with together.step.runs(x=x, t=t, batch_size=8) as run:
+        run()
+        child = os.fork()
+        run()
+        if not child:
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+    by_hand.step.run(x=x, t=t, batch_size=8)
+    by_hand.step.run(x=x, t=t, batch_size=8)
+    assert together.state() == by_hand.state()
+
+
 # Threads
 
 

@@ -196,6 +196,9 @@ def test_an_interrupt_keeps_what_was_learned() -> None:
     before = values(model)
 
     def interrupt(number: int, frame: Any) -> None:
+        if "gc_callback" in frame.f_code.co_name:  # JAX's, where it is loaded: Python drops what is raised there
+            signal.setitimer(signal.ITIMER_REAL, 0.001)
+            return
         raise KeyboardInterrupt
 
     old = signal.signal(signal.SIGALRM, interrupt)

@@ -15,6 +15,7 @@ from graphc.codegen.product import Product
 from graphc.codegen.text import HI, LO, Scope, Text
 from graphc.codegen.turned import STRIP, across, arrays_across, turned_arrays, turned_at
 from graphc.codegen.views import evenly, in_lines, up
+from graphc.codegen.work import lanes_of_element
 from graphc.dims import Dim, Poly, blocks, dim_max, floor_div, product, substitute, symbol
 from graphc.graph import Node
 from graphc.op import Family
@@ -26,7 +27,8 @@ from graphc.schedule.shape import loads
 from graphc.schedule.split import Split, domain_of, member_index, reduced, row_index
 from graphc.schedule.task import Nest, Place
 
-CHUNK = 16_384  # elements of a chunk, some 10 us of work
+CHUNK = 16_384  # elements of a chunk, some 10 us of work that is no more than DEAR
+DEAR = 128  # instructions for an element times bytes of a vector; chunks are shorter where there is more
 FEWEST = 128  # rows of a chunk that is summed down the columns, beside which a row of partial sums is little
 FEWER = 64  # the same of rows that are swept several times
 SHORT = 16  # steps of a loop; of fewer there may not be enough chunks
@@ -264,21 +266,25 @@ class Form:
         cut = self.cut_axis()
         length = self.domain[cut] if self.inner else product(self.domain)
         row = product(d for k, d in enumerate(self.domain) if k != cut)
-        size = self._rows_of_chunk(row) if self.inner else CHUNK
+        size = self._rows_of_chunk(row) if self.inner else self._elements_of_chunk()
         if isinstance(length, int) and isinstance(size, int) and size < length and self.before is None:
             size = in_lines(length, size) if not self.inner else evenly(length, size)
             if self.beside == cut:  # whole lines of columns
                 size = up(size, LINE // 4)
         return length, size, blocks(length, size)
 
+    def _elements_of_chunk(self) -> int:
+        return max(1, CHUNK * DEAR // max(DEAR, lanes_of_element(self.nest)))
+
     def _rows_of_chunk(self, row: Dim) -> Dim:
         """How many rows of so many elements a chunk has."""
         sums_alone = len(self.totals) == len(self.made) and not self.by_batch() and not self.split.deep
         beside = bool(self.row_set) and not self.by_batch() and any(map(self.is_column, self.totals))
         least = FEWEST if sums_alone else FEWER if beside else STRIP if self.beside == self.cut_axis() else 1
+        elements = self._elements_of_chunk()
         if not isinstance(row, int):
-            return dim_max(least, floor_div(CHUNK, dim_max(row, 1)))
-        size = max(least, CHUNK // max(row, 1))
+            return dim_max(least, floor_div(elements, dim_max(row, 1)))
+        size = max(least, elements // max(row, 1))
         if self.totals and not self.by_batch():
             size = min(size, BLOCK)
         if self.before is not None:

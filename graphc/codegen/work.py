@@ -29,6 +29,12 @@ def efforts_of_element(nest: Nest) -> list[int]:
     return [_effort(node) for node in _computed(nest) if _domain(node) == nest.domain]
 
 
+def lanes_of_element(nest: Nest) -> int:
+    """The same in all, where one on so many bytes of a vector counts as many."""
+    found = (n for n in _computed(nest) if _domain(n) == nest.domain)
+    return sum(_effort(n) * max((o.dtype.size for o in n.operands), default=0) for n in found)
+
+
 def _domain(node: Node) -> Shape:
     """What the loops of a node run over; all results of one have the same shape."""
     return domain_of(node) if len(node.types) == 1 else node.types[0].shape

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 from graphc.codegen.program import HEADER_WORDS, Program
 from graphc.errors import InputError
 from graphc.runtime import layout as at
+from graphc.runtime import threads
 from graphc.runtime.arguments import Array, counted, describe
 from graphc.runtime.entry import Words, driver
 from graphc.runtime.machine import Machine
@@ -43,6 +44,8 @@ class Runs:
         self._batch = _batch_size(self._program, batch_size)
         self._held = contextlib.ExitStack()
         self._known: dict[tuple[int, int, bool], _Run] = {}
+        self._rooms: dict[int, dict[int, Array]] = {}
+        self._frames: dict[tuple[int, int, bool], Words] = {}
 
     def __enter__(self) -> Runs:
         return self
@@ -59,6 +62,8 @@ class Runs:
         if steps:
             rest = count - (steps - 1) * self._batch
             run = self._run(self._batch if steps > 1 else rest, rest, chosen is not None)
+            if run.shares:
+                threads.region().open()  # since the last run there may have been a fork, or more threads allowed
             run.begin(steps, 0 if chosen is None else address(chosen), results)
             _drive(self._machine, run, steps)
         return results
@@ -71,27 +76,39 @@ class Runs:
         return self._known[key]
 
     def _described(self, batch: int, rest: int, ordered: bool) -> _Run:
-        program, whole, sliced = self._program, self._whole, self._sliced
-        room = {k: _room(program, whole[k], k, batch) for k in sliced} if ordered else {}
-        there = {k: address(r) for k, r in room.items()}
-        lists = [there.get(k, 0) for k in program.listed]
-        frames = tuple(
-            self._held.enter_context(_frame(self._machine, _key(whole, sliced, n), self._places, lists))
-            for n in sorted({batch, rest}, reverse=True)
-        )
+        program, sliced, room = self._program, self._sliced, self._room(batch) if ordered else {}
+        sizes = sorted({batch, rest}, reverse=True)
+        frames = tuple(self._frame(n, batch, ordered) for n in sizes)
+        shares = any(self._machine.shape(_key(self._whole, sliced, n)).shares for n in sizes)
         head = _head(self._machine, frames, len(sliced), batch, rest)
-        inputs = [_row(program, k, whole[k], self._places[k], there.get(k, 0)) for k in sliced]
+        inputs = [_row(program, k, self._whole[k], self._places[k], _address_of(room, k)) for k in sliced]
         outputs = [_row_of_output(program, k) for k in range(len(program.outputs))]
-        return _Run(np.array([*head, *itertools.chain(*inputs, *outputs)], np.int64), frames, tuple(room.values()))
+        return _Run(np.array([*head, *itertools.chain(*inputs, *outputs)], np.int64), frames, shares)
+
+    def _room(self, batch: int) -> dict[int, Array]:
+        """Memory for what steps of at most so many rows gather of each input, or list."""
+        if batch not in self._rooms:
+            self._rooms[batch] = {k: _room(self._program, self._whole[k], k, batch) for k in self._sliced}
+        return self._rooms[batch]
+
+    def _frame(self, rows: int, batch: int, ordered: bool) -> Words:
+        """The frame of steps that see so many rows, of at most `batch` in a run."""
+        key = rows, batch, ordered
+        if key not in self._frames:
+            room = self._room(batch) if ordered else {}
+            lists = [_address_of(room, k) for k in self._program.listed]
+            frame = _frame(self._machine, _key(self._whole, self._sliced, rows), self._places, lists)
+            self._frames[key] = self._held.enter_context(frame)
+        return self._frames[key]
 
 
 @dataclass
 class _Run:
-    """The words that describe a run to the compiled loop, its frames, and the memory for what it gathers."""
+    """The words that describe a run to the compiled loop, and its frames."""
 
     block: Words
     frames: tuple[Words, ...]
-    room: tuple[Array, ...]
+    shares: bool  # whether threads share a phase of a step
     budget: int = 1  # how many steps may be done before the loop comes back
 
     def begin(self, steps: int, order: int, results: Sequence[Array]) -> None:
@@ -173,6 +190,10 @@ def _room(program: Program, whole: Array, number: int, batch: int) -> Array:
     rows that come next, something lies behind the last.
     """
     return aligned(8 * (batch + _BEHIND) if number in program.listed else batch * (whole.nbytes // len(whole)))
+
+
+def _address_of(room: Mapping[int, Array], number: int) -> int:
+    return address(room[number]) if number in room else 0
 
 
 def _key(whole: Sequence[Array], sliced: Sequence[int], rows: int) -> tuple[tuple[int, ...], ...]:

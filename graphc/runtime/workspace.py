@@ -187,7 +187,7 @@ def _shared(chunks: int, flops: int, nbytes: int, least: int) -> int:
         return chunks
     if flops + nbytes > least:
         return -chunks
-    return -chunks - at.BRIEF if flops > max(_BRIEF_FLOPS, 2 * nbytes) else chunks
+    return -chunks - at.BRIEF if flops > max(_BRIEF_FLOPS, nbytes) else chunks
 
 
 def check_constraints(name: str, constraints: Iterable[tuple[Constraint, str]], sizes: Mapping[str, int]) -> None:
