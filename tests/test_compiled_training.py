@@ -103,6 +103,16 @@ def test_runs_of_any_length_and_order_follow_one_another() -> None:
             x += 0.25
 
 
+def test_runs_of_a_debugged_function() -> None:
+    x = gc.input("x", ("n",))
+    f = gc.compile([x], {"sum": gc.sum(x)}, options=gc.Options(debug=True))
+    with f.runs(x=[1.0, 2.0, 3.0], batch_size=2) as run:
+        assert run()["sum"].tolist() == [3.0, 3.0]
+        assert run([2, 1, 0])["sum"].tolist() == [5.0, 1.0]
+    with pytest.raises(gc.InputError, match="batch_size must be an int >= 1"), f.runs(x=[1.0], batch_size=0):
+        pass
+
+
 def test_a_run_that_fails_leaves_the_next_one_right() -> None:
     w, x = gc.parameter("w", np.zeros(())), gc.input("x", ("n",), "int64")
     table = gc.input("table", (4,))
@@ -121,6 +131,26 @@ def test_a_run_that_fails_leaves_the_next_one_right() -> None:
         rows[4] = 0
         assert run().tolist() == [1.0, 5.0, 1.0]
     assert w.value == 7
+
+
+def test_runs_are_of_one_thread_and_end_with_their_block() -> None:
+    x = gc.input("x", ("n",))
+    step, errors = gc.compile([x], gc.sum(gc.sin(x)), name="step"), []
+
+    def work() -> None:
+        for _ in range(200):
+            try:
+                assert run().shape == (40,)
+            except gc.InputError as error:
+                errors.append(str(error))
+
+    with step.runs(x=np.ones(40_000), batch_size=1_000) as run:
+        in_threads(work, work)
+        run()
+    assert errors
+    assert all(e.startswith("step.runs: a run that it gave is under way") for e in errors)
+    with pytest.raises(gc.InputError, match=r"step\.runs: .* its `with` block has ended"):
+        run()
 
 
 def test_a_child_forked_between_two_runs_goes_on() -> None:

@@ -218,6 +218,8 @@ def test_run_takes_inputs_by_name() -> None:
     f = gc.compile([x := gc.input("x", ("n",)), k := gc.input("k", ())], k * gc.sum(x), name="f")
     with pytest.raises(gc.InputError, match=re.escape("f.run takes its inputs by name: run(x=..., k=...)")):
         f.run([1.0], 2.0)
+    with pytest.raises(gc.InputError, match="takes its inputs by name"), f.runs([1.0], 2.0):
+        pass
 
 
 def test_a_dimension_without_a_name_is_refused_with_one() -> None:

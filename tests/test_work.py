@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -50,3 +51,21 @@ def test_a_commit_is_called_so() -> None:
     a, b = gc.parameter("a", [1.0, 2.0]), gc.parameter("b", [3.0, 4.0])
     phase = gc.compile([], (), updates={a: b[::-1] * 2, b: a[::-1] * 2}).program.phases[-1]
     assert (phase.title, phase.flops, phase.nbytes) == ("commit", 0, 32)
+
+
+@pytest.mark.parametrize(
+    ("function", "dtype", "chunks"),
+    [
+        (gc.exp, "float32", 1),
+        (gc.exp, "float64", 2),
+        (gc.gammaln, "float32", 4),
+        (gc.gammaln, "float64", 8),
+        (lambda x: gc.sum(gc.gammaln(x)), "float64", 8),
+        (lambda x: gc.exp(gc.exp(gc.exp(x))) > 1, "float32", 2),
+        (lambda x: gc.softmax(gc.reshape(x, (1024, 16))), "float64", 2),
+        (lambda x: x + 1, "float64", 1),
+    ],
+)
+def test_chunks_are_shorter_where_an_element_takes_long(function: Any, dtype: str, chunks: int) -> None:
+    x = gc.input("x", (16_384,), dtype)
+    assert gc.compile([x], function(x)).program.phases[0].chunks == chunks

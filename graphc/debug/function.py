@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,6 @@ from graphc.runtime.function import CompiledFunction
 from graphc.runtime.native import Native
 from graphc.runtime.workspace import Dims, Shape, make_shape
 from graphc.state import State
-from graphc.tree import unflatten
 
 
 class Interpreted:
@@ -69,15 +69,18 @@ class DebuggedFunction(CompiledFunction):
     def _made(self, program: Program, native: Native, states: Sequence[State]) -> Any:
         return Interpreted(program, states)
 
-    def run(self, /, *args: Any, batch_size: int = 32, order: Any = None, **arrays: Any) -> Any:
-        """The same as of a function that is not debugged, step by step."""
-        plan = steps.plan(self.program, self._caller.inputs(args, arrays), batch_size, order)
+    def _runs(self, inputs: Sequence[Array], batch_size: int) -> AbstractContextManager[Callable[..., Any]]:
+        """The same, step by step."""
+        steps.plan(self.program, inputs, batch_size, None)  # what does not fit shows before the first run
+        return nullcontext(lambda order=None: self._one_by_one(steps.plan(self.program, inputs, batch_size, order)))
+
+    def _one_by_one(self, plan: Sequence[Sequence[Array]]) -> list[Array]:
         results = [np.empty(len(plan), s.dtype.numpy) for s in self.program.outputs]
         for k, inputs in enumerate(plan):
             outputs = self._machine.enter(inputs)
             for result, value in zip(results, (outputs,) if self._machine.single else outputs, strict=True):
                 result[k] = value
-        return unflatten(self._structure, results)
+        return results
 
     def profile(self, /, *args: Any, repeat: int = 100, **kwargs: Any) -> Any:
         """Raises GraphcError: the interpreter's times tell nothing."""

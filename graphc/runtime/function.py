@@ -5,10 +5,10 @@ In: a Program, its code, the parameters and the structure of the outputs.  Out: 
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from graphc.codegen.program import Program
@@ -108,14 +108,11 @@ class CompiledFunction(_Callable):
         >>> gc.compile([x], gc.sum(x)).run(x=[1.0, 2.0, 3.0], batch_size=2)
         array([3., 3.])
         """
-        if args:
-            names = ", ".join(f"{slot.name}=..." for slot in self._program.inputs)
-            raise InputError(f"{self.name}.run takes its inputs by name: run({names})")
-        with self.runs(batch_size=batch_size, **arrays) as run:
+        with self.runs(*args, batch_size=batch_size, **arrays) as run:
             return run(order)
 
-    @contextlib.contextmanager
-    def runs(self, /, *, batch_size: int = 32, **arrays: Any) -> Iterator[Callable[..., Any]]:
+    @contextmanager
+    def runs(self, /, *args: Any, batch_size: int = 32, **arrays: Any) -> Iterator[Callable[..., Any]]:
         """`run` made ready to be called again and again, `run(order=None)`, as for the epochs of a training.
 
         Raises what `run` raises, for the order not before the call.  Arrays of the declared dtypes are read at each
@@ -127,8 +124,15 @@ class CompiledFunction(_Callable):
         ...     run(), run([2, 1, 0])
         (array([3., 3.]), array([5., 1.]))
         """
-        with steps.Runs(self._machine, self._caller.inputs((), arrays), batch_size) as run:
+        if args:
+            names = ", ".join(f"{slot.name}=..." for slot in self._program.inputs)
+            raise InputError(f"{self.name}.run takes its inputs by name: run({names})")
+        with self._runs(self._caller.inputs((), arrays), batch_size) as run:
             yield lambda order=None: unflatten(self._structure, run(order))
+
+    def _runs(self, inputs: Sequence[Array], batch_size: int) -> AbstractContextManager[Callable[..., Any]]:
+        """The outputs of each step, as a function of the order."""
+        return steps.Runs(self._machine, inputs, batch_size)
 
     def without_updates(self) -> CompiledFunction | None:
         """The same function with all parameters left as they are, by the same machine code.

@@ -10,6 +10,7 @@ import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -27,12 +28,14 @@ from graphc.types import is_int
 
 _SECONDS = 0.1  # how long the compiled loop is meant to run at a time
 _BEHIND = 64  # words behind a list
+_IN_USE = ".runs: a run that it gave is under way, or its `with` block has ended; each thread needs one of its own"
 
 
 class Runs:
     """Runs over the rows of the same inputs, in one order or another; what they have in common is found once.
 
-    Frames are held from the first run that needs them to the end of the `with` block that this is used in.
+    Frames are held from the first run that needs them to the end of the `with` block that this is used in, and are
+    those of one run at a time.
     """
 
     def __init__(self, machine: Machine, inputs: Sequence[Array], batch_size: Any) -> None:
@@ -43,6 +46,7 @@ class Runs:
         self._rows = _rows(self._program, self._whole, self._sliced)
         self._batch = _batch_size(self._program, batch_size)
         self._held = contextlib.ExitStack()
+        self._free = Lock()
         self._known: dict[tuple[int, int, bool], _Run] = {}
         self._rooms: dict[int, dict[int, Array]] = {}
         self._frames: dict[tuple[int, int, bool], Words] = {}
@@ -51,10 +55,21 @@ class Runs:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self._held.__exit__(*error)
+        if self._free.acquire(blocking=False):  # for good: there are no runs any more
+            self._held.__exit__(*error)
+        elif error[0] is None:
+            raise InputError(self._program.name + _IN_USE)
 
     def __call__(self, order: Any = None) -> tuple[Array, ...]:
         """The outputs of each step.  Raises InputError before the first step if the order does not fit."""
+        if not self._free.acquire(blocking=False):
+            raise InputError(self._program.name + _IN_USE)
+        try:
+            return self._outputs(order)
+        finally:
+            self._free.release()
+
+    def _outputs(self, order: Any) -> tuple[Array, ...]:
         chosen = _order(self._program, order, self._rows)
         count = self._rows if chosen is None else len(chosen)
         steps = -(-count // self._batch)
