@@ -32,7 +32,7 @@ def efforts_of_element(nest: Nest) -> list[int]:
 def lanes_of_element(nest: Nest) -> int:
     """The same in all, where one on so many bytes of a vector counts as many."""
     found = (n for n in _computed(nest) if _domain(n) == nest.domain)
-    return sum(_effort(n) * max((o.dtype.size for o in n.operands), default=0) for n in found)
+    return sum(_effort(n) * max((t.dtype.size for o in n.operands for t in o.types), default=0) for n in found)
 
 
 def _domain(node: Node) -> Shape:
