@@ -264,12 +264,16 @@ def test_a_sum_is_cut_into_parts_for_threads(depth: int, dtype: str) -> None:
     """In a phase before the rest; none where the call tells of few rows."""
     columns, rng = few_columns(), np.random.default_rng(3)
     columns //= 1 if dtype == "float32" else 2
-    for known in (False, True):
-        w, v = gc.input("w", (depth, columns), dtype), gc.input("v", (columns,), dtype)
-        for m in (13, 600) if known else (0, 1, 12, 13, 600):
-            x = gc.input("x", (m if known else "m", depth), dtype)
-            f = gc.compile([x, w, v], gc.relu(x @ w + v), options=gc.Options(cache=False))
-            assert [p.title.startswith("parts of") for p in f._program.phases] == [True, False]
+    w, v = gc.input("w", (depth, columns), dtype), gc.input("v", (columns,), dtype)
+
+    def compiled(rows: Any) -> Any:
+        x = gc.input("x", (rows, depth), dtype)
+        f = gc.compile([x, w, v], gc.relu(x @ w + v), options=gc.Options(cache=False))
+        assert [p.title.startswith("parts of") for p in f._program.phases] == [True, False]
+        return f
+
+    for f, sizes in ((compiled("m"), (0, 1, 12, 13, 600)), (compiled(13), (13,)), (compiled(600), (600,))):
+        for m in sizes:
             a, b, c = (rng.normal(size=s).astype(dtype) for s in ((m, depth), (depth, columns), columns))
             expected, scale = np.maximum(a.astype("f8") @ b + c, 0), np.abs(a).astype("f8") @ np.abs(b) + 1
             assert (np.abs(f(a, b, c) - expected) <= 8 * np.finfo(dtype).eps * scale).all()
