@@ -10,7 +10,7 @@ import pytest
 
 import graphc as gc
 from graphc.codegen import streamed
-from graphc.codegen.intrinsics.target import LINE
+from graphc.codegen.intrinsics.target import LINE, has_many_registers
 
 COLD = gc.Options(cache=False)
 DTYPES = ("float32", "float64", "int64", "int16", "int8", "bool")
@@ -123,6 +123,19 @@ def test_lines_ahead_are_asked_for_where_arrays_are_large() -> None:
     for n in (0, 1, 255, 256, 257, 2_000, 7_000):
         a, b = drawn((700, n), "float64"), drawn((n, 700), "float64", 1)
         assert np.array_equal(f(a, b), a + b.T)
+
+
+@pytest.mark.usefixtures("little")
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_lines_of_as_many_arrays_are_asked_for_as_the_processor_does_not_foresee(count: int) -> None:
+    """What is asked for lies behind the arrays' ends in the last pieces."""
+    for size, lengths in (("n", BORDERS), (20_000, (20_000,)), (40_001, (40_001,))):
+        xs = [gc.input("abc"[k], (size,), "float32") for k in range(count)]
+        f = gc.compile(xs, sum(xs[1:], xs[0] * 2), options=COLD)
+        assert ("fetch_lines" in f.source) == (count <= (1 if has_many_registers() else 2))
+        for n in lengths:
+            arrays = [drawn((n,), "float32", k) for k in range(count)]
+            assert np.array_equal(f(*arrays), sum(arrays[1:], arrays[0] * 2))
 
 
 @pytest.mark.usefixtures("little")

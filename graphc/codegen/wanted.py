@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from graphc.codegen.evaluate import Evaluator, converted, loaded_from
 from graphc.codegen.form import Form
-from graphc.codegen.intrinsics.target import LINE
+from graphc.codegen.intrinsics.target import LINE, has_many_registers
 from graphc.codegen.loop_ir import Position
 from graphc.codegen.streamed import piece_of
 from graphc.codegen.text import Loop, Scope, integer
@@ -39,6 +39,7 @@ from graphc.types import int64
 
 FAR = 1 << 23  # bytes that loops across rows read, from which on they ask for them
 AHEAD = 1 << 13  # bytes before an array's lines are wanted, when they are asked for
+SOON = 1 << 11  # the same for narrow vectors, which take longer for a piece
 MOST_LINES = 16  # of a piece, and of a row at a position: what follows is foreseen
 NEAR = 1 << 20  # bytes of an array that lies near anyway
 LINES = 48  # of rows at positions that are asked for and not there yet
@@ -82,17 +83,18 @@ def fetch_along(form: Form, scope: Scope, var: str, low: Dim) -> None:
     """Ask for what is wanted some pieces after the one that begins at `low`, where a single array is read.
 
     The processor foresees what lies ahead, but of one array not as much as memory could bring, and nothing of a tile,
-    whose rows end after some lines.
+    whose rows end after some lines.  With narrow vectors, stores past the caches are twice as many, and loads of two
+    arrays wait behind them.
     """
     if form.reductions or not _fetches(form):
         return
     found = dict.fromkeys(_read_along(form, var))
     if form.beside is not None:
         found.update(dict.fromkeys(_written_along(form, var)))
-    elif len(found) != 1:
+    elif not 0 < len(found) <= (1 if has_many_registers() else 2):
         return
     for place, position, step, size in found:
-        piece, ahead = piece_of(form), AHEAD
+        piece, ahead = piece_of(form), AHEAD if has_many_registers() else SOON
         if form.beside is not None:  # the tile after the next; a line that begins in the next one was asked for with it
             piece = tile_of(form)
             ahead = 2 * piece * step * size + LINE - size
