@@ -27,8 +27,8 @@ from graphc.schedule.shape import loads
 from graphc.schedule.split import Split, domain_of, member_index, reduced, row_index
 from graphc.schedule.task import Nest, Place
 
-CHUNK = 16_384  # elements of a chunk, some 10 us of work that is no more than DEAR
-DEAR = 128  # instructions for an element times bytes of a vector; chunks are shorter where there is more
+CHUNK = 16_384  # elements of a chunk, some 10 us of work if that is not DEAR
+DEAR = 64  # instructions for an element times bytes of a vector; with twice as many chunks are half as long, and so on
 FEWEST = 128  # rows of a chunk that is summed down the columns, beside which a row of partial sums is little
 FEWER = 64  # the same of rows that are swept several times
 SHORT = 16  # steps of a loop; of fewer there may not be enough chunks
@@ -274,7 +274,7 @@ class Form:
         return length, size, blocks(length, size)
 
     def _elements_of_chunk(self) -> int:
-        return max(1, CHUNK * DEAR // max(DEAR, lanes_of_element(self.nest)))
+        return max(1, CHUNK >> max(0, (lanes_of_element(self.nest) // DEAR).bit_length() - 1))
 
     def _rows_of_chunk(self, row: Dim) -> Dim:
         """How many rows of so many elements a chunk has."""
