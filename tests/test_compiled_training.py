@@ -156,15 +156,19 @@ def test_runs_are_of_one_thread_and_end_with_their_block() -> None:
 def test_a_child_forked_between_two_runs_goes_on() -> None:
     x, t = samples(50)
     together, by_hand = Training(), Training()
+    by_hand.step.run(x=x, t=t, batch_size=8)
+    expected = by_hand.step.run(x=x, t=t, batch_size=8)["loss"]
     with together.step.runs(x=x, t=t, batch_size=8) as run:
         run()
         child = os.fork()
-        run()
         if not child:
-            os._exit(0)
-        assert os.waitpid(child, 0)[1] == 0
-    by_hand.step.run(x=x, t=t, batch_size=8)
-    by_hand.step.run(x=x, t=t, batch_size=8)
+            code = 1
+            try:
+                code = int(run()["loss"].tobytes() != expected.tobytes() or together.state() != by_hand.state())
+            finally:
+                os._exit(code)
+        assert run()["loss"].tobytes() == expected.tobytes()
+    assert os.waitpid(child, 0)[1] == 0
     assert together.state() == by_hand.state()
 
 

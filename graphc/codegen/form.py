@@ -284,7 +284,7 @@ class Form:
         elements = self._elements_of_chunk()
         if not isinstance(row, int):
             return dim_max(least, floor_div(elements, dim_max(row, 1)))
-        size = max(least, elements // max(row, 1), min(SHORT, CHUNK // max(row, 1)))  # long rows are asked for in time
+        size = max(least, elements // max(row, 1))
         if self.totals and not self.by_batch():
             size = min(size, BLOCK)
         if self.before is not None:

@@ -26,13 +26,20 @@ def operations(nest: Nest) -> Dim:
 
 def efforts_of_element(nest: Nest) -> list[int]:
     """What each function costs that is computed for each element of the nest's domain."""
-    return [_effort(node) for node in _computed(nest) if _domain(node) == nest.domain]
+    return [_effort(node) for node in _of_element(nest)]
 
 
 def lanes_of_element(nest: Nest) -> int:
-    """The same in all, where one on so many bytes of a vector counts as many."""
-    found = (n for n in _computed(nest) if _domain(n) == nest.domain)
-    return sum(_effort(n) * max((t.dtype.size for o in n.operands for t in o.types), default=0) for n in found)
+    """The sum of them, each times the bytes of its widest operand, since wide ones fill more vectors."""
+    return sum(_effort(node) * _width(node) for node in _of_element(nest))
+
+
+def _width(node: Node) -> int:
+    return max((t.dtype.size for operand in node.operands for t in operand.types), default=0)
+
+
+def _of_element(nest: Nest) -> Iterator[Node]:
+    return (node for node in _computed(nest) if _domain(node) == nest.domain)
 
 
 def _domain(node: Node) -> Shape:

@@ -71,7 +71,7 @@ class DebuggedFunction(CompiledFunction):
 
     def _runs(self, inputs: Sequence[Array], batch_size: int) -> AbstractContextManager[Callable[..., Any]]:
         """The same, step by step."""
-        steps.plan(self.program, inputs, batch_size, None)  # what does not fit shows before the first run
+        steps.sizes(self.program, inputs, batch_size)  # what does not fit shows before the first run
         return nullcontext(lambda order=None: self._one_by_one(steps.plan(self.program, inputs, batch_size, order)))
 
     def _one_by_one(self, plan: Sequence[Sequence[Array]]) -> list[Array]:

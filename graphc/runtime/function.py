@@ -115,8 +115,9 @@ class CompiledFunction(_Callable):
     def runs(self, /, *args: Any, batch_size: int = 32, **arrays: Any) -> Iterator[Callable[..., Any]]:
         """`run` made ready to be called again and again, `run(order=None)`, as for the epochs of a training.
 
-        Raises what `run` raises, for the order not before the call.  Arrays of the declared dtypes are read at each
-        run, others as they were at the beginning.  One thread may use it.
+        Raises what `run` raises, for the order not before the call; and InputError where a run is called after the
+        `with` block, or while another is under way.  Arrays of the declared dtypes are read at each run, others are as
+        they were at the beginning.
 
         >>> import graphc as gc
         >>> x = gc.input("x", ("n",))

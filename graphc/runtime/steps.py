@@ -40,11 +40,9 @@ class Runs:
 
     def __init__(self, machine: Machine, inputs: Sequence[Array], batch_size: Any) -> None:
         self._machine, self._program = machine, machine.program
-        self._sliced = _sliced(self._program)
+        self._sliced, self._rows, self._batch = sizes(self._program, inputs, batch_size)
         self._whole = [np.ascontiguousarray(a).reshape(a.shape) for a in inputs]
         self._places = [address(a) for a in self._whole]
-        self._rows = _rows(self._program, self._whole, self._sliced)
-        self._batch = _batch_size(self._program, batch_size)
         self._held = contextlib.ExitStack()
         self._free = Lock()
         self._known: dict[tuple[int, int, bool], _Run] = {}
@@ -92,9 +90,9 @@ class Runs:
 
     def _described(self, batch: int, rest: int, ordered: bool) -> _Run:
         program, sliced, room = self._program, self._sliced, self._room(batch) if ordered else {}
-        sizes = sorted({batch, rest}, reverse=True)
-        frames = tuple(self._frame(n, batch, ordered) for n in sizes)
-        shares = any(self._machine.shape(_key(self._whole, sliced, n)).shares for n in sizes)
+        counts = sorted({batch, rest}, reverse=True)
+        frames = tuple(self._frame(n, batch, ordered) for n in counts)
+        shares = any(self._machine.shape(_key(self._whole, sliced, n)).shares for n in counts)
         head = _head(self._machine, frames, len(sliced), batch, rest)
         inputs = [_row(program, k, self._whole[k], self._places[k], _address_of(room, k)) for k in sliced]
         outputs = [_row_of_output(program, k) for k in range(len(program.outputs))]
@@ -103,7 +101,7 @@ class Runs:
     def _room(self, batch: int) -> dict[int, Array]:
         """Memory for what steps of at most so many rows gather of each input, or list."""
         if batch not in self._rooms:
-            self._rooms[batch] = {k: _room(self._program, self._whole[k], k, batch) for k in self._sliced}
+            self._rooms[batch] = {k: _memory(self._program, self._whole[k], k, batch) for k in self._sliced}
         return self._rooms[batch]
 
     def _frame(self, rows: int, batch: int, ordered: bool) -> Words:
@@ -112,7 +110,7 @@ class Runs:
         if key not in self._frames:
             room = self._room(batch) if ordered else {}
             lists = [_address_of(room, k) for k in self._program.listed]
-            frame = _frame(self._machine, _key(self._whole, self._sliced, rows), self._places, lists)
+            frame = _prepared(self._machine, _key(self._whole, self._sliced, rows), self._places, lists)
             self._frames[key] = self._held.enter_context(frame)
         return self._frames[key]
 
@@ -134,13 +132,17 @@ class _Run:
         block[first + at.BASE :: at.RUN_ROW] = [address(r) for r in results]
 
 
-def plan(program: Program, inputs: Sequence[Array], batch_size: Any, order: Any) -> list[list[Array]]:
-    """The inputs of every step, for who takes them one by one.  Raises InputError if anything does not fit."""
+def sizes(program: Program, inputs: Sequence[Array], batch_size: Any) -> tuple[tuple[int, ...], int, int]:
+    """The inputs that are sliced, how many rows they have, and how many a step takes.  Raises InputError for others."""
     sliced = _sliced(program)
-    rows = _rows(program, inputs, sliced)
+    return sliced, _rows(program, inputs, sliced), _batch_size(program, batch_size)
+
+
+def plan(program: Program, inputs: Sequence[Array], batch_size: int, order: Any) -> list[list[Array]]:
+    """The inputs of every step, for who takes them one by one.  Raises InputError if anything does not fit."""
+    sliced, rows, batch = sizes(program, inputs, batch_size)
     chosen = _order(program, order, rows)
     every = np.arange(rows) if chosen is None else chosen
-    batch = _batch_size(program, batch_size)
     parts = [every[k : k + batch] for k in range(0, len(every), batch)]
     return [[a[part] if k in sliced else a for k, a in enumerate(inputs)] for part in parts]
 
@@ -198,7 +200,7 @@ def _order(program: Program, order: Any, rows: int) -> Array | None:
     return chosen
 
 
-def _room(program: Program, whole: Array, number: int, batch: int) -> Array:
+def _memory(program: Program, whole: Array, number: int, batch: int) -> Array:
     """Memory for the rows of a step that lie apart from one another, or for the list of where they are.
 
     It begins a line of cache, as halves of rows do, lest two threads write one line.  Of a list, which is asked for
@@ -217,7 +219,7 @@ def _key(whole: Sequence[Array], sliced: Sequence[int], rows: int) -> tuple[tupl
 
 
 @contextlib.contextmanager
-def _frame(
+def _prepared(
     machine: Machine, key: tuple[tuple[int, ...], ...], places: Sequence[int], lists: Sequence[int]
 ) -> Iterator[Words]:
     """A frame for inputs of these shapes, with the addresses of those that are passed whole, and of lists."""
