@@ -29,26 +29,26 @@ def drawn(shape: tuple[int, ...], dtype: str, seed: int = 0) -> Any:
 
 
 def calls(function: Any) -> int:
-    return str(function.source).count("stream_")
+    return sum(str(function.source).count(f"{kernel}_") for kernel in ("stream", "store_lines"))
 
 
 @pytest.mark.usefixtures("little")
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_values_are_the_same_wherever_pieces_and_lines_end(dtype: str) -> None:
+    """Of outputs that begin at the same place of a line and at others; the narrow one is stored as ever."""
     x, y = gc.input("x", ("n",), dtype), gc.input("y", ("n",), dtype)
-    outputs = (gc.where(x > y, x, y), x == y) if dtype != "bool" else (x | y, x == y)
-    f = gc.compile([x, y], outputs, options=COLD)
-    assert calls(f) == 2
+    larger, smaller = (gc.where(x > y, x, y), gc.where(x > y, y, x)) if dtype != "bool" else (x | y, x & y)
+    f = gc.compile([x, y], (larger, smaller, x == y), options=COLD)
+    assert f.source.count("store_lines_") == calls(f) == (2 if np.dtype(dtype).itemsize > 1 else 3)
     for n in BORDERS:
         a, b = drawn((n,), dtype), drawn((n,), dtype, 1)
-        larger = np.where(a > b, a, b) if dtype != "bool" else a | b
-        for shift in (0, 1, 3, 15, 60):
-            around = tuple(np.ones(n + 64, t) for t in (dtype, bool))
-            given = tuple(whole[shift : shift + n] for whole in around)
+        wanted = np.maximum(a, b), np.minimum(a, b), a == b
+        for shifts in ((0, 0, 0), (1, 1, 1), (3, 3, 15), (15, 15, 0), (60, 4, 7), (8, 0, 32)):
+            around = tuple(np.ones(n + 64, t) for t in (dtype, dtype, bool))
+            given = tuple(whole[shift : shift + n] for whole, shift in zip(around, shifts, strict=True))
             f(a, b, out=given)
-            assert np.array_equal(given[0], larger)
-            assert np.array_equal(given[1], a == b)
-            for whole in around:
+            for whole, shift, found, want in zip(around, shifts, given, wanted, strict=True):
+                assert np.array_equal(found, want)
                 assert whole[:shift].all()
                 assert whole[shift + n :].all()
 
@@ -126,16 +126,34 @@ def test_lines_ahead_are_asked_for_where_arrays_are_large() -> None:
 
 
 @pytest.mark.usefixtures("little")
+@pytest.mark.parametrize("busy", [False, True])
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_lines_of_as_many_arrays_are_asked_for_as_the_processor_does_not_foresee(count: int) -> None:
+def test_lines_of_as_many_arrays_are_asked_for_as_the_processor_does_not_foresee(count: int, busy: bool) -> None:
     """What is asked for lies behind the arrays' ends in the last pieces."""
     for size, lengths in (("n", BORDERS), (20_000, (20_000,)), (40_001, (40_001,))):
         xs = [gc.input("abc"[k], (size,), "float32") for k in range(count)]
-        f = gc.compile(xs, sum(xs[1:], xs[0] * 2), options=COLD)
-        assert ("fetch_lines" in f.source) == (count <= (1 if has_many_registers() else 2))
+        f = gc.compile(xs, added(xs, 10 if busy else 1), options=COLD)
+        assert ("fetch_lines" in f.source) == (count <= (2 if busy and not has_many_registers() else 1))
         for n in lengths:
             arrays = [drawn((n,), "float32", k) for k in range(count)]
-            assert np.array_equal(f(*arrays), sum(arrays[1:], arrays[0] * 2))
+            assert np.array_equal(f(*arrays), added(arrays, 10 if busy else 1))
+
+
+def added(xs: list[Any], times: int) -> Any:
+    return sum(xs[1:] * times, xs[0] * 2) if xs[1:] else xs[0] * 2
+
+
+@pytest.mark.usefixtures("little")
+def test_strided_reversed_and_joined_arrays_go_by_pieces_on_the_stack() -> None:
+    x, y = gc.input("x", ("n",), "float32"), gc.input("y", ("n",), "float32")
+    f = gc.compile([x, y], (x[::2] * 2.0, x[::-1] + y, gc.concatenate([x, y]) * 3.0), options=COLD)
+    assert "store_lines_" not in f.source
+    assert calls(f) == 3
+    for n in BORDERS:
+        a, b = drawn((n,), "float32"), drawn((n,), "float32", 1)
+        wanted = a[::2] * np.float32(2), a[::-1] + b, np.concatenate([a, b]) * np.float32(3)
+        for found, want in zip(f(a, b), wanted, strict=True):
+            assert np.array_equal(found, want)
 
 
 @pytest.mark.usefixtures("little")

@@ -13,7 +13,8 @@ from graphc.codegen.intrinsics.target import dots_tile, host_vector_bytes
 from graphc.codegen.kernels import ROW, Axis, J, Kernel, Range, known, steps_of_chunk
 from graphc.codegen.loop_ir import Address, Call, Expr, Position
 from graphc.codegen.packed import DEPTH, K, Packed
-from graphc.codegen.text import FIRST, HI, LAST, LO, PART, Branch, Scope, Text, close, integer, test
+from graphc.codegen.scope import Branch, Scope, close
+from graphc.codegen.text import FIRST, HI, LAST, LO, PART, Text, integer, test
 from graphc.codegen.views import up
 from graphc.dims import Dim, blocks, floor_div, symbol
 from graphc.schedule.task import Place

@@ -18,11 +18,12 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from graphc.codegen.copy import emit_copy
 from graphc.codegen.inline import Inlining, fits
 from graphc.codegen.interchange import BLOCK, independent, merged
 from graphc.codegen.loop_ir import If, Position, Stmt
-from graphc.codegen.nest import emit_copy
-from graphc.codegen.text import PhaseText, Scope, Text, test
+from graphc.codegen.scope import Scope
+from graphc.codegen.text import PhaseText, Text, test
 from graphc.dims import Dim, blocks, symbol
 from graphc.ops.loop_parts import iteration_told
 from graphc.schedule.task import Body, Choose, Place, Repeat, While

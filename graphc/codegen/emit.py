@@ -8,9 +8,10 @@ from typing import Any
 
 from graphc.codegen.alike import Once
 from graphc.codegen.control import emit_holder
+from graphc.codegen.copy import emit_copy
 from graphc.codegen.listed import lists_of
 from graphc.codegen.loop_ir import Control, LoopProgram
-from graphc.codegen.nest import emit_copy, emit_nest, emit_with_product
+from graphc.codegen.nest import emit_nest, emit_with_product
 from graphc.codegen.printer import print_code
 from graphc.codegen.product import Product
 from graphc.codegen.program import Buffer, Failure, Phase, Program, Slot, word

@@ -12,7 +12,8 @@ from typing import Any
 
 from graphc.codegen.loop_ir import OWN, Call, Const, Expr, If, Let, Position, Set, Stmt, Var
 from graphc.codegen.printer import CODES, code_of, variable
-from graphc.codegen.text import ZERO, Loop, Scope, Text, test
+from graphc.codegen.scope import Loop, Scope
+from graphc.codegen.text import ZERO, Text, test
 from graphc.dims import Dim, is_nonnegative, is_positive, product, symbol
 from graphc.graph import Node, describe
 from graphc.op import Family, Piece

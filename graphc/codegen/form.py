@@ -12,7 +12,8 @@ from graphc.codegen.evaluate import Evaluator, loaded_from
 from graphc.codegen.intrinsics.target import BLOCK, LINE
 from graphc.codegen.loop_ir import WORKER, Position
 from graphc.codegen.product import Product
-from graphc.codegen.text import HI, LO, Scope, Text
+from graphc.codegen.scope import Scope
+from graphc.codegen.text import HI, LO, Text
 from graphc.codegen.turned import STRIP, across, arrays_across, turned_arrays, turned_at
 from graphc.codegen.views import evenly, in_lines, up
 from graphc.codegen.work import lanes_of_element

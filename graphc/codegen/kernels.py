@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 from graphc.codegen.intrinsics.target import dots_tile, host_vector_bytes, tile, transposed_tile
 from graphc.codegen.loop_ir import Address, Expr, Position
-from graphc.codegen.text import Loop, Scope, Text, close, integer
+from graphc.codegen.scope import Loop, Scope, close
+from graphc.codegen.text import Text, integer
 from graphc.codegen.views import evenly, up
 from graphc.dims import Dim, blocks, symbol
 

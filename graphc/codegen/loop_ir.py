@@ -195,6 +195,7 @@ KERNELS: dict[str, Contract] = {
     **dict.fromkeys(("fetch_lines", "fetch_near"), Contract(1, (0,), ())),
     "into_line": Contract(1, (0,), (), "integer"),  # address -> elements since the line of cache began
     "stream": Contract(3, (1,), (2,)),  # how many elements, where from, where to: past the caches
+    "store_lines": Contract(2, (0,), (1,)),  # where from, where to: a tile (n,) elements, past the caches if in line
     # status of the failure, position, length, iteration of a loop -> position from the start
     "checked": Contract(4, (), (), "integer"),
     "labelled": Contract(4, (), (), "integer"),  # the same, and a negative one is out of range

@@ -62,6 +62,8 @@ def _made(name: str) -> Any:
             return fetch_listed
         case "stream":
             return stream.stream(code)
+        case "store_lines":
+            return stream.store_lines(code, *numbers)
         case "into_line":
             return stream.into_line(code)
         case "own":

@@ -19,51 +19,35 @@ from graphc.codegen.private import blocks_of_rows, prepare_product
 from graphc.codegen.product import Product
 from graphc.codegen.reduction import Carried, Columns, Fold, Lies, Partial, combine
 from graphc.codegen.rows import Bounds, Rows
+from graphc.codegen.scope import Branch, Loop, Scope, close
 from graphc.codegen.streamed import (
+    WHOLE,
     are_large,
+    bind_lines,
     cut_in_lines,
+    is_in_lines,
+    leave_narrow,
     lines_of,
     piece_of,
+    store_lines,
     streamed_outputs,
     write_streamed,
 )
-from graphc.codegen.text import HI, LO, Branch, Loop, Scope, Text, close, integer, test
+from graphc.codegen.text import FIRST, HI, LO, Text, integer, test
 from graphc.codegen.turned import tile_of, tiles
 from graphc.codegen.unread import check_unread, gathers
-from graphc.codegen.views import in_lines
 from graphc.codegen.wanted import fetch_across, fetch_along, fetch_gathered
 from graphc.codegen.work import bytes_read, operations, total
 from graphc.dims import Dim, blocks, product, substitute, symbol
 from graphc.graph import Node
 from graphc.schedule.access import linear, offset, through_movement
 from graphc.schedule.split import Axes
-from graphc.schedule.task import Copy, Kernel, Nest, Place
+from graphc.schedule.task import Kernel, Nest, Place
 
 
 def emit_nest(text: Text, task: Nest) -> None:
     """Print the phases of a nest."""
     _Nest(text, task).emit()
-
-
-def emit_copy(text: Text, task: Copy) -> None:
-    """Print the phase of a copy, in chunks like those of nests, so that the same threads have them."""
-    size = product(task.shape)
-    some = in_lines(size, form.CHUNK) if isinstance(size, int) else form.CHUNK
-    title = "commit" if task.target.kind == "parameter" else task.source.kind
-    with text.phase(title, blocks(size, some), 0, 2 * size * task.dtype.size) as top:
-        text.new_nest()
-        if not task.shape:
-            _copy_element(text, task, top, 0)
-            return
-        text.cut(top, text.own(some), text.end(size))
-        loop = text.loop(top, "i", HI, LO)
-        _copy_element(text, task, loop, symbol("%i"))
-        loop.close()
-
-
-def _copy_element(text: Text, task: Copy, scope: Scope, at: Dim) -> None:
-    value = scope.let(text.fresh(), text.load(task.source, task.dtype, at))
-    scope.add(text.store(task.target, at, value))
 
 
 def emit_with_product(text: Text, first: Kernel, task: Nest) -> bool:
@@ -115,8 +99,8 @@ class _Nest(Rows):
     def _ways(self, top: Scope, chunks: Dim, streamed: dict[Place, Place], moved: Dim) -> list[Partial]:
         """Make the loops: twice, if sizes of the call decide whether they write past the caches."""
         large = are_large(self, moved) if streamed else False
-        if isinstance(large, bool):
-            self.streamed = streamed if large else {}
+        self.streamed = streamed if large else {}
+        if isinstance(large, bool) or is_in_lines(self):
             return self._loops(top, chunks)
         for condition, self.streamed in ((large, streamed), (test("not", large), {})):
             branch = Branch(top, condition)
@@ -188,6 +172,9 @@ class _Nest(Rows):
             self._body(top, folds, {}, 0)
             for fold in folds.values():
                 fold.end_block(top, Position(1), 0, None)
+            return
+        if is_in_lines(self):
+            self._in_lines(top)
             return
         row = self.before.columns.size if self.before is not None and self.is_flat else 1
         self._elements(top, "i", (LO * row, Position(HI * row)), folds, {}, self._block_size(folds, form.CHUNK))
@@ -354,6 +341,24 @@ class _Nest(Rows):
         write_streamed(self, around, count, {f"%{var}": low})
         if size:
             close(around)
+
+    def _in_lines(self, top: Scope) -> None:
+        """One loop over all elements, piece by piece where outputs are whole lines, then what is before and after."""
+        leave_narrow(self)
+        bind_lines(self, top, self._work()[1])
+        pieces = self.text.loop(top, str(self.block)[1:], WHOLE, FIRST, piece_of(self))
+        fetch_along(self, pieces, "i", self.block)
+        piece = self.text.loop(pieces, "q", piece_of(self))
+        piece.bind("i", self.block + symbol("%q"))
+        self._body(piece, {}, {}, symbol("%q"))
+        piece.close()
+        store_lines(self, pieces, {"%i": self.block})
+        pieces.close()
+        self.streamed, after = {}, symbol("%k")
+        ends = self.text.loop(top, "k", 2)
+        rest = self.text.loop(ends, "i", FIRST + (HI - FIRST) * after, LO + (WHOLE - LO) * after)
+        self._body(rest, {}, {}, 0)
+        close(ends, rest)
 
     def _body(
         self, scope: Scope, folds: dict[Node, Fold], columns: dict[Node, Columns], position: Dim, lane: Dim = 0

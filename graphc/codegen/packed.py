@@ -13,7 +13,8 @@ from typing import cast
 from graphc.codegen.intrinsics.target import has_many_registers
 from graphc.codegen.kernels import CHUNK_FLOPS, MANY_CHUNKS, ROW, Axis, InPlace, J, Range, known
 from graphc.codegen.loop_ir import WORKER, Address, Position
-from graphc.codegen.text import Branch, Loop, Scope, close, integer, test
+from graphc.codegen.scope import Branch, Loop, Scope, close
+from graphc.codegen.text import integer, test
 from graphc.codegen.views import up
 from graphc.dims import Dim, blocks, dim_max, dim_min, symbol
 

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from graphc.codegen.form import Form
 from graphc.codegen.loop_ir import WORKER, Position
 from graphc.codegen.product import Product
-from graphc.codegen.text import LO, Scope, integer
+from graphc.codegen.scope import Scope
+from graphc.codegen.text import LO, integer
 from graphc.codegen.views import up
 from graphc.dims import Dim, symbol
 

@@ -19,7 +19,8 @@ from graphc.codegen.intrinsics.target import LINE, has_many_registers, host_vect
 from graphc.codegen.kernels import MANY_CHUNKS, ROW, Axis, Dots, InPlace, Kernel, Range, Transposed, steps_of_chunk
 from graphc.codegen.loop_ir import Expr, Var
 from graphc.codegen.packed import FEW_ROWS, Blocked, Packed
-from graphc.codegen.text import FIRST, HI, LAST, LO, PART, Scope, Text, close
+from graphc.codegen.scope import Scope, close
+from graphc.codegen.text import FIRST, HI, LAST, LO, PART, Text
 from graphc.codegen.views import ViewKernel
 from graphc.dims import Dim, blocks, dim_max, dim_min, product, symbol
 from graphc.schedule.lower import labels_of

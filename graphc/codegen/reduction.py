@@ -15,8 +15,9 @@ import numpy as np
 
 from graphc.codegen.evaluate import converted, fill
 from graphc.codegen.loop_ir import KERNELS, Call, Expr, Let, Position, Set, Var
+from graphc.codegen.scope import Scope, close
 from graphc.codegen.states import State, state_of
-from graphc.codegen.text import ZERO, Scope, Text, close, integer
+from graphc.codegen.text import ZERO, Text, integer
 from graphc.dims import Dim, product, symbol
 from graphc.graph import Node
 from graphc.scalar import parse

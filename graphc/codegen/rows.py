@@ -17,7 +17,8 @@ from graphc.codegen.intrinsics.target import LINE
 from graphc.codegen.loop_ir import Expr, Position
 from graphc.codegen.product import Product
 from graphc.codegen.reduction import Fold, Lies
-from graphc.codegen.text import Scope, Text, integer
+from graphc.codegen.scope import Scope
+from graphc.codegen.text import Text, integer
 from graphc.codegen.work import bytes_read
 from graphc.dims import Dim, substitute, symbol
 from graphc.graph import Node

@@ -13,7 +13,8 @@ from __future__ import annotations
 from graphc.codegen.evaluate import converted
 from graphc.codegen.intrinsics.target import BLOCK, LINE, host_vector_bytes
 from graphc.codegen.loop_ir import Address, Call, Expr, Let, Position, Set, Var
-from graphc.codegen.text import HI, LO, Branch, Loop, Scope, Text, close, integer, test
+from graphc.codegen.scope import Branch, Loop, Scope, close
+from graphc.codegen.text import HI, LO, Text, integer, test
 from graphc.codegen.turned import STRIP
 from graphc.codegen.views import Axis, ViewKernel, Where, of_chunk
 from graphc.dims import Dim, blocks, floor_div, symbol

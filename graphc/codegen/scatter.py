@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from graphc.codegen.evaluate import Evaluator, converted, loaded_from
 from graphc.codegen.loop_ir import Call, Expr, Position
-from graphc.codegen.text import ZERO, Branch, Loop, Scope, Text, close, test
+from graphc.codegen.scope import Branch, Loop, Scope, close
+from graphc.codegen.text import ZERO, Text, test
 from graphc.codegen.unread import check_unread
 from graphc.codegen.wanted import AT, Row, fetch_row
 from graphc.dims import Dim, is_positive, product, symbol

@@ -6,7 +6,7 @@ In: the task of a search.  Out: one phase, with a call of a routine for each val
 from __future__ import annotations
 
 from graphc.codegen.loop_ir import Var
-from graphc.codegen.text import close
+from graphc.codegen.scope import close
 from graphc.codegen.views import ViewKernel, of_chunk
 from graphc.dims import blocks
 from graphc.types import int64

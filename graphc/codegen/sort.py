@@ -6,7 +6,8 @@ In: the task of a sort.  Out: one phase.  A row that is not contiguous in the re
 from __future__ import annotations
 
 from graphc.codegen.loop_ir import WORKER, Address
-from graphc.codegen.text import Scope, Text, close
+from graphc.codegen.scope import Scope, close
+from graphc.codegen.text import Text
 from graphc.codegen.views import ViewKernel, Where, of_chunk
 from graphc.dims import Dim, blocks, symbol
 from graphc.schedule.task import Kernel, Place

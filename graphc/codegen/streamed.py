@@ -1,22 +1,27 @@
-"""Large outputs that nobody reads, written past the caches: loops make a piece on the stack, and that is streamed.
+"""Large outputs that nobody reads, written past the caches.
 
-In: the form of a nest.  Out: which outputs, on what condition, and the statements that write a piece.
+In: the form of a nest.  Out: which outputs, on what condition, and the statements that do it.  Loops over elements in
+order make whole lines in registers and store them so at once; tiles, and rows that are swept several times, are made on
+the stack, and streamed from there.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from graphc.codegen.form import FOLDS, KEPT, Form
-from graphc.codegen.loop_ir import CHUNK, Call, Expr, Position, Var
-from graphc.codegen.text import Scope, Text, integer, test
+from graphc.codegen.intrinsics.target import LINE
+from graphc.codegen.loop_ir import CHUNK, Address, Call, Expr, Position, Var
+from graphc.codegen.scope import Scope
+from graphc.codegen.text import FIRST, HI, LO, Text, integer, test
 from graphc.codegen.turned import TILE
 from graphc.codegen.work import efforts_of_element
-from graphc.dims import Dim, product, substitute, symbol
+from graphc.dims import Dim, dim_min, floor_div, substitute, symbol
 from graphc.graph import Node
 from graphc.scalar import CHEAP
 from graphc.schedule.access import linear, offset
+from graphc.schedule.shape import loads
 from graphc.schedule.task import Place
 from graphc.types import DType, int64
 
@@ -25,6 +30,7 @@ SHORTEST = 256  # elements of a row, whose ends are parts of lines; of rows that
 PIECE = 256  # bytes of a block of the widest array: reads of the next go on while one is written
 MOST_EFFORT = 32  # instructions for an element, and no dear function: what costs more hardly waits for memory
 MOST_OUTPUTS = 4  # of a nest: each has a block on the stack
+WHOLE = symbol("%whole")  # where the whole lines of a loop end
 
 
 def streamed_outputs(form: Form) -> dict[Place, Place]:
@@ -60,7 +66,9 @@ def _blocks(form: Form, outputs: Sequence[tuple[Node, Place]]) -> dict[Place, Pl
 
 def _limits(form: Form, moved: Dim) -> tuple[tuple[Dim, int], ...]:
     """Sizes, and from what on each of them is large: the bytes that loops move, and the elements of a row."""
-    row = form.domain[form.inner[-1]] if form.inner else product(form.domain)
+    if not form.inner:
+        return ((moved, PAST_CACHES),)
+    row = form.domain[form.inner[-1]]
     in_tiles = form.beside is not None and isinstance(row, int) and row % TILE == 0
     return (moved, PAST_CACHES), (row, TILE if in_tiles else SHORTEST)
 
@@ -85,7 +93,13 @@ def lines_of(form: Form, streamed: Mapping[Place, Place], moved: Dim) -> tuple[P
     """The output whose lines chunks of a loop over all elements are to be, if it may be streamed."""
     if form.inner or not streamed or not may_be_large(form, moved):
         return None
-    return next((place, node.dtype) for node, place in form.nest.stores if place in streamed)
+    node, place = _widest(form, streamed)
+    return place, node.dtype
+
+
+def _widest(form: Form, streamed: Mapping[Place, Place]) -> tuple[Node, Place]:
+    """The output that has most bytes."""
+    return max((s for s in form.nest.stores if s[1] in streamed), key=lambda s: s[0].dtype.size)
 
 
 def cut_in_lines(text: Text, scope: Scope, size: Dim, end: Position, place: Place, dtype: DType) -> None:
@@ -102,15 +116,61 @@ def cut_in_lines(text: Text, scope: Scope, size: Dim, end: Position, place: Plac
 
 
 def piece_of(form: Form) -> int:
-    """The elements of a block."""
+    """Elements that are made before they are written: a line, or a block of the widest array."""
+    if is_in_lines(form):
+        return LINE // _widest(form, form.streamed)[0].dtype.size
     return PIECE // max(n.dtype.size for member in form.members for n in (member, *member.operands))
 
 
+def is_in_lines(form: Form) -> bool:
+    """Whether loops make what is streamed line by line: one loop over all elements, of arrays that are read in order.
+
+    Of others LLVM makes vectors only where loops go on for longer than a line, and rows begin and end within lines.
+    """
+    if not form.streamed or form.reductions or form.inner:
+        return False
+    reads = [read for member in form.members for read in loads(member, form.is_loaded, form.made)]
+    steps = [linear(offset(form.moved(read.index), read.node.shape)) if read.index else {} for read in reads]
+    return all(s is not None and s.get("%i", 0) in (0, 1) for s in steps) and not any(read.guarded for read in reads)
+
+
+def leave_narrow(form: Form) -> None:
+    """Have those written past the caches alone that have most bytes: lines of others end within theirs.
+
+    Parts of a line that are written so, and parts that are not, take ten times as long as either.
+    """
+    widest = _widest(form, form.streamed)[0].dtype.size
+    wide = {place for node, place in form.nest.stores if node.dtype.size == widest}
+    form.streamed = {place: block for place, block in form.streamed.items() if place in wide}
+
+
+def bind_lines(form: Form, scope: Scope, moved: Dim) -> None:
+    """Bind `first` and `whole`, between which a chunk makes whole lines; none if the call moves too little."""
+    text, (node, place) = form.text, _widest(form, form.streamed)
+    into, some = Var(text.fresh(), int64), LINE // node.dtype.size
+    scope.use("into_line", text.address(place, LO * node.dtype.size), dtype=node.dtype, result=into)
+    part = symbol(f"%{into.name}")
+    scope.let("first", integer("least", text.at(LO + some * floor_div(part + some - 1, some) - part), Position(HI)))
+    is_large = 1 if isinstance(moved, int) else dim_min(1, floor_div(moved, PAST_CACHES))
+    scope.let("whole", text.at(FIRST + is_large * floor_div(HI - FIRST, piece_of(form)) * piece_of(form)))
+
+
+def store_lines(form: Form, scope: Scope, first: Mapping[str, Dim]) -> None:
+    """Write the piece that begins at the `first` position, which is in registers still."""
+    for node, source, target in _written(form, first):
+        scope.use("store_lines", source, target, dtype=node.dtype, tile=(piece_of(form),))
+
+
 def write_streamed(form: Form, scope: Scope, count: Expr, first: Mapping[str, Dim]) -> None:
-    """Write a piece of so many elements, from where the loop is at its `first` position."""
+    """Write so many elements, from where the loop is at its `first` position."""
+    for node, source, target in _written(form, first):
+        scope.use("stream", count, source, target, dtype=node.dtype)
+
+
+def _written(form: Form, first: Mapping[str, Dim]) -> Iterator[tuple[Node, Address, Address]]:
+    """What is made on the stack in this sweep, where, and to where it goes."""
     for node, place, _ in form.stores_in(form.sweep):
         block = form.streamed.get(place)
         if block is not None:
             start = substitute(offset(form.index_of(node), node.shape), first)
-            source, target = form.text.address(block), form.text.address(place, start * node.dtype.size)
-            scope.use("stream", count, source, target, dtype=node.dtype)
+            yield node, form.text.address(block), form.text.address(place, start * node.dtype.size)

@@ -11,7 +11,8 @@ from typing import cast
 from graphc.codegen.along_sum import add_parts
 from graphc.codegen.intrinsics.target import host_vector_bytes
 from graphc.codegen.kernels import MANY_CHUNKS, Axis, Kernel, Range
-from graphc.codegen.text import FIRST, HI, LAST, LO, PART, Scope, integer
+from graphc.codegen.scope import Scope
+from graphc.codegen.text import FIRST, HI, LAST, LO, PART, integer
 from graphc.codegen.views import up
 from graphc.dims import Dim
 

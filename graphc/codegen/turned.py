@@ -16,7 +16,8 @@ from math import gcd
 from typing import TYPE_CHECKING, NamedTuple
 
 from graphc.codegen.loop_ir import WORKER, Expr, Position
-from graphc.codegen.text import Loop, Scope, integer
+from graphc.codegen.scope import Loop, Scope
+from graphc.codegen.text import integer
 from graphc.dims import Dim, substitute, symbol
 from graphc.graph import Node
 from graphc.schedule.access import Index, linear, loop_symbol, offset

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from graphc.codegen.evaluate import Evaluator
-from graphc.codegen.text import ZERO, Branch, Scope, close, test
+from graphc.codegen.scope import Branch, Scope, close
+from graphc.codegen.text import ZERO, test
 from graphc.dims import is_positive, product
 from graphc.graph import Node
 from graphc.op import Family

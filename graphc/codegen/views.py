@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from graphc.codegen.intrinsics.target import LINE
 from graphc.codegen.loop_ir import Position
-from graphc.codegen.text import HI, LO, Scope, Text
+from graphc.codegen.scope import Scope
+from graphc.codegen.text import HI, LO, Text
 from graphc.dims import Dim, product, symbol
 from graphc.schedule.task import Kernel
 

@@ -14,10 +14,11 @@ from graphc.codegen.evaluate import Evaluator, converted, loaded_from
 from graphc.codegen.form import Form
 from graphc.codegen.intrinsics.target import LINE, has_many_registers
 from graphc.codegen.loop_ir import Position
-from graphc.codegen.streamed import piece_of
-from graphc.codegen.text import Loop, Scope, integer
+from graphc.codegen.scope import Loop, Scope
+from graphc.codegen.streamed import PIECE, is_in_lines, piece_of
+from graphc.codegen.text import integer
 from graphc.codegen.turned import BEGIN, STRIP, tile_of
-from graphc.codegen.work import bytes_read
+from graphc.codegen.work import bytes_read, efforts_of_element
 from graphc.dims import Dim, product, substitute, symbol
 from graphc.graph import Node
 from graphc.op import Family
@@ -39,8 +40,10 @@ from graphc.types import int64
 
 FAR = 1 << 23  # bytes that loops across rows read, from which on they ask for them
 AHEAD = 1 << 13  # bytes before an array's lines are wanted, when they are asked for
-SOON = 1 << 11  # the same for narrow vectors, which take longer for a piece
-MOST_LINES = 16  # of a piece, and of a row at a position: what follows is foreseen
+SOON = 1 << 9  # the same for narrow vectors, which take longer: of lines; of pieces as many times as they have lines
+BUSY = 8  # instructions for an element, from which on narrow vectors keep the processor from looking far ahead
+MOST_LINES = 16  # of a row at a position: what follows is foreseen
+LONGEST_STEP = 4  # elements, of arrays that are read with steps
 NEAR = 1 << 20  # bytes of an array that lies near anyway
 LINES = 48  # of rows at positions that are asked for and not there yet
 AT = "%p"  # a position
@@ -82,25 +85,32 @@ def fetch_across(form: Form, scopes: Sequence[Scope]) -> None:
 def fetch_along(form: Form, scope: Scope, var: str, low: Dim) -> None:
     """Ask for what is wanted some pieces after the one that begins at `low`, where a single array is read.
 
-    The processor foresees what lies ahead, but of one array not as much as memory could bring, and nothing of a tile,
-    whose rows end after some lines.  With narrow vectors, stores past the caches are twice as many, and loads of two
-    arrays wait behind them.
+    The processor foresees what lies ahead, but of one array not as much as memory could bring, of two neither where
+    narrow vectors take long, and nothing of a tile, whose rows end after some lines.
     """
     if form.reductions or not _fetches(form):
         return
     found = dict.fromkeys(_read_along(form, var))
     if form.beside is not None:
         found.update(dict.fromkeys(_written_along(form, var)))
-    elif not 0 < len(found) <= (1 if has_many_registers() else 2):
+    elif not 0 < len(found) <= _asked_for(form):
         return
     for place, position, step, size in found:
-        piece, ahead = piece_of(form), AHEAD if has_many_registers() else SOON
         if form.beside is not None:  # the tile after the next; a line that begins in the next one was asked for with it
             piece = tile_of(form)
             ahead = 2 * piece * step * size + LINE - size
+        else:
+            piece, soon = piece_of(form), SOON if is_in_lines(form) else SOON * PIECE // LINE
+            ahead = AHEAD if has_many_registers() else soon
         address = form.text.address(place, substitute(position, {f"%{var}": low}) * size + ahead)
         kernel = "fetch_lines" if step == 1 else "fetch_near"  # the processor itself brings neighbours from L2 to L1
         scope.use(kernel, address, tile=(max(piece * step * size // LINE, 1),))
+
+
+def _asked_for(form: Form) -> int:
+    """Of how many arrays loops in order ask for lines."""
+    is_quick = is_in_lines(form) and sum(efforts_of_element(form.nest)) < BUSY
+    return 1 if has_many_registers() or is_quick else 2
 
 
 def _read_along(form: Form, var: str) -> Iterator[tuple[Place, Dim, int, int]]:
@@ -113,7 +123,7 @@ def _read_along(form: Form, var: str) -> Iterator[tuple[Place, Dim, int, int]]:
             again = form.inner and any(steps.get(f"%{k}", 0) == 0 for k in form.row_axes() if form.domain[k] != 1)
             if not isinstance(step, int) or not form.is_loaded(read.node) or again:
                 continue
-            if step >= 1 and step * size * piece_of(form) <= MOST_LINES * LINE:
+            if 1 <= step <= LONGEST_STEP:
                 yield form.text.place[read.node], position, step, size
 
 

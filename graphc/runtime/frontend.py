@@ -116,11 +116,16 @@ def _calls(body: Iterable[ast.stmt]) -> Iterator[tuple[str, ast.Call]]:
                 stack.append(operand)
 
 
-def _length_of_part(bounds: list[ast.expr]) -> int:
-    """Over how many a loop runs that begins somewhere, 0 if not plain: LLVM would unroll it before it makes vectors."""
-    match bounds:
-        case [ast.Name(id=low), ast.BinOp(left=ast.Name(id=name), op=ast.Add(), right=ast.Constant(value=int(count)))]:
-            return count if low == name else 0
+def _length_of_part(name: str, bounds: list[ast.expr], first: ast.stmt) -> int:
+    """Over how many a loop runs that begins somewhere, 0 if not plain: LLVM would unroll it before it makes vectors.
+
+    Somewhere is the lower bound, or what the first statement adds to the variable.
+    """
+    match bounds, first:
+        case [ast.Name(id=low), ast.BinOp(ast.Name(id=begin), ast.Add(), ast.Constant(int(count)))], _:
+            return count if low == begin else 0
+        case [ast.Constant(int(count))], ast.Assign(value=ast.BinOp(ast.Name(), ast.Add(), ast.Name(id=added))):
+            return count if added == name else 0
     return 0
 
 
@@ -188,7 +193,8 @@ class _Lowering:
             case ast.If():
                 self.choice(s)
             case ast.For(target=ast.Name(id=name), iter=ast.Call(func=ast.Name(id="range"), args=bounds), orelse=[]):
-                self.loop(name, [self.value(bound)[1] for bound in bounds], s.body, _length_of_part(bounds))
+                part = _length_of_part(name, bounds, s.body[0])
+                self.loop(name, [self.value(bound)[1] for bound in bounds], s.body, part)
             case ast.Pass():
                 pass
             case _:

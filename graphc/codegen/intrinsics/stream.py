@@ -44,13 +44,11 @@ def _emit(lanes: Control, n: ir.Value, source: ir.Value, to: ir.Value) -> None:
     end = b.mul(n, integer(lanes.bytes))
     begin = lanes.least(b.and_(b.neg(to), integer(width - 1)), end)
     whole = b.add(begin, b.and_(b.sub(end, begin), integer(-width)))
-    none_reread = b.module.add_metadata([ir.Constant(I32, 1)])
 
     def move(kind: ir.Type, align: int) -> Any:
         def one(at: ir.Value, _: Values) -> Values:
             read, write = (b.inttoptr(b.add(base, at), POINTER) for base in (source, to))
-            store = b.store(b.load(read, typ=kind, align=lanes.bytes), write, align=align)
-            store.set_metadata("nontemporal", none_reread)
+            _past_caches(b, b.load(read, typ=kind, align=lanes.bytes), write, align)
             return []
 
         return one
@@ -59,6 +57,45 @@ def _emit(lanes: Control, n: ir.Value, source: ir.Value, to: ir.Value) -> None:
     lanes.loop(integer(0), begin, lanes.bytes, [], element)
     lanes.loop(begin, whole, width, [], move(ir.VectorType(I64, width // 8), width))
     lanes.loop(whole, end, lanes.bytes, [], element)
+
+
+def _past_caches(builder: ir.IRBuilder, value: ir.Value, write: ir.Value, align: int) -> None:
+    store = builder.store(value, write, align=align)
+    store.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(I32, 1)]))
+
+
+@cache
+def store_lines(code: str, count: int) -> Any:
+    """Intrinsic (source, to): so many elements, which are whole lines, go from `source` to `to`, inline.
+
+    They go past the caches if `to` is where a line begins: half of a line waits for the other, or is written alone.
+    What the loop before has stored at `source` LLVM takes from registers.
+    """
+
+    @intrinsic
+    def stored(typingctx: Any, source: Any, to: Any) -> Any:
+        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Values) -> Any:
+            lanes, (source, to) = Vectors(builder, code), arguments
+            places, width = range(0, count, lanes.lanes), lanes.lanes * lanes.bytes
+            vectors = [lanes.load(lanes.pointer(source, k)) for k in places]
+
+            def past_caches() -> Values:
+                for vector, k in zip(vectors, places, strict=True):
+                    _past_caches(builder, vector, lanes.pointer(to, k), width)
+                return []
+
+            def plainly() -> Values:
+                for vector, k in zip(vectors, places, strict=True):
+                    lanes.store(vector, lanes.pointer(to, k))
+                return []
+
+            into = builder.and_(to, integer(LINE - 1))
+            lanes.choose(builder.icmp_unsigned("==", into, integer(0)), past_caches, plainly)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 2), codegen
+
+    return stored
 
 
 @intrinsic
