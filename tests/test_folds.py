@@ -63,7 +63,7 @@ def check_zeros(name: str, found: Any, a: Any, axis: int | None) -> None:
 def test_sizes_known_at_run_time(name: str, dtype: str) -> None:
     """Any number of rows is cut into parts, any number of columns into vectors."""
     shapes = [(1, 1), (2, 3), (3, 64), (4, 65), (5, 127), (7, 128), (8, 129), (9, 1000), (31, 16), (33, 15), (130, 257)]
-    check(name, [drawn(shape, dtype) for shape in shapes], symbolic=True)
+    check(name, [drawn(shape, dtype) for shape in (*shapes, (2, 20_001))], symbolic=True)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -84,11 +84,14 @@ def test_arrays_anywhere_in_a_line(name: str, dtype: str) -> None:
     check(name, [offset(drawn(s, dtype), place) for s in ((13, 512), (12, 2048)) for place in places], symbolic=True)
 
 
-@pytest.mark.parametrize("columns", [5, 16, 40, 300, 1024])
+@pytest.mark.parametrize("columns", [5, 16, 40, 300, 1024, 4_095, 8_192, 8_203, 9_001])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", ["max", "min"])
 def test_one_nan_or_zero_anywhere(name: str, dtype: str, columns: int) -> None:
-    """Extremes are taken by an instruction that ignores NaN and the sign of zero, then looked at once more."""
+    """Extremes are taken by an instruction that ignores NaN and the sign of zero, then looked at once more.
+
+    Of 32 KB and more four parts are read at the same time, and what is left after them.
+    """
     rng, better = seeded("nan", name, dtype, columns), {"max": -1.0, "min": 1.0}[name]
     x = gc.input("x", (19, columns), dtype)
     f = gc.compile([x], all_ways(getattr(gc, name), x))

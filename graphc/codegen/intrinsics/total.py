@@ -21,6 +21,8 @@ from graphc.codegen.intrinsics.target import BLOCK, host_vector_bytes
 from graphc.codegen.intrinsics.vectors import I1, I32, I64, Values, Vectors, call_body, integer
 
 _CHAINS = 4  # vectors that accumulate, which hides the latency of an addition
+_STREAMS = 4  # parts of a block that are read at the same time
+_FAR = 1 << 15  # bytes of a block, from which on parts are far apart
 _SHORT = 16  # vectors: so many are folded where they are, for a call takes as long
 _ACCUMULATORS = 16  # at least; with fewer, a sum of 1,024 is off by more than twice what NumPy's is
 
@@ -136,7 +138,8 @@ def _extreme(operation: str, lanes: Vectors, address: ir.Value, n: ir.Value) -> 
         return [*map(better, best, new), builder.fadd(total, added(lanes, new))]
 
     neutral = neutral_of(lanes, operation)
-    *best, total = _swept(lanes, address, n, neutral, [*[neutral] * _count(lanes), lanes.zero], step)
+    after, left, *begun = _abreast(lanes, address, n, [*[neutral] * _count(lanes), lanes.zero], step)
+    *best, total = _swept(lanes, after, left, neutral, begun, step)
     found = _tree(lanes, best, better)
     is_zero = builder.fcmp_ordered("==", found, ir.Constant(found.type, 0.0))
     doubtful = builder.or_(lanes.any(builder.fcmp_unordered("uno", total, total)), is_zero)
@@ -297,6 +300,33 @@ def _swept(
     full = builder.mul(builder.sdiv(n, integer(stride)), integer(stride))
     state = lanes.loop(integer(0), full, stride, state, whole)
     return lanes.loop(full, n, stride, state, tail) if lanes.has_masks else lanes.loop(full, n, 1, state, single)
+
+
+def _abreast(
+    lanes: Vectors, address: ir.Value, n: ir.Value, state: Values, step: Callable[[Values, Values], Values]
+) -> Values:
+    """Where the rest of many values begins, how many are left, and the state after the others, in any order.
+
+    They are taken from four places far apart, since memory brings four streams faster than one.
+    """
+    if isinstance(n, ir.Constant) and n.constant * lanes.bytes < _FAR:
+        return [address, n, *state]
+    builder, some = lanes.builder, _count(lanes) // _STREAMS * lanes.lanes
+    part = builder.mul(builder.sdiv(n, integer(_STREAMS * some)), integer(some))
+    part = builder.select(lanes.less(n, integer(_FAR // lanes.bytes)), integer(0), part)
+    nbytes = builder.mul(part, integer(lanes.bytes))
+
+    def whole(i: ir.Value, state: Values) -> Values:
+        start, new = builder.add(address, builder.mul(i, integer(lanes.bytes))), []
+        for stream in range(_STREAMS):
+            here = builder.add(start, builder.mul(nbytes, integer(stream)))
+            new += [lanes.load(lanes.pointer(here, k)) for k in range(0, some, lanes.lanes)]
+        return step(state, new)
+
+    state = lanes.loop(integer(0), part, some, state, whole)
+    done = builder.mul(nbytes, integer(_STREAMS))
+    left = builder.sub(n, builder.mul(part, integer(_STREAMS)))
+    return [builder.add(address, done), left, *state]
 
 
 def _tree(lanes: Vectors, vectors: Values, combine: Combine) -> ir.Value:
