@@ -22,12 +22,15 @@ def compare(seed: int) -> None:
     )
 
 
-@pytest.mark.parametrize("seed", [*range(12), 817])  # 817: an extreme was compared with elements computed again
+SEEDS = [seed for seed in range(14) if seed != 9]  # 9 alone takes as long as all others
+
+
+@pytest.mark.parametrize("seed", [*SEEDS, 817])  # 817: an extreme was compared with elements computed again
 def test_random_programs(seed: int) -> None:
     compare(seed)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", range(12, 400))
+@pytest.mark.parametrize("seed", [9, *range(14, 400)])
 def test_more_random_programs(seed: int) -> None:
     compare(seed)

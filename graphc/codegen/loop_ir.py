@@ -151,12 +151,14 @@ class Contract:
 
 
 OWN = "own"  # a function of the user's, by its number
-_FOLD = Contract(2, (0,), (), "element")  # address, count; a tile (1,): what follows in memory is asked for
+_FOLD = Contract(2, (0,), (), "element")  # address, count
 KERNELS: dict[str, Contract] = {
     "sum": _FOLD,
     "product": _FOLD,
     "max": _FOLD,
     "min": _FOLD,
+    # rows and the step between them, how many, of how many elements, where the results go
+    **dict.fromkeys(("rows_sum", "rows_product", "rows_max", "rows_min"), Contract(5, (0,), (4,))),
     **dict.fromkeys(("argmax", "argmin"), Contract(2, (0,), (), "integer")),
     **dict.fromkeys(("deviation", "logsumexp"), Contract(3, (0,), (2,))),  # address, count, where the state goes
     **dict.fromkeys(  # rows and the step between them, how many, of how many columns, the row they are folded into

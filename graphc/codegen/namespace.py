@@ -34,7 +34,7 @@ def _plain_names() -> dict[str, Any]:
 
 def _made(name: str) -> Any:
     """Intrinsics that come in families: ld_f4_2_0, to_f4, sum_f4, stack_0, micro_f4_6x4, dots_f4_4x4, pack_f4_4 ..."""
-    from graphc.codegen.intrinsics import abreast, columns, gemm, memory, own, search, sort, stream, total, whole
+    from graphc.codegen.intrinsics import abreast, along, columns, gemm, memory, own, search, sort, stream, total, whole
     from graphc.codegen.intrinsics.listed import fetch_listed
 
     words = name.split("_")
@@ -46,6 +46,8 @@ def _made(name: str) -> Any:
             return memory.FACTORIES[family](code, *numbers)
         case "sum" | "product" | "max" | "min":
             return total.total(family, code)
+        case "rows_sum" | "rows_product" | "rows_max" | "rows_min":
+            return along.along(words[1], code)
         case "argmax" | "argmin":
             return (total if code[0] == "f" else whole).position(family, code)
         case "deviation" | "logsumexp":

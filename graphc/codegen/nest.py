@@ -12,12 +12,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphc.codegen import form
-from graphc.codegen.evaluate import loaded_from
 from graphc.codegen.intrinsics.target import BLOCK, LINE
 from graphc.codegen.loop_ir import CHUNK, Expr, Position, Stmt
 from graphc.codegen.private import blocks_of_rows, prepare_product
 from graphc.codegen.product import Product
-from graphc.codegen.reduction import Carried, Columns, Fold, Lies, Partial, combine
+from graphc.codegen.reduction import Carried, Columns, Fold, Partial, combine
 from graphc.codegen.rows import Bounds, Rows
 from graphc.codegen.scope import Branch, Loop, Scope, close
 from graphc.codegen.streamed import (
@@ -40,7 +39,7 @@ from graphc.codegen.wanted import fetch_across, fetch_along, fetch_gathered
 from graphc.codegen.work import bytes_read, operations, total
 from graphc.dims import Dim, blocks, product, substitute, symbol
 from graphc.graph import Node
-from graphc.schedule.access import linear, offset, through_movement
+from graphc.schedule.access import offset
 from graphc.schedule.split import Axes
 from graphc.schedule.task import Kernel, Nest, Place
 
@@ -197,7 +196,8 @@ class _Nest(Rows):
         down = columns and not self.split.deep and not self.fetched  # else what is fetched for a row is folded with it
         self.folded_down = self._fold_down(scopes[-2], columns) if down else set()
         sweeps = 1 + max(self.computed_in(m) for m in self.members)
-        for sweep in range(sweeps):
+        folded = self.fold_along(scopes)
+        for sweep in range(0 if folded else sweeps):
             self.sweep = sweep
             if self.split.deep:
                 self._deep_sweep(row, columns)
@@ -217,35 +217,11 @@ class _Nest(Rows):
         low, high = (0, self.domain[self.row_axes()[-1]]) if self.batch_axes() else (LO, HI)
         at_first = {f"%{self.row_axes()[-1]}": low}
         for node, column in columns.items():
-            rows = self._rows_in_memory(node, low) if column.state.down else None
+            rows = self.rows_in_memory(node, low) if column.state.down else None
             if rows is not None:
                 column.fold_down(scope, *rows, high - low, substitute(self.searched(node), at_first))
                 found.add(node)
         return found
-
-    def _rows_in_memory(self, reduction: Node, low: Dim) -> tuple[Lies, Dim] | None:
-        """Where the row `low` of the innermost row loop begins, and the step to the next, if the loop only loads rows.
-
-        Steps are in elements; each row is contiguous.
-        """
-        *around, axis = self.row_axes()
-        reads = list(through_movement(reduction.operands[0], self.operand_index(reduction)))
-        if tuple(around) != self.batch_axes() or len(reads) != 1 or reads[0].guarded:
-            return None
-        node = reads[0].node
-        place = loaded_from(self.text, node) if self.is_loaded(node) else None
-        position = offset(reads[0].index, node.shape)
-        steps = linear(position)
-        if place is None or steps is None or (around and axis == self.row_axes()[0]):
-            return None
-        sizes = [self.domain[k] for k in self.inner]
-        if any(
-            s != 1 and steps.get(f"%{k}", 0) != product(sizes[n + 1 :])
-            for n, (k, s) in enumerate(zip(self.inner, sizes, strict=True))
-        ):
-            return None
-        first = {**{f"%{k}": 0 for k in self.inner}, f"%{axis}": low}
-        return (place, substitute(position, first)), steps.get(f"%{axis}", 0)
 
     def _row_sweep(self, row: Scope, folds: dict[Node, Fold], columns: dict[Node, Columns]) -> None:
         """One sweep over the inner axes of a row."""

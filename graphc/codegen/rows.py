@@ -1,30 +1,31 @@
-"""Rows that a nest sweeps several times: while one is computed, the one after the next is asked for, to be in L2.
+"""Rows of a nest: those that are swept several times, and those that are only folded.
 
-In: a nest.  Out: its form, with the statements that do so, and the parts of a row between which they stand; the same
-parts come back to the accumulators into which computed values are folded.  The processor sees from where rows are read
-only when a sweep over memory begins, and between two of them a row is computed with for as long as it takes to fetch
-another.
+In: a nest.  Out: its form, with the statements that ask, while a row is computed, for the one after the next, to be in
+L2, and the parts of a row between which they stand; the same parts come back to the accumulators into which computed
+values are folded.  The processor sees from where rows are read only when a sweep over memory begins, and between two of
+them a row is computed with for as long as it takes to fetch another.  Rows that lie in memory and are folded alone are
+folded by a kernel, several at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from graphc.codegen.evaluate import loaded_from
 from graphc.codegen.form import Form
-from graphc.codegen.intrinsics.target import LINE
-from graphc.codegen.loop_ir import Expr, Position
+from graphc.codegen.intrinsics.target import BLOCK, LINE, SEVERAL, SHORT, host_vector_bytes
+from graphc.codegen.loop_ir import KERNELS, Expr, Position
 from graphc.codegen.product import Product
 from graphc.codegen.reduction import Fold, Lies
 from graphc.codegen.scope import Scope
-from graphc.codegen.text import Text, integer
+from graphc.codegen.text import HI, LO, Text, integer
 from graphc.codegen.work import bytes_read
-from graphc.dims import Dim, substitute, symbol
+from graphc.dims import Dim, product, substitute, symbol
 from graphc.graph import Node
 from graphc.op import Family
 from graphc.scalar import effort
-from graphc.schedule.access import linear, offset
+from graphc.schedule.access import linear, loop_symbol, offset, through_movement
 from graphc.schedule.shape import loads
 from graphc.schedule.task import Nest, Place
 
@@ -134,6 +135,62 @@ class Rows(Form):
         if kept is not None and is_scratch and self.sweep_of[reduction.operands[0]] == self.sweep:
             return kept, substitute(self.scratch_at(kept), {f"%{var}": low})
         return self.lies_along(reduction, low)
+
+    def rows_in_memory(self, reduction: Node, low: Dim) -> tuple[Lies, Dim] | None:
+        """Where the row `low` of the innermost row loop begins, and the step to the next, if the loop only loads rows.
+
+        Steps are in elements; each row is contiguous.
+        """
+        *around, axis = self.row_axes()
+        reads = list(through_movement(reduction.operands[0], self.operand_index(reduction)))
+        if tuple(around) != self.batch_axes() or len(reads) != 1 or reads[0].guarded:
+            return None
+        node = reads[0].node
+        place = loaded_from(self.text, node) if self.is_loaded(node) else None
+        position = offset(reads[0].index, node.shape)
+        steps = linear(position)
+        if place is None or steps is None or (around and axis == self.row_axes()[0]):
+            return None
+        sizes = [self.domain[k] for k in self.inner]
+        if any(
+            s != 1 and steps.get(f"%{k}", 0) != product(sizes[n + 1 :])
+            for n, (k, s) in enumerate(zip(self.inner, sizes, strict=True))
+        ):
+            return None
+        first = {**{f"%{k}": 0 for k in self.inner}, f"%{axis}": low}
+        return (place, substitute(position, first)), steps.get(f"%{axis}", 0)
+
+    def fold_along(self, scopes: Sequence[Scope]) -> bool:
+        """Fold the rows of a chunk, two at a time, if they lie in memory and nothing else is made of their elements.
+
+        The last two scopes are those around the loop over rows, and of a row, which loads what it comes to.
+        """
+        length, (_, rows, _) = product(self.domain[k] for k in self.inner), self.chunks()
+        if len(self.reductions) != 1 or not self.row_set or not self.rows or self.split.deep:
+            return False
+        if any(self.is_full(m) for m in self.members if m.op.family is Family.ELEMENTWISE):
+            return False
+        if not isinstance(length, int) or not isinstance(rows, int) or not 1 < rows <= BLOCK:
+            return False
+        (reduction,) = self.reductions
+        lie = self.rows_in_memory(reduction, LO)
+        if lie is None or not self._is_folded_along(fold := Fold(self.text, reduction), length):
+            return False
+        (*_, scope, row), ((place, at), step) = scopes, lie
+        text, dtype, here = self.text, fold.dtype, loop_symbol(self.row_axes()[-1]) - LO
+        address, to = text.address(place, at * dtype.size), text.address(fold.block)
+        sizes = text.at(step * dtype.size), text.at(HI - LO), text.at(length)
+        scope.use(f"rows_{fold.state.block}", address, *sizes, to, dtype=dtype)
+        value = row.let(text.fresh(), text.load(fold.block, dtype, here))
+        self.evaluator.define(row, reduction, self.index_of(reduction), fold.finished(row, [value]))
+        return True
+
+    def _is_folded_along(self, fold: Fold, length: int) -> bool:
+        """Whether a row is one block, which is not folded where it is, nor from several places at a time."""
+        size = length * fold.dtype.size
+        is_block = size < SEVERAL if fold.is_exact else length <= BLOCK
+        is_long = size > SHORT * host_vector_bytes()
+        return fold.collects and f"rows_{fold.state.block}" in KERNELS and is_long and is_block
 
 
 def _is_below(nbytes: Dim, least: int) -> bool:

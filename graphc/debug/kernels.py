@@ -44,6 +44,16 @@ def _fold(operation: str) -> Callable[..., Any]:
     return fold
 
 
+def _along(operation: str) -> Callable[..., None]:
+    fold = _fold(operation)
+
+    def along(memory, dtype, tile, x, row, rows, n, to):  # type: ignore[no-untyped-def]
+        found = [fold(memory, dtype, tile, x + k * row, n) for k in range(rows)]
+        memory.store_all(memory.grid(to, [dtype.itemsize], [rows], dtype), dtype, np.array(found, dtype))
+
+    return along
+
+
 def _position(operation: str) -> Callable[..., int]:
     """NumPy's argmax and argmin have the first, and the first NaN."""
 
@@ -263,6 +273,7 @@ def _search(side: Any) -> Callable[..., int]:
 
 KERNELS: dict[str, Callable[..., Any]] = {
     **{operation: _fold(operation) for operation in _FOLDS},
+    **{f"rows_{operation}": _along(operation) for operation in _FOLDS},
     **{operation: _position(operation) for operation in ("argmax", "argmin")},
     **{f"columns_{operation}": _columns(_FOLDS[operation]) for operation in _FOLDS},
     "columns_argmax": _columns_position(np.greater),

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-from graphc.codegen import form, kernels, nest, packed, product, scan, swept, turned, views
+from graphc.codegen import form, kernels, nest, packed, product, rows, scan, streamed, swept, turned, views
 from graphc.codegen.intrinsics.target import has_many_registers
 from graphc.codegen.loop_ir import CHECKED, LoopProgram
 from graphc.codegen.program import Program
@@ -42,6 +42,8 @@ def small_borders() -> Any:
             FEW_COLUMNS=4,
         ),
         mock.patch.multiple(packed, BLOCK_BYTES=64, CHUNK_ROWS=8, CHUNK_BYTES=96, NARROW_CHUNK=2),
+        mock.patch.object(rows, "SHORT", 0),
+        mock.patch.multiple(streamed, PAST_CACHES=64, SHORTEST=2),
         mock.patch.object(scan, "STRIP", 4),
         mock.patch.object(views, "LINE", 4),
         mock.patch.multiple(turned, TILE=8, STRIP=4),

@@ -7,7 +7,7 @@ bits wherever and however the call is compiled, on one machine.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -17,13 +17,11 @@ from numba.extending import intrinsic
 
 from graphc.codegen.intrinsics.memory import NUMBA_TYPES
 from graphc.codegen.intrinsics.routine import call_routine
-from graphc.codegen.intrinsics.target import BLOCK, host_vector_bytes
+from graphc.codegen.intrinsics.target import BLOCK, SEVERAL, SHORT, host_vector_bytes
 from graphc.codegen.intrinsics.vectors import I1, I32, I64, Values, Vectors, call_body, integer
 
 _CHAINS = 4  # vectors that accumulate, which hides the latency of an addition
 _STREAMS = 4  # parts of a block that are read at the same time
-_FAR = 1 << 15  # bytes of a block, from which on parts are far apart
-_SHORT = 16  # vectors: so many are folded where they are, for a call takes as long
 _ACCUMULATORS = 16  # at least; with fewer, a sum of 1,024 is off by more than twice what NumPy's is
 
 
@@ -73,7 +71,7 @@ def _function(operation: str, code: str, result: Any, llvm_result: ir.Type, emit
 
 
 def _is_short(n: ir.Value, code: str) -> bool:
-    return isinstance(n, ir.Constant) and n.constant * int(code[1]) <= _SHORT * host_vector_bytes()
+    return isinstance(n, ir.Constant) and n.constant * int(code[1]) <= SHORT * host_vector_bytes()
 
 
 def _in_place(builder: ir.IRBuilder, body: Callable[..., ir.Value], args: Values) -> ir.Value:
@@ -94,10 +92,15 @@ Combine = Callable[[ir.Value, ir.Value], ir.Value]
 
 
 def _fold(operation: str, lanes: Vectors, address: ir.Value, n: ir.Value) -> ir.Value:
+    return fold_each(operation, lanes, [address], n)[0]
+
+
+def fold_each(operation: str, lanes: Vectors, addresses: Sequence[ir.Value], n: ir.Value) -> Values:
+    """What each of some blocks of n elements comes to, taken in turn."""
     if operation in RELATIONS and lanes.is_float:
-        return _extreme(operation, lanes, address, n)
-    found = _folded(operation, lanes, address, n, combination(lanes, operation))
-    return lanes.builder.trunc(found, I1) if lanes.kind == "b" else found
+        return _extremes(operation, lanes, addresses, n)
+    found = _folded_each(operation, lanes, addresses, n, combination(lanes, operation))
+    return [lanes.builder.trunc(x, I1) for x in found] if lanes.kind == "b" else found
 
 
 def combination(lanes: Vectors, operation: str) -> Combine:
@@ -117,38 +120,50 @@ def neutral_of(lanes: Vectors, operation: str) -> ir.Constant:
 
 
 def _folded(operation: str, lanes: Vectors, address: ir.Value, n: ir.Value, combine: Combine) -> ir.Value:
+    return _folded_each(operation, lanes, [address], n, combine)[0]
+
+
+def _folded_each(
+    operation: str, lanes: Vectors, addresses: Sequence[ir.Value], n: ir.Value, combine: Combine
+) -> Values:
     def step(chains: Values, new: Values) -> Values:
         return [combine(c, x) for c, x in zip(chains, new, strict=True)]
 
     neutral = neutral_of(lanes, operation)
-    chains = _swept(lanes, address, n, neutral, [neutral] * _count(lanes), step)
-    return _tree(lanes, chains, combine)
+    states = _swept_each(lanes, addresses, n, neutral, [neutral] * _count(lanes), step)
+    return [_tree(lanes, chains, combine) for chains in states]
 
 
-def _extreme(operation: str, lanes: Vectors, address: ir.Value, n: ir.Value) -> ir.Value:
-    """The extreme in one instruction a vector, which ignores NaN and signs of zero; where these count, once more.
+def _extremes(operation: str, lanes: Vectors, addresses: Sequence[ir.Value], n: ir.Value) -> Values:
+    """The extremes in one instruction a vector, which ignores NaN and signs of zero; where these count, once more.
 
     A sum tells whether there is a NaN (or infinities of both signs): it takes no masks, of which a processor has fewer
     than of loads that are on the way.
     """
-    builder, better, exact = lanes.builder, combination(lanes, operation), EXACT[operation]
+    builder, better = lanes.builder, combination(lanes, operation)
 
     def step(state: Values, new: Values) -> Values:
         *best, total = state
         return [*map(better, best, new), builder.fadd(total, added(lanes, new))]
 
+    def exact(address: ir.Value, state: Values) -> ir.Value:
+        *best, total = state
+        found = _tree(lanes, best, better)
+        is_zero = builder.fcmp_ordered("==", found, ir.Constant(found.type, 0.0))
+        doubtful = builder.or_(lanes.any(builder.fcmp_unordered("uno", total, total)), is_zero)
+        (result,) = lanes.choose(
+            doubtful,
+            lambda: [_folded(operation, lanes, address, n, lambda a, x: lanes.call(EXACT[operation], a, x))],
+            lambda: [found],
+        )
+        return result
+
     neutral = neutral_of(lanes, operation)
-    after, left, *begun = _abreast(lanes, address, n, [*[neutral] * _count(lanes), lanes.zero], step)
-    *best, total = _swept(lanes, after, left, neutral, begun, step)
-    found = _tree(lanes, best, better)
-    is_zero = builder.fcmp_ordered("==", found, ir.Constant(found.type, 0.0))
-    doubtful = builder.or_(lanes.any(builder.fcmp_unordered("uno", total, total)), is_zero)
-    (result,) = lanes.choose(
-        doubtful,
-        lambda: [_folded(operation, lanes, address, n, lambda a, x: lanes.call(exact, a, x))],
-        lambda: [found],
-    )
-    return result
+    start, places, left = [*[neutral] * _count(lanes), lanes.zero], list(addresses), n
+    if len(addresses) == 1:
+        places[0], left, *start = _abreast(lanes, addresses[0], n, start, step)
+    states = _swept_each(lanes, places, left, neutral, start, step)
+    return [exact(address, state) for address, state in zip(addresses, states, strict=True)]
 
 
 def added(lanes: Vectors, vectors: Values) -> ir.Value:
@@ -186,7 +201,7 @@ def shrunk(lanes: Vectors, x: ir.Value, top: ir.Value) -> ir.Value:
 
 def _logsumexp(lanes: Vectors, address: ir.Value, n: ir.Value, to: ir.Value) -> None:
     """Where all are -inf the sum counts what is beyond the last as well, and is of no account."""
-    builder, top = lanes.builder, _extreme("max", lanes, address, n)
+    builder, top = lanes.builder, _fold("max", lanes, address, n)
     tops, neutral = lanes.splat(top), ir.Constant(lanes.type, [float("-inf")] * lanes.lanes)
 
     def step(sums: Values, new: Values) -> Values:
@@ -273,33 +288,56 @@ def _swept(
     step: Callable[[Values, Values], Values],
 ) -> Values:  # fmt: skip
     """The state after all values, some vectors a step; beyond the last value stands the neutral one."""
-    builder, count = lanes.builder, _count(lanes)
-    stride = count * lanes.lanes
+    return _swept_each(lanes, [address], n, neutral, state, step)[0]
 
-    def at(i: ir.Value, chain: int) -> ir.Value:
+
+def _swept_each(
+    lanes: Vectors, addresses: Sequence[ir.Value], n: ir.Value, neutral: ir.Value, start: Values,
+    step: Callable[[Values, Values], Values],
+) -> list[Values]:  # fmt: skip
+    """The same of some blocks, in turn."""
+    builder, count = lanes.builder, _count(lanes)
+    stride, width = count * lanes.lanes, len(start)
+
+    def states(carried: Values) -> list[Values]:
+        return [carried[first : first + width] for first in range(0, len(carried), width)]
+
+    def turn(new: Callable[[ir.Value, ir.Value], Values]) -> Callable[[ir.Value, Values], Values]:
+        def of_each(i: ir.Value, carried: Values) -> Values:
+            parts = zip(addresses, states(carried), strict=True)
+            return [x for address, state in parts for x in step(state, new(address, i))]
+
+        return of_each
+
+    def at(address: ir.Value, i: ir.Value, chain: int) -> ir.Value:
         return lanes.pointer(builder.add(address, builder.mul(i, integer(lanes.bytes))), chain * lanes.lanes)
 
-    def whole(i: ir.Value, state: Values) -> Values:
-        return step(state, [lanes.load(at(i, k)) for k in range(count)])
+    @turn
+    def whole(address: ir.Value, i: ir.Value) -> Values:
+        return [lanes.load(at(address, i, k)) for k in range(count)]
 
-    def single(i: ir.Value, state: Values) -> Values:
-        x = lanes.load_scalar(at(i, 0))
-        return step(state, [builder.insert_element(neutral, x, ir.Constant(I32, 0)), *[neutral] * (count - 1)])
+    @turn
+    def single(address: ir.Value, i: ir.Value) -> Values:
+        x = lanes.load_scalar(at(address, i, 0))
+        return [builder.insert_element(neutral, x, ir.Constant(I32, 0)), *[neutral] * (count - 1)]
 
-    def tail(i: ir.Value, state: Values) -> Values:
+    @turn
+    def tail(address: ir.Value, i: ir.Value) -> Values:
         new = []
         for k in range(count):
             mask = lanes.first(builder.sub(n, builder.add(i, integer(k * lanes.lanes))))
-            new.append(builder.select(mask, lanes.load(at(i, k), mask), neutral))
-        return step(state, new)
+            new.append(builder.select(mask, lanes.load(at(address, i, k), mask), neutral))
+        return new
 
+    carried = start * len(addresses)
     if isinstance(n, ir.Constant) and lanes.has_masks:
         for first in range(0, n.constant, stride):
-            state = (whole if first + stride <= n.constant else tail)(integer(first), state)
-        return state
+            carried = (whole if first + stride <= n.constant else tail)(integer(first), carried)
+        return states(carried)
     full = builder.mul(builder.sdiv(n, integer(stride)), integer(stride))
-    state = lanes.loop(integer(0), full, stride, state, whole)
-    return lanes.loop(full, n, stride, state, tail) if lanes.has_masks else lanes.loop(full, n, 1, state, single)
+    carried = lanes.loop(integer(0), full, stride, carried, whole)
+    rest, some = (tail, stride) if lanes.has_masks else (single, 1)
+    return states(lanes.loop(full, n, some, carried, rest))
 
 
 def _abreast(
@@ -309,11 +347,11 @@ def _abreast(
 
     They are taken from four places far apart, since memory brings four streams faster than one.
     """
-    if isinstance(n, ir.Constant) and n.constant * lanes.bytes < _FAR:
+    if isinstance(n, ir.Constant) and n.constant * lanes.bytes < SEVERAL:
         return [address, n, *state]
     builder, some = lanes.builder, _count(lanes) // _STREAMS * lanes.lanes
     part = builder.mul(builder.sdiv(n, integer(_STREAMS * some)), integer(some))
-    part = builder.select(lanes.less(n, integer(_FAR // lanes.bytes)), integer(0), part)
+    part = builder.select(lanes.less(n, integer(SEVERAL // lanes.bytes)), integer(0), part)
     nbytes = builder.mul(part, integer(lanes.bytes))
 
     def whole(i: ir.Value, state: Values) -> Values:

@@ -1,0 +1,58 @@
+"""Sums, products and extremes along rows: of rows that lie in memory, two at a time.
+
+In: the address of rows of contiguous elements, and where results go.  Out: nothing; each result has the bits of a fold
+of its row alone.  One row is of the first half of the rows and one of the second: memory brings two streams faster than
+one, and the last steps of one row's tree do not wait for those of another's.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from graphc.codegen.intrinsics.routine import call_routine
+from graphc.codegen.intrinsics.total import fold_each
+from graphc.codegen.intrinsics.vectors import Values, Vectors, integer
+
+
+@cache
+def along(operation: str, code: str) -> Any:
+    """Intrinsic (x, row, rows, n, to): to[0], to[1] ... are what n elements of each row, `row` bytes on, come to."""
+
+    def body(builder: ir.IRBuilder, *arguments: ir.Value) -> None:
+        _emit(operation, Vectors(builder, code), *arguments)
+
+    @intrinsic
+    def folded(typingctx: Any, x: Any, row: Any, rows: Any, n: Any, to: Any) -> Any:
+        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Values) -> Any:
+            call_routine(builder, f"rows_{operation}_{code}", ir.VoidType(), args, body)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 5), codegen
+
+    return folded
+
+
+def _emit(
+    operation: str, lanes: Vectors, x: ir.Value, row: ir.Value, rows: ir.Value, n: ir.Value, to: ir.Value
+) -> None:
+    builder = lanes.builder
+    half = builder.sdiv(rows, integer(2))
+
+    def some(*apart: ir.Value) -> Any:
+        def fold(k: ir.Value, _: Values) -> Values:
+            places = [builder.add(k, distance) for distance in apart]
+            addresses = [builder.add(x, builder.mul(place, row)) for place in places]
+            for place, value in zip(places, fold_each(operation, lanes, addresses, n), strict=True):
+                at = lanes.pointer(builder.add(to, builder.mul(place, integer(lanes.bytes))))
+                lanes.store_scalar(builder.zext(value, lanes.element) if lanes.kind == "b" else value, at)
+            return []
+
+        return fold
+
+    lanes.loop(integer(0), half, 1, [], some(integer(0), half))
+    lanes.loop(builder.mul(half, integer(2)), rows, 1, [], some(integer(0)))
