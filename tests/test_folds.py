@@ -162,3 +162,23 @@ def test_rows_that_are_apart_and_rows_read_backwards() -> None:
         for name in FOLDS:
             found = gc.compile([x], getattr(gc, name)(x[part], axis=0))(a)
             np.testing.assert_array_equal(found, getattr(np, name)(a[part], axis=0), err_msg=f"{name} {part}")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("known", [False, True])
+def test_infinities_and_zeros_in_the_blocks_of_a_total(known: bool, dtype: str) -> None:
+    """Blocks are folded two at a time, and what is left after them, which may be nothing."""
+    for n in (0, 1, 1_023, 2_047, 2_048, 2_049, 3_072, 16_384, 16_385, 33_000):
+        x = gc.input("x", (n if known else "n",), dtype)
+        added, multiplied = gc.compile([x], gc.sum(x)), gc.compile([x], gc.prod(x))
+        assert ("rows_" in added.source) == (not known or n >= 2_048)
+        for fills in ((), (INF,), (INF, -INF), (NAN,), (0.0,)):
+            for first in (0, n // 2, n - 1) if n else ():
+                a = seeded("totals", n, first).choice([1.0, -1.0], n).astype(dtype)
+                for k, fill in enumerate(fills):
+                    a[(first + k * 1_024) % n] = fill
+                with np.errstate(all="ignore"):
+                    wanted = np.sum(a), np.prod(a)
+                np.testing.assert_array_equal((added(a), multiplied(a)), wanted)
+        zeros = np.zeros(n, dtype)
+        assert (added(zeros), multiplied(zeros)) == (0, 0 if n else 1)

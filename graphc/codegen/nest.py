@@ -175,6 +175,8 @@ class _Nest(Rows):
         if is_in_lines(self):
             self._in_lines(top)
             return
+        if self.blocks_along(top, folds):
+            return
         row = self.before.columns.size if self.before is not None and self.is_flat else 1
         self._elements(top, "i", (LO * row, Position(HI * row)), folds, {}, self._block_size(folds, form.CHUNK))
 

@@ -166,6 +166,22 @@ class Fold(Carried):
         else:
             self.only = parts
 
+    @property
+    def has_rows(self) -> bool:
+        """Whether a kernel folds several blocks that lie in memory."""
+        return self.collects and f"rows_{self.state.block}" in KERNELS
+
+    def rows_along(self, scope: Scope, first: Lies, step: Dim, count: Dim, length: Dim) -> None:
+        """Fold so many rows of a length, the first of which lies there and the next ones a step on, into the block."""
+        (place, at), text, size = first, self.text, self.dtype.size
+        address, to = text.address(place, at * size), text.address(self.block)
+        sizes = text.at(step * size), text.at(count), text.at(length)
+        scope.use(f"rows_{self.state.block}", address, *sizes, to, dtype=self.dtype)
+
+    def row(self, at: Dim) -> Expr:
+        """What a row has come to."""
+        return self.text.load(self.block, self.dtype, at)
+
     def _folded(self, scope: Scope, length: Expr, start: Dim, lies: Lies | None) -> list[Expr]:
         text, dtype, name = self.text, self.dtype, self.state.block
         place, at = lies or (self.block, 0)

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from graphc.codegen.evaluate import loaded_from
 from graphc.codegen.form import Form
 from graphc.codegen.intrinsics.target import BLOCK, LINE, SEVERAL, SHORT, host_vector_bytes
-from graphc.codegen.loop_ir import KERNELS, Expr, Position
+from graphc.codegen.loop_ir import Expr, Position
 from graphc.codegen.product import Product
 from graphc.codegen.reduction import Fold, Lies
 from graphc.codegen.scope import Scope
 from graphc.codegen.text import HI, LO, Text, integer
 from graphc.codegen.work import bytes_read
-from graphc.dims import Dim, product, substitute, symbol
+from graphc.dims import Dim, floor_div, product, substitute, symbol
 from graphc.graph import Node
 from graphc.op import Family
 from graphc.scalar import effort
@@ -166,9 +166,7 @@ class Rows(Form):
         The last two scopes are those around the loop over rows, and of a row, which loads what it comes to.
         """
         length, (_, rows, _) = product(self.domain[k] for k in self.inner), self.chunks()
-        if len(self.reductions) != 1 or not self.row_set or not self.rows or self.split.deep:
-            return False
-        if any(self.is_full(m) for m in self.members if m.op.family is Family.ELEMENTWISE):
+        if not self.row_set or not self.rows or self.split.deep or not self._only_folds():
             return False
         if not isinstance(length, int) or not isinstance(rows, int) or not 1 < rows <= BLOCK:
             return False
@@ -176,12 +174,9 @@ class Rows(Form):
         lie = self.rows_in_memory(reduction, LO)
         if lie is None or not self._is_folded_along(fold := Fold(self.text, reduction), length):
             return False
-        (*_, scope, row), ((place, at), step) = scopes, lie
-        text, dtype, here = self.text, fold.dtype, loop_symbol(self.row_axes()[-1]) - LO
-        address, to = text.address(place, at * dtype.size), text.address(fold.block)
-        sizes = text.at(step * dtype.size), text.at(HI - LO), text.at(length)
-        scope.use(f"rows_{fold.state.block}", address, *sizes, to, dtype=dtype)
-        value = row.let(text.fresh(), text.load(fold.block, dtype, here))
+        (*_, scope, row), (where, step) = scopes, lie
+        fold.rows_along(scope, where, step, HI - LO, length)
+        value = row.let(self.text.fresh(), fold.row(loop_symbol(self.row_axes()[-1]) - LO))
         self.evaluator.define(row, reduction, self.index_of(reduction), fold.finished(row, [value]))
         return True
 
@@ -189,8 +184,35 @@ class Rows(Form):
         """Whether a row is one block, which is not folded where it is, nor from several places at a time."""
         size = length * fold.dtype.size
         is_block = size < SEVERAL if fold.is_exact else length <= BLOCK
-        is_long = size > SHORT * host_vector_bytes()
-        return fold.collects and f"rows_{fold.state.block}" in KERNELS and is_long and is_block
+        return fold.has_rows and size > SHORT * host_vector_bytes() and is_block
+
+    def _only_folds(self) -> bool:
+        """Whether one reduction is all that is made of elements."""
+        return len(self.reductions) == 1 and not any(
+            self.is_full(m) for m in self.members if m.op.family is Family.ELEMENTWISE
+        )
+
+    def blocks_along(self, top: Scope, folds: Mapping[Node, Fold]) -> bool:
+        """Fold the blocks of a chunk of elements, two at a time, if nothing else is done in the loop over all.
+
+        What is left after the last whole one is a block of its own.
+        """
+        found = [(fold, self.lies_along(r, LO)) for r, fold in folds.items()]
+        few = isinstance(self.domain[0], int) and self.domain[0] < 2 * BLOCK
+        if few or self.before is not None or not self._only_folds() or any(lie is None for _, lie in found):
+            return False
+        ((fold, lie),) = found
+        if lie is None or fold.is_exact or not fold.has_rows:
+            return False
+        place, at = lie
+        whole = symbol(f"%{top.let('whole', self.text.at(floor_div(HI - LO, BLOCK))).name}")
+        fold.rows_along(top, lie, BLOCK, whole, BLOCK)
+        loop = self.text.loop(top, "k", whole)
+        fold.join(loop, [loop.let(self.text.fresh(), fold.row(symbol("%k")))], Position(BLOCK))
+        loop.close()
+        done = whole * BLOCK
+        fold.end_block(top, self.text.at(HI - LO - done), 0, (place, at + done))
+        return True
 
 
 def _is_below(nbytes: Dim, least: int) -> bool:

@@ -129,8 +129,11 @@ def _folded_each(
     def step(chains: Values, new: Values) -> Values:
         return [combine(c, x) for c, x in zip(chains, new, strict=True)]
 
-    neutral = neutral_of(lanes, operation)
-    states = _swept_each(lanes, addresses, n, neutral, [neutral] * _count(lanes), step)
+    neutral, places = neutral_of(lanes, operation), list(addresses)
+    start = [neutral] * _count(lanes)
+    if len(places) == 1 and not lanes.is_float:  # in any order
+        places[0], n, *start = _abreast(lanes, places[0], n, start, step)
+    states = _swept_each(lanes, places, n, neutral, start, step)
     return [_tree(lanes, chains, combine) for chains in states]
 
 
