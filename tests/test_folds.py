@@ -182,3 +182,26 @@ def test_infinities_and_zeros_in_the_blocks_of_a_total(known: bool, dtype: str) 
                 np.testing.assert_array_equal((added(a), multiplied(a)), wanted)
         zeros = np.zeros(n, dtype)
         assert (added(zeros), multiplied(zeros)) == (0, 0 if n else 1)
+
+
+def test_what_else_the_loop_makes_of_elements_is_made() -> None:
+    """Rows and blocks are given to a kernel only where there is nothing else to do."""
+    rng = seeded("beside")
+    a, table, k = rng.normal(size=(64, 800)), rng.normal(size=(500, 800)), rng.integers(0, 500, 64)
+    x, t, at = gc.input("x", a.shape), gc.input("t", table.shape), gc.input("k", (64,), "int64")
+    others = {
+        "joined": (gc.concatenate([x[:32], x[32:] * 1]), a),
+        "turned": (x[::-1], a[::-1]),
+        "padded": (gc.pad(x[:, 1:], ((0, 0), (1, 0))), np.pad(a[:, 1:], ((0, 0), (1, 0)))),
+        "spread": (gc.broadcast_to(x[0], (64, 800)), np.broadcast_to(a[0], (64, 800))),
+        "counted": (gc.reshape(gc.arange(51_200), (64, 800)), np.arange(51_200).reshape(64, 800)),
+        "gathered": (t[at], table[k]),
+        "computed": (x * 2, a * 2),
+        "folded": (gc.max(x, axis=1), a.max(axis=1)),
+    }
+    for name, (other, wanted) in others.items():
+        for fold, axis in ((gc.sum, 1), (gc.max, 1), (gc.sum, None)):
+            f = gc.compile([x, t, at], (fold(x, axis=axis), other))
+            found, beside = f(a, table, k)
+            np.testing.assert_allclose(found, getattr(np, fold.__name__)(a, axis=axis), rtol=1e-12, err_msg=name)
+            np.testing.assert_allclose(beside, wanted, rtol=1e-15, err_msg=name)

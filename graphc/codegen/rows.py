@@ -187,10 +187,10 @@ class Rows(Form):
         return fold.has_rows and size > SHORT * host_vector_bytes() and is_block
 
     def _only_folds(self) -> bool:
-        """Whether one reduction is all that is made of elements."""
-        return len(self.reductions) == 1 and not any(
-            self.is_full(m) for m in self.members if m.op.family is Family.ELEMENTWISE
-        )
+        """Whether one reduction is all that is made of elements: nothing else is computed or stored for each."""
+        others = (m for m in self.members if m.op.family is not Family.REDUCTION)
+        stored = any(self.is_stored_whole(node) for node, _ in self.nest.stores)
+        return len(self.reductions) == 1 and not stored and not any(map(self.is_full, others))
 
     def blocks_along(self, top: Scope, folds: Mapping[Node, Fold]) -> bool:
         """Fold the blocks of a chunk of elements, two at a time, if nothing else is done in the loop over all.
