@@ -32,7 +32,10 @@ PROFILES = {
     p.name: p
     for p in (
         Profile("general", _GENERAL),
-        Profile("reductions", {"reduction": 5, "separated": 3, "arithmetic": 2, "elementwise": 1, "gradient": 0.5}),
+        Profile(
+            "reductions",
+            {"reduction": 5, "separated": 3, "beside": 2, "arithmetic": 2, "elementwise": 1, "gradient": 0.5},
+        ),
         Profile(
             "overlaps",
             {"overlap": 9, "movement": 1.5, "arithmetic": 1, "gradient": 1.5, "pullback": 1, "reduction": 0.3},

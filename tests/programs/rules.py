@@ -225,6 +225,17 @@ def separated(g: Grower) -> None:
 
 
 @rule
+def beside(g: Grower) -> None:
+    """A fold of what lies in memory, and in loops of the same shape an array that is moved, joined or spread."""
+    x = g.leaf([g.choose((*g.palette, 3, 5, 7)) for _ in range(1 + g.below(3))], g.dtype)
+    axis = g.choose((-1, -1, tuple(range(g.ndim(x)))))
+    g.wanted.append(g.add(f"gc.{g.choose(('sum', 'max', 'min', 'mean'))}({x}, axis={axis})"))
+    after = [(0, 1), *[(0, 0)] * (g.ndim(x) - 1)]
+    moved = f"gc.flip({x}, axis=0)", f"gc.concat([{x}[1:], {x}[:1] * 2.0], axis=0)", f"gc.pad({x}[1:], {after})"
+    g.wanted.append(g.add(g.choose(moved), large=True))
+
+
+@rule
 def totals(g: Grower) -> None:
     """Many sums in one sweep."""
     x = g.named("f", 1)
