@@ -205,3 +205,30 @@ def test_what_else_the_loop_makes_of_elements_is_made() -> None:
             found, beside = f(a, table, k)
             np.testing.assert_allclose(found, getattr(np, fold.__name__)(a, axis=axis), rtol=1e-12, err_msg=name)
             np.testing.assert_allclose(beside, wanted, rtol=1e-15, err_msg=name)
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_chunks_of_many_elements_are_longer(known: bool) -> None:
+    """From two million elements on, up to 16 times as long: at their ends, and in the middle."""
+    for n, chunks in ((2_097_151, 128), (2_097_152, 64), (5_000_003, 78), (17_000_000, 66)):
+        x = gc.input("x", (n if known else "n",), "int8")
+        f = gc.compile([x], (gc.max(x), gc.argmax(x), gc.sum(x)))
+        assert f" {chunks} chunks" in f.explain() or not known
+        a = np.zeros(n, np.int8)
+        for at in (n - 1, n - 2, n // 2, 262_144, 262_143, 32_768, 16_383, 0):
+            a[at] = a.max() + 1
+            assert f(a) == (a[at], at, a.sum(dtype=np.int8))
+
+
+def test_chunks_of_many_rows_are_longer() -> None:
+    """Chunks of 16 rows, of 64, and of 240; those of short rows have at most 1,024."""
+    x, y = gc.input("x", ("n", 1_000), "float32"), gc.input("y", (70_001, 64), "float32")
+    rows = gc.compile([x], (gc.max(x, axis=1), gc.sum(x, axis=1)))
+    for n in (0, 1, 16, 17, 1_023, 2_047, 2_048, 4_097, 15_361):
+        a = seeded("rows", n).integers(-9, 9, (n, 1_000)).astype("float32")
+        for found, wanted in zip(rows(a), (a.max(axis=1), a.sum(axis=1)), strict=True):
+            np.testing.assert_array_equal(found, wanted)
+    short = gc.compile([y], gc.max(y, axis=1))
+    b = seeded("short rows").normal(size=(70_001, 64)).astype("float32")
+    np.testing.assert_array_equal(short(b), b.max(axis=1))
+    assert " 70 chunks" in short.explain()

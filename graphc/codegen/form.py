@@ -17,7 +17,7 @@ from graphc.codegen.text import HI, LO, Text
 from graphc.codegen.turned import STRIP, across, arrays_across, turned_arrays, turned_at
 from graphc.codegen.views import evenly, in_lines, up
 from graphc.codegen.work import lanes_of_element
-from graphc.dims import Dim, Poly, blocks, dim_max, floor_div, product, substitute, symbol
+from graphc.dims import Dim, Poly, blocks, dim_max, dim_min, floor_div, product, substitute, symbol
 from graphc.graph import Node
 from graphc.op import Family
 from graphc.scalar import effort
@@ -29,6 +29,8 @@ from graphc.schedule.split import Split, domain_of, member_index, reduced, row_i
 from graphc.schedule.task import Nest, Place
 
 CHUNK = 16_384  # elements of a chunk, some 10 us of work if that is not DEAR
+MANY = 64  # chunks, enough for all threads; of more elements, those of loops that only fold are longer
+LONGER = 16  # times, at most: in each chunk the processor learns anew how memory is read
 DEAR = 64  # instructions for an element times bytes of a vector; with twice as many chunks are half as long, and so on
 FEWEST = 128  # rows of a chunk that is summed down the columns, beside which a row of partial sums is little
 FEWER = 64  # the same of rows that are swept several times
@@ -38,6 +40,11 @@ FOLDS = 8  # blocks on the stack for what reductions fold
 KEPT = 8  # those for rows that a later sweep wants again
 AGAIN = 6  # instructions that compute a value again rather than keep it
 LOADED = 2  # the same of a value that is stored anyway
+
+
+def longest() -> int:
+    """Elements of the longest chunk."""
+    return CHUNK * LONGER
 
 
 def _is_one_loop(loops: Loops) -> bool:
@@ -267,12 +274,20 @@ class Form:
         cut = self.cut_axis()
         length = self.domain[cut] if self.inner else product(self.domain)
         row = product(d for k, d in enumerate(self.domain) if k != cut)
-        size = self._rows_of_chunk(row) if self.inner else self._elements_of_chunk()
+        size = self._longer(length, self._rows_of_chunk(row) if self.inner else self._elements_of_chunk())
         if isinstance(length, int) and isinstance(size, int) and size < length and self.before is None:
             size = in_lines(length, size) if not self.inner else evenly(length, size)
             if self.beside == cut:  # whole lines of columns
                 size = up(size, LINE // 4)
         return length, size, blocks(length, size)
+
+    def _longer(self, length: Dim, size: Dim) -> Dim:
+        """The size of a chunk, or some times as much of many elements that are folded with little effort."""
+        dear = self.before is not None or self._elements_of_chunk() < CHUNK or any(map(self.is_column, self.totals))
+        if dear or not isinstance(size, int) or any(self.is_stored_whole(node) for node, _ in self.nest.stores):
+            return size
+        most = max(1, BLOCK // size) if self.inner else LONGER  # rows that are folded fit a block
+        return size * dim_max(1, dim_min(min(most, LONGER), floor_div(length, MANY * size)))
 
     def _elements_of_chunk(self) -> int:
         return max(1, CHUNK >> max(0, (lanes_of_element(self.nest) // DEAR).bit_length() - 1))

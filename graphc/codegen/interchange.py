@@ -27,7 +27,7 @@ def independent(phases: Sequence[PhaseText], rows: Sequence[Row]) -> Dim | None:
     if len(codes) < len(phases) or len(lengths) != 1:
         return None
     try:
-        accesses = [a for code in codes for a in _accesses(code.loop.body[2:], "")]
+        accesses = [a for code in codes for a in _accesses(_from_bounds(code)[2:], "")]
     except _Crosses:
         return None
     moving = {row.place: row.of for row in rows}
@@ -52,9 +52,17 @@ class _Crosses(Exception):
     """Something is done beside loops from lo to hi."""
 
 
+def _from_bounds(code: Code) -> Sequence[Stmt]:
+    """The statements of a phase but for that which binds how many elements a chunk has, if it is no plain number."""
+    match code.loop.body:
+        case (Let(var), *rest) if var.name == "some":
+            return rest
+    return code.loop.body
+
+
 def _length(code: Code) -> Dim | None:
     """The length that is cut into chunks, if the phase begins with that."""
-    match code.loop.body[:2]:
+    match _from_bounds(code)[:2]:
         case (Let(lo), Let(hi, Call("least", (_, Position(end))))) if (lo.name, hi.name) == ("lo", "hi"):
             return substitute(end, {f"%{name}": what for name, what in code.words if not isinstance(what, Place)})
     return None

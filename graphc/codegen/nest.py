@@ -178,7 +178,7 @@ class _Nest(Rows):
         if self.blocks_along(top, folds):
             return
         row = self.before.columns.size if self.before is not None and self.is_flat else 1
-        self._elements(top, "i", (LO * row, Position(HI * row)), folds, {}, self._block_size(folds, form.CHUNK))
+        self._elements(top, "i", (LO * row, Position(HI * row)), folds, {}, self._block_size(folds, form.longest()))
 
     def _nested_loops(self, top: Scope, folds: dict[Node, Fold], columns: dict[Node, Columns]) -> None:
         batch = self.batch_axes()
@@ -289,7 +289,7 @@ class _Nest(Rows):
         """
         found = [(n, f) for n, f in folds.items() if f.waits or (f.collects and self.lies_along(n, 0))]
         streams = self.reductions and any(place in self.streamed for _, place, _ in self.stores_in(self.sweep))
-        most = BLOCK if streams or not all(f.is_exact and self.lies_along(n, 0) for n, f in found) else form.CHUNK
+        most = BLOCK if streams or not all(f.is_exact and self.lies_along(n, 0) for n, f in found) else form.longest()
         return most if (found or streams) and not (isinstance(length, int) and length <= most) else 0
 
     def _elements(

@@ -21,7 +21,7 @@ from graphc.codegen.reduction import Fold, Lies
 from graphc.codegen.scope import Scope
 from graphc.codegen.text import HI, LO, Text, integer
 from graphc.codegen.work import bytes_read
-from graphc.dims import Dim, floor_div, product, substitute, symbol
+from graphc.dims import Dim, floor_div, is_nonnegative, product, substitute, symbol
 from graphc.graph import Node
 from graphc.op import Family
 from graphc.scalar import effort
@@ -168,7 +168,7 @@ class Rows(Form):
         length, (_, rows, _) = product(self.domain[k] for k in self.inner), self.chunks()
         if not self.row_set or not self.rows or self.split.deep or not self._only_folds():
             return False
-        if not isinstance(length, int) or not isinstance(rows, int) or not 1 < rows <= BLOCK:
+        if not isinstance(length, int) or not is_nonnegative(rows - 2) or not is_nonnegative(BLOCK - rows):
             return False
         (reduction,) = self.reductions
         lie = self.rows_in_memory(reduction, LO)

@@ -35,7 +35,7 @@ from graphc.codegen.printer import name_of, shift_of
 from graphc.codegen.program import WORKERS
 from graphc.codegen.remainders import by_remainders
 from graphc.codegen.scope import Loop, Scope
-from graphc.dims import Dim, Poly, floor_div, is_positive, symbol
+from graphc.dims import Dim, Poly, floor_div, is_positive, symbol, symbols
 from graphc.graph import Node
 from graphc.schedule.storage import Schedule
 from graphc.schedule.task import Place, Task
@@ -304,6 +304,8 @@ class Text:
         self, scope: Scope, size: Dim, end: Position, number: Dim = CHUNK, names: tuple[str, str] = ("lo", "hi")
     ) -> None:
         """Bind the names between which the part of `size` elements lies that has this number."""
+        if not isinstance(size, int) and size not in map(symbol, symbols(size)):
+            size = symbol(f"%{scope.let('some', self.at(size)).name}")
         low = scope.let(names[0], integer("*", Position(number), self.at(size)))
         scope.let(names[1], integer("least", self.at(symbol(f"%{low.name}") + size), end))
 

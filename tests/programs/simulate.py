@@ -27,9 +27,7 @@ def small_borders() -> Any:
     """Chunks, blocks and panels of a few elements: borders that full-sized kernels meet at thousands of elements."""
     at_most = product._at_most
     with (
-        mock.patch.object(form, "CHUNK", 24),
-        mock.patch.object(form, "BLOCK", 4),
-        mock.patch.object(form, "FEWEST", 2),
+        mock.patch.multiple(form, CHUNK=24, MANY=2, LONGER=3, BLOCK=4, FEWEST=2),
         mock.patch.object(nest, "BLOCK", 4),
         mock.patch.object(kernels, "CHUNK_FLOPS", 200),
         mock.patch.multiple(
