@@ -14,7 +14,7 @@ from graphc.codegen.loop_ir import WORKER, Position
 from graphc.codegen.product import Product
 from graphc.codegen.scope import Scope
 from graphc.codegen.text import HI, LO, Text
-from graphc.codegen.turned import STRIP, across, arrays_across, turned_arrays, turned_at
+from graphc.codegen.turned import across, arrays_across, strip_of, turned_arrays, turned_at
 from graphc.codegen.views import evenly, in_lines, up
 from graphc.codegen.work import lanes_of_element
 from graphc.dims import Dim, Poly, blocks, dim_max, dim_min, floor_div, product, substitute, symbol
@@ -296,7 +296,7 @@ class Form:
         """How many rows of so many elements a chunk has."""
         sums_alone = len(self.totals) == len(self.made) and not self.by_batch() and not self.split.deep
         beside = bool(self.row_set) and not self.by_batch() and any(map(self.is_column, self.totals))
-        least = FEWEST if sums_alone else FEWER if beside else STRIP if self.beside == self.cut_axis() else 1
+        least = FEWEST if sums_alone else FEWER if beside else strip_of(self) if self.beside == self.cut_axis() else 1
         elements = self._elements_of_chunk()
         if not isinstance(row, int):
             return dim_max(least, floor_div(elements, dim_max(row, 1)))
@@ -327,9 +327,11 @@ class Form:
         Of totals and column sums over all rows each chunk has partial ones.
         """
         first, *_, last = (*self.row_axes(), self.row_axes()[-1])
+        if self.beside is None or self.reductions:
+            return first
         few, many = self.domain[first], self.domain[last]
-        more = isinstance(few, int) and isinstance(many, int) and few < min(SHORT, many // STRIP)
-        return last if self.beside is not None and more else first
+        more = isinstance(few, int) and isinstance(many, int) and few < min(SHORT, many // strip_of(self))
+        return last if more else first
 
     def bounds(self, axis: int) -> tuple[Dim, Dim]:
         """From where to where the loop over a row axis runs in a chunk."""

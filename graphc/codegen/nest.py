@@ -33,7 +33,7 @@ from graphc.codegen.streamed import (
     write_streamed,
 )
 from graphc.codegen.text import FIRST, HI, LO, Text, integer, test
-from graphc.codegen.turned import tile_of, tiles
+from graphc.codegen.turned import copies, tile_of
 from graphc.codegen.unread import check_unread, gathers
 from graphc.codegen.wanted import fetch_across, fetch_along, fetch_gathered
 from graphc.codegen.work import bytes_read, operations, total
@@ -189,13 +189,14 @@ class _Nest(Rows):
                     column.begin(scopes[-1])
             bounds: tuple[Dim, Dim | Expr] = self.bounds(axis)
             if axis == self.beside:
-                around, bounds = tiles(self, scopes[-1])
+                around, bounds = copies(self, scopes[-1])
                 scopes += around
             scopes.append(self.text.loop(scopes[-1], str(axis), bounds[1], bounds[0]))
         row = scopes[-1]
         fetch_across(self, scopes)
         fetch_gathered(self, scopes)
-        down = columns and not self.split.deep and not self.fetched  # else what is fetched for a row is folded with it
+        # Else rows are folded after what is fetched for them, or copied.
+        down = columns and not self.split.deep and not self.fetched and self.beside is None
         self.folded_down = self._fold_down(scopes[-2], columns) if down else set()
         sweeps = 1 + max(self.computed_in(m) for m in self.members)
         folded = self.fold_along(scopes)
@@ -277,7 +278,7 @@ class _Nest(Rows):
         *around, last = axes
         scopes = self.text.loops(scope, ((axis, self.domain[axis]) for axis in around))
         bounds: Bounds = 0, self.text.at(self.domain[last])
-        if self.beside is not None:
+        if self.beside is not None and not self.reductions:
             bounds = self.block, integer("least", Position(self.block + tile_of(self)), bounds[1])
         self._elements(scopes[-1], str(last), bounds, folds, columns, size)
         close(*scopes[1:])

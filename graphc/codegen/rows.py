@@ -94,7 +94,7 @@ class Rows(Form):
         """
         low, high = bounds
         row = high.at if low == 0 and isinstance(high, Position) else None
-        if not isinstance(row, int) or self.beside is not None or self._folds_scalars():
+        if not isinstance(row, int) or self._folds_scalars():
             return 0
         found = [f for r, f in folds.items() if f.waits and len(f.dtypes) == 1 and not self.lies_along(r, 0)]
         widths = [lines * LINE // max(f.dtype.size for f in found) for lines in _LANES] if found else []

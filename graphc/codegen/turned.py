@@ -8,17 +8,25 @@ are gathered in the time in which a square of them is copied, unless lines of th
         for tiles of 64 columns:                     j is the first column of a tile
             for strips of 64 rows:                   t is the first row of a strip
                 copy what lies across, then go along each of these rows
+
+Loops that fold go along whole rows, some of them several times.  So a copy has whole rows there, as many as fit L2.
+
+    for other rows:
+        for strips of 16, 32 or 64 rows:
+            for tiles of 64 columns: copy what lies across
+            then go along each of these rows
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import gcd
 from typing import TYPE_CHECKING, NamedTuple
 
 from graphc.codegen.loop_ir import WORKER, Expr, Position
 from graphc.codegen.scope import Loop, Scope
 from graphc.codegen.text import integer
-from graphc.dims import Dim, substitute, symbol
+from graphc.dims import Dim, floor_div, substitute, symbol
 from graphc.graph import Node
 from graphc.schedule.access import Index, linear, loop_symbol, offset
 from graphc.schedule.shape import loads
@@ -32,6 +40,7 @@ STRIP = 64  # rows of a copy, whose neighbours come from memory together; it sta
 SQUARE = 16  # fewer rows or columns are not worth it
 LONG = 256  # elements of a row of a tile with less rows than that
 PAGE = 4096  # bytes after which lines share a set of L1
+PANEL = 1 << 19  # bytes of copies of whole rows, if there may be fewer rows
 SHARED = 512  # bytes between columns, modulo pages, from which on 64 columns of lines find no room there
 BEGIN = symbol("%t")  # the first row of a strip
 
@@ -60,35 +69,39 @@ def across(form: Form, node: Node, index: Index, axis: int) -> Across | None:
 def arrays_across(form: Form) -> tuple[int | None, dict[Across, bool]]:
     """The rows along which arrays lie that loops read across them, and whether all of each array surely is there.
 
-    Loops that fold go along rows in their own order.
+    Loops that fold go through rows in their own order, and read across them only what they copy.
     """
-    if form.reductions or form.before is not None or len(form.inner) != 1:
+    folds = bool(form.reductions)
+    if form.before is not None or len(form.inner) != 1 or (folds and (form.split.deep or form.by_batch())):
         return None, {}
     reads = [r for m in form.members for r in loads(m, form.is_loaded, form.made) if r.index and form.is_loaded(r.node)]
-    for axis in sorted(form.rows, key=lambda k: (_is_few(form.domain[k]), -k)):
-        if all(_is_few(form.domain[k], 2 * SQUARE) for k in (axis, form.inner[0])):
+    for axis in form.rows[-1:] if folds else sorted(form.rows, key=lambda k: (_is_few(form.domain[k]), -k)):
+        sizes = form.domain[axis], form.domain[form.inner[0]]
+        if all(_is_few(size, 2) for size in sizes) or (folds and any(map(_is_few, sizes))):
             continue  # all of it stays in L1
         found: dict[Across, bool] = {}
         for read in reads:
             one = across(form, read.node, form.moved(read.index), axis)
             if one is not None:
                 found[one] = found.get(one, False) or not read.guarded
+        if folds:
+            found = {one: True for one, is_there in found.items() if is_there and one.node.dtype.size in (4, 8)}
         if found:
             return axis, found
     return None, {}
 
 
-def _is_few(size: Dim, least: int = SQUARE) -> bool:
-    return isinstance(size, int) and size < least
+def _is_few(size: Dim, times: int = 1) -> bool:
+    return isinstance(size, int) and size < times * SQUARE
 
 
 def turned_arrays(form: Form) -> dict[Across, Place]:
-    """The arrays, with memory of a chunk's own: one tile of each."""
+    """The arrays, with memory of a chunk's own: one tile of each, or some whole rows."""
     if form.beside is None or any(_is_few(form.domain[k]) for k in (form.beside, form.inner[0])):
         return {}
-    chunks, width = form.chunks()[2], tile_of(form)
-    found = [a for a, is_there in form.across.items() if is_there and _is_dear(a)]
-    return {a: form.text.scratch_of_chunk(a.node.dtype, chunks, (STRIP, width)) for a in found}
+    chunks, shape = form.chunks()[2], (strip_of(form), width_of(form))
+    found = [a for a, is_there in form.across.items() if is_there and (form.reductions or _is_dear(a))]
+    return {a: form.text.scratch_of_chunk(a.node.dtype, chunks, shape) for a in found}
 
 
 def _is_dear(across: Across) -> bool:
@@ -104,15 +117,60 @@ def tile_of(form: Form) -> int:
     return min(most, max(SQUARE, 1 << (columns - 1).bit_length())) if isinstance(columns, int) else most
 
 
+def strip_of(form: Form) -> int:
+    """How many rows a copy has."""
+    columns = form.domain[form.inner[0]]
+    if not form.reductions:
+        return STRIP
+    row = sum(one.node.dtype.size for one in form.across) * columns
+    fits = (rows for rows in (STRIP, STRIP // 2) if isinstance(row, int) and rows * row <= PANEL)
+    return next(fits, STRIP // 4)
+
+
+def width_of(form: Form) -> Dim:
+    """How long a row of a copy is: whole rows end with a whole vector."""
+    columns = form.domain[form.inner[0]]
+    return floor_div(columns + SQUARE - 1, SQUARE) * SQUARE if form.reductions else tile_of(form)
+
+
 def turned_at(form: Form) -> Dim:
-    """Where in a tile the loops are."""
+    """Where in a copy the loops are."""
     assert form.beside is not None
-    row, column, wide = loop_symbol(form.beside), loop_symbol(form.inner[0]), tile_of(form)
-    return WORKER * (STRIP * wide) + (row - BEGIN) * wide + column - form.block
+    row, column, wide = loop_symbol(form.beside), loop_symbol(form.inner[0]), width_of(form)
+    first = 0 if form.reductions else form.block
+    return WORKER * (strip_of(form) * wide) + (row - BEGIN) * wide + column - first
 
 
-def tiles(form: Form, scope: Scope) -> tuple[tuple[Loop, Loop], tuple[Dim, Expr]]:
-    """The loops over tiles, and over the strips in which one of each array is copied; the first row, and the end."""
+Bounds = tuple[Dim, Expr]  # the first row, and the end
+
+
+def copies(form: Form, scope: Scope) -> tuple[Sequence[Loop], Bounds]:
+    """The loops around rows in which arrays are copied, and where the rows begin and end that have been copied."""
+    return _panels(form, scope) if form.reductions else _tiles(form, scope)
+
+
+def _panels(form: Form, scope: Scope) -> tuple[Sequence[Loop], Bounds]:
+    """The loop over strips, in which whole rows are copied tile by tile."""
+    assert form.beside is not None
+    text, wide, strip, size = form.text, width_of(form), strip_of(form), form.domain[form.inner[0]]
+    first, end = form.bounds(form.beside)
+    around = text.loop(scope, str(BEGIN)[1:], end, first, strip)
+    loop = text.loop(around, str(form.block)[1:], size, 0, TILE)
+    rows = integer("least", Position(strip), text.at(end - BEGIN))
+    columns, later = (integer("least", Position(TILE), text.at(size - at)) for at in (form.block, form.block + TILE))
+    for one, copy in form.turned.items():
+        array, nbytes = text.place[one.node], one.node.dtype.size
+        corner, step = (one.first + BEGIN + form.block * one.step) * nbytes, one.step * nbytes
+        target = text.address(copy, (WORKER * (strip * wide) + form.block) * nbytes), text.at(wide * nbytes)
+        loop.use("fetch", text.address(array, corner + TILE * step), text.at(step), later, Position(strip * nbytes))
+        source = text.address(array, corner), text.at(step)
+        loop.use("turn_rows", rows, columns, *source, *target, dtype=one.node.dtype)
+    loop.close()
+    return (around,), (BEGIN, integer("least", text.at(BEGIN + strip), text.at(end)))
+
+
+def _tiles(form: Form, scope: Scope) -> tuple[Sequence[Loop], Bounds]:
+    """The loops over tiles, and over the strips in which one of each array is copied."""
     assert form.beside is not None
     text, wide, size = form.text, tile_of(form), form.domain[form.inner[0]]
     first, end = form.bounds(form.beside)

@@ -203,6 +203,11 @@ def _turn(memory, dtype, tile, K, cols, b, b_col, copy):  # type: ignore[no-unty
     memory.store_all(memory.grid(copy, (width * size, size), (K, cols), dtype), dtype, values)
 
 
+def _turn_rows(memory, dtype, tile, K, cols, b, b_col, copy, copy_row):  # type: ignore[no-untyped-def]
+    values = memory.load_all(memory.grid(b, (dtype.itemsize, b_col), (K, cols), dtype), dtype)
+    memory.store_all(memory.grid(copy, (copy_row, dtype.itemsize), (K, cols), dtype), dtype, values)
+
+
 def _in_order(kernel: Callable[..., None]) -> Callable[..., None]:
     """The same of rows that a list might tell, where there is none."""
 
@@ -302,6 +307,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "sweep": _sweep,
     "pack": _pack,
     "turn": _turn,
+    "turn_rows": _turn_rows,
     "scan_sum": _scan_sum,
     "scan_product": _scan_product,
 }

@@ -131,6 +131,22 @@ def border(g: Grower) -> None:
 
 
 @rule
+def across(g: Grower) -> None:
+    """Folds of one array, and another one that lies across its rows, in whole rows and at borders of what is copied."""
+    rows, columns = (g.choose((*g.palette, *_BORDERS[4:14])) for _ in range(2))
+    batch = [g.choose((2, 3))] if g.chance(0.3) else []
+    if math.prod(map(g.sized, (*batch, rows, columns))) > g.profile.elements:
+        raise Reject
+    x, y = g.leaf([*batch, rows, columns], g.dtype), g.leaf([*batch, columns, rows], g.dtype)
+    turned = f"gc.matrix_transpose({y}{g.choose(('', '', '[..., ::-1, :]'))})"
+    both = g.choose((f"{x} + {turned}", f"{x} * {turned}", f"gc.tanh({x} - {turned})", turned))
+    axis = g.choose((-1, -1, -2, tuple(range(g.ndim(x)))))
+    g.wanted.append(g.add(f"gc.{g.choose(('sum', 'sum', 'max', 'mean', 'logsumexp', 'var'))}({both}, axis={axis})"))
+    if g.chance(0.4):
+        g.wanted.append(g.add(f"gc.{g.choose(('softmax', 'log_softmax'))}({both}, axis=-1)"))
+
+
+@rule
 def bordered_product(g: Grower) -> None:
     """Products whose rows, columns and sums are at borders of tiles, panels and packing."""
     small = (1, 2, 3, 7, 8, 9, 12, 13, 15, 16, 17, 31, 32, 33, 47, 48, 49, 63, 65)

@@ -44,7 +44,7 @@ def small_borders() -> Any:
         mock.patch.multiple(streamed, PAST_CACHES=64, SHORTEST=2),
         mock.patch.object(scan, "STRIP", 4),
         mock.patch.object(views, "LINE", 4),
-        mock.patch.multiple(turned, TILE=8, STRIP=4),
+        mock.patch.multiple(turned, TILE=8, STRIP=4, SQUARE=3, PANEL=256),
         mock.patch.multiple(swept, FEWEST_BYTES=16, MOST_BYTES=64, PART_BYTES=64, PART_DEPTH=2, ROWS=3),
         mock.patch.multiple(product, LARGE=500, LARGE_ACROSS=50, FEW_ROWS=3, CROWDED=8, L1_LINES=4, LINE=4, WIDE=8),
         mock.patch.object(product, "_at_most", lambda size, limit: at_most(size, limit // 12)),

@@ -47,6 +47,25 @@ def turn(dtype: DTypeLike, width: int) -> Any:
     return copy
 
 
+@cache
+def turn_rows(dtype: DTypeLike) -> Any:
+    """The intrinsic that copies what lies across rows to rows with a step between them; see `copy` below."""
+
+    def emit(
+        lanes: Vectors, K: ir.Value, cols: ir.Value, b: ir.Value, b_col: ir.Value, p: ir.Value, p_row: ir.Value
+    ) -> None:
+        _pack_columns(lanes, lanes.lanes, K, cols, b, b_col, p, cols, p_row)
+
+    typed = call_body(dtype, f"turn_rows_{type_name(dtype)}", emit)
+
+    @intrinsic
+    def copy(typingctx: Any, K: Any, cols: Any, b: Any, b_col: Any, p: Any, p_row: Any) -> Any:
+        """Copies B[K, cols], element (k, j) k elements beyond b + j*b_col, to p + k*p_row; beyond, to whole vectors."""
+        return typed(K, cols, b, b_col, p, p_row)
+
+    return copy
+
+
 def _emit_pack(
     lanes: Vectors, width: int, K: ir.Value, cols: ir.Value, b: ir.Value, b_row: ir.Value, b_col: ir.Value, p: ir.Value
 ) -> None:
@@ -102,14 +121,15 @@ def _pack_rows(
 
 
 def _pack_columns(
-    lanes: Vectors, width: int, K: ir.Value, cols: ir.Value, b: ir.Value, b_col: ir.Value, p: ir.Value, end: ir.Value
-) -> Values:
+    lanes: Vectors, width: int, K: ir.Value, cols: ir.Value, b: ir.Value, b_col: ir.Value, p: ir.Value, end: ir.Value,
+    p_row: ir.Value | None = None,
+) -> Values:  # fmt: skip
     """Square tiles up to a column: vectors loaded along the contiguous columns, transposed in registers, stored.
 
     A panel of half the width, or a quarter, holds two or four such pieces in a square, one below the other.
     """
     builder, side = lanes.builder, lanes.lanes
-    row_bytes, pieces = width * lanes.bytes, side // width if side % width == 0 else 1
+    row_bytes, pieces = p_row or integer(width * lanes.bytes), side // width if side % width == 0 else 1
     high = side // pieces
 
     def tile(k: ir.Value, j: ir.Value, is_whole: bool) -> Values:
@@ -130,7 +150,7 @@ def _pack_columns(
             for row, value in reversed(turned):
                 real = builder.add(k, integer(piece * side + row))
                 real = real if is_whole else lanes.least(real, last_k)
-                place = lanes.pointer(builder.add(target, builder.mul(real, integer(row_bytes))))
+                place = lanes.pointer(builder.add(target, builder.mul(real, row_bytes)))
                 if pieces > 1:
                     lanes.store(lanes.shuffle(value, value, range(piece * high, (piece + 1) * high)), place)
                 else:
