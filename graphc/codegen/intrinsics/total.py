@@ -129,11 +129,8 @@ def _folded_each(
     def step(chains: Values, new: Values) -> Values:
         return [combine(c, x) for c, x in zip(chains, new, strict=True)]
 
-    neutral, places = neutral_of(lanes, operation), list(addresses)
-    start = [neutral] * _count(lanes)
-    if len(places) == 1 and not lanes.is_float:  # in any order
-        places[0], n, *start = _abreast(lanes, places[0], n, start, step)
-    states = _swept_each(lanes, places, n, neutral, start, step)
+    neutral, sweep = neutral_of(lanes, operation), _swept_each if lanes.is_float else _in_any_order
+    states = sweep(lanes, addresses, n, neutral, [neutral] * _count(lanes), step)
     return [_tree(lanes, chains, combine) for chains in states]
 
 
@@ -162,10 +159,7 @@ def _extremes(operation: str, lanes: Vectors, addresses: Sequence[ir.Value], n: 
         return result
 
     neutral = neutral_of(lanes, operation)
-    start, places, left = [*[neutral] * _count(lanes), lanes.zero], list(addresses), n
-    if len(addresses) == 1:
-        places[0], left, *start = _abreast(lanes, addresses[0], n, start, step)
-    states = _swept_each(lanes, places, left, neutral, start, step)
+    states = _in_any_order(lanes, addresses, n, neutral, [*[neutral] * _count(lanes), lanes.zero], step)
     return [exact(address, state) for address, state in zip(addresses, states, strict=True)]
 
 
@@ -341,6 +335,17 @@ def _swept_each(
     carried = lanes.loop(integer(0), full, stride, carried, whole)
     rest, some = (tail, stride) if lanes.has_masks else (single, 1)
     return states(lanes.loop(full, n, some, carried, rest))
+
+
+def _in_any_order(
+    lanes: Vectors, addresses: Sequence[ir.Value], n: ir.Value, neutral: ir.Value, start: Values,
+    step: Callable[[Values, Values], Values],
+) -> list[Values]:  # fmt: skip
+    """The same, a single block from several places."""
+    places = list(addresses)
+    if len(places) == 1:
+        places[0], n, *start = _abreast(lanes, places[0], n, start, step)
+    return _swept_each(lanes, places, n, neutral, start, step)
 
 
 def _abreast(
