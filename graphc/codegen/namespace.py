@@ -81,4 +81,4 @@ def _made(name: str) -> Any:
         return stream.fetch_lines(int(words[2]), 1 if words[1] == "near" else 2)
     if words[0] == "columns":
         return columns.columns(words[1], code)
-    return total.stack(int(words[1])) if words[0] == "stack" else None
+    return memory.stack(int(words[1])) if words[0] == "stack" else None

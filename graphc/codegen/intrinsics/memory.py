@@ -1,4 +1,4 @@
-"""Access to memory by address, and casts.
+"""Access to memory by address, blocks on the stack, and casts.
 
 In: names such as `ld_f4_3_1` (load float32, nest 3, storage 1) that the code generator prints.  Out: Numba intrinsics.
 Two accesses of one nest with different storage numbers never overlap: they carry LLVM alias scopes that belong to
@@ -17,6 +17,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from graphc.codegen.intrinsics.routine import KernelModule, align_stack
+from graphc.codegen.intrinsics.target import BLOCK
 from graphc.codegen.intrinsics.vectors import pieces
 from graphc.codegen.program import FAILED
 
@@ -324,6 +325,25 @@ def wide(typingctx: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(), codegen
+
+
+@cache
+def stack(number: int) -> Any:
+    """Intrinsic () -> the address of a block of BLOCK elements on the calling function's stack, always the same one."""
+
+    @intrinsic
+    def block(typingctx: Any) -> Any:
+        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+            blocks = builder.function.__dict__.setdefault("_graphc_stack", {})
+            if number not in blocks:
+                with builder.goto_entry_block():
+                    blocks[number] = builder.alloca(ir.ArrayType(I64, BLOCK))
+                    blocks[number].align = 64
+            return builder.ptrtoint(blocks[number], I64)
+
+        return types.int64(), codegen
+
+    return block
 
 
 FACTORIES: dict[str, Callable[..., Any]] = {"ld": load, "st": store}

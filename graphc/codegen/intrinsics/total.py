@@ -17,7 +17,7 @@ from numba.extending import intrinsic
 
 from graphc.codegen.intrinsics.memory import NUMBA_TYPES
 from graphc.codegen.intrinsics.routine import call_routine
-from graphc.codegen.intrinsics.target import BLOCK, SEVERAL, SHORT, host_vector_bytes
+from graphc.codegen.intrinsics.target import SEVERAL, SHORT, host_vector_bytes
 from graphc.codegen.intrinsics.vectors import I1, I32, I64, Values, Vectors, call_body, integer
 
 _CHAINS = 4  # vectors that accumulate, which hides the latency of an addition
@@ -384,22 +384,3 @@ def _tree(lanes: Vectors, vectors: Values, combine: Combine) -> ir.Value:
         width //= 2
         vector = combine(vector, lanes.rotate(vector, width))
     return lanes.builder.extract_element(vector, ir.Constant(I32, 0))
-
-
-@cache
-def stack(number: int) -> Any:
-    """Intrinsic () -> the address of a block of BLOCK elements on the calling function's stack, always the same one."""
-
-    @intrinsic
-    def block(typingctx: Any) -> Any:
-        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
-            blocks = builder.function.__dict__.setdefault("_graphc_stack", {})
-            if number not in blocks:
-                with builder.goto_entry_block():
-                    blocks[number] = builder.alloca(ir.ArrayType(I64, BLOCK))
-                    blocks[number].align = 64
-            return builder.ptrtoint(blocks[number], I64)
-
-        return types.int64(), codegen
-
-    return block
