@@ -305,7 +305,8 @@ class Text:
     ) -> None:
         """Bind the names between which the part of `size` elements lies that has this number."""
         if not isinstance(size, int) and size not in map(symbol, symbols(size)):
-            size = symbol(f"%{scope.let('some', self.at(size)).name}")
+            name = "some" if names[0] == "lo" else f"{names[0]}_some"
+            size = symbol(f"%{scope.let(name, self.at(size)).name}")
         low = scope.let(names[0], integer("*", Position(number), self.at(size)))
         scope.let(names[1], integer("least", self.at(symbol(f"%{low.name}") + size), end))
 

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from graphc.codegen.loop_ir import WORKER, Expr, Position
 from graphc.codegen.scope import Loop, Scope
 from graphc.codegen.text import integer
-from graphc.dims import Dim, floor_div, substitute, symbol
+from graphc.dims import Dim, dim_min, floor_div, substitute, symbol
 from graphc.graph import Node
 from graphc.schedule.access import Index, linear, loop_symbol, offset
 from graphc.schedule.shape import loads
@@ -99,7 +99,7 @@ def turned_arrays(form: Form) -> dict[Across, Place]:
     """The arrays, with memory of a chunk's own: one tile of each, or some whole rows."""
     if form.beside is None or any(_is_few(form.domain[k]) for k in (form.beside, form.inner[0])):
         return {}
-    chunks, shape = form.chunks()[2], (strip_of(form), width_of(form))
+    chunks, shape = form.chunks()[2], shape_of(form)
     found = [a for a, is_there in form.across.items() if is_there and (form.reductions or _is_dear(a))]
     return {a: form.text.scratch_of_chunk(a.node.dtype, chunks, shape) for a in found}
 
@@ -127,18 +127,21 @@ def strip_of(form: Form) -> int:
     return next(fits, STRIP // 4)
 
 
-def width_of(form: Form) -> Dim:
-    """How long a row of a copy is: whole rows end with a whole vector."""
+def shape_of(form: Form) -> tuple[Dim, Dim]:
+    """How many rows a copy has room for, and how long they are: whole rows end with a whole vector."""
+    assert form.beside is not None
+    if not form.reductions:
+        return STRIP, tile_of(form)
     columns = form.domain[form.inner[0]]
-    return floor_div(columns + SQUARE - 1, SQUARE) * SQUARE if form.reductions else tile_of(form)
+    return dim_min(strip_of(form), form.domain[form.beside]), floor_div(columns + SQUARE - 1, SQUARE) * SQUARE
 
 
 def turned_at(form: Form) -> Dim:
     """Where in a copy the loops are."""
     assert form.beside is not None
-    row, column, wide = loop_symbol(form.beside), loop_symbol(form.inner[0]), width_of(form)
+    row, column, (high, wide) = loop_symbol(form.beside), loop_symbol(form.inner[0]), shape_of(form)
     first = 0 if form.reductions else form.block
-    return WORKER * (strip_of(form) * wide) + (row - BEGIN) * wide + column - first
+    return WORKER * (high * wide) + (row - BEGIN) * wide + column - first
 
 
 Bounds = tuple[Dim, Expr]  # the first row, and the end
@@ -152,7 +155,7 @@ def copies(form: Form, scope: Scope) -> tuple[Sequence[Loop], Bounds]:
 def _panels(form: Form, scope: Scope) -> tuple[Sequence[Loop], Bounds]:
     """The loop over strips, in which whole rows are copied tile by tile."""
     assert form.beside is not None
-    text, wide, strip, size = form.text, width_of(form), strip_of(form), form.domain[form.inner[0]]
+    text, strip, (high, wide), size = form.text, strip_of(form), shape_of(form), form.domain[form.inner[0]]
     first, end = form.bounds(form.beside)
     around = text.loop(scope, str(BEGIN)[1:], end, first, strip)
     loop = text.loop(around, str(form.block)[1:], size, 0, TILE)
@@ -161,7 +164,7 @@ def _panels(form: Form, scope: Scope) -> tuple[Sequence[Loop], Bounds]:
     for one, copy in form.turned.items():
         array, nbytes = text.place[one.node], one.node.dtype.size
         corner, step = (one.first + BEGIN + form.block * one.step) * nbytes, one.step * nbytes
-        target = text.address(copy, (WORKER * (strip * wide) + form.block) * nbytes), text.at(wide * nbytes)
+        target = text.address(copy, (WORKER * (high * wide) + form.block) * nbytes), text.at(wide * nbytes)
         loop.use("fetch", text.address(array, corner + TILE * step), text.at(step), later, Position(strip * nbytes))
         source = text.address(array, corner), text.at(step)
         loop.use("turn_rows", rows, columns, *source, *target, dtype=one.node.dtype)
