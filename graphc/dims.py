@@ -45,7 +45,7 @@ class Atom:
         first, second = self.operands
         if self.kind != "floor":
             return f"{self.kind}({first}, {second})"
-        return f"({_enclosed(first)} // {_enclosed(second, also_products=True)})"
+        return f"({_enclosed(first)} // {_enclosed(second, products=True)})"
 
     def evaluate(self, values: Mapping[str, int]) -> int:
         if self.kind == "symbol":
@@ -179,12 +179,8 @@ class Poly:
     __repr__ = __str__
 
 
-def _enclosed(p: Dim, also_products: bool = False) -> str:
-    if isinstance(p, int):
-        return str(p)
-    ((monomial, coefficient), *more) = p.terms
-    is_product = coefficient != 1 or len(monomial) > 1 or monomial[0][1] > 1
-    return f"({p})" if more or (also_products and is_product) else str(p)
+def _enclosed(p: Dim, products: bool = False) -> str:
+    return f"({p})" if isinstance(p, Poly) and (len(p.terms) > 1 or (products and "*" in str(p))) else str(p)
 
 
 def _terms(p: Dim) -> Terms:

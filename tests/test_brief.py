@@ -64,7 +64,7 @@ def test_short_phases_are_shared_beside_long_ones() -> None:
     counts = []
     for n, k in ((30_000, 30_000), (30_000, 1_000_000), (3_000, 1_000_000)):
         f(np.ones(n), np.ones(k))
-        counts.append(sum(c < 0 for c in words_of_chunks(f)))
+        counts.append(sum(-at.BRIEF < c < 0 for c in words_of_chunks(f)))  # brief ones only where that proves faster
     assert counts == [0, 2, 1]
 
 

@@ -160,14 +160,7 @@ PROFILES = {
         Profile("operands", {"filled_operands": 5, "gradient": 1, "reduction": 0.5, "arithmetic": 0.5}, length=8),
         Profile(
             "borders",
-            {
-                "border": 4,
-                "bordered_product": 3,
-                "bordered_positions": 1.5,
-                "across": 3,
-                "gradient": 0.5,
-                "arithmetic": 0.3,
-            },
+            {"border": 4, "bordered_product": 3, "bordered_positions": 1.5, "gradient": 0.5, "arithmetic": 0.3},
             length=4,
             outputs=1,
             machine=1.0,
