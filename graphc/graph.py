@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import operator
 import threading
-import weakref
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphc.dims import Poly
 from graphc.errors import DeclarationError, GraphcError, PropertyError, ShapeError
+from graphc.interned import Interned
 from graphc.line import Line, users_line
 from graphc.op import REGISTRY, Family, Op, attrs_key
 from graphc.types import Constraint, DoesNotBroadcast, DType, Shape, TensorType
@@ -135,7 +135,7 @@ def describe(node: Node) -> str:
     return f"{kind}: {types} (declared at {node.line})"
 
 
-_intern: weakref.WeakValueDictionary[Any, Node] = weakref.WeakValueDictionary()
+_intern = Interned()
 intern_lock = threading.RLock()
 
 

@@ -112,11 +112,11 @@ def declared_adjoint(nodes: Sequence[Node]) -> set[Node]:
 
 
 def is_users(frame: FrameType) -> bool:
-    """Whether a frame runs code of a module outside of graphc, whose tables of nodes are those of `weakref`.
+    """Whether a frame runs code of a module outside of graphc.
 
     What dataclasses generate has no file of its own, but belongs to a module.
     """
-    return str(frame.f_globals.get("__name__")).partition(".")[0] not in (__package__, "weakref")
+    return str(frame.f_globals.get("__name__")).partition(".")[0] != __package__
 
 
 def users_line() -> Line:

@@ -38,7 +38,7 @@ LONG_LEASE = 100 * LEASE  # of a claim that nobody renews
 _ClaimWords = ctypes.c_int64 * CLAIM_WORDS
 _numbers = itertools.count(FORK + 1)
 _mover: Callable[[int, int, int], int] | None = None  # (guard, claim, 0) -> 0 if it is not our turn
-living: weakref.WeakValueDictionary[int, State] = weakref.WeakValueDictionary()
+living: set[weakref.ref[State]] = set()
 
 
 def aligned(nbytes: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -89,7 +89,7 @@ class State:
         self.array[...] = value
         self.guard = np.zeros(GUARD_WORDS, np.int64)
         self._guard_address = address(self.guard)
-        living[id(self)] = self
+        living.add(weakref.ref(self, living.discard))  # no Python runs when it dies: see graphc/interned.py
 
     @property
     def address(self) -> int:

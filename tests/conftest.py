@@ -14,9 +14,6 @@ import pytest
 _folder = tempfile.TemporaryDirectory(prefix="graphc-tests-")
 os.environ["XDG_CACHE_HOME"] = _folder.name
 
-# A shell has its background jobs ignore Ctrl-C, and so would tests that wait for it.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write the kernels' texts in tests/golden anew")

@@ -356,6 +356,14 @@ def test_the_pipeline_takes_little_of_a_compilation() -> None:
     assert min(times) < 0.025
 
 
+def test_folds_are_shared_whatever_axes_of_one_element_they_name() -> None:
+    x = gc.input("x", (1, 3, 1))
+    outputs = gc.logsumexp(x, axis=(0, 1, 2)), gc.softmax(x, axis=1)
+    optimised, _ = run_pipeline(Graph(outputs, (x,)))
+    assert not any(n.op.name == "logsumexp" for n in optimised.nodes)
+    assert not any(r["rules"] for r in run_pipeline(optimised)[1])
+
+
 def test_the_order_of_operands_does_not_depend_on_the_process() -> None:
     texts = {run_pipeline(training_step())[0].text for _ in range(2)}
     assert len(texts) == 1

@@ -24,11 +24,11 @@ def share(graph: Graph) -> tuple[Graph, Counter[str]]:
 
     def shifted(b: Builder, node: Node) -> Node | None:
         x, axes = node.operands[0], node.attrs["axis"]
-        return shifted_logsumexp(b, x, axes) if axes in tops.get(x, ()) else None
+        return shifted_logsumexp(b, x, axes) if _long(node) in tops.get(x, ()) else None
 
     def summed(b: Builder, node: Node) -> Node | None:
         x, axes = node.operands[0], node.attrs["axis"]
-        return deviation(b, x, axes) if _are_apart(axes) and axes in sums.get(x, ()) else None
+        return deviation(b, x, axes) if _are_apart(axes) and _long(node) in sums.get(x, ()) else None
 
     rules = (
         Rule("logsumexp beside max", "logsumexp", shifted, "they share their exponentials"),
@@ -38,12 +38,17 @@ def share(graph: Graph) -> tuple[Graph, Counter[str]]:
 
 
 def _folds(graph: Graph, name: str) -> dict[Node, set[Any]]:
-    """The axes over which each operand is folded."""
+    """The axes over which each operand is folded, if there is something to fold."""
     found: dict[Node, set[Any]] = {}
     for node in graph.nodes:
-        if node.op.name == name:
-            found.setdefault(node.operands[0], set()).add(node.attrs["axis"])
+        if node.op.name == name and _long(node):
+            found.setdefault(node.operands[0], set()).add(_long(node))
     return found
+
+
+def _long(node: Node) -> tuple[int, ...]:
+    """The axes that are folded but for those of one element, which other rules leave out."""
+    return tuple(k for k in node.attrs["axis"] if node.operands[0].shape[k] != 1)
 
 
 def _are_apart(axes: Sequence[int]) -> bool:

@@ -82,7 +82,7 @@ def _parameters_are_whole() -> bool:
 
 
 def _states() -> list[state.State]:
-    return [s for reference in state.living.valuerefs() if (s := reference()) is not None]
+    return [s for reference in list(state.living) if (s := reference()) is not None]
 
 
 def _in_parent() -> None:

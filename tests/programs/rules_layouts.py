@@ -141,7 +141,7 @@ def across(g: Grower) -> None:
     turned = f"gc.matrix_transpose({y}{g.choose(('', '', '[..., ::-1, :]'))})"
     both = g.choose((f"{x} + {turned}", f"{x} * {turned}", f"gc.tanh({x} - {turned})", turned))
     axis = g.choose((-1, -1, -2, tuple(range(g.ndim(x)))))
-    g.wanted.append(g.add(f"gc.{g.choose(('sum', 'sum', 'max', 'mean', 'var'))}({both}, axis={axis})"))
+    g.wanted.append(g.add(f"gc.{g.choose(('sum', 'sum', 'max', 'mean', 'logsumexp', 'var'))}({both}, axis={axis})"))
     if g.chance(0.4):
         g.wanted.append(g.add(f"gc.{g.choose(('softmax', 'log_softmax'))}({both}, axis=-1)"))
 
