@@ -24,7 +24,7 @@ def drawn(shape: Sequence[int], seed: int = 0, dtype: str = "float32") -> Any:
 
 
 def copies(function: Any) -> int:
-    return len(re.findall(r"turn_[fi][48]_", function.source))
+    return len(re.findall(r"turn_[fi][48]\(", function.source))
 
 
 def turned(m: Any, n: Any, dtype: str = "float32") -> tuple[list[gc.Node], tuple[gc.Node, ...]]:

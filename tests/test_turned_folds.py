@@ -46,7 +46,7 @@ def agree(function: Any, m: int, n: int, dtype: str) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
 def test_sizes_that_the_call_tells(dtype: str) -> None:
     f = compiled("m", "n", dtype)
-    assert "turn_rows_" in f.source
+    assert "turn_" in f.source
     for m, n in (*BORDERS, (1, 1), (1, 40), (40, 1), (2_000, 20)):
         agree(f, m, n, dtype)
 
@@ -54,7 +54,7 @@ def test_sizes_that_the_call_tells(dtype: str) -> None:
 @pytest.mark.parametrize(("m", "n"), BORDERS)
 def test_sizes_that_are_known(m: int, n: int) -> None:
     f = compiled(m, n, "float32")
-    assert ("turn_rows_" in f.source) == (min(m, n) >= 16 and max(m, n) >= 32)
+    assert ("turn_" in f.source) == (min(m, n) >= 16 and max(m, n) >= 32)
     agree(f, m, n, "float32")
 
 
@@ -62,7 +62,7 @@ def test_sizes_that_are_known(m: int, n: int) -> None:
 def test_the_interpreter_reads_nothing_that_is_not_there(m: int, n: int) -> None:
     for sizes in ((m, n), ("m", "n")):
         f = compiled(*sizes, "float32", debug=True)
-        assert "turn_rows_" in f.source
+        assert "turn_" in f.source
         agree(f, m, n, "float32")
 
 
@@ -98,7 +98,7 @@ def test_what_is_not_copied() -> None:
     small, x = gc.input("small", (70, 90), "int8"), gc.input("x", (90, 70), "float32")
     padded, y = gc.pad(x[1:], ((1, 0), (0, 0))).T, gc.input("y", (70, 90), "float32")
     f = gc.compile([small, x, y], (gc.sum(small.T * x), gc.sum(y * padded, axis=1)), options=COLD)
-    assert "turn_rows_" not in f.source
+    assert "turn_" not in f.source
     a, b, c = drawn((70, 90), "int8"), drawn((90, 70), "float32"), drawn((70, 90), "float32")
     total, rows = f(a, b, c)
     assert total == (a.T * b).sum()

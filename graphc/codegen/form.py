@@ -89,6 +89,11 @@ class Form:
             return alone
         return loops_of(self.nest, self.before.row_axes)
 
+    @property
+    def in_tiles(self) -> bool:
+        """Whether loops go in tiles for arrays across their rows; of such arrays, those that fold copy whole rows."""
+        return self.beside is not None and not self.reductions
+
     # where things are
 
     def is_loaded(self, node: Node) -> bool:
@@ -286,8 +291,8 @@ class Form:
         dear = self.before is not None or self._elements_of_chunk() < CHUNK or any(map(self.is_column, self.totals))
         if dear or not isinstance(size, int) or any(self.is_stored_whole(node) for node, _ in self.nest.stores):
             return size
-        most = max(1, BLOCK // size) if self.inner else LONGER  # rows that are folded fit a block
-        return size * dim_max(1, dim_min(min(most, LONGER), floor_div(length, MANY * size)))
+        most = min(LONGER, max(1, BLOCK // size)) if self.inner else LONGER  # rows that are folded fit a block
+        return size * dim_max(1, dim_min(most, floor_div(length, MANY * size)))
 
     def _elements_of_chunk(self) -> int:
         return max(1, CHUNK >> max(0, (lanes_of_element(self.nest) // DEAR).bit_length() - 1))
@@ -327,7 +332,7 @@ class Form:
         Of totals and column sums over all rows each chunk has partial ones.
         """
         first, *_, last = (*self.row_axes(), self.row_axes()[-1])
-        if self.beside is None or self.reductions:
+        if not self.in_tiles:
             return first
         few, many = self.domain[first], self.domain[last]
         more = isinstance(few, int) and isinstance(many, int) and few < min(SHORT, many // strip_of(self))

@@ -180,8 +180,8 @@ KERNELS: dict[str, Contract] = {
     "dots_rows_listed": Contract(12, (3, 5, 7, 10), (7,), positions=(10,)),
     "sweep": Contract(7, (2, 4), (6,)),  # of one row: columns, depth, A and a step, B and one, C
     "pack": Contract(6, (2,), (5,)),  # depth, columns, B and two steps, the panel
-    "turn": Contract(5, (2,), (4,)),  # the same of columns that are contiguous, with the step between them
-    "turn_rows": Contract(6, (2,), (4,)),  # the same, with the step between rows of the panel
+    # the same of columns that are contiguous, with the step between them, and that between rows of the panel
+    "turn": Contract(6, (2,), (4,)),
     # elements, rows and the step between them, those of the results: as many rows as a vector has lanes
     **dict.fromkeys(("scan_sum", "scan_product"), Contract(5, (1,), (3,))),
     "sort": Contract(5, (0,), (3, 4)),  # elements and the step between them, how many, the result, room for as many

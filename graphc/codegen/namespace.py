@@ -72,7 +72,7 @@ def _made(name: str) -> Any:
             return own.own(*numbers)
         case "to":
             return memory.cast(code)
-        case "pack" | "turn" | "turn_rows" | "sweep" | "micro" | "micro_transposed" | "dots":
+        case "pack" | "turn" | "sweep" | "micro" | "micro_transposed" | "dots":
             return getattr(gemm, family)(code, *numbers)
     for more in ("nested", "rows_listed", "sum_listed"):
         if family.endswith(f"_{more}"):

@@ -17,8 +17,8 @@ from graphc.codegen.loop_ir import CHUNK, Expr, Position, Stmt
 from graphc.codegen.private import blocks_of_rows, prepare_product
 from graphc.codegen.product import Product
 from graphc.codegen.reduction import Carried, Columns, Fold, Partial, combine
-from graphc.codegen.rows import Bounds, Rows
-from graphc.codegen.scope import Branch, Loop, Scope, close
+from graphc.codegen.rows import Rows
+from graphc.codegen.scope import Bounds, Branch, Loop, Scope, close
 from graphc.codegen.streamed import (
     WHOLE,
     are_large,
@@ -278,7 +278,7 @@ class _Nest(Rows):
         *around, last = axes
         scopes = self.text.loops(scope, ((axis, self.domain[axis]) for axis in around))
         bounds: Bounds = 0, self.text.at(self.domain[last])
-        if self.beside is not None and not self.reductions:
+        if self.in_tiles:
             bounds = self.block, integer("least", Position(self.block + tile_of(self)), bounds[1])
         self._elements(scopes[-1], str(last), bounds, folds, columns, size)
         close(*scopes[1:])

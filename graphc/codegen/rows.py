@@ -18,7 +18,7 @@ from graphc.codegen.intrinsics.target import BLOCK, LINE, SEVERAL, SHORT, host_v
 from graphc.codegen.loop_ir import Expr, Position
 from graphc.codegen.product import Product
 from graphc.codegen.reduction import Fold, Lies
-from graphc.codegen.scope import Scope
+from graphc.codegen.scope import Bounds, Scope
 from graphc.codegen.text import HI, LO, Text, integer
 from graphc.codegen.work import bytes_read
 from graphc.dims import Dim, floor_div, is_nonnegative, product, substitute, symbol
@@ -34,8 +34,6 @@ _PART = 16  # elements of a row that are computed between two requests: of many 
 _LANES = (4, 5, 6, 7, 8, 3)  # lines of accumulators, the best number first: each is a vector or some
 _FEWEST = 4  # times that they are come back to
 _FETCHED = 1 << 20  # bytes that are read, from which they do not lie near
-
-Bounds = tuple[Dim, Expr]  # from where to where a loop runs
 
 
 @dataclass(frozen=True)

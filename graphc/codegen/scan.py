@@ -214,7 +214,7 @@ class Scan(ViewKernel):
                 (ahead, step), (here, _) = (self._rows(number, where, low, at) for at in (later, 0))
                 loop.use("fetch", ahead, step, lanes, Position(STRIP * dtype.size))
                 source = text.at(STOP - TILE), lanes, here, step
-                loop.use("turn", *source, text.address(tile), dtype=dtype, tile=(_LINE,))
+                loop.use("turn", *source, text.address(tile), Position(_LINE * dtype.size), dtype=dtype)
         return loop
 
     def _rows(self, number: int, where: Where, low: Dim, later: Dim) -> tuple[Address, Position]:
@@ -235,8 +235,9 @@ class Scan(ViewKernel):
         if number not in self.tiles:
             return
         turned, lane, step = Place("stack", len(self.state) + len(self.tiles)), symbol("%i"), symbol("%r")
-        tile = text.address(self.tiles[number]), Position(_LINE * dtype.size), text.address(turned)
-        loop.use("turn", text.at(high - low), text.at(STOP - TILE), *tile, dtype=dtype, tile=(STRIP,))
+        tile = text.address(self.tiles[number]), Position(_LINE * dtype.size)
+        rows = text.address(turned), Position(STRIP * dtype.size)
+        loop.use("turn", text.at(high - low), text.at(STOP - TILE), *tile, *rows, dtype=dtype)
         lanes = text.loop(loop, "i", high, low)
         row = text.loop(lanes, "r", STOP - TILE)
         value = text.load(turned, dtype, (lane - low) * STRIP + step)

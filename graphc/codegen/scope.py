@@ -12,6 +12,8 @@ from graphc.codegen.loop_ir import Expr, For, If, Let, Position, Stmt, Use, Var
 from graphc.dims import Dim
 from graphc.types import DType
 
+Bounds = tuple[Dim, Expr]  # from where to where a loop runs
+
 
 class Scope:
     """Statements at one level of a loop nest, and the values computed there; `variables` are those of its loop."""

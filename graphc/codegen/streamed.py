@@ -69,7 +69,7 @@ def _limits(form: Form, moved: Dim) -> tuple[tuple[Dim, int], ...]:
     if not form.inner:
         return ((moved, PAST_CACHES),)
     row = form.domain[form.inner[-1]]
-    in_tiles = form.beside is not None and not form.reductions and isinstance(row, int) and row % TILE == 0
+    in_tiles = form.in_tiles and isinstance(row, int) and row % TILE == 0
     return (moved, PAST_CACHES), (row, TILE if in_tiles else SHORTEST)
 
 

@@ -23,8 +23,8 @@ from collections.abc import Sequence
 from math import gcd
 from typing import TYPE_CHECKING, NamedTuple
 
-from graphc.codegen.loop_ir import WORKER, Expr, Position
-from graphc.codegen.scope import Loop, Scope
+from graphc.codegen.loop_ir import WORKER, Position
+from graphc.codegen.scope import Bounds, Loop, Scope
 from graphc.codegen.text import integer
 from graphc.dims import Dim, dim_min, floor_div, substitute, symbol
 from graphc.graph import Node
@@ -100,7 +100,7 @@ def turned_arrays(form: Form) -> dict[Across, Place]:
     if form.beside is None or any(_is_few(form.domain[k]) for k in (form.beside, form.inner[0])):
         return {}
     chunks, shape = form.chunks()[2], shape_of(form)
-    found = [a for a, is_there in form.across.items() if is_there and (form.reductions or _is_dear(a))]
+    found = [a for a, is_there in form.across.items() if is_there and (not form.in_tiles or _is_dear(a))]
     return {a: form.text.scratch_of_chunk(a.node.dtype, chunks, shape) for a in found}
 
 
@@ -119,10 +119,9 @@ def tile_of(form: Form) -> int:
 
 def strip_of(form: Form) -> int:
     """How many rows a copy has."""
-    columns = form.domain[form.inner[0]]
-    if not form.reductions:
+    if form.in_tiles:
         return STRIP
-    row = sum(one.node.dtype.size for one in form.across) * columns
+    row = sum(one.node.dtype.size for one in form.across) * form.domain[form.inner[0]]
     fits = (rows for rows in (STRIP, STRIP // 2) if isinstance(row, int) and rows * row <= PANEL)
     return next(fits, STRIP // 4)
 
@@ -130,7 +129,7 @@ def strip_of(form: Form) -> int:
 def shape_of(form: Form) -> tuple[Dim, Dim]:
     """How many rows a copy has room for, and how long they are: whole rows end with a whole vector."""
     assert form.beside is not None
-    if not form.reductions:
+    if form.in_tiles:
         return STRIP, tile_of(form)
     columns = form.domain[form.inner[0]]
     return dim_min(strip_of(form), form.domain[form.beside]), floor_div(columns + SQUARE - 1, SQUARE) * SQUARE
@@ -140,51 +139,43 @@ def turned_at(form: Form) -> Dim:
     """Where in a copy the loops are."""
     assert form.beside is not None
     row, column, (high, wide) = loop_symbol(form.beside), loop_symbol(form.inner[0]), shape_of(form)
-    first = 0 if form.reductions else form.block
-    return WORKER * (high * wide) + (row - BEGIN) * wide + column - first
+    return WORKER * (high * wide) + (row - BEGIN) * wide + column - _first_column(form)
 
 
-Bounds = tuple[Dim, Expr]  # the first row, and the end
+def _first_column(form: Form) -> Dim:
+    """The column with which a copy begins."""
+    return form.block if form.in_tiles else 0
 
 
 def copies(form: Form, scope: Scope) -> tuple[Sequence[Loop], Bounds]:
     """The loops around rows in which arrays are copied, and where the rows begin and end that have been copied."""
-    return _panels(form, scope) if form.reductions else _tiles(form, scope)
-
-
-def _panels(form: Form, scope: Scope) -> tuple[Sequence[Loop], Bounds]:
-    """The loop over strips, in which whole rows are copied tile by tile."""
     assert form.beside is not None
-    text, strip, (high, wide), size = form.text, strip_of(form), shape_of(form), form.domain[form.inner[0]]
+    text, strip, columns = form.text, strip_of(form), form.domain[form.inner[0]]
     first, end = form.bounds(form.beside)
-    around = text.loop(scope, str(BEGIN)[1:], end, first, strip)
-    loop = text.loop(around, str(form.block)[1:], size, 0, TILE)
+    if form.in_tiles:
+        tiles = text.loop(scope, str(form.block)[1:], columns, 0, tile_of(form))
+        strips = text.loop(tiles, str(BEGIN)[1:], end, first, strip)
+        _copy_tile(form, strips, tile_of(form), end)
+    else:
+        strips = text.loop(scope, str(BEGIN)[1:], end, first, strip)
+        tiles = text.loop(strips, str(form.block)[1:], columns, 0, TILE)
+        _copy_tile(form, tiles, TILE, end)
+        tiles.close()
+    around = (tiles, strips) if form.in_tiles else (strips,)
+    return around, (BEGIN, integer("least", text.at(BEGIN + strip), text.at(end)))
+
+
+def _copy_tile(form: Form, scope: Scope, width: int, end: Dim) -> None:
+    """Copy so many columns of a strip; of whole rows, the next ones are asked for, as `wanted` does it in tiles."""
+    text, strip, (high, wide), columns = form.text, strip_of(form), shape_of(form), form.domain[form.inner[0]]
     rows = integer("least", Position(strip), text.at(end - BEGIN))
-    columns, later = (integer("least", Position(TILE), text.at(size - at)) for at in (form.block, form.block + TILE))
+    here, later = (integer("least", Position(width), text.at(columns - at)) for at in (form.block, form.block + width))
     for one, copy in form.turned.items():
         array, nbytes = text.place[one.node], one.node.dtype.size
         corner, step = (one.first + BEGIN + form.block * one.step) * nbytes, one.step * nbytes
-        target = text.address(copy, (WORKER * (high * wide) + form.block) * nbytes), text.at(wide * nbytes)
-        loop.use("fetch", text.address(array, corner + TILE * step), text.at(step), later, Position(strip * nbytes))
         source = text.address(array, corner), text.at(step)
-        loop.use("turn_rows", rows, columns, *source, *target, dtype=one.node.dtype)
-    loop.close()
-    return (around,), (BEGIN, integer("least", text.at(BEGIN + strip), text.at(end)))
-
-
-def _tiles(form: Form, scope: Scope) -> tuple[Sequence[Loop], Bounds]:
-    """The loops over tiles, and over the strips in which one of each array is copied."""
-    assert form.beside is not None
-    text, wide, size = form.text, tile_of(form), form.domain[form.inner[0]]
-    first, end = form.bounds(form.beside)
-    around = text.loop(scope, str(form.block)[1:], size, 0, wide)
-    loop = text.loop(around, str(BEGIN)[1:], end, first, STRIP)
-    rows = integer("least", Position(STRIP), text.at(end - BEGIN))
-    columns = integer("least", Position(wide), text.at(size - form.block))
-    for one, place in form.turned.items():
-        nbytes = one.node.dtype.size
-        source = text.address(text.place[one.node], (one.first + BEGIN + form.block * one.step) * nbytes)
-        target = text.address(place, WORKER * (STRIP * wide * nbytes))
-        step, dtype = text.at(one.step * nbytes), one.node.dtype
-        loop.use("turn", rows, columns, source, step, target, dtype=dtype, tile=(wide,))
-    return (around, loop), (BEGIN, integer("least", text.at(BEGIN + STRIP), text.at(end)))
+        if not form.in_tiles:
+            ahead = text.address(array, corner + width * step)
+            scope.use("fetch", ahead, text.at(step), later, Position(strip * nbytes))
+        target = text.address(copy, (WORKER * (high * wide) + form.block - _first_column(form)) * nbytes)
+        scope.use("turn", rows, here, *source, target, text.at(wide * nbytes), dtype=one.node.dtype)

@@ -61,7 +61,7 @@ def fetch_across(form: Form, scopes: Sequence[Scope]) -> None:
     That is the tile in the next strip, or after the last strip the one in the first.  The last two scopes are those of
     a strip and of its rows.
     """
-    if form.beside is None or form.reductions or not _fetches(form):
+    if form.beside is None or not form.in_tiles or not _fetches(form):
         return
     *_, strip, row = scopes
     whole, wide = form.domain[form.beside], tile_of(form)

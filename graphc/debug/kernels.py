@@ -197,13 +197,7 @@ def _pack(memory, dtype, tile, K, cols, b, b_row, b_col, panel):  # type: ignore
     memory.store_all(memory.grid(panel, (width * size, size), (K, width), dtype), dtype, values)
 
 
-def _turn(memory, dtype, tile, K, cols, b, b_col, copy):  # type: ignore[no-untyped-def]
-    size, (width,) = dtype.itemsize, tile
-    values = memory.load_all(memory.grid(b, (size, b_col), (K, cols), dtype), dtype)
-    memory.store_all(memory.grid(copy, (width * size, size), (K, cols), dtype), dtype, values)
-
-
-def _turn_rows(memory, dtype, tile, K, cols, b, b_col, copy, copy_row):  # type: ignore[no-untyped-def]
+def _turn(memory, dtype, tile, K, cols, b, b_col, copy, copy_row):  # type: ignore[no-untyped-def]
     values = memory.load_all(memory.grid(b, (dtype.itemsize, b_col), (K, cols), dtype), dtype)
     memory.store_all(memory.grid(copy, (copy_row, dtype.itemsize), (K, cols), dtype), dtype, values)
 
@@ -307,7 +301,6 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "sweep": _sweep,
     "pack": _pack,
     "turn": _turn,
-    "turn_rows": _turn_rows,
     "scan_sum": _scan_sum,
     "scan_product": _scan_product,
 }

@@ -21,13 +21,11 @@ from numba.extending import intrinsic
 from numpy.typing import DTypeLike
 
 from graphc.codegen.intrinsics.listed import Listed, with_list
-from graphc.codegen.intrinsics.pack import pack, turn, turn_rows
+from graphc.codegen.intrinsics.pack import pack, turn
 from graphc.codegen.intrinsics.target import dots_tile, half_of, host_vector_bytes, tile
 from graphc.codegen.intrinsics.vectors import Values, Vectors, call_body, integer, type_name
 
-__all__ = [
-    "dots", "dots_tile", "host_vector_bytes", "micro", "micro_transposed", "pack", "sweep", "tile", "turn", "turn_rows",
-]  # fmt: skip
+__all__ = ["dots", "dots_tile", "host_vector_bytes", "micro", "micro_transposed", "pack", "sweep", "tile", "turn"]
 
 _MORE = {
     "": (),

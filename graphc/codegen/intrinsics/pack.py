@@ -31,32 +31,15 @@ def pack(dtype: DTypeLike, width: int) -> Any:
 
 
 @cache
-def turn(dtype: DTypeLike, width: int) -> Any:
+def turn(dtype: DTypeLike) -> Any:
     """The intrinsic that copies what lies across rows; see `copy` below for its parameters."""
-
-    def emit(lanes: Vectors, K: ir.Value, cols: ir.Value, b: ir.Value, b_col: ir.Value, p: ir.Value) -> None:
-        _pack_columns(lanes, width, K, cols, b, b_col, p, cols)
-
-    typed = call_body(dtype, f"turn_{type_name(dtype)}_{width}", emit)
-
-    @intrinsic
-    def copy(typingctx: Any, K: Any, cols: Any, b: Any, b_col: Any, p: Any) -> Any:
-        """Copies B[K, cols], element (k, j) k elements beyond b + j*b_col, to P[K, width] at p; beyond is anything."""
-        return typed(K, cols, b, b_col, p)
-
-    return copy
-
-
-@cache
-def turn_rows(dtype: DTypeLike) -> Any:
-    """The intrinsic that copies what lies across rows to rows with a step between them; see `copy` below."""
 
     def emit(
         lanes: Vectors, K: ir.Value, cols: ir.Value, b: ir.Value, b_col: ir.Value, p: ir.Value, p_row: ir.Value
     ) -> None:
-        _pack_columns(lanes, lanes.lanes, K, cols, b, b_col, p, cols, p_row)
+        _pack_columns(lanes, lanes.lanes, K, cols, b, b_col, p, p_row, cols)
 
-    typed = call_body(dtype, f"turn_rows_{type_name(dtype)}", emit)
+    typed = call_body(dtype, f"turn_{type_name(dtype)}", emit)
 
     @intrinsic
     def copy(typingctx: Any, K: Any, cols: Any, b: Any, b_col: Any, p: Any, p_row: Any) -> Any:
@@ -79,7 +62,7 @@ def _emit_pack(
         return _pack_rows(lanes, width, K, cols, b, b_row, p)
 
     def columns() -> Values:
-        return _pack_columns(lanes, width, K, cols, b, b_col, p, integer(width))
+        return _pack_columns(lanes, width, K, cols, b, b_col, p, integer(width * lanes.bytes), integer(width))
 
     def elements() -> Values:
         return _pack_elements(lanes, width, K, cols, b, b_row, b_col, p)
@@ -121,15 +104,15 @@ def _pack_rows(
 
 
 def _pack_columns(
-    lanes: Vectors, width: int, K: ir.Value, cols: ir.Value, b: ir.Value, b_col: ir.Value, p: ir.Value, end: ir.Value,
-    p_row: ir.Value | None = None,
+    lanes: Vectors, width: int, K: ir.Value, cols: ir.Value, b: ir.Value, b_col: ir.Value, p: ir.Value,
+    p_row: ir.Value, end: ir.Value,
 ) -> Values:  # fmt: skip
     """Square tiles up to a column: vectors loaded along the contiguous columns, transposed in registers, stored.
 
     A panel of half the width, or a quarter, holds two or four such pieces in a square, one below the other.
     """
     builder, side = lanes.builder, lanes.lanes
-    row_bytes, pieces = p_row or integer(width * lanes.bytes), side // width if side % width == 0 else 1
+    pieces = side // width if side % width == 0 else 1
     high = side // pieces
 
     def tile(k: ir.Value, j: ir.Value, is_whole: bool) -> Values:
@@ -150,7 +133,7 @@ def _pack_columns(
             for row, value in reversed(turned):
                 real = builder.add(k, integer(piece * side + row))
                 real = real if is_whole else lanes.least(real, last_k)
-                place = lanes.pointer(builder.add(target, builder.mul(real, row_bytes)))
+                place = lanes.pointer(builder.add(target, builder.mul(real, p_row)))
                 if pieces > 1:
                     lanes.store(lanes.shuffle(value, value, range(piece * high, (piece + 1) * high)), place)
                 else:
