@@ -24,7 +24,7 @@ PACKAGE = ROOT / "graphc"
 # here that its own begins with, and imports from its own stage or from earlier ones.  CompiledFunction stands above
 # what looks into it, since `explain`, `profile` and `draw` are its methods.
 STAGES = [
-    *("errors", "dims", "plain", "types", "scalar", "own_scalar", "op", "state", "line", "tree", "literal"),
+    *("errors", "dims", "plain", "types", "scalar", "own_scalar", "op", "state", "line", "tree", "interned", "literal"),
     *("graph", "ops", "declare", "at", "operators", "methods", "standard", "trace", "elements"),
     *("control", "branches", "custom", "custom_op"),
     "interpret",
