@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from graphc.codegen.intrinsics import pointwise as pw
+from graphc.codegen.intrinsics.division import LARGE
 from graphc.types import FLOATS, INTEGERS, DType
 
 _fmax, _fmin, _fabs, _sign, _copysign = pw.fmax, pw.fmin, pw.fabs, pw.sign, pw.copysign
@@ -102,6 +103,29 @@ def test_common(dtype: DType) -> None:
         _same(row, value, x, y, name)
 
 
+def _next_to_multiples(dtype: DType, most: float) -> tuple[Any, Any]:
+    """x at multiples of y, up to so many times, and the floats beside them, of all signs."""
+    rng = np.random.default_rng(11)
+    y = rng.standard_normal(3000).astype(dtype.numpy)
+    times = np.exp2(rng.uniform(0, np.log2(most), y.size)).astype(dtype.numpy)
+    x = np.round(times) * y * rng.choice([-1, 1], y.size).astype(dtype.numpy)
+    beside = [x, *(np.nextafter(x, dtype.numpy.type(side)) for side in (-np.inf, np.inf))]
+    return np.concatenate(beside), np.tile(y, 3)
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0**-80, "least"], ids=str)
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_whole_quotients_of_floats_next_to_whole_ones(dtype: DType, scale: Any) -> None:
+    """The rounded ratio is a whole number where the exact one is less, up to where that is left to fmod, and beyond."""
+    x, y = _next_to_multiples(dtype, 8 * LARGE[dtype.size == 8])
+    factor = dtype.numpy.type(scale if scale != "least" else np.finfo(dtype.numpy).smallest_subnormal * 1000)
+    x, y = x * factor, y * factor
+    got = _run(_common, x, y, 10)
+    with np.errstate(all="ignore"):
+        _same(got[4], np.floor_divide(x, y), x, y, "floor_divide")
+        _same(got[5], np.remainder(x, y), x, y, "remainder")
+
+
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
 def test_rounding(dtype: DType) -> None:
     x, y = _pairs(dtype)
@@ -148,3 +172,17 @@ def test_extremes_vectorise() -> None:
     text = compiled.inspect_llvm(compiled.signatures[0])
     assert "x float> @llvm.rint" in text
     assert re.search(r"fcmp (contract )?o[gl]t <", text)
+
+
+def test_whole_quotients_vectorise() -> None:
+    """Lanes are divided together; C's fmod stands only in the function of one lane."""
+    element = numba.float64
+    signature = numba.void(element[::1], element[::1], element[::1])
+
+    def kernel(x, y, out):
+        for k in range(x.size):
+            out[k] = _floor_divide(x[k], y[k]) + _remainder(x[k], y[k])
+
+    compiled = numba.njit(signature, error_model="numpy", fastmath={"contract"})(kernel)
+    text = compiled.inspect_llvm(compiled.signatures[0])
+    assert re.search(r"fdiv (contract )?<\d+ x double>", text)

@@ -11,10 +11,10 @@ import math
 
 from llvmlite import ir
 
-from graphc.codegen.intrinsics.gamma import FAR, gammaln_positive, log_as_pair, stirling_rest
+from graphc.codegen.intrinsics.gamma import FAR, gammaln_inner, gammaln_positive, log_as_pair, stirling_rest
 from graphc.codegen.intrinsics.lanes import Lanes, in_float64, long_intrinsic
 from graphc.codegen.intrinsics.logarithmic import log_one_plus, logarithm
-from graphc.codegen.intrinsics.pairs import LN2, Pair, product
+from graphc.codegen.intrinsics.pairs import LN2, Pair, product, rough_inverse
 
 HALF_LOG_TWO_PI = 0.9189385332046727
 
@@ -29,8 +29,9 @@ def _small(lanes: Lanes, a: ir.Value, gamma_a: Pair, b: ir.Value, log_b: Pair) -
     high, low = lanes.two_sum(a, b)
     log = log_as_pair(lanes, high)
     whole = gammaln_positive(lanes, high, log)
-    slope = lanes.sub(log[0], lanes.div(lanes.const(0.5), lanes.clamp(high, 1.0, 2 * FAR)))
-    parts = _added(lanes, gamma_a, gammaln_positive(lanes, b, log_b))
+    half_inverse = lanes.mul(rough_inverse(lanes, lanes.clamp(high, 1.0, 2 * FAR)), lanes.const(0.5))
+    slope = lanes.sub(log[0], half_inverse)
+    parts = _added(lanes, gamma_a, gammaln_inner(lanes, b, log_b))
     high, rest = lanes.two_sum(parts[0], lanes.neg(whole[0]))
     return high, lanes.add(rest, lanes.sub(parts[1], lanes.fma(low, slope, whole[1])))
 
@@ -63,7 +64,7 @@ def betaln(lanes: Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
     swap = lanes.compare(">", x, y)
     a, b = lanes.select(swap, y, x), lanes.select(swap, x, y)
     log_b = log_as_pair(lanes, b)
-    gamma_a = gammaln_positive(lanes, a, log_as_pair(lanes, a))
+    gamma_a = gammaln_inner(lanes, a, log_as_pair(lanes, a))  # of a >= FAR it is not used
     near = lanes.compare("<", b, far)
     inner = lanes.select(near, b, lanes.const(1.0))
     small = _small(lanes, lanes.select(near, a, lanes.const(1.0)), gamma_a, inner, log_b)

@@ -145,8 +145,8 @@ def _gammaln_far(lanes: Lanes, x: ir.Value, log: Pair) -> Pair:
     return high, lanes.add(low, lanes.add(lead[1], stirling_rest(lanes, x)))
 
 
-def _gammaln_inner(lanes: Lanes, x: ir.Value, log: Pair) -> Pair:
-    """gammaln x for 0 < x < FAR."""
+def gammaln_inner(lanes: Lanes, x: ir.Value, log: Pair) -> Pair:
+    """gammaln x for 0 < x < FAR, given log x for what is below TINY."""
     place, zero = _place(lanes, x), lanes.const(0.0)
     value = _gammaln_near(lanes, x, place)
     high, low = lanes.two_sum(value[0], lanes.select(place.tiny, lanes.neg(log[0]), zero))
@@ -156,7 +156,7 @@ def _gammaln_inner(lanes: Lanes, x: ir.Value, log: Pair) -> Pair:
 def gammaln_positive(lanes: Lanes, x: ir.Value, log: Pair) -> Pair:
     """gammaln x for 0 < x < OVERFLOW, given log x, with some four bits more than the mantissa."""
     near, limit = lanes.compare("<", x, lanes.const(FAR)), lanes.const(FAR)
-    inner = _gammaln_inner(lanes, lanes.select(near, x, limit), log)
+    inner = gammaln_inner(lanes, lanes.select(near, x, limit), log)
     outer = _gammaln_far(lanes, lanes.select(near, limit, x), log)
     return lanes.select(near, inner[0], outer[0]), lanes.select(near, inner[1], outer[1])
 
@@ -183,7 +183,7 @@ def _gammaln_branched(lanes: Lanes, x: ir.Value, log: Pair) -> Pair:
     """`gammaln_positive` in scalar code, which computes one of both."""
     with lanes.builder.if_else(lanes.compare("<", x, lanes.const(FAR))) as (near, far):
         with near:
-            inner, inner_block = _gammaln_inner(lanes, x, log), lanes.builder.block
+            inner, inner_block = gammaln_inner(lanes, x, log), lanes.builder.block
         with far:
             outer, outer_block = _gammaln_far(lanes, x, log), lanes.builder.block
     words = [lanes.builder.phi(lanes.float) for _ in range(2)]

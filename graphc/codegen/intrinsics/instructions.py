@@ -1,5 +1,5 @@
-"""Instructions of AVX-512 that take floats apart and put them together, for which LLVM has no name of all machines, and
-tables that are one or two of its registers.
+"""Instructions of AVX-512 that take floats apart and put them together, or begin an inverse, for which LLVM has no name
+of all machines, and tables that are one or two of its registers.
 
 In: one lane.  Out: a call of a function that names its vector variants (`variants.py`), so that the loop around it is
 vectorised.  Each variant is the instruction on a register of its width, one lane the same on the lowest of 128 bits:
@@ -21,6 +21,7 @@ from graphc.codegen.intrinsics.variants import define
 I8, I32 = ir.IntType(8), ir.IntType(32)
 PREFIX = "graphc_instruction_"
 AS_SET = I32(4)  # round as the control register says
+ROUGH = ("rcp14", "rsqrt14")  # nothing to round
 NORMALISED = I32(0b1011)  # getmant: from 3/4 to 3/2, NaN of negative numbers
 
 
@@ -30,7 +31,8 @@ def there() -> bool:
 
 
 def instruction(builder: ir.IRBuilder, name: str, *lanes: ir.Value) -> ir.Value:
-    """`scalef`, `getexp` or `getmant` of one lane, or of whole registers."""
+    """`scalef`, `getexp`, `getmant`, or 1/x and 1/sqrt(x) within 2^-14, `rcp14` and `rsqrt14`, of one lane, or of whole
+    registers."""
     return _use(builder, name, lanes[0].type, lanes, partial(_emit, name))
 
 
@@ -80,11 +82,11 @@ def _emit(name: str, builder: ir.IRBuilder, *operands: ir.Value) -> ir.Value:
     if bits > 512:
         return _by_halves(builder, partial(_emit, name), operands)
     mask = ir.Constant(ir.IntType(max(kind.count, 8)), -1)
-    immediate = [NORMALISED] if name == "getmant" else []
-    rounding = [AS_SET] if bits == 512 else []
+    masked, immediate = "" if name in ROUGH else "mask.", [NORMALISED] if name == "getmant" else []
+    rounding = [AS_SET] if masked and bits == 512 else []
     arguments = [*operands, *immediate, ir.Constant(kind, ir.Undefined), mask, *rounding]
     signature = ir.FunctionType(kind, [a.type for a in arguments])
-    full_name = f"llvm.x86.avx512.mask.{name}.{_suffix(kind.element)}.{bits}"
+    full_name = f"llvm.x86.avx512.{masked}{name}.{_suffix(kind.element)}.{bits}"
     return builder.call(cgutils.get_or_insert_function(builder.module, signature, full_name), arguments)
 
 

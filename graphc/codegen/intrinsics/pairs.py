@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from llvmlite import ir
 
+from graphc.codegen.intrinsics.instructions import there
 from graphc.codegen.intrinsics.lanes import Lanes
 
 Pair = tuple[ir.Value, ir.Value]
@@ -74,8 +75,8 @@ def quotient_beside(lanes: Lanes, a: ir.Value, b: ir.Value) -> ir.Value:
     """a/b for b > 0 within two units, beside another division or a root: float64 keeps the divider long enough."""
     if not lanes.double:
         return lanes.div(a, b)
-    inverse = rough_inverse(lanes, b)
-    for _ in range(4):
+    steps, inverse = (2, lanes.instruction("rcp14", b)) if there() else (4, rough_inverse(lanes, b))
+    for _ in range(steps):
         inverse = newton_inverse(lanes, b, inverse)
     return lanes.mul(a, inverse)
 

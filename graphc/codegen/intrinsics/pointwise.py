@@ -1,7 +1,7 @@
 """What the scalar bodies of elementwise ops call beside vector math: extremes, rounding, division, choice and tests.
 
 In: Numba scalars of one type, float32, float64 or any integer.  Out: a value of that type, or a truth value.
-All but `floor_divide` and `remainder` of floats and `int_pow` are straight-line code, so that loops vectorise.
+All but `int_pow` are code that loops vectorise.
 Signs, NaN, infinities and division by zero are those of NumPy.
 """
 
@@ -16,6 +16,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from graphc.codegen.intrinsics.division import floored, left_over
 from graphc.codegen.intrinsics.lanes import I64, Lanes, count_of, number_of, opaque
 
 
@@ -223,30 +224,13 @@ def rint(kind: Kind, x: ir.Value) -> ir.Value:
 @pointwise
 def floor_divide(kind: Kind, x: ir.Value, y: ir.Value) -> ir.Value:
     """floor(x / y); of integers 0 if y = 0; of floats from the exact remainder, x / y if y = 0."""
-    return _divide_floats(kind, x, y)[0] if isinstance(kind, Lanes) else _divide_integers(kind, x, y)[0]
+    return floored(kind, x, y) if isinstance(kind, Lanes) else _divide_integers(kind, x, y)[0]
 
 
 @pointwise
 def remainder(kind: Kind, x: ir.Value, y: ir.Value) -> ir.Value:
     """x - y floor(x / y), exact, with the sign of y; if y = 0, it is 0 of integers and NaN of floats."""
-    return _divide_floats(kind, x, y)[1] if isinstance(kind, Lanes) else _divide_integers(kind, x, y)[1]
-
-
-def _divide_floats(f: Lanes, x: ir.Value, y: ir.Value) -> tuple[ir.Value, ir.Value]:
-    """Quotient and remainder, from C's fmod, which is exact and has the sign of x."""
-    builder, zero = f.builder, f.const(0.0)
-    rest = builder.frem(x, y)
-    whole = f.div(f.sub(x, rest), y)  # an integer but for rounding
-    nonzero = builder.fcmp_unordered("!=", rest, zero)
-    differ = builder.and_(nonzero, builder.xor(f.compare("<", y, zero), f.compare("<", rest, zero)))
-    mod = f.select(differ, f.add(rest, y), f.select(nonzero, rest, f.copysign(zero, y)))
-    whole = f.select(differ, f.sub(whole, f.const(1.0)), whole)
-    floored = f.call("floor", whole)
-    up = f.compare(">", f.sub(whole, floored), f.const(0.5))
-    quotient, ratio = f.select(up, f.add(floored, f.const(1.0)), floored), f.div(x, y)
-    quotient = f.select(f.compare("==", whole, zero), f.copysign(zero, ratio), quotient)
-    by_zero = f.compare("==", y, zero)
-    return f.select(by_zero, ratio, quotient), f.select(by_zero, rest, mod)
+    return left_over(kind, x, y) if isinstance(kind, Lanes) else _divide_integers(kind, x, y)[1]
 
 
 def _divide_integers(n: Integers, x: ir.Value, y: ir.Value) -> tuple[ir.Value, ir.Value]:

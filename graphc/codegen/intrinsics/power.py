@@ -28,6 +28,7 @@ LOG2_TAIL = (
         0.2060992932955839, -0.2404491734944422, 0.28853900817720257, -0.36067376022223857, 0.48089834696298783,
     ),
 )  # fmt: skip
+ROOT_TAIL = (35 / 128, 5 / 16, 3 / 8, 1 / 2)  # ((1 - h)^(-1/2) - 1)/h
 SCALES = ((-200.0, 200.0), (-1100.0, 1100.0))  # beyond, powers of two are 0 or infinite
 
 
@@ -39,8 +40,14 @@ def sqrt(lanes: Lanes, x: ir.Value) -> ir.Value:
 
 @machine_intrinsic
 def rsqrt(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """1/sqrt(x), rounded twice; 1.5 and 1.5."""
-    return lanes.div(lanes.const(1.0), lanes.sqrt(x))
+    """1/sqrt(x), rounded twice, or with AVX-512 from a rough one; 1.5 or 0.99, and 1.5 or 1.0."""
+    if not instructions.there():
+        return lanes.div(lanes.const(1.0), lanes.sqrt(x))
+    rough = lanes.instruction("rsqrt14", x)
+    rest = lanes.fma(lanes.neg(lanes.mul(x, rough)), rough, lanes.const(1.0))
+    slope = lanes.horner(rest, lanes.pick(ROOT_TAIL[2:], ROOT_TAIL))
+    near = lanes.fma(lanes.mul(rough, rest), slope, rough)
+    return lanes.select(lanes.compare("==", rest, rest), near, rough)  # of 0 and infinity it is exact, of others NaN
 
 
 @float_intrinsic

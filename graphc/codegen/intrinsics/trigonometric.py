@@ -121,8 +121,7 @@ def _tangent_by_series(lanes: Lanes, angle: Angle) -> ir.Value:
     high, low, quadrant = angle
     odd, square = _is_odd(lanes, quadrant), lanes.mul(high, high)
     base = lanes.select(odd, lanes.div(lanes.const(-1.0), high), high)
-    slope = lanes.select(odd, lanes.horner(square, COTANGENT[:-1]), lanes.horner(square, TANGENT))
-    slope = lanes.fma(slope, square, lanes.select(odd, lanes.const(COTANGENT[-1]), lanes.const(0.0)))
+    slope = lanes.horner_of(square, (odd, COTANGENT), (None, (*TANGENT, 0.0)))
     # a change of r changes the result by base² + 1 or base² + 1/3 times as much, and a little more: 1/2 does for both
     growth = lanes.fma(base, base, lanes.const(0.5))
     return lanes.add(base, lanes.fma(high, slope, lanes.mul(low, growth)))
