@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ import pytest
 
 import graphc as gc
 from graphc.errors import DeclarationError, InputError
+from graphc.runtime import layout as at
 from graphc.runtime import threads, workspace
+from graphc.runtime.entry import native_function
 
 N = 200_000
 needs_threads = pytest.mark.skipif(not threads.supported(), reason="threads can't wait for one another here")
@@ -52,6 +55,60 @@ def test_a_call_shares_its_long_phases_and_only_those() -> None:
     assert f._machine.last_shape.shares
     f(np.ones(3), np.ones((2, 2)))
     assert not f._machine.last_shape.shares
+
+
+@needs_threads
+@pytest.mark.skipif(threads.processors() < 2, reason="there is one processor")
+def test_a_worker_that_would_wake_up_where_the_caller_runs_goes_elsewhere() -> None:
+    """While it sleeps it is kept from the caller's processor; awake, it may use all again."""
+    f, x, mine = likelihood(), arguments(), os.sched_getaffinity(0)
+    gc.set_num_threads(2)
+    f(*x)
+    region = threads.region()
+    worker, ran_at = region._workers[0].native_id, at.PARTS + at.PART_WORDS + at.RAN_AT
+    assert worker is not None
+    try:
+        until(lambda: region.words[ran_at] != 0)
+        place = int(region.words[ran_at]) - 1
+        os.sched_setaffinity(0, {place})
+        native_function("keep_apart")(region.address, 0, 0)
+        assert os.sched_getaffinity(worker) == mine - {place}
+        f(*x)
+        until(lambda: os.sched_getaffinity(worker) == mine)
+    finally:
+        os.sched_setaffinity(0, mine)
+
+
+@needs_threads
+def test_a_worker_stays_where_there_is_one_processor() -> None:
+    run = subprocess.run([sys.executable, "-c", ON_ONE], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["True", "True"]
+
+
+ON_ONE = """
+import os, time
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+os.environ["NUMBA_NUM_THREADS"] = "3"
+import numpy as np
+import graphc as gc
+from graphc.runtime import threads
+x = gc.input("x", ("n",))
+f = gc.compile([x], gc.sum(gc.exp(x)))
+values = []
+for _ in range(30):
+    values.append(f(np.linspace(0, 1, 200_000, dtype=np.float32)))
+    time.sleep(0.002)
+print(len(set(map(float, values))) == 1)
+print(all(os.sched_getaffinity(w.native_id) == os.sched_getaffinity(0) for w in threads.region()._workers))
+"""
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait for it, ten seconds at most."""
+    end = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.001)
 
 
 MANY = """

@@ -11,13 +11,14 @@ do spin for a while, then sleep.
 from __future__ import annotations
 
 from graphc.runtime import layout as at
-from graphc.runtime.words import add_at, call, exchange, exchange_if, load, load_at, pause, store, store_at
+from graphc.runtime.words import add_at, call, exchange, exchange_if, load, load_at, pause, stack, store, store_at
 
 LEFT = 0xFFFFFFFF  # the ticket's part that counts chunks; above it stands the number of the phase
 NEXT_PHASE = 0x100000000
 MOST_PHASES = 0x7FFFFFFF
 SPINS = 1000  # some tens of microseconds, after which who waits for a worker lets others run
 IDLE_SPINS = 5000  # some hundred, after which a worker sleeps: longer than what a caller does alone between two phases
+MOST_PROCESSORS = 1024  # bits of the mask of those that a thread may use
 WAIT, WAKE, ALL = 128, 129, 0x7FFFFFFF  # of futex: FUTEX_WAIT_PRIVATE, FUTEX_WAKE_PRIVATE, every sleeper
 
 
@@ -39,6 +40,7 @@ def share(D: int, kernel: int, frame: int, row: int, chunks: int) -> int:
     publish(R, number, chunks)
     add_at(R + 8 * at.GATE, 1)
     if load_at(R + 8 * at.SLEEPING):
+        keep_apart(R, 0, 0)
         call(load(R, at.SYSCALL), load(R, at.FUTEX), R + 8 * at.GATE, WAKE, ALL, 0, 0, 0)
     served = 1
     while served:
@@ -150,6 +152,9 @@ def work(R: int, index: int, c: int) -> int:
 
 def sleep(R: int, index: int, c: int) -> int:
     """Wait for the gate to move, unless it has, since whoever moves it looks for sleepers afterwards."""
+    part = R + 8 * (at.PARTS + at.PART_WORDS * index)
+    store(part, at.CALLED, 0)
+    store_at(part + 8 * at.RAN_AT, processor(R, 0, 0) + 1)
     add_at(R + 8 * at.SLEEPING, 1)
     gate = load_at(R + 8 * at.GATE)
     busy = load_at(R + 8 * at.CLOSED)
@@ -158,7 +163,55 @@ def sleep(R: int, index: int, c: int) -> int:
     if busy == 0:
         call(load(R, at.SYSCALL), load(R, at.FUTEX), R + 8 * at.GATE, WAIT, gate & LEFT, 0, 0, 0)
     add_at(R + 8 * at.SLEEPING, -1)
+    store_at(part + 8 * at.RAN_AT, 0)
+    kept_from = load_at(part + 8 * at.KEPT_FROM)
+    if kept_from:
+        confine(R, 0, kept_from - 1, 1)
+        store_at(part + 8 * at.KEPT_FROM, 0)
     return 0
+
+
+def processor(R: int, b: int, c: int) -> int:
+    """The number of the processor that this thread runs on."""
+    return call(load(R, at.AT)) & LEFT
+
+
+def keep_apart(R: int, b: int, c: int) -> int:
+    """Keep workers from the caller's processor that would wake up there, until they are awake.
+
+    Where processors have been busy, Linux looks for an idle one only where a thread ran last and where it is woken.  A
+    worker on the caller's processor waits until the caller's time is up, or the caller for one that waits for work.
+    """
+    here = processor(R, 0, 0)
+    index = 1
+    part = R + 8 * (at.PARTS + at.PART_WORDS)
+    while index < load(R, at.LIMIT) and index < load(R, at.PROCESSORS):
+        ran_at = load_at(part + 8 * at.RAN_AT)
+        if ran_at != 0 and load_at(part + 8 * at.KEPT_FROM) == 0:
+            if ran_at == here + 1 or load(part, at.CALLED):
+                confine(R, load(part, at.THREAD), here, 0)
+                store_at(part + 8 * at.KEPT_FROM, here + 1)  # afterwards, so that it is always given back
+            store(part, at.CALLED, 1)
+        index += 1
+        part += 8 * at.PART_WORDS
+    return 0
+
+
+def confine(R: int, thread: int, place: int, allowed: int) -> int:
+    """Say whether a thread (0: this one) may use a processor; it stays where it is if it may use no other."""
+    if place >= MOST_PROCESSORS:
+        return 0
+    mask = stack(MOST_PROCESSORS // 64)
+    if call(load(R, at.GET_AFFINITY), thread, MOST_PROCESSORS // 8, mask) & LEFT:
+        return 0
+    bit = 1
+    for _ in range(place - place // 64 * 64):
+        bit += bit
+    word = place // 64
+    before = load(mask, word)
+    without = before - (before & bit)
+    store(mask, word, without + allowed * bit)
+    return call(load(R, at.SET_AFFINITY), thread, MOST_PROCESSORS // 8, mask)
 
 
 def close(R: int, b: int, c: int) -> int:

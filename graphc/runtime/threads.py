@@ -26,6 +26,13 @@ from graphc.state import address
 from graphc.types import is_int
 
 _VARIABLES = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS")
+_FUNCTIONS = {
+    at.SYSCALL: "syscall",
+    at.YIELD: "sched_yield",
+    at.AT: "sched_getcpu",
+    at.GET_AFFINITY: "sched_getaffinity",
+    at.SET_AFFINITY: "sched_setaffinity",
+}  # of the C library
 _FUTEX = {"x86_64": 202, "aarch64": 98}  # the number of the system call
 
 
@@ -119,9 +126,10 @@ class Region:
         self.words[at.MOST_THREADS] = most
         if supported():
             library = ctypes.CDLL(None)
-            for word, function in ((at.SYSCALL, library.syscall), (at.YIELD, library.sched_yield)):
-                self.words[word] = ctypes.cast(function, ctypes.c_void_p).value or 0
+            for word, name in _FUNCTIONS.items():
+                self.words[word] = ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
             self.words[at.FUTEX] = _FUTEX[platform.machine()]
+            self.words[at.PROCESSORS] = processors()
 
     def set_most(self, count: int) -> None:
         self.words[at.MOST_THREADS] = count
@@ -138,6 +146,8 @@ class Region:
                 worker = threading.Thread(target=work, args=arguments, name="graphc worker", daemon=True)
                 worker.start()
                 self._workers.append(worker)
+                part = at.PARTS + at.PART_WORDS * len(self._workers)
+                self.words[part + at.THREAD] = worker.native_id or -1  # which no thread is
             self.words[at.WORKERS] = len(self._workers)
             self.words[at.READY] = 1
 
