@@ -72,6 +72,44 @@ def test_results_written_past_the_caches(shape: tuple[int, ...]) -> None:
             assert (np.delete(m, np.s_[offset : offset + x.size]) == 7).all()
 
 
+STEPS = ((5, 64), (3, 320), (2, 1024), (2, 2048), (7, 80), (3, 192), (2, 3, 128), (2, 3000), (4, 100), (0, 256))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", STEPS)
+def test_rows_are_written_while_their_sweep_goes_on_where_lines_begin(
+    shape: tuple[int, ...], dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Outputs of several types that begin at the same place of a line and at others: the same bits, and nothing beside
+    them."""
+    x, w = values(shape, dtype)
+    monkeypatch.setattr(streamed, "PAST_CACHES", 64)
+    monkeypatch.setattr(streamed, "SHORTEST", 1)
+    f, debugged = (softmax_and_signs(shape, dtype, cache=False, debug=debug) for debug in (False, True))
+    assert ("store_lines_" in f.source) == (shape[-1] % 64 == 0 and shape[0] > 0)
+    wanted = f(x, w)
+    y, slope = softmax_by_numpy(x, w)
+    for found in (wanted, debugged(x, w)):
+        for have, want in zip(found, (y, slope, found[1] > 0), strict=True):
+            np.testing.assert_allclose(have, want, rtol=1e-5, atol=1e-6)
+    for begins in ((0, 0, 0), (0, 16, 3), (32, 0, 0), (8, 8, 64), (56, 40, 1)):
+        memory = [np.full(want.nbytes + 192, 7, np.uint8) for want in wanted]
+        at = [-m.ctypes.data % 64 + begin for m, begin in zip(memory, begins, strict=True)]
+        places = [slice(k, k + want.nbytes) for k, want in zip(at, wanted, strict=True)]
+        out = [m[p].view(v.dtype).reshape(shape) for m, p, v in zip(memory, places, wanted, strict=True)]
+        f(x, w, out=out)
+        for have, want, m, p in zip(out, wanted, memory, places, strict=True):
+            assert have.tobytes() == want.tobytes()
+            assert (np.delete(m, p) == 7).all()
+
+
+def softmax_and_signs(shape: tuple[int, ...], dtype: str, **options: Any) -> Any:
+    x, w = gc.input("x", shape, dtype), gc.input("w", shape, dtype)
+    y = gc.softmax(x, axis=-1)
+    slope = gc.grad(gc.sum(w * y), x)
+    return gc.compile([x, w], [y, slope, slope > 0], options=gc.Options(**options))
+
+
 @pytest.mark.parametrize("rows", [3, 9000])
 def test_what_is_stored_is_not_computed_again(rows: int) -> None:
     """A later sweep of the row loads it: from the result, or from where it waits to be streamed."""

@@ -23,13 +23,16 @@ from graphc.codegen.streamed import (
     WHOLE,
     are_large,
     bind_lines,
+    bind_places,
     cut_in_lines,
     is_in_lines,
     leave_narrow,
     lines_of,
     piece_of,
+    step_of,
     store_lines,
     streamed_outputs,
+    write_step,
     write_streamed,
 )
 from graphc.codegen.text import FIRST, HI, LO, Text, integer, test
@@ -309,15 +312,18 @@ class _Nest(Rows):
         lanes = self.begin_lanes(around, folds, bounds, size)
         lies = {r: self.lies(r, f, var, low) for r, f in folds.items()}
         made = {r: f for r, f in folds.items() if not lies[r]}
-        part, (first, last) = self.part(around, var, low, high, size, lanes)
+        step = step_of(self, lanes, size)
+        places = bind_places(self, around, step, {f"%{var}": low})
+        part, (first, last) = self.part(around, var, low, high, size, lanes or step)
         body = self.text.loop(part, var, last, first)
         self._body(body, made, columns, symbol(f"%{var}") - low, symbol(f"%{var}") - first)
         if body.body:
             body.close()
+            write_step(self, part, places, step, {f"%{var}": first}, first - low)
             close(*((part,) if part is not around else ()))
         for r, fold in folds.items():
             fold.end_block(around, count, substitute(self.searched(r), {f"%{var}": low}), lies[r])
-        write_streamed(self, around, count, {f"%{var}": low})
+        write_streamed(self, around, count, {f"%{var}": low}, places)
         if size:
             close(around)
 

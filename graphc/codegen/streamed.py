@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 
 from graphc.codegen.form import FOLDS, KEPT, Form
 from graphc.codegen.intrinsics.target import LINE
 from graphc.codegen.loop_ir import CHUNK, Address, Call, Expr, Position, Var
-from graphc.codegen.scope import Scope
+from graphc.codegen.scope import Branch, Scope, close
 from graphc.codegen.text import FIRST, HI, LO, Text, integer, test
 from graphc.codegen.turned import TILE
 from graphc.codegen.work import efforts_of_element
@@ -29,6 +30,7 @@ PAST_CACHES = 1 << 25  # bytes that a phase moves; what is less may be in a cach
 SHORTEST = 256  # elements of a row, whose ends are parts of lines; of rows that are whole tiles one is enough
 PIECE = 256  # bytes of a block of the widest array: reads of the next go on while one is written
 MOST_EFFORT = 32  # instructions for an element, and no dear function: what costs more hardly waits for memory
+LINES = 4  # of a row that are written while its sweep goes on
 MOST_OUTPUTS = 4  # of a nest: each has a block on the stack
 WHOLE = symbol("%whole")  # where the whole lines of a loop end
 
@@ -161,16 +163,66 @@ def store_lines(form: Form, scope: Scope, first: Mapping[str, Dim]) -> None:
         scope.use("store_lines", source, target, dtype=node.dtype, tile=(piece_of(form),))
 
 
-def write_streamed(form: Form, scope: Scope, count: Expr, first: Mapping[str, Dim]) -> None:
-    """Write so many elements, from where the loop is at its `first` position."""
-    for node, source, target in _written(form, first):
-        scope.use("stream", count, source, target, dtype=node.dtype)
+def step_of(form: Form, step: int, size: int) -> int:
+    """Elements of a row that are written at once while its sweep goes on, whole lines of some output; or 0.
+
+    The sweep goes by so many elements anyway, or if `step` is 0 as suits, in blocks of a size, if that is not 0.
+    """
+    row = form.domain[form.inner[-1]] if form.inner else None
+    sizes = [node.dtype.size for node, *_ in _written(form, {})] if form.reductions else []
+    if not sizes or not isinstance(row, int):
+        return 0
+    step = step or LINES * LINE // max(sizes)
+    fits = row % step == size % step == 0 and any(_is_whole(step, nbytes) for nbytes in sizes)
+    return step if fits else 0
 
 
-def _written(form: Form, first: Mapping[str, Dim]) -> Iterator[tuple[Node, Address, Address]]:
+def _is_whole(step: int, nbytes: int) -> bool:
+    """Whether so many elements of so many bytes are whole lines."""
+    return step * nbytes % LINE == 0
+
+
+def bind_places(form: Form, scope: Scope, step: int, first: Mapping[str, Dim]) -> list[Position | None]:
+    """Where in a line each output of this sweep begins whose block begins at the `first` position; None if steps end
+    within lines."""
+    found: list[Position | None] = []
+    for node, _, target in _written(form, first) if step else ():
+        if not _is_whole(step, node.dtype.size):
+            found.append(None)
+            continue
+        into = Var(form.text.fresh(), int64)
+        scope.use("into_line", target, dtype=node.dtype, result=into)
+        found.append(Position(symbol(f"%{into.name}")))
+    return found
+
+
+def write_step(
+    form: Form, scope: Scope, places: Sequence[Position | None], step: int, first: Mapping[str, Dim], done: Dim
+) -> None:
+    """Write so many elements from the `first` position, `done` elements after that of the block, where lines begin."""
+    for place, (node, source, target) in zip(places, _written(form, first, done), strict=bool(step)):
+        if place is not None:
+            branch = Branch(scope, test("==", place, Position(0)))
+            branch.use("store_lines", source, target, dtype=node.dtype, tile=(step,))
+            branch.close()
+
+
+def write_streamed(
+    form: Form, scope: Scope, count: Expr, first: Mapping[str, Dim], places: Sequence[Position | None] = ()
+) -> None:
+    """Write so many elements, from where the loop is at its `first` position, but for what steps have written."""
+    for (node, source, target), place in zip_longest(_written(form, first), places):
+        here = scope if place is None else Branch(scope, test(">", place, Position(0)))
+        here.use("stream", count, source, target, dtype=node.dtype)
+        if here is not scope:
+            close(here)
+
+
+def _written(form: Form, first: Mapping[str, Dim], done: Dim = 0) -> Iterator[tuple[Node, Address, Address]]:
     """What is made on the stack in this sweep, where, and to where it goes."""
     for node, place, _ in form.stores_in(form.sweep):
         block = form.streamed.get(place)
         if block is not None:
             start = substitute(offset(form.index_of(node), node.shape), first)
-            yield node, form.text.address(block), form.text.address(place, start * node.dtype.size)
+            size = node.dtype.size
+            yield node, form.text.address(block, done * size), form.text.address(place, start * size)
