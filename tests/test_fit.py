@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import builtins
+import os
 import pickle
-import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -190,25 +191,14 @@ def test_without_rich_a_bar_becomes_lines(monkeypatch: pytest.MonkeyPatch, capsy
     assert [line.split(" - ")[0] for line in capsys.readouterr().out.splitlines()] == ["Epoch 1/2", "Epoch 2/2"]
 
 
-def test_an_interrupt_keeps_what_was_learned() -> None:
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_an_interrupt_keeps_what_was_learned(ctrl_c: Callable[[float], None]) -> None:
     model, x, y = trainable()
     model.fit(x, y, verbose=0)
     before = values(model)
-
-    def interrupt(number: int, frame: Any) -> None:
-        if "gc_callback" in frame.f_code.co_name:  # JAX's, where it is loaded: Python drops what is raised there
-            signal.setitimer(signal.ITIMER_REAL, 0.001)
-            return
-        raise KeyboardInterrupt
-
-    old = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, 0.3)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            model.fit(x, y, epochs=10**9, verbose=0)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, old)
+    ctrl_c(0.3)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(x, y, epochs=10**9, verbose=0)
     history = model.history
     assert history is not None
     assert len(history.epoch) > 1

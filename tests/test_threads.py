@@ -67,11 +67,18 @@ def test_a_worker_that_would_wake_up_where_the_caller_runs_goes_elsewhere() -> N
     region = threads.region()
     worker, ran_at = region._workers[0].native_id, at.PARTS + at.PART_WORDS + at.RAN_AT
     assert worker is not None
+
+    def rests() -> bool:
+        """Whether it sleeps and may wake up anywhere; if it was kept from a processor when it was awake, it may not."""
+        if region.words[ran_at] and os.sched_getaffinity(worker) != mine:
+            f(*x)
+        return bool(region.words[ran_at])
+
     try:
-        until(lambda: region.words[ran_at] != 0)
+        until(rests)
         place = int(region.words[ran_at]) - 1
         os.sched_setaffinity(0, {place})
-        native_function("keep_apart")(region.address, 0, 0)
+        native_function("sleepers")(region.address, 0, 0)
         assert os.sched_getaffinity(worker) == mine - {place}
         f(*x)
         until(lambda: os.sched_getaffinity(worker) == mine)
@@ -100,6 +107,36 @@ for _ in range(30):
     time.sleep(0.002)
 print(len(set(map(float, values))) == 1)
 print(all(os.sched_getaffinity(w.native_id) == os.sched_getaffinity(0) for w in threads.region()._workers))
+"""
+
+
+@needs_threads
+def test_workers_that_may_not_share_a_phase_are_not_woken() -> None:
+    environment = {**os.environ, "NUMBA_NUM_THREADS": "4"}
+    run = subprocess.run([sys.executable, "-c", FEWER], capture_output=True, text=True, check=True, env=environment)
+    woken = [int(count) for count in run.stdout.split()]
+    assert woken[0] >= 20
+    assert max(woken[1:]) <= 2
+
+
+FEWER = """
+import re, time
+import numpy as np
+import graphc as gc
+from graphc.runtime import threads
+x = gc.input("x", ("n",))
+many, two = (gc.compile([x], gc.sum(gc.exp(x)), options=gc.Options(threads=n)) for n in (4, 2))
+a = np.linspace(0, 1, 400_000, dtype=np.float32)
+def sleeps():
+    names = [f"/proc/self/task/{w.native_id}/status" for w in threads.region()._workers]
+    return [int(re.search("voluntary_ctxt_switches:\\s*(\\d+)", open(name).read())[1]) for name in names]
+many(a), two(a)
+time.sleep(0.2)
+before = sleeps()
+for _ in range(50):
+    two(a)
+    time.sleep(0.005)
+print(*(after - begin for begin, after in zip(before, sleeps())))
 """
 
 

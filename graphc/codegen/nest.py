@@ -312,7 +312,7 @@ class _Nest(Rows):
         lanes = self.begin_lanes(around, folds, bounds, size)
         lies = {r: self.lies(r, f, var, low) for r, f in folds.items()}
         made = {r: f for r, f in folds.items() if not lies[r]}
-        step = step_of(self, lanes, size)
+        step = 0 if self.folds_scalars() else step_of(self, lanes, size)
         places = bind_places(self, around, step, {f"%{var}": low})
         part, (first, last) = self.part(around, var, low, high, size, lanes or step)
         body = self.text.loop(part, var, last, first)

@@ -92,7 +92,7 @@ class Rows(Form):
         """
         low, high = bounds
         row = high.at if low == 0 and isinstance(high, Position) else None
-        if not isinstance(row, int) or self._folds_scalars():
+        if not isinstance(row, int) or self.folds_scalars():
             return 0
         found = [f for r, f in folds.items() if f.waits and len(f.dtypes) == 1 and not self.lies_along(r, 0)]
         widths = [lines * LINE // max(f.dtype.size for f in found) for lines in _LANES] if found else []
@@ -101,26 +101,27 @@ class Rows(Form):
             fold.begin_lanes(scope, lanes)
         return lanes
 
-    def part(self, scope: Scope, var: str, low: Dim, high: Expr, size: int, lanes: int) -> tuple[Scope, Bounds]:
+    def part(self, scope: Scope, var: str, low: Dim, high: Expr, size: int, step: int) -> tuple[Scope, Bounds]:
         """Where the innermost loop runs, and from where to where: over parts of a row for what is done between them.
 
-        That is to ask for parts of a later row, and to come back to the first of the accumulators.  `size` is that of
-        the block which the loop is for, 0 if it is for a whole row.
+        That is to ask for parts of a later row, to come back to the first of the accumulators, and to write what has
+        been made; `step` is the size of a part if one of the last two asks for it, else 0.  `size` is that of the block
+        which the loop is for, 0 if it is for a whole row.
         """
         fetched = self.fetched if self.fetching == self.sweep else ()
-        if not fetched and not lanes:
+        if not fetched and not step:
             return scope, (low, high)
         row = self.domain[self.inner[-1]]
-        whole = isinstance(row, int) and row % _PART == 0 and size % _PART == 0 and not self._folds_scalars()
-        step = lanes or (_PART if whole else _LONG)
-        loop, at = self.text.loop(scope, "f", high, low, step), symbol("%f")
+        whole = isinstance(row, int) and row % _PART == 0 and size % _PART == 0 and not self.folds_scalars()
+        length = step or (_PART if whole else _LONG)
+        loop, at = self.text.loop(scope, "f", high, low, length), symbol("%f")
         for ahead in fetched:
             start = substitute(ahead.at, {f"%{var}": at}) * ahead.size
-            loop.use("fetch_lines", self.text.address(ahead.place, start), tile=(max(step * ahead.size // LINE, 1),))
-        end = Position(at + step)
-        return loop, (at, end if whole or lanes else integer("least", end, high))
+            loop.use("fetch_lines", self.text.address(ahead.place, start), tile=(max(length * ahead.size // LINE, 1),))
+        end = Position(at + length)
+        return loop, (at, end if whole or step else integer("least", end, high))
 
-    def _folds_scalars(self) -> bool:
+    def folds_scalars(self) -> bool:
         """Whether this sweep folds numbers without a kernel: of a few at a time LLVM makes no vectors."""
         here = (r for r in self.reductions if self.is_full(r) and self.computed_in(r) == self.sweep)
         return any(not r.operands[0].dtype.is_float and self.lies_along(r, 0) is None for r in here)

@@ -63,8 +63,9 @@ def release_memory() -> None:
     """
     if entry.supported():
         entry.native_function("release")(address(recycler()[1]), 0, 0)
-    for pool in list(living.values()):
-        pool.clear()
+    for reference in list(living):
+        if (pool := reference()) is not None:
+            pool.clear()
 
 
 def _most_bytes() -> int:

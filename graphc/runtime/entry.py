@@ -28,7 +28,7 @@ from graphc.state import address
 Words = np.ndarray[Any, np.dtype[np.int64]]
 
 _CALLS = ("entry", "execute", "execute_in_turn", "steps_in_turn", "gather", "move", "arrange")
-_THREADS = ("work", "keep_apart", "close")
+_THREADS = ("work", "sleepers", "close")
 _KEEPING = ("take", "offer", "disown", "remember", "forget")
 _RECYCLING = ("allocate", "allocate_zeros", "reallocate", "free", "release")
 _FASTCALL = 0x0082  # METH_FASTCALL | METH_KEYWORDS

@@ -100,7 +100,7 @@ def _in_child() -> None:
     for prop in (*vars(graph.Graph).values(), *vars(dims.Poly).values()):
         if isinstance(prop, cached_property) and hasattr(prop, "lock"):  # Python 3.11 has one for all instances
             prop.lock = threading.RLock()
-    for reference in pool.living.valuerefs():
+    for reference in list(pool.living):
         if (p := reference()) is not None:
             entry.native_function("disown")(p.address, 0, 0)
     if mine := _forks.get(threading.get_ident()):

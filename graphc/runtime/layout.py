@@ -122,11 +122,11 @@ ROW_WORD, ROW_OF, ROW_STEP, ROW_WORDS = range(4)
 ) = range(31)
 
 # The parallel region (see graphc.runtime.region).  Words that several threads write have a cache line of their own.
-# PROCESSORS: how many there are; AT, GET_AFFINITY, SET_AFFINITY: functions that tell and say where threads run.
+# PROCESSORS: how many there are; the next three words are functions that tell and say where threads run.
 TAKEN, WORKERS, READY, MOST_THREADS, SYSCALL, FUTEX, YIELD, CLOSED = range(8)
 KERNEL, FRAME, KERNEL_ROW, LIMIT, PHASE_NUMBER = range(8, 13)
 DONE, GATE, SLEEPING = 16, 24, 25
-PROCESSORS, AT, GET_AFFINITY, SET_AFFINITY, PARTS = 32, 33, 34, 35, 40
+PROCESSORS, GET_PROCESSOR, GET_AFFINITY, SET_AFFINITY, PARTS = 32, 33, 34, 35, 40
 # Of a thread: its part of the chunks, its number, and while it sleeps the processor it ran on last and the one that it
 # is kept from, counted from 1, and whether it has been called.
 TICKET, PART_END, THREAD, RAN_AT, KEPT_FROM, CALLED, PART_WORDS = 0, 1, 2, 3, 4, 5, 8

@@ -19,7 +19,7 @@ from graphc.runtime import layout as at
 from graphc.runtime.workspace import Dims, Memory, Shape, make_workspace
 from graphc.state import address
 
-living: weakref.WeakValueDictionary[int, Pool] = weakref.WeakValueDictionary()
+living: set[weakref.ref[Pool]] = set()
 
 
 class Pool:
@@ -35,7 +35,7 @@ class Pool:
         self.words = np.zeros(at.POOL_WORDS, np.int64)
         self.words[at.POOL_API] = address(entry.api_table())
         self.address = address(self.words)
-        living[id(self)] = self
+        living.add(weakref.ref(self, living.discard))  # no Python runs for that when it dies
 
     def take(self, nbytes: int) -> Memory:
         """A workspace of at least `nbytes`, the caller's own until it is given."""

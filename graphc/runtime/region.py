@@ -19,7 +19,8 @@ MOST_PHASES = 0x7FFFFFFF
 SPINS = 1000  # some tens of microseconds, after which who waits for a worker lets others run
 IDLE_SPINS = 5000  # some hundred, after which a worker sleeps: longer than what a caller does alone between two phases
 MOST_PROCESSORS = 1024  # bits of the mask of those that a thread may use
-WAIT, WAKE, ALL = 128, 129, 0x7FFFFFFF  # of futex: FUTEX_WAIT_PRIVATE, FUTEX_WAKE_PRIVATE, every sleeper
+# Of futex: FUTEX_WAIT_BITSET_PRIVATE, FUTEX_WAKE_BITSET_PRIVATE, every sleeper, and how many kinds of them there are.
+WAIT, WAKE, ALL, KINDS = 137, 138, 0x7FFFFFFF, 32
 
 
 def share(D: int, kernel: int, frame: int, row: int, chunks: int) -> int:
@@ -40,8 +41,7 @@ def share(D: int, kernel: int, frame: int, row: int, chunks: int) -> int:
     publish(R, number, chunks)
     add_at(R + 8 * at.GATE, 1)
     if load_at(R + 8 * at.SLEEPING):
-        keep_apart(R, 0, 0)
-        call(load(R, at.SYSCALL), load(R, at.FUTEX), R + 8 * at.GATE, WAKE, ALL, 0, 0, 0)
+        wake(R, sleepers(R, 0, 0), 0)
     served = 1
     while served:
         served = serve(R, 0, 0)
@@ -153,6 +153,7 @@ def work(R: int, index: int, c: int) -> int:
 def sleep(R: int, index: int, c: int) -> int:
     """Wait for the gate to move, unless it has, since whoever moves it looks for sleepers afterwards."""
     part = R + 8 * (at.PARTS + at.PART_WORDS * index)
+    set_free(R, part, 0)
     store(part, at.CALLED, 0)
     store_at(part + 8 * at.RAN_AT, processor(R, 0, 0) + 1)
     add_at(R + 8 * at.SLEEPING, 1)
@@ -161,9 +162,15 @@ def sleep(R: int, index: int, c: int) -> int:
     if index < load(R, at.LIMIT):
         busy = busy + unfinished(R, index, 0)
     if busy == 0:
-        call(load(R, at.SYSCALL), load(R, at.FUTEX), R + 8 * at.GATE, WAIT, gate & LEFT, 0, 0, 0)
+        call(load(R, at.SYSCALL), load(R, at.FUTEX), R + 8 * at.GATE, WAIT, gate & LEFT, 0, 0, kind_of(index))
     add_at(R + 8 * at.SLEEPING, -1)
     store_at(part + 8 * at.RAN_AT, 0)
+    set_free(R, part, 0)
+    return 0
+
+
+def set_free(R: int, part: int, c: int) -> int:
+    """Let this thread run on all processors again."""
     kept_from = load_at(part + 8 * at.KEPT_FROM)
     if kept_from:
         confine(R, 0, kept_from - 1, 1)
@@ -173,28 +180,53 @@ def sleep(R: int, index: int, c: int) -> int:
 
 def processor(R: int, b: int, c: int) -> int:
     """The number of the processor that this thread runs on."""
-    return call(load(R, at.AT)) & LEFT
+    return call(load(R, at.GET_PROCESSOR)) & LEFT
 
 
-def keep_apart(R: int, b: int, c: int) -> int:
-    """Keep workers from the caller's processor that would wake up there, until they are awake.
+def sleepers(R: int, b: int, c: int) -> int:
+    """The kinds of the workers that sleep and may share the phase; they are kept from the caller's processor.
 
-    Where processors have been busy, Linux looks for an idle one only where a thread ran last and where it is woken.  A
-    worker on the caller's processor waits until the caller's time is up, or the caller for one that waits for work.
+    That is, until they are awake, those that would wake up there.  Where processors have been busy, Linux looks for an
+    idle one only where a thread ran last and where it is woken.  A worker on the caller's processor waits until the
+    caller's time is up, or the caller for one that waits for work.
     """
     here = processor(R, 0, 0)
+    kinds = 0
     index = 1
     part = R + 8 * (at.PARTS + at.PART_WORDS)
-    while index < load(R, at.LIMIT) and index < load(R, at.PROCESSORS):
+    while index < load(R, at.LIMIT):
         ran_at = load_at(part + 8 * at.RAN_AT)
-        if ran_at != 0 and load_at(part + 8 * at.KEPT_FROM) == 0:
-            if ran_at == here + 1 or load(part, at.CALLED):
-                confine(R, load(part, at.THREAD), here, 0)
-                store_at(part + 8 * at.KEPT_FROM, here + 1)  # afterwards, so that it is always given back
+        if ran_at:
+            kinds = kinds | kind_of(index)
+            if index < load(R, at.PROCESSORS) and (ran_at == here + 1 or load(part, at.CALLED)):
+                keep_from(R, part, here)
             store(part, at.CALLED, 1)
         index += 1
         part += 8 * at.PART_WORDS
+    return kinds
+
+
+def keep_from(R: int, part: int, place: int) -> int:
+    """Keep a sleeper from a processor until it is awake; one that is kept from another may go there."""
+    if load_at(part + 8 * at.KEPT_FROM) == 0:
+        confine(R, load(part, at.THREAD), place, 0)
+        store_at(part + 8 * at.KEPT_FROM, place + 1)  # afterwards, so that it is always given back
     return 0
+
+
+def wake(R: int, kinds: int, c: int) -> int:
+    """Wake the workers of these kinds."""
+    if kinds == 0:
+        return 0
+    return call(load(R, at.SYSCALL), load(R, at.FUTEX), R + 8 * at.GATE, WAKE, ALL, 0, 0, kinds)
+
+
+def kind_of(index: int) -> int:
+    """The bit by which a worker is woken."""
+    bit = 1
+    for _ in range(index - index // KINDS * KINDS):
+        bit += bit
+    return bit
 
 
 def confine(R: int, thread: int, place: int, allowed: int) -> int:
@@ -218,5 +250,5 @@ def close(R: int, b: int, c: int) -> int:
     """Have every worker return."""
     store_at(R + 8 * at.CLOSED, 1)
     add_at(R + 8 * at.GATE, 1)
-    call(load(R, at.SYSCALL), load(R, at.FUTEX), R + 8 * at.GATE, WAKE, ALL, 0, 0, 0)
+    wake(R, LEFT, 0)
     return 0

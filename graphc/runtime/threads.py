@@ -29,7 +29,7 @@ _VARIABLES = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS")
 _FUNCTIONS = {
     at.SYSCALL: "syscall",
     at.YIELD: "sched_yield",
-    at.AT: "sched_getcpu",
+    at.GET_PROCESSOR: "sched_getcpu",
     at.GET_AFFINITY: "sched_getaffinity",
     at.SET_AFFINITY: "sched_setaffinity",
 }  # of the C library
