@@ -108,8 +108,8 @@ def test_what_runs_names_no_sub_graph() -> None:
 PROGRAM = """
 import graphc as gc
 x = gc.input("x", ("n",))
-f = gc.compile([x], gc.sum(gc.rsqrt(x)))
-print(float(f([0.25, 1.0])), f.stats["from_cache"])
+f = gc.compile([x], gc.sum(gc.sqrt(x)))
+print(float(f([4.0, 1.0])), f.stats["from_cache"])
 """
 
 
@@ -128,11 +128,11 @@ def test_an_edited_intrinsic_takes_effect_without_a_new_version(tmp_path: Path) 
     assert [run(), run()] == ["3.0 False", "3.0 True"]
     path = copy / "graphc" / "codegen" / "intrinsics" / "power.py"
     content, status = path.read_text(), path.stat()
-    edited = content.replace("lanes.div(lanes.const(1.0), lanes.sqrt(x))", "lanes.div(lanes.const(2.0), lanes.sqrt(x))")
+    edited = content.replace("return lanes.sqrt(x)", "return lanes.rint(x)")
     assert edited != content
     path.write_text(edited)
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert [run(), run()] == ["6.0 False", "6.0 True"]
+    assert [run(), run()] == ["5.0 False", "5.0 True"]
 
 
 # An edited op of the user's

@@ -208,8 +208,7 @@ def sleepers(R: int, b: int, c: int) -> int:
 
 def keep_from(R: int, part: int, place: int) -> int:
     """Keep a sleeper from a processor until it is awake; one that is kept from another may go there."""
-    if load_at(part + 8 * at.KEPT_FROM) == 0:
-        confine(R, load(part, at.THREAD), place, 0)
+    if load_at(part + 8 * at.KEPT_FROM) == 0 and confine(R, load(part, at.THREAD), place, 0):
         store_at(part + 8 * at.KEPT_FROM, place + 1)  # afterwards, so that it is always given back
     return 0
 
@@ -230,7 +229,10 @@ def kind_of(index: int) -> int:
 
 
 def confine(R: int, thread: int, place: int, allowed: int) -> int:
-    """Say whether a thread (0: this one) may use a processor; it stays where it is if it may use no other."""
+    """Say whether a thread (0: this one) may use a processor; returns whether that is new.
+
+    It is as before if the thread would have none.
+    """
     if place >= MOST_PROCESSORS:
         return 0
     mask = stack(MOST_PROCESSORS // 64)
@@ -239,11 +241,12 @@ def confine(R: int, thread: int, place: int, allowed: int) -> int:
     bit = 1
     for _ in range(place - place // 64 * 64):
         bit += bit
-    word = place // 64
-    before = load(mask, word)
-    without = before - (before & bit)
-    store(mask, word, without + allowed * bit)
-    return call(load(R, at.SET_AFFINITY), thread, MOST_PROCESSORS // 8, mask)
+    before = load(mask, place // 64)
+    after = before - (before & bit) + allowed * bit
+    if after == before:
+        return 0
+    store(mask, place // 64, after)
+    return 1 - (call(load(R, at.SET_AFFINITY), thread, MOST_PROCESSORS // 8, mask) & 1)
 
 
 def close(R: int, b: int, c: int) -> int:
