@@ -43,9 +43,8 @@ class Atom:
         if self.kind == "symbol":
             return str(self.operands[0])
         first, second = self.operands
-        if self.kind != "floor":
-            return f"{self.kind}({first}, {second})"
-        return f"({_enclosed(first)} // {_enclosed(second, products=True)})"
+        floor = f"({_enclosed(first)} // {_enclosed(second, products=True)})"
+        return floor if self.kind == "floor" else f"{self.kind}({first}, {second})"
 
     def evaluate(self, values: Mapping[str, int]) -> int:
         if self.kind == "symbol":
@@ -171,8 +170,7 @@ class Poly:
             factors = [str(a) for a, power in monomial for _ in range(power)]
             if abs(coefficient) != 1 or not factors:
                 factors.insert(0, str(abs(coefficient)))
-            sign = "-" if coefficient < 0 else "+"
-            body = "*".join(factors)
+            sign, body = "-" if coefficient < 0 else "+", "*".join(factors)
             text = f"{text} {sign} {body}" if text else (f"-{body}" if coefficient < 0 else body)
         return text
 
@@ -180,7 +178,9 @@ class Poly:
 
 
 def _enclosed(p: Dim, products: bool = False) -> str:
-    return f"({p})" if isinstance(p, Poly) and (len(p.terms) > 1 or (products and "*" in str(p))) else str(p)
+    text = str(p)
+    is_term = isinstance(p, int) or (len(p.terms) == 1 and not (products and text != str(p.terms[0][0][0][0])))
+    return text if is_term else f"({text})"
 
 
 def _terms(p: Dim) -> Terms:

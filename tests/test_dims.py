@@ -90,3 +90,15 @@ def test_what_a_slice_leaves_is_said_as_a_minimum() -> None:
     assert gc.concat([x[:5], x[5:]]).shape == x.shape
     for size in range(9):
         assert evaluate(x[:5].shape[0], {"n": size}) == min(size, 5)
+
+
+def test_a_divisor_is_enclosed_where_it_is_a_sum_or_a_product() -> None:
+    n, m = symbol("n"), symbol("m")
+    found = [
+        floor_div(16384, dim_max(1, 6 * n)), floor_div(n + 1, 2 * n + m), floor_div(n, n * m), floor_div(5 * n, 7),
+        floor_div(n, floor_div(m, 3) * n), floor_div(3, floor_div(n, 5)),
+    ]  # fmt: skip
+    assert [str(dim) for dim in found] == [
+        "(16384 // max(1, 6*n))", "((n + 1) // (m + 2*n))", "(n // (m*n))", "(5*n // 7)",
+        "(n // ((m // 3)*n))", "(3 // (n // 5))",
+    ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -18,7 +19,6 @@ import graphc as gc
 from graphc.errors import DeclarationError, InputError
 from graphc.runtime import layout as at
 from graphc.runtime import threads, workspace
-from graphc.runtime.entry import native_function
 
 N = 200_000
 needs_threads = pytest.mark.skipif(not threads.supported(), reason="threads can't wait for one another here")
@@ -64,25 +64,28 @@ def test_a_worker_that_would_wake_up_where_the_caller_runs_goes_elsewhere() -> N
     f, x, mine = likelihood(), arguments(), os.sched_getaffinity(0)
     gc.set_num_threads(2)
     f(*x)
-    region = threads.region()
+    region, masks = threads.region(), []
     worker, ran_at = region._workers[0].native_id, at.PARTS + at.PART_WORDS + at.RAN_AT
     assert worker is not None
 
-    def rests() -> bool:
-        """Whether it sleeps and may wake up anywhere; if it was kept from a processor when it was awake, it may not."""
-        if region.words[ran_at] and os.sched_getaffinity(worker) != mine:
-            f(*x)
-        return bool(region.words[ran_at])
+    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.POINTER(ctypes.c_uint64))
+    def set_affinity(thread: int, size: int, mask: Any) -> int:
+        masks.append((thread, {k for k in range(8 * size) if mask[k // 64] >> k % 64 & 1}))
+        os.sched_setaffinity(*masks[-1])
+        return 0
 
+    before = region.words[at.SET_AFFINITY]
+    region.words[at.SET_AFFINITY] = ctypes.cast(set_affinity, ctypes.c_void_p).value
     try:
-        until(rests)
+        until(lambda: bool(region.words[ran_at]))
         place = int(region.words[ran_at]) - 1
+        masks.clear()
         os.sched_setaffinity(0, {place})
-        native_function("sleepers")(region.address, 0, 0)
-        assert os.sched_getaffinity(worker) == mine - {place}
         f(*x)
+        assert masks[0] == (worker, mine - {place})
         until(lambda: os.sched_getaffinity(worker) == mine)
     finally:
+        region.words[at.SET_AFFINITY] = before
         os.sched_setaffinity(0, mine)
 
 

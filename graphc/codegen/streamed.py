@@ -200,7 +200,7 @@ def write_step(
     form: Form, scope: Scope, places: Sequence[Position | None], step: int, first: Mapping[str, Dim], done: Dim
 ) -> None:
     """Write so many elements from the `first` position, `done` elements after that of the block, where lines begin."""
-    for place, (node, source, target) in zip(places, _written(form, first, done), strict=bool(step)):
+    for place, (node, source, target) in zip(places, _written(form, first, done), strict=False):  # none without steps
         if place is not None:
             branch = Branch(scope, test("==", place, Position(0)))
             branch.use("store_lines", source, target, dtype=node.dtype, tile=(step,))

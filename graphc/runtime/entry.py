@@ -27,8 +27,7 @@ from graphc.state import address
 
 Words = np.ndarray[Any, np.dtype[np.int64]]
 
-_CALLS = ("entry", "execute", "execute_in_turn", "steps_in_turn", "gather", "move", "arrange")
-_THREADS = ("work", "sleepers", "close")
+_CALLS = ("entry", "execute", "execute_in_turn", "steps_in_turn", "gather", "move", "arrange", "work", "close")
 _KEEPING = ("take", "offer", "disown", "remember", "forget")
 _RECYCLING = ("allocate", "allocate_zeros", "reallocate", "free", "release")
 _FASTCALL = 0x0082  # METH_FASTCALL | METH_KEYWORDS
@@ -84,7 +83,7 @@ def load_driver() -> Native:
             code = _begun.result() if _begun else compile_modules(*_modules())
             entry = cache.Entry("", (code,))
         cache.store(key, entry)
-    return Native(entry.parts, (*_CALLS, *_THREADS, *_KEEPING, *_RECYCLING))
+    return Native(entry.parts, (*_CALLS, *_KEEPING, *_RECYCLING))
 
 
 def _modules() -> tuple[ModuleType, ...]:

@@ -41,7 +41,7 @@ def share(D: int, kernel: int, frame: int, row: int, chunks: int) -> int:
     publish(R, number, chunks)
     add_at(R + 8 * at.GATE, 1)
     if load_at(R + 8 * at.SLEEPING):
-        wake(R, sleepers(R, 0, 0), 0)
+        wake(R, sleepers(R))
     served = 1
     while served:
         served = serve(R, 0, 0)
@@ -153,9 +153,9 @@ def work(R: int, index: int, c: int) -> int:
 def sleep(R: int, index: int, c: int) -> int:
     """Wait for the gate to move, unless it has, since whoever moves it looks for sleepers afterwards."""
     part = R + 8 * (at.PARTS + at.PART_WORDS * index)
-    set_free(R, part, 0)
+    set_free(R, part)
     store(part, at.CALLED, 0)
-    store_at(part + 8 * at.RAN_AT, processor(R, 0, 0) + 1)
+    store_at(part + 8 * at.RAN_AT, processor(R) + 1)
     add_at(R + 8 * at.SLEEPING, 1)
     gate = load_at(R + 8 * at.GATE)
     busy = load_at(R + 8 * at.CLOSED)
@@ -165,11 +165,11 @@ def sleep(R: int, index: int, c: int) -> int:
         call(load(R, at.SYSCALL), load(R, at.FUTEX), R + 8 * at.GATE, WAIT, gate & LEFT, 0, 0, kind_of(index))
     add_at(R + 8 * at.SLEEPING, -1)
     store_at(part + 8 * at.RAN_AT, 0)
-    set_free(R, part, 0)
+    set_free(R, part)
     return 0
 
 
-def set_free(R: int, part: int, c: int) -> int:
+def set_free(R: int, part: int) -> int:
     """Let this thread run on all processors again."""
     kept_from = load_at(part + 8 * at.KEPT_FROM)
     if kept_from:
@@ -178,19 +178,19 @@ def set_free(R: int, part: int, c: int) -> int:
     return 0
 
 
-def processor(R: int, b: int, c: int) -> int:
+def processor(R: int) -> int:
     """The number of the processor that this thread runs on."""
     return call(load(R, at.GET_PROCESSOR)) & LEFT
 
 
-def sleepers(R: int, b: int, c: int) -> int:
+def sleepers(R: int) -> int:
     """The kinds of the workers that sleep and may share the phase; they are kept from the caller's processor.
 
     That is, until they are awake, those that would wake up there.  Where processors have been busy, Linux looks for an
     idle one only where a thread ran last and where it is woken.  A worker on the caller's processor waits until the
     caller's time is up, or the caller for one that waits for work.
     """
-    here = processor(R, 0, 0)
+    here = processor(R)
     kinds = 0
     index = 1
     part = R + 8 * (at.PARTS + at.PART_WORDS)
@@ -207,13 +207,13 @@ def sleepers(R: int, b: int, c: int) -> int:
 
 
 def keep_from(R: int, part: int, place: int) -> int:
-    """Keep a sleeper from a processor until it is awake; one that is kept from another may go there."""
+    """Keep a sleeper from a processor until it is awake, unless it is kept from one already."""
     if load_at(part + 8 * at.KEPT_FROM) == 0 and confine(R, load(part, at.THREAD), place, 0):
         store_at(part + 8 * at.KEPT_FROM, place + 1)  # afterwards, so that it is always given back
     return 0
 
 
-def wake(R: int, kinds: int, c: int) -> int:
+def wake(R: int, kinds: int) -> int:
     """Wake the workers of these kinds."""
     if kinds == 0:
         return 0
@@ -222,10 +222,15 @@ def wake(R: int, kinds: int, c: int) -> int:
 
 def kind_of(index: int) -> int:
     """The bit by which a worker is woken."""
-    bit = 1
-    for _ in range(index - index // KINDS * KINDS):
-        bit += bit
-    return bit
+    return power_of_two(index - index // KINDS * KINDS)
+
+
+def power_of_two(n: int) -> int:
+    """2^n."""
+    power = 1
+    for _ in range(n):
+        power += power
+    return power
 
 
 def confine(R: int, thread: int, place: int, allowed: int) -> int:
@@ -238,9 +243,7 @@ def confine(R: int, thread: int, place: int, allowed: int) -> int:
     mask = stack(MOST_PROCESSORS // 64)
     if call(load(R, at.GET_AFFINITY), thread, MOST_PROCESSORS // 8, mask) & LEFT:
         return 0
-    bit = 1
-    for _ in range(place - place // 64 * 64):
-        bit += bit
+    bit = power_of_two(place - place // 64 * 64)
     before = load(mask, place // 64)
     after = before - (before & bit) + allowed * bit
     if after == before:
@@ -253,5 +256,5 @@ def close(R: int, b: int, c: int) -> int:
     """Have every worker return."""
     store_at(R + 8 * at.CLOSED, 1)
     add_at(R + 8 * at.GATE, 1)
-    wake(R, LEFT, 0)
+    wake(R, LEFT)
     return 0

@@ -51,22 +51,17 @@ def _fuses() -> bool:
     return bool(host_features() & {"fma", "neon"})
 
 
-def floored(lanes: Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
-    """floor(x / y), x / y if y = 0."""
-    if not _fuses():
-        return _by_fmod(lanes, x, y)[0]
-    ratio = lanes.div(x, y)
-    whole = _near(lanes, x, y, ratio)[0]
-    return unless_rare(lanes, f"graphc_floored_f{lanes.bits}", whole, _is_far, _far_whole, (x, y, ratio))
+def divided(lanes: Lanes, x: ir.Value, y: ir.Value, part: int) -> ir.Value:
+    """floor(x / y), x / y if y = 0 (part 0); x - y·floor(x / y), rounded once, with the sign of y, NaN if y = 0 (1)."""
 
+    def far(lanes: Lanes, x: ir.Value, y: ir.Value, *_: ir.Value) -> ir.Value:
+        return _by_fmod(lanes, x, y)[part]
 
-def left_over(lanes: Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
-    """x - y·floor(x / y) rounded once, with the sign of y; NaN if y = 0."""
     if not _fuses():
-        return _by_fmod(lanes, x, y)[1]
+        return far(lanes, x, y)
     ratio = lanes.div(x, y)
-    rest = _near(lanes, x, y, ratio)[1]
-    return unless_rare(lanes, f"graphc_left_over_f{lanes.bits}", rest, _is_far, _far_rest, (x, y, ratio))
+    near, name = _near(lanes, x, y, ratio)[part], ("quotient", "remainder")[part]
+    return unless_rare(lanes, f"graphc_{name}_f{lanes.bits}", near, _is_far, far, (x, y, ratio))
 
 
 def _near(lanes: Lanes, x: ir.Value, y: ir.Value, ratio: ir.Value) -> tuple[ir.Value, ir.Value]:
@@ -87,14 +82,6 @@ def _near(lanes: Lanes, x: ir.Value, y: ir.Value, ratio: ir.Value) -> tuple[ir.V
 def _is_far(lanes: Lanes, x: ir.Value, y: ir.Value, ratio: ir.Value) -> ir.Value:
     large = lanes.compare(">=", lanes.abs(ratio), lanes.const(lanes.pick(*LARGE)))
     return lanes.builder.or_(large, lanes.compare("==", lanes.abs(y), lanes.const(math.inf)))
-
-
-def _far_whole(lanes: Lanes, x: ir.Value, y: ir.Value, ratio: ir.Value) -> ir.Value:
-    return _by_fmod(lanes, x, y)[0]
-
-
-def _far_rest(lanes: Lanes, x: ir.Value, y: ir.Value, ratio: ir.Value) -> ir.Value:
-    return _by_fmod(lanes, x, y)[1]
 
 
 def _by_fmod(lanes: Lanes, x: ir.Value, y: ir.Value) -> tuple[ir.Value, ir.Value]:

@@ -16,7 +16,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from graphc.codegen.intrinsics.division import floored, left_over
+from graphc.codegen.intrinsics.division import divided
 from graphc.codegen.intrinsics.lanes import I64, Lanes, count_of, number_of, opaque
 
 
@@ -224,13 +224,13 @@ def rint(kind: Kind, x: ir.Value) -> ir.Value:
 @pointwise
 def floor_divide(kind: Kind, x: ir.Value, y: ir.Value) -> ir.Value:
     """floor(x / y); of integers 0 if y = 0; of floats from the exact remainder, x / y if y = 0."""
-    return floored(kind, x, y) if isinstance(kind, Lanes) else _divide_integers(kind, x, y)[0]
+    return divided(kind, x, y, 0) if isinstance(kind, Lanes) else _divide_integers(kind, x, y)[0]
 
 
 @pointwise
 def remainder(kind: Kind, x: ir.Value, y: ir.Value) -> ir.Value:
     """x - y floor(x / y), exact, with the sign of y; if y = 0, it is 0 of integers and NaN of floats."""
-    return left_over(kind, x, y) if isinstance(kind, Lanes) else _divide_integers(kind, x, y)[1]
+    return divided(kind, x, y, 1) if isinstance(kind, Lanes) else _divide_integers(kind, x, y)[1]
 
 
 def _divide_integers(n: Integers, x: ir.Value, y: ir.Value) -> tuple[ir.Value, ir.Value]:
