@@ -2,7 +2,7 @@
 
 In: the form of a nest.  Out: which outputs, on what condition, and the statements that do it.  Loops over elements in
 order make whole lines in registers and store them so at once; tiles, and rows that are swept several times, are made on
-the stack, and streamed from there.
+the stack, and streamed from there, rows part by part if lines begin with them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the scalar bodies of elementwise ops call beside vector math: extremes, rounding, division, choice and tests.
 
 In: Numba scalars of one type, float32, float64 or any integer.  Out: a value of that type, or a truth value.
-All but `int_pow` are code that loops vectorise.
+Loops vectorise all but `int_pow`, and `floor_divide` and `remainder` of floats where there is no fma.
 Signs, NaN, infinities and division by zero are those of NumPy.
 """
 
