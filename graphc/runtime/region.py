@@ -136,6 +136,7 @@ def work(R: int, index: int, c: int) -> int:
     """What a worker does until the region is closed; the caller of a phase has index 0."""
     idle = 0
     while load_at(R + 8 * at.CLOSED) == 0:
+        set_free(R, R + 8 * (at.PARTS + at.PART_WORDS * index))
         served = 0
         if index < load(R, at.LIMIT):
             served = serve(R, index, 0)
@@ -153,7 +154,6 @@ def work(R: int, index: int, c: int) -> int:
 def sleep(R: int, index: int, c: int) -> int:
     """Wait for the gate to move, unless it has, since whoever moves it looks for sleepers afterwards."""
     part = R + 8 * (at.PARTS + at.PART_WORDS * index)
-    set_free(R, part)
     store(part, at.CALLED, 0)
     store_at(part + 8 * at.RAN_AT, processor(R) + 1)
     add_at(R + 8 * at.SLEEPING, 1)
@@ -165,12 +165,11 @@ def sleep(R: int, index: int, c: int) -> int:
         call(load(R, at.SYSCALL), load(R, at.FUTEX), R + 8 * at.GATE, WAIT, gate & LEFT, 0, 0, kind_of(index))
     add_at(R + 8 * at.SLEEPING, -1)
     store_at(part + 8 * at.RAN_AT, 0)
-    set_free(R, part)
     return 0
 
 
 def set_free(R: int, part: int) -> int:
-    """Let this thread run on all processors again."""
+    """Let this thread run on all processors again, even if it was kept from one when it was awake already."""
     kept_from = load_at(part + 8 * at.KEPT_FROM)
     if kept_from:
         confine(R, 0, kept_from - 1, 1)
