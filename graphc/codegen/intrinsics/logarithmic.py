@@ -49,6 +49,9 @@ LOG2_EXCESS = (
     0.06554048, -0.15168667, 0.19017419, -0.20885517, 0.2401335, -0.2884039, 0.36067632, -0.48090014, 0.7213475,
 )  # fmt: skip
 
+LN2_DIGITS = round(LN2[0] * 2.0**40) / 2.0**40  # of which float64 holds multiples up to 2^12
+LN2_REST = LN2[0] - LN2_DIGITS + LN2[1]
+
 
 def log_near_one(lanes: Lanes, f: Pair) -> Pair:
     """log(1 + f) as a pair with some five bits more than the mantissa, for 1 + f from 3/4 to 3/2."""
@@ -106,6 +109,19 @@ def multiple_plus_log(lanes: Lanes, k: ir.Value, f: ir.Value) -> ir.Value:
     high, low = from_below(lanes, LN2)
     a, b = excess(lanes, f)
     return lanes.fma(k, high, lanes.add(f, lanes.fma(lanes.neg(a), b, lanes.mul(k, low))))
+
+
+def log_terms(lanes: Lanes, k: ir.Value, f: ir.Value) -> Pair:
+    """k·ln2 + log(1 + f) in two terms: a multiple of ln2's first digits without error, and what is left of both."""
+    a, b = excess(lanes, f)
+    low = lanes.fma(lanes.neg(a), b, lanes.mul(k, lanes.const(LN2_REST)))
+    return lanes.mul(k, lanes.const(LN2_DIGITS)), lanes.add(f, low)
+
+
+def log_in_terms(lanes: Lanes, x: ir.Value) -> Pair:
+    """log x for 0 < x < inf in the same two terms: products and differences of the first are rounded but once."""
+    k, m = split_any(lanes, x)
+    return log_terms(lanes, k, lanes.sub(m, lanes.const(1.0)))
 
 
 def logarithm(lanes: Lanes, x: ir.Value, base: tuple[float, float] | None, unit: tuple[float, float]) -> ir.Value:
