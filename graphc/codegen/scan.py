@@ -262,8 +262,10 @@ class Scan(ViewKernel):
         for number, view in enumerate(self.operands):
             if self.lanes.steps[number] == 1:
                 at = self.position(number, [*where, self._element(K + _AHEAD), (low, self.lanes)])
+                first = at * view.dtype.size
                 lines = -(-_LINE * view.dtype.size // LINE)
-                along.use("fetch_lines", self.text.address(view.place, at * view.dtype.size), tile=(lines,))
+                along.use("fetch_lines", self.text.address(view.place, first), tile=(lines,))
+                along.use("fetch_lines", self.text.address(view.place, first + _LINE * view.dtype.size - 1), tile=(1,))
 
     def _initial(self, what: str) -> Expr:
         """What nothing is scanned to: of sums of floats the zero that adds nothing."""

@@ -24,6 +24,9 @@ from graphc.codegen.intrinsics import instructions
 I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
 
 
+LONG, PART = 20, 8  # terms of a polynomial that is taken by parts, and of a part
+
+
 class Lanes:
     """One float type's worth of IR building.
 
@@ -113,10 +116,7 @@ class Lanes:
 
     def horner(self, x: ir.Value, coefficients: Sequence[float]) -> ir.Value:
         """The polynomial with these coefficients, highest power first."""
-        p: ir.Value = self.const(coefficients[0])
-        for c in coefficients[1:]:
-            p = self.fma(p, x, self.const(c))
-        return p
+        return self._polynomial(x, [self.const(c) for c in coefficients])
 
     def horner_of(self, x: ir.Value, *choices: tuple[ir.Value | None, Sequence[float]]) -> ir.Value:
         """The polynomial of the first table whose condition holds, the last one's being None."""
@@ -129,10 +129,21 @@ class Lanes:
                 value = self.select(condition, self.const(table[position]), value)
             return value
 
-        p = chosen(0)
-        for position in range(1, length):
-            p = self.fma(p, x, chosen(position))
-        return p
+        return self._polynomial(x, list(map(chosen, range(length))))
+
+    def _polynomial(self, x: ir.Value, terms: Sequence[ir.Value]) -> ir.Value:
+        """By Horner's rule; a long one by parts, which do not wait for one another."""
+        if len(terms) < LONG:
+            p = terms[0]
+            for c in terms[1:]:
+                p = self.fma(p, x, c)
+            return p
+        first = len(terms) % PART or PART
+        parts = [terms[:first], *(terms[k : k + PART] for k in range(first, len(terms), PART))]
+        power = x
+        for _ in range(PART.bit_length() - 1):
+            power = self.mul(power, power)
+        return self._polynomial(power, [self._polynomial(x, part) for part in parts])
 
     # error-free transformations: pairs whose unevaluated sum is the exact result
     def two_sum(self, a: ir.Value, b: ir.Value) -> tuple[ir.Value, ir.Value]:

@@ -1,8 +1,7 @@
 """log and what is made of it, as intrinsics: log log2 log10 log1p asinh acosh atanh, float32 and float64.
 
 All of them write the argument as 2^k·(1 + f) with 1 + f from 3/4 to 3/2, f being exact or rounded once, and add up
-k·ln2 + f + (log(1 + f) - f), what is least first.  Where more digits are wanted log(1 + f) = 2·atanh(t/2) with
-t = f/(1 + f/2) is a pair.
+k·ln2 + f + (log(1 + f) - f), what is least first.  Where more digits are wanted k·ln2 is a term of its own.
 Polynomials: weighted least squares on Chebyshev points with mpmath (tests/minimax.py), highest power first.
 Errors: the two numbers after a docstring's formula are the largest measured, float32 and float64, in units of the
 spacing at the exact value.
@@ -26,9 +25,6 @@ from graphc.codegen.intrinsics.pairs import (
     LOG10_E,
     Pair,
     constant,
-    leading_fma,
-    ordered_fma,
-    quotient,
     quotient_beside,
     rough_inverse,
 )
@@ -51,30 +47,6 @@ LOG2_EXCESS = (
 
 LN2_DIGITS = round(LN2[0] * 2.0**40) / 2.0**40  # of which float64 holds multiples up to 2^12
 LN2_REST = LN2[0] - LN2_DIGITS + LN2[1]
-
-
-def log_near_one(lanes: Lanes, f: Pair) -> Pair:
-    """log(1 + f) as a pair with some five bits more than the mantissa, for 1 + f from 3/4 to 3/2."""
-    if lanes.plain:
-        a, b = excess(lanes, f[0])
-        return lanes.fma(lanes.neg(a), b, f[0]), lanes.const(0.0)
-    t, low = quotient(lanes, f, one_plus_half(lanes, f))
-    square = lanes.mul(t, t)
-    return t, lanes.fma(lanes.mul(t, square), lanes.horner(square, lanes.pick(*LOG_TAIL)), low)
-
-
-def one_plus_half(lanes: Lanes, f: Pair) -> Pair:
-    """1 + f/2 without error."""
-    half = lanes.const(0.5)
-    high, low = ordered_fma(lanes, half, f[0], lanes.const(1.0))
-    return high, lanes.fma(half, f[1], low)
-
-
-def multiple_plus(lanes: Lanes, k: ir.Value, unit: tuple[float, float], log: Pair) -> ir.Value:
-    """k·unit + log for whole k, rounded as if once: log is at most half the unit, so that k·unit leads or is 0."""
-    high, low = constant(lanes, unit)
-    value, lost = leading_fma(lanes, k, high, log[0])
-    return lanes.add(value, lanes.add(log[1], lanes.fma(k, low, lost)))
 
 
 def on_domain(lanes: Lanes, x: ir.Value, log: ir.Value) -> ir.Value:
@@ -209,12 +181,13 @@ def log_of_odds(
 
     The factor is a power of two, by which each power of t is divided without error.
     """
-    ln2 = LN2[0] * factor, LN2[1] * factor
     t = lanes.div(lanes.mul(difference, lanes.const(2 * factor)), whole)
     square = lanes.mul(t, t)
     powers = lanes.table(*LOG_TAIL)
     table = [c / factor ** (2 * (len(powers) - n)) for n, c in enumerate(powers)]
-    log = multiple_plus(lanes, lanes.neg(k), ln2, (t, lanes.mul(lanes.mul(t, square), lanes.horner(square, table))))
+    high, low = constant(lanes, (-LN2[0] * factor, -LN2[1] * factor))
+    rest = lanes.fma(lanes.mul(t, square), lanes.horner(square, table), lanes.mul(k, low))
+    log = lanes.fma(k, high, lanes.add(t, rest))
     return unless_special(lanes, f"graphc_log_of_odds_f{lanes.bits}", log, _is_not_positive, _limit_of_odds, (s,))
 
 

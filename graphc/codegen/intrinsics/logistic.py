@@ -76,7 +76,7 @@ def log1mexp(lanes: Lanes, x: ir.Value) -> ir.Value:
 
 @float_intrinsic
 def logit(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """log(x/(1 - x)) = ±log((1 - s)/s) with s the smaller of x and 1 - x; 1.32 in float32.
+    """log(x/(1 - x)) = ±log((1 - s)/s) with s the smaller of x and 1 - x; 1.32 and 1.22.
 
     2^k·(1 - s) and s, whose ratio is from 2/3 to 3/2, have a difference and a sum that are rounded once.
     """

@@ -12,15 +12,17 @@ Polynomials: interpolation at Chebyshev points with mpmath (tests/minimax_specia
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from llvmlite import ir
 
-from graphc.codegen.intrinsics.exponential import EXP_RANGE, exp_of
+from graphc.codegen.intrinsics.exponential import EXP_RANGE, exp_near_zero, exp_of, reduce
 from graphc.codegen.intrinsics.exponents import power_of_two, scale, split_any
 from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic, in_plain_float64, shortened
-from graphc.codegen.intrinsics.logarithmic import log_near_one, logarithm, multiple_plus, on_domain
+from graphc.codegen.intrinsics.logarithmic import logarithm, multiple_plus_log, on_domain
 from graphc.codegen.intrinsics.pairs import LN2, Pair
-from graphc.codegen.intrinsics.special import Factors, factors, scaled_quotient
+from graphc.codegen.intrinsics.special import CENTRE as CENTRE_OF_ERFC
+from graphc.codegen.intrinsics.special import scaled_erfc
 
 # error 2^-60.9
 ERFCX_FAR = (
@@ -65,9 +67,25 @@ MEDIUM_CENTRE, FAR_CENTRE, FAR_FROM = 3.875, 12.8, 6.0  # of r
 ROOT_HALF, ROOT_TWO, INVERSE_ROOT_PI = math.sqrt(0.5), math.sqrt(2), 1 / math.sqrt(math.pi)
 
 
-def _erfcx_positive(lanes: Lanes, x: ir.Value, parts: Factors) -> ir.Value:
-    """erfcx of x >= 0, given the factors of x held to the end of their table."""
-    near = scaled_quotient(lanes, parts, (lanes.const(1.0), lanes.const(0.0)))
+class Factors(NamedTuple):
+    """erfc x = 2^n·exponential·erfcx x, for x >= 0."""
+
+    n: ir.Value
+    exponential: ir.Value
+    erfcx: ir.Value
+
+
+def _factors(lanes: Lanes, x: ir.Value, unit: float, square: Pair) -> Factors:
+    """Of erfc(x·unit), whose square is given, for what the table of P has."""
+    t = lanes.div(lanes.add(x, x), lanes.add(x, lanes.const(CENTRE_OF_ERFC / unit)))
+    scaled = lanes.fma(t, scaled_erfc(lanes, t), lanes.const(1.0))
+    reduced = reduce(lanes, *map(lanes.neg, square))
+    divisor = lanes.fma(x, lanes.const(2 * unit), lanes.const(1.0))
+    return Factors(reduced.n, exp_near_zero(lanes, reduced.r), lanes.div(scaled, divisor))
+
+
+def _erfcx_positive(lanes: Lanes, x: ir.Value, near: ir.Value) -> ir.Value:
+    """erfcx of x >= 0, given that of x held to the end of P's table."""
     inverse = lanes.div(lanes.const(1.0), lanes.clamp(x, TABLE_END, math.inf))
     series = lanes.horner(lanes.mul(inverse, inverse), ERFCX_FAR)
     far = lanes.mul(lanes.mul(inverse, lanes.const(INVERSE_ROOT_PI)), series)
@@ -81,32 +99,31 @@ def erfcx(lanes: Lanes, x: ir.Value) -> ir.Value:
     size = lanes.abs(x)
     held = lanes.clamp(size, 0.0, TABLE_END)
     square = lanes.two_product(held, held)
-    positive = _erfcx_positive(lanes, size, factors(lanes, held, square))
+    positive = _erfcx_positive(lanes, size, _factors(lanes, held, 1.0, square).erfcx)
     highest = EXP_RANGE[1][1]
     exponential = exp_of(lanes, lanes.clamp(square[0], 0.0, highest), square[1])
     reflected = lanes.sub(lanes.add(exponential, exponential), positive)
     return lanes.select(lanes.compare("<", x, lanes.const(0.0)), reflected, positive)
 
 
-def _tail(lanes: Lanes, size: ir.Value) -> tuple[Factors, Pair]:
-    """The factors of erfc(size/sqrt 2), and size²/2, for size held to where the tail is 0."""
+def _tail(lanes: Lanes, size: ir.Value) -> Factors:
+    """The factors of erfc(size/sqrt 2), for size held to where that is 0."""
     held = lanes.clamp(size, 0.0, 38.9)
     half = lanes.const(0.5)
     high, low = lanes.two_product(held, held)
-    square = lanes.mul(high, half), lanes.mul(low, half)
-    return factors(lanes, lanes.mul(held, lanes.const(ROOT_HALF)), square), square
+    return _factors(lanes, held, ROOT_HALF, (lanes.mul(high, half), lanes.mul(low, half)))
 
 
 def _lower_tail(lanes: Lanes, parts: Factors) -> ir.Value:
     """Half of erfc."""
-    return scale(lanes, scaled_quotient(lanes, parts, parts.exponential), lanes.sub(parts.n, lanes.const(1.0)))
+    return scale(lanes, lanes.mul(parts.exponential, parts.erfcx), lanes.sub(parts.n, lanes.const(1.0)))
 
 
 @float_intrinsic
 @in_plain_float64
 def ndtr(lanes: Lanes, x: ir.Value) -> ir.Value:
     """erfc(-x/sqrt 2)/2."""
-    lower = _lower_tail(lanes, _tail(lanes, lanes.abs(x))[0])
+    lower = _lower_tail(lanes, _tail(lanes, lanes.abs(x)))
     return lanes.select(lanes.compare(">", x, lanes.const(0.0)), lanes.sub(lanes.const(1.0), lower), lower)
 
 
@@ -114,8 +131,8 @@ def log_of_sum(lanes: Lanes, high: ir.Value, low: ir.Value) -> ir.Value:
     """log(high + low) for high > 0 and low below its last place."""
     k, m = split_any(lanes, high)
     shrink = power_of_two(lanes, lanes.neg(lanes.clamp(k, 2 - lanes.bias, lanes.bias - 1)))
-    f = lanes.fast_two_sum(lanes.sub(m, lanes.const(1.0)), lanes.mul(low, shrink))
-    return on_domain(lanes, high, multiple_plus(lanes, k, LN2, log_near_one(lanes, f)))
+    f = lanes.fma(low, shrink, lanes.sub(m, lanes.const(1.0)))
+    return on_domain(lanes, high, multiple_plus_log(lanes, k, f))
 
 
 @float_intrinsic
@@ -123,11 +140,11 @@ def log_of_sum(lanes: Lanes, high: ir.Value, low: ir.Value) -> ir.Value:
 def log_ndtr(lanes: Lanes, x: ir.Value) -> ir.Value:
     """log(1 - ndtr(-x)) for x > 0, log(erfcx(-x/sqrt 2)/2) - x²/2 for x <= 0, by one logarithm."""
     size, zero, half, one = lanes.abs(x), lanes.const(0.0), lanes.const(0.5), lanes.const(1.0)
-    parts, _ = _tail(lanes, size)
+    parts = _tail(lanes, size)
     upper, lower_tail = lanes.compare(">", x, zero), _lower_tail(lanes, parts)
     rest = lanes.sub(one, lower_tail)
     whole = rest, lanes.sub(lanes.sub(one, rest), lower_tail)  # which counts for float32 too
-    scaled = lanes.mul(_erfcx_positive(lanes, lanes.mul(size, lanes.const(ROOT_HALF)), parts), half)
+    scaled = lanes.mul(_erfcx_positive(lanes, lanes.mul(size, lanes.const(ROOT_HALF)), parts.erfcx), half)
     log = log_of_sum(lanes, lanes.select(upper, whole[0], scaled), lanes.select(upper, whole[1], zero))
     high, low = lanes.two_product(size, lanes.mul(size, half))
     low = lanes.select(lanes.compare("<", size, lanes.const(2.0**500)), low, zero)  # beyond it, high may overflow

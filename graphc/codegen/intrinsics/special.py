@@ -73,7 +73,12 @@ class Factors(NamedTuple):
     inverse: ir.Value
 
 
-def factors(lanes: Lanes, x: ir.Value, square: Pair) -> Factors:
+def scaled_erfc(lanes: Lanes, t: ir.Value) -> ir.Value:
+    """(P - 1)/t.  Of t a relative error counts a quarter, that of t - 1 hardly."""
+    return lanes.horner(lanes.sub(t, lanes.const(1.0)), lanes.table(*SCALED_ERFC))
+
+
+def _factors(lanes: Lanes, x: ir.Value, square: Pair) -> Factors:
     """For 0 <= x <= ZERO_FROM and its square.  Both divisions share one: 1/a = b·(1/ab), 1/b = a·(1/ab)."""
     twice = lanes.add(x, x)
     divisor = lanes.two_sum(twice, lanes.const(1.0))
@@ -84,18 +89,12 @@ def factors(lanes: Lanes, x: ir.Value, square: Pair) -> Factors:
 
 
 def _scaled(lanes: Lanes, x: ir.Value, twice: ir.Value, inverse: ir.Value) -> Pair:
-    """P, given 2x and about 1/(x + k).
-
-    t is corrected: its relative error counts a quarter, that of t - 1 hardly.  One chain for the polynomial: even and
-    odd powers apart cancel for large x, which cost a unit of the spacing.
-    """
+    """P, given 2x and about 1/(x + k), by a t that is corrected."""
     t = lanes.mul(twice, inverse)
-    if not lanes.plain:
-        minus_t = lanes.neg(t)
-        rest = lanes.fma(minus_t, lanes.const(CENTRE), lanes.fma(minus_t, x, twice))
-        t = lanes.fma(rest, inverse, t)
-    slope = lanes.horner(lanes.sub(t, lanes.const(1.0)), lanes.table(*SCALED_ERFC))
-    return lanes.fast_two_sum(lanes.const(1.0), lanes.rounded_product(t, slope))
+    minus_t = lanes.neg(t)
+    rest = lanes.fma(minus_t, lanes.const(CENTRE), lanes.fma(minus_t, x, twice))
+    t = lanes.fma(rest, inverse, t)
+    return lanes.fast_two_sum(lanes.const(1.0), lanes.rounded_product(t, scaled_erfc(lanes, t)))
 
 
 def _exp_minus(lanes: Lanes, square: Pair) -> tuple[ir.Value, Pair]:
@@ -106,12 +105,10 @@ def _exp_minus(lanes: Lanes, square: Pair) -> tuple[ir.Value, Pair]:
     return reduced.n, lanes.fast_two_sum(one_and_r, low)
 
 
-def scaled_quotient(lanes: Lanes, factors: Factors, exponential: Pair) -> ir.Value:
+def _quotient(lanes: Lanes, factors: Factors) -> ir.Value:
     """exponential·scaled / divisor, rounded about once: the quotient of the high parts and what it leaves over."""
-    high, low = product(lanes, exponential, factors.scaled)
+    high, low = product(lanes, factors.exponential, factors.scaled)
     quotient = lanes.mul(high, factors.inverse)
-    if lanes.plain:
-        return quotient
     minus = lanes.neg(quotient)
     rest = lanes.add(lanes.fma(minus, factors.divisor[0], high), lanes.fma(minus, factors.divisor[1], low))
     return lanes.fma(rest, factors.inverse, quotient)
@@ -121,9 +118,9 @@ def scaled_quotient(lanes: Lanes, factors: Factors, exponential: Pair) -> ir.Val
 def erfc(lanes: Lanes, x: ir.Value) -> ir.Value:
     """Complementary error function: exp(-x²)·P/(1 + 2x), and erfc x = 2 - erfc(-x) for x < 0; error below 1.4 ULP."""
     size = lanes.clamp(lanes.abs(x), 0.0, lanes.pick(*ZERO_FROM))
-    parts = factors(lanes, size, lanes.two_product(size, size))
+    parts = _factors(lanes, size, lanes.two_product(size, size))
     down = scale if lanes.double else scale_down  # float32 is below its smallest normal from 9.2 on
-    positive = down(lanes, scaled_quotient(lanes, parts, parts.exponential), parts.n)
+    positive = down(lanes, _quotient(lanes, parts), parts.n)
     negative = lanes.compare("<", x, lanes.const(0.0))
     return lanes.select(negative, lanes.sub(lanes.const(2.0), positive), positive)
 
