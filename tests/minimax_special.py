@@ -18,21 +18,20 @@ from mpmath import mpf
 from graphc.codegen.intrinsics.beta import GROUND
 from graphc.codegen.intrinsics.gamma import DIGAMMA_ZERO
 
-REFITTED = 3
+REFITTED, BITS = 3, 53.3
 
 Real = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A polynomial for `function` between two bounds, with so many coefficients, and how many bits are right."""
+    """A polynomial for `function` between two bounds, with so many coefficients; BITS of it are right."""
 
     name: str
     function: Real
     low: Any
     high: Any
     count: int
-    bits: float = 53.3
 
 
 def around(function: Real, centre: Any) -> Real:
