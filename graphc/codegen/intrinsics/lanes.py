@@ -47,6 +47,10 @@ class Lanes:
         self.float: ir.Type = self._wide(ir.DoubleType() if double else ir.FloatType())
         self.int: ir.Type = self._wide(I64 if double else I32)
 
+    def like(self, builder: ir.IRBuilder, count: int) -> Lanes:
+        """Lanes of the same kind, so many of them, in another function."""
+        return Lanes(builder, self.double, count)
+
     def _wide(self, lane: ir.Type) -> ir.Type:
         return ir.VectorType(lane, self.count) if self.count else lane
 
@@ -234,6 +238,9 @@ class PlainLanes(Lanes):
         super().__init__(builder, double, count)
         self.short = short
         self.nothing = self.const(0.0)
+
+    def like(self, builder: ir.IRBuilder, count: int) -> Lanes:
+        return PlainLanes(builder, self.double, count, self.short)
 
     def _is_nothing(self, a: ir.Value) -> bool:
         return isinstance(a, ir.Constant) and number_of(a) == 0

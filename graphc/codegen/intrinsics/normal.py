@@ -12,15 +12,17 @@ Polynomials: interpolation at Chebyshev points with mpmath (tests/minimax_specia
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 from llvmlite import ir
 
-from graphc.codegen.intrinsics.exponential import EXP_RANGE, exp_near_zero, exp_of, reduce
-from graphc.codegen.intrinsics.exponents import power_of_two, scale, split_any
+from graphc.codegen.intrinsics.exponential import exp_near_zero, exp_of, reduce
+from graphc.codegen.intrinsics.exponents import scale, split_any
 from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic, in_plain_float64, shortened
-from graphc.codegen.intrinsics.logarithmic import logarithm, multiple_plus_log, on_domain
+from graphc.codegen.intrinsics.logarithmic import logarithm, multiple_plus_log
 from graphc.codegen.intrinsics.pairs import LN2, Pair
+from graphc.codegen.intrinsics.rare import unless_special
 from graphc.codegen.intrinsics.special import CENTRE as CENTRE_OF_ERFC
 from graphc.codegen.intrinsics.special import scaled_erfc
 
@@ -61,7 +63,7 @@ QUANTILES = (
     (shortened(QUANTILE_NEAR, 3.125), shortened(QUANTILE_MEDIUM, 0.216), shortened(QUANTILE_FAR, 0.51)),
     (QUANTILE_NEAR, QUANTILE_MEDIUM, QUANTILE_FAR),
 )
-TABLE_END = 27.5  # where P is left
+TABLE_END, TAIL_END = 27.5, 38.9  # where P is left, by x and by sqrt 2 times as much
 NEAR, CENTRE = 6.25, 3.125  # where w is near, and the middle of it
 MEDIUM_CENTRE, FAR_CENTRE, FAR_FROM = 3.875, 12.8, 6.0  # of r
 ROOT_HALF, ROOT_TWO, INVERSE_ROOT_PI = math.sqrt(0.5), math.sqrt(2), 1 / math.sqrt(math.pi)
@@ -84,34 +86,53 @@ def _factors(lanes: Lanes, x: ir.Value, unit: float, square: Pair) -> Factors:
     return Factors(reduced.n, exp_near_zero(lanes, reduced.r), lanes.div(scaled, divisor))
 
 
-def _erfcx_positive(lanes: Lanes, x: ir.Value, near: ir.Value) -> ir.Value:
-    """erfcx of x >= 0, given that of x held to the end of P's table."""
-    inverse = lanes.div(lanes.const(1.0), lanes.clamp(x, TABLE_END, math.inf))
+def _kind(lanes: Lanes) -> str:
+    """What names of functions that are special somewhere end with."""
+    return "_short" if lanes.short else ""
+
+
+def _is_beyond(limit: float, lanes: Lanes, x: ir.Value) -> ir.Value:
+    """Whether |x| is, or x is NaN."""
+    return lanes.builder.not_(lanes.compare("<=", lanes.abs(x), lanes.const(limit)))
+
+
+def _erfcx_near(lanes: Lanes, x: ir.Value, size: ir.Value) -> ir.Value:
+    """erfcx x for a size in P's table."""
+    square = lanes.two_product(size, size)
+    positive = _factors(lanes, size, 1.0, square).erfcx
+    exponential = exp_of(lanes, *square)
+    reflected = lanes.sub(lanes.add(exponential, exponential), positive)
+    return lanes.select(lanes.compare("<", x, lanes.const(0.0)), reflected, positive)
+
+
+def _erfcx_far(lanes: Lanes, x: ir.Value) -> ir.Value:
+    """erfcx x for what is beyond P's table."""
+    inverse = lanes.div(lanes.const(1.0), x)
     series = lanes.horner(lanes.mul(inverse, inverse), ERFCX_FAR)
-    far = lanes.mul(lanes.mul(inverse, lanes.const(INVERSE_ROOT_PI)), series)
-    return lanes.select(lanes.compare(">", x, lanes.const(TABLE_END)), far, near)
+    return lanes.mul(lanes.mul(inverse, lanes.const(INVERSE_ROOT_PI)), series)
+
+
+def _erfcx_beyond(lanes: Lanes, value: ir.Value, x: ir.Value) -> ir.Value:
+    """For x > 0 by the series; what is as far below 0 is infinite."""
+    near = _erfcx_near(lanes, x, lanes.clamp(lanes.abs(x), 0.0, TABLE_END))
+    far = lanes.select(lanes.compare(">", x, lanes.const(TABLE_END)), _erfcx_far(lanes, x), near)
+    return lanes.select(_is_beyond(TABLE_END, lanes, x), far, value)
 
 
 @float_intrinsic
 @in_plain_float64
 def erfcx(lanes: Lanes, x: ir.Value) -> ir.Value:
     """exp(x²)·erfc x; overflows below -26.6."""
-    size = lanes.abs(x)
-    held = lanes.clamp(size, 0.0, TABLE_END)
-    square = lanes.two_product(held, held)
-    positive = _erfcx_positive(lanes, size, _factors(lanes, held, 1.0, square).erfcx)
-    highest = EXP_RANGE[1][1]
-    exponential = exp_of(lanes, lanes.clamp(square[0], 0.0, highest), square[1])
-    reflected = lanes.sub(lanes.add(exponential, exponential), positive)
-    return lanes.select(lanes.compare("<", x, lanes.const(0.0)), reflected, positive)
+    value = _erfcx_near(lanes, x, lanes.abs(x))
+    is_beyond = partial(_is_beyond, TABLE_END)
+    return unless_special(lanes, f"graphc_erfcx{_kind(lanes)}", value, is_beyond, _erfcx_beyond, (x,))
 
 
 def _tail(lanes: Lanes, size: ir.Value) -> Factors:
-    """The factors of erfc(size/sqrt 2), for size held to where that is 0."""
-    held = lanes.clamp(size, 0.0, 38.9)
+    """The factors of erfc(size/sqrt 2), for a size up to TAIL_END."""
     half = lanes.const(0.5)
-    high, low = lanes.two_product(held, held)
-    return _factors(lanes, held, ROOT_HALF, (lanes.mul(high, half), lanes.mul(low, half)))
+    high, low = lanes.two_product(size, size)
+    return _factors(lanes, size, ROOT_HALF, (lanes.mul(high, half), lanes.mul(low, half)))
 
 
 def _lower_tail(lanes: Lanes, parts: Factors) -> ir.Value:
@@ -123,34 +144,42 @@ def _lower_tail(lanes: Lanes, parts: Factors) -> ir.Value:
 @in_plain_float64
 def ndtr(lanes: Lanes, x: ir.Value) -> ir.Value:
     """erfc(-x/sqrt 2)/2."""
-    lower = _lower_tail(lanes, _tail(lanes, lanes.abs(x)))
+    lower = _lower_tail(lanes, _tail(lanes, lanes.clamp(lanes.abs(x), 0.0, TAIL_END)))
     return lanes.select(lanes.compare(">", x, lanes.const(0.0)), lanes.sub(lanes.const(1.0), lower), lower)
 
 
-def log_of_sum(lanes: Lanes, high: ir.Value, low: ir.Value) -> ir.Value:
-    """log(high + low) for high > 0 and low below its last place."""
-    k, m = split_any(lanes, high)
-    shrink = power_of_two(lanes, lanes.neg(lanes.clamp(k, 2 - lanes.bias, lanes.bias - 1)))
-    f = lanes.fma(low, shrink, lanes.sub(m, lanes.const(1.0)))
-    return on_domain(lanes, high, multiple_plus_log(lanes, k, f))
+def _log_ndtr_near(lanes: Lanes, x: ir.Value) -> ir.Value:
+    """log(1 - tail) for x > 0, log(erfcx/2) - x²/2 for x <= 0, by one logarithm, for |x| up to TAIL_END."""
+    size, zero, half, one = lanes.abs(x), lanes.const(0.0), lanes.const(0.5), lanes.const(1.0)
+    parts, upper = _tail(lanes, size), lanes.compare(">", x, zero)
+    tail = _lower_tail(lanes, parts)
+    rest = lanes.sub(one, tail)
+    lost = lanes.sub(lanes.sub(one, rest), tail)  # which counts for float32 too
+    k, m = split_any(lanes, lanes.select(upper, rest, lanes.mul(parts.erfcx, half)))
+    shrink = lanes.sub(one, k)  # 2^-k where k is 0 or -1, as that of the rest is
+    f = lanes.fma(lanes.select(upper, lost, zero), shrink, lanes.sub(m, one))
+    log = multiple_plus_log(lanes, k, f)
+    high, low = lanes.two_product(size, lanes.mul(size, half))
+    return lanes.select(upper, lanes.neg(lanes.abs(log)), lanes.sub(lanes.sub(log, low), high))
+
+
+def _log_ndtr_beyond(lanes: Lanes, value: ir.Value, x: ir.Value) -> ir.Value:
+    """log(erfcx/2) - x²/2 by erfcx's series for x < 0, 0 for x > 0."""
+    size, zero, half = lanes.abs(x), lanes.const(0.0), lanes.const(0.5)
+    scaled = lanes.mul(_erfcx_far(lanes, lanes.mul(size, lanes.const(ROOT_HALF))), half)
+    high, low = lanes.two_product(size, lanes.mul(size, half))
+    low = lanes.select(lanes.compare("<", size, lanes.const(2.0**500)), low, zero)  # beyond it, high may overflow
+    lower = lanes.sub(lanes.sub(logarithm(lanes, scaled, None, LN2), low), high)
+    far = lanes.select(lanes.compare(">", x, zero), lanes.const(-0.0), lower)
+    return lanes.select(_is_beyond(TAIL_END, lanes, x), far, value)
 
 
 @float_intrinsic
 @in_plain_float64
 def log_ndtr(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """log(1 - ndtr(-x)) for x > 0, log(erfcx(-x/sqrt 2)/2) - x²/2 for x <= 0, by one logarithm."""
-    size, zero, half, one = lanes.abs(x), lanes.const(0.0), lanes.const(0.5), lanes.const(1.0)
-    parts = _tail(lanes, size)
-    upper, lower_tail = lanes.compare(">", x, zero), _lower_tail(lanes, parts)
-    rest = lanes.sub(one, lower_tail)
-    whole = rest, lanes.sub(lanes.sub(one, rest), lower_tail)  # which counts for float32 too
-    scaled = lanes.mul(_erfcx_positive(lanes, lanes.mul(size, lanes.const(ROOT_HALF)), parts.erfcx), half)
-    log = log_of_sum(lanes, lanes.select(upper, whole[0], scaled), lanes.select(upper, whole[1], zero))
-    high, low = lanes.two_product(size, lanes.mul(size, half))
-    low = lanes.select(lanes.compare("<", size, lanes.const(2.0**500)), low, zero)  # beyond it, high may overflow
-    lower = lanes.sub(lanes.sub(log, low), high)
-    lower = lanes.select(lanes.compare("<", size, lanes.const(math.inf)), lower, lanes.neg(size))
-    return lanes.select(upper, lanes.neg(lanes.abs(log)), lanes.select(lanes.is_nan(x), x, lower))
+    """log of ndtr, also where that is 0."""
+    value, is_beyond = _log_ndtr_near(lanes, x), partial(_is_beyond, TAIL_END)
+    return unless_special(lanes, f"graphc_log_ndtr{_kind(lanes)}", value, is_beyond, _log_ndtr_beyond, (x,))
 
 
 def _quantile(lanes: Lanes, y: ir.Value, rest: ir.Value, far: bool) -> ir.Value:

@@ -27,8 +27,9 @@ def unless_rare(
     """`common`, but `slow(*operands)` for each lane that is `rare(*operands)`.
 
     `slow` emits scalar code, which may branch and read constants; `name` must stand for both and their float type all
-    over the process.
+    over the process.  Their lanes are not plain.
     """
+    lanes = Lanes(lanes.builder, lanes.double, lanes.count)
 
     def asks(lanes: Lanes, common: ir.Value, *operands: ir.Value) -> ir.Value:
         return rare(lanes, *operands)
@@ -44,7 +45,8 @@ def unless_special(
 ) -> ir.Value:
     """`common`, or `settled(common, *operands)` for all lanes of a vector of which one is `special(*operands)`.
 
-    Both emit straight-line code; `settled` leaves lanes as they are that are not special.
+    Both emit straight-line code, of the kind of lanes given, for which `name` must stand, too; `settled` leaves lanes
+    as they are that are not special.
     """
     if lanes.count or getattr(lanes.builder.module, "alone", False):
         return settled(lanes, common, *operands)
@@ -62,7 +64,7 @@ def _choice(lanes: Lanes, name: str, asks: Emit, answer: Emit, operands: Sequenc
     if choice is None:
 
         def body(builder: ir.IRBuilder, count: int, operands: Sequence[ir.Value]) -> None:
-            inside = Lanes(builder, lanes.double, count)
+            inside = lanes.like(builder, count)
             found = asks(inside, *operands)
             if count:  # any lane
                 found = builder.icmp_unsigned("!=", builder.bitcast(found, ir.IntType(count)), ir.IntType(count)(0))
