@@ -65,7 +65,8 @@ def test_a_worker_that_would_wake_up_where_the_caller_runs_goes_elsewhere() -> N
     gc.set_num_threads(2)
     f(*x)
     region, masks = threads.region(), []
-    worker, ran_at = region._workers[0].native_id, at.PARTS + at.PART_WORDS + at.RAN_AT
+    worker, part = region._workers[0].native_id, at.PARTS + at.PART_WORDS
+    ran_at, kept_from = part + at.RAN_AT, part + at.KEPT_FROM
     assert worker is not None
 
     @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.POINTER(ctypes.c_uint64))
@@ -77,7 +78,7 @@ def test_a_worker_that_would_wake_up_where_the_caller_runs_goes_elsewhere() -> N
     before = region.words[at.SET_AFFINITY]
     region.words[at.SET_AFFINITY] = ctypes.cast(set_affinity, ctypes.c_void_p).value
     try:
-        until(lambda: bool(region.words[ran_at]))
+        until(lambda: bool(region.words[ran_at] and not region.words[kept_from]))  # asleep, and not called
         place = int(region.words[ran_at]) - 1
         masks.clear()
         os.sched_setaffinity(0, {place})
