@@ -18,20 +18,21 @@ from mpmath import mpf
 from graphc.codegen.intrinsics.beta import GROUND
 from graphc.codegen.intrinsics.gamma import DIGAMMA_ZERO
 
-REFITTED, BITS = 3, 53.3
+REFITTED = 3
 
 Real = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A polynomial for `function` between two bounds, with so many coefficients; BITS of it are right."""
+    """A polynomial for `function` between two bounds, with so many coefficients, and how many bits are right."""
 
     name: str
     function: Real
     low: Any
     high: Any
     count: int
+    bits: float = 53.3
 
 
 def around(function: Real, centre: Any) -> Real:
@@ -50,6 +51,25 @@ def in_inverse_square(function: Real) -> Real:
 
 def gammaln_over_zeros(x: Any) -> Any:
     return mpmath.loggamma(x) / ((x - 1) * (x - 2))
+
+
+def taylor(centre: int) -> tuple[Any, Any]:
+    """The two lowest coefficients of G in s: G and its slope at the centre."""
+    if centre == 1:
+        return mpmath.euler, 2 * (mpmath.euler - mpmath.zeta(2) / 2)
+    value, slope = gammaln_over_zeros(mpf(centre)), mpmath.digamma(centre)
+    zeros = mpf(centre - 1) * (centre - 2)
+    return value, 2 * centre * (slope - value * (2 * centre - 3)) / zeros
+
+
+def gammaln_beyond(centre: int) -> Real:
+    """(G - its two lowest terms)/s²."""
+
+    def function(s: Any) -> Any:
+        first, second = taylor(centre)
+        return (around(gammaln_over_zeros, centre)(s) - first - second * s) / s**2
+
+    return function
 
 
 def stirling_rest(x: Any) -> Any:
@@ -108,8 +128,8 @@ THIRD = mpf(1) / 3
 MEDIUM, FAR = mpf("3.875"), mpf("12.8")  # centres of square roots of w
 
 FITS = (
-    Fit("GAMMALN_NEAR", around(gammaln_over_zeros, 1), -THIRD, THIRD, 20),
-    Fit("GAMMALN_MIDDLE", around(gammaln_over_zeros, 4), -THIRD, THIRD, 20),
+    Fit("GAMMALN_NEAR", gammaln_beyond(1), -THIRD, THIRD, 20, 50),
+    Fit("GAMMALN_MIDDLE", gammaln_beyond(4), -THIRD, THIRD, 20, 50),
     Fit("STIRLING", in_inverse_square(stirling_rest), mpf(0), mpf(1) / 64, 7),
     Fit("REST", around(gammaln_rest, GROUND), mpf(-1), mpf(1), 17),
     Fit("DIGAMMA_NEAR", around(digamma_over_zero, 1), -THIRD, THIRD, 23),

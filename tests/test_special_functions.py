@@ -15,7 +15,6 @@ from typing import Any
 import mpmath
 import numpy as np
 import pytest
-import scipy.special
 import ulp
 from numba import from_dtype, njit, types
 
@@ -167,17 +166,16 @@ TABLE = (
         ((0.0, INF), (-0.0, INF), (1.0, 0.0), (2.0, 0.0), (-1.0, INF), (-30.0, INF), (INF, INF), (-INF, INF),
          (-1e30, INF), (NAN, NAN))),
     Row("gammaln below 0", gamma.gammaln, real_loggamma, (between(-40, 0, lambda *a: -tenfold(-30, 9)(*a)),),
-        (0.0, -0.5, -1.0, -2.4570247, -2.7476826, -8.0), (-INF, 0), (),
-        lambda x: np.where(x < -2, np.maximum(scipy.special.gammaln(-x), 1), 0.0)),
+        (0.0, -0.5, -1.0, -2.4570247, -2.7476826, -8.0), (-INF, 0), (), lambda x: np.where(x < -2, 1.0, 0.0)),
     Row("digamma", gamma.digamma, mpmath.digamma, (between(0, 20, above_zero),),
         (0.0, 0.5, 1.0, gamma.DIGAMMA_ZERO[0], 2.0, 8.0), (0, INF),
         ((0.0, -INF), (-0.0, INF), (-1.0, NAN), (-30.0, NAN), (INF, INF), (-INF, NAN), (NAN, NAN))),
     Row("digamma below 0", gamma.digamma, mpmath.digamma, (between(-40, 0, lambda *a: -tenfold(-30, 9)(*a)),),
         (0.0, -0.5, -0.50408301, -1.0, -8.0), (-INF, 0), (), lambda x: np.maximum(np.log(-x + 1), 1)),
-    Row("betaln", beta.betaln, betaln, (tenfold(-8, 30), tenfold(-8, 30)), (1.0, beta.GROUND), (0, INF),
+    Row("betaln", beta.betaln, betaln, (tenfold(-8, 30), tenfold(-8, 30)), (1.0, beta.GROUND, 8.0), (0, INF),
         ((1.0, 1.0, 0.0), (0.0, 2.0, INF), (2.0, -0.0, INF), (0.0, INF, INF), (INF, 2.0, -INF), (INF, INF, -INF),
          (-1.0, 2.0, NAN), (2.0, NAN, NAN), (0.0, NAN, NAN)), lambda x, y: 1.0),
-    Row("betaln of small numbers", beta.betaln, betaln, (between(0, 12), between(0, 12)), (1.0, beta.GROUND),
+    Row("betaln of small numbers", beta.betaln, betaln, (between(0, 12), between(0, 12)), (1.0, beta.GROUND, 8.0),
         (0, INF), (), lambda x, y: 1.0),
     Row("i0e", bessel.i0e, bessel_scaled(0), (between(-20, 20, anywhere),), (0.0, 10.0), (-INF, INF),
         ((0.0, 1.0), (-0.0, 1.0), (INF, 0.0), (-INF, 0.0), (NAN, NAN))),

@@ -19,26 +19,31 @@ from typing import NamedTuple
 from llvmlite import ir
 
 from graphc.codegen.intrinsics.angle import PI, parts
+from graphc.codegen.intrinsics.exponents import split_any
 from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic, in_plain_float64, shortened
-from graphc.codegen.intrinsics.logarithmic import log_in_terms, logarithm
-from graphc.codegen.intrinsics.pairs import LN2, Pair, product, quotient, total
+from graphc.codegen.intrinsics.logarithmic import log_near_one, logarithm
+from graphc.codegen.intrinsics.pairs import LN2, Pair, constant, leading_fma, ordered_fma, product, quotient, total
 from graphc.codegen.intrinsics.rare import unless_rare
 from graphc.codegen.intrinsics.trigonometric import sine_cosine
 
-# error 2^-54.2
+# error 2^-52.1
 GAMMALN_NEAR = (
-    -0.046106700871703384, 0.042754524274209914, -0.02430211192149397, 0.02369389141914847, -0.034497031952919005,
-    0.03238271268771238, -0.038850175055752355, 0.036351706452587666, -0.04604829074178912, 0.04260881291356496,
-    -0.05633645499360727, 0.051359917828663816, -0.0724964958469808, 0.06462417257285816, -0.10147337754641468,
-    0.08701556721839289, -0.1682009506443873, 0.13123432641066837, -0.49050273704516045, 0.5772156649015329,
+    -0.04186446130714885, 0.039064545491135305, -0.021631567048951188, 0.021165003370949835, -0.03043653141319959,
+    0.02875759866728247, -0.033636156516114714, 0.03172654084921062, -0.038924286737789755, 0.03640292890908202,
+    -0.04604425901573351, 0.042606350567963795, -0.056336592616672426, 0.05135998926118524, -0.07249649301825543,
+    0.06462417140295165, -0.10147337757846846, 0.08701556722772688, -0.16820095064421975, 0.13123432641064356,
 )  # fmt: skip
-# error 2^-53.4
+# error 2^-52.2
 GAMMALN_MIDDLE = (
-    -0.04063518066399182, 0.04024821306016413, -0.02088822527237609, 0.021854157771971423, -0.029404332114805174,
-    0.02985462657235705, -0.03244413224210268, 0.03313820537097542, -0.037536952822649426, 0.03836886500758346,
-    -0.04451875711320314, 0.04557122596122213, -0.05504156214000284, 0.0564575933162713, -0.07321835498283347,
-    0.07542463365102418, -0.11429311744755237, 0.11915394488448501, -0.31602029678877136, 0.2986265782046758,
+    -0.037279346280019214, 0.03689378219883711, -0.018841730783504106, 0.019697532484537025,
+    -0.026350184006340153, 0.02672143617715917, -0.0286378820556125, 0.029216024505735908, -0.03251010906033422,
+    0.03318887939528988, -0.03753336404781075, 0.03836637337067413, -0.04451887959762012, 0.04557130068360256,
+    -0.05504155962297109, 0.05645759202500256, -0.07321835501134616, 0.07542463366243186, -0.1142931174474034,
+    0.11915394488444518,
 )  # fmt: skip
+# G of both tables: the constant term and the slope, each in two words; the tables have the rest over s²
+NEAR_TERMS = ((0.5772156649015329, -4.942915152430645e-18), (-0.49050273704516073, 1.5218597422411777e-17))
+MIDDLE_TERMS = ((0.2986265782046758, 2.57536834522465e-17), (-0.3160202967887716, -1.0903027169352958e-17))
 # error 2^-54.0
 STIRLING = (
     0.004980233245697777, -0.001886026056198474, 0.0008413848381460077, -0.0005952357835782889,
@@ -66,7 +71,7 @@ DIGAMMA_FAR = (
     0.003968253958722231, -0.008333333333321119, 0.08333333333333333,
 )  # fmt: skip
 DIGAMMA_ZERO = (1.4616321449683622, 9.549995429965697e-17)  # the positive zero of digamma
-STIRLING_CONSTANT = 0.4189385332046727  # (log 2·pi - 1)/2
+STIRLING_CONSTANT = (0.4189385332046727, 1.6728209650585413e-17)  # (log 2·pi - 1)/2
 TINY, MIDDLE, FAR = 0.5, 2.0, 8.0
 REACH = 1 / 3  # of s in either table
 # near and middle, for float32 and float64
@@ -79,46 +84,81 @@ PI_PAIR = parts(PI, 2)
 
 
 class Place(NamedTuple):
-    """Where x stands: below TINY, whether in the upper table, and s."""
+    """Where x stands: below TINY, whether in the upper table, and s with its rest."""
 
     tiny: ir.Value
     middle: ir.Value
-    s: ir.Value
+    s: Pair
 
 
 def _place(lanes: Lanes, x: ir.Value) -> Place:
-    """For 0 < x < FAR; the numerator of s has no error."""
+    """For 0 < x < FAR; numerator and denominator of s have no error."""
     tiny, middle = lanes.compare("<", x, lanes.const(TINY)), lanes.compare(">=", x, lanes.const(MIDDLE))
     centre = lanes.select(middle, lanes.const(4.0), lanes.const(1.0))
     numerator = lanes.select(tiny, x, lanes.sub(x, centre))
-    denominator = lanes.add(x, lanes.select(tiny, lanes.const(2.0), centre))
-    return Place(tiny, middle, lanes.div(numerator, denominator))
+    denominator = lanes.two_sum(x, lanes.select(tiny, lanes.const(2.0), centre))
+    return Place(tiny, middle, quotient(lanes, (numerator, lanes.const(0.0)), denominator))
 
 
-def _gammaln_near(lanes: Lanes, x: ir.Value, log: Pair) -> ir.Value:
-    """gammaln x for 0 < x < FAR, given log x for what is below TINY."""
-    place, one, zero = _place(lanes, x), lanes.const(1.0), lanes.const(0.0)
+def _log_as_pair(lanes: Lanes, x: ir.Value) -> Pair:
+    """log x for 0 < x < inf with some five bits more than the mantissa."""
+    k, m = split_any(lanes, x)
+    log = log_near_one(lanes, (lanes.sub(m, lanes.const(1.0)), lanes.const(0.0)))
+    ln2 = constant(lanes, LN2)
+    high, lost = leading_fma(lanes, k, ln2[0], log[0])
+    return lanes.fast_two_sum(high, lanes.add(log[1], lanes.fma(k, ln2[1], lost)))
+
+
+def _gammaln_near(lanes: Lanes, x: ir.Value, place: Place) -> Pair:
+    """gammaln p, p = x or x + 1: the last two steps of the polynomial and all products as pairs."""
+    s, middle = place.s, place.middle
     tables = lanes.table(*GAMMALN)
-    polynomial = lanes.horner_of(place.s, (place.middle, tables[1]), (None, tables[0]))
-    below_one = lanes.select(place.tiny, x, lanes.sub(x, one))
-    below_two = lanes.sub(x, lanes.select(place.tiny, one, lanes.const(2.0)))
-    high, low = (lanes.select(place.tiny, lanes.neg(part), zero) for part in log)
-    return lanes.add(lanes.fma(lanes.mul(below_one, below_two), polynomial, low), high)
+    slope = lanes.horner_of(s[0], (middle, tables[1]), (None, tables[0]))
+
+    def lowest(k: int) -> Pair:
+        upper, lower = (constant(lanes, terms[k]) for terms in (MIDDLE_TERMS, NEAR_TERMS))
+        return lanes.select(middle, upper[0], lower[0]), lanes.select(middle, upper[1], lower[1])
+
+    constant_term, first = lowest(0), lowest(1)
+    high, low = ordered_fma(lanes, s[0], slope, first[0])
+    inner = high, lanes.add(low, lanes.fma(s[1], slope, first[1]))
+    step = product(lanes, inner, s)
+    high, low = lanes.fast_two_sum(constant_term[0], step[0])
+    polynomial = high, lanes.add(low, lanes.add(step[1], constant_term[1]))
+    below_one = lanes.select(place.tiny, x, lanes.sub(x, lanes.const(1.0)))
+    below_two = lanes.two_sum(x, lanes.select(place.tiny, lanes.const(-1.0), lanes.const(-2.0)))
+    zeros = product(lanes, (below_one, lanes.const(0.0)), below_two)
+    return product(lanes, zeros, polynomial)
 
 
-def _gammaln_far(lanes: Lanes, x: ir.Value, log: Pair) -> ir.Value:
-    """Stirling's formula as (x - 1/2)·(log x - 1) + …, for x >= FAR."""
+def _stirling_rest(lanes: Lanes, x: ir.Value) -> ir.Value:
+    """What gammaln x has beyond (x - 1/2)·(log x - 1) + STIRLING_CONSTANT, for x >= FAR."""
     inverse = lanes.div(lanes.const(1.0), x)
-    rest = lanes.fma(inverse, lanes.horner(lanes.mul(inverse, inverse), STIRLING), lanes.const(STIRLING_CONSTANT))
-    lead = lanes.sub(x, lanes.const(0.5))
-    return lanes.fma(lead, lanes.sub(log[0], lanes.const(1.0)), lanes.fma(lead, log[1], rest))
+    return lanes.mul(inverse, lanes.horner(lanes.mul(inverse, inverse), STIRLING))
 
 
-def _gammaln_positive(lanes: Lanes, x: ir.Value, log: Pair) -> ir.Value:
-    """gammaln x for 0 < x < OVERFLOW, given log x."""
+def _gammaln_far(lanes: Lanes, x: ir.Value, log: Pair) -> Pair:
+    """Stirling's formula as (x - 1/2)·(log x - 1) + …, for x >= FAR."""
+    high, low = lanes.fast_two_sum(log[0], lanes.const(-1.0))
+    lead = product(lanes, lanes.two_sum(x, lanes.const(-0.5)), (high, lanes.add(low, log[1])))
+    high, low = lanes.fast_two_sum(lead[0], lanes.const(STIRLING_CONSTANT[0]))
+    return high, lanes.add(low, lanes.add(lead[1], _stirling_rest(lanes, x)))
+
+
+def _gammaln_inner(lanes: Lanes, x: ir.Value, log: Pair) -> Pair:
+    """gammaln x for 0 < x < FAR, given log x for what is below TINY."""
+    place, zero = _place(lanes, x), lanes.const(0.0)
+    value = _gammaln_near(lanes, x, place)
+    high, low = lanes.two_sum(value[0], lanes.select(place.tiny, lanes.neg(log[0]), zero))
+    return high, lanes.add(low, lanes.sub(value[1], lanes.select(place.tiny, log[1], zero)))
+
+
+def _gammaln_positive(lanes: Lanes, x: ir.Value, log: Pair) -> Pair:
+    """gammaln x for 0 < x < OVERFLOW, given log x, with some four bits more than the mantissa."""
     near, limit = lanes.compare("<", x, lanes.const(FAR)), lanes.const(FAR)
-    inner = _gammaln_near(lanes, lanes.select(near, x, limit), log)
-    return lanes.select(near, inner, _gammaln_far(lanes, lanes.select(near, limit, x), log))
+    inner = _gammaln_inner(lanes, lanes.select(near, x, limit), log)
+    outer = _gammaln_far(lanes, lanes.select(near, limit, x), log)
+    return lanes.select(near, inner[0], outer[0]), lanes.select(near, inner[1], outer[1])
 
 
 def _half_turns(lanes: Lanes, x: ir.Value) -> tuple[Pair, Pair]:
@@ -139,28 +179,31 @@ def _half_turns(lanes: Lanes, x: ir.Value) -> tuple[Pair, Pair]:
     return swapped(odd, sine), swapped(even, cosine)
 
 
-def _gammaln_branched(lanes: Lanes, x: ir.Value, log: Pair) -> ir.Value:
+def _gammaln_branched(lanes: Lanes, x: ir.Value, log: Pair) -> Pair:
     """`_gammaln_positive` in scalar code, which computes one of both."""
     with lanes.builder.if_else(lanes.compare("<", x, lanes.const(FAR))) as (near, far):
         with near:
-            inner, inner_block = _gammaln_near(lanes, x, log), lanes.builder.block
+            inner, inner_block = _gammaln_inner(lanes, x, log), lanes.builder.block
         with far:
             outer, outer_block = _gammaln_far(lanes, x, log), lanes.builder.block
-    value = lanes.builder.phi(lanes.float)
-    value.add_incoming(inner, inner_block)
-    value.add_incoming(outer, outer_block)
-    return value
+    words = [lanes.builder.phi(lanes.float) for _ in range(2)]
+    for word, a, b in zip(words, inner, outer, strict=True):
+        word.add_incoming(a, inner_block)
+        word.add_incoming(b, outer_block)
+    return words[0], words[1]
 
 
 def _gammaln_reflected(lanes: Lanes, x: ir.Value) -> ir.Value:
     """gammaln x for x < 0: -log(|x·sin(pi·x)|/pi) - gammaln |x|; below TINY x is left to gammaln(|x| + 1)."""
-    size, zero = lanes.abs(x), lanes.const(0.0)
+    size = lanes.abs(x)
     sine = lanes.abs(total(lanes, _half_turns(lanes, size)[0]))
     tiny = lanes.compare("<", size, lanes.const(TINY))
-    factor = lanes.mul(lanes.mul(sine, lanes.const(1 / math.pi)), lanes.select(tiny, lanes.const(1.0), size))
-    log, base = log_in_terms(lanes, factor), log_in_terms(lanes, size)
+    one, zero = lanes.const(1.0), lanes.const(0.0)
+    factor = lanes.mul(lanes.mul(sine, lanes.const(1 / math.pi)), lanes.select(tiny, one, size))
+    log, base = _log_as_pair(lanes, factor), _log_as_pair(lanes, size)
     whole = _gammaln_branched(lanes, size, (lanes.select(tiny, zero, base[0]), lanes.select(tiny, zero, base[1])))
-    value = lanes.neg(lanes.add(lanes.add(whole, log[1]), log[0]))
+    high, low = lanes.two_sum(log[0], whole[0])
+    value = lanes.neg(lanes.add(high, lanes.add(low, lanes.add(log[1], whole[1]))))
     pole = lanes.compare("==", lanes.rint(size), size)
     return lanes.select(pole, lanes.const(math.inf), value)
 
@@ -168,9 +211,10 @@ def _gammaln_reflected(lanes: Lanes, x: ir.Value) -> ir.Value:
 @float_intrinsic
 @in_plain_float64
 def gammaln(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """log|gamma x|.  Below -2, near its zeros, the error counts in units of gammaln |x|."""
+    """log|gamma x|.  Below -2, near its zeros, the error counts in units of 1."""
     infinity, zero = lanes.const(math.inf), lanes.const(0.0)
-    value = _gammaln_positive(lanes, x, log_in_terms(lanes, x))
+    plain = lanes.without_pairs()  # only what is reflected cancels so that they count
+    value = total(plain, _gammaln_positive(plain, x, _log_as_pair(plain, x)))
     large = lanes.compare(">", lanes.abs(x), lanes.const(OVERFLOW))
     value = lanes.select(lanes.builder.or_(large, lanes.compare("==", x, zero)), infinity, value)
     return unless_rare(lanes, "graphc_gammaln", value, partial(_between, -OVERFLOW, 0.0), _gammaln_reflected, (x,))
@@ -183,9 +227,9 @@ def _between(low: float, high: float, lanes: Lanes, x: ir.Value) -> ir.Value:
 
 def _digamma_near(lanes: Lanes, x: ir.Value) -> ir.Value:
     """digamma p, p = x, or x + 1 below TINY, for 0 < x < FAR."""
-    place = _place(lanes, x)
+    place = _place(lanes.without_pairs(), x)
     tables = lanes.table(*DIGAMMA)
-    polynomial = lanes.horner_of(place.s, (place.middle, tables[1]), (None, tables[0]))
+    polynomial = lanes.horner_of(place.s[0], (place.middle, tables[1]), (None, tables[0]))
     p = lanes.select(place.tiny, lanes.add(x, lanes.const(1.0)), x)
     above = lanes.sub(lanes.sub(p, lanes.const(DIGAMMA_ZERO[0])), lanes.const(DIGAMMA_ZERO[1]))
     return lanes.mul(above, polynomial)

@@ -228,6 +228,9 @@ class Lanes:
     def in_double(self) -> Lanes:
         return self if self.double else Lanes(self.builder, True, self.count)
 
+    def without_pairs(self) -> PlainLanes:
+        return PlainLanes(self.builder, self.double, self.count, self.short)
+
 
 class PlainLanes(Lanes):
     """What roundings lose is the constant 0, and folded away."""

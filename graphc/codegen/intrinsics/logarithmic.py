@@ -25,6 +25,8 @@ from graphc.codegen.intrinsics.pairs import (
     LOG10_E,
     Pair,
     constant,
+    ordered_fma,
+    quotient,
     quotient_beside,
     rough_inverse,
 )
@@ -47,6 +49,23 @@ LOG2_EXCESS = (
 
 LN2_DIGITS = round(LN2[0] * 2.0**40) / 2.0**40  # of which float64 holds multiples up to 2^12
 LN2_REST = LN2[0] - LN2_DIGITS + LN2[1]
+
+
+def log_near_one(lanes: Lanes, f: Pair) -> Pair:
+    """log(1 + f) as a pair with some five bits more than the mantissa, for 1 + f from 3/4 to 3/2."""
+    if lanes.plain:
+        a, b = excess(lanes, f[0])
+        return lanes.fma(lanes.neg(a), b, f[0]), lanes.const(0.0)
+    t, low = quotient(lanes, f, one_plus_half(lanes, f))
+    square = lanes.mul(t, t)
+    return t, lanes.fma(lanes.mul(t, square), lanes.horner(square, lanes.pick(*LOG_TAIL)), low)
+
+
+def one_plus_half(lanes: Lanes, f: Pair) -> Pair:
+    """1 + f/2 without error."""
+    half = lanes.const(0.5)
+    high, low = ordered_fma(lanes, half, f[0], lanes.const(1.0))
+    return high, lanes.fma(half, f[1], low)
 
 
 def on_domain(lanes: Lanes, x: ir.Value, log: ir.Value) -> ir.Value:

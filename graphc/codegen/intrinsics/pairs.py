@@ -32,6 +32,18 @@ def constant(lanes: Lanes, value: tuple[float, float]) -> Pair:
     return lanes.const(value[0]), lanes.const(value[0] - float(np.float32(value[0])))
 
 
+def ordered_fma(lanes: Lanes, a: ir.Value, b: ir.Value, c: ir.Value) -> Pair:
+    """a·b + c where |c| >= |a·b| or c is 0: the rounded value and what it lacks, itself rounded once."""
+    high = lanes.fma(a, b, c)
+    return high, lanes.const(0.0) if lanes.plain else lanes.fma(a, b, lanes.sub(c, high))
+
+
+def leading_fma(lanes: Lanes, a: ir.Value, b: ir.Value, c: ir.Value) -> Pair:
+    """a·b + c where |a·b| >= |c| or a·b is 0: the rounded value and what it lacks."""
+    high = lanes.fma(a, b, c)
+    return high, lanes.const(0.0) if lanes.plain else lanes.add(lanes.fma(a, b, lanes.neg(high)), c)
+
+
 def product(lanes: Lanes, a: Pair, b: Pair) -> Pair:
     """a·b to about three units of the square of epsilon."""
     high, low = lanes.two_product(a[0], b[0])
