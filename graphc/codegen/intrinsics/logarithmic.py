@@ -1,7 +1,8 @@
 """log and what is made of it, as intrinsics: log log2 log10 log1p asinh acosh atanh, float32 and float64.
 
 All of them write the argument as 2^k·(1 + f) with 1 + f from 3/4 to 3/2, f being exact or rounded once, and add up
-k·ln2 + f + (log(1 + f) - f), what is least first.  Where more digits are wanted k·ln2 is a term of its own.
+k·ln2 + f + (log(1 + f) - f), what is least first.  Where more digits are wanted k·ln2 is a term of its own, or
+log(1 + f) = 2·atanh(t/2) with t = f/(1 + f/2) is a pair.
 Polynomials: weighted least squares on Chebyshev points with mpmath (tests/minimax.py), highest power first.
 Errors: the two numbers after a docstring's formula are the largest measured, float32 and float64, in units of the
 spacing at the exact value.
