@@ -32,6 +32,7 @@ from graphc.codegen.intrinsics.target import host_vector_registers
 Array = NDArray[Any]
 DTYPES = ("float32", "float64")
 TILES = ((6, 4), (16, 1), (3, 3), (1, 8))
+ASKING = ((6, 2, "asking_rows"), (4, 4, "asking_lines"))
 EXCHANGED = ((10, 2), (3, 1))
 DOTS = ((4, 5), (2, 8), (1, 1))
 
@@ -60,11 +61,11 @@ def placed(values: Array, strides: tuple[int, ...], at_end: bool) -> Array:
 
 
 @cache
-def product(dtype: str, MR: int, NV: int) -> Callable[..., None]:
+def product(dtype: str, MR: int, NV: int, more: str = "") -> Callable[..., None]:
     """The loops that a text has around `micro`: K in blocks of KC; B packed, or read in place if panel is 0."""
     size = np.dtype(dtype).itemsize
     NR = NV * host_vector_bytes() // size
-    multiply, copy = micro(dtype, MR, NV), pack(dtype, NR)
+    multiply, copy = micro(dtype, MR, NV, more), pack(dtype, NR)
 
     @njit([types.void(*[types.int64] * 14)])
     def run(
@@ -164,7 +165,7 @@ def operands(rng: np.random.Generator, dtype: str, M: int, N: int, K: int) -> tu
     return a, b, c
 
 
-def multiply(dtype: str, shape: tuple[int, int], a: Array, b: Array, c: Array, KC: int, accumulate: int) -> None:
+def multiply(dtype: str, shape: tuple[Any, ...], a: Array, b: Array, c: Array, KC: int, accumulate: int) -> None:
     """C = A @ B by tiles of this shape; B is packed unless its rows are contiguous and K is even (to try both ways)."""
     (M, K), N = a.shape, b.shape[1]
     width = shape[1] * host_vector_bytes()
@@ -183,7 +184,7 @@ def test_products(dtype: str, large: bool) -> None:
         M, N, K = (int(n) for n in rng.integers(1, 200 if large else 41, 3))
         a, b, c = operands(rng, dtype, M, N, K)
         before, accumulate, first = c.copy(), int(rng.integers(2)), None
-        for shape in TILES:
+        for shape in (*TILES, *ASKING):
             c[...] = before
             multiply(dtype, shape, a, b, c, int(rng.choice([K, 1 + K // 3])), accumulate)
             assert_product(c, before, a, b, accumulate)

@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from graphc.codegen.intrinsics.target import dots_tile, host_vector_bytes, tile, transposed_tile
+from graphc.codegen.intrinsics.target import dots_tile, has_many_registers, host_vector_bytes, tile, transposed_tile
 from graphc.codegen.loop_ir import Address, Expr, Position
 from graphc.codegen.scope import Loop, Scope, close
 from graphc.codegen.text import Text, integer
@@ -30,6 +30,7 @@ CHUNK_FLOPS = 2_000_000  # some 15 us of work
 HALF_FLOPS = 200_000  # what is twice as much is cut in halves, for two threads
 DEEP = 64  # what a sum that only the call knows is taken to be
 MANY_CHUNKS = 8  # enough for all threads
+LARGE_A, SHORT_ROW = 2**17, 2**8  # bytes of A, and of its rows, above which tiles ask for what the next ones want
 MANY_ROWS, MANY_PANELS = 512, 8  # of a chunk: 512 rows of a panel's depth stay in L2
 
 
@@ -186,6 +187,17 @@ class InPlace(Kernel):
         columns, rows = known(self.columns.size), known(self.rows.size, 128)
         self.MR, self.vectors = tile(self.dtype.name, columns, rows)
         self.NR = self.vectors * host_vector_bytes() // self.size
+        self.asking = self._asking()
+
+    def _asking(self) -> str:
+        """The tiles, which ask for what the next ones want of a large A; where registers are few for lines alone."""
+        beside = self.rows.a == self.size
+        row = (self.rows if beside else self.summed).size
+        if known(self.rows.size * self.summed.size * self.size, LARGE_A) or known(row * self.size, SHORT_ROW):
+            return "micro"
+        if beside:
+            return "micro_asking_lines"
+        return "micro_asking_rows" if has_many_registers() else "micro"
 
     def part(self) -> tuple[Dim, Dim]:
         """Of an A that may not stay in L2, so many rows that they do for each panel's depth, and some panels."""
@@ -222,6 +234,7 @@ class InPlace(Kernel):
         a: tuple[Address, Dim, Dim] | None = None,
     ) -> None:
         """The tiles of one panel; B as (address, step of rows), the sum as (how deep, from where), a copy of A."""
+        asks = a is None and self.nested is None and not self.product.listed
         with self.product.more_rows(scope) as around:
             place, _, c = self.addresses(depth[1])
             place, *steps = a or (place, self.rows.a, self.summed.a)
@@ -230,7 +243,7 @@ class InPlace(Kernel):
                 below = self.text.address(c.base, *c.terms, self.MR * self.rows.c)
                 loop.use("fetch", below, *self.sizes(self.rows.c, self.MR, self.NR * self.size))
             self.call(
-                *(loop, "micro", (self.MR, self.vectors)),
+                *(loop, self.asking if asks else "micro", (self.MR, self.vectors)),
                 *(self.height(rows), Position(symbol("%cols")), *self.sizes(depth[0])),
                 *(place, *self.sizes(*steps), b[0], *self.sizes(b[1]), c, *self.sizes(self.rows.c, more)),
                 outer=outer,

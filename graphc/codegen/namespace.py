@@ -74,7 +74,7 @@ def _made(name: str) -> Any:
             return memory.cast(code)
         case "pack" | "turn" | "sweep" | "micro" | "micro_transposed" | "dots":
             return getattr(gemm, family)(code, *numbers)
-    for more in ("nested", "rows_listed", "sum_listed"):
+    for more in ("asking_rows", "asking_lines", "nested", "rows_listed", "sum_listed"):
         if family.endswith(f"_{more}"):
             return getattr(gemm, family.removesuffix(f"_{more}"))(code, *numbers, more=more)
     if words[0] == "fetch":

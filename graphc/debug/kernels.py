@@ -292,7 +292,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "argsort": _argsort,
     "search_left": _search("left"),
     "search_right": _search("right"),
-    **dict.fromkeys(("micro", "micro_nested"), _micro),
+    **dict.fromkeys(("micro", "micro_asking_rows", "micro_asking_lines", "micro_nested"), _micro),
     **dict.fromkeys(("micro_transposed", "micro_transposed_nested"), _micro_transposed),
     **dict.fromkeys(("dots", "dots_nested"), _dots),
     "micro_rows_listed": _in_order(_micro),

@@ -6,7 +6,9 @@ on where tiles begin, nor on how k is blocked (`accumulate` continues the chain)
 
 A tile may be `more` than that.  "nested" sums over two loops: the sum over o < outer of such products, A_o at
 a + o*a_outer and B_o at b + o*b_outer.  With "rows_listed" (A's of `micro` and `dots`) and "sum_listed" (B's of
-`micro_transposed`) rows need not lie one after the other: where row k is, word first + k of a list says.
+`micro_transposed`) rows need not lie one after the other: where row k is, word first + k of a list says.  Tiles that
+are "asking_rows" or "asking_lines" have what the next ones want of A brought to L2 while they are computed: its next
+rows, or where these lie beside each other the next line of each.
 """
 
 from __future__ import annotations
@@ -22,13 +24,15 @@ from numpy.typing import DTypeLike
 
 from graphc.codegen.intrinsics.listed import Listed, with_list
 from graphc.codegen.intrinsics.pack import pack, turn
-from graphc.codegen.intrinsics.target import dots_tile, half_of, host_vector_bytes, tile
+from graphc.codegen.intrinsics.target import LINE, dots_tile, half_of, host_vector_bytes, tile
 from graphc.codegen.intrinsics.vectors import Values, Vectors, call_body, integer, type_name
 
 __all__ = ["dots", "dots_tile", "host_vector_bytes", "micro", "micro_transposed", "pack", "sweep", "tile", "turn"]
 
 _MORE = {
     "": (),
+    "asking_rows": (),
+    "asking_lines": (),
     "nested": ("outer", "a_outer", "b_outer"),
     **dict.fromkeys(("rows_listed", "sum_listed"), ("list", "first")),
 }
@@ -99,10 +103,24 @@ def _emit_tile(
         lambda: [lanes.zero] * (MR * len(masks)),
     )
     a_rows = _rows_of_a(lanes, rows, MR, a, a_row, more, rest)
-    sums = _multiply(lanes, masks, a_rows, b, start, [*_outer(more, rest), (K, a_col, b_row)])
+    ask = partial(_ask, more, lanes, a_rows[-1], MR, a_row) if more.startswith("asking") else None
+    sums = _multiply(lanes, masks, a_rows, b, start, [*_outer(more, rest), (K, a_col, b_row)], ask=ask)
     for value, place in zip(sums, places(), strict=True):
         lanes.store(value, *place)
     return []
+
+
+def _ask(
+    more: str, lanes: Vectors, last: ir.Value, MR: int, a_row: ir.Value, k: ir.Value, offset: ir.Value
+) -> None:  # fmt: skip
+    """Ask for one line: of the MR rows after the last one, in turn, since it has the elements of the next steps; or the
+    one after the last row's."""
+    builder, here = lanes.builder, lanes.builder.add(last, offset)
+    if more == "asking_lines":
+        lanes.prefetch(builder.add(here, integer(LINE)))
+    else:
+        below = builder.add(builder.urem(k, integer(MR)), integer(1))
+        lanes.prefetch(builder.add(here, builder.mul(below, a_row)))
 
 
 Depth = tuple[ir.Value, ir.Value, ir.Value]  # of a sum: how many, and the steps of A and B
@@ -115,11 +133,11 @@ def _outer(more: str, rest: Sequence[ir.Value]) -> list[Depth]:
 
 def _multiply(
     lanes: Vectors, masks: Masks, a_rows: Values, b: ir.Value, start: Values, depths: Sequence[Depth],
-    listed: Listed | None = None,
+    listed: Listed | None = None, ask: Callable[[ir.Value, ir.Value], None] | None = None,
 ) -> Values:  # fmt: skip
     """The loops over k: start + A @ B, a vector for every row of A and every mask (of the vectors of B).
 
-    Of the only loop a list may tell where B's rows are.
+    Of the only loop a list may tell where B's rows are, and each step may ask for something.
     """
     builder = lanes.builder
 
@@ -129,6 +147,8 @@ def _multiply(
         def step(k: ir.Value, carried: Values) -> Values:
             a_at, b_at, *old = carried
             b_at = listed.address(k) if listed else b_at
+            if ask:
+                ask(k, a_at)
             new = steps(a_at, b_at, old, inner) if inner else products(a_at, b_at, old)
             return [builder.add(a_at, a_step), builder.add(b_at, b_step), *new]
 
