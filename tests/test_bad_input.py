@@ -438,7 +438,7 @@ def test_an_interrupted_fit_keeps_what_it_learned(ctrl_c: Callable[[float], None
     model = gc.nn.Sequential([gc.nn.Dense(1)], seed=0)
     model.compile(gc.optim.SGD(1e-4), "mse")
     first = model.evaluate(x, y, verbose=0)
-    model.fit(x, y, verbose=0, validation_data=(x, y))
+    model.fit(x, y, verbose=verbose, validation_data=(x, y))  # imports what shows it, which takes long
     ctrl_c(0.4)
     with pytest.raises(KeyboardInterrupt):
         model.fit(x, y, epochs=10**9, verbose=verbose, validation_data=(x, y))

@@ -212,30 +212,30 @@ def test_exchanged_products(dtype: str) -> None:
 
 
 @cache
-def swept_product(dtype: str, rows: int) -> Callable[..., None]:
-    multiply = sweep(dtype, rows)
+def swept_product(dtype: str, rows: int, M: int) -> Callable[..., None]:
+    multiply = sweep(dtype, rows, M, rows % 3)
 
-    @njit([types.void(*[types.int64] * 7)])
-    def run(N: int, K: int, a: int, a_col: int, b: int, b_row: int, c: int) -> None:
-        multiply(N, K, a, a_col, b, b_row, c)
+    @njit([types.void(*[types.int64] * 9)])
+    def run(N: int, K: int, a: int, a_row: int, a_col: int, b: int, b_row: int, c: int, c_row: int) -> None:
+        multiply(N, K, a, a_row, a_col, b, b_row, c, c_row)
 
     return run
 
 
-@pytest.mark.parametrize("rows", [1, 3, 8])
+@pytest.mark.parametrize(("rows", "M"), [(1, 1), (3, 1), (8, 1), (4, 2), (4, 12)])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_swept_products(dtype: str, rows: int) -> None:
+def test_swept_products(dtype: str, rows: int, M: int) -> None:
     """`sweep` computes the bits of `micro`."""
     rng, size = np.random.default_rng(5), np.dtype(dtype).itemsize
     for _ in range(100):
         N, K = (int(n) for n in rng.integers(1, 70, 2))
-        a, _, c = operands(rng, dtype, 1, N, K)
+        a, _, c = operands(rng, dtype, M, N, K)
         row = (N + int(rng.integers(3))) * size * int(rng.choice([1, -1]))
         b = placed(rng.standard_normal((K, N)).astype(dtype), (row, size), bool(rng.integers(2)))
         multiply(dtype, TILES[0], a, b, c, K, 0)
         expected, c[...] = c.copy(), np.nan
-        where = (a.ctypes.data, a.strides[1], b.ctypes.data, b.strides[0], c.ctypes.data)
-        swept_product(dtype, rows)(N, K, *where)
+        where = (a.ctypes.data, *a.strides, b.ctypes.data, b.strides[0], c.ctypes.data, c.strides[0])
+        swept_product(dtype, rows, M)(N, K, *where)
         assert_product(c, c, a, b, 0)
         np.testing.assert_array_equal(c, expected)
 

@@ -58,6 +58,24 @@ def test_a_run_has_the_bits_of_steps_by_hand(inputs: tuple[int, ...], columns: t
         assert one.value.tobytes() == other.value.tobytes()
 
 
+def test_a_run_of_long_steps_has_the_bits_of_steps_by_hand() -> None:
+    """More rows than caches hold, which a gradient of one column goes through in parts of the sum."""
+    (by_hand, (own,)), (f, (w,)) = descent((2_100,), (1,), "float32"), descent((2_100,), (1,), "float32")
+    assert f.program.listed == (0,)
+    assert "sweep_sum_listed" in f.source
+    rows, batch = rows_of(f, 3_000), 1_200
+    order = rng.integers(0, 3_000, size=3 * batch)
+    found = f.run(**rows, batch_size=batch, order=order)
+    assert found.tolist() == [by_hand(**{n: a[part] for n, a in rows.items()}) for part in order.reshape(3, batch)]
+    assert w.value.tobytes() == own.value.tobytes()
+    x, t, before = rows["x0"][:batch], rows["t"][:batch], w.value.astype("f8")
+    found, gradient = f.run(x0=x, t=t, batch_size=batch), before - w.value
+    y = np.tanh(x @ before)
+    np.testing.assert_allclose(found, [np.mean((y - t) ** 2)], rtol=1e-4)
+    expected = 0.001 * x.T @ (2 / batch * (y - t) * (1 - y * y))
+    np.testing.assert_allclose(gradient, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+
+
 def test_the_values_are_those_of_numpy() -> None:
     f, (w,) = descent((784,), (10,), "float64")
     rows, value = rows_of(f, 50), w.value

@@ -9,6 +9,7 @@ import pytest
 from support import evaluate, seeded
 
 import graphc as gc
+from graphc.codegen.along_sum import CACHED
 from graphc.codegen.intrinsics.target import has_many_registers, host_vector_bytes
 from graphc.codegen.kernels import CHUNK_FLOPS, HALF_FLOPS, MANY_CHUNKS, steps_of_chunk
 from graphc.graph import Graph, Node
@@ -305,6 +306,56 @@ def test_one_row_goes_through_a_large_matrix_row_by_row(depth: int, columns: int
         assert (np.abs(results[0] - expected) <= 8 * np.finfo(dtype).eps * scale).all()
         np.testing.assert_array_equal(results[0], results[1])
         np.testing.assert_allclose(results[0], results[-1], rtol=1e-4 if dtype == "float32" else 1e-10, atol=1e-3)
+
+
+WIDE_ROWS = ((1, 4_099, 64), (2, 4_096, 97), (7, 1_030, 1_025), (12, 513, 600), (12, 14_150, 64))
+NARROW_ROWS = ((1, 60, 5_001), (3, 7, 40_001), (12, 8, 33_000))
+
+
+@pytest.mark.parametrize(("few", "wide", "depth"), WIDE_ROWS + NARROW_ROWS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_few_rows_and_few_columns_go_through_a_large_operand_row_by_row(
+    few: int, wide: int, depth: int, dtype: str
+) -> None:
+    """Two that are not exchanged, two that are; rows may have gaps, and be read from the last to the first."""
+    rng = np.random.default_rng(4)
+    small, large = (rng.normal(size=s).astype(dtype) for s in ((few, 2 * depth), (depth, wide + 3)))
+    x, w = gc.input("x", small.shape, dtype), gc.input("w", large.shape, dtype)
+    wide_s, wide_l, turn = small.astype("f8"), large.astype("f8"), gc.transpose
+    cases = (
+        (x[:, :depth] @ w[:, 3:], wide_s[:, :depth] @ wide_l[:, 3:]),
+        (x[:, ::2] @ w[::-1, 1:-2], wide_s[:, ::2] @ wide_l[::-1, 1:-2]),
+        (turn(w[:, 3:]) @ turn(x[:, depth:]), wide_l[:, 3:].T @ wide_s[:, depth:].T),
+        (turn(w[::-1, :-3]) @ gc.reshape(x, (2 * depth, few))[::2], wide_l[::-1, :-3].T @ wide_s.reshape(-1, few)[::2]),
+    )
+    scale = 8 * np.finfo(dtype).eps * depth * np.abs(small).max() * np.abs(large).max()
+    for number, (made, expected) in enumerate(cases):
+        every = gc.Options(cache=False), gc.Options(cache=False, threads=1), gc.Options(debug=True)
+        functions = [gc.compile([x, w], gc.relu(made), options=o) for o in every[: 3 if number % 2 else 2]]
+        results, f = [f(small, large) for f in functions], functions[0]
+        assert [p.title.startswith("parts of") for p in f._program.phases] == [True, False]
+        assert "sweep_" in f.source or (few, wide, depth) in NARROW_ROWS  # of which a tile may hold a part's result
+        np.testing.assert_array_equal(results[0], results[1])
+        for result in results:
+            np.testing.assert_allclose(result, np.maximum(expected, 0), rtol=0, atol=scale)
+
+
+@pytest.mark.parametrize("exchanged", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_one_row_goes_through_a_matrix_of_any_depth(exchanged: bool, dtype: str) -> None:
+    """Row by row if the call has so many that no cache holds them: then the sum is one of parts."""
+    rng, wide = np.random.default_rng(5), 20_000
+    x, w = gc.input("x", ("k",), dtype), gc.input("w", ("k", wide), dtype)
+    made = gc.transpose(w) @ gc.reshape(x, ("k", 1)) if exchanged else x @ w
+    functions = [gc.compile([x, w], made, options=gc.Options(cache=False, threads=n)) for n in (None, 1)]
+    assert "sweep_" in functions[0].source
+    longest = CACHED // (wide * np.dtype(dtype).itemsize)
+    for k in (0, 1, 9, longest, longest + 1, 2 * longest + 5):
+        a, b = rng.normal(size=k).astype(dtype), rng.normal(size=(k, wide)).astype(dtype)
+        expected = (b.T.astype("f8") @ a[:, None]) if exchanged else a @ b.astype("f8")
+        first, second = (f(a, b) for f in functions)
+        np.testing.assert_array_equal(first, second)
+        np.testing.assert_allclose(first, expected, rtol=0, atol=40 * np.finfo(dtype).eps * np.sqrt(k + 1))
 
 
 def test_a_sum_in_parts_within_a_loop() -> None:

@@ -27,9 +27,9 @@ CACHED = 2**23  # bytes of A that caches hold, so that rows need not be asked fo
 ELEMENT = symbol("%e")
 
 
-def sum_of_parts(text: Text, place: Place, dtype: DType, parts: int, part: Dim) -> Expr:
-    """The sum of an element of every part, of so many elements each, in their order."""
-    products: list[Expr] = [text.load(place, dtype, ELEMENT + n * part) for n in range(parts)]
+def sum_of_parts(text: Text, place: Place, dtype: DType, parts: int, part: Dim, first: Dim = 0) -> Expr:
+    """The sum of an element, counted from the first, of every part, of so many elements each, in their order."""
+    products: list[Expr] = [text.load(place, dtype, ELEMENT + first + n * part) for n in range(parts)]
     return reduce(lambda x, y: Call("+", (x, y), dtype), products)
 
 

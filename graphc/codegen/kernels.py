@@ -193,7 +193,8 @@ class InPlace(Kernel):
         """The tiles, which ask for what the next ones want of a large A; where registers are few for lines alone."""
         beside = self.rows.a == self.size
         row = (self.rows if beside else self.summed).size
-        if known(self.rows.size * self.summed.size * self.size, LARGE_A) or known(row * self.size, SHORT_ROW):
+        near = known(self.rows.size * self.summed.size * self.size, LARGE_A) or known(row * self.size, SHORT_ROW)
+        if near or known(self.rows.size, self.MR):
             return "micro"
         if beside:
             return "micro_asking_lines"

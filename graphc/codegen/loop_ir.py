@@ -180,7 +180,8 @@ KERNELS: dict[str, Contract] = {
     "micro_rows_listed": Contract(13, (3, 6, 8, 11), (8,), positions=(11,)),
     "micro_transposed_sum_listed": Contract(12, (3, 6, 10), (8,), positions=(10,)),
     "dots_rows_listed": Contract(12, (3, 5, 7, 10), (7,), positions=(10,)),
-    "sweep": Contract(7, (2, 4), (6,)),  # of one row: columns, depth, A and a step, B and one, C
+    "sweep": Contract(9, (2, 5, 7), (7,)),  # of few rows: columns, depth, A and two steps, B and one, C and one
+    "sweep_sum_listed": Contract(11, (2, 5, 7, 9), (7,), positions=(9,)),
     "pack": Contract(6, (2,), (5,)),  # depth, columns, B and two steps, the panel
     # the same of columns that are contiguous, with the step between them, and that between rows of the panel
     "turn": Contract(6, (2,), (4,)),

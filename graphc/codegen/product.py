@@ -126,7 +126,8 @@ class Product(ViewKernel):
         """What the one axis of A is whose size only the call tells, if a list may tell where its rows are."""
         view, job = self.task.operands[0], self.task.job
         axes = "".join(c for c, size in zip(job.labels[0], view.shape, strict=True) if not isinstance(size, int))
-        labels, kernel = labels_of(job), type(self.kernel)
+        short = self.kernel.short if isinstance(self.kernel, swept.Swept) else None
+        labels, kernel = labels_of(job), type(short or self.kernel)
         if len(axes) != 1 or self._around():
             return ""
         if axes == labels.rows and kernel in (AlongSum, Dots, InPlace, Packed):
@@ -230,6 +231,8 @@ class Product(ViewKernel):
         size, m, n, k = self.size, self.rows, self.columns, self.summed
         every_row = m.size * product(axis.size for axis in self.outer_rows)
         depth = k.size * product(axis.size for axis in self.outer_sums)
+        if self._is_swept():
+            return swept.Swept(self)
         if m.a == size and _at_most(n.size, 12) and len(self.outer_sums) < 2 and self._fills_lanes(every_row):
             return Transposed(self)
         deep = not isinstance(depth, int) or depth >= 128
@@ -239,8 +242,6 @@ class Product(ViewKernel):
         fits_cache = _at_most(b_bytes, 2**20)
         few_rows = _at_most(every_row, 128 if _at_most(b_bytes, 2**18) else 64 if fits_cache else 24)
         in_place = (n.b == size or n.size == 1) and (few_rows or _at_most(n.size, 64)) and not self._crowds_sets()
-        if self._is_swept():
-            return swept.Swept(self)
         if self._leaves_lanes_idle():
             return AlongSum(self)
         if self._has_near_rows():
@@ -278,12 +279,23 @@ class Product(ViewKernel):
         return crowded and m >= FEW_ROWS and k.size >= L1_LINES // gcd(L1_SETS, k.b // LINE)
 
     def _is_swept(self) -> bool:
-        """Whether there is one row, and B, which no near cache holds, is all that it waits for."""
+        """Whether rows are few, or columns, and no near cache holds the other operand.
+
+        Of an unknown number of rows, that have to be wider than a tile, which else goes through them likewise.
+        """
         m, n, k = self.rows.size, self.columns.size, self.summed.size
         alone = not self.batch and not self.outer_rows and not self.outer_sums
-        if not alone or m != 1 or not (isinstance(n, int) and isinstance(k, int)) or self.columns.b != self.size:
+        if not alone or not (isinstance(m, int) and isinstance(n, int)):
             return False
-        return n * self.size >= swept.FEWEST_BYTES and k >= 2 * swept.PART_DEPTH and n * k * self.size > LARGE
+        if self.rows.a == self.size and n <= swept.FEW:
+            few, row = n, m * self.size
+        elif self.columns.b == self.size and m <= swept.FEW:
+            few, row = m, n * self.size
+        else:
+            return False
+        if not isinstance(k, int):
+            return few == 1 and row > swept.ROW_VECTORS * host_vector_bytes()
+        return few > 0 and row * k > swept.PART_BYTES and k >= 2 * swept.PART_DEPTH
 
     def _is_blocked(self) -> bool:
         """Whether A is so large and so often wanted that going through it block by block pays.

@@ -178,9 +178,10 @@ def _micro_transposed(memory, dtype, tile, rows, cols, K, a, a_row, a_col, b, b_
     _product(memory, dtype, operands, memory.grid(c, (size, c_col), (rows, cols), dtype), 0)
 
 
-def _sweep(memory, dtype, tile, cols, K, a, a_col, b, b_row, c):  # type: ignore[no-untyped-def]
-    operands = _operands(memory, dtype, (1, K, cols), (a, 0, a_col), (b, b_row, dtype.itemsize), ())
-    _product(memory, dtype, operands, memory.grid(c, (0, dtype.itemsize), (1, cols), dtype), 0)
+def _sweep(memory, dtype, tile, cols, K, a, a_row, a_col, b, b_row, c, c_row):  # type: ignore[no-untyped-def]
+    size, rows = dtype.itemsize, tile[1]
+    operands = _operands(memory, dtype, (rows, K, cols), (a, a_row, a_col), (b, b_row, size), ())
+    _product(memory, dtype, operands, memory.grid(c, (c_row, size), (rows, cols), dtype), 0)
 
 
 def _dots(memory, dtype, tile, rows, cols, K, a, a_row, b, b_col, c, c_row, accumulate, *outer):  # type: ignore[no-untyped-def]
@@ -299,6 +300,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "micro_transposed_sum_listed": _in_order(_micro_transposed),
     "dots_rows_listed": _in_order(_dots),
     "sweep": _sweep,
+    "sweep_sum_listed": _in_order(_sweep),
     "pack": _pack,
     "turn": _turn,
     "scan_sum": _scan_sum,

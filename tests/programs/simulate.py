@@ -29,7 +29,7 @@ def small_borders() -> Any:
     with (
         mock.patch.multiple(form, CHUNK=24, MANY=2, LONGER=3, BLOCK=4, FEWEST=2),
         mock.patch.object(nest, "BLOCK", 4),
-        mock.patch.object(kernels, "CHUNK_FLOPS", 200),
+        mock.patch.multiple(kernels, CHUNK_FLOPS=200, LARGE_A=8, SHORT_ROW=4),
         mock.patch.multiple(
             packed,
             PANEL_DEPTH=12 if has_many_registers() else 3,
@@ -45,7 +45,8 @@ def small_borders() -> Any:
         mock.patch.object(scan, "STRIP", 4),
         mock.patch.object(views, "LINE", 4),
         mock.patch.multiple(turned, TILE=8, STRIP=4, SQUARE=3, PANEL=256),
-        mock.patch.multiple(swept, FEWEST_BYTES=16, MOST_BYTES=64, PART_BYTES=64, PART_DEPTH=2, ROWS=3),
+        mock.patch.multiple(swept, MOST_BYTES=64, PART_BYTES=64, PART_DEPTH=2, ROWS_AT_ONCE=2, ALONE_AT_ONCE=3),
+        mock.patch.multiple(swept, FEW=3, ROW_VECTORS=0, TILE_VECTORS=1, NARROW=16, CACHED=64),
         mock.patch.multiple(product, LARGE=500, LARGE_ACROSS=50, FEW_ROWS=3, CROWDED=8, L1_LINES=4, LINE=4, WIDE=8),
         mock.patch.object(product, "_at_most", lambda size, limit: at_most(size, limit // 12)),
     ):

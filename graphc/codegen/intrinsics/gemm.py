@@ -15,27 +15,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from inspect import Parameter, Signature
 from typing import Any
 
 from llvmlite import ir
-from numba.extending import intrinsic
 from numpy.typing import DTypeLike
 
-from graphc.codegen.intrinsics.listed import Listed, with_list
+from graphc.codegen.intrinsics.listed import Listed
 from graphc.codegen.intrinsics.pack import pack, turn
+from graphc.codegen.intrinsics.sweep import sweep
 from graphc.codegen.intrinsics.target import LINE, dots_tile, half_of, host_vector_bytes, tile
-from graphc.codegen.intrinsics.vectors import Values, Vectors, call_body, integer, type_name
+from graphc.codegen.intrinsics.tiles import tile_intrinsic
+from graphc.codegen.intrinsics.vectors import Values, Vectors, integer, type_name
 
 __all__ = ["dots", "dots_tile", "host_vector_bytes", "micro", "micro_transposed", "pack", "sweep", "tile", "turn"]
-
-_MORE = {
-    "": (),
-    "asking_rows": (),
-    "asking_lines": (),
-    "nested": ("outer", "a_outer", "b_outer"),
-    **dict.fromkeys(("rows_listed", "sum_listed"), ("list", "first")),
-}
 
 Masks = Sequence[ir.Value | None]
 Places = list[tuple[ir.Value, ir.Value | None]]  # of vectors: pointer and mask
@@ -48,19 +40,7 @@ def micro(dtype: DTypeLike, MR: int, NV: int, more: str = "") -> Any:
     A(i, k) is at a + i*a_row + k*a_col, B(k, :) is contiguous at b + k*b_row, C(i, :) at c + i*c_row.
     """
     name, parameters = f"micro_{type_name(dtype)}_{MR}x{NV}", "rows cols K a a_row a_col b b_row c c_row accumulate"
-    return _intrinsic(name, dtype, parameters, more, partial(_emit_micro, MR, NV))
-
-
-def _intrinsic(name: str, dtype: DTypeLike, parameters: str, more: str, emit: Callable[..., None]) -> Any:
-    """The intrinsic of these parameters, by which Numba knows it."""
-    words = ["typingctx", *parameters.split(), *_MORE[more]]
-    typed = call_body(dtype, "_".join(filter(None, [name, more])), with_list(more, emit))
-
-    def product(typingctx: Any, *arguments: Any) -> Any:
-        return typed(*arguments)
-
-    vars(product)["__signature__"] = Signature([Parameter(w, Parameter.POSITIONAL_OR_KEYWORD) for w in words])
-    return intrinsic(product)
+    return tile_intrinsic(name, dtype, parameters, more, partial(_emit_micro, MR, NV))
 
 
 def _emit_micro(MR: int, NV: int, more: str, lanes: Vectors, *arguments: ir.Value) -> None:
@@ -166,68 +146,6 @@ def _multiply(
 
 
 @cache
-def sweep(dtype: DTypeLike, R: int) -> Any:
-    """C[cols] = A[K] @ B[K, cols], R rows of B at a time, each from one end to the other.
-
-    A(k) is at a + k*a_col, B(k, :) is contiguous at b + k*b_row, C at c.  So a B that comes from far away is read as
-    processors foresee it; C goes through L1 each time, and has the bits of `micro`.
-    """
-    parameters = "cols K a a_col b b_row c"
-    return _intrinsic(f"sweep_{type_name(dtype)}_{R}", dtype, parameters, "", partial(_emit_sweep, R))
-
-
-def _emit_sweep(
-    R: int, _: str, lanes: Vectors, cols: ir.Value, K: ir.Value,
-    a: ir.Value, a_col: ir.Value, b: ir.Value, b_row: ir.Value, c: ir.Value,
-) -> None:  # fmt: skip
-    builder, zero = lanes.builder, integer(0)
-    whole = builder.and_(cols, integer(-lanes.lanes))
-    mask = lanes.first(builder.sub(cols, whole))
-
-    def along(step: Callable[[ir.Value, ir.Value | None], Values]) -> Values:
-        """What is to be done with each vector of C, at so many bytes; the last has a mask."""
-
-        def vector(some: ir.Value | None, j: ir.Value, _: Values) -> Values:
-            return step(by(j, lanes.bytes), some)
-
-        lanes.loop(zero, whole, lanes.lanes, [], partial(vector, None))
-        return lanes.loop(whole, cols, lanes.lanes, [], partial(vector, mask))
-
-    def by(number: ir.Value, step: ir.Value | int) -> ir.Value:
-        return builder.mul(number, integer(step) if isinstance(step, int) else step)
-
-    def at(base: ir.Value, offset: ir.Value) -> ir.Value:
-        return lanes.pointer(builder.add(base, offset))
-
-    def store(value: ir.Value, byte: ir.Value, some: ir.Value | None) -> Values:
-        lanes.store(value, at(c, byte), some)
-        return []
-
-    def swept(rows: int) -> Callable[[ir.Value, Values], Values]:
-        """The next so many rows of B times their elements of A, added to C."""
-
-        def step(k: ir.Value, _: Values) -> Values:
-            numbers = [builder.add(k, integer(r)) for r in range(rows)]
-            factors = [lanes.splat(lanes.load_scalar(at(a, by(n, a_col)))) for n in numbers]
-            places = [builder.add(b, by(n, b_row)) for n in numbers]
-
-            def add(byte: ir.Value, some: ir.Value | None) -> Values:
-                total = lanes.load(at(c, byte), some)
-                for factor, row in zip(factors, places, strict=True):
-                    total = lanes.fma(factor, lanes.load(at(row, byte), some), total)
-                return store(total, byte, some)
-
-            return along(add)
-
-        return step
-
-    along(partial(store, lanes.zero))
-    groups = builder.sub(K, builder.srem(K, integer(R)))
-    lanes.loop(zero, groups, R, [], swept(R))
-    lanes.loop(groups, K, 1, [], swept(1))
-
-
-@cache
 def micro_transposed(dtype: DTypeLike, MR: int, NV: int, more: str = "") -> Any:
     """C[rows, cols] = A[rows, K] @ B[K, cols], with the bits of `micro`, where columns of C are contiguous, not rows.
 
@@ -235,7 +153,7 @@ def micro_transposed(dtype: DTypeLike, MR: int, NV: int, more: str = "") -> Any:
     exchanged, it is for a C with few columns: lanes run along its rows, where an A of transposed layout is contiguous.
     """
     name, parameters = f"micro_transposed_{type_name(dtype)}_{MR}x{NV}", "rows cols K a a_row a_col b b_row c c_col"
-    return _intrinsic(name, dtype, parameters, more, partial(_emit_transposed, MR, NV))
+    return tile_intrinsic(name, dtype, parameters, more, partial(_emit_transposed, MR, NV))
 
 
 def _emit_transposed(
@@ -316,7 +234,7 @@ def dots(dtype: DTypeLike, MR: int, NR: int, more: str = "") -> Any:
     A(i, :) is contiguous at a + i*a_row, B(:, j) at b + j*b_col, C(i, :) at c + i*c_row: lanes run along k.
     """
     name, parameters = f"dots_{type_name(dtype)}_{MR}x{NR}", "rows cols K a a_row b b_col c c_row accumulate"
-    return _intrinsic(name, dtype, parameters, more, partial(_emit_dots, MR, NR))
+    return tile_intrinsic(name, dtype, parameters, more, partial(_emit_dots, MR, NR))
 
 
 def _emit_dots(
