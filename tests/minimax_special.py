@@ -128,8 +128,8 @@ THIRD = mpf(1) / 3
 MEDIUM, FAR = mpf("3.875"), mpf("12.8")  # centres of square roots of w
 
 FITS = (
-    Fit("GAMMALN_NEAR", gammaln_beyond(1), -THIRD, THIRD, 20, 50),
-    Fit("GAMMALN_MIDDLE", gammaln_beyond(4), -THIRD, THIRD, 20, 50),
+    Fit("GAMMALN_NEAR", gammaln_beyond(1), -THIRD, THIRD, 20, 52),
+    Fit("GAMMALN_MIDDLE", gammaln_beyond(4), -THIRD, THIRD, 20, 52),
     Fit("STIRLING", in_inverse_square(stirling_rest), mpf(0), mpf(1) / 64, 7),
     Fit("REST", around(gammaln_rest, GROUND), mpf(-1), mpf(1), 17),
     Fit("DIGAMMA_NEAR", around(digamma_over_zero, 1), -THIRD, THIRD, 23),

@@ -168,11 +168,10 @@ KERNELS: dict[str, Contract] = {
     "columns_logsumexp": Contract(6, (0, 4, 5), (4, 5)),
     # with two rows, of extremes and of positions, and the position of the first row
     **dict.fromkeys(("columns_argmax", "columns_argmin"), Contract(7, (0, 4, 5), (4, 5), positions=(5,))),
-    "micro": Contract(11, (3, 6, 8), (8,)),  # rows, columns, depth, A and two steps, B and one, C and one, added to C?
+    # rows, columns, depth, A and two steps, B and one, C and one, added to C?; and what follows of A may be asked for
+    **dict.fromkeys(("micro", "micro_asking_rows", "micro_asking_lines"), Contract(11, (3, 6, 8), (8,))),
     "micro_transposed": Contract(10, (3, 6), (8,)),  # the same, C by columns and not added to
     "dots": Contract(10, (3, 5, 7), (7,)),  # the same, with one step each
-    # and what follows of A is asked for
-    **dict.fromkeys(("micro_asking_rows", "micro_asking_lines"), Contract(11, (3, 6, 8), (8,))),
     "micro_nested": Contract(14, (3, 6, 8), (8,)),  # and an outer loop of the sum: how many, and the steps of A and B
     "micro_transposed_nested": Contract(13, (3, 6), (8,)),
     "dots_nested": Contract(13, (3, 5, 7), (7,)),

@@ -6,9 +6,9 @@ on where tiles begin, nor on how k is blocked (`accumulate` continues the chain)
 
 A tile may be `more` than that.  "nested" sums over two loops: the sum over o < outer of such products, A_o at
 a + o*a_outer and B_o at b + o*b_outer.  With "rows_listed" (A's of `micro` and `dots`) and "sum_listed" (B's of
-`micro_transposed`) rows need not lie one after the other: where row k is, word first + k of a list says.  Tiles that
-are "asking_rows" or "asking_lines" have what the next ones want of A brought to L2 while they are computed: its next
-rows, or where these lie beside each other the next line of each.
+`micro_transposed` and `sweep`) rows need not lie one after the other: where row k is, word first + k of a list says.
+Tiles that are "asking_rows" or "asking_lines" have what the next ones want of A brought to L2 while they are computed:
+its next rows, or where these lie beside each other the next line of each.
 """
 
 from __future__ import annotations
