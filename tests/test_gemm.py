@@ -34,7 +34,7 @@ DTYPES = ("float32", "float64")
 TILES = ((6, 4), (16, 1), (3, 3), (1, 8))
 ASKING = ((6, 2, "asking_rows"), (4, 4, "asking_lines"))
 EXCHANGED = ((10, 2), (3, 1))
-DOTS = ((4, 5), (2, 8), (1, 1))
+DOTS = ((4, 5), (2, 8), (1, 1), (8, 1), (4, 3, "rows_in_turn"), (8, 1, "rows_in_turn"), (2, 5, "columns_in_turn"))
 
 
 def fenced(size: int, at_end: bool) -> Array:
@@ -104,9 +104,9 @@ def exchanged_product(dtype: str, MR: int, NV: int) -> Callable[..., None]:
 
 
 @cache
-def transposed_product(dtype: str, MR: int, NR: int) -> Callable[..., None]:
+def transposed_product(dtype: str, MR: int, NR: int, more: str = "") -> Callable[..., None]:
     """The loops around `dots`."""
-    size, multiply = np.dtype(dtype).itemsize, dots(dtype, MR, NR)
+    size, multiply = np.dtype(dtype).itemsize, dots(dtype, MR, NR, more)
 
     @njit([types.void(*[types.int64] * 10)])
     def run(
@@ -242,10 +242,11 @@ def test_swept_products(dtype: str, rows: int, M: int) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_transposed_products(dtype: str) -> None:
-    """`dots`: the bits of an element do not depend on the tile."""
+    """`dots`: the bits of an element depend neither on the tile, nor on what is read in turn, nor on where C lies."""
     rng, size = np.random.default_rng(2), np.dtype(dtype).itemsize
     for case in range(100):
         M, N, K = (int(n) for n in rng.integers(1, 41 if case < 90 else 200, 3))
+        N = 1 if case % 4 == 0 else N
         _, _, c = operands(rng, dtype, M, N, K)
         gap, at_end = int(rng.integers(4)) * size, bool(rng.integers(2))
         a = placed(rng.standard_normal((M, K)).astype(dtype), (K * size + gap, size), at_end)

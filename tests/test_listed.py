@@ -98,6 +98,7 @@ W = np.linspace(-1, 1, 120).reshape(40, 3)
     ("reads", "listed"),
     [
         (lambda x: x @ W, True),
+        (lambda x: x @ W[:, 0].copy(), True),
         (lambda x: x @ np.ones((40, 17)), False),  # many columns
         (lambda x: x[:, :30] @ W[:30], True),
         (lambda x: x[:, 2:] @ W[2:], False),  # begins elsewhere

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from graphc.codegen.intrinsics.target import dots_tile, has_many_registers, host_vector_bytes, tile, transposed_tile
 from graphc.codegen.loop_ir import Address, Expr, Position
-from graphc.codegen.scope import Loop, Scope, close
-from graphc.codegen.text import Text, integer
+from graphc.codegen.scope import Branch, Loop, Scope, close
+from graphc.codegen.text import Text, integer, test
 from graphc.codegen.views import evenly, up
 from graphc.dims import Dim, blocks, symbol
 
@@ -31,6 +31,8 @@ HALF_FLOPS = 200_000  # what is twice as much is cut in halves, for two threads
 DEEP = 64  # what a sum that only the call knows is taken to be
 MANY_CHUNKS = 8  # enough for all threads
 LARGE_A, SHORT_ROW = 2**17, 2**8  # bytes of A, and of its rows, above which tiles ask for what the next ones want
+FEW = 16  # rows that are not shared out where columns are many
+FAR, LONG_ROWS = 2**23, 2**14  # bytes of what caches may not hold; of two rows that the processor foresees abreast
 MANY_ROWS, MANY_PANELS = 512, 8  # of a chunk: 512 rows of a panel's depth stay in L2
 
 
@@ -272,11 +274,44 @@ class ByRows(Kernel):
 class Dots(ByRows):
     def choose_tile(self) -> None:
         self.MR, self.NR = dots_tile(known(self.columns.size), known(self.rows.size, 64))
+        few_rows = known(self.rows.size, FEW) is not None
+        self.side, self.many = ("columns", self.columns.size) if few_rows else ("rows", self.rows.size)
+        few = self.MR if few_rows else self.NR
+        row = known(self.summed.size * self.size, LONG_ROWS // max(few, 2))
+        self.near = FAR // max(row, 1) if row is not None else None
+
+    def goes_by_rows(self) -> bool:
+        """Few rows and many columns are shared out by columns."""
+        rows, columns, deep = known(self.rows.size, FEW), known(self.columns.size), known(self.summed.size)
+        if rows is None:
+            return True
+        return columns is not None and (columns <= rows or rows * columns * (deep or DEEP) < HALF_FLOPS)
+
+    def part(self) -> tuple[Dim, Dim]:
+        if self.by_rows:
+            return super().part()
+        rows, deep = cast(int, self.rows.size), known(self.summed.size) or DEEP
+        return rows, steps_of_chunk(self.columns.size, 2 * rows * deep, self.NR)
 
     def tile_call(self, scope: Scope, rows: Range, columns: Range, more: Dim) -> None:
+        """A call of a tile; of few rows or columns it reads more than `near` of the others in turn."""
+        in_turn = f"dots_{self.side}_in_turn"
+        if self.near is None or self.nested is not None:
+            self._tile(scope, "dots", rows, columns, more)
+            return
+        if isinstance(self.many, int):
+            self._tile(scope, in_turn if self.many > self.near else "dots", rows, columns, more)
+            return
+        is_far = test(">", self.text.at(self.many), Position(self.near))
+        for condition, kernel in ((is_far, in_turn), (test("not", is_far), "dots")):
+            branch = Branch(scope, condition)
+            self._tile(branch, kernel, rows, columns, more)
+            branch.close()
+
+    def _tile(self, scope: Scope, kernel: str, rows: Range, columns: Range, more: Dim) -> None:
         a, b, c = self.addresses()
         self.call(
-            *(scope, "dots", (self.MR, self.NR)),
+            *(scope, kernel, (self.MR, self.NR)),
             *(self.height(rows), self.width(columns), *self.sizes(self.summed.size)),
             *(a, *self.sizes(self.rows.a), b, *self.sizes(self.columns.b), c, *self.sizes(self.rows.c, more)),
         )

@@ -171,14 +171,17 @@ KERNELS: dict[str, Contract] = {
     # rows, columns, depth, A and two steps, B and one, C and one, added to C?; and what follows of A may be asked for
     **dict.fromkeys(("micro", "micro_asking_rows", "micro_asking_lines"), Contract(11, (3, 6, 8), (8,))),
     "micro_transposed": Contract(10, (3, 6), (8,)),  # the same, C by columns and not added to
-    "dots": Contract(10, (3, 5, 7), (7,)),  # the same, with one step each
+    # the same, with one step each; and rows of A, or columns of B, may be read one after the other
+    **dict.fromkeys(("dots", "dots_rows_in_turn", "dots_columns_in_turn"), Contract(10, (3, 5, 7), (7,))),
     "micro_nested": Contract(14, (3, 6, 8), (8,)),  # and an outer loop of the sum: how many, and the steps of A and B
     "micro_transposed_nested": Contract(13, (3, 6), (8,)),
     "dots_nested": Contract(13, (3, 5, 7), (7,)),
     # with the list that says where rows of A, or its parts of the sum, are; and the number of the first
     "micro_rows_listed": Contract(13, (3, 6, 8, 11), (8,), positions=(11,)),
     "micro_transposed_sum_listed": Contract(12, (3, 6, 10), (8,), positions=(10,)),
-    "dots_rows_listed": Contract(12, (3, 5, 7, 10), (7,), positions=(10,)),
+    **dict.fromkeys(
+        ("dots_rows_listed", "dots_rows_in_turn_rows_listed"), Contract(12, (3, 5, 7, 10), (7,), positions=(10,))
+    ),
     "sweep": Contract(9, (2, 5, 7), (7,)),  # of few rows: columns, depth, A and two steps, B and one, C and one
     "sweep_sum_listed": Contract(11, (2, 5, 7, 9), (7,), positions=(9,)),
     "pack": Contract(6, (2,), (5,)),  # depth, columns, B and two steps, the panel

@@ -74,9 +74,9 @@ def _made(name: str) -> Any:
             return memory.cast(code)
         case "pack" | "turn" | "sweep" | "micro" | "micro_transposed" | "dots":
             return getattr(gemm, family)(code, *numbers)
-    for more in ("asking_rows", "asking_lines", "nested", "rows_listed", "sum_listed"):
-        if family.endswith(f"_{more}"):
-            return getattr(gemm, family.removesuffix(f"_{more}"))(code, *numbers, more=more)
+    for tile in ("micro_transposed", "micro", "dots", "sweep"):
+        if family.startswith(f"{tile}_"):
+            return getattr(gemm, tile)(code, *numbers, more=family.removeprefix(f"{tile}_"))
     if words[0] == "fetch":
         return stream.fetch_lines(int(words[2]), 1 if words[1] == "near" else 2)
     if words[0] == "columns":

@@ -16,7 +16,7 @@ from typing import Literal
 from graphc.codegen import kernels, swept
 from graphc.codegen.along_sum import ELEMENT, FEW_DOTS, AlongSum, sum_of_parts
 from graphc.codegen.intrinsics.target import LINE, has_many_registers, host_vector_bytes
-from graphc.codegen.kernels import MANY_CHUNKS, ROW, Axis, Dots, InPlace, Kernel, Range, Transposed, steps_of_chunk
+from graphc.codegen.kernels import FEW, MANY_CHUNKS, ROW, Axis, Dots, InPlace, Kernel, Range, Transposed, steps_of_chunk
 from graphc.codegen.loop_ir import Expr, Var
 from graphc.codegen.packed import FEW_ROWS, Blocked, Packed
 from graphc.codegen.scope import Scope, close
@@ -32,6 +32,7 @@ SMALL = 2**16  # bytes of all parts of a result
 NEAR_ROWS, NEAR = 800, 2**11  # rows of B, and bytes from one to the next
 L1_LINES, L1_SETS, CROWDED = 512, 64, 512  # bytes from row to row from which copies were faster
 SHALLOW, WIDE = 4, 2**12  # times the depth, and more rows: B is little beside the result; bytes of its rows
+DOT_DEPTH = 8  # for each row, or column, of products with few
 LARGE, LARGE_ACROSS = 2**20, 2**18  # bytes of A, where it is contiguous along the sum and where it is not
 
 
@@ -235,8 +236,7 @@ class Product(ViewKernel):
             return swept.Swept(self)
         if m.a == size and _at_most(n.size, 12) and len(self.outer_sums) < 2 and self._fills_lanes(every_row):
             return Transposed(self)
-        deep = not isinstance(depth, int) or depth >= 128
-        if k.a == size and k.b == size and n.b != size and deep and (_at_most(m.size, 16) or _at_most(n.size, 16)):
+        if k.a == size and k.b == size and (n.b != size or n.size == 1) and self._is_deep(depth):
             return Dots(self)
         b_bytes = depth * n.size * size
         fits_cache = _at_most(b_bytes, 2**20)
@@ -252,6 +252,12 @@ class Product(ViewKernel):
             return InPlace(self)
         return Packed(self)
 
+    def _is_deep(self, depth: Dim) -> bool:
+        """Whether rows or columns are so few, and sums so long, that dot products pay."""
+        few = min(size for size in (self.rows.size, self.columns.size, FEW + 1) if isinstance(size, int))
+        deep = not isinstance(depth, int) or depth >= DOT_DEPTH * (FEW if self.outer_sums else few)
+        return few <= FEW and deep
+
     def _leaves_lanes_idle(self) -> bool:
         """Whether columns fill so little of their vectors that dot products pay, for which they are copied first."""
         m, n, k, lanes = self.rows.size, self.columns.size, self.summed.size, host_vector_bytes() // self.size
@@ -259,7 +265,7 @@ class Product(ViewKernel):
         if not alone or self.summed.a != self.size or self.columns.b != self.size:
             return False
         idle = isinstance(n, int) and 2 <= n <= 16 and 10 * n <= 7 * (n + -n % lanes)
-        return idle and isinstance(k, int) and k >= 128 and (not isinstance(m, int) or m > FEW_DOTS)
+        return idle and isinstance(k, int) and k >= min(128, 16 * n) and (not isinstance(m, int) or m > FEW_DOTS)
 
     def _has_near_rows(self) -> bool:
         """Whether rows of B are so near and so few that wide tiles read a panel of it from L2 where it lies."""

@@ -6,8 +6,11 @@ N and a summed group K, with N last in the result and a float dtype.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import partial
+from string import ascii_letters
 
 from graphc.declare import BUILDER, Builder
 from graphc.graph import Graph, Node, make
@@ -19,6 +22,7 @@ from graphc.schedule.convolve import lowered
 from graphc.schedule.settle import settled
 
 _CHOICES = 16  # operands of one movement
+_LEAST, _MOST = 2**8, 2**16  # bytes of the rows of a matrix for which a vector is one column
 
 
 @dataclass(frozen=True)
@@ -43,10 +47,14 @@ def labels_of(job: Job) -> Labels:
 
 def lower(graph: Graph) -> Graph:
     """The graph with contractions in the form that the matrix kernels take."""
-    return settled(rewrite(graph, _LOWERING)[0])
+    contraction = Rule(
+        *("contraction", Family.KERNEL, partial(_contraction, _read_at_once(graph))),
+        "kernels take matrices with the columns last",
+    )
+    return settled(rewrite(graph, (*_LOWERING, contraction))[0])
 
 
-def _contraction(b: Builder, node: Node) -> Node | None:
+def _contraction(at_once: Collection[Node], b: Builder, node: Node) -> Node | None:
     job = job_of(node)
     if job.kernel == "convolution":
         return lowered(node)
@@ -63,7 +71,8 @@ def _contraction(b: Builder, node: Node) -> Node | None:
     if not parts.columns or (parts.rows and out[-1] in parts.rows):
         return _contract(node, y, x, node.attrs["b_labels"], node.attrs["a_labels"], out)
     if not parts.rows and _summed_contiguously(y, node.attrs["b_labels"], parts.summed):
-        return product_and_sum(node, parts)
+        lone = _leaf_of_matrix(node, parts)
+        return product_and_sum(node, parts) if lone is None or lone in at_once else _with_column(node)
     wanted = parts.batch + parts.rows + parts.columns
     if out[-1] in parts.batch:
         moved = _contract(node, x, y, node.attrs["a_labels"], node.attrs["b_labels"], wanted)
@@ -102,6 +111,44 @@ def _without_labels(node: Node, short: str) -> Node:
 
 def _contract(node: Node, a: Node, b: Node, a_labels: str, b_labels: str, out_labels: str) -> Node:
     return make(node.op, (a, b), {"a_labels": a_labels, "b_labels": b_labels, "out_labels": out_labels})
+
+
+def _leaf_of_matrix(node: Node, parts: Labels) -> Node | None:
+    """The leaf whose rows, which are neither short nor very long, a vector is multiplied by, as a column would be.
+
+    Other rows are folded where they are computed, and of short ones a fold of a few vectors costs as little.
+    """
+    if parts.batch or bool(parts.rows) == bool(parts.columns) or len(parts.summed) != 1:
+        return None
+    (vector, names), (matrix, labels) = (
+        (node.operands[k], node.attrs[name]) for k, name in enumerate(("a_labels", "b_labels"))
+    )
+    if parts.rows:
+        vector, names, matrix, labels = matrix, labels, vector, names
+    view, (size,) = strided(matrix), vector.shape
+    side_by_side = all(_summed_contiguously(o, c, parts.summed) for o, c in ((vector, names), (matrix, labels)))
+    if view is None or view.base.operands or not side_by_side or not isinstance(size, int):
+        return None
+    return view.base if _LEAST < size * node.dtype.size <= _MOST else None
+
+
+def _read_at_once(graph: Graph) -> set[Node]:
+    """Leaves whose rows several vectors are multiplied by: read once, for the sums of all products."""
+    products = (n for n in graph.nodes if n.op.family is Family.KERNEL and job_of(n).kernel == "product")
+    count = Counter(_leaf_of_matrix(n, labels_of(job_of(n))) for n in products)
+    return {leaf for leaf, number in count.items() if leaf is not None and number > 1}
+
+
+def _with_column(node: Node) -> Node:
+    """A matrix times a vector as one times a lone column."""
+    (vector, matrix), labels = node.operands, node.attrs["b_labels"]
+    column = next(c for c in ascii_letters if c not in labels)
+    with_column = BUILDER.reshape(vector, (*vector.shape, 1))
+    columns = _contract(
+        node, matrix, with_column, labels, node.attrs["a_labels"] + column, node.attrs["out_labels"] + column
+    )
+    lone: Node = BUILDER.reshape(columns, node.shape)
+    return lone
 
 
 def _summed_contiguously(operand: Node, labels: str, summed: str) -> bool:
@@ -178,5 +225,4 @@ _LOWERING = (
     Rule("many operands", Family.MOVEMENT, _in_groups, "groups of them side by side, then the groups"),
     Rule("checked positions", Family.SCATTER, _checked_before, "positions are checked before anything is written"),
     Rule("values apart", Family.SCATTER, _apart, "values are read before the array that they come from is written"),
-    Rule("contraction", Family.KERNEL, _contraction, "kernels take matrices with the columns last"),
 )

@@ -26,6 +26,7 @@ _GENERAL = {
     "dense": 0.2, "descent": 0.1, "compound": 0.3, "filled_operands": 0.3, "position_of": 0.2, "update": 0.2,
     "swap": 0.1, "reduced": 0.1, "cumulative": 0.3, "ordered": 0.3, "polygamma": 0.1,
     "pairs": 0.3, "changed_at": 0.3, "beyond": 0.1, "labelled": 0.2, "update_at": 0.2,
+    "vectors": 0.3,
 }  # fmt: skip
 
 PROFILES = {
@@ -56,6 +57,7 @@ PROFILES = {
                 "product": 3,
                 "einsum": 4,
                 "contraction": 4,
+                "vectors": 3,
                 "filled": 0.5,
                 "arithmetic": 1,
                 "gradient": 0.7,

@@ -80,6 +80,21 @@ def contraction(g: Grower) -> None:
     g.add(f'gc.einsum("{"".join(first)},{"".join(second)}->{"".join(out)}", {x}, {y})', sure=True)
 
 
+@rule
+def vectors(g: Grower) -> None:
+    """A matrix that lies in memory times vectors along its rows and across them, few of them as rows or columns."""
+    n, k, few = (g.choose(options) for options in ((*g.sizes, 1, 5, 9), (*g.sizes, 3, 7, 20, 40), (1, 2, 3)))
+    x, along, across, rows = (g.leaf(shape, g.dtype) for shape in ([n, k], [k], [n], [few, k]))
+    texts = [
+        f"{x} @ {along}", f"gc.tanh({x} @ {along} - {across}) * {across}", f"gc.transpose({x}) @ ({x} @ {along})",
+        f"({x} @ {along}) * ({x} @ ({along} * 0.5))", f"{x}[::-1] @ {along}", f"{x}[:, 1:] @ {along}[:-1]",
+        f"{x} @ {along}[::-1]", f"{x} @ {rows}[0]", f"{x} @ gc.transpose({rows})[:, 0]", f"{across} @ {x}",
+        f"{rows} @ gc.transpose({x})", f"{x} @ gc.transpose({rows})", f"gc.tanh({x} @ gc.reshape({along}, (-1, 1)))",
+        f"gc.sum({x} @ {along} * {across})", f"gc.einsum('ij,lj->li', {x}, {rows})",
+    ]  # fmt: skip
+    g.add(g.choose(texts), large=True)
+
+
 # positions
 
 

@@ -17,6 +17,7 @@ from graphc.codegen.program import Program
 from graphc.codegen.ranges import symbol_of
 from graphc.debug.interpreter import Interpreter
 from graphc.debug.memory import GIVEN, Region
+from graphc.schedule import lower
 from graphc.schedule.task import Place
 
 from .printed import namespace
@@ -29,7 +30,8 @@ def small_borders() -> Any:
     with (
         mock.patch.multiple(form, CHUNK=24, MANY=2, LONGER=3, BLOCK=4, FEWEST=2),
         mock.patch.object(nest, "BLOCK", 4),
-        mock.patch.multiple(kernels, CHUNK_FLOPS=200, LARGE_A=8, SHORT_ROW=4),
+        mock.patch.multiple(kernels, CHUNK_FLOPS=200, HALF_FLOPS=60, LARGE_A=8, SHORT_ROW=4, FAR=64),
+        mock.patch.object(lower, "_LEAST", 8),
         mock.patch.multiple(
             packed,
             PANEL_DEPTH=12 if has_many_registers() else 3,
@@ -48,6 +50,7 @@ def small_borders() -> Any:
         mock.patch.multiple(swept, MOST_BYTES=64, PART_BYTES=64, PART_DEPTH=2, ROWS_AT_ONCE=2, ALONE_AT_ONCE=3),
         mock.patch.multiple(swept, FEW=3, ROW_VECTORS=0, TILE_VECTORS=1, NARROW=16, CACHED=64),
         mock.patch.multiple(product, LARGE=500, LARGE_ACROSS=50, FEW_ROWS=3, CROWDED=8, L1_LINES=4, LINE=4, WIDE=8),
+        mock.patch.object(product, "DOT_DEPTH", 1),
         mock.patch.object(product, "_at_most", lambda size, limit: at_most(size, limit // 12)),
     ):
         yield

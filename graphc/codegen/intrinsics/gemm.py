@@ -8,13 +8,15 @@ A tile may be `more` than that.  "nested" sums over two loops: the sum over o < 
 a + o*a_outer and B_o at b + o*b_outer.  With "rows_listed" (A's of `micro` and `dots`) and "sum_listed" (B's of
 `micro_transposed` and `sweep`) rows need not lie one after the other: where row k is, word first + k of a list says.
 Tiles that are "asking_rows" or "asking_lines" have what the next ones want of A brought to L2 while they are computed:
-its next rows, or where these lie beside each other the next line of each.
+its next rows, or where these lie beside each other the next line of each.  Of `dots` that have "rows_in_turn" or
+"columns_in_turn", those of a tile are read one after the other, as they lie in memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache, partial
+from itertools import product
 from typing import Any
 
 from llvmlite import ir
@@ -29,6 +31,7 @@ from graphc.codegen.intrinsics.vectors import Values, Vectors, integer, type_nam
 
 __all__ = ["dots", "dots_tile", "host_vector_bytes", "micro", "micro_transposed", "pack", "sweep", "tile", "turn"]
 
+_AHEAD = 768  # bytes: rows that are read in turn are one stream, of which the processor foresees less
 Masks = Sequence[ir.Value | None]
 Places = list[tuple[ir.Value, ir.Value | None]]  # of vectors: pointer and mask
 
@@ -216,7 +219,7 @@ def _rows_of_a(
     lanes: Vectors, rows: ir.Value, MR: int, base: ir.Value, stride: ir.Value, more: str, rest: Sequence[ir.Value]
 ) -> Values:
     """The same of rows that may be listed."""
-    if more != "rows_listed":
+    if not more.endswith("rows_listed"):
         return _row_addresses(lanes, rows, MR, base, stride)
     listed, last = Listed(lanes, rest, base, stride), lanes.builder.sub(rows, integer(1))
     return [listed.address(lanes.least(integer(i), last)) for i in range(MR)]
@@ -231,7 +234,8 @@ def _places(lanes: Vectors, rows: Values, masks: Masks) -> Places:
 def dots(dtype: DTypeLike, MR: int, NR: int, more: str = "") -> Any:
     """C[rows, cols] = (C if accumulate else 0) + A[rows, K] @ B[cols, K]^T; 1 <= rows <= MR, 1 <= cols <= NR.
 
-    A(i, :) is contiguous at a + i*a_row, B(:, j) at b + j*b_col, C(i, :) at c + i*c_row: lanes run along k.
+    A(i, :) is contiguous at a + i*a_row, B(:, j) at b + j*b_col, C(i, :) at c + i*c_row: lanes run along k.  The bits
+    of an element do not depend on the tile, nor on what it is more than that.
     """
     name, parameters = f"dots_{type_name(dtype)}_{MR}x{NR}", "rows cols K a a_row b b_col c c_row accumulate"
     return tile_intrinsic(name, dtype, parameters, more, partial(_emit_dots, MR, NR))
@@ -245,29 +249,41 @@ def _emit_dots(
     builder, outer = lanes.builder, _outer(more, rest)
     a_rows, b_rows = _rows_of_a(lanes, rows, MR, a, a_row, more, rest), _row_addresses(lanes, cols, NR, b, b_col)
 
-    def row(a_offset: ir.Value, b_offset: ir.Value, sums: Values) -> Values:
+    def row(a_rows: Values, b_rows: Values, a_offset: ir.Value, b_offset: ir.Value, sums: Values) -> Values:
         """The sum along what is contiguous: whole vectors, then what is left."""
 
         def step(k: ir.Value, sums: Values, mask: ir.Value | None = None) -> Values:
             byte = builder.mul(k, integer(lanes.bytes))
+            if "_in_turn" in more and mask is None:
+                place, offset = (a_rows[0], a_offset) if more.startswith("rows") else (b_rows[0], b_offset)
+                lanes.prefetch(builder.add(builder.add(place, offset), builder.add(byte, integer(_AHEAD))))
             a_vectors, b_vectors = (
                 [lanes.load(lanes.pointer(builder.add(place, builder.add(offset, byte))), mask) for place in side]
                 for side, offset in ((a_rows, a_offset), (b_rows, b_offset))
             )
-            return [lanes.fma(x, y, sums[i * NR + j]) for i, x in enumerate(a_vectors) for j, y in enumerate(b_vectors)]
+            pairs = product(a_vectors, b_vectors)
+            return [lanes.fma(x, y, old) for (x, y), old in zip(pairs, sums, strict=True)]
 
         sums = lanes.loop(integer(0), whole, lanes.lanes, sums, step)
         return lanes.loop(whole, K, lanes.lanes, sums, lambda k, sums: step(k, sums, mask))
 
     def rows_of(o: ir.Value, carried: Values) -> Values:
         a_offset, b_offset, *sums = carried
-        new = row(a_offset, b_offset, sums)
+        new = row(a_rows, b_rows, a_offset, b_offset, sums)
         return [builder.add(a_offset, outer[0][1]), builder.add(b_offset, outer[0][2]), *new]
 
     whole = builder.and_(K, integer(-lanes.lanes))
     mask = lanes.first(builder.sub(K, whole))
     start, zero = [lanes.zero] * (MR * NR), integer(0)
-    sums = lanes.loop(zero, outer[0][0], 1, [zero, zero, *start], rows_of)[2:] if outer else row(zero, zero, start)
+    if outer:
+        sums = lanes.loop(zero, outer[0][0], 1, [zero, zero, *start], rows_of)[2:]
+    elif more.startswith("rows_in_turn"):
+        sums = [total for place in a_rows for total in row([place], b_rows, zero, zero, start[:NR])]
+    elif more == "columns_in_turn":
+        by_columns = [row(a_rows, [place], zero, zero, start[:MR]) for place in b_rows]
+        sums = [column[i] for i in range(MR) for column in by_columns]
+    else:
+        sums = row(a_rows, b_rows, zero, zero, start)
     _store_dots(lanes, sums, MR, rows, cols, c, c_row, accumulate)
 
 
@@ -275,7 +291,26 @@ def _store_dots(
     lanes: Vectors, sums: Values, MR: int, rows: ir.Value, cols: ir.Value,
     c: ir.Value, c_row: ir.Value, accumulate: ir.Value,
 ) -> None:  # fmt: skip
-    """Adds up the lanes of MR rows of sums and stores them in C, or adds them to it."""
+    """Adds up the lanes of MR rows of sums and stores them in C, or adds to it; a lone column as a row, if it may."""
+
+    def as_row() -> Values:
+        _store_sums(lanes, sums, 1, integer(1), rows, c, c_row, accumulate)
+        return []
+
+    def in_rows() -> Values:
+        _store_sums(lanes, sums, MR, rows, cols, c, c_row, accumulate)
+        return []
+
+    if len(sums) == MR > 1:
+        lanes.choose(lanes.builder.icmp_signed("==", c_row, integer(lanes.bytes)), as_row, in_rows)
+    else:
+        in_rows()
+
+
+def _store_sums(
+    lanes: Vectors, sums: Values, MR: int, rows: ir.Value, cols: ir.Value,
+    c: ir.Value, c_row: ir.Value, accumulate: ir.Value,
+) -> None:  # fmt: skip
     builder, totals = lanes.builder, _row_totals(lanes, sums, MR)
     NR, vectors = len(sums) // MR, len(totals) // MR
     masks = [lanes.first(builder.sub(cols, integer(v * lanes.lanes))) for v in range(vectors)]

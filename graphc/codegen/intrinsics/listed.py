@@ -49,7 +49,7 @@ def with_list(more: str, emit: Callable[..., None]) -> Callable[..., None]:
             return []
 
         def plain() -> Values:
-            emit("", lanes, *in_order)
+            emit(more.removesuffix("rows_listed").removesuffix("sum_listed").rstrip("_"), lanes, *in_order)
             return []
 
         lanes.choose(lanes.builder.icmp_signed("!=", address, integer(0)), listed, plain)

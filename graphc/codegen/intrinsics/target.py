@@ -98,7 +98,7 @@ def dots_tile(columns: int | None, rows: int | None = None) -> tuple[int, int]:
     if columns is not None and columns <= 16:  # with more columns, A comes from L2 and a wider tile reads it less often
         shapes.append((4, 5))
     if columns == 1:  # of more rows the lines meet in L1
-        shapes += [(1, 1), (2, 1), (4, 1), (6, 1)]
+        shapes += [(1, 1), (2, 1), (4, 1), (6, 1), (8, 1)]
     return _cheapest(shapes, rows, columns, spare=0)  # (2, 5) needs all 16 registers, and has them
 
 

@@ -16,8 +16,10 @@ _MORE = {
     "": (),
     "asking_rows": (),
     "asking_lines": (),
+    "rows_in_turn": (),
+    "columns_in_turn": (),
     "nested": ("outer", "a_outer", "b_outer"),
-    **dict.fromkeys(("rows_listed", "sum_listed"), ("list", "first")),
+    **dict.fromkeys(("rows_listed", "sum_listed", "rows_in_turn_rows_listed"), ("list", "first")),
 }
 
 
