@@ -25,6 +25,7 @@ from graphc.codegen.intrinsics.gemm import (
     micro_transposed,
     pack,
     sweep,
+    tail_of,
     tile,
 )
 from graphc.codegen.intrinsics.target import host_vector_registers
@@ -61,11 +62,11 @@ def placed(values: Array, strides: tuple[int, ...], at_end: bool) -> Array:
 
 
 @cache
-def product(dtype: str, MR: int, NV: int, more: str = "") -> Callable[..., None]:
+def product(dtype: str, MR: int, NV: int, more: str = "", tail: int | None = None) -> Callable[..., None]:
     """The loops that a text has around `micro`: K in blocks of KC; B packed, or read in place if panel is 0."""
     size = np.dtype(dtype).itemsize
     NR = NV * host_vector_bytes() // size
-    multiply, copy = micro(dtype, MR, NV, more), pack(dtype, NR)
+    multiply, copy = micro(dtype, MR, NV, tail, more), pack(dtype, NR)
 
     @njit([types.void(*[types.int64] * 14)])
     def run(
@@ -184,7 +185,8 @@ def test_products(dtype: str, large: bool) -> None:
         M, N, K = (int(n) for n in rng.integers(1, 200 if large else 41, 3))
         a, b, c = operands(rng, dtype, M, N, K)
         before, accumulate, first = c.copy(), int(rng.integers(2)), None
-        for shape in (*TILES, *ASKING):
+        tails = [(height, width, "", tail_of(dtype, N, width)) for height, width in ((3, 3), (4, 1))]
+        for shape in (*TILES, *ASKING, *tails):
             c[...] = before
             multiply(dtype, shape, a, b, c, int(rng.choice([K, 1 + K // 3])), accumulate)
             assert_product(c, before, a, b, accumulate)
@@ -377,7 +379,7 @@ def test_tiles_fit(dtype: str) -> None:
     """A tile fits the registers and is not much taller than the product."""
     for rows in (None, 1, 2, 3, 10, 32, 128, 784):
         for columns in (None, 1, 10, 16, 17, 48, 80, 512):
-            for height, width in (tile(dtype, columns, rows), dots_tile(columns, rows)):
+            for height, width, *_ in (tile(dtype, columns, rows), dots_tile(columns, rows)):
                 assert height * width + 2 < host_vector_registers()
                 assert rows is None or height < 2 * rows
 

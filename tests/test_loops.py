@@ -130,6 +130,7 @@ def test_the_verifier_takes_what_is_right() -> None:
 
 SUM = Use("sum", (Address(X), ZERO), float32, (), Var("t1", float32))
 IS_LESS = Call("<", (ONE, ONE), bool_)
+TAIL = Use("micro", (*map(Position, (1, 1, 1)), Address(X), ZERO, ZERO, *[Address(X), ZERO] * 2, ZERO), float64, (1, 4, 6))
 DOTS = Use("dots", (*map(Position, (5, 1, 1)), *[Address(X), ZERO] * 3, ZERO), float64, (4, 4))
 WRONG: dict[str, tuple[str, tuple[Stmt, ...]]] = {
     "unbound": ("t1 is read and not bound", (loop(store(T1)),)),
@@ -213,6 +214,7 @@ WATCHED: dict[str, tuple[str, tuple[Stmt, ...]]] = {
     "alignment": ("alignment", (Use("sum", (Address(X, (4,)), Position(1)), float64, result=T1),)),
     "a block too long": ("bounds", (Use("sum", (Address(X), Position(4)), float64, result=T1),)),
     "a tile too high": ("tile", (DOTS,)),
+    "a tail that is not whole": ("tile", (TAIL,)),
     "cleared too far": ("bounds", (Use("clear", (Address(B), Position(41))),)),
     "a block that is empty": ("unwritten", (Let(T1, load(0, R)),)),
 }  # fmt: skip

@@ -187,8 +187,9 @@ class InPlace(Kernel):
 
     def choose_tile(self) -> None:
         columns, rows = known(self.columns.size), known(self.rows.size, 128)
-        self.MR, self.vectors = tile(self.dtype.name, columns, rows)
-        self.NR = self.vectors * host_vector_bytes() // self.size
+        self.tile = tile(self.dtype.name, columns, rows)
+        self.MR, vectors, *_ = self.tile
+        self.NR = vectors * host_vector_bytes() // self.size
         self.asking = self._asking()
 
     def _asking(self) -> str:
@@ -246,7 +247,7 @@ class InPlace(Kernel):
                 below = self.text.address(c.base, *c.terms, self.MR * self.rows.c)
                 loop.use("fetch", below, *self.sizes(self.rows.c, self.MR, self.NR * self.size))
             self.call(
-                *(loop, self.asking if asks else "micro", (self.MR, self.vectors)),
+                *(loop, self.asking if asks else "micro", self.tile),
                 *(self.height(rows), Position(symbol("%cols")), *self.sizes(depth[0])),
                 *(place, *self.sizes(*steps), b[0], *self.sizes(b[1]), c, *self.sizes(self.rows.c, more)),
                 outer=outer,

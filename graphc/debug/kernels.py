@@ -146,7 +146,16 @@ def _within(rows: int, cols: int, tile: Tile) -> None:
 
 def _vectors(tile: Tile, dtype: np.dtype[Any]) -> Tile:
     """Rows and columns of a tile whose columns are counted in vectors."""
-    return tile[0], tile[-1] * (host_vector_bytes() // dtype.itemsize)
+    return tile[0], tile[1] * (host_vector_bytes() // dtype.itemsize)
+
+
+def _fits_tail(cols: int, tile: Tile, dtype: np.dtype[Any]) -> None:
+    """A tile with a tail has no masks for vectors before the last of it: these are whole."""
+    _, vectors, *tail = tile
+    lanes = host_vector_bytes() // dtype.itemsize
+    for halves in tail:
+        if cols != vectors * lanes and not (halves - 1) // 2 * lanes <= cols <= halves * lanes // 2:
+            raise Fault("tile", f"{cols} columns of a tile of {vectors} vectors, or {halves} halves of one, of {lanes}")
 
 
 def _product(memory: Memory, dtype: np.dtype[Any], operands: tuple[Any, Any], c: Any, accumulate: Any) -> None:
@@ -166,6 +175,7 @@ def _operands(memory: Memory, dtype: np.dtype[Any], size: Tile, a: Tile, b: Tile
 
 def _micro(memory, dtype, tile, rows, cols, K, a, a_row, a_col, b, b_row, c, c_row, accumulate, *outer):  # type: ignore[no-untyped-def]
     _within(rows, cols, _vectors(tile, dtype))
+    _fits_tail(cols, tile, dtype)
     size = dtype.itemsize
     operands = _operands(memory, dtype, (rows, K, cols), (a, a_row, a_col), (b, b_row, size), outer)
     _product(memory, dtype, operands, memory.grid(c, (c_row, size), (rows, cols), dtype), accumulate)

@@ -25,71 +25,90 @@ from numpy.typing import DTypeLike
 from graphc.codegen.intrinsics.listed import Listed
 from graphc.codegen.intrinsics.pack import pack, turn
 from graphc.codegen.intrinsics.sweep import sweep
-from graphc.codegen.intrinsics.target import LINE, dots_tile, half_of, host_vector_bytes, tile
+from graphc.codegen.intrinsics.target import LINE, dots_tile, host_vector_bytes, tail_of, tile
 from graphc.codegen.intrinsics.tiles import tile_intrinsic
 from graphc.codegen.intrinsics.vectors import Values, Vectors, integer, type_name
 
-__all__ = ["dots", "dots_tile", "host_vector_bytes", "micro", "micro_transposed", "pack", "sweep", "tile", "turn"]
+__all__ = [
+    "dots", "dots_tile", "host_vector_bytes", "micro", "micro_transposed", "pack", "sweep", "tail_of", "tile", "turn",
+]  # fmt: skip
 
 _AHEAD = 768  # bytes: rows that are read in turn are one stream, of which the processor foresees less
-Masks = Sequence[ir.Value | None]
-Places = list[tuple[ir.Value, ir.Value | None]]  # of vectors: pointer and mask
+Part = tuple[Vectors, ir.Value | None]  # of a row of a tile: a vector, or half of one, and its mask
+Parts = Sequence[Part]
+Places = list[tuple[Vectors, ir.Value, ir.Value | None]]  # of vectors: their like, pointer and mask
 
 
 @cache
-def micro(dtype: DTypeLike, MR: int, NV: int, more: str = "") -> Any:
+def micro(dtype: DTypeLike, MR: int, NV: int, tail: int | None = None, more: str = "") -> Any:
     """C[rows, cols] = (C if accumulate else 0) + A[rows, K] @ B[K, cols]; 1 <= rows <= MR, cols <= NV vectors.
 
-    A(i, k) is at a + i*a_row + k*a_col, B(k, :) is contiguous at b + k*b_row, C(i, :) at c + i*c_row.
+    A(i, k) is at a + i*a_row + k*a_col, B(k, :) is contiguous at b + k*b_row, C(i, :) at c + i*c_row.  With a tail cols
+    are all of the vectors, or so many halves of vectors and no fewer.
     """
-    name, parameters = f"micro_{type_name(dtype)}_{MR}x{NV}", "rows cols K a a_row a_col b b_row c c_row accumulate"
-    return tile_intrinsic(name, dtype, parameters, more, partial(_emit_micro, MR, NV))
+    name = "x".join(str(n) for n in (MR, NV, tail) if n is not None)
+    name, parameters = f"micro_{type_name(dtype)}_{name}", "rows cols K a a_row a_col b b_row c c_row accumulate"
+    return tile_intrinsic(name, dtype, parameters, more, partial(_emit_micro, MR, NV, tail))
 
 
-def _emit_micro(MR: int, NV: int, more: str, lanes: Vectors, *arguments: ir.Value) -> None:
-    """A body for up to half of the vectors, and one for more; where masks cost something, one for whole vectors too."""
+def _emit_micro(MR: int, NV: int, tail: int | None, more: str, lanes: Vectors, *arguments: ir.Value) -> None:
+    """A body for all vectors and one for the tail; or for up to half of the vectors and for more.
+
+    Where masks cost something, there is one for whole vectors as well.
+    """
     _, cols, *_ = arguments
-    builder, half = lanes.builder, half_of(NV)
-    masks = [lanes.first(builder.sub(cols, integer(v * lanes.lanes))) for v in range(NV)]
+    builder, narrow = lanes.builder, Vectors(lanes.builder, lanes.dtype, lanes.lanes // 2)
 
-    def body(masks: Masks) -> Values:
-        return _emit_tile(lanes, MR, masks, more, *arguments)
+    def body(halves: int, whole: int = 0) -> Values:
+        """So many halves of vectors, of which masks say what is there but for some whole vectors."""
+        parts: list[Part] = []
+        for v in range((halves + 1) // 2):
+            vector = lanes if 2 * v + 1 < halves else narrow
+            rest = builder.sub(cols, integer(v * lanes.lanes))
+            parts.append((vector, None if v < whole else vector.first(rest)))
+        return _emit_tile(lanes, MR, parts, more, *arguments)
 
     def some() -> Values:
+        if tail is not None:
+            return body(tail, (tail - 1) // 2)
+        half = (NV + 1) // 2
         if half == NV:
-            return body(masks)
+            return body(2 * NV)
         few = builder.icmp_signed("<=", cols, integer(half * lanes.lanes))
-        return lanes.choose(few, lambda: body(masks[:half]), lambda: body([*[None] * half, *masks[half:]]))
+        return lanes.choose(few, lambda: body(2 * half), lambda: body(2 * NV, half))
 
-    if lanes.masks_are_free and NV > 2:  # loads of one or two vectors wait for their masks, of more they do not
+    if tail == 0:
+        body(2 * NV, NV)
+    elif tail is None and lanes.masks_are_free and NV > 2:  # one or two vectors wait for their masks, more do not
         some()
     else:
-        lanes.choose(builder.icmp_signed("==", cols, integer(NV * lanes.lanes)), lambda: body([None] * NV), some)
+        is_whole = builder.icmp_signed("==", cols, integer(NV * lanes.lanes))
+        lanes.choose(is_whole, lambda: body(2 * NV, NV), some)
 
 
 def _emit_tile(
-    lanes: Vectors, MR: int, masks: Masks, more: str, rows: ir.Value, cols: ir.Value, K: ir.Value,
+    lanes: Vectors, MR: int, parts: Parts, more: str, rows: ir.Value, cols: ir.Value, K: ir.Value,
     a: ir.Value, a_row: ir.Value, a_col: ir.Value,
     b: ir.Value, b_row: ir.Value, c: ir.Value, c_row: ir.Value, accumulate: ir.Value, *rest: ir.Value,
 ) -> Values:  # fmt: skip
-    """A tile of C, kept in MR x len(masks) registers from its first load to its last store."""
+    """A tile of C, kept in MR x len(parts) registers from its first load to its last store."""
     builder = lanes.builder
 
     def places() -> Places:
         """Where C lies: computed anew where it is needed, since the loop has no registers to spare for it."""
-        return _places(lanes, _row_addresses(lanes, rows, MR, c, c_row), masks)
+        return _places(_row_addresses(lanes, rows, MR, c, c_row), parts)
 
     # A row repeated beyond the last one is computed and stored again: the same bits, since all loads of C come first.
     start = lanes.choose(
         builder.icmp_signed("!=", accumulate, integer(0)),
-        lambda: [lanes.load(*place) for place in places()],
-        lambda: [lanes.zero] * (MR * len(masks)),
+        lambda: [vector.load(*place) for vector, *place in places()],
+        lambda: [vector.zero for _ in range(MR) for vector, _ in parts],
     )
     a_rows = _rows_of_a(lanes, rows, MR, a, a_row, more, rest)
     ask = partial(_ask, more, lanes, a_rows[-1], MR, a_row) if more.startswith("asking") else None
-    sums = _multiply(lanes, masks, a_rows, b, start, [*_outer(more, rest), (K, a_col, b_row)], ask=ask)
-    for value, place in zip(sums, places(), strict=True):
-        lanes.store(value, *place)
+    sums = _multiply(lanes, parts, a_rows, b, start, [*_outer(more, rest), (K, a_col, b_row)], ask=ask)
+    for value, (vector, *place) in zip(sums, places(), strict=True):
+        vector.store(value, *place)
     return []
 
 
@@ -115,10 +134,10 @@ def _outer(more: str, rest: Sequence[ir.Value]) -> list[Depth]:
 
 
 def _multiply(
-    lanes: Vectors, masks: Masks, a_rows: Values, b: ir.Value, start: Values, depths: Sequence[Depth],
+    lanes: Vectors, parts: Parts, a_rows: Values, b: ir.Value, start: Values, depths: Sequence[Depth],
     listed: Listed | None = None, ask: Callable[[ir.Value, ir.Value], None] | None = None,
 ) -> Values:  # fmt: skip
-    """The loops over k: start + A @ B, a vector for every row of A and every mask (of the vectors of B).
+    """The loops over k: start + A @ B, a vector for every row of A and every part (of a row of B).
 
     Of the only loop a list may tell where B's rows are, and each step may ask for something.
     """
@@ -138,11 +157,12 @@ def _multiply(
         return lanes.loop(integer(0), count, 1, [a_offset, b_address, *sums], step)[2:]
 
     def products(a_offset: ir.Value, b_address: ir.Value, sums: Values) -> Values:
-        b_vectors = [lanes.load(lanes.pointer(b_address, v * lanes.lanes), mask) for v, mask in enumerate(masks)]
+        b_vectors = [vector.load(pointer, mask) for vector, pointer, mask in _places([b_address], parts)]
         new = []
         for i, row in enumerate(a_rows):
-            a_ik = lanes.splat(lanes.load_scalar(lanes.pointer(builder.add(row, a_offset))))
-            new += [lanes.fma(a_ik, vector, sums[i * len(masks) + v]) for v, vector in enumerate(b_vectors)]
+            a_ik = lanes.load_scalar(lanes.pointer(builder.add(row, a_offset)))
+            of_row = zip(parts, b_vectors, sums[i * len(parts) :], strict=False)
+            new += [vector.fma(vector.splat(a_ik), b, old) for (vector, _), b, old in of_row]
         return new
 
     return steps(integer(0), b, start, depths)
@@ -166,16 +186,16 @@ def _emit_transposed(
 ) -> None:  # fmt: skip
     """The loop over k of `micro`, then squares of the tile transposed in registers."""
     builder, side = lanes.builder, lanes.lanes
-    masks = [lanes.first(builder.sub(cols, integer(v * side))) for v in range(NV)]
+    parts = [(lanes, lanes.first(builder.sub(cols, integer(v * side)))) for v in range(NV)]
     a_rows = _row_addresses(lanes, rows, MR, a, a_row)
     depths = [*_outer(more, rest), (K, a_col, b_row)]
     listed = Listed(lanes, rest, b, b_row) if more == "sum_listed" else None
 
-    def multiplied(masks: Masks) -> Values:
-        return _multiply(lanes, masks, a_rows, b, [lanes.zero] * (MR * NV), depths, listed)
+    def multiplied(parts: Parts) -> Values:
+        return _multiply(lanes, parts, a_rows, b, [lanes.zero] * (MR * NV), depths, listed)
 
     whole = builder.icmp_signed("==", cols, integer(NV * side))
-    sums = lanes.choose(whole, lambda: multiplied([None] * NV), lambda: multiplied(masks))
+    sums = lanes.choose(whole, lambda: multiplied([(lanes, None)] * NV), lambda: multiplied(parts))
     columns = _row_addresses(lanes, cols, NV * side, c, c_col)
 
     def store(is_whole: bool) -> Values:
@@ -225,9 +245,10 @@ def _rows_of_a(
     return [listed.address(lanes.least(integer(i), last)) for i in range(MR)]
 
 
-def _places(lanes: Vectors, rows: Values, masks: Masks) -> Places:
-    """The vectors of a tile of C, row by row: each a pointer and its mask."""
-    return [(lanes.pointer(row, v * lanes.lanes), mask) for row in rows for v, mask in enumerate(masks)]
+def _places(rows: Values, parts: Parts) -> Places:
+    """The vectors of rows, row by row; all but the last of a row are whole."""
+    (whole, _), *_ = parts
+    return [(v, v.pointer(row, n * whole.lanes), mask) for row in rows for n, (v, mask) in enumerate(parts)]
 
 
 @cache
@@ -313,9 +334,9 @@ def _store_sums(
 ) -> None:  # fmt: skip
     builder, totals = lanes.builder, _row_totals(lanes, sums, MR)
     NR, vectors = len(sums) // MR, len(totals) // MR
-    masks = [lanes.first(builder.sub(cols, integer(v * lanes.lanes))) for v in range(vectors)]
+    parts = [(lanes, lanes.first(builder.sub(cols, integer(v * lanes.lanes)))) for v in range(vectors)]
     c_rows = _row_addresses(lanes, rows, MR, c, c_row)
-    places = _places(lanes, c_rows, masks)
+    places = [place for _, *place in _places(c_rows, parts)]
     start = lanes.choose(
         builder.icmp_signed("!=", accumulate, integer(0)),
         lambda: [lanes.load(*place) for place in places],

@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Callable
 from functools import cache, partial
+from math import ceil
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -55,15 +56,25 @@ def has_many_registers() -> bool:
     return host_vector_registers() == 32
 
 
-def tile(dtype: DTypeLike, columns: int | None, rows: int | None = None) -> tuple[int, int]:
-    """The register tile (MR rows, NV vectors) for `micro`, for a product of this many rows and columns (None: many)."""
+def tile(dtype: DTypeLike, columns: int | None, rows: int | None = None) -> tuple[int, ...]:
+    """The register tile (MR rows, NV vectors) for `micro`, for a product of this many rows and columns (None: many).
+
+    Where columns are few, with its tail: how many halves of vectors are left of the columns, 0 if none are.  What is
+    left of many columns matters little, and products of many sizes share their kernel.
+    """
     vectors = _in_vectors(columns, dtype)
-    # What is left of many columns matters little, and products of many sizes share their kernel.
-    narrower = half_of if vectors is not None and vectors <= _FEW else int
-    if has_many_registers():
-        return _cheapest(_shapes(rows), rows, vectors, _of_wide_vectors, _BEST, narrower)
-    of_a_k = partial(_of_few_registers, size=np.dtype(dtype).itemsize)
-    return _cheapest(_shapes(rows), rows, vectors, of_a_k, 0, narrower)
+    broad = vectors or _FEW
+    if rows is None or rows > 2:  # for which tiles of 8 vectors read B too often
+        broad = min(broad, 4)
+    shapes = [(m, n) for m, n in _shapes(rows) if n <= broad]
+    one = _of_wide_vectors if has_many_registers() else partial(_of_few_registers, size=np.dtype(dtype).itemsize)
+    best = _BEST if has_many_registers() else 0
+    if columns is None or vectors is None or vectors > _FEW:
+        return _cheapest(shapes, rows, vectors, one, best)
+    if tail_of(dtype, columns, _FEW) == 1:
+        shapes = [(m, n) for m, n in shapes if m <= _OF_HALVES]
+    height, width = _cheapest(shapes, rows, vectors, one, best, partial(tail_of, dtype, columns))
+    return height, width, tail_of(dtype, columns, width)
 
 
 def transposed_tile(dtype: DTypeLike, columns: int | None, rows: int | None) -> tuple[int, int]:
@@ -71,14 +82,16 @@ def transposed_tile(dtype: DTypeLike, columns: int | None, rows: int | None) -> 
     return _cheapest(_shapes(columns), columns, _in_vectors(rows, dtype))
 
 
-def half_of(vectors: int) -> int:
-    """How many vectors the narrower body of `micro` has, for what is left of the columns."""
-    return (vectors + 1) // 2
-
-
 def _in_vectors(count: int | None, dtype: DTypeLike) -> int | None:
     """How many vectors hold so many elements."""
     return None if count is None else max(1, -(-count * np.dtype(dtype).itemsize // host_vector_bytes()))
+
+
+def tail_of(dtype: DTypeLike, columns: int, vectors: int) -> int:
+    """How many halves of vectors tiles of so many leave of the columns; half of a wide one takes half the time."""
+    wide = host_vector_bytes()
+    rest = columns * np.dtype(dtype).itemsize % (vectors * wide)
+    return -(-rest * 2 // wide) if wide == 64 else -(-rest // wide) * 2
 
 
 def _shapes(rows: int | None) -> list[tuple[int, int]]:
@@ -103,17 +116,18 @@ def dots_tile(columns: int | None, rows: int | None = None) -> tuple[int, int]:
 
 
 _FEW = 16  # vectors of columns
+_OF_HALVES = 8  # rows of a tile of half a vector, which waits for the addresses of more
 _BEST = 16  # accumulators, where there are registers for more
 _MANY = 3 * 4 * 5 * 16 * 64  # rows or columns of a product whose tails do not matter: a multiple of every tile
 
 
-def _of_a_k(height: int, width: int) -> int:
+def _of_a_k(height: int, width: float) -> float:
     """Eighths of a multiply-add for one k of a tile: the machine starts two multiply-adds and two loads in a cycle."""
     # Fewer than 8 accumulators wait for one another; 2 stands for what a tile costs besides.
     return 8 * (max(height * width, height + width, 8) + 2)
 
 
-def _of_few_registers(height: int, width: int, size: int) -> int:
+def _of_few_registers(height: int, width: float, size: int) -> float:
     """The same for `micro`, where each row of A is a load and an address that moves, measured with AVX2.
 
     The machine starts six instructions in a cycle; registers hold the addresses of nine rows; accumulators wait now and
@@ -125,36 +139,40 @@ def _of_few_registers(height: int, width: int, size: int) -> int:
     return busy + (4 if products < 12 else 0) + 16 * width + size * height + 16
 
 
-def _of_wide_vectors(height: int, width: int) -> int:
+def _of_wide_vectors(height: int, width: float) -> float:
     """The same where vectors are so wide that multiply-adds are all there is to wait for, but for B from L2.
 
-    Each row is one of A, whose lines and those of C may share sets of L1 with the others'.
+    Each row is one of A, whose lines and those of C may share sets of L1 with the others'.  Halves of vectors wait for
+    elements of A, too, and for the addresses of rows that find no register.
     """
-    return 8 * max(height * width, 2 * width + height // 2, 8) + height
+    loads = width + height / 2 + max(height - 8, 0) / 2
+    return 8 * max(height * width, 2 * width + height // 2, loads, 8 * min(width, 1)) + height
 
 
 def _cheapest(
     shapes: list[tuple[int, int]],
     rows: int | None,
     columns: int | None,
-    one: Callable[[int, int], int] = _of_a_k,
+    one: Callable[[int, float], float] = _of_a_k,
     best: int = 0,
-    narrower: Callable[[int], int] = int,
+    tail: Callable[[int], int] | None = None,
     spare: int = 1,
 ) -> tuple[int, int]:
     """The shape whose tiles cover rows x columns (None: many) in the fewest cycles, `one` for a k of a tile.
 
     Of equals that with about `best` accumulators, or if that is 0 and rows are known the smallest, then the first.
-    `narrower`: the width of a tile that takes what is left of the columns, if that is enough; `spare`: registers that
-    are left free.
+    `tail`: the halves of what columns are counted in that are left by tiles so wide, if a tile takes only these;
+    `spare`: registers that are left free.
     """
     tall, broad = (_MANY if n is None else n for n in (rows, columns))
 
-    def cost(shape: tuple[int, int]) -> tuple[int, int]:
+    def cost(shape: tuple[int, int]) -> tuple[float, int]:
         height, width = shape
-        (whole, rest), narrow = divmod(broad, width), narrower(width)
-        last = one(height, narrow) + 16 if rest <= narrow < width else one(height, width)
-        row = whole * one(height, width) + (last if rest else 0)
+        rest = tail(width) / 2 if tail else broad % width
+        whole = (broad - ceil(rest)) // width
+        row = whole * one(height, width)
+        if rest:
+            row += one(height, rest if tail else width) + (16 if tail and whole and rest < width else 0)
         return -(-tall // height) * row, (abs(height * width - best) if best or rows is not None else 0)
 
     # Beside the accumulators stand a row of B, unless it is used at once, and one value of A.
