@@ -130,7 +130,8 @@ def test_the_verifier_takes_what_is_right() -> None:
 
 SUM = Use("sum", (Address(X), ZERO), float32, (), Var("t1", float32))
 IS_LESS = Call("<", (ONE, ONE), bool_)
-TAIL = Use("micro", (*map(Position, (1, 1, 1)), Address(X), ZERO, ZERO, *[Address(X), ZERO] * 2, ZERO), float64, (1, 4, 6))
+ONES = map(Position, (1, 1, 1))
+TAIL = Use("micro", (*ONES, Address(X), ZERO, ZERO, *[Address(X), ZERO] * 2, ZERO), float64, (1, 4, 6))
 DOTS = Use("dots", (*map(Position, (5, 1, 1)), *[Address(X), ZERO] * 3, ZERO), float64, (4, 4))
 WRONG: dict[str, tuple[str, tuple[Stmt, ...]]] = {
     "unbound": ("t1 is read and not bound", (loop(store(T1)),)),
