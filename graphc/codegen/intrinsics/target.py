@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 SHORT = 16  # vectors: so many are folded where they are, for a call takes as long
-SEVERAL = 1 << 15  # bytes of a block, from which on extremes are taken of several parts of it at the same time
+SEVERAL = 1 << 16  # bytes of a block, from which on extremes are taken of several parts of it at the same time
 BLOCK = 1_024  # elements that a reduction may add in any order; they fit a block of the stack
 LINE = 64  # bytes of a line of cache
 _SETTINGS = ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_ENABLE_AVX")
