@@ -196,7 +196,8 @@ class InPlace(Kernel):
         """The tiles, which ask for what the next ones want of a large A; where registers are few for lines alone."""
         beside = self.rows.a == self.size
         row = (self.rows if beside else self.summed).size
-        near = known(self.rows.size * self.summed.size * self.size, LARGE_A) or known(row * self.size, SHORT_ROW)
+        limit = FAR if self.tile[1:] == (1, 1) else LARGE_A  # halves of vectors have little time to spare
+        near = known(self.rows.size * self.summed.size * self.size, limit) or known(row * self.size, SHORT_ROW)
         if near or known(self.rows.size, self.MR):
             return "micro"
         if beside:
