@@ -58,12 +58,15 @@ def test_a_run_has_the_bits_of_steps_by_hand(inputs: tuple[int, ...], columns: t
         assert one.value.tobytes() == other.value.tobytes()
 
 
-def test_a_run_of_long_steps_has_the_bits_of_steps_by_hand() -> None:
-    """More rows than caches hold, which a gradient of one column goes through in parts of the sum."""
-    (by_hand, (own,)), (f, (w,)) = descent((2_100,), (1,), "float32"), descent((2_100,), (1,), "float32")
+@pytest.mark.parametrize(("width", "batch"), [(2_100, 1_200), (1_000, 2_200)])
+def test_a_run_of_long_steps_has_the_bits_of_steps_by_hand(width: int, batch: int) -> None:
+    """More rows than caches hold, which a gradient of one column goes through in parts of the sum, the product in turn
+    if they are short."""
+    (by_hand, (own,)), (f, (w,)) = descent((width,), (1,), "float32"), descent((width,), (1,), "float32")
     assert f.program.listed == (0,)
     assert "sweep_sum_listed" in f.source
-    rows, batch = rows_of(f, 3_000), 1_200
+    assert ("dots_rows_in_turn_rows_listed" in f.source) == (width < 2_000)
+    rows = rows_of(f, 3_000)
     order = rng.integers(0, 3_000, size=3 * batch)
     found = f.run(**rows, batch_size=batch, order=order)
     assert found.tolist() == [by_hand(**{n: a[part] for n, a in rows.items()}) for part in order.reshape(3, batch)]
