@@ -368,6 +368,20 @@ def test_a_sum_in_parts_within_a_loop() -> None:
         np.testing.assert_allclose(got, (a.astype("f8") @ b).sum((0, 1)), rtol=1e-4, atol=3e-3)
 
 
+@pytest.mark.parametrize(("rows", "depth", "columns"), [(1_000, 3, 1_100), (2_111, 8, 700), (40, 1, 33_333)])
+@pytest.mark.parametrize("follows", [False, True])
+def test_large_results_of_few_products_are_made_row_by_row(rows: int, depth: int, columns: int, follows: bool) -> None:
+    rng = np.random.default_rng(depth)
+    a, b = rng.normal(size=(rows, depth)), rng.normal(size=(depth, columns))
+    x, w = gc.input("x", a.shape), gc.input("w", b.shape)
+    made, expected = (gc.relu(x @ w) if follows else x @ w), (np.maximum(a @ b, 0) if follows else a @ b)
+    functions = [gc.compile([x, w], made, options=gc.Options(threads=n)) for n in (None, 1)]
+    assert functions[0]._program.phases[0].chunks >= rows // 20
+    results = [f(a, b) for f in functions]
+    np.testing.assert_array_equal(*results)
+    np.testing.assert_allclose(results[0], expected, rtol=0, atol=1e-13)
+
+
 @pytest.mark.parametrize("steps", [1, 3, 5, 8])
 @pytest.mark.parametrize("rows", [1, 5, 30, 31])
 def test_few_long_steps_are_chunks_by_rows(steps: int, rows: int) -> None:

@@ -32,6 +32,7 @@ DEEP = 64  # what a sum that only the call knows is taken to be
 MANY_CHUNKS = 8  # enough for all threads
 LARGE_A, SHORT_ROW = 2**17, 2**8  # bytes of A, and of its rows, above which tiles ask for what the next ones want
 FEW = 16  # rows that are not shared out where columns are many
+SHALLOW = 8  # products of an element that take no longer than writing it
 FAR, LONG_ROWS = 2**23, 2**14  # bytes of what caches may not hold; of two rows that the processor foresees abreast
 MANY_ROWS, MANY_PANELS = 512, 8  # of a chunk: 512 rows of a panel's depth stay in L2
 
@@ -205,8 +206,14 @@ class InPlace(Kernel):
         return "micro_asking_rows" if has_many_registers() else "micro"
 
     def part(self) -> tuple[Dim, Dim]:
-        """Of an A that may not stay in L2, so many rows that they do for each panel's depth, and some panels."""
+        """Of an A that may not stay in L2, so many rows that they do for each panel's depth, and some panels.
+
+        Of a C that no cache holds a few whole rows, which memory takes best, if each element has few products.
+        """
         rows, columns = self.rows.size, self.columns.size
+        result = known(rows * columns * self.size, 1 << 60)
+        if result is not None and result > FAR and known(self.summed.size, SHALLOW) is not None and not self.by_rows:
+            return up(FEW, self.MR), columns
         fits_cache = known(rows * self.summed.size * self.size, 2**20) is not None
         if self.by_rows or fits_cache:
             return super().part()
