@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import graphc as gc
-from graphc.codegen.kernels import FAR, LONG_ROWS
+from graphc.codegen.kernels import CACHED, LONG_ROWS
 
 
 @pytest.mark.parametrize("depth", [65, 100, 784, 1_000])
@@ -14,7 +14,7 @@ from graphc.codegen.kernels import FAR, LONG_ROWS
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_vector_is_a_lone_column(depth: int, symbolic: bool, dtype: str) -> None:
     """Of rows that caches hold and of more, which are read in turn: the bits of a row are the same."""
-    rng, far = np.random.default_rng(depth), FAR // (depth * np.dtype(dtype).itemsize)
+    rng, far = np.random.default_rng(depth), CACHED // (depth * np.dtype(dtype).itemsize)
     a, b, c = (rng.normal(size=s).astype(dtype) for s in ((far + 9, depth), depth, far + 9))
     few, first = (rng.normal(size=(r, depth)).astype(dtype) for r in (3, 1))
     exact = a.astype("f8") @ b

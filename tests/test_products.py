@@ -9,9 +9,8 @@ import pytest
 from support import evaluate, seeded
 
 import graphc as gc
-from graphc.codegen.along_sum import CACHED
 from graphc.codegen.intrinsics.target import has_many_registers, host_vector_bytes
-from graphc.codegen.kernels import CHUNK_FLOPS, HALF_FLOPS, MANY_CHUNKS, steps_of_chunk
+from graphc.codegen.kernels import CACHED, CHUNK_FLOPS, HALF_FLOPS, MANY_CHUNKS, steps_of_chunk
 from graphc.graph import Graph, Node
 
 FAMILY = range(60)

@@ -10,7 +10,7 @@ from functools import reduce
 from typing import cast
 
 from graphc.codegen.intrinsics.target import dots_tile, host_vector_bytes
-from graphc.codegen.kernels import ROW, Axis, J, Kernel, Range, known, steps_of_chunk
+from graphc.codegen.kernels import CACHED, ROW, Axis, J, Kernel, Range, known, steps_of_chunk
 from graphc.codegen.loop_ir import Address, Call, Expr, Position
 from graphc.codegen.packed import DEPTH, K, Packed
 from graphc.codegen.scope import Branch, Scope, close
@@ -23,7 +23,6 @@ from graphc.types import DType
 FEW_DOTS = 12  # rows that do not pay for a copy of the columns
 DOT_DEPTH = 512  # of columns that are copied at once, of the only part; half of it where several threads have copies
 PART_DEPTH, MOST_PARTS = 384, 4  # of the sum
-CACHED = 2**23  # bytes of A that caches hold, so that rows need not be asked for
 ELEMENT = symbol("%e")
 
 

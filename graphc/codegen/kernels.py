@@ -33,7 +33,8 @@ MANY_CHUNKS = 8  # enough for all threads
 LARGE_A, SHORT_ROW = 2**17, 2**8  # bytes of A, and of its rows, above which tiles ask for what the next ones want
 FEW = 16  # rows that are not shared out where columns are many
 SHALLOW = 8  # products of an element that take no longer than writing it
-FAR, LONG_ROWS = 2**23, 2**14  # bytes of what caches may not hold; of two rows that the processor foresees abreast
+CACHED = 2**23  # bytes of an operand, or of a result, that caches hold
+LONG_ROWS = 2**14  # bytes of two rows that the processor foresees abreast
 MANY_ROWS, MANY_PANELS = 512, 8  # of a chunk: 512 rows of a panel's depth stay in L2
 
 
@@ -197,7 +198,7 @@ class InPlace(Kernel):
         """The tiles, which ask for what the next ones want of a large A; where registers are few for lines alone."""
         beside = self.rows.a == self.size
         row = (self.rows if beside else self.summed).size
-        limit = FAR if self.tile[1:] == (1, 1) else LARGE_A  # halves of vectors have little time to spare
+        limit = CACHED if self.tile[1:] == (1, 1) else LARGE_A  # halves of vectors have little time to spare
         near = known(self.rows.size * self.summed.size * self.size, limit) or known(row * self.size, SHORT_ROW)
         if near or known(self.rows.size, self.MR):
             return "micro"
@@ -212,7 +213,7 @@ class InPlace(Kernel):
         """
         rows, columns = self.rows.size, self.columns.size
         result = known(rows * columns * self.size, 1 << 60)
-        if result is not None and result > FAR and known(self.summed.size, SHALLOW) is not None and not self.by_rows:
+        if result is not None and result > CACHED and known(self.summed.size, SHALLOW) is not None and not self.by_rows:
             return up(FEW, self.MR), columns
         fits_cache = known(rows * self.summed.size * self.size, 2**20) is not None
         if self.by_rows or fits_cache:
@@ -287,7 +288,7 @@ class Dots(ByRows):
         self.side, self.many = ("columns", self.columns.size) if few_rows else ("rows", self.rows.size)
         few = self.MR if few_rows else self.NR
         row = known(self.summed.size * self.size, LONG_ROWS // max(few, 2))
-        self.near = FAR // max(row, 1) if row is not None else None
+        self.near = CACHED // max(row, 1) if row is not None else None
 
     def goes_by_rows(self) -> bool:
         """Few rows and many columns are shared out by columns."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import cast
 
-from graphc.codegen.along_sum import CACHED, ELEMENT, sum_of_parts
+from graphc.codegen.along_sum import ELEMENT, sum_of_parts
 from graphc.codegen.intrinsics.target import host_vector_bytes, host_vector_registers
-from graphc.codegen.kernels import MANY_CHUNKS, ROW, Axis, InPlace, Kernel, Range, Transposed, steps_of_chunk
+from graphc.codegen.kernels import CACHED, MANY_CHUNKS, ROW, Axis, InPlace, Kernel, Range, Transposed, steps_of_chunk
 from graphc.codegen.loop_ir import Call, Expr, Position
 from graphc.codegen.scope import Branch, Scope
 from graphc.codegen.text import FIRST, HI, LAST, LO, PART, test

@@ -30,7 +30,7 @@ def small_borders() -> Any:
     with (
         mock.patch.multiple(form, CHUNK=24, MANY=2, LONGER=3, BLOCK=4, FEWEST=2),
         mock.patch.object(nest, "BLOCK", 4),
-        mock.patch.multiple(kernels, CHUNK_FLOPS=200, HALF_FLOPS=60, LARGE_A=8, SHORT_ROW=4, FAR=64),
+        mock.patch.multiple(kernels, CHUNK_FLOPS=200, HALF_FLOPS=60, LARGE_A=8, SHORT_ROW=4, CACHED=64),
         mock.patch.object(lower, "_LEAST", 8),
         mock.patch.multiple(
             packed,

@@ -18,6 +18,7 @@ from graphc.codegen.intrinsics.target import LINE
 from graphc.codegen.intrinsics.vectors import I64, POINTER, Control, Values, integer, prefetch
 
 _WORD = 8
+_IN_ORDER = {"rows_listed": "", "sum_listed": "", "rows_in_turn_rows_listed": "rows_in_turn"}  # where there is no list
 
 
 class Listed:
@@ -49,12 +50,12 @@ def with_list(more: str, emit: Callable[..., None]) -> Callable[..., None]:
             return []
 
         def plain() -> Values:
-            emit(more.removesuffix("rows_listed").removesuffix("sum_listed").rstrip("_"), lanes, *in_order)
+            emit(_IN_ORDER[more], lanes, *in_order)
             return []
 
         lanes.choose(lanes.builder.icmp_signed("!=", address, integer(0)), listed, plain)
 
-    return either if more.endswith("_listed") else partial(emit, more)
+    return either if more in _IN_ORDER else partial(emit, more)
 
 
 @intrinsic
