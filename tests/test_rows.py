@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import logsumexp
 
 import graphc as gc
 from graphc.codegen import rows, streamed
@@ -144,6 +145,24 @@ def test_short_rows_are_folded_in_place_to_the_same_bits(name: str, dtype: str) 
         np.testing.assert_allclose(here, numpys(a, axis=1), rtol=1e-5 if dtype == "float32" else 1e-13)
         if name in ("max", "min"):
             assert np.signbit(here[3]) == (name == "min" and n > 1)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("ours", "numpys"), [(gc.var, np.var), (gc.logsumexp, logsumexp)], ids=["var", "logsumexp"])
+def test_states_of_short_rows_are_made_in_place_to_the_same_bits(ours: Any, numpys: Any, dtype: str) -> None:
+    rng = np.random.default_rng(6)
+    for n in (1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 100, 127, 128, 129, 200, 255, 256, 257):
+        x, any_length = gc.input("x", (8, n), dtype), gc.input("x", (8, "n"), dtype)
+        a = (100 + rng.normal(size=(8, n))).astype(dtype)
+        a[1] *= -1
+        a[2, n // 2], a[3, -1], a[4], a[5], a[6, : n // 2], a[7] = np.nan, np.inf, -np.inf, np.inf, -np.inf, -1e4
+        for value in (lambda x: x, lambda x: x - 1):  # read where they lie; computed
+            here = gc.compile([x], ours(value(x), axis=1))(a)
+            there = gc.compile([any_length], ours(value(any_length), axis=1))(a)
+            assert here.tobytes() == there.tobytes()
+            with np.errstate(invalid="ignore"):
+                expected = numpys(value(a.astype(float)), axis=1)
+            np.testing.assert_allclose(here, expected, rtol=1e-5 if dtype == "float32" else 1e-12)
 
 
 @pytest.mark.parametrize(("length", "lines"), [(520, 5), (512, 4), (784, 7), (514, 32)])

@@ -31,7 +31,7 @@ from graphc.schedule.task import Nest, Place
 
 _LONG = 256  # elements of a row; shorter ones the processor foresees
 _PART = 16  # elements of a row that are computed between two requests: of many at a time, most wait
-_LANES = (4, 5, 6, 7, 8, 3)  # lines of accumulators, the best number first: each is a vector or some
+_LANES = (4, 5, 6, 7, 8)  # lines of accumulators, the best number first: each is a vector or some
 _FEWEST = 4  # times that they are come back to
 _FETCHED = 1 << 20  # bytes that are read, from which they do not lie near
 

@@ -141,6 +141,8 @@ def clear() -> None:
 
 def trim() -> None:
     """Delete what processes that were killed have left half written, and of too many entries those unused longest."""
+    if getattr(_mine, "untouched", False):
+        return
     with contextlib.suppress(OSError):
         with os.scandir(checked_folder(folder())) as found:
             files = [(file, file.stat(follow_symlinks=False)) for file in found]

@@ -25,7 +25,7 @@ from graphc.codegen.intrinsics.routine import KernelModule, LaneBuilder
 from graphc.codegen.intrinsics.target import host_vector_bytes
 from graphc.codegen.intrinsics.vectors import splat
 from graphc.codegen.namespace import meaning
-from graphc.runtime.short import Access, access, lanes_of, steps
+from graphc.runtime.short import Access, access, begin_of_vectors, lanes_of, steps
 from graphc.runtime.words import decided
 
 Typed = tuple[Any, Any]  # a Numba type, and the LLVM value that has it
@@ -220,15 +220,25 @@ class _Lowering:
         step = bounds[2] if len(bounds) == 3 else ir.Constant(_I64, 1)
         if not isinstance(step, ir.Constant) or step.constant <= 0:
             raise NotImplementedError("a loop of a kernel has a constant positive step")
-        if self.as_vectors(name, [start, bounds[len(bounds) > 1], step], body):
-            return
+        stop = bounds[len(bounds) > 1]
+        vectors = self.vectors(name, start, stop, step, body)
+        if not vectors or vectors.start > start.constant:
+            self.steps(name, start, ir.Constant(_I64, vectors.start) if vectors else stop, step, body, part)
+        for first in vectors:
+            self.values[name] = types.int64, ir.Constant(_I64, first)
+            self.lanes = _Lanes(name, vectors.step, min(vectors.step, vectors.stop - first))
+            self.block(body)
+        self.lanes = None
+
+    def steps(self, name: str, start: Any, stop: Any, step: Any, body: list[ast.stmt], part: int) -> None:
+        """A loop as it stands, of which LLVM may make vectors."""
         test, inside, after = (self.target.append_basic_block(n) for n in ("test", "loop", "after"))
         before = self.b.block
         self.b.branch(test)
         self.b.position_at_end(test)
         now = self.b.phi(_I64)
         following = self.b.add(now, step, flags=["nsw"])
-        self.b.cbranch(self.b.icmp_signed("<", now, bounds[len(bounds) > 1]), inside, after)
+        self.b.cbranch(self.b.icmp_signed("<", now, stop), inside, after)
         self.b.position_at_end(inside)
         self.values[name] = types.int64, now
         module = self.target.module
@@ -243,20 +253,15 @@ class _Lowering:
             module.hint(again, count, part > 0)
         self.b.position_at_end(after)
 
-    def as_vectors(self, name: str, bounds: list[Any], body: list[ast.stmt]) -> bool:
-        """Do a short loop as a few vectors, if it is one that can be."""
-        if self.target.module.far or not all(isinstance(b, ir.Constant) for b in bounds):
-            return False
-        start, stop, step = (b.constant for b in bounds)
-        width = lanes_of(name, stop - start, body) if step == 1 else 0
-        if not width or not self.once.issuperset(_assigned(body)):
-            return False
-        for first in range(start, stop, width):
-            self.values[name] = types.int64, ir.Constant(_I64, first)
-            self.lanes = _Lanes(name, width, min(width, stop - first))
-            self.block(body)
-        self.lanes = None
-        return True
+    def vectors(self, name: str, start: Any, stop: Any, step: Any, body: list[ast.stmt]) -> range:
+        """Where the vectors begin as which a loop, or what whole ones leave of it, is done; none if all is LLVM's."""
+        if self.target.module.far or not all(isinstance(b, ir.Constant) for b in (start, stop, step)):
+            return range(0)
+        first, end = start.constant, stop.constant
+        lanes = lanes_of(name, end - first, body) if step.constant == 1 else 0
+        if not lanes or not self.once.issuperset(_assigned(body)):
+            return range(0)
+        return range(first + begin_of_vectors(end - first, lanes), end, lanes)
 
     def touch(self, e: ast.Call, touched: Access) -> Typed:
         """Load or store the lanes of a vector, or the one element that all of them read."""

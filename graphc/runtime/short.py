@@ -1,8 +1,9 @@
-"""Which loops of a kernel are done as a few vectors, whatever their length: short ones, each step of which is apart.
+"""Which loops of a kernel are done as vectors, by the front end: short ones, and ends of others, each step apart.
 
-In: the syntax tree of a loop with constant bounds.  Out: how many lanes a vector has.  LLVM's own vectors would leave
-some elements for single steps, and a block on the stack that is written in parts has to be waited for when it is read
-as a whole; here such blocks are whole vectors, and stay in registers.
+In: the syntax tree of a loop with constant bounds.  Out: how many lanes a vector has, and from where on.  LLVM's own
+vectors would leave some elements for single steps, and of as many as one has it makes none; and a block on the stack
+that is written in parts has to be waited for when it is read as a whole.  Here short blocks are whole vectors, and stay
+in registers.
 """
 
 from __future__ import annotations
@@ -45,15 +46,18 @@ def access(call: ast.Call) -> Access | None:
 
 
 def lanes_of(variable: str, count: int, body: Sequence[ast.stmt]) -> int:
-    """The lanes of the vectors as which a loop is done; 0 if it is left to LLVM."""
+    """The lanes of the vectors as which a loop, or the end of one, is done; 0 if all of it is left to LLVM."""
     parts = list(_parts(body))
     touched = [found for call in parts if isinstance(call, ast.Call) and (found := access(call))]
     if count < 2 or not any(t.stores for t in touched) or any(t.code not in _LANE_BYTES for t in touched):
         return 0
     lanes = host_vector_bytes() // max(_LANE_BYTES[t.code] for t in touched)
-    if count % lanes == 0 or count > _MOST * lanes:
-        return 0
     return lanes if _is_apart(variable, touched) and all(_fits(variable, s) for s in body) else 0
+
+
+def begin_of_vectors(count: int, lanes: int) -> int:
+    """From where a loop of so many steps is done as vectors: all of a short one, else what is left after whole ones."""
+    return 0 if count <= _MOST * lanes else count - count % lanes
 
 
 def _parts(body: Sequence[ast.stmt]) -> Iterator[ast.AST]:

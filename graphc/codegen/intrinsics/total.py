@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 from graphc.codegen.intrinsics.memory import NUMBA_TYPES
 from graphc.codegen.intrinsics.routine import call_routine
 from graphc.codegen.intrinsics.target import SEVERAL, SHORT, host_vector_bytes
-from graphc.codegen.intrinsics.vectors import I1, I32, I64, Values, Vectors, call_body, integer
+from graphc.codegen.intrinsics.vectors import I1, I32, I64, Values, Vectors, integer
 
 _CHAINS = 4  # vectors that accumulate, which hides the latency of an addition
 _STREAMS = 4  # parts of a block that are read at the same time
@@ -29,13 +29,15 @@ _ACCUMULATORS = 16  # at least; with fewer, a sum of 1,024 is off by more than t
 def total(operation: str, code: str) -> Any:
     """Intrinsic (address, n) -> the sum, product, max or min (NaN if there is one) of n elements; max, min of bools."""
     kind = I1 if code == "b1" else Vectors(None, code).element
-    return _function(operation, code, NUMBA_TYPES[code], kind, partial(_fold, operation))
+    typed = _typed(operation, code, partial(_fold, operation), NUMBA_TYPES[code], kind)
+    return intrinsic(lambda typingctx, address, n: typed(address, n))
 
 
 @cache
 def position(operation: str, code: str) -> Any:
     """Intrinsic (address, n) -> the first position of the largest or smallest (argmin) of n floats, or of a NaN."""
-    return _function(operation, code, types.int64, I64, partial(_position, operation))
+    typed = _typed(operation, code, partial(_position, operation), types.int64, I64)
+    return intrinsic(lambda typingctx, address, n: typed(address, n))
 
 
 @cache
@@ -44,37 +46,35 @@ def state(operation: str, code: str) -> Any:
 
     deviation: the mean, the rest of the mean, squared distances; logsumexp: the largest, the sum of exp of distances.
     """
-
-    def emit(lanes: Vectors, *args: ir.Value) -> None:
-        {"deviation": _deviation, "logsumexp": _logsumexp}[operation](lanes, *args)
-
-    typed = call_body(code, f"{operation}_{code}", emit)
+    emit = {"deviation": _deviation, "logsumexp": _logsumexp}[operation]
+    typed = _typed(operation, code, emit, types.void, ir.VoidType())
     return intrinsic(lambda typingctx, address, n, to: typed(address, n, to))
 
 
-def _function(operation: str, code: str, result: Any, llvm_result: ir.Type, emit: Any) -> Any:
-    """An intrinsic (address, n) that calls the routine whose body `emit` builds."""
+def _typed(operation: str, code: str, emit: Callable[..., Any], result: Any, llvm_result: ir.Type) -> Any:
+    """What an intrinsic (address, n, ...) returns to Numba: what `emit` builds, in place of few elements, or a call."""
 
-    def body(builder: ir.IRBuilder, *args: ir.Value) -> ir.Value:
+    def body(builder: ir.IRBuilder, *args: ir.Value) -> Any:
         return emit(Vectors(builder, code), *args)
 
-    @intrinsic
-    def folded(typingctx: Any, address: Any, n: Any) -> Any:
+    def typed(*parameters: Any) -> tuple[Any, Any]:
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
             if _is_short(args[1], code):
-                return _in_place(builder, body, args)
-            return call_routine(builder, f"{operation}_{code}", llvm_result, args, body)
+                value = _in_place(builder, body, args)
+            else:
+                value = call_routine(builder, f"{operation}_{code}", llvm_result, args, body)
+            return context.get_dummy_value() if result is types.void else value
 
-        return result(types.int64, types.int64), codegen
+        return result(*[types.int64] * len(parameters)), codegen
 
-    return folded
+    return typed
 
 
 def _is_short(n: ir.Value, code: str) -> bool:
     return isinstance(n, ir.Constant) and n.constant * int(code[1]) <= SHORT * host_vector_bytes()
 
 
-def _in_place(builder: ir.IRBuilder, body: Callable[..., ir.Value], args: Values) -> ir.Value:
+def _in_place(builder: ir.IRBuilder, body: Callable[..., Any], args: Values) -> Any:
     """What a routine does, without a call; no rounding is contracted with what comes before or after."""
     strict = ir.IRBuilder(builder.block)
     value = body(strict, *args)
@@ -197,12 +197,13 @@ def shrunk(lanes: Vectors, x: ir.Value, top: ir.Value) -> ir.Value:
 
 
 def _logsumexp(lanes: Vectors, address: ir.Value, n: ir.Value, to: ir.Value) -> None:
-    """Where all are -inf the sum counts what is beyond the last as well, and is of no account."""
+    """Where all are -inf the sum may count what is beyond the last as well, and is of no account."""
     builder, top = lanes.builder, _fold("max", lanes, address, n)
     tops, neutral = lanes.splat(top), ir.Constant(lanes.type, [float("-inf")] * lanes.lanes)
 
     def step(sums: Values, new: Values) -> Values:
-        return [builder.fadd(s, shrunk(lanes, x, tops)) for s, x in zip(sums, new, strict=True)]
+        pairs = zip(sums, new, strict=True)
+        return [s if x is neutral else builder.fadd(s, shrunk(lanes, x, tops)) for s, x in pairs]
 
     sums = _swept(lanes, address, n, neutral, [lanes.zero] * _count(lanes), step)
     for k, part in enumerate((top, _tree(lanes, sums, builder.fadd))):
@@ -322,6 +323,9 @@ def _swept_each(
     def tail(address: ir.Value, i: ir.Value) -> Values:
         new = []
         for k in range(count):
+            if isinstance(n, ir.Constant) and i.constant + k * lanes.lanes >= n.constant:
+                new.append(neutral)
+                continue
             mask = lanes.first(builder.sub(n, builder.add(i, integer(k * lanes.lanes))))
             new.append(builder.select(mask, lanes.load(at(address, i, k), mask), neutral))
         return new
