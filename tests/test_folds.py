@@ -232,3 +232,23 @@ def test_chunks_of_many_rows_are_longer() -> None:
     b = seeded("short rows").normal(size=(70_001, 64)).astype("float32")
     np.testing.assert_array_equal(short(b), b.max(axis=1))
     assert " 70 chunks" in short.explain()
+
+
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "int64", "bool"])
+def test_what_caches_do_not_hold(dtype: str, known: bool) -> None:
+    """More than 24 MiB are asked for ahead, and half of it is not: ends of blocks, chunks and memory, rows and all."""
+    columns, size = 1_037, np.dtype(dtype).itemsize
+    rows = (26 << 20) // (columns * size) + 3
+    a = seeded("far", dtype).integers(-9, 9, (rows, columns)).astype(dtype)  # which are added exactly
+    if dtype == "float32":
+        a[3, 5], a[rows // 3], a[-1, -1] = NAN, -INF, INF
+    for name in ("any", "all") if dtype == "bool" else ("sum", "max", "min"):
+        for n in (rows, rows // 2):
+            x = gc.input("x", (n, columns) if known else ("n", "m"), dtype)
+            y = gc.input("y", (n * columns,) if known else ("n",), dtype)
+            ours, numpys = getattr(gc, name), getattr(np, name)
+            np.testing.assert_array_equal(gc.compile([x], ours(x, axis=1))(a[:n]), numpys(a[:n], axis=1))
+            whole = gc.compile([y], ours(y))
+            for flat in (a[:n].ravel(), a[:n].ravel()[::-1].copy(), np.zeros(n * columns, dtype)):
+                assert np.array_equal(whole(flat), numpys(flat), equal_nan=dtype == "float32")

@@ -157,8 +157,8 @@ KERNELS: dict[str, Contract] = {
     "product": _FOLD,
     "max": _FOLD,
     "min": _FOLD,
-    # rows and the step between them, how many, of how many elements, where the results go
-    **dict.fromkeys(("rows_sum", "rows_product", "rows_max", "rows_min"), Contract(5, (0,), (4,))),
+    # rows and the step between them, how many, of how many elements, where the results go, bytes read by all chunks
+    **dict.fromkeys(("rows_sum", "rows_product", "rows_max", "rows_min"), Contract(6, (0,), (4,))),
     **dict.fromkeys(("argmax", "argmin"), Contract(2, (0,), (), "integer")),
     **dict.fromkeys(("deviation", "logsumexp"), Contract(3, (0,), (2,))),  # address, count, where the state goes
     **dict.fromkeys(  # rows and the step between them, how many, of how many columns, the row they are folded into

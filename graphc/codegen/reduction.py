@@ -171,12 +171,15 @@ class Fold(Carried):
         """Whether a kernel folds several blocks that lie in memory."""
         return self.collects and f"rows_{self.state.block}" in KERNELS
 
-    def rows_along(self, scope: Scope, first: Lies, step: Dim, count: Dim, length: Dim) -> None:
-        """Fold so many rows of a length, the first of which lies there and the next ones a step on, into the block."""
+    def rows_along(self, scope: Scope, first: Lies, step: Dim, count: Dim, length: Dim, read: Dim) -> None:
+        """Fold so many rows of a length, the first of which lies there and the next ones a step on, into the block.
+
+        `read` are the bytes that all chunks read.
+        """
         (place, at), text, size = first, self.text, self.dtype.size
         address, to = text.address(place, at * size), text.address(self.block)
         sizes = text.at(step * size), text.at(count), text.at(length)
-        scope.use(f"rows_{self.state.block}", address, *sizes, to, dtype=self.dtype)
+        scope.use(f"rows_{self.state.block}", address, *sizes, to, text.at(read), dtype=self.dtype)
 
     def row(self, at: Dim) -> Expr:
         """What a row has come to."""

@@ -174,7 +174,7 @@ class Rows(Form):
         if lie is None or not self._is_folded_along(fold := Fold(self.text, reduction), length):
             return False
         (*_, scope, row), (where, step) = scopes, lie
-        fold.rows_along(scope, where, step, HI - LO, length)
+        fold.rows_along(scope, where, step, HI - LO, length, bytes_read(self.nest))
         value = row.let(self.text.fresh(), fold.row(loop_symbol(self.row_axes()[-1]) - LO))
         self.evaluator.define(row, reduction, self.index_of(reduction), fold.finished(row, [value]))
         return True
@@ -201,11 +201,11 @@ class Rows(Form):
         if few or self.before is not None or not self._only_folds() or any(lie is None for _, lie in found):
             return False
         ((fold, lie),) = found
-        if lie is None or fold.is_exact or not fold.has_rows:
+        if lie is None or not fold.has_rows:
             return False
         place, at = lie
         whole = symbol(f"%{top.let('whole', self.text.at(floor_div(HI - LO, BLOCK))).name}")
-        fold.rows_along(top, lie, BLOCK, whole, BLOCK)
+        fold.rows_along(top, lie, BLOCK, whole, BLOCK, bytes_read(self.nest))
         loop = self.text.loop(top, "k", whole)
         fold.join(loop, [loop.let(self.text.fresh(), fold.row(symbol("%k")))], Position(BLOCK))
         loop.close()

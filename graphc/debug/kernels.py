@@ -47,7 +47,7 @@ def _fold(operation: str) -> Callable[..., Any]:
 def _along(operation: str) -> Callable[..., None]:
     fold = _fold(operation)
 
-    def along(memory, dtype, tile, x, row, rows, n, to):  # type: ignore[no-untyped-def]
+    def along(memory, dtype, tile, x, row, rows, n, to, read):  # type: ignore[no-untyped-def]
         found = [fold(memory, dtype, tile, x + k * row, n) for k in range(rows)]
         memory.store_all(memory.grid(to, [dtype.itemsize], [rows], dtype), dtype, np.array(found, dtype))
 

@@ -2,7 +2,8 @@
 
 In: the address of rows of contiguous elements, and where results go.  Out: nothing; each result has the bits of a fold
 of its row alone.  One row is of the first half of the rows and one of the second: memory brings two streams faster than
-one, and the last steps of one row's tree do not wait for those of another's.
+one, and the last steps of one row's tree do not wait for those of another's.  Where caches hold little of what is read,
+each load asks for what comes later in its stream: the processor by itself foresees too little of it.
 """
 
 from __future__ import annotations
@@ -16,25 +17,46 @@ from numba.extending import intrinsic
 
 from graphc.codegen.intrinsics.routine import call_routine
 from graphc.codegen.intrinsics.total import fold_each
-from graphc.codegen.intrinsics.vectors import Values, Vectors, integer
+from graphc.codegen.intrinsics.vectors import I64, Values, Vectors, integer
+
+_FAR = 24 << 20  # bytes that are read
+_AHEAD = 2048  # bytes
 
 
 @cache
 def along(operation: str, code: str) -> Any:
-    """Intrinsic (x, row, rows, n, to): to[0], to[1] ... are what n elements of each row, `row` bytes on, come to."""
+    """Intrinsic (x, row, rows, n, to, read): to[0], to[1] ... are what n elements of each row, `row` bytes on, come to.
+
+    `read` are the bytes of all that is read, by other chunks as well.
+    """
 
     def body(builder: ir.IRBuilder, *arguments: ir.Value) -> None:
-        _emit(operation, Vectors(builder, code), *arguments)
+        *rest, read = arguments
+
+        def rows_by(kind: type[Vectors]) -> Values:
+            _emit(operation, kind(builder, code), *rest)
+            return []
+
+        is_far = builder.icmp_signed(">", read, integer(_FAR))
+        Vectors(builder, code).choose(is_far, lambda: rows_by(_Asking), lambda: rows_by(Vectors))
 
     @intrinsic
-    def folded(typingctx: Any, x: Any, row: Any, rows: Any, n: Any, to: Any) -> Any:
+    def folded(typingctx: Any, x: Any, row: Any, rows: Any, n: Any, to: Any, read: Any) -> Any:
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Values) -> Any:
             call_routine(builder, f"rows_{operation}_{code}", ir.VoidType(), args, body)
             return context.get_dummy_value()
 
-        return types.void(*[types.int64] * 5), codegen
+        return types.void(*[types.int64] * 6), codegen
 
     return folded
+
+
+class _Asking(Vectors):
+    """Vectors whose loads ask for what lies ahead."""
+
+    def load(self, pointer: ir.Value, mask: ir.Value | None = None) -> ir.Value:
+        self.prefetch(self.builder.add(self.builder.ptrtoint(pointer, I64), integer(_AHEAD)))
+        return super().load(pointer, mask)
 
 
 def _emit(
