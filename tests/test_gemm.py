@@ -33,7 +33,7 @@ from graphc.codegen.intrinsics.target import host_vector_registers
 Array = NDArray[Any]
 DTYPES = ("float32", "float64")
 TILES = ((6, 4), (16, 1), (3, 3), (1, 8))
-ASKING = ((6, 2, "asking_rows"), (4, 4, "asking_lines"))
+ASKING = ((6, 2, "asking_rows"), (4, 4, "asking_lines"), (16, 1, "asking_ahead"), (6, 2, "asking_ahead"))
 EXCHANGED = ((10, 2), (3, 1))
 DOTS = ((4, 5), (2, 8), (1, 1), (8, 1), (4, 3, "rows_in_turn"), (8, 1, "rows_in_turn"), (2, 5, "columns_in_turn"))
 

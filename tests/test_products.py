@@ -167,9 +167,9 @@ def test_products_of_other_sizes_share_their_kernel() -> None:
     assert one == kernels_of(32, 64, 192) == kernels_of(32, 100, 64)
     # 64 rows of B, 512 bytes apart, are all that L1 has places for, which counts where tiles read a panel there
     assert (one == kernels_of(32, 64, 128)) == has_many_registers()
-    many = kernels_of("n", 64, 64)  # of rows of unknown number
-    assert many == kernels_of(320, 64, 64)
-    asking = kernels_of("n", "k", 64)  # and of any length, so that wide tiles ask for the next ones
+    many = kernels_of("n", 32, 64)  # of rows of unknown number
+    assert many == kernels_of(320, 32, 64)
+    asking = kernels_of("n", "k", 64)  # and of any length, so that wide tiles ask for what comes
     assert asking == kernels_of("n", 100, 64)
     assert (asking == kernels_of(320, 100, 64) == many) != has_many_registers()
     packed = kernels_of(320, 700, 700)  # by blocks of a sum, be it short or long, and parts of many rows

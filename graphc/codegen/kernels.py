@@ -30,7 +30,7 @@ CHUNK_FLOPS = 2_000_000  # some 15 us of work
 HALF_FLOPS = 200_000  # what is twice as much is cut in halves, for two threads
 DEEP = 64  # what a sum that only the call knows is taken to be
 MANY_CHUNKS = 8  # enough for all threads
-LARGE_A, SHORT_ROW = 2**17, 2**8  # bytes of A, and of its rows, above which tiles ask for what the next ones want
+LARGE_A, SHORT_ROW = 2**17, 2**7  # bytes of A, and of its rows, above which tiles ask for what the next ones want
 FEW = 16  # rows that are not shared out where columns are many
 SHALLOW = 8  # products of an element that take no longer than writing it
 CACHED = 2**23  # bytes of an operand, or of a result, that caches hold
@@ -186,6 +186,7 @@ class Kernel(ABC):
 
 class InPlace(Kernel):
     is_far = False  # whether C may be so far that its tiles are asked for
+    is_cut = False  # whether the sum may be, so that a tile reads a part of each row
 
     def choose_tile(self) -> None:
         columns, rows = known(self.columns.size), known(self.rows.size, 128)
@@ -204,7 +205,10 @@ class InPlace(Kernel):
             return "micro"
         if beside:
             return "micro_asking_lines"
-        return "micro_asking_rows" if has_many_registers() else "micro"
+        if not has_many_registers():
+            return "micro"
+        gapless = self.summed.a == self.size and self.rows.a == self.summed.size * self.size
+        return "micro_asking_ahead" if gapless and not self.is_cut else "micro_asking_rows"
 
     def part(self) -> tuple[Dim, Dim]:
         """Of an A that may not stay in L2, so many rows that they do for each panel's depth, and some panels.

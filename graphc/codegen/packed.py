@@ -33,6 +33,7 @@ K, OUTER, BLOCK, SOME, DEPTH, TOP, BOTTOM, LEFT, RIGHT = (symbol(f"%{name}") for
 
 
 class Packed(InPlace):
+    is_cut = True
     few = FEW_ROWS  # rows that do not pay for a copy
     chunk_flops = 4 * CHUNK_FLOPS  # a chunk of some rows copies all columns
 

@@ -7,8 +7,9 @@ on where tiles begin, nor on how k is blocked (`accumulate` continues the chain)
 A tile may be `more` than that.  "nested" sums over two loops: the sum over o < outer of such products, A_o at
 a + o*a_outer and B_o at b + o*b_outer.  With "rows_listed" (A's of `micro` and `dots`) and "sum_listed" (B's of
 `micro_transposed` and `sweep`) rows need not lie one after the other: where row k is, word first + k of a list says.
-Tiles that are "asking_rows" or "asking_lines" have what the next ones want of A brought to L2 while they are computed:
-its next rows, or where these lie beside each other the next line of each.  Of `dots` that have "rows_in_turn" or
+Tiles that are "asking_ahead", "asking_rows" or "asking_lines" have what others want of A brought to L2 while they are
+computed: where its rows follow one another without a gap, all bytes of the tile after the next one, in order; else the
+next one's rows; or where these lie beside each other the next line of each.  Of `dots` that have "rows_in_turn" or
 "columns_in_turn", those of a tile are read one after the other, as they lie in memory.
 """
 
@@ -105,19 +106,24 @@ def _emit_tile(
         lambda: [vector.zero for _ in range(MR) for vector, _ in parts],
     )
     a_rows = _rows_of_a(lanes, rows, MR, a, a_row, more, rest)
-    ask = partial(_ask, more, lanes, a_rows[-1], MR, a_row) if more.startswith("asking") else None
+    ask = partial(_ask, more, lanes, a_rows, a_row) if more.startswith("asking") else None
     sums = _multiply(lanes, parts, a_rows, b, start, [*_outer(more, rest), (K, a_col, b_row)], ask=ask)
     for value, (vector, *place) in zip(sums, places(), strict=True):
         vector.store(value, *place)
     return []
 
 
-def _ask(
-    more: str, lanes: Vectors, last: ir.Value, MR: int, a_row: ir.Value, k: ir.Value, offset: ir.Value
-) -> None:  # fmt: skip
-    """Ask for one line: of the MR rows after the last one, in turn, since it has the elements of the next steps; or the
-    one after the last row's."""
-    builder, here = lanes.builder, lanes.builder.add(last, offset)
+def _ask(more: str, lanes: Vectors, rows: Values, a_row: ir.Value, k: ir.Value, offset: ir.Value) -> None:
+    """Ask for as many bytes as a step reads, of the tile after the next one; or for one line: of the rows after the
+    last one, in turn, since it has the elements of the next steps; or the one after the last row's."""
+    builder, MR = lanes.builder, len(rows)
+    if more == "asking_ahead":
+        step = MR * lanes.bytes
+        here = builder.add(rows[0], builder.add(builder.mul(a_row, integer(2 * MR)), builder.mul(k, integer(step))))
+        for line in range(0, step, LINE):
+            lanes.prefetch(builder.add(here, integer(line)))
+        return
+    here = builder.add(rows[-1], offset)
     if more == "asking_lines":
         lanes.prefetch(builder.add(here, integer(LINE)))
     else:
