@@ -30,7 +30,8 @@ CHUNK_FLOPS = 2_000_000  # some 15 us of work
 HALF_FLOPS = 200_000  # what is twice as much is cut in halves, for two threads
 DEEP = 64  # what a sum that only the call knows is taken to be
 MANY_CHUNKS = 8  # enough for all threads
-LARGE_A, SHORT_ROW = 2**17, 2**7  # bytes of A, and of its rows, above which tiles ask for what the next ones want
+LARGE_A, SHORT_ROW = 2**17, 2**7  # bytes of A, and of its rows, above which tiles ask for what others want
+NARROW = 32  # bytes of a row of a tile
 FEW = 16  # rows that are not shared out where columns are many
 SHALLOW = 8  # products of an element that take no longer than writing it
 CACHED = 2**23  # bytes of an operand, or of a result, that caches hold
@@ -196,19 +197,24 @@ class InPlace(Kernel):
         self.asking = self._asking()
 
     def _asking(self) -> str:
-        """The tiles, which ask for what the next ones want of a large A; where registers are few for lines alone."""
+        """The tiles, which ask for what others want of a large A; where registers are few not for rows in turn."""
         beside = self.rows.a == self.size
         row = (self.rows if beside else self.summed).size
-        limit = CACHED if self.tile[1:] == (1, 1) else LARGE_A  # halves of vectors have little time to spare
+        limit = CACHED if self._is_narrow() else LARGE_A
         near = known(self.rows.size * self.summed.size * self.size, limit) or known(row * self.size, SHORT_ROW)
         if near or known(self.rows.size, self.MR):
             return "micro"
         if beside:
             return "micro_asking_lines"
-        if not has_many_registers():
-            return "micro"
-        gapless = self.summed.a == self.size and self.rows.a == self.summed.size * self.size
-        return "micro_asking_ahead" if gapless and not self.is_cut else "micro_asking_rows"
+        if self.summed.a == self.size and self.rows.a == self.summed.size * self.size and not self.is_cut:
+            return "micro_asking_ahead"
+        return "micro_asking_rows" if has_many_registers() else "micro"
+
+    def _is_narrow(self) -> bool:
+        """Whether a row of a tile has so few bytes that its steps have little time to spare."""
+        _, vectors, *tail = self.tile
+        halves = tail[0] if tail and tail[0] else 2 * vectors
+        return halves * host_vector_bytes() // 2 <= NARROW
 
     def part(self) -> tuple[Dim, Dim]:
         """Of an A that may not stay in L2, so many rows that they do for each panel's depth, and some panels.
