@@ -223,14 +223,16 @@ class _Lowering:
         stop = bounds[len(bounds) > 1]
         vectors = self.vectors(name, start, stop, step, body)
         if not vectors or vectors.start > start.constant:
-            self.steps(name, start, ir.Constant(_I64, vectors.start) if vectors else stop, step, body, part)
+            self.step_by_step(name, start, ir.Constant(_I64, vectors.start) if vectors else stop, step, body, part)
         for first in vectors:
             self.values[name] = types.int64, ir.Constant(_I64, first)
             self.lanes = _Lanes(name, vectors.step, min(vectors.step, vectors.stop - first))
             self.block(body)
         self.lanes = None
 
-    def steps(self, name: str, start: Any, stop: Any, step: Any, body: list[ast.stmt], part: int) -> None:
+    def step_by_step(
+        self, name: str, start: Any, stop: Any, step: Any, body: list[ast.stmt], part: int
+    ) -> None:
         """A loop as it stands, of which LLVM may make vectors."""
         test, inside, after = (self.target.append_basic_block(n) for n in ("test", "loop", "after"))
         before = self.b.block
