@@ -59,12 +59,16 @@ def folder() -> Path:
 
 @contextlib.contextmanager
 def untouched() -> Iterator[None]:
-    """Nothing is looked for or kept by this thread meanwhile."""
-    _mine.untouched, before = True, getattr(_mine, "untouched", False)
+    """Nothing is looked for, kept or deleted by this thread meanwhile, but by `clear`."""
+    _mine.untouched, before = True, _is_untouched()
     try:
         yield
     finally:
         _mine.untouched = before
+
+
+def _is_untouched() -> bool:
+    return getattr(_mine, "untouched", False)
 
 
 def make_key(*parts: str) -> str:
@@ -86,7 +90,7 @@ def _digest_of(*parts: str) -> str:
 
 def load(key: str) -> Entry | None:
     """The entry kept under a key; None if there is none that can be trusted."""
-    if getattr(_mine, "untouched", False):
+    if _is_untouched():
         return None
     try:
         with opened(checked_folder(folder()) / key) as file:
@@ -103,7 +107,7 @@ def load(key: str) -> Entry | None:
 
 def store(key: str, entry: Entry) -> None:
     """Keep an entry; a folder that can't be written is no error."""
-    if getattr(_mine, "untouched", False):
+    if _is_untouched():
         return
     pieces = (entry.text.encode(), *entry.parts)
     sizes, content = [len(p) for p in pieces], b"".join(pieces)
@@ -141,7 +145,7 @@ def clear() -> None:
 
 def trim() -> None:
     """Delete what processes that were killed have left half written, and of too many entries those unused longest."""
-    if getattr(_mine, "untouched", False):
+    if _is_untouched():
         return
     with contextlib.suppress(OSError):
         with os.scandir(checked_folder(folder())) as found:

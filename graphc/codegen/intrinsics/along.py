@@ -19,8 +19,8 @@ from graphc.codegen.intrinsics.routine import call_routine
 from graphc.codegen.intrinsics.total import fold_each
 from graphc.codegen.intrinsics.vectors import I64, Values, Vectors, integer
 
-_FAR = 24 << 20  # bytes that are read
-_AHEAD = 2048  # bytes
+_FAR = 24 << 20  # bytes that are read, of which caches hold little
+_AHEAD = 2048  # bytes, in each of the two streams
 
 
 @cache

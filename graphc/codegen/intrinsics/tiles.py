@@ -13,9 +13,7 @@ from graphc.codegen.intrinsics.listed import with_list
 from graphc.codegen.intrinsics.vectors import call_body
 
 _MORE = {
-    "": (),
-    **dict.fromkeys(("asking_ahead", "asking_rows", "asking_lines"), ()),
-    **dict.fromkeys(("rows_in_turn", "columns_in_turn"), ()),
+    **dict.fromkeys(("", "asking_ahead", "asking_rows", "asking_lines", "rows_in_turn", "columns_in_turn"), ()),
     "nested": ("outer", "a_outer", "b_outer"),
     **dict.fromkeys(("rows_listed", "sum_listed", "rows_in_turn_rows_listed"), ("list", "first")),
 }
