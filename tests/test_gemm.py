@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import mmap
 import os
 import subprocess
 import sys
@@ -13,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fenced import fenced
 from numba import njit, types
 from numpy.typing import NDArray
 
@@ -36,18 +35,6 @@ TILES = ((6, 4), (16, 1), (3, 3), (1, 8))
 ASKING = ((6, 2, "asking_rows"), (4, 4, "asking_lines"), (16, 1, "asking_ahead"), (6, 2, "asking_ahead"))
 EXCHANGED = ((10, 2), (3, 1))
 DOTS = ((4, 5), (2, 8), (1, 1), (8, 1), (4, 3, "rows_in_turn"), (8, 1, "rows_in_turn"), (2, 5, "columns_in_turn"))
-
-
-def fenced(size: int, at_end: bool) -> Array:
-    """Bytes that begin or end at a page whose touching is fatal."""
-    page = mmap.PAGESIZE
-    pages = max(1, -(-size // page))
-    memory = mmap.mmap(-1, (pages + 2) * page)
-    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    for fence in (address, address + (pages + 1) * page):
-        assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(fence), ctypes.c_size_t(page), 0) == 0
-    start = page + (pages * page - size if at_end else 0)
-    return np.frombuffer(memory, np.uint8, size, start)
 
 
 def placed(values: Array, strides: tuple[int, ...], at_end: bool) -> Array:

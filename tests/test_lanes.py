@@ -12,7 +12,7 @@ import pytest
 import graphc as gc
 
 Values = np.ndarray[Any, Any]
-LENGTHS = [128, 192, 256, 512, 768, 784, 1000, 1024, 1088, 1280, 2048, 4096]  # 1088 has no whole blocks of 1,024
+LENGTHS = [128, 192, 256, 512, 769, 784, 1000, 1001, 1024, 1088, 1280, 2001, 2048, 4096]  # of 1088 no whole blocks
 TOLERANCE = {"float32": 3e-5, "float64": 1e-12}
 
 
@@ -58,7 +58,8 @@ def test_folds_of_rows_of_any_length(length: int, dtype: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("length", "dtype", "lanes"), [(1024, "float32", 64), (784, "float32", 112), (512, "float64", 32)]
+    ("length", "dtype", "lanes"),
+    [(1024, "float32", 64), (784, "float32", 112), (1001, "float32", 64), (512, "float64", 32)],
 )
 def test_accumulators_are_side_by_side(length: int, dtype: str, lanes: int) -> None:
     source = check(["sum"], (3, length), dtype).source
@@ -66,7 +67,7 @@ def test_accumulators_are_side_by_side(length: int, dtype: str, lanes: int) -> N
     assert f"(r0, {lanes})" in source
 
 
-@pytest.mark.parametrize("length", [100, 250, 1001])
+@pytest.mark.parametrize("length", [100, 250, 701])
 def test_other_rows_wait_on_the_stack(length: int) -> None:
     assert f"(r0, {length})" in check(["sum"], (3, length), "float32").source
 

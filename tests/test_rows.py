@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -36,7 +37,12 @@ def values(shape: tuple[int, ...], dtype: str) -> list[Values]:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
     "shape",
-    [(3, 255), (2, 256), (1, 300), (2, 1024), (2, 1025), (2, 1040), (1, 2500), (2, 4096), (0, 300), (2, 3, 257)],
+    [
+        *((n, 64) for n in (0, 1, 7, 8, 9, 33)),  # bands of 8 rows
+        *((9, n) for n in (8, 15, 16, 17, 100, 127, 128, 129)),
+        *((3, 255), (2, 256), (1, 300), (2, 1024), (2, 1025), (2, 1040), (1, 2500), (2, 4096), (0, 300), (2, 3, 257)),
+        *((3, 1000), (2, 1999), (1, 2000), (2, 5, 100)),
+    ],
 )
 def test_rows_of_any_length(shape: tuple[int, ...], dtype: str) -> None:
     """Ends of parts, blocks and lines; the batch is a symbol, so that rows are written by what chooses at run time."""
@@ -112,13 +118,57 @@ def softmax_and_signs(shape: tuple[int, ...], dtype: str, **options: Any) -> Any
 
 
 @pytest.mark.parametrize("rows", [3, 9000])
-def test_what_is_stored_is_not_computed_again(rows: int) -> None:
-    """A later sweep of the row loads it: from the result, or from where it waits to be streamed."""
-    x, w = values((rows, 1000), "float32")
-    f = softmax_and_gradient((rows, 1000), "float32")
-    assert f.source.count("over(") == 1
+@pytest.mark.parametrize(("columns", "loops"), [(1024, 1), (1000, 2)])
+def test_what_is_stored_is_not_computed_again(rows: int, columns: int, loops: int) -> None:
+    """A later sweep of the row loads it: from the result, or from where it waits to be streamed.
+
+    Of 1,000 columns the last 40 are a loop of their own.
+    """
+    x, w = values((rows, columns), "float32")
+    f = softmax_and_gradient((rows, columns), "float32")
+    assert f.source.count("over(") == loops
     for have, want in zip(f(x, w), softmax_by_numpy(x, w), strict=True):
         np.testing.assert_allclose(have, want, rtol=1e-5, atol=1e-6)
+
+
+def test_short_rows_go_on_while_one_waits_for_its_fold() -> None:
+    """Each sweep is made for a band of rows before the next one, unless rows are long or one sweep is all."""
+    for columns, banded in ((64, True), (128, True), (129, False)):
+        assert ("for h in" in softmax_and_gradient((40, columns), "float32").source) is banded
+    x = gc.input("x", (40, 64), "float32")
+    assert "for h in" not in gc.compile([x], 2 * gc.max(x, axis=1)).source
+
+
+def test_what_rows_of_a_band_come_to_and_their_totals() -> None:
+    """Results of several dtypes, to be told apart while they wait; columns and totals beside them."""
+    x, w = values((21, 2, 64), "float32")
+    a, b = gc.input("a", ("n", 2, 64), "float32"), gc.input("b", ("n", 2, 64), "float32")
+    centred = a - gc.mean(a, axis=-1, keepdims=True)
+    first, few = gc.argmax(a * b, axis=-1), gc.sum(gc.astype(a, "float64"), axis=-1)
+    moved = centred * gc.astype(few + first, "float32")[..., None]
+    f = gc.compile([a, b], [moved, first, few, gc.sum(moved), gc.sum(b, axis=0), gc.sum(centred * b, axis=0)])
+    x8, w8 = x.astype(float), w.astype(float)
+    c8, k = x8 - x8.mean(-1, keepdims=True), np.argmax(x * w, -1)
+    m8 = c8 * (x8.sum(-1) + k)[..., None]
+    for have, want in zip(f(x, w), (m8, k, x8.sum(-1), m8.sum(), w8.sum(0), (c8 * w8).sum(0)), strict=True):
+        np.testing.assert_allclose(have, want, rtol=1e-4, atol=1e-2)
+
+
+def test_each_array_is_asked_for_in_a_sweep_of_its_own() -> None:
+    """Lines of two arrays in turn take longer to come."""
+    parts = softmax_and_gradient((5000, 1024), "float32").source.split("for f in")
+    assert [part.count("fetch_lines") for part in parts] == [0, 1, 1, 0]
+
+
+def test_columns_of_what_is_loaded_are_folded_in_the_last_sweep_that_loads_it() -> None:
+    x, w = gc.input("x", (5000, 1024), "float32"), gc.input("w", (5000, 1024), "float32")
+    e = gc.exp(x - gc.max(x, axis=1, keepdims=True))
+    f = gc.compile([x, w], [w / gc.sum(e, axis=1, keepdims=True), gc.sum(w, axis=0)])
+    assert len(re.findall(r"ld_f4_1_\d\(p2, i0", f.source)) == 1
+    a, b = values((5000, 1024), "float32")
+    t = np.exp(a.astype(float) - a.max(1, keepdims=True)).sum(1, keepdims=True)
+    for have, want in zip(f(a, b), (b / t, b.astype(float).sum(0)), strict=True):
+        np.testing.assert_allclose(have, want, rtol=1e-5, atol=1e-3)
 
 
 FOLDED: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {

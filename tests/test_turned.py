@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fenced import fenced
 
 import graphc as gc
 from graphc.codegen import streamed
@@ -170,6 +171,19 @@ def test_what_may_not_be_there_is_not_copied() -> None:
     want = np.pad(b, ((10, 10), (15, 5))).T
     assert not copies(f)
     for got, right in zip(f(a, b), (a[:, :40] + want[:, :40], want), strict=True):
+        assert np.array_equal(got, right)
+
+
+@pytest.mark.parametrize("size", [100, "n"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_nor_is_the_last_part_of_a_whole(size: Any, dtype: str) -> None:
+    """It is read where no other part is: before its first row there may be no memory."""
+    x, y = gc.input("x", (size, size), dtype), gc.input("y", (size, size), dtype)
+    f = gc.compile([x, y], (gc.roll(x.T, 1, axis=1), gc.concatenate([x.T, y.T], axis=1) + 1), options=COLD)
+    a, b = (fenced(10_000 * np.dtype(dtype).itemsize, False).view(dtype).reshape(100, 100) for _ in "xy")
+    a[...], b[...] = drawn((100, 100)), drawn((100, 100), 1)
+    assert not copies(f)
+    for got, right in zip(f(a, b), (np.roll(a.T, 1, axis=1), np.concatenate([a.T, b.T], axis=1) + 1), strict=True):
         assert np.array_equal(got, right)
 
 

@@ -38,6 +38,9 @@ SHORT = 16  # steps of a loop; of fewer there may not be enough chunks
 FLAT = symbol("%i")
 FOLDS = 8  # blocks on the stack for what reductions fold
 KEPT = 8  # those for rows that a later sweep wants again
+BAND = symbol("%h")  # the first row of a band
+RESULTS = Place("stack", 24)  # what the rows of a band come to, RESULT bytes each
+RESULT = 8
 AGAIN = 6  # instructions that compute a value again rather than keep it
 LOADED = 2  # the same of a value that is stored anyway
 
@@ -75,8 +78,11 @@ class Form:
         self.sweep_of: dict[Node, int] = {}
         for member in nest.members:
             self._sweep(member)
+        for column in filter(self.is_column, self.totals):
+            self._delay(column)
         self.block = symbol("%j" if before is None else "%k")  # a panel of the product before begins at j
         self.sweep = 0
+        self.band = 1  # rows for which a sweep is made before the next one
         self.summed = {r.operands[0] for r in self.row_set if r.operands[0].op.family is Family.ELEMENTWISE}
         self.placed = {n: p for n, p in reversed(nest.stores) if self.is_stored_whole(n)}
         self.kept = self._kept()
@@ -105,6 +111,9 @@ class Form:
             kept, scratch = self.kept[node]
             kept, scratch = (self.streamed[kept], True) if kept in self.streamed else (kept, scratch)
             return kept, self.scratch_at(kept) if scratch else None
+        settled = node in self.row_set and self.sweep_of[node] <= self.sweep
+        if self.band > 1 and settled and index == self.index_of(node):
+            return RESULTS, self.result_at(node)
         if self.private and self.before is not None and node is self.before.member:
             memory, first = self.before.result
             return memory, first + offset(index, node.shape)
@@ -180,6 +189,13 @@ class Form:
             stack.pop()
             latest = max((self.sweep_of[o] for o in operands), default=0)
             self.sweep_of[node] = latest + (node in self.row_set)
+
+    def _delay(self, column: Node) -> None:
+        """Fold an array that is loaded in the last sweep that loads it anyway."""
+        (operand,) = column.operands
+        if self.is_loaded(operand):
+            full = [m for m in self.members if self.is_full(m) and any(o is operand for o in read_operands(m))]
+            self.sweep_of[column] = max(map(self.computed_in, full))
 
     def computed_in(self, node: Node) -> int:
         return self.sweep_of[node] - (node in self.row_set)
@@ -260,7 +276,17 @@ class Form:
         """Where in a row of scratch the loops are."""
         sizes = tuple(self.domain[k] for k in self.inner)
         column = offset(tuple(loop_symbol(k) if self.domain[k] != 1 else 0 for k in self.inner), sizes)
+        if self.band > 1:
+            column = column + self._row_in_band() * self.row_length()
         return column if place.kind == "stack" else WORKER * product(sizes) + column
+
+    def _row_in_band(self) -> Dim:
+        return loop_symbol(self.row_axes()[-1]) - BAND
+
+    def result_at(self, reduction: Node) -> Dim:
+        """Where what a row of a band comes to waits for the next sweeps."""
+        number = {r: k for k, r in enumerate(filter(self.row_set.__contains__, self.reductions))}[reduction]
+        return number * self.band * (RESULT // reduction.dtype.size) + self._row_in_band()
 
     # chunks
 

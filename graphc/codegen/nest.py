@@ -17,7 +17,7 @@ from graphc.codegen.loop_ir import CHUNK, Expr, Position, Stmt
 from graphc.codegen.private import blocks_of_rows, prepare_product
 from graphc.codegen.product import Product
 from graphc.codegen.reduction import Carried, Columns, Fold, Partial, combine
-from graphc.codegen.rows import Rows
+from graphc.codegen.rows import Rows, row_of
 from graphc.codegen.scope import Bounds, Branch, Loop, Scope, close
 from graphc.codegen.streamed import (
     WHOLE,
@@ -121,6 +121,7 @@ class _Nest(Rows):
 
     def _loops(self, top: Scope, chunks: Dim) -> list[Partial]:
         """Make the loops; what chunks leave to be combined."""
+        self.band = self.rows_at_once()
         alone = self.by_batch() or chunks == 1
         columns = {n: self._columns(n, alone, chunks) for n in self.totals if self.is_column(n)}
         folds = {n: Fold(self.text, n, k) for k, n in enumerate(self.totals) if n not in columns}
@@ -194,22 +195,27 @@ class _Nest(Rows):
             if axis == self.beside:
                 around, bounds = copies(self, scopes[-1])
                 scopes += around
+            outer = scopes[-1]
+            if self.band > 1 and axis == self.row_axes()[-1]:
+                bounds = self.begin_band(scopes, *self.bounds(axis))
             scopes.append(self.text.loop(scopes[-1], str(axis), bounds[1], bounds[0]))
         row = scopes[-1]
         fetch_across(self, scopes)
         fetch_gathered(self, scopes)
         # Else rows are folded after what is fetched for them, or copied.
         down = columns and not self.split.deep and not self.fetched and self.beside is None
-        self.folded_down = self._fold_down(scopes[-2], columns) if down else set()
+        self.folded_down = self._fold_down(outer, columns) if down else set()
         sweeps = 1 + max(self.computed_in(m) for m in self.members)
         folded = self.fold_along(scopes)
         for sweep in range(0 if folded else sweeps):
             self.sweep = sweep
+            row = self.rows_again(scopes) if sweep else row
             if self.split.deep:
                 self._deep_sweep(row, columns)
             else:
                 self._row_sweep(row, folds, columns)
         self.sweep = sweeps
+        row = self.rows_again(scopes)
         self._end_row(row, folds)
         for n, scope in reversed(list(enumerate(scopes))[1:]):
             assert isinstance(scope, Loop)
@@ -248,7 +254,7 @@ class _Nest(Rows):
             if r in folds:
                 folds[r].join(row, settled[_folds(r)], self.text.at(product(self.domain[k] for k in self.inner)))
             elif r in local:
-                self.evaluator.define(row, r, self.index_of(r), local[r].finished(row, settled[_folds(r)]))
+                self.settle(row, r, local[r].finished(row, settled[_folds(r)]))
         for column in down.values():
             column.end_row(row, Position(1))
 
@@ -314,13 +320,21 @@ class _Nest(Rows):
         made = {r: f for r, f in folds.items() if not lies[r]}
         step = 0 if self.folds_scalars() else step_of(self, lanes, size)
         places = bind_places(self, around, step, {f"%{var}": low})
-        part, (first, last) = self.part(around, var, low, high, size, lanes or step)
-        body = self.text.loop(part, var, last, first)
-        self._body(body, made, columns, symbol(f"%{var}") - low, symbol(f"%{var}") - first)
+        rest = row_of(bounds) % lanes if lanes else 0
+        whole = row_of(bounds) - rest
+        end = high if not rest else integer("least", high, Position(whole)) if size else Position(whole)
+        part, (first, last) = self.part(around, var, low, end, size, lanes or step)
+        body, element = self.text.loop(part, var, last, first), symbol(f"%{var}")
+        self._body(body, made, columns, element - low, element - first)
         if body.body:
             body.close()
             write_step(self, part, places, step, {f"%{var}": first}, first - low)
             close(*((part,) if part is not around else ()))
+        if rest:
+            self.ask(around, var, whole, rest)
+            last_part = self.text.loop(around, var, high, end)
+            self._body(last_part, made, columns, element - low, element - whole)
+            last_part.close()
         for r, fold in folds.items():
             fold.end_block(around, count, substitute(self.searched(r), {f"%{var}": low}), lies[r])
         write_streamed(self, around, count, {f"%{var}": low}, places)

@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from graphc.codegen.evaluate import loaded_from
-from graphc.codegen.form import Form
+from graphc.codegen.form import BAND, RESULTS, Form
 from graphc.codegen.intrinsics.target import BLOCK, LINE, SEVERAL, SHORT, host_vector_bytes
-from graphc.codegen.loop_ir import Expr, Position
+from graphc.codegen.loop_ir import Expr, Position, Var
 from graphc.codegen.product import Product
 from graphc.codegen.reduction import Fold, Lies
-from graphc.codegen.scope import Bounds, Scope
+from graphc.codegen.scope import Bounds, Loop, Scope
 from graphc.codegen.text import HI, LO, Text, integer
 from graphc.codegen.work import bytes_read
 from graphc.dims import Dim, floor_div, is_nonnegative, product, substitute, symbol
@@ -31,8 +31,11 @@ from graphc.schedule.task import Nest, Place
 
 _LONG = 256  # elements of a row; shorter ones the processor foresees
 _PART = 16  # elements of a row that are computed between two requests: of many at a time, most wait
-_LANES = (4, 5, 6, 7, 8)  # lines of accumulators, the best number first: each is a vector or some
-_FEWEST = 4  # times that they are come back to
+ROWS, _RESULTS = 8, 64  # rows of a band, and what each comes to, at most
+LANES = (4, 5, 6, 7, 8)  # lines of accumulators, the best number first: each is a vector or some
+FEWEST = 4  # times that they are come back to
+MANY = 12  # times from which a rest of a row is a loop of its own
+_SIMPLE = 20  # the effort of vector math, beside which folding is little
 _FETCHED = 1 << 20  # bytes that are read, from which they do not lie near
 
 
@@ -50,9 +53,9 @@ class Rows(Form):
 
     def __init__(self, text: Text, nest: Nest, before: Product | None = None) -> None:
         super().__init__(text, nest, before)
+        self.efforts = self._efforts()
         far = self.row_set and self.rows and self._is_long() and not _is_below(bytes_read(nest), _FETCHED)
-        self.fetched = self._ahead() if far else ()
-        self.fetching = self._busiest() if self.fetched else 0
+        self.fetched = self._by_sweeps(self._ahead()) if far else {}
 
     def _is_long(self) -> bool:
         row = self.domain[self.inner[-1]]
@@ -77,26 +80,68 @@ class Rows(Form):
             return None
         return substitute(position, {row: symbol(row) + 2})
 
-    def _busiest(self) -> int:
-        """The sweep in which most is computed."""
+    def _efforts(self) -> dict[int, int]:
+        """Of each sweep that computes with elements."""
         work: dict[int, int] = {}
         for m in self.members:
             if m.op.family is Family.ELEMENTWISE and self.is_full(m):
                 work[self.sweep_of[m]] = work.get(self.sweep_of[m], 0) + effort(m.op.body)
-        return max(work, key=lambda sweep: work[sweep], default=0)
+        return work
+
+    def _by_sweeps(self, ahead: Sequence[_Ahead]) -> dict[int, list[_Ahead]]:
+        """What each sweep asks for, first those that compute most: lines of two arrays in turn take longer to come."""
+        sweeps = sorted(self.efforts, key=lambda sweep: -self.efforts[sweep]) or [0]
+        return {sweep: list(ahead[k :: len(sweeps)]) for k, sweep in enumerate(sweeps[: len(ahead)])}
+
+    def rows_at_once(self) -> int:
+        """For how many rows a sweep is made before the next one: while one row waits for its fold, others go on.
+
+        They are to be short, but vectors, and what a later sweep wants of them is to fit the blocks on the stack.
+        """
+        row, sizes = self.row_length(), [r.operands[0].dtype.size for r in self.row_set]
+        alone = not self.rows or self.streamed or self.split.deep or self.beside is not None
+        sweeps = {self.computed_in(m) for m in self.members if self.is_full(m)}
+        if alone or not sizes or not isinstance(row, int) or len(sweeps) == 1:
+            return 1
+        gathers = any(m.op.family is Family.GATHER and self.is_full(m) for m in self.members)
+        on_stack = all(place.kind == "stack" for place, scratch in self.kept.values() if scratch)
+        fits = host_vector_bytes() <= row * min(sizes) and row <= BLOCK // ROWS and len(sizes) <= _RESULTS
+        return ROWS if fits and on_stack and not gathers else 1
+
+    def begin_band(self, scopes: list[Scope], low: Dim, high: Dim) -> tuple[Dim, Expr]:
+        """Begin a loop over bands of the rows between the bounds, and tell between which those of a band are."""
+        scopes.append(self.text.loop(scopes[-1], str(BAND)[1:], high, low, self.band))
+        return BAND, integer("least", Position(BAND + self.band), self.text.at(high))
+
+    def rows_again(self, scopes: list[Scope]) -> Scope:
+        """The loop over rows, the last of the scopes; of a band a further one, for the next sweep."""
+        row = scopes[-1]
+        if self.band > 1 and isinstance(row, Loop):
+            row.close_if_filled()
+            scopes[-1] = self.text.loop(scopes[-2], row.var, row.hi, row.lo)
+        return scopes[-1]
+
+    def settle(self, row: Scope, reduction: Node, value: Var) -> None:
+        """Say what a row comes to, and have it wait for the next sweeps if other rows go on first."""
+        self.evaluator.define(row, reduction, self.index_of(reduction), value)
+        if self.band > 1:
+            row.add(self.text.store(RESULTS, self.result_at(reduction), value))
 
     def begin_lanes(self, scope: Scope, folds: Mapping[Node, Fold], bounds: Bounds, size: int) -> int:
         """Bind the accumulators of folds of computed values, and tell how many each has; 0 if values wait instead.
 
-        Between the bounds, and in blocks of a size if it is not 0, there is to be a whole number of them.
+        Blocks of a size, if it is not 0, are whole numbers of them.  If the row is not, what is left is folded after
+        the rest, unless the row is short or vector math takes most of its time.
         """
-        low, high = bounds
-        row = high.at if low == 0 and isinstance(high, Position) else None
-        if not isinstance(row, int) or self.folds_scalars():
+        row = row_of(bounds)
+        if not row or self.folds_scalars():
             return 0
         found = [f for r, f in folds.items() if f.waits and len(f.dtypes) == 1 and not self.lies_along(r, 0)]
-        widths = [lines * LINE // max(f.dtype.size for f in found) for lines in _LANES] if found else []
-        lanes = next((n for n in widths if row >= _FEWEST * n and row % n == size % n == 0), 0)
+        widths = [lines * LINE // max(f.dtype.size for f in found) for lines in LANES] if found else []
+        fitting = [n for n in widths if row >= FEWEST * n and size % n == 0]
+        lanes = next((n for n in fitting if row % n == 0), 0)
+        if not lanes and self.efforts.get(self.sweep, 0) < _SIMPLE:
+            lanes = min((n for n in fitting if row >= MANY * n), default=0)
         for fold in found if lanes else ():
             fold.begin_lanes(scope, lanes)
         return lanes
@@ -108,18 +153,22 @@ class Rows(Form):
         been made; `step` is the size of a part if one of the last two asks for it, else 0.  `size` is that of the block
         which the loop is for, 0 if it is for a whole row.
         """
-        fetched = self.fetched if self.fetching == self.sweep else ()
-        if not fetched and not step:
+        if not self.fetched.get(self.sweep) and not step:
             return scope, (low, high)
         row = self.domain[self.inner[-1]]
         whole = isinstance(row, int) and row % _PART == 0 and size % _PART == 0 and not self.folds_scalars()
         length = step or (_PART if whole else _LONG)
         loop, at = self.text.loop(scope, "f", high, low, length), symbol("%f")
-        for ahead in fetched:
-            start = substitute(ahead.at, {f"%{var}": at}) * ahead.size
-            loop.use("fetch_lines", self.text.address(ahead.place, start), tile=(max(length * ahead.size // LINE, 1),))
+        self.ask(loop, var, at, length)
         end = Position(at + length)
         return loop, (at, end if whole or step else integer("least", end, high))
+
+    def ask(self, scope: Scope, var: str, at: Dim, length: int) -> None:
+        """Ask for what this sweep asks for, so many elements from there in a later row."""
+        for ahead in self.fetched.get(self.sweep, ()):
+            start = substitute(ahead.at, {f"%{var}": at}) * ahead.size
+            lines = max(-(-length * ahead.size // LINE), 1)
+            scope.use("fetch_lines", self.text.address(ahead.place, start), tile=(lines,))
 
     def folds_scalars(self) -> bool:
         """Whether this sweep folds numbers without a kernel: of a few at a time LLVM makes no vectors."""
@@ -212,6 +261,13 @@ class Rows(Form):
         done = whole * BLOCK
         fold.end_block(top, self.text.at(HI - LO - done), 0, (place, at + done))
         return True
+
+
+def row_of(bounds: Bounds) -> int:
+    """The length of a row, all of which is between the bounds; 0 if it is not, or only the call knows."""
+    low, high = bounds
+    row = high.at if low == 0 and isinstance(high, Position) else None
+    return row if isinstance(row, int) else 0
 
 
 def _is_below(nbytes: Dim, least: int) -> bool:

@@ -95,8 +95,9 @@ def through_movement(
         if read.node.op.family is not Family.MOVEMENT:
             yield read
             continue
-        for piece in pieces(read.node, read.index):
-            conditional = read.guarded or bool(piece.inside or piece.multiples)
+        found = pieces(read.node, read.index)
+        for piece in found:  # the last of several is what is left when no other is read
+            conditional = read.guarded or len(found) > 1 or bool(piece.inside or piece.multiples)
             if conditions is not None:
                 conditions += [e for e, *_ in (*piece.inside, *piece.multiples)]
             stack.append(Read(read.node.operands[piece.operand], piece.index, conditional))
