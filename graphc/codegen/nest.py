@@ -4,7 +4,7 @@ In: a nest.  Out: one phase, and a second that combines the chunks' partial resu
 
     for rows (cut into chunks):         a value is computed at the outermost level at which its index is known
         sweep 0 over the inner axes     row reductions accumulate; a later sweep of the row may use them
-        sweep 1 ...
+        sweep 1 ...                     short rows go by bands: sweep 0 of all rows of a band, then sweep 1
 """
 
 from __future__ import annotations

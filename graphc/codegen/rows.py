@@ -3,8 +3,8 @@
 In: a nest.  Out: its form, with the statements that ask, while a row is computed, for the one after the next, to be in
 L2, and the parts of a row between which they stand; the same parts come back to the accumulators into which computed
 values are folded.  The processor sees from where rows are read only when a sweep over memory begins, and between two of
-them a row is computed with for as long as it takes to fetch another.  Rows that lie in memory and are folded alone are
-folded by a kernel, several at a time.
+them a row is computed with for as long as it takes to fetch another.  Short rows go by bands, since one waits
+for its fold.  Rows that lie in memory and are folded alone are folded by a kernel, several at a time.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ class Rows(Form):
         """Ask for what this sweep asks for, so many elements from there in a later row."""
         for ahead in self.fetched.get(self.sweep, ()):
             start = substitute(ahead.at, {f"%{var}": at}) * ahead.size
-            lines = max(-(-length * ahead.size // LINE), 1)
+            lines = -(-length * ahead.size // LINE)
             scope.use("fetch_lines", self.text.address(ahead.place, start), tile=(lines,))
 
     def folds_scalars(self) -> bool:
