@@ -11,6 +11,7 @@ from support import evaluate, seeded
 import graphc as gc
 from graphc.codegen.intrinsics.target import has_many_registers, host_vector_bytes
 from graphc.codegen.kernels import CACHED, CHUNK_FLOPS, HALF_FLOPS, MANY_CHUNKS, steps_of_chunk
+from graphc.codegen.packed import NARROW_CHUNK, evenly
 from graphc.graph import Graph, Node
 
 FAMILY = range(60)
@@ -406,6 +407,19 @@ def test_few_panels_of_columns_are_halved(rows: int, columns: int) -> None:
         np.testing.assert_allclose(f(a, np.ascontiguousarray(b.T) if turned else b), a @ b, rtol=1e-9, atol=1e-10)
         chunks = f._program.phases[0].chunks
         assert chunks % 2 == 0 or chunks >= MANY_CHUNKS or rows * columns < 7_000
+
+
+@pytest.mark.parametrize("step", [8, 24, 32, 48, 64])
+def test_chunks_of_columns_are_even_for_two_threads(step: int) -> None:
+    for columns in range(512, 1500):
+        widest = step * -(-columns // 4 // step)
+        width = evenly(widest, columns, step)
+        assert width % step == 0
+        assert min(widest, NARROW_CHUNK) <= width <= widest
+        first = -(-columns // width) // 2 * width  # where the region has the second thread begin
+        assert max(first, columns - first) <= columns / 2 + 4 / 3 * step
+    assert evenly(288, 1000, 48) == 240
+    assert evenly(256, 1024, 64) == 256
 
 
 @pytest.mark.parametrize("length", [None, 0, 1, 2, 7, 31, 48, 49, 784, 10_000])

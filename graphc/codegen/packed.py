@@ -143,7 +143,9 @@ class Blocked(Packed):
         while down * across < FEWEST_CHUNKS and max(rows // down, columns // across) >= 2 * NARROW_CHUNK:
             is_wide = columns // across >= 2 * NARROW_CHUNK and not self.copies
             down, across = (down, 2 * across) if is_wide or rows * across < columns * down else (2 * down, across)
-        return up(-(-rows // down), self.MR), up(-(-columns // across), self.NR)
+        widest = up(-(-columns // across), self.NR)
+        one_row = down == 1 and across > 1
+        return up(-(-rows // down), self.MR), evenly(widest, columns, self.NR) if one_row else widest
 
     def by_panels(self) -> bool:
         return True
@@ -187,3 +189,9 @@ class Blocked(Packed):
         loop.use("pack", deep, self.height(rows), a, *steps, to, dtype=self.dtype, tile=(self.MR,))
         close(some, loop)
         return place, self.size, row
+
+
+def evenly(widest: int, columns: int, step: int) -> int:
+    """The width of chunks of which two threads have shares as equal as can be, of such widths the greatest."""
+    widths = range(widest, min(widest, NARROW_CHUNK) - 1, -step)
+    return min(widths, key=lambda width: max(first := -(-columns // width) // 2 * width, columns - first))
