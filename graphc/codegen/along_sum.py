@@ -1,7 +1,7 @@
 """Products with few columns, whose lanes would be idle if they ran along them: they run along the sum.
 
-In: a product whose A is contiguous along the sum, and B along its columns.  Out: a phase before the product's own that
-makes the products of parts of the sum, and the statements that add these up.
+In: a product whose A is contiguous along the sum, and B along its columns.  Out: the statements that make it; or where
+the sum is cut a phase before its own, which makes the products of the parts, and the statements that add these up.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ def add_parts(kernel: Kernel, scope: Scope, rows: Range, products: Place, parts:
 class AlongSum(Packed):
     """A chunk copies the columns of its part of the sum, one after the other, and has tiles of dot products.
 
-    A thread reads its part of both operands alone, and has it in its cache when it comes to the gradients of these.
+    A thread reads its part of both operands alone, and has it in its cache when it comes to the gradients of these.  A
+    sum of one part is made where the product is.
     """
 
     few = FEW_DOTS
@@ -62,16 +63,25 @@ class AlongSum(Packed):
         self.pitch = (self.depth // lanes | 1) * lanes  # from column to column, which begin in other sets of L1
         self.deepest = self.pitch
         self.dots = dots_tile(self.across, known(self.rows.size, 64))
+        self.most_near = CACHED // (deep * self.size)
+        self.is_near = known(self.rows.size, self.most_near) is not None
+
+    def row_step(self) -> int:
+        return self.dots[0] if self.parts == 1 else super().row_step()
 
     def nest(self, axis: Axis) -> bool:
         return False
 
     def work(self) -> tuple[Dim, Dim]:
+        if self.parts == 1:
+            return super().work()
         added = self.parts * self.across * self.rows.size
         return added, added * self.size
 
     def prepare(self) -> None:
-        """A phase of its own makes the products of the parts."""
+        """A phase of its own makes the products of the parts, if there are several."""
+        if self.parts == 1:
+            return
         text, product, rows = self.text, self.product, self.rows.size
         self.products = text.scratch(self.dtype, (self.parts, rows, self.across))
         height = steps_of_chunk(rows, 2 * self.part_depth * self.across, self.dots[0], self.chunk_flops)
@@ -83,26 +93,28 @@ class AlongSum(Packed):
             deep, high = text.own(self.part_depth), text.own(height)
             text.cut_twice(many, (deep, text.at(self.summed.size)), text.own(groups), (high, text.at(rows)))
             self.memory(many, "panel", self.across, chunks)
-            self._make_part(many)
+            c_row = self.across * self.size
+            c = text.address(self.products, (PART * rows + ROW) * c_row, J * self.size)
+            self._make_part(many, (LO, HI), (FIRST, LAST), (c, c_row))
             many.use("restore", control)
             if isinstance(many, Branch):
                 many.close()
 
-    def _make_part(self, scope: Scope) -> None:
-        """Block by block of the part: copy the columns, and tile by tile."""
+    def _make_part(self, scope: Scope, part: Range, rows: Range, c: tuple[Address, Dim]) -> None:
+        """Block by block of the part of the sum: copy the columns, and tile by tile of C, with the step of its rows."""
         text, at = self.text, self.text.at
-        depths = text.loop(scope, "k", HI, LO, self.depth)
-        depths.let("depth", integer("least", Position(self.depth), integer("-", at(HI), Position(K))))
+        depths = text.loop(scope, "k", part[1], part[0], self.depth)
+        depths.let("depth", integer("least", Position(self.depth), integer("-", at(part[1]), Position(K))))
         column = text.address("b", K * self.summed.b)
         steps, depth = self.sizes(self.columns.b, self.summed.b), Position(DEPTH)
         sizes = at(self.across), depth, column, *steps, Address("panel")
         depths.use("pack", *sizes, dtype=self.dtype, tile=(self.pitch,))
         height, width = self.dots
-        rows = text.loop(depths, "i", LAST, FIRST, height)
-        columns = text.loop(rows, "j", self.across, 0, width)
+        down = text.loop(depths, "i", rows[1], rows[0], height)
+        columns = text.loop(down, "j", self.across, 0, width)
         self._fetch(columns)
-        self._tile(columns)
-        close(depths, rows, columns)
+        self._tile(columns, rows[1], c, K - part[0])
+        close(depths, down, columns)
 
     def _fetch(self, scope: Scope) -> None:
         """Of an A that no cache near the processor holds, each tile asks for some of the rows that come next.
@@ -110,8 +122,7 @@ class AlongSum(Packed):
         So does one of an A that is listed, whose next rows no processor foresees.
         """
         text, (height, width), rows = self.text, self.dots, self.rows.size
-        limit = CACHED // (cast(int, self.summed.size) * self.size)
-        if known(rows, limit) is not None:
+        if self.is_near:
             return
         some = -(-height // -(-self.across // width))
         next_row = ROW + height + floor_div(J, width) * some
@@ -120,22 +131,25 @@ class AlongSum(Packed):
             more = text.at(DEPTH * self.size), self.product.list_of_a()[0], text.at(next_row)
             scope.use("fetch_listed", place, *self.sizes(self.rows.a, some), *more)
             return
-        far = Branch(scope, test(">", text.at(rows), Position(limit))) if not isinstance(rows, int) else scope
+        far = Branch(scope, test(">", text.at(rows), Position(self.most_near))) if not isinstance(rows, int) else scope
         far.use("fetch", place, *self.sizes(self.rows.a, some), text.at(DEPTH * self.size))
         if isinstance(far, Branch):
             far.close()
 
-    def _tile(self, scope: Scope) -> None:
+    def _tile(self, scope: Scope, last: Dim, c: tuple[Address, Dim], later: Dim) -> None:
         """One tile of a part's product, which is added to after the first block."""
         text, (height, width) = self.text, self.dots
-        high = integer("least", Position(height), integer("-", text.at(LAST), Position(ROW)))
+        high = integer("least", Position(height), integer("-", text.at(last), Position(ROW)))
         wide = integer("least", Position(width), integer("-", text.at(self.across), Position(J)))
-        b_column, c_row = self.pitch * self.size, self.across * self.size
+        b_column, (place, c_row) = self.pitch * self.size, c
         a = text.address("a", ROW * self.rows.a, K * self.summed.a)
         b = text.address("panel", J * b_column)
-        c = text.address(self.products, (PART * self.rows.size + ROW) * c_row, J * self.size)
-        a_step, b_step, c_step, later = self.sizes(self.rows.a, b_column, c_row, K - LO)
-        self.call(scope, "dots", self.dots, high, wide, Position(DEPTH), a, a_step, b, b_step, c, c_step, later)
+        a_step, b_step, c_step, more = self.sizes(self.rows.a, b_column, c_row, later)
+        self.call(scope, "dots", self.dots, high, wide, Position(DEPTH), a, a_step, b, b_step, place, c_step, more)
 
     def emit_packed(self, scope: Scope, rows: Range, columns: Range, more: Dim) -> None:
-        add_parts(self, scope, rows, self.products, self.parts)
+        if self.parts > 1:
+            add_parts(self, scope, rows, self.products, self.parts)
+            return
+        self.memory(scope, "panel", self.across, self.product.chunks)
+        self._make_part(scope, (0, self.summed.size), rows, (self.addresses()[2], self.rows.c))
