@@ -124,6 +124,21 @@ def test_either_way_is_tried_now_and_then() -> None:
         assert (words[at.CYCLED], words[at.TIME_APART], words[at.TIME_TOGETHER]) == (1, 0, 0)
 
 
+def test_a_choice_unlike_the_last_one_is_soon_tried_again() -> None:
+    """What runs beside a trial for less than a millisecond would else decide for a tenth of a second."""
+    f, _ = step(784)
+    words = f._machine.descriptor
+    x, c = np.ones((32, 784), "f4"), np.ones((64, 784), "f4")
+    last = at.APART
+    for way in (at.TOGETHER, at.TOGETHER, at.APART, at.APART, at.TOGETHER):
+        chosen(f, way)
+        f.run(x=x, c=c, batch_size=32, order=np.arange(32).repeat(2))
+        assert words[at.CYCLED] == 2 * at.TRIAL + 2
+        assert words[at.CYCLE] == (at.LONG_CYCLE if way == last else at.SHORT_CYCLE)
+        assert words[at.CHOSEN] == way
+        last = way
+
+
 def test_nobody_helps_before_his_own_part_is_there() -> None:
     """Who sees the first part of a phase before its own is published leaves it to whom it belongs to."""
     unfinished = Native((compile_modules(region),), ("unfinished",))

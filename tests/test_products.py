@@ -12,7 +12,7 @@ import graphc as gc
 from graphc.codegen.along_sum import PART_DEPTH
 from graphc.codegen.intrinsics.target import has_many_registers, host_vector_bytes
 from graphc.codegen.kernels import CACHED, CHUNK_FLOPS, HALF_FLOPS, MANY_CHUNKS, steps_of_chunk
-from graphc.codegen.packed import NARROW_CHUNK, evenly
+from graphc.codegen.packed import NARROW_CHUNK, two_shares
 from graphc.graph import Graph, Node
 
 FAMILY = range(60)
@@ -415,13 +415,13 @@ def test_few_panels_of_columns_are_halved(rows: int, columns: int) -> None:
 def test_chunks_of_columns_are_even_for_two_threads(step: int) -> None:
     for columns in range(512, 1500):
         widest = step * -(-columns // 4 // step)
-        width = evenly(widest, columns, step)
+        width = two_shares(widest, columns, step)
         assert width % step == 0
         assert min(widest, NARROW_CHUNK) <= width <= widest
         first = -(-columns // width) // 2 * width  # where the region has the second thread begin
         assert max(first, columns - first) <= columns / 2 + 4 / 3 * step
-    assert evenly(288, 1000, 48) == 240
-    assert evenly(256, 1024, 64) == 256
+    assert two_shares(288, 1000, 48) == 240
+    assert two_shares(256, 1024, 64) == 256
 
 
 @pytest.mark.parametrize("length", [None, 0, 1, 2, 7, 31, 48, 49, 784, 10_000])

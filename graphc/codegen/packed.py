@@ -145,7 +145,7 @@ class Blocked(Packed):
             down, across = (down, 2 * across) if is_wide or rows * across < columns * down else (2 * down, across)
         widest = up(-(-columns // across), self.NR)
         one_row = down == 1 and across > 1
-        return up(-(-rows // down), self.MR), evenly(widest, columns, self.NR) if one_row else widest
+        return up(-(-rows // down), self.MR), two_shares(widest, columns, self.NR) if one_row else widest
 
     def by_panels(self) -> bool:
         return True
@@ -191,7 +191,7 @@ class Blocked(Packed):
         return place, self.size, row
 
 
-def evenly(widest: int, columns: int, step: int) -> int:
+def two_shares(widest: int, columns: int, step: int) -> int:
     """The width of chunks of which two threads have shares as equal as can be, of such widths the greatest."""
     widths = range(widest, min(widest, NARROW_CHUNK) - 1, -step)
     return min(widths, key=lambda width: max(first := -(-columns // width) // 2 * width, columns - first))

@@ -54,8 +54,9 @@ NANOSECONDS, RUNS, TIME_ROW = range(3)
     CYCLE,  # how many it has
     TIME_APART,  # nanoseconds of those that were timed
     TIME_TOGETHER,
+    CHOSEN,  # the way of those that were not
     TABLE,  # rows of the inputs, then of the outputs, then of the parameters
-) = range(27)
+) = range(28)
 ROW = 4
 ALONE = 1  # no object has this address
 DTYPE, NDIM, TYPENUM, ITEMSIZE = range(ROW)  # of inputs and outputs: NumPy's dtype, rank, number and bytes of the dtype

@@ -97,6 +97,7 @@ class Machine:
             at.CHUNKS_AT: p.word("phase", 0),
             **dict.fromkeys((at.CYCLED, at.TIME_APART, at.TIME_TOGETHER), 0),
             at.CYCLE: at.SHORT_CYCLE,
+            at.CHOSEN: at.APART,
             **more,
         }
         slots = [(s.dtype.numpy, len(s.shape)) for s in (*p.inputs, *p.outputs)]

@@ -83,7 +83,8 @@ def choose(D: int, watch: int, c: int) -> int:
 
     How far processors are from one another, how soon a call follows the last one, and who else wants the processors,
     decide whether the microseconds that threads save are more than those until they have met.  So some runs are timed
-    either way now and then, and the others do what took less time: often at first, when a process may do much else.
+    either way now and then, and the others do what took less time: often at first, when a process may do much else, and
+    after a choice unlike the last one, which something else that ran meanwhile may have made.
     """
     if allowed(D, 0, 0) < 2:
         return store(watch, at.WAY, at.APART)
@@ -101,6 +102,9 @@ def choose(D: int, watch: int, c: int) -> int:
         way = at.TOGETHER
     if run >= 2 * at.TRIAL and load(D, at.TIME_TOGETHER) < load(D, at.TIME_APART):
         way = at.TOGETHER
+    if run == 2 * at.TRIAL and way != load(D, at.CHOSEN):
+        store(D, at.CHOSEN, way)
+        store(D, at.CYCLE, at.SHORT_CYCLE)
     if run < 2 * at.TRIAL and run & (at.TRIAL - 1) >= at.WARM:
         store(watch, at.SINCE, clock(D))
     return store(watch, at.WAY, way)
