@@ -39,6 +39,7 @@ def values(shape: tuple[int, ...], dtype: str) -> list[Values]:
     "shape",
     [
         *((n, 64) for n in (0, 1, 7, 8, 9, 33)),  # bands of 8 rows
+        *((n, c) for c in (129, 341, 342, 512) for n in (1, 6, 7, 8, 23)),  # of 7, 3, 2 and 2
         *((9, n) for n in (8, 15, 16, 17, 100, 127, 128, 129)),
         *((3, 255), (2, 256), (1, 300), (2, 1024), (2, 1025), (2, 1040), (1, 2500), (2, 4096), (0, 300), (2, 3, 257)),
         *((3, 1000), (2, 1999), (1, 2000), (2, 5, 100)),
@@ -133,8 +134,9 @@ def test_what_is_stored_is_not_computed_again(rows: int, columns: int, loops: in
 
 def test_short_rows_go_on_while_one_waits_for_its_fold() -> None:
     """Each sweep is made for a band of rows before the next one, unless rows are long or one sweep is all."""
-    for columns, banded in ((64, True), (128, True), (129, False)):
-        assert ("for h in" in softmax_and_gradient((40, columns), "float32").source) is banded
+    for columns, band in ((64, 8), (128, 8), (129, 7), (512, 2), (513, 1)):
+        bands = re.findall(r"for h in range\(lo, hi, (\d)\)", softmax_and_gradient((40, columns), "float32").source)
+        assert bands == ([str(band)] if band > 1 else [])
     x = gc.input("x", (40, 64), "float32")
     assert "for h in" not in gc.compile([x], 2 * gc.max(x, axis=1)).source
 
@@ -158,6 +160,14 @@ def test_each_array_is_asked_for_in_a_sweep_of_its_own() -> None:
     """Lines of two arrays in turn take longer to come."""
     parts = softmax_and_gradient((5000, 1024), "float32").source.split("for f in")
     assert [part.count("fetch_lines") for part in parts] == [0, 1, 1, 0]
+
+
+def test_a_band_asks_for_the_next_one() -> None:
+    """Of rows of 256, 1024 bytes each, that are four rows; of longer ones the row after the next."""
+    for columns, later in ((256, 4), (512, 2), (1024, 2)):
+        source = softmax_and_gradient((5000, columns), "float32").source
+        found = re.findall(r"fetch_lines_\d+\(p\d \+ \(i0\*\d+ \+ f\*4 \+ (\d+)\)\)", source)
+        assert set(found) == {str(later * 4 * columns)}
 
 
 def test_columns_of_what_is_loaded_are_folded_in_the_last_sweep_that_loads_it() -> None:

@@ -1,10 +1,11 @@
 """Rows of a nest: those that are swept several times, and those that are only folded.
 
-In: a nest.  Out: its form, with the statements that ask, while a row is computed, for the one after the next, to be in
-L2, and the parts of a row between which they stand; the same parts come back to the accumulators into which computed
-values are folded.  The processor sees from where rows are read only when a sweep over memory begins, and between two of
-them a row is computed with for as long as it takes to fetch another.  Short rows go by bands, since one waits
-for its fold.  Rows that lie in memory and are folded alone are folded by a kernel, several at a time.
+In: a nest.  Out: its form, with the statements that ask, while a row is computed, for the one after the next, or one of
+the next band, to be in L2, and the parts of a row between which they stand; the same parts come back to the
+accumulators into which computed values are folded.  The processor sees from where rows are read only when a sweep over
+memory begins, and between two of them a row is computed with for as long as it takes to fetch another.  Short rows go
+by bands, since one waits for its fold.  Rows that lie in memory and are folded alone are folded by a kernel, several at
+a time.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ _FETCHED = 1 << 20  # bytes that are read, from which they do not lie near
 
 @dataclass(frozen=True)
 class _Ahead:
-    """Part of an array that a row reads: where it begins two rows later."""
+    """Part of an array that a row reads, and where it begins."""
 
     place: Place
     at: Dim
@@ -69,16 +70,16 @@ class Rows(Form):
                 place = loaded_from(self.text, read.node)
                 if read.whole or place is None:
                     continue
-                at = self._later_row(offset(self.moved(read.index), read.node.shape))
-                if at is not None:
+                at = offset(self.moved(read.index), read.node.shape)
+                if self._follows_rows(at):
                     found.setdefault((place, at), _Ahead(place, at, read.node.dtype.size))
         return tuple(found.values())
 
-    def _later_row(self, position: Dim) -> Dim | None:
-        row, last, steps = f"%{self.row_axes()[-1]}", f"%{self.inner[-1]}", linear(position)
-        if steps is None or steps.get(last) != 1 or steps.get(row, 0) == 0:
-            return None
-        return substitute(position, {row: symbol(row) + 2})
+    def _follows_rows(self, position: Dim) -> bool:
+        steps = linear(position)
+        if steps is None:
+            return False
+        return steps.get(f"%{self.inner[-1]}") == 1 and steps.get(f"%{self.row_axes()[-1]}", 0) != 0
 
     def _efforts(self) -> dict[int, int]:
         """Of each sweep that computes with elements."""
@@ -105,8 +106,9 @@ class Rows(Form):
             return 1
         gathers = any(m.op.family is Family.GATHER and self.is_full(m) for m in self.members)
         on_stack = all(place.kind == "stack" for place, scratch in self.kept.values() if scratch)
-        fits = host_vector_bytes() <= row * min(sizes) and row <= BLOCK // ROWS and len(sizes) <= _RESULTS
-        return ROWS if fits and on_stack and not gathers else 1
+        band = min(ROWS, BLOCK // max(row, 1))
+        fits = host_vector_bytes() <= row * min(sizes) and band > 1 and len(sizes) <= _RESULTS
+        return band if fits and on_stack and not gathers else 1
 
     def begin_band(self, scopes: list[Scope], low: Dim, high: Dim) -> tuple[Dim, Expr]:
         """Begin a loop over bands of the rows between the bounds, and tell between which those of a band are."""
@@ -164,9 +166,11 @@ class Rows(Form):
         return loop, (at, end if whole or step else integer("least", end, high))
 
     def ask(self, scope: Scope, var: str, at: Dim, length: int) -> None:
-        """Ask for what this sweep asks for, so many elements from there in a later row."""
+        """Ask for what this sweep asks for, so many elements from there in the row after the next, or the next band."""
         for ahead in self.fetched.get(self.sweep, ()):
-            start = substitute(ahead.at, {f"%{var}": at}) * ahead.size
+            row = f"%{self.row_axes()[-1]}"
+            later = {row: symbol(row) + max(2, self.band), f"%{var}": at}
+            start = substitute(ahead.at, later) * ahead.size
             lines = -(-length * ahead.size // LINE)
             scope.use("fetch_lines", self.text.address(ahead.place, start), tile=(lines,))
 

@@ -12,6 +12,7 @@ from unittest import mock
 
 import numpy as np
 
+from graphc import InputError
 from graphc.codegen.intrinsics import memory
 from graphc.codegen.intrinsics.routine import LaneBuilder
 from graphc.runtime import workspace
@@ -21,7 +22,7 @@ from .program import Leaf, Program, Sizes, Values
 
 Call = Callable[[Sequence[Values], Sequence[Values]], tuple[Values, ...]]
 REPEATS = 3  # of calls that threads share
-BATCHES = 3  # whole ones of a run; a shorter one follows
+BATCHES = 3  # whole ones of a run; a shorter one follows, if the program takes it
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,8 @@ class Bits:
         if symbol is None:
             return
         batch = self.program.sizes[symbol]
-        lengths = [batch] * BATCHES + [max(1, batch - 1)]
+        rest = max(1, batch - 1)
+        lengths = [batch] * BATCHES + [rest] * self._takes({**self.program.sizes, symbol: rest})
         names = [leaf.name for leaf in self.program.inputs if symbol in leaf.shape]
         parts = [self._part(symbol, k, n) for k, n in enumerate(lengths)]
         whole = {n: np.concatenate([p[n] for p in parts]) if n in names else parts[0][n] for n in parts[0]}
@@ -151,6 +153,14 @@ class Bits:
             if text:
                 yield Finding("machine: run", f"batches of {batch} of {rows}, order {order}: {text}")
                 return
+
+    def _takes(self, sizes: Sizes) -> bool:
+        """Whether all that the program demands of sizes holds for these."""
+        try:
+            workspace.check_constraints("", self.driven.function.program.constraints, sizes)
+        except InputError:
+            return False
+        return True
 
     def _stepped(
         self, whole: Mapping[str, Values], names: Sequence[str], chosen: Values, order: Values | None, batch: int
