@@ -30,7 +30,7 @@ class Honest:
     state: Any = field(default_factory=lambda: SimpleNamespace(array=np.zeros(())))
     calls: int = 0
     updates: bool = True
-    program = SimpleNamespace(outputs=(SimpleNamespace(shape=()),))
+    program = SimpleNamespace(constraints=(), outputs=(SimpleNamespace(shape=()),))
 
     def __call__(self, x0: Any) -> tuple[Any, ...]:
         self.calls += 1
