@@ -141,7 +141,8 @@ class AlongSum(Packed):
         text, (height, width) = self.text, self.dots
         high = integer("least", Position(height), integer("-", text.at(last), Position(ROW)))
         wide = integer("least", Position(width), integer("-", text.at(self.across), Position(J)))
-        b_column, (place, c_row) = self.pitch * self.size, c
+        place, c_row = c
+        b_column = self.pitch * self.size
         a = text.address("a", ROW * self.rows.a, K * self.summed.a)
         b = text.address("panel", J * b_column)
         a_step, b_step, c_step, more = self.sizes(self.rows.a, b_column, c_row, later)

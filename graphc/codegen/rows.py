@@ -76,9 +76,8 @@ class Rows(Form):
         return tuple(found.values())
 
     def _follows_rows(self, position: Dim) -> bool:
-        steps = linear(position)
-        if steps is None:
-            return False
+        """Whether a row is contiguous there, and the next one lies elsewhere."""
+        steps = linear(position) or {}
         return steps.get(f"%{self.inner[-1]}") == 1 and steps.get(f"%{self.row_axes()[-1]}", 0) != 0
 
     def _efforts(self) -> dict[int, int]:

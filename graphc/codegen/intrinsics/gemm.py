@@ -369,9 +369,10 @@ def _row_totals(lanes: Vectors, sums: Values, MR: int) -> Values:
     NR = len(sums) // MR
     # A row takes a power of two of lanes, or whole vectors: so none straddles two vectors.
     width = 1 << (NR - 1).bit_length() if lanes.lanes >= NR else NR + -NR % lanes.lanes
-    padding = [ir.Constant(lanes.type, ir.Undefined)] * (width - NR)
+    nobodys = ir.Constant(lanes.type, ir.Undefined)  # sums that are not stored
+    padding = [nobodys] * (width - NR)
     slots = [value for i in range(MR) for value in (*sums[i * NR : (i + 1) * NR], *padding)]
-    slots += [ir.Constant(lanes.type, ir.Undefined)] * (-len(slots) % lanes.lanes)
+    slots += [nobodys] * (-len(slots) % lanes.lanes)
     totals = [lanes.sums(slots[t : t + lanes.lanes]) for t in range(0, len(slots), lanes.lanes)]
     firsts = [i * width + j for i in range(MR) for j in range(0, width, lanes.lanes)]
     return [lanes.rotate(totals[first // lanes.lanes], first % lanes.lanes) for first in firsts]
