@@ -33,6 +33,7 @@ Array = NDArray[Any]
 DTYPES = ("float32", "float64")
 TILES = ((6, 4), (16, 1), (3, 3), (1, 8))
 ASKING = ((6, 2, "asking_rows"), (4, 4, "asking_lines"), (16, 1, "asking_ahead"), (6, 2, "asking_ahead"))
+PANELS = ((8, 3, "panel"), (6, 4, "panel"), (12, 2, "panel"), (16, 1, "panel"))  # beside contiguous rows of A
 EXCHANGED = ((10, 2), (3, 1))
 DOTS = ((4, 5), (2, 8), (1, 1), (8, 1), (4, 3, "rows_in_turn"), (8, 1, "rows_in_turn"), (2, 5, "columns_in_turn"))
 
@@ -157,7 +158,7 @@ def multiply(dtype: str, shape: tuple[Any, ...], a: Array, b: Array, c: Array, K
     """C = A @ B by tiles of this shape; B is packed unless its rows are contiguous and K is even (to try both ways)."""
     (M, K), N = a.shape, b.shape[1]
     width = shape[1] * host_vector_bytes()
-    in_place = b.strides[1] == b.itemsize and K % 2 == 0
+    in_place = b.strides[1] == b.itemsize and K % 2 == 0 and "panel" not in shape
     panel = fenced(min(K, KC) * width, True)
     where = (a.ctypes.data, *a.strides, b.ctypes.data, *b.strides, c.ctypes.data, c.strides[0])
     product(dtype, *shape)(M, N, K, *where, 0 if in_place else panel.ctypes.data, KC, accumulate)
@@ -173,7 +174,10 @@ def test_products(dtype: str, large: bool) -> None:
         a, b, c = operands(rng, dtype, M, N, K)
         before, accumulate, first = c.copy(), int(rng.integers(2)), None
         tails = [(height, width, "", tail_of(dtype, N, width)) for height, width in ((3, 3), (4, 1))]
-        for shape in (*TILES, *ASKING, *tails):
+        shapes = [*TILES, *ASKING, *tails]
+        if a.strides[1] == a.itemsize:
+            shapes += [*PANELS, *((height, width, "panel", tail) for height, width, _, tail in tails)]
+        for shape in shapes:
             c[...] = before
             multiply(dtype, shape, a, b, c, int(rng.choice([K, 1 + K // 3])), accumulate)
             assert_product(c, before, a, b, accumulate)

@@ -11,24 +11,24 @@ from golden_programs import PROGRAMS
 
 from graphc.codegen.intrinsics import memory
 from graphc.codegen.intrinsics.routine import LaneBuilder
-from graphc.codegen.intrinsics.target import host_vector_bytes
+from graphc.codegen.intrinsics.target import has_two_multiply_adds, host_vector_bytes
 from graphc.graph import Graph
 from graphc.interpret import interpret
 from graphc.tree import flatten
 
 FOLDER = Path(__file__).parent / "golden"
-WIDTH = host_vector_bytes()
+KIND = f"{host_vector_bytes()}{'x2' if has_two_multiply_adds() else ''}"  # of vectors, and two multiply-adds a cycle
 over_programs = pytest.mark.parametrize("name", PROGRAMS)
 
 
 @over_programs
 def test_text_is_the_golden_one(name: str, update_golden: bool) -> None:
-    """Tiles, and so the texts of products, belong to a width of vectors; a file without one is for all the others."""
+    """Tiles, and so the texts of products, belong to a kind of processor; a file without one is for all the others."""
     text = PROGRAMS[name]().compile().source
-    common, own = FOLDER / f"{name}.py.txt", FOLDER / f"{name}.{WIDTH}.py.txt"
+    common, own = FOLDER / f"{name}.py.txt", FOLDER / f"{name}.{KIND}.py.txt"
     path = own if own.exists() else common
     if update_golden:
-        path = common if WIDTH == 64 or text == common.read_text() else own
+        path = common if KIND == "64" or text == common.read_text() else own
         path.write_text(text)
     assert text == path.read_text(), "a kernel's text has changed; look at the difference, then pytest --update-golden"
 

@@ -10,7 +10,7 @@ from support import evaluate, seeded
 
 import graphc as gc
 from graphc.codegen.along_sum import PART_DEPTH
-from graphc.codegen.intrinsics.target import has_many_registers, host_vector_bytes
+from graphc.codegen.intrinsics.target import has_many_registers, has_two_multiply_adds, host_vector_bytes
 from graphc.codegen.kernels import CACHED, CHUNK_FLOPS, HALF_FLOPS, MANY_CHUNKS, steps_of_chunk
 from graphc.codegen.packed import NARROW_CHUNK, two_shares
 from graphc.graph import Graph, Node
@@ -164,12 +164,15 @@ def kernels_of(m: object, k: object, n: object) -> tuple[str, ...]:
 
 def test_products_of_other_sizes_share_their_kernel() -> None:
     """Sizes, steps and how the result is cut are words of the row: a tile and a way of reading B are one text."""
-    one = kernels_of(32, 64, 64)
+    columns, others = (64, 192) if has_many_registers() else (64, 48)  # whole tiles, which know it
+    if has_two_multiply_adds():  # whose tiles have three vectors
+        columns, others = 192, 48
+    one = kernels_of(32, 64, columns)
     assert len(one) == 1
-    columns = 192 if has_many_registers() else 48  # whole tiles as well, which know it
-    assert one == kernels_of(32, 64, columns) == kernels_of(32, 100, 64)
-    # 64 rows of B, 512 bytes apart, are all that L1 has places for, which counts where tiles read a panel there
-    assert (one == kernels_of(32, 64, 128)) == has_many_registers()
+    assert one == kernels_of(32, 64, others) == kernels_of(32, 100, columns)
+    if not has_two_multiply_adds():
+        # 64 rows of B, 512 bytes apart, are all that L1 has places for, which counts where tiles read a panel there
+        assert (one == kernels_of(32, 64, 128)) == has_many_registers()
     many = kernels_of("n", 32, 64)  # of rows of unknown number
     assert many == kernels_of(320, 32, 64)
     asking = kernels_of("n", "k", 64)  # and of any length, so that tiles ask for what comes
@@ -181,7 +184,9 @@ def test_products_of_other_sizes_share_their_kernel() -> None:
     assert blocked == kernels_of(500, 900, 1000) == kernels_of(1000, 4000, 1000) != packed
 
 
-@pytest.mark.skipif(not has_many_registers(), reason="narrow tiles read a panel more often than L2 would give it")
+@pytest.mark.skipif(
+    not has_many_registers() or has_two_multiply_adds(), reason="tiles read a panel more often than L2 would give it"
+)
 def test_rows_that_are_near_are_read_where_they_lie() -> None:
     """At most 2 KB apart and 800; of a left operand that is contiguous along rows, a megabyte."""
     near = kernels_of("n", 784, 512)
@@ -417,7 +422,7 @@ def test_chunks_of_columns_are_even_for_two_threads(step: int) -> None:
         widest = step * -(-columns // 4 // step)
         width = two_shares(widest, columns, step)
         assert width % step == 0
-        assert min(widest, NARROW_CHUNK) <= width <= widest
+        assert min(widest, NARROW_CHUNK // step * step) <= width <= widest
         first = -(-columns // width) // 2 * width  # where the region has the second thread begin
         assert max(first, columns - first) <= columns / 2 + 4 / 3 * step
     assert two_shares(288, 1000, 48) == 240

@@ -16,7 +16,14 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from graphc.codegen.intrinsics.target import dots_tile, has_many_registers, host_vector_bytes, tile, transposed_tile
+from graphc.codegen.intrinsics.target import (
+    dots_tile,
+    has_many_registers,
+    has_two_multiply_adds,
+    host_vector_bytes,
+    tile,
+    transposed_tile,
+)
 from graphc.codegen.loop_ir import Address, Expr, Position
 from graphc.codegen.scope import Branch, Loop, Scope, close
 from graphc.codegen.text import Text, integer, test
@@ -208,7 +215,7 @@ class InPlace(Kernel):
             return "micro_asking_lines"
         if self.summed.a == self.size and self.rows.a == self.summed.size * self.size and not self.is_cut:
             return "micro_asking_ahead"
-        return "micro_asking_rows" if has_many_registers() else "micro"
+        return "micro_asking_rows" if has_many_registers() and not has_two_multiply_adds() else "micro"
 
     def _is_narrow(self) -> bool:
         """Whether a row of a tile has so few bytes that its steps have little time to spare."""
@@ -255,9 +262,10 @@ class InPlace(Kernel):
         more: Dim,
         outer: tuple[Dim, Dim] | None = None,
         a: tuple[Address, Dim, Dim] | None = None,
+        kernel: str = "",
     ) -> None:
         """The tiles of one panel; B as (address, step of rows), the sum as (how deep, from where), a copy of A."""
-        asks = a is None and self.nested is None and not self.product.listed
+        is_plain = a is None and self.nested is None and not self.product.listed
         with self.product.more_rows(scope) as around:
             place, _, c = self.addresses(depth[1])
             place, *steps = a or (place, self.rows.a, self.summed.a)
@@ -266,7 +274,7 @@ class InPlace(Kernel):
                 below = self.text.address(c.base, *c.terms, self.MR * self.rows.c)
                 loop.use("fetch", below, *self.sizes(self.rows.c, self.MR, self.NR * self.size))
             self.call(
-                *(loop, self.asking if asks else "micro", self.tile),
+                *(loop, kernel or self.asking if is_plain else "micro", self.tile),
                 *(self.height(rows), Position(symbol("%cols")), *self.sizes(depth[0])),
                 *(place, *self.sizes(*steps), b[0], *self.sizes(b[1]), c, *self.sizes(self.rows.c, more)),
                 outer=outer,

@@ -170,7 +170,8 @@ KERNELS: dict[str, Contract] = {
     **dict.fromkeys(("columns_argmax", "columns_argmin"), Contract(7, (0, 4, 5), (4, 5), positions=(5,))),
     # rows, columns, depth, A and two steps, B and one, C and one, added to C?; and what follows of A may be asked for
     **dict.fromkeys(
-        ("micro", "micro_asking_ahead", "micro_asking_rows", "micro_asking_lines"), Contract(11, (3, 6, 8), (8,))
+        ("micro", "micro_panel", "micro_asking_ahead", "micro_asking_rows", "micro_asking_lines"),
+        Contract(11, (3, 6, 8), (8,)),
     ),
     "micro_transposed": Contract(10, (3, 6), (8,)),  # the same, C by columns and not added to
     # the same, with one step each; and rows of A, or columns of B, may be read one after the other

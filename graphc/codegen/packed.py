@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from graphc.codegen.intrinsics.target import has_many_registers
+from graphc.codegen.intrinsics.target import has_many_registers, has_two_multiply_adds
 from graphc.codegen.kernels import CHUNK_FLOPS, MANY_CHUNKS, ROW, Axis, InPlace, J, Range, known
 from graphc.codegen.loop_ir import WORKER, Address, Position
 from graphc.codegen.scope import Branch, Loop, Scope, close
@@ -27,6 +27,7 @@ ACROSS_DEPTH = 512  # of an A that is read across the sum, a line for each row; 
 PACKED_ROWS = 16  # of such an A, at a time: their lines stay in L1 while tile by tile takes its part of them
 FEW_COLUMNS = 128  # for so many, copying A takes longer than it saves
 CHUNK_ROWS, CHUNK_BYTES, NARROW_CHUNK, FEWEST_CHUNKS = 2048, 2**22, 128, 4  # where a chunk copies its operands
+NEAR_CHUNK = 2**19  # bytes of B instead, which stay in L2 with a block of A, where two multiply-adds start in a cycle
 
 _LETTERS = ("k", "o", "q", "s", "depth", "top", "bottom", "left", "right")
 K, OUTER, BLOCK, SOME, DEPTH, TOP, BOTTOM, LEFT, RIGHT = (symbol(f"%{name}") for name in _LETTERS)
@@ -82,8 +83,12 @@ class Packed(InPlace):
         depths = self.depths(scope)
         panels = self.panels(depths, columns)
         b = Address("panel"), self.NR * self.size
-        self.tiles(panels, rows, b, (DEPTH, K), more + K, self.pack(panels, b[0]))
+        self.tiles(panels, rows, b, (DEPTH, K), more + K, self.pack(panels, b[0]), kernel=self.of_panels())
         close(depths, panels)
+
+    def of_panels(self) -> str:
+        """The tiles: where two multiply-adds start in a cycle and rows of A are contiguous, those that know a panel."""
+        return "micro_panel" if has_two_multiply_adds() and self.summed.a == self.size else self.asking
 
     def memory(self, scope: Scope, name: str, width: int, chunks: Dim) -> None:
         """Have a name for memory of the chunk's own, of so many, so wide and as deep as a panel."""
@@ -119,15 +124,14 @@ class Blocked(Packed):
     A is copied as well where it lies across the sum, if many columns want it and a tile of few vectors waits for it.
     """
 
-    is_far = True
-
     def choose_tile(self) -> None:
-        columns = cast(int, self.columns.size)
+        columns, chunk = cast(int, self.columns.size), NEAR_CHUNK if has_two_multiply_adds() else CHUNK_BYTES
+        self.is_far = not has_two_multiply_adds()
         self.along = self.summed.a == self.size
         self.copies = not self.along and columns > FEW_COLUMNS and not has_many_registers()
         super().choose_tile()
         row = self.most_depth() * self.size
-        self.block_rows, self.group_columns = up(BLOCK_BYTES // row, self.MR), up(CHUNK_BYTES // row, self.NR)
+        self.block_rows, self.group_columns = up(BLOCK_BYTES // row, self.MR), up(chunk // row, self.NR)
         self.most_rows = min(self.block_rows, up(cast(int, self.rows.size), self.MR))
         self.most_columns = min(self.group_columns, up(columns, self.NR))
 
@@ -171,7 +175,7 @@ class Blocked(Packed):
         copy = self.pack_rows(below) if self.copies else None
         panels = self.panels(below, (LEFT, RIGHT))
         b = self._panel(), self.NR * self.size
-        self.tiles(panels, (TOP, BOTTOM), b, (DEPTH, K), more + K, a=copy)
+        self.tiles(panels, (TOP, BOTTOM), b, (DEPTH, K), more + K, a=copy, kernel=self.of_panels())
         close(groups, depths, below, panels)
 
     def _panel(self) -> Address:
@@ -193,5 +197,5 @@ class Blocked(Packed):
 
 def two_shares(widest: int, columns: int, step: int) -> int:
     """The width of chunks of which two threads have shares as equal as can be, of such widths the greatest."""
-    widths = range(widest, min(widest, NARROW_CHUNK) - 1, -step)
+    widths = range(widest, min(widest, NARROW_CHUNK // step * step) - 1, -step)
     return min(widths, key=lambda width: max(first := -(-columns // width) // 2 * width, columns - first))

@@ -15,7 +15,7 @@ from typing import Literal
 
 from graphc.codegen import kernels, swept
 from graphc.codegen.along_sum import ELEMENT, FEW_DOTS, AlongSum, sum_of_parts
-from graphc.codegen.intrinsics.target import LINE, has_many_registers, host_vector_bytes
+from graphc.codegen.intrinsics.target import LINE, has_many_registers, has_two_multiply_adds, host_vector_bytes
 from graphc.codegen.kernels import FEW, MANY_CHUNKS, ROW, Axis, Dots, InPlace, Kernel, Range, Transposed, steps_of_chunk
 from graphc.codegen.loop_ir import Expr, Var
 from graphc.codegen.packed import FEW_ROWS, Blocked, Packed
@@ -268,9 +268,12 @@ class Product(ViewKernel):
         return idle and isinstance(k, int) and k >= min(128, 16 * n) and (not isinstance(m, int) or m > FEW_DOTS)
 
     def _has_near_rows(self) -> bool:
-        """Whether rows of B are so near and so few that wide tiles read a panel of it from L2 where it lies."""
+        """Whether rows of B are so near and so few that wide tiles read a panel of it from L2 where it lies.
+
+        Two multiply-adds a cycle wait for that.
+        """
         m, n, k = self.rows, self.columns, self.summed
-        if not has_many_registers() or n.b != self.size or self.outer_sums:
+        if not has_many_registers() or has_two_multiply_adds() or n.b != self.size or self.outer_sums:
             return False
         small = _at_most(m.size * k.size * self.size, LARGE)  # else its lines, of which a tile takes parts, are far
         near = isinstance(k.b, int) and abs(k.b) <= NEAR  # rows may be read from the last to the first

@@ -303,7 +303,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "argsort": _argsort,
     "search_left": _search("left"),
     "search_right": _search("right"),
-    **dict.fromkeys(("micro", "micro_nested"), _micro),
+    **dict.fromkeys(("micro", "micro_panel", "micro_nested"), _micro),
     **dict.fromkeys(("micro_asking_ahead", "micro_asking_rows", "micro_asking_lines"), _micro),
     **dict.fromkeys(("micro_transposed", "micro_transposed_nested"), _micro_transposed),
     **dict.fromkeys(("dots", "dots_rows_in_turn", "dots_columns_in_turn", "dots_nested"), _dots),

@@ -17,6 +17,16 @@ SEVERAL = 1 << 16  # bytes of a block, from which on extremes are taken of sever
 BLOCK = 1_024  # elements that a reduction may add in any order; they fit a block of the stack
 LINE = 64  # bytes of a line of cache
 _SETTINGS = ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_ENABLE_AVX")
+# Processors that start two multiply-adds of 64 bytes in a cycle, by LLVM's names; of others one is certain.
+_TWICE = {
+    "skylake-avx512", "cascadelake", "cooperlake", "icelake-server", "sapphirerapids", "emeraldrapids",
+    "graniterapids", "graniterapids-d", "diamondrapids", "znver5",
+}  # fmt: skip
+
+
+def _is_set() -> bool:
+    """Whether Numba is told what to compile for."""
+    return os.path.exists(".numba_config.yaml") or any(name in os.environ for name in _SETTINGS)
 
 
 @cache
@@ -25,13 +35,25 @@ def host_features() -> frozenset[str]:
 
     Where nothing is set, they are the host's, and Numba need not be imported to tell.
     """
-    if os.path.exists(".numba_config.yaml") or any(name in os.environ for name in _SETTINGS):
+    if _is_set():
         from numba.core.registry import cpu_target
 
         features: str = cpu_target.target_context.codegen().magic_tuple()[2]
     else:
         features = llvm.get_host_cpu_features().flatten()
     return frozenset(feature[1:] for feature in features.split(",") if feature.startswith("+"))
+
+
+@cache
+def has_two_multiply_adds() -> bool:
+    """Whether a cycle has two multiply-adds of wide vectors, so that all else of a tile has half as much time."""
+    if _is_set():
+        from numba.core.registry import cpu_target
+
+        name: str = cpu_target.target_context.codegen().magic_tuple()[1]
+    else:
+        name = llvm.get_host_cpu_name()
+    return host_vector_bytes() == 64 and name in _TWICE
 
 
 def host_vector_bytes() -> int:
@@ -67,8 +89,11 @@ def tile(dtype: DTypeLike, columns: int | None, rows: int | None = None) -> tupl
     if rows is None or rows > 2:  # for which tiles of 8 vectors read B too often
         broad = min(broad, 4)
     shapes = [(m, n) for m, n in _shapes(rows) if n <= broad]
-    one = _of_wide_vectors if has_many_registers() else partial(_of_few_registers, size=np.dtype(dtype).itemsize)
-    best = _BEST if has_many_registers() else 0
+    one, best = _of_wide_vectors, _BEST
+    if has_two_multiply_adds():
+        one, best = _of_two_multiply_adds, 0
+    elif not has_many_registers():
+        one, best = partial(_of_few_registers, size=np.dtype(dtype).itemsize), 0
     if columns is None or vectors is None or vectors > _FEW:
         return _cheapest(shapes, rows, vectors, one, best)
     if tail_of(dtype, columns, _FEW) == 1:
@@ -147,6 +172,14 @@ def _of_wide_vectors(height: int, width: float) -> float:
     """
     loads = width + height / 2 + max(height - 8, 0) / 2
     return 8 * max(height * width, 2 * width + height // 2, loads, 8 * min(width, 1)) + height
+
+
+def _of_two_multiply_adds(height: int, width: float) -> float:
+    """The same where the machine starts two of them in a cycle, and three instructions for a thread that has company.
+
+    Rows of A come from L2 with those of B; the wider a tile, the more columns are left.
+    """
+    return 8 * max(height * width / 2, 4, (height * width + height + width + 1) / 3) + height + 3 * width
 
 
 def _cheapest(
