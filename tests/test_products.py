@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 from support import evaluate, seeded
 
 import graphc as gc
+from graphc.codegen import kernels, packed, product
 from graphc.codegen.along_sum import PART_DEPTH
+from graphc.codegen.intrinsics import target
 from graphc.codegen.intrinsics.target import has_many_registers, has_two_multiply_adds, host_vector_bytes
 from graphc.codegen.kernels import CACHED, CHUNK_FLOPS, HALF_FLOPS, MANY_CHUNKS, steps_of_chunk
 from graphc.codegen.packed import NARROW_CHUNK, two_shares
@@ -182,6 +185,43 @@ def test_products_of_other_sizes_share_their_kernel() -> None:
     assert packed == kernels_of(640, 200, 704) == kernels_of(130, 2000, 700) != many
     blocked = kernels_of(2000, 2000, 1000)
     assert blocked == kernels_of(500, 900, 1000) == kernels_of(1000, 4000, 1000) != packed
+
+
+@pytest.mark.parametrize(
+    ("name", "nbytes", "twice"),
+    [("emeraldrapids", 64, True), ("znver5", 64, True), ("znver4", 64, False), ("unheard-of", 64, False),
+     ("emeraldrapids", 32, False), ("haswell", 32, False)],
+)  # fmt: skip
+def test_names_of_processors_tell_of_multiply_adds(
+    name: str, nbytes: int, twice: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(target, "_is_set", lambda: False)
+    monkeypatch.setattr(target, "host_vector_bytes", lambda: nbytes)
+    monkeypatch.setattr(target.llvm, "get_host_cpu_name", lambda: name)
+    assert has_two_multiply_adds.__wrapped__() is twice
+
+
+@pytest.mark.skipif(not has_many_registers(), reason="of narrow vectors nobody knows")
+@pytest.mark.parametrize("twice", [False, True])
+@pytest.mark.parametrize("shape", [(130, 300, 500), (33, 784, 513), (70, 2000, 129), (500, 700, 288), (300, 1030, 97)])
+def test_products_with_one_and_two_multiply_adds_a_cycle(
+    shape: tuple[int, int, int], twice: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tiles, panels and chunks of the other kind of processor, with both layouts of A and B, are right here too."""
+    for module in (target, kernels, packed, product):
+        monkeypatch.setattr(module, "has_two_multiply_adds", lambda: twice)
+    m, k, n = shape
+    rng = np.random.default_rng(7)
+    a, b = rng.integers(-4, 5, (m, k)).astype(np.float32), rng.integers(-4, 5, (k, n)).astype(np.float32)
+    for across, turned in itertools.product((False, True), repeat=2):
+        x = gc.input("x", (k, m) if across else (m, k), gc.float32)
+        w = gc.input("w", (n, k) if turned else (k, n), gc.float32)
+        made = (x.T if across else x) @ (w.T if turned else w)
+        f = gc.compile([x, w], made, options=gc.Options(cache=False))
+        assert not across or "micro_panel" not in f.source
+        assert across or ("micro_panel" in f.source) == (twice and "pack_" in f.source)
+        got = f(*(np.ascontiguousarray(v) for v in (a.T if across else a, b.T if turned else b)))
+        np.testing.assert_array_equal(got, a @ b)
 
 
 @pytest.mark.skipif(

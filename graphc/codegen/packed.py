@@ -40,6 +40,8 @@ class Packed(InPlace):
 
     def choose_tile(self) -> None:
         super().choose_tile()
+        # Where two multiply-adds start in a cycle and rows of A are contiguous, tiles know that they have a panel.
+        self.of_panel = "micro_panel" if has_two_multiply_adds() and self.summed.a == self.size else self.asking
         deep, most = self.summed.size, self.most_depth()
         self.block_depth: Dim = most
         if isinstance(deep, int):
@@ -83,12 +85,8 @@ class Packed(InPlace):
         depths = self.depths(scope)
         panels = self.panels(depths, columns)
         b = Address("panel"), self.NR * self.size
-        self.tiles(panels, rows, b, (DEPTH, K), more + K, self.pack(panels, b[0]), kernel=self.of_panels())
+        self.tiles(panels, rows, b, (DEPTH, K), more + K, self.pack(panels, b[0]), kernel=self.of_panel)
         close(depths, panels)
-
-    def of_panels(self) -> str:
-        """The tiles: where two multiply-adds start in a cycle and rows of A are contiguous, those that know a panel."""
-        return "micro_panel" if has_two_multiply_adds() and self.summed.a == self.size else self.asking
 
     def memory(self, scope: Scope, name: str, width: int, chunks: Dim) -> None:
         """Have a name for memory of the chunk's own, of so many, so wide and as deep as a panel."""
@@ -175,7 +173,7 @@ class Blocked(Packed):
         copy = self.pack_rows(below) if self.copies else None
         panels = self.panels(below, (LEFT, RIGHT))
         b = self._panel(), self.NR * self.size
-        self.tiles(panels, (TOP, BOTTOM), b, (DEPTH, K), more + K, a=copy, kernel=self.of_panels())
+        self.tiles(panels, (TOP, BOTTOM), b, (DEPTH, K), more + K, a=copy, kernel=self.of_panel)
         close(groups, depths, below, panels)
 
     def _panel(self) -> Address:
