@@ -467,6 +467,7 @@ def test_chunks_of_columns_are_even_for_two_threads(step: int) -> None:
         assert max(first, columns - first) <= columns / 2 + 4 / 3 * step
     assert two_shares(288, 1000, 48) == 240
     assert two_shares(256, 1024, 64) == 256
+    assert two_shares(160, 160, 160) == 160  # a tile that is wider than a narrow chunk
 
 
 @pytest.mark.parametrize("length", [None, 0, 1, 2, 7, 31, 48, 49, 784, 10_000])

@@ -195,5 +195,5 @@ class Blocked(Packed):
 
 def two_shares(widest: int, columns: int, step: int) -> int:
     """The width of chunks of which two threads have shares as equal as can be, of such widths the greatest."""
-    widths = range(widest, min(widest, NARROW_CHUNK // step * step) - 1, -step)
+    widths = range(widest, min(widest, max(NARROW_CHUNK // step, 1) * step) - 1, -step)
     return min(widths, key=lambda width: max(first := -(-columns // width) // 2 * width, columns - first))
