@@ -195,9 +195,8 @@ def test_products_of_other_sizes_share_their_kernel() -> None:
 def test_names_of_processors_tell_of_multiply_adds(
     name: str, nbytes: int, twice: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(target, "_is_set", lambda: False)
     monkeypatch.setattr(target, "host_vector_bytes", lambda: nbytes)
-    monkeypatch.setattr(target.llvm, "get_host_cpu_name", lambda: name)
+    monkeypatch.setattr(target, "_compiled_for", lambda: (name, ""))
     assert has_two_multiply_adds.__wrapped__() is twice
 
 

@@ -244,7 +244,7 @@ class InPlace(Kernel):
         panels = self.panels(scope, columns)
         b = self.addresses()[1]
         self.text.at(self.summed.b)
-        self.tiles(panels, rows, (b, self.summed.b), (self.summed.size, 0), more)
+        self.tiles(panels, rows, (b, self.summed.b), (self.summed.size, 0), more, kernel=self.asking)
         panels.close()
 
     def panels(self, scope: Scope, columns: Range) -> Loop:
@@ -262,9 +262,13 @@ class InPlace(Kernel):
         more: Dim,
         outer: tuple[Dim, Dim] | None = None,
         a: tuple[Address, Dim, Dim] | None = None,
-        kernel: str = "",
+        *,
+        kernel: str,
     ) -> None:
-        """The tiles of one panel; B as (address, step of rows), the sum as (how deep, from where), a copy of A."""
+        """The tiles of one panel; B as (address, step of rows), the sum as (how deep, from where), a copy of A.
+
+        They are plain `micro`, not the given kernel, where A is copied or listed and where the sum has two loops.
+        """
         is_plain = a is None and self.nested is None and not self.product.listed
         with self.product.more_rows(scope) as around:
             place, _, c = self.addresses(depth[1])
@@ -274,7 +278,7 @@ class InPlace(Kernel):
                 below = self.text.address(c.base, *c.terms, self.MR * self.rows.c)
                 loop.use("fetch", below, *self.sizes(self.rows.c, self.MR, self.NR * self.size))
             self.call(
-                *(loop, kernel or self.asking if is_plain else "micro", self.tile),
+                *(loop, kernel if is_plain else "micro", self.tile),
                 *(self.height(rows), Position(symbol("%cols")), *self.sizes(depth[0])),
                 *(place, *self.sizes(*steps), b[0], *self.sizes(b[1]), c, *self.sizes(self.rows.c, more)),
                 outer=outer,

@@ -24,35 +24,30 @@ _TWICE = {
 }  # fmt: skip
 
 
-def _is_set() -> bool:
-    """Whether Numba is told what to compile for."""
-    return os.path.exists(".numba_config.yaml") or any(name in os.environ for name in _SETTINGS)
+def _compiled_for() -> tuple[str, str]:
+    """The processor, by LLVM's name, and the features that Numba compiles for (so its settings are respected).
+
+    Where nothing is set, they are the host's, and Numba need not be imported to tell.
+    """
+    if os.path.exists(".numba_config.yaml") or any(name in os.environ for name in _SETTINGS):
+        from numba.core.registry import cpu_target
+
+        _, name, features = cpu_target.target_context.codegen().magic_tuple()
+        return name, features
+    return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
 
 
 @cache
 def host_features() -> frozenset[str]:
-    """The target features that Numba compiles with (so NUMBA_CPU_FEATURES is respected), without their plus signs.
-
-    Where nothing is set, they are the host's, and Numba need not be imported to tell.
-    """
-    if _is_set():
-        from numba.core.registry import cpu_target
-
-        features: str = cpu_target.target_context.codegen().magic_tuple()[2]
-    else:
-        features = llvm.get_host_cpu_features().flatten()
+    """The target features that Numba compiles with, without their plus signs."""
+    _, features = _compiled_for()
     return frozenset(feature[1:] for feature in features.split(",") if feature.startswith("+"))
 
 
 @cache
 def has_two_multiply_adds() -> bool:
     """Whether a cycle has two multiply-adds of wide vectors, so that all else of a tile has half as much time."""
-    if _is_set():
-        from numba.core.registry import cpu_target
-
-        name: str = cpu_target.target_context.codegen().magic_tuple()[1]
-    else:
-        name = llvm.get_host_cpu_name()
+    name, _ = _compiled_for()
     return host_vector_bytes() == 64 and name in _TWICE
 
 
