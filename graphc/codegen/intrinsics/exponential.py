@@ -9,10 +9,12 @@ spacing at the exact value.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from llvmlite import ir
 
+from graphc.codegen.intrinsics import instructions
 from graphc.codegen.intrinsics.exponents import nearest, power_of_two, scale
 from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic
 from graphc.codegen.intrinsics.pairs import LN2, LOG2_E, Pair, constant
@@ -77,10 +79,30 @@ def tail(lanes: Lanes, r: ir.Value) -> ir.Value:
     return lanes.mul(lanes.mul(r, r), lanes.two_chains(r, lanes.table(*EXP_TAIL)))
 
 
-def exp_of(lanes: Lanes, high: ir.Value, low: ir.Value | None = None) -> ir.Value:
-    """e^(high + low) for high within EXP_RANGE."""
+def exp_of(
+    lanes: Lanes, high: ir.Value, low: ir.Value | None = None, gone: ir.Value | None = None
+) -> ir.Value:
+    """e^(high + low) for high within EXP_RANGE, and 0 where it is `gone` below that."""
     x = reduce(lanes, high, low)
-    return exp_reduced(lanes, x.n, x.r)
+    power = exp_near_zero(lanes, x.r)
+    return scale(lanes, power if gone is None else unless(lanes, gone, power), x.n)
+
+
+def unless(lanes: Lanes, gone: ir.Value, power: ir.Value) -> ir.Value:
+    """The power, or 0 where it would underflow to that: some processors take 150 cycles to find it."""
+    return lanes.select(gone, lanes.const(0.0), power)
+
+
+def exp_of_any(lanes: Lanes, x: ir.Value) -> ir.Value:
+    """e^x."""
+    lowest, highest = lanes.pick(*EXP_RANGE)
+    gone = lanes.compare("<", x, lanes.const(lowest))
+    return exp_of(lanes, _held(lanes, x, lowest, highest), gone=gone)
+
+
+def _held(lanes: Lanes, x: ir.Value, lowest: float, highest: float) -> ir.Value:
+    """x up to the highest, and from the lowest on unless one instruction takes 0 times any power of two."""
+    return lanes.clamp(x, -math.inf if instructions.there() else lowest, highest)
 
 
 def exp_reduced(lanes: Lanes, n: ir.Value, r: ir.Value) -> ir.Value:
@@ -103,15 +125,17 @@ def exp2_near_zero(lanes: Lanes, r: ir.Value) -> ir.Value:
 @float_intrinsic
 def exp(lanes: Lanes, x: ir.Value) -> ir.Value:
     """e^x = 2^n·e^r; 0.93 and 0.92."""
-    return exp_of(lanes, lanes.clamp(x, *lanes.pick(*EXP_RANGE)))
+    return exp_of_any(lanes, x)
 
 
 @float_intrinsic
 def exp2(lanes: Lanes, x: ir.Value) -> ir.Value:
     """2^x = 2^n·2^(x - n), n the whole number nearest to x; 0.88 and 0.86."""
-    x = lanes.clamp(x, *lanes.pick((-151.0, 129.0), (-1077.0, 1025.0)))
+    lowest, highest = lanes.pick((-151.0, 129.0), (-1077.0, 1025.0))
+    gone = lanes.compare("<", x, lanes.const(lowest))
+    x = _held(lanes, x, lowest, highest)
     n = nearest(lanes, x)
-    return scale(lanes, exp2_near_zero(lanes, lanes.sub(x, n)), n)
+    return scale(lanes, unless(lanes, gone, exp2_near_zero(lanes, lanes.sub(x, n))), n)
 
 
 @float_intrinsic
@@ -145,7 +169,8 @@ def sigmoid(lanes: Lanes, x: ir.Value) -> ir.Value:
     one = lanes.const(1.0)
     lowest = lanes.const(lanes.pick(*EXP_RANGE)[0])
     minus = lanes.neg(lanes.abs(x))
-    power = exp_of(lanes, lanes.select(lanes.compare("<", minus, lowest), lowest, minus))
+    gone = lanes.compare("<", minus, lowest)
+    power = exp_of(lanes, lanes.select(gone, lowest, minus), gone=gone)
     numerator = lanes.select(lanes.compare("<", x, lanes.const(0.0)), power, one)
     whole, lost = lanes.fast_two_sum(one, power)
     value = lanes.div(numerator, whole)

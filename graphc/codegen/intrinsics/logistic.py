@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from graphc.codegen.intrinsics.exponential import EXP_RANGE, exp_of, reduce, tail
+from graphc.codegen.intrinsics.exponential import EXP_RANGE, exp_of, reduce, tail, unless
 from graphc.codegen.intrinsics.exponents import power_of_two, scale, split_any
 from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic
 from graphc.codegen.intrinsics.logarithmic import (
@@ -51,7 +51,8 @@ def logaddexp(lanes: Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
     zero, lowest = lanes.const(0.0), lanes.pick(*EXP_RANGE)[0]
     apart = lanes.select(lanes.compare("==", x, y), zero, lanes.neg(lanes.abs(lanes.sub(x, y))))
     largest = lanes.select(lanes.compare(">", x, y), x, y)
-    rest = log_one_plus(lanes, exp_of(lanes, lanes.clamp(apart, lowest, 0.0)))
+    gone = lanes.compare("<", apart, lanes.const(lowest))
+    rest = log_one_plus(lanes, exp_of(lanes, lanes.clamp(apart, lowest, 0.0), gone=gone))
     both = lanes.compare("==", apart, apart)  # else an operand is NaN
     return lanes.select(both, lanes.add(largest, rest), apart)
 
@@ -60,9 +61,11 @@ def logaddexp(lanes: Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
 def log1mexp(lanes: Lanes, x: ir.Value) -> ir.Value:
     """log u = k·ln2 + log(1 + f) for u = 1 - e^-x: f from u = -(e^-x - 1) below ln 2, above from -e^-x itself."""
     one, zero = lanes.const(1.0), lanes.const(0.0)
-    n, r, low = reduce(lanes, lanes.clamp(lanes.neg(x), lanes.pick(*EXP_RANGE)[0], 1.0))
+    lowest = lanes.pick(*EXP_RANGE)[0]
+    n, r, low = reduce(lanes, lanes.clamp(lanes.neg(x), lowest, 1.0))
     rest = lanes.add(tail(lanes, r), low)
-    minus = lanes.neg(scale(lanes, lanes.add(one, lanes.add(r, rest)), n))  # -e^-x
+    gone = lanes.compare(">", x, lanes.const(-lowest))
+    minus = lanes.neg(scale(lanes, unless(lanes, gone, lanes.add(one, lanes.add(r, rest))), n))  # -e^-x
     power = power_of_two(lanes, lanes.clamp(n, -2.0, 2.0))
     below = lanes.neg(lanes.fma(power, rest, lanes.fma(power, r, lanes.sub(power, one))))
     near = lanes.compare("<", x, lanes.const(LN2[0]))

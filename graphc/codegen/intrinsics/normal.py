@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from llvmlite import ir
 
-from graphc.codegen.intrinsics.exponential import exp_near_zero, exp_of, reduce
+from graphc.codegen.intrinsics.exponential import exp_near_zero, exp_of, reduce, unless
 from graphc.codegen.intrinsics.exponents import scale, split_any
 from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic, in_plain_float64, shortened
 from graphc.codegen.intrinsics.logarithmic import logarithm, multiple_plus_log
@@ -135,16 +135,19 @@ def _tail(lanes: Lanes, size: ir.Value) -> Factors:
     return _factors(lanes, size, ROOT_HALF, (lanes.mul(high, half), lanes.mul(low, half)))
 
 
-def _lower_tail(lanes: Lanes, parts: Factors) -> ir.Value:
-    """Half of erfc."""
-    return scale(lanes, lanes.mul(parts.exponential, parts.erfcx), lanes.sub(parts.n, lanes.const(1.0)))
+def _lower_tail(lanes: Lanes, parts: Factors, size: ir.Value) -> ir.Value:
+    """Half of erfc; 0 for a size beyond TAIL_END."""
+    gone = lanes.compare(">", size, lanes.const(TAIL_END))
+    product = unless(lanes, gone, lanes.mul(parts.exponential, parts.erfcx))
+    return scale(lanes, product, lanes.sub(parts.n, lanes.const(1.0)))
 
 
 @float_intrinsic
 @in_plain_float64
 def ndtr(lanes: Lanes, x: ir.Value) -> ir.Value:
     """erfc(-x/sqrt 2)/2."""
-    lower = _lower_tail(lanes, _tail(lanes, lanes.clamp(lanes.abs(x), 0.0, TAIL_END)))
+    size = lanes.abs(x)
+    lower = _lower_tail(lanes, _tail(lanes, lanes.clamp(size, 0.0, TAIL_END)), size)
     return lanes.select(lanes.compare(">", x, lanes.const(0.0)), lanes.sub(lanes.const(1.0), lower), lower)
 
 
@@ -152,7 +155,7 @@ def _log_ndtr_near(lanes: Lanes, x: ir.Value) -> ir.Value:
     """log(1 - tail) for x > 0, log(erfcx/2) - x²/2 for x <= 0, by one logarithm, for |x| up to TAIL_END."""
     size, zero, half, one = lanes.abs(x), lanes.const(0.0), lanes.const(0.5), lanes.const(1.0)
     parts, upper = _tail(lanes, size), lanes.compare(">", x, zero)
-    tail = _lower_tail(lanes, parts)
+    tail = _lower_tail(lanes, parts, size)
     rest = lanes.sub(one, tail)
     lost = lanes.sub(lanes.sub(one, rest), tail)  # which counts for float32 too
     k, m = split_any(lanes, lanes.select(upper, rest, lanes.mul(parts.erfcx, half)))

@@ -117,10 +117,12 @@ def _quotient(lanes: Lanes, factors: Factors) -> ir.Value:
 @float_intrinsic
 def erfc(lanes: Lanes, x: ir.Value) -> ir.Value:
     """Complementary error function: exp(-x²)·P/(1 + 2x), and erfc x = 2 - erfc(-x) for x < 0; error below 1.4 ULP."""
-    size = lanes.clamp(lanes.abs(x), 0.0, lanes.pick(*ZERO_FROM))
+    last = lanes.pick(*ZERO_FROM)
+    gone = lanes.compare(">", lanes.abs(x), lanes.const(last))
+    size = lanes.clamp(lanes.abs(x), 0.0, last)
     parts = _factors(lanes, size, lanes.two_product(size, size))
     down = scale if lanes.double else scale_down  # float32 is below its smallest normal from 9.2 on
-    positive = down(lanes, _quotient(lanes, parts), parts.n)
+    positive = down(lanes, exponential.unless(lanes, gone, _quotient(lanes, parts)), parts.n)
     negative = lanes.compare("<", x, lanes.const(0.0))
     return lanes.select(negative, lanes.sub(lanes.const(2.0), positive), positive)
 

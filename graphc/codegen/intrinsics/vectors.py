@@ -15,7 +15,7 @@ from numba import types
 from numba.core import cgutils
 from numpy.typing import DTypeLike
 
-from graphc.codegen.intrinsics.exponential import EXP_RANGE, exp_of
+from graphc.codegen.intrinsics.exponential import exp_of_any
 from graphc.codegen.intrinsics.lanes import Lanes, opaque
 from graphc.codegen.intrinsics.routine import call_routine
 from graphc.codegen.intrinsics.target import host_vector_bytes
@@ -294,7 +294,7 @@ class Vectors(Control):
     def exp(self, x: ir.Value) -> ir.Value:
         """e^x, as in other code."""
         wide = Lanes(self.builder, self.bytes == 8, self.lanes)
-        return exp_of(wide, wide.clamp(x, *wide.pick(*EXP_RANGE)))
+        return exp_of_any(wide, x)
 
 
 Emitter = Callable[..., None]  # (vectors, *arguments), the arguments i64
