@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.special
 from support import seeded
 
 import graphc as gc
@@ -218,6 +219,27 @@ def test_chunks_of_many_elements_are_longer(known: bool) -> None:
         for at in (n - 1, n - 2, n // 2, 262_144, 262_143, 32_768, 16_383, 0):
             a[at] = a.max() + 1
             assert f(a) == (a[at], at, a.sum(dtype=np.int8))
+
+
+def over_first_and_last(xp: Any, logsumexp: Any, x: Any) -> list[Any]:
+    """Seven numbers a column wait to be joined with what chunks or rows before have come to."""
+    axis = (0, x.ndim - 1)
+    return [xp.var(x, axis=axis), logsumexp(x, axis), xp.sum(x, axis=axis), xp.max(x, axis=axis)]
+
+
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("columns", [(1,), (145,), (146,), (147,), (513,), (1100,), (5, 3), (2, 150)])
+def test_columns_of_what_several_rows_come_to(columns: tuple[int, ...], dtype: str, known: bool) -> None:
+    """They are joined some at a time, of an array and of what is computed; several axes of them do not merge."""
+    values = seeded("columns", columns, dtype).normal(size=(4, *columns, 6)).astype(dtype)
+    scale = np.linspace(1, 2, columns[-1], dtype=dtype)[:, None]
+    x = gc.input("x", values.shape if known else (4, *"nm"[: len(columns)], 6), dtype)
+    s = gc.input("s", scale.shape if known else ("nm"[len(columns) - 1], 1), dtype)
+    f = gc.compile([x, s], [r for a in (x, x * s) for r in over_first_and_last(gc, gc.logsumexp, a)])
+    wanted = [r for a in (values, values * scale) for r in over_first_and_last(np, scipy.special.logsumexp, a)]
+    for found, want in zip(f(values, scale), wanted, strict=True):
+        np.testing.assert_allclose(found, want, *((1e-5, 1e-6) if dtype == "float32" else (1e-13, 1e-14)))
 
 
 def test_chunks_of_many_rows_are_longer() -> None:

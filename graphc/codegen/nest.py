@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphc.codegen import form
+from graphc.codegen.form import BAND, RESULTS
 from graphc.codegen.intrinsics.target import BLOCK, LINE
 from graphc.codegen.loop_ir import CHUNK, Expr, Position, Stmt
 from graphc.codegen.private import blocks_of_rows, prepare_product
 from graphc.codegen.product import Product
-from graphc.codegen.reduction import Carried, Columns, Fold, Partial, combine
+from graphc.codegen.reduction import Carried, Columns, Fold, Partial, Waiting, combine
 from graphc.codegen.rows import Rows, row_of
 from graphc.codegen.scope import Bounds, Branch, Loop, Scope, close
 from graphc.codegen.streamed import (
@@ -42,7 +43,7 @@ from graphc.codegen.wanted import fetch_across, fetch_along, fetch_gathered
 from graphc.codegen.work import bytes_read, operations, total
 from graphc.dims import Dim, blocks, product, substitute, symbol
 from graphc.graph import Node
-from graphc.schedule.access import offset
+from graphc.schedule.access import loop_symbol, offset
 from graphc.schedule.split import Axes
 from graphc.schedule.task import Kernel, Nest, Place
 
@@ -204,7 +205,7 @@ class _Nest(Rows):
         fetch_gathered(self, scopes)
         # Else rows are folded after what is fetched for them, or copied.
         down = columns and not self.split.deep and not self.fetched and self.beside is None
-        self.folded_down = self._fold_down(outer, columns) if down else set()
+        self.folded_down = self.fold_down(outer, columns) if down else set()
         sweeps = 1 + max(self.computed_in(m) for m in self.members)
         folded = self.fold_along(scopes)
         for sweep in range(0 if folded else sweeps):
@@ -222,18 +223,6 @@ class _Nest(Rows):
             scope.close_if_filled()
             if batch and n == len(batch) + 1:
                 self._finish(scopes[n - 1], columns)
-
-    def _fold_down(self, scope: Scope, columns: dict[Node, Columns]) -> set[Node]:
-        """Make the folds of rows that lie in memory, many rows at a time; other columns are left to the loop."""
-        found = set()
-        low, high = (0, self.domain[self.row_axes()[-1]]) if self.batch_axes() else (LO, HI)
-        at_first = {f"%{self.row_axes()[-1]}": low}
-        for node, column in columns.items():
-            rows = self.rows_in_memory(node, low) if column.state.down else None
-            if rows is not None:
-                column.fold_down(scope, *rows, high - low, substitute(self.searched(node), at_first))
-                found.add(node)
-        return found
 
     def _row_sweep(self, row: Scope, folds: dict[Node, Fold], columns: dict[Node, Columns]) -> None:
         """One sweep over the inner axes of a row."""
@@ -259,17 +248,26 @@ class _Nest(Rows):
             column.end_row(row, Position(1))
 
     def _deep_sweep(self, row: Scope, columns: dict[Node, Columns]) -> None:
-        """Fold what there is at each column of a row, and that into the column."""
-        deep = self.split.deep
+        """Fold what there is at each column of a row, and that into the column, of several numbers some at a time."""
+        deep, (*around, last) = self.split.deep, self.inner
         count = self.text.at(product(self.domain[k] for k in deep))
         local = {r: Fold(self.text, r, k) for k, r in enumerate(columns)}
         for column in columns.values():
             column.begin_row(row, count)
-        scopes = self.text.loops(row, ((axis, self.domain[axis]) for axis in self.inner))
-        self._loops_over(scopes[-1], deep, local, {}, self._begin(scopes[-1], local, deep))
-        for r, column in columns.items():
-            column.join(scopes[-1], self._column(r), local[r].settled(scopes[-1]))
-        close(*scopes[1:])
+        scopes = self.text.loops(row, ((axis, self.domain[axis]) for axis in around))
+        waiting = Waiting(self.text, RESULTS, {r: fold for r, fold in local.items() if len(fold.dtypes) > 1})
+        some = self.text.loop(scopes[-1], str(BAND)[1:], self.domain[last], 0, waiting.most)
+        end = integer("least", Position(BAND + waiting.most), self.text.at(self.domain[last]))
+        one = self.text.loop(some, str(last), end, BAND)
+        self._loops_over(one, deep, local, {}, self._begin(one, local, deep))
+        for r, parts in waiting.store(one, local, loop_symbol(last) - BAND):
+            columns[r].join(one, self._column(r), parts)
+        one.close()
+        again = self.text.loop(some, str(last), end, BAND)
+        for r, parts in waiting.load(again, loop_symbol(last) - BAND):
+            columns[r].join(again, self._column(r), parts)
+        again.close_if_filled()
+        close(*scopes[1:], some)
         for column in columns.values():
             column.end_row(row, count)
 

@@ -8,12 +8,14 @@ sum is as exact as NumPy's pairwise one.  Chunks are combined in their order.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from graphc.codegen.evaluate import converted, fill
+from graphc.codegen.intrinsics.target import BLOCK
 from graphc.codegen.loop_ir import KERNELS, Call, Expr, Let, Position, Set, Var
 from graphc.codegen.scope import Scope, close
 from graphc.codegen.states import State, state_of
@@ -211,6 +213,33 @@ class Fold(Carried):
 
     def result(self, scope: Scope) -> Var:
         return self.finished(scope, self.settled(scope))
+
+
+class Waiting:
+    """What folds of some columns come to, in a block on the stack; as many as it holds are joined by vectors."""
+
+    def __init__(self, text: Text, block: Place, folds: Mapping[Node, Fold]) -> None:
+        self.text, self.block, self.folds = text, block, folds
+        self.most = BLOCK // max(sum(len(fold.dtypes) for fold in folds.values()), 1)
+
+    def _places(self, column: Dim) -> Iterator[tuple[Node, list[tuple[DType, Dim]]]]:
+        """Of each part of each fold its dtype, and where it is in the block; eight bytes are kept for one."""
+        first = itertools.count(0, self.most)
+        for node, fold in self.folds.items():
+            yield node, [(dtype, column + next(first) * (8 // dtype.size)) for dtype in fold.dtypes]
+
+    def store(self, scope: Scope, folds: Mapping[Node, Fold], column: Dim) -> list[tuple[Node, list[Expr]]]:
+        """Store what a column has come to; the parts of the folds that do not wait are told instead."""
+        settled = {node: fold.settled(scope) for node, fold in folds.items()}
+        for node, places in self._places(column):
+            values = zip(places, settled.pop(node), strict=True)
+            scope.add(*(self.text.store(self.block, at, value) for (_, at), value in values))
+        return list(settled.items())
+
+    def load(self, scope: Scope, column: Dim) -> list[tuple[Node, list[Expr]]]:
+        """The parts of the folds at one of the columns."""
+        text, block = self.text, self.block
+        return [(n, [scope.let(text.fresh(), text.load(block, *p)) for p in q]) for n, q in self._places(column)]
 
 
 class Columns(Carried):

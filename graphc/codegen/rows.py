@@ -18,7 +18,7 @@ from graphc.codegen.form import BAND, RESULTS, Form
 from graphc.codegen.intrinsics.target import BLOCK, LINE, SEVERAL, SHORT, host_vector_bytes
 from graphc.codegen.loop_ir import Expr, Position, Var
 from graphc.codegen.product import Product
-from graphc.codegen.reduction import Fold, Lies
+from graphc.codegen.reduction import Columns, Fold, Lies
 from graphc.codegen.scope import Bounds, Loop, Scope
 from graphc.codegen.text import HI, LO, Text, integer
 from graphc.codegen.work import bytes_read
@@ -210,6 +210,18 @@ class Rows(Form):
             return None
         first = {**{f"%{k}": 0 for k in self.inner}, f"%{axis}": low}
         return (place, substitute(position, first)), steps.get(f"%{axis}", 0)
+
+    def fold_down(self, scope: Scope, columns: dict[Node, Columns]) -> set[Node]:
+        """Make the folds of rows that lie in memory, many rows at a time; other columns are left to the loop."""
+        found = set()
+        low, high = (0, self.domain[self.row_axes()[-1]]) if self.batch_axes() else (LO, HI)
+        at_first = {f"%{self.row_axes()[-1]}": low}
+        for node, column in columns.items():
+            rows = self.rows_in_memory(node, low) if column.state.down else None
+            if rows is not None:
+                column.fold_down(scope, *rows, high - low, substitute(self.searched(node), at_first))
+                found.add(node)
+        return found
 
     def fold_along(self, scopes: Sequence[Scope]) -> bool:
         """Fold the rows of a chunk, two at a time, if they lie in memory and nothing else is made of their elements.
