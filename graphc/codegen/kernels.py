@@ -41,7 +41,8 @@ LARGE_A, SHORT_ROW = 2**17, 2**7  # bytes of A, and of its rows, above which til
 NARROW = 32  # bytes of a row of a tile
 FEW = 16  # rows that are not shared out where columns are many
 SHALLOW = 8  # products of an element that take no longer than writing it
-CACHED = 2**23  # bytes of an operand, or of a result, that caches hold
+CACHED = 2**23  # bytes of an operand that caches hold
+LARGE_C, NEAR_C = 2**23, 2**21  # bytes of a result that is made by whole rows; where two multiply-adds start in a cycle
 LONG_ROWS = 2**14  # bytes of two rows that the processor foresees abreast
 MANY_ROWS, MANY_PANELS = 512, 8  # of a chunk: 512 rows of a panel's depth stay in L2
 
@@ -226,11 +227,11 @@ class InPlace(Kernel):
     def part(self) -> tuple[Dim, Dim]:
         """Of an A that may not stay in L2, so many rows that they do for each panel's depth, and some panels.
 
-        Of a C that no cache holds a few whole rows, which memory takes best, if each element has few products.
+        Of a C that no near cache holds a few whole rows, which memory takes best, if each element has few products.
         """
         rows, columns = self.rows.size, self.columns.size
-        result = known(rows * columns * self.size, 1 << 60)
-        if result is not None and result > CACHED and known(self.summed.size, SHALLOW) is not None and not self.by_rows:
+        result, large = known(rows * columns * self.size, 1 << 60), NEAR_C if has_two_multiply_adds() else LARGE_C
+        if result is not None and result > large and known(self.summed.size, SHALLOW) is not None and not self.by_rows:
             return up(FEW, self.MR), columns
         fits_cache = known(rows * self.summed.size * self.size, 2**20) is not None
         if self.by_rows or fits_cache:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 
 from graphc.codegen.form import FOLDS, KEPT, Form
-from graphc.codegen.intrinsics.target import LINE
+from graphc.codegen.intrinsics.target import LINE, has_two_multiply_adds
 from graphc.codegen.loop_ir import CHUNK, Address, Call, Expr, Position, Var
 from graphc.codegen.scope import Branch, Scope, close
 from graphc.codegen.text import FIRST, HI, LO, Text, integer, test
@@ -28,7 +28,7 @@ from graphc.types import DType, int64
 
 PAST_CACHES = 1 << 25  # bytes that a phase moves; what is less may be in a cache when it is read
 SHORTEST = 256  # elements of a row, whose ends are parts of lines; of rows that are whole tiles one is enough
-PIECE = 256  # bytes of a block of the widest array: reads of the next go on while one is written
+PIECE, LONG_PIECE = 256, 512  # bytes of a block of the widest array: reads of the next go on while one is written
 MOST_EFFORT = 32  # instructions for an element, and no dear function: what costs more hardly waits for memory
 LINES = 4  # of a row that are written while its sweep goes on
 MOST_OUTPUTS = 4  # of a nest: each has a block on the stack
@@ -118,10 +118,14 @@ def cut_in_lines(text: Text, scope: Scope, size: Dim, end: Position, place: Plac
 
 
 def piece_of(form: Form) -> int:
-    """Elements that are made before they are written: a line, or a block of the widest array."""
+    """Elements that are made before they are written: a line, or a block of the widest array.
+
+    Processors that compute twice as fast want longer ones.
+    """
     if is_in_lines(form):
         return LINE // _widest(form, form.streamed)[0].dtype.size
-    return PIECE // max(n.dtype.size for member in form.members for n in (member, *member.operands))
+    nbytes = LONG_PIECE if has_two_multiply_adds() else PIECE
+    return nbytes // max(n.dtype.size for member in form.members for n in (member, *member.operands))
 
 
 def is_in_lines(form: Form) -> bool:

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from graphc.codegen.evaluate import Evaluator, converted, loaded_from
 from graphc.codegen.form import Form
-from graphc.codegen.intrinsics.target import LINE, has_many_registers
+from graphc.codegen.intrinsics.target import LINE, has_many_registers, has_two_multiply_adds
 from graphc.codegen.loop_ir import Position
 from graphc.codegen.scope import Loop, Scope
-from graphc.codegen.streamed import PIECE, is_in_lines, piece_of
+from graphc.codegen.streamed import is_in_lines, piece_of
 from graphc.codegen.text import integer
 from graphc.codegen.turned import BEGIN, STRIP, tile_of
 from graphc.codegen.work import bytes_read, efforts_of_element
@@ -40,7 +40,7 @@ from graphc.types import int64
 
 FAR = 1 << 23  # bytes that loops across rows read, from which on they ask for them
 AHEAD = 1 << 13  # bytes before an array's lines are wanted, when they are asked for
-SOON = 1 << 9  # the same for narrow vectors, which take longer: of lines; of pieces as many times as they have lines
+SOON, SOON_PIECES = 1 << 9, 1 << 11  # the same for narrow vectors, which take longer: of lines, and of pieces
 BUSY = 8  # instructions for an element, from which on narrow vectors keep the processor from looking far ahead
 MOST_LINES = 16  # of a row at a position: what follows is foreseen
 LONGEST_STEP = 4  # elements, of arrays that are read with steps
@@ -85,8 +85,8 @@ def fetch_across(form: Form, scopes: Sequence[Scope]) -> None:
 def fetch_along(form: Form, scope: Scope, var: str, low: Dim) -> None:
     """Ask for what is wanted some pieces after the one that begins at `low`, where a single array is read.
 
-    The processor foresees what lies ahead, but of one array not as much as memory could bring, of two neither where
-    narrow vectors take long, and nothing of a tile, whose rows end after some lines.
+    The processor foresees what lies ahead, but of one array not as much as memory could bring, of two neither on some,
+    and nothing of a tile, whose rows end after some lines.
     """
     if form.reductions or not _fetches(form):
         return
@@ -100,17 +100,23 @@ def fetch_along(form: Form, scope: Scope, var: str, low: Dim) -> None:
             piece = tile_of(form)
             ahead = 2 * piece * step * size + LINE - size
         else:
-            piece, soon = piece_of(form), SOON if is_in_lines(form) else SOON * PIECE // LINE
+            piece, soon = piece_of(form), SOON if is_in_lines(form) else SOON_PIECES
             ahead = AHEAD if has_many_registers() else soon
         address = form.text.address(place, substitute(position, {f"%{var}": low}) * size + ahead)
-        kernel = "fetch_lines" if step == 1 else "fetch_near"  # the processor itself brings neighbours from L2 to L1
+        # The processor itself brings neighbours from L2 to L1, and where it computes twice as fast all lines in time.
+        kernel = "fetch_lines" if step == 1 or has_two_multiply_adds() else "fetch_near"
         scope.use(kernel, address, tile=(max(piece * step * size // LINE, 1),))
 
 
 def _asked_for(form: Form) -> int:
-    """Of how many arrays loops in order ask for lines."""
+    """Of how many arrays loops in order ask for lines: of two where what waits for them keeps others from being seen.
+
+    With narrow vectors that is many instructions; where two multiply-adds start in a cycle, few are enough.
+    """
+    if has_many_registers():
+        return 2 if has_two_multiply_adds() else 1
     is_quick = is_in_lines(form) and sum(efforts_of_element(form.nest)) < BUSY
-    return 1 if has_many_registers() or is_quick else 2
+    return 1 if is_quick else 2
 
 
 def _read_along(form: Form, var: str) -> Iterator[tuple[Place, Dim, int, int]]:
