@@ -160,7 +160,8 @@ def pull_back(
             continue
         with adjoint_of(node.line):
             if len(node.types) == 1:
-                totals[node] = _sum([begun[node], *parts] if node in begun else parts)
+                parts = [_sum(parts)]
+                totals[node] = _sum([begun[node], *parts]) if node in begun else parts[0]
             wanted = [o in active for o in node.operands]
             if any(wanted):
                 for operand, part in zip(node.operands, _pull_back(node, parts, wanted), strict=True):
@@ -174,7 +175,7 @@ def _sum(parts: Sequence[Node]) -> Node:
 
     Where the guards differ, the sum is 0 unless those of one part hold, and says so: it is guarded by that.
     """
-    if not any(p.op.name == "where" for p in parts):
+    if len(parts) == 1 or not any(p.op.name == "where" for p in parts):
         return _added(parts)
     peeled = [_peel(p) for p in parts]
     every = [guards for guards, _ in peeled]

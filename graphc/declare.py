@@ -178,16 +178,26 @@ def convert(value: Any, weak: DType | None = None) -> Node:
         return value if weak is None else astype(value, weak)
     if isinstance(value, Number):
         return astype(value.node, weak or value.node.dtype)
-    if type(value) is float and weak is not None and value == value:  # a NaN may have a sign
+    if weak is not None and _is_plain(value, weak):
         return make(REGISTRY["constant"], (), {"value": _literal(repr(value), weak)})
     if type(value) in WEAK and weak is not None:
         return constant(_checked(value, weak), weak)
     return constant(value)
 
 
+def _is_plain(value: Any, dtype: DType) -> bool:
+    """Whether its text tells all of a Python number: not of a NaN, which may have a sign."""
+    if type(value) is int:
+        return dtype.is_float and abs(value) <= _EXACT
+    return type(value) is float and value == value
+
+
+_EXACT = 2**53  # up to which a float64 has every integer
+
+
 @lru_cache(maxsize=1024)
 def _literal(text: str, dtype: DType) -> Literal:
-    """The value of a Python float by its text, which -0.0 does not share: a program has the same ones often."""
+    """The value of a Python number by its text, which -0.0 does not share: a program has the same ones often."""
     return Literal(as_array(float(text), dtype))
 
 
