@@ -145,7 +145,7 @@ def test_unknown_names_are_refused_with_the_names_there_are(
 def test_quick_run_shows_a_table_and_writes_every_sample(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("tensorflow")
     out = tmp_path / "deep" / "run.json"
-    argv = ["--only", "mlp/test", "call", "import", "--peers", "graphc", "tensorflow", "--quick", "--out", str(out)]
+    argv = ["--only", "mlp/test", "call", "--peers", "graphc", "tensorflow", "--quick", "--out", str(out)]
     assert main(argv) == 0
     about = json.loads(out.read_text())
     assert {r["peer"] for r in about["rows"]} == {"graphc", "tensorflow"}
@@ -155,6 +155,13 @@ def test_quick_run_shows_a_table_and_writes_every_sample(tmp_path: Path, capsys:
     assert about["machine"]["cores"] >= 1
     shown = capsys.readouterr().out
     assert all(words in shown for words in ("mlp/test", "tensorflow listing", "tensorflow jit_compile", "× graphc"))
+
+
+def test_imports_are_timed_in_processes_of_their_own(tmp_path: Path) -> None:
+    assert main(["--only", "import", "--peers", "graphc", "--quick", "--out", str(tmp_path / "run.json")]) == 0
+    (row,) = json.loads((tmp_path / "run.json").read_text())["rows"]
+    assert row["problem"] == ""
+    assert min(row["samples"]) > 0
 
 
 def test_a_missing_peer_is_said_to_be_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

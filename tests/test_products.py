@@ -202,7 +202,9 @@ def test_names_of_processors_tell_of_multiply_adds(
 
 @pytest.mark.skipif(not has_many_registers(), reason="of narrow vectors nobody knows")
 @pytest.mark.parametrize("twice", [False, True])
-@pytest.mark.parametrize("shape", [(130, 300, 500), (33, 784, 513), (70, 2000, 129), (500, 700, 288), (300, 1030, 97)])
+@pytest.mark.parametrize(
+    "shape", [(130, 300, 500), (33, 784, 513), (70, 2000, 129), (500, 700, 288), (300, 1030, 97), (1100, 3, 700)]
+)
 def test_products_with_one_and_two_multiply_adds_a_cycle(
     shape: tuple[int, int, int], twice: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -343,7 +345,7 @@ def test_one_row_goes_through_a_large_matrix_row_by_row(depth: int, columns: int
         (gc.reshape(x[depth:], (1, depth)) @ w[:, :-3], a[None, depth:], b[:, :-3]),
     )
     for number, (made, left, right) in enumerate(cases):
-        every = gc.Options(cache=False), gc.Options(cache=False, threads=1), gc.Options(debug=True)
+        every = gc.Options(), gc.Options(threads=1), gc.Options(debug=True)
         functions = [gc.compile([x, w, v], gc.relu(made + v), options=o) for o in every[: 3 if number == 1 else 2]]
         results, f = [f(a, b, bias) for f in functions], functions[0]
         assert [p.title.startswith("parts of") for p in f._program.phases] == [True, False]
@@ -377,7 +379,7 @@ def test_few_rows_and_few_columns_go_through_a_large_operand_row_by_row(
     )
     scale = 8 * np.finfo(dtype).eps * depth * np.abs(small).max() * np.abs(large).max()
     for number, (made, expected) in enumerate(cases):
-        every = gc.Options(cache=False), gc.Options(cache=False, threads=1), gc.Options(debug=True)
+        every = gc.Options(), gc.Options(threads=1), gc.Options(debug=True)
         functions = [gc.compile([x, w], gc.relu(made), options=o) for o in every[: 3 if number % 2 else 2]]
         results, f = [f(small, large) for f in functions], functions[0]
         assert [p.title.startswith("parts of") for p in f._program.phases] == [True, False]
@@ -394,7 +396,7 @@ def test_one_row_goes_through_a_matrix_of_any_depth(exchanged: bool, dtype: str)
     rng, wide = np.random.default_rng(5), 20_000
     x, w = gc.input("x", ("k",), dtype), gc.input("w", ("k", wide), dtype)
     made = gc.transpose(w) @ gc.reshape(x, ("k", 1)) if exchanged else x @ w
-    functions = [gc.compile([x, w], made, options=gc.Options(cache=False, threads=n)) for n in (None, 1)]
+    functions = [gc.compile([x, w], made, options=gc.Options(threads=n)) for n in (None, 1)]
     assert "sweep_" in functions[0].source
     longest = CACHED // (wide * np.dtype(dtype).itemsize)
     for k in (0, 1, 9, longest, longest + 1, 2 * longest + 5):

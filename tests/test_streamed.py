@@ -10,7 +10,8 @@ import pytest
 
 import graphc as gc
 from graphc.codegen import streamed
-from graphc.codegen.intrinsics.target import LINE, has_many_registers, has_two_multiply_adds
+from graphc.codegen import wanted as ahead
+from graphc.codegen.intrinsics.target import LINE, has_many_registers
 
 COLD = gc.Options(cache=False)
 DTYPES = ("float32", "float64", "int64", "int16", "int8", "bool")
@@ -21,7 +22,16 @@ BORDERS = (0, 1, 15, 16, 17, 255, 256, 257, 1_000, 16_369, 16_383, 16_384, 16_38
 def little(monkeypatch: pytest.MonkeyPatch) -> None:
     """What moves 64 bytes is large, and no row is too short."""
     monkeypatch.setattr(streamed, "PAST_CACHES", 64)
-    monkeypatch.setattr(streamed, "SHORTEST", 1)
+    for name in ("SHORTEST", "SHORTER"):
+        monkeypatch.setattr(streamed, name, 1)
+
+
+@pytest.fixture(params=[False, True], ids=["one multiply-add", "two multiply-adds"])
+def twice(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether two multiply-adds are said to start in a cycle."""
+    for module in (streamed, ahead):
+        monkeypatch.setattr(module, "has_two_multiply_adds", lambda: request.param)
+    return bool(request.param)
 
 
 def drawn(shape: tuple[int, ...], dtype: str, seed: int = 0) -> Any:
@@ -61,7 +71,7 @@ def test_chunks_end_with_lines_where_the_size_is_known(length: int) -> None:
     assert int(chunk[1]) % LINE == 0
 
 
-@pytest.mark.usefixtures("little")
+@pytest.mark.usefixtures("little", "twice")
 @pytest.mark.parametrize("symbolic", [False, True])
 @pytest.mark.parametrize("shape", [(1, 1), (3, 300), (70, 257), (300, 5), (129, 512)])
 def test_rows_and_what_lies_across_them(shape: tuple[int, int], symbolic: bool) -> None:
@@ -126,14 +136,28 @@ def test_lines_ahead_are_asked_for_where_arrays_are_large() -> None:
 
 
 @pytest.mark.usefixtures("little")
+@pytest.mark.parametrize("step", [2, -3])
+def test_elements_with_a_step_between_them(step: int, twice: bool) -> None:
+    x = gc.input("x", ("n",), gc.float32)
+    f = gc.compile([x], x[::step] * 2.0, options=COLD)
+    for n in BORDERS:
+        assert np.array_equal(f(drawn((n,), "float32")), drawn((n,), "float32")[::step] * 2)
+    assert f"stream_f4(least({128 if twice else 64}, " in f.source
+    asked = [kernel in f.source for kernel in ("fetch_lines_16(", "fetch_near_8(")]
+    assert asked == [step == 2 and twice, step == 2 and not twice]
+
+
+@pytest.mark.usefixtures("little")
 @pytest.mark.parametrize("busy", [False, True])
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_lines_of_as_many_arrays_are_asked_for_as_the_processor_does_not_foresee(count: int, busy: bool) -> None:
+def test_lines_of_as_many_arrays_are_asked_for_as_the_processor_does_not_foresee(
+    count: int, busy: bool, twice: bool
+) -> None:
     """What is asked for lies behind the arrays' ends in the last pieces."""
     for size, lengths in (("n", BORDERS), (20_000, (20_000,)), (40_001, (40_001,))):
         xs = [gc.input("abc"[k], (size,), "float32") for k in range(count)]
         f = gc.compile(xs, added(xs, 10 if busy else 1), options=COLD)
-        two = has_two_multiply_adds() or (busy and not has_many_registers())
+        two = twice if has_many_registers() else busy
         assert ("fetch_lines" in f.source) == (count <= (2 if two else 1))
         for n in lengths:
             arrays = [drawn((n,), "float32", k) for k in range(count)]

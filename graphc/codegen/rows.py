@@ -1,11 +1,10 @@
 """Rows of a nest: those that are swept several times, and those that are only folded.
 
-In: a nest.  Out: its form, with the statements that ask, while a row is computed, for the one after the next, or one of
-the next band, to be in L2, and the parts of a row between which they stand; the same parts come back to the
-accumulators into which computed values are folded.  The processor sees from where rows are read only when a sweep over
-memory begins, and between two of them a row is computed with for as long as it takes to fetch another.  Short rows go
-by bands, since one waits for its fold.  Rows that lie in memory and are folded alone are folded by a kernel, several at
-a time.
+In: a nest.  Out: its form, with the statements that ask, while a row is computed, for a later one, or one of the next
+band, to be in L2, and the parts of a row between which they stand; the same parts come back to the accumulators into
+which computed values are folded.  The processor sees from where rows are read only when a sweep over memory begins, and
+between two of them a row is computed with for as long as it takes to fetch another.  Short rows go by bands, since one
+waits for its fold.  Rows that lie in memory and are folded alone are folded by a kernel, several at a time.
 """
 
 from __future__ import annotations
@@ -15,7 +14,14 @@ from dataclasses import dataclass
 
 from graphc.codegen.evaluate import loaded_from
 from graphc.codegen.form import BAND, RESULTS, Form
-from graphc.codegen.intrinsics.target import BLOCK, LINE, SEVERAL, SHORT, host_vector_bytes
+from graphc.codegen.intrinsics.target import (
+    BLOCK,
+    LINE,
+    SEVERAL,
+    SHORT,
+    has_two_multiply_adds,
+    host_vector_bytes,
+)
 from graphc.codegen.loop_ir import Expr, Position, Var
 from graphc.codegen.product import Product
 from graphc.codegen.reduction import Columns, Fold, Lies
@@ -36,6 +42,7 @@ ROWS, _RESULTS = 8, 64  # rows of a band, and what each comes to, at most
 LANES = (4, 5, 6, 7, 8)  # lines of accumulators, the best number first: each is a vector or some
 FEWEST = 4  # times that they are come back to
 MANY = 12  # times from which a rest of a row is a loop of its own
+_NEXT, _AFTER_NEXT = 1, 2  # rows before a row, when it is asked for: where two multiply-adds start in a cycle, and else
 _SIMPLE = 20  # the effort of vector math, beside which folding is little
 _FETCHED = 1 << 20  # bytes that are read, from which they do not lie near
 
@@ -165,10 +172,11 @@ class Rows(Form):
         return loop, (at, end if whole or step else integer("least", end, high))
 
     def ask(self, scope: Scope, var: str, at: Dim, length: int) -> None:
-        """Ask for what this sweep asks for, so many elements from there in the row after the next, or the next band."""
+        """Ask for what this sweep asks for, so many elements from there in a later row, or the next band."""
+        row = f"%{self.row_axes()[-1]}"
+        further = max(_NEXT if has_two_multiply_adds() else _AFTER_NEXT, self.band)
         for ahead in self.fetched.get(self.sweep, ()):
-            row = f"%{self.row_axes()[-1]}"
-            later = {row: symbol(row) + max(2, self.band), f"%{var}": at}
+            later = {row: symbol(row) + further, f"%{var}": at}
             start = substitute(ahead.at, later) * ahead.size
             lines = -(-length * ahead.size // LINE)
             scope.use("fetch_lines", self.text.address(ahead.place, start), tile=(lines,))

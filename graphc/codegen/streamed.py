@@ -27,7 +27,8 @@ from graphc.schedule.task import Place
 from graphc.types import DType, int64
 
 PAST_CACHES = 1 << 25  # bytes that a phase moves; what is less may be in a cache when it is read
-SHORTEST = 256  # elements of a row, whose ends are parts of lines; of rows that are whole tiles one is enough
+# Of both the second where two multiply-adds start in a cycle, which reads and writes more at a time.
+SHORTEST, SHORTER = 256, 128  # elements of a row, whose ends are parts of lines; of whole tiles one is enough
 PIECE, LONG_PIECE = 256, 512  # bytes of a block of the widest array: reads of the next go on while one is written
 MOST_EFFORT = 32  # instructions for an element, and no dear function: what costs more hardly waits for memory
 LINES = 4  # of a row that are written while its sweep goes on
@@ -72,7 +73,8 @@ def _limits(form: Form, moved: Dim) -> tuple[tuple[Dim, int], ...]:
         return ((moved, PAST_CACHES),)
     row = form.domain[form.inner[-1]]
     in_tiles = form.in_tiles and isinstance(row, int) and row % TILE == 0
-    return (moved, PAST_CACHES), (row, TILE if in_tiles else SHORTEST)
+    shortest = SHORTER if has_two_multiply_adds() else SHORTEST
+    return (moved, PAST_CACHES), (row, TILE if in_tiles else shortest)
 
 
 def may_be_large(form: Form, moved: Dim) -> bool:
@@ -118,10 +120,7 @@ def cut_in_lines(text: Text, scope: Scope, size: Dim, end: Position, place: Plac
 
 
 def piece_of(form: Form) -> int:
-    """Elements that are made before they are written: a line, or a block of the widest array.
-
-    Processors that compute twice as fast want longer ones.
-    """
+    """Elements that are made before they are written: a line, or a block of the widest array."""
     if is_in_lines(form):
         return LINE // _widest(form, form.streamed)[0].dtype.size
     nbytes = LONG_PIECE if has_two_multiply_adds() else PIECE
