@@ -160,8 +160,9 @@ def pull_back(
             continue
         with adjoint_of(node.line):
             if len(node.types) == 1:
+                carried = [begun[node], *parts] if node in begun else []
                 parts = [_sum(parts)]
-                totals[node] = _sum([begun[node], *parts]) if node in begun else parts[0]
+                totals[node] = _sum(carried) if carried else parts[0]
             wanted = [o in active for o in node.operands]
             if any(wanted):
                 for operand, part in zip(node.operands, _pull_back(node, parts, wanted), strict=True):

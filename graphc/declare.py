@@ -185,14 +185,14 @@ def convert(value: Any, weak: DType | None = None) -> Node:
     return constant(value)
 
 
+_EXACT = 2**53  # up to which a float64 has every integer
+
+
 def _is_plain(value: Any, dtype: DType) -> bool:
     """Whether its text tells all of a Python number: not of a NaN, which may have a sign."""
     if type(value) is int:
         return dtype.is_float and abs(value) <= _EXACT
     return type(value) is float and value == value
-
-
-_EXACT = 2**53  # up to which a float64 has every integer
 
 
 @lru_cache(maxsize=1024)

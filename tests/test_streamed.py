@@ -113,6 +113,13 @@ def test_what_is_small_dear_or_read_is_written_as_ever() -> None:
         assert calls(function) == 0
 
 
+def test_rows_from_a_length_on_are_streamed(twice: bool) -> None:
+    for columns in (127, 128, 255, 256):
+        x, row = gc.input("x", (100_000, columns)), gc.input("row", (columns,))
+        f = gc.compile([x, row], x * row, options=COLD)
+        assert calls(f) == (columns >= (128 if twice else 256))
+
+
 def test_the_size_of_a_call_decides() -> None:
     x, y = gc.input("x", ("n",), gc.float32), gc.input("y", ("n",), gc.float32)
     f = gc.compile([x, y], (x + y, x * y))

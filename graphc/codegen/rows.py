@@ -173,9 +173,9 @@ class Rows(Form):
 
     def ask(self, scope: Scope, var: str, at: Dim, length: int) -> None:
         """Ask for what this sweep asks for, so many elements from there in a later row, or the next band."""
-        row = f"%{self.row_axes()[-1]}"
         further = max(_NEXT if has_two_multiply_adds() else _AFTER_NEXT, self.band)
         for ahead in self.fetched.get(self.sweep, ()):
+            row = f"%{self.row_axes()[-1]}"
             later = {row: symbol(row) + further, f"%{var}": at}
             start = substitute(ahead.at, later) * ahead.size
             lines = -(-length * ahead.size // LINE)
