@@ -255,12 +255,12 @@ class _Nest(Rows):
         for column in columns.values():
             column.begin_row(row, count)
         scopes = self.text.loops(row, ((axis, self.domain[axis]) for axis in around))
-        waiting = Waiting(self.text, RESULTS, {r: fold for r, fold in local.items() if len(fold.dtypes) > 1})
+        waiting = Waiting(self.text, RESULTS, local)
         some = self.text.loop(scopes[-1], str(BAND)[1:], self.domain[last], 0, waiting.most)
         end = integer("least", Position(BAND + waiting.most), self.text.at(self.domain[last]))
         one = self.text.loop(some, str(last), end, BAND)
         self._loops_over(one, deep, local, {}, self._begin(one, local, deep))
-        for r, parts in waiting.store(one, local, loop_symbol(last) - BAND):
+        for r, parts in waiting.store(one, loop_symbol(last) - BAND):
             columns[r].join(one, self._column(r), parts)
         one.close()
         again = self.text.loop(some, str(last), end, BAND)

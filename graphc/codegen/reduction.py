@@ -216,21 +216,25 @@ class Fold(Carried):
 
 
 class Waiting:
-    """What folds of some columns come to, in a block on the stack; as many as it holds are joined by vectors."""
+    """What folds of some columns come to, in a block on the stack: as many as it holds are joined by vectors.
+
+    Single numbers do not wait, since that takes longer than their joins.
+    """
 
     def __init__(self, text: Text, block: Place, folds: Mapping[Node, Fold]) -> None:
         self.text, self.block, self.folds = text, block, folds
-        self.most = BLOCK // max(sum(len(fold.dtypes) for fold in folds.values()), 1)
+        self.dtypes = {node: fold.dtypes for node, fold in folds.items() if len(fold.dtypes) > 1}
+        self.most = BLOCK // max(sum(map(len, self.dtypes.values())), 1)
 
     def _places(self, column: Dim) -> Iterator[tuple[Node, list[tuple[DType, Dim]]]]:
         """Of each part of each fold its dtype, and where it is in the block; eight bytes are kept for one."""
         first = itertools.count(0, self.most)
-        for node, fold in self.folds.items():
-            yield node, [(dtype, column + next(first) * (8 // dtype.size)) for dtype in fold.dtypes]
+        for node, dtypes in self.dtypes.items():
+            yield node, [(dtype, column + next(first) * (8 // dtype.size)) for dtype in dtypes]
 
-    def store(self, scope: Scope, folds: Mapping[Node, Fold], column: Dim) -> list[tuple[Node, list[Expr]]]:
+    def store(self, scope: Scope, column: Dim) -> list[tuple[Node, list[Expr]]]:
         """Store what a column has come to; the parts of the folds that do not wait are told instead."""
-        settled = {node: fold.settled(scope) for node, fold in folds.items()}
+        settled = {node: fold.settled(scope) for node, fold in self.folds.items()}
         for node, places in self._places(column):
             values = zip(places, settled.pop(node), strict=True)
             scope.add(*(self.text.store(self.block, at, value) for (_, at), value in values))

@@ -79,25 +79,23 @@ def tail(lanes: Lanes, r: ir.Value) -> ir.Value:
     return lanes.mul(lanes.mul(r, r), lanes.two_chains(r, lanes.table(*EXP_TAIL)))
 
 
-def exp_of(
-    lanes: Lanes, high: ir.Value, low: ir.Value | None = None, gone: ir.Value | None = None
-) -> ir.Value:
-    """e^(high + low) for high within EXP_RANGE, and 0 where it is `gone` below that."""
+def exp_of(lanes: Lanes, high: ir.Value, low: ir.Value | None = None) -> ir.Value:
+    """e^(high + low) for high within EXP_RANGE."""
     x = reduce(lanes, high, low)
-    power = exp_near_zero(lanes, x.r)
-    return scale(lanes, power if gone is None else unless(lanes, gone, power), x.n)
-
-
-def unless(lanes: Lanes, gone: ir.Value, power: ir.Value) -> ir.Value:
-    """The power, or 0 where it would underflow to that: some processors take 150 cycles to find it."""
-    return lanes.select(gone, lanes.const(0.0), power)
+    return exp_reduced(lanes, x.n, x.r)
 
 
 def exp_of_any(lanes: Lanes, x: ir.Value) -> ir.Value:
     """e^x."""
     lowest, highest = lanes.pick(*EXP_RANGE)
+    held = reduce(lanes, _held(lanes, x, lowest, highest))
     gone = lanes.compare("<", x, lanes.const(lowest))
-    return exp_of(lanes, _held(lanes, x, lowest, highest), gone=gone)
+    return scale(lanes, unless(lanes, gone, exp_near_zero(lanes, held.r)), held.n)
+
+
+def unless(lanes: Lanes, gone: ir.Value, power: ir.Value) -> ir.Value:
+    """The power, or 0 where it would underflow to that: some processors take 150 cycles to find it."""
+    return lanes.select(gone, lanes.const(0.0), power)
 
 
 def _held(lanes: Lanes, x: ir.Value, lowest: float, highest: float) -> ir.Value:
@@ -167,10 +165,7 @@ def tanh(lanes: Lanes, x: ir.Value) -> ir.Value:
 def sigmoid(lanes: Lanes, x: ir.Value) -> ir.Value:
     """1/(1 + e^-x), below 0 e^x/(1 + e^x); 1.89 and 1.84."""
     one = lanes.const(1.0)
-    lowest = lanes.const(lanes.pick(*EXP_RANGE)[0])
-    minus = lanes.neg(lanes.abs(x))
-    gone = lanes.compare("<", minus, lowest)
-    power = exp_of(lanes, lanes.select(gone, lowest, minus), gone=gone)
+    power = exp_of_any(lanes, lanes.neg(lanes.abs(x)))
     numerator = lanes.select(lanes.compare("<", x, lanes.const(0.0)), power, one)
     whole, lost = lanes.fast_two_sum(one, power)
     value = lanes.div(numerator, whole)

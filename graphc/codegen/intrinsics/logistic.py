@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from graphc.codegen.intrinsics.exponential import EXP_RANGE, exp_of, reduce, tail, unless
+from graphc.codegen.intrinsics.exponential import EXP_RANGE, exp_of_any, reduce, tail, unless
 from graphc.codegen.intrinsics.exponents import power_of_two, scale, split_any
 from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic
 from graphc.codegen.intrinsics.logarithmic import (
@@ -48,11 +48,9 @@ def logaddexp(lanes: Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
 
     Next to its zeros the error counts in units of the larger operand, not of the result.
     """
-    zero, lowest = lanes.const(0.0), lanes.pick(*EXP_RANGE)[0]
-    apart = lanes.select(lanes.compare("==", x, y), zero, lanes.neg(lanes.abs(lanes.sub(x, y))))
+    apart = lanes.select(lanes.compare("==", x, y), lanes.const(0.0), lanes.neg(lanes.abs(lanes.sub(x, y))))
     largest = lanes.select(lanes.compare(">", x, y), x, y)
-    gone = lanes.compare("<", apart, lanes.const(lowest))
-    rest = log_one_plus(lanes, exp_of(lanes, lanes.clamp(apart, lowest, 0.0), gone=gone))
+    rest = log_one_plus(lanes, exp_of_any(lanes, apart))
     both = lanes.compare("==", apart, apart)  # else an operand is NaN
     return lanes.select(both, lanes.add(largest, rest), apart)
 
