@@ -12,9 +12,11 @@ from types import CodeType, FrameType
 
 import pytest
 
-# Set before any test imports graphc, so that nothing is taken from, or left in, the user's cache.
-_folder = tempfile.TemporaryDirectory(prefix="graphc-tests-")
-os.environ["XDG_CACHE_HOME"] = _folder.name
+# Set before any test imports graphc, so that nothing is taken from, or left in, the user's cache.  The processes of one
+# run share a folder: what begins them has made it, and they find it in their environment.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _folder = tempfile.TemporaryDirectory(prefix="graphc-tests-")
+    os.environ["XDG_CACHE_HOME"] = _folder.name
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -26,10 +28,9 @@ def update_golden(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--update-golden"))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _cleaned() -> Iterator[None]:
-    yield
-    _folder.cleanup()
+def pytest_unconfigure() -> None:
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        _folder.cleanup()
 
 
 @pytest.fixture

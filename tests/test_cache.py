@@ -20,7 +20,7 @@ import small_programs as small
 
 import graphc
 from graphc.errors import CacheError
-from graphc.runtime import cache, entry
+from graphc.runtime import backend, cache, entry
 from graphc.runtime import parts as parts_module
 from graphc.runtime.backend import compile_kernels
 from graphc.runtime.native import Native, kernel_name
@@ -296,6 +296,23 @@ def test_code_that_needs_what_is_nowhere_can_not_be_linked():
     Native((kernel.code, *routines.values()), [kernel_name(text)])
     with pytest.raises(RuntimeError, match="symbols"):
         Native((kernel.code,), [kernel_name(text)])
+
+
+def test_a_new_kernel_takes_the_routines_that_there_are(place, monkeypatch):
+    """A tile, here, which two kernels call; not where a program is to leave the cache alone."""
+    made = []
+    module_of = backend._module_of
+    monkeypatch.setattr(backend, "_module_of", lambda routine: made.append(routine.name) or module_of(routine))
+    x, w = graphc.input("x", (40, 20)), graphc.input("w", (20, 50))
+    values = np.ones((40, 20)), np.ones((20, 50))
+    for function in (np.tanh, np.exp):
+        program = graphc.compile([x, w], graphc.sum(getattr(graphc, function.__name__)(x @ w), axis=1))
+        np.testing.assert_allclose(program(*values), np.full(40, function(20.0) * 50))
+        assert len(made) == len(set(made)) > 0
+    first = list(made)
+    program = graphc.compile([x, w], graphc.sum(graphc.sin(x @ w), axis=1), options=graphc.Options(cache=False))
+    np.testing.assert_allclose(program(*values), np.full(40, np.sin(20.0) * 50))
+    assert made == first * 2
 
 
 def test_what_was_used_longest_ago_goes_first(place, monkeypatch):

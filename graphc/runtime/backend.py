@@ -9,7 +9,7 @@ import contextlib
 import ctypes
 import sys
 import threading
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
@@ -33,7 +33,9 @@ class Compiled:
     routines: tuple[str, ...]
 
 
-def compile_kernels(texts: Sequence[str], have: Container[str] = ()) -> tuple[list[Compiled], dict[str, bytes]]:
+def compile_kernels(
+    texts: Sequence[str], has: Callable[[str], bool] = lambda name: False
+) -> tuple[list[Compiled], dict[str, bytes]]:
     """The kernels of these texts, and by name the routines that they call, but for those that the caller has.
 
     LLVM works on kernels in threads of its own while the front end reads the next.
@@ -52,7 +54,7 @@ def compile_kernels(texts: Sequence[str], have: Container[str] = ()) -> tuple[li
             needs = module.routines
             kernels.append((threads.submit(object_file, text_of(module)), tuple(needs)))
             routines |= needs
-        wanted = [r for r in routines.values() if r.name not in have]
+        wanted = [r for r in routines.values() if not has(r.name)]
         made = {r.name: threads.submit(object_file, text_of(_module_of(r)), r.is_loop) for r in wanted}
         return [Compiled(code.result(), needs) for code, needs in kernels], {n: c.result() for n, c in made.items()}
 

@@ -14,7 +14,7 @@ from graphc.runtime.backend import Compiled, compile_kernels
 
 
 def parts(texts: Sequence[str], keep: bool) -> tuple[bytes, ...]:
-    """The object files of kernels in their order, then those of routines; `keep`: the cache may hold the kernels."""
+    """The object files of kernels in their order, then those of routines; `keep`: the cache may hold them."""
     kernels: dict[str, Compiled] = {}
     routines: dict[str, bytes] = {}
     for text in texts if keep else ():
@@ -23,11 +23,12 @@ def parts(texts: Sequence[str], keep: bool) -> tuple[bytes, ...]:
             kernels[text] = found
     missing = [text for text in texts if text not in kernels]
     if missing:
-        compiled, made = compile_kernels(missing, have=routines)
-        kernels |= dict(zip(missing, compiled, strict=True))
+        compiled, made = compile_kernels(missing, has=lambda name: keep and _has(name, routines))
+        new = dict(zip(missing, compiled, strict=True))
+        kernels |= new
         routines |= made
         if keep:
-            _keep(dict(zip(missing, compiled, strict=True)), made)
+            _keep(new, made)
     return (*(kernels[text].code for text in texts), *routines.values())
 
 
@@ -37,13 +38,17 @@ def _kept(text: str, routines: dict[str, bytes]) -> Compiled | None:
     if entry is None:
         return None
     names = json.loads(entry.text)
-    for name in names:
-        if name not in routines:
-            routine = cache.load(cache.make_key("routine", name))
-            if routine is None:
-                return None
-            routines[name] = routine.parts[0]
-    return Compiled(entry.parts[0], tuple(names))
+    return Compiled(entry.parts[0], tuple(names)) if all(_has(name, routines) for name in names) else None
+
+
+def _has(name: str, routines: dict[str, bytes]) -> bool:
+    """Whether a routine is known, or else in the cache, from where it is added to those that are."""
+    if name not in routines:
+        entry = cache.load(cache.make_key("routine", name))
+        if entry is None:
+            return False
+        routines[name] = entry.parts[0]
+    return True
 
 
 def _keep(kernels: dict[str, Compiled], routines: dict[str, bytes]) -> None:
