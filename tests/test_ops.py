@@ -87,6 +87,42 @@ def test_compiled_gradient_agrees_with_the_interpreter(op: Op) -> None:
         close(actual, expected, LOOSE, op.name)
 
 
+@pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+def test_a_batch_of_calls(op: Op) -> None:
+    """Of every sample, all operands batched or one: values and gradients are those of each example."""
+    dtype = float64 if float64 in op.dtypes or not op.dtypes else op.dtypes[0]
+    for k, sample in enumerate(op.samples):
+        first, second = (call(op, sample, dtype, number) for number in (k, k + 1_000))
+        count = len(first.inputs)
+        for batched in (range(count), *([j] for j in range(count) if count > 1)):
+            pairs = zip(first.values, second.values, strict=True)
+            check_batch(first, [v if j in batched else u for j, (u, v) in enumerate(pairs)])
+
+
+def check_batch(c: Call, others: list[Any]) -> None:
+    """Two examples, of which the second has these values; what is the same array is shared."""
+    shared = [u is v for u, v in zip(c.values, others, strict=True)]
+    if all(shared):
+        return
+
+    def both(*nodes: Any) -> list[Any]:
+        left = iter(nodes)
+        arguments, keywords = mapped((c.args, c.kwargs), lambda _: next(left), np.ndarray)
+        made = FUNCTIONS[c.op.name](*arguments, **keywords)
+        results = list(made) if isinstance(made, tuple) else [made]
+        floats = [y for y in results if y.dtype.is_float]
+        cotangents = [gc.stop_gradient(y) * np.linspace(0.5, 1.5, y.size).reshape(y.shape) for y in floats]
+        return [*results, *gc.vjp(floats, [nodes[j] for j in c.floats], cotangents)]
+
+    values = [u if s else np.stack([u, v]) for u, v, s in zip(c.values, others, shared, strict=True)]
+    inputs = [gc.input(f"x{j}", v.shape, v.dtype) for j, v in enumerate(values)]
+    found = evaluate(gc.vmap(both, in_axes=tuple(None if s else 0 for s in shared))(*inputs), inputs, values)
+    nodes = both(*c.inputs)
+    for example, given in enumerate((c.values, others)):
+        for actual, expected in zip(found, evaluate(nodes, c.inputs, given), strict=True):
+            close(actual[example], expected, LOOSE, f"{c.op.name} {c.args} {c.kwargs} {shared}")
+
+
 @pytest.mark.parametrize("factor", [1.001, 0.999])
 def test_a_wrong_adjoint_is_caught(factor: float) -> None:
     """The checker of adjoints notices a tenth of a percent, in the first adjoint and in the second."""

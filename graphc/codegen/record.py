@@ -112,7 +112,7 @@ def record_graph(
 
 def _attributes(node: Node) -> str:
     """The attributes in a few words, without what the type says as well."""
-    hidden = ("shape", "dtype", "type")
+    hidden = ("shape", "matrix", "dtype", "type")
     return ", ".join(
         _brief(k, v) for k, v in sorted(node.attrs.items()) if k not in hidden and not isinstance(v, Identity)
     )

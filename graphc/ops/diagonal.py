@@ -40,7 +40,7 @@ def _access_taken(index: Sequence[Dim], shapes: Sequence[Shape], attrs: Attrs) -
 
 
 def _infer_put(types: Types, attrs: Attrs, found: list[Constraint]) -> Types:
-    return (TensorType(types[0].dtype, (*types[0].shape[:-1], *attrs["shape"])),)
+    return (TensorType(types[0].dtype, (*types[0].shape[:-1], *attrs["matrix"])),)
 
 
 def _access_put(index: Sequence[Dim], shapes: Sequence[Shape], attrs: Attrs) -> list[Piece]:
@@ -49,8 +49,9 @@ def _access_put(index: Sequence[Dim], shapes: Sequence[Shape], attrs: Attrs) -> 
     return [Piece(0, (*batch, i - down), ((i - down, 0, shapes[0][-1]), (j - i - attrs["offset"], 0, 1)))]
 
 
-def _put(x: Any, offset: int, shape: Any, fill: Any) -> Any:
-    out, (down, right), place = np.full((*x.shape[:-1], *shape), fill, x.dtype), _corner(offset), np.arange(x.shape[-1])
+def _put(x: Any, offset: int, matrix: Any, fill: Any) -> Any:
+    out, place = np.full((*x.shape[:-1], *matrix), fill, x.dtype), np.arange(x.shape[-1])
+    down, right = _corner(offset)
     out[..., place + down, place + right] = x
     return out
 
@@ -70,19 +71,19 @@ register(
 register(
     Op(
         name="_on_diagonal",
-        doc="Matrices of `shape` and `fill` with the elements of the last axis on a diagonal.",
+        doc="Matrices of `fill`, with rows and columns as `matrix` tells, and the last axis's elements on a diagonal.",
         family=Family.MOVEMENT,
         infer=_infer_put,
         reference=_put,
         access=_access_put,
-        adjoint=lambda b, g, y, x, *, offset, shape, fill: (b.primitive("_diagonal", (g,), offset=offset),),
+        adjoint=lambda b, g, y, x, *, offset, matrix, fill: (b.primitive("_diagonal", (g,), offset=offset),),
     )
 )
 
 
-def _on_diagonal(b: Any, x: Any, offset: int, shape: Shape) -> Any:
+def _on_diagonal(b: Any, x: Any, offset: int, matrix: Shape) -> Any:
     fill = {"f": 0.0, "b": False}.get(x.dtype.kind, 0)
-    return b.primitive("_on_diagonal", (x,), offset=offset, shape=shape, fill=fill)
+    return b.primitive("_on_diagonal", (x,), offset=offset, matrix=matrix, fill=fill)
 
 
 # The public functions.
