@@ -51,9 +51,10 @@ def jacobian(y: Any, x: Any, *, sparsity: Any = None) -> Any:
     nodes, tree = targets_of(x)
     if sparsity is not None:
         return _sparse(y, x, sparsity)
-    forward = [o for o in outputs if typical_size(o.shape) > sum(typical_size(n.shape) for n in nodes)]
+    most = sum(typical_size(n.shape) for n in nodes)
+    forward = dict.fromkeys(o for o in outputs if typical_size(o.shape) > most)
     rows = {o: _reverse(o, nodes) for o in outputs if o not in forward}
-    columns = [_forward(forward, n) for n in nodes] if forward else []
+    columns = [_forward(list(forward), n) for n in nodes] if forward else []
     rows |= {o: [column[k] for column in columns] for k, o in enumerate(forward)}
     return unflatten(structure, [unflatten(tree, rows[o]) for o in outputs])
 

@@ -162,6 +162,19 @@ def test_trees() -> None:
     close(found[2:], [b, np.einsum("ij,k->ijk", np.eye(3), a), np.zeros((3, 2))])
 
 
+def test_a_jacobian_of_many_results_goes_both_ways() -> None:
+    """Long results forward, short ones in reverse, whatever their order, and one that stands in two places."""
+    x = gc.input("x", (3,))
+    long = [gc.concat([x, x * x]), gc.outer(x, gc.sin(x)), gc.stack([gc.exp(x)] * 3)]
+    short = [gc.sum(x * x), gc.sin(x), gc.trace(gc.outer(x, x))]
+    for results in (long + short, short + long, [long[0], short[0], long[0], long[1], short[0]]):
+        for node, found in zip(results, at(gc.jacobian(results, x), x), strict=True):
+            (alone,) = at([gc.jacobian(node, x)], x)
+            slopes = np.stack([slope(lambda v, node=node: at([node], x, v)[0], X, e) for e in np.eye(3)], axis=-1)
+            np.testing.assert_array_equal(found, alone)
+            np.testing.assert_allclose(found, slopes, rtol=0, atol=1e-7)
+
+
 def test_a_hessian_of_a_tree_holds_trees() -> None:
     a, b = gc.input("a", (2,)), gc.input("b", ())
     found = gc.hessian(gc.sum(a * a * a) * b * b, {"a": a, "b": b})
