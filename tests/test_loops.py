@@ -218,6 +218,7 @@ WATCHED: dict[str, tuple[str, tuple[Stmt, ...]]] = {
     "a tail that is not whole": ("tile", (TAIL,)),
     "cleared too far": ("bounds", (Use("clear", (Address(B), Position(41))),)),
     "a block that is empty": ("unwritten", (Let(T1, load(0, R)),)),
+    "a block of others": ("unwritten", (store(ONE, 0, R), Let(Var("t1", float32), load(0, R, float32, 1)))),
 }  # fmt: skip
 
 
@@ -285,6 +286,19 @@ def test_golden_programs_run_debugged(name: str) -> None:
         assert (actual.dtype, actual.shape) == (wanted.dtype, wanted.shape)
         tolerance = 1e-5 if wanted.dtype == np.float32 else 1e-12
         np.testing.assert_allclose(actual, wanted, rtol=tolerance, atol=tolerance)
+
+
+def test_a_block_on_the_stack_holds_others_in_the_next_sweep() -> None:
+    x = gc.input("x", (4, 700), gc.float32)
+    rows = [gc.sum(gc.sin(x), axis=1, dtype="float64"), gc.log_softmax(gc.sin(x))]
+    values = np.linspace(-3, 3, 2_800, dtype=np.float32).reshape(4, 700)
+    sines = np.sin(values.astype(np.float64))
+    logs = sines - np.log(np.exp(sines).sum(axis=1, keepdims=True))
+    for function in (gc.compile([x], rows, options=gc.Options(debug=debug)) for debug in (True, False)):
+        found = function(values)
+        assert [f.dtype for f in found] == [np.float64, np.float32]
+        np.testing.assert_allclose(found[0], sines.sum(axis=1), rtol=0, atol=1e-5)
+        np.testing.assert_allclose(found[1], logs, rtol=0, atol=1e-5)
 
 
 def test_a_debugged_function_does_what_a_compiled_one_does(monkeypatch: pytest.MonkeyPatch) -> None:

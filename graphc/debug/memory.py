@@ -80,6 +80,15 @@ class Region:
         return np.array(self.data, dtype).reshape(shape)
 
 
+class Block(Region):
+    """A block on the stack: what has other elements next must write them before it reads any."""
+
+    def sized(self, dtype: np.dtype[Any]) -> None:
+        if self.itemsize:
+            self.forget()
+        super().sized(dtype)
+
+
 class Memory:
     """All regions of one call, and the chunk that runs."""
 
@@ -113,7 +122,7 @@ class Memory:
 
     def stack(self, number: int, elements: int) -> int:
         if number not in self.stacks:
-            self.stacks[number] = self.add(Region(f"r{number}", 8 * elements))
+            self.stacks[number] = self.add(Block(f"r{number}", 8 * elements))
         return self.stacks[number]
 
     def find(self, address: int, dtype: np.dtype[Any]) -> tuple[Region, int]:
