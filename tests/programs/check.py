@@ -11,7 +11,7 @@ import math
 import re
 import signal
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,11 +26,13 @@ from graphc.debug.interpreter import Interpreter
 from graphc.dims import evaluate as evaluate_dim
 from graphc.errors import DebugError, DeclarationError, InputError
 from graphc.graph import Graph, Node
+from graphc.interpret import interpret
 
 from . import draw
 from .bits import Bits, Driven
 from .compare import Comparison, Finding
 from .evaluate import UNKNOWN, evaluate
+from .examples import Examples
 from .program import Program, Sizes, Values
 from .simulate import small_borders
 from .unrolled import HELPERS
@@ -93,6 +95,8 @@ def check(program: Program, machine: bool | None = None) -> list[Finding]:
         return []
     checked = _Checked(program, names)
     checked.loops()
+    if program.leaves and not checked.findings:
+        checked.batched()
     if program.machine if machine is None else machine:
         checked.machine()
     return checked.findings
@@ -187,6 +191,35 @@ class _Checked:
                 return
         if any(leaf.draws.startswith("position") for leaf in self.program.leaves):
             self._run("loops", self.program.sizes, interpreter.run, astray=True)
+
+    def batched(self) -> None:
+        """Examples at once, of every fourth program by its loops: each has what the interpreter gives for it alone."""
+        program = self.program
+        names = list(dict.fromkeys((*program.outputs, *(v for _, v in program.updates))))
+        batch = Examples(program)
+        try:
+            rows = [self.comparison.interpreted(names, values) for values in batch.each]
+        except Exception:  # of other values the interpreter may refuse some
+            return
+        try:
+            with limited(), np.errstate(all="ignore"):
+                graph = batch.graph(names)
+                by_loops = program.simulate and program.seed % 4 == 0
+                found = self._by_loops(graph, batch.together) if by_loops else interpret(graph, batch.together)
+        except Exception as error:
+            if not isinstance(error, InputError) or not any(self._raises(program.sizes, False)):
+                self.findings.append(_broken("batch", error))
+            return
+        for name, array in zip(names, found, strict=True):
+            for k, (values, row) in enumerate(zip(batch.each, rows, strict=True)):
+                if text := self.comparison.differs(np.asarray(array[k]), row[name], name, values):
+                    self.findings.append(Finding("batch: differs", f"{batch}, example {k}, {name}: {text}"))
+                    return
+
+    def _by_loops(self, graph: Graph, values: list[Values]) -> Sequence[Values]:
+        options = gc.Options(cache=False, remat=self.program.remat)
+        printed = printed_of(self.program, _compile._unit(graph.inputs, graph.outputs, {}, options, "random"))
+        return Interpreter(printed, printed.loops).run(values, [])
 
     def machine(self) -> None:
         """Machine code."""

@@ -53,18 +53,18 @@ class Comparison:
         signs = stage == "machine" and self.program.kind == "exact"
         for name, array in actual.items():
             target = name.split()[0]
-            text = self._differs(array, oracle[target], target, values)
+            text = self.differs(array, oracle[target], target, values)
             if text:
                 yield Finding(f"{stage}: differs", f"{name}: {text}")
                 return
             if signs and (text := _signs(array, oracle[target])):
                 yield Finding(f"{stage}: sign", f"{name}: {text}")
                 signs = False
-            if known[target] is not UNKNOWN and (text := self._differs(oracle[target], known[target], target, values)):
+            if known[target] is not UNKNOWN and (text := self.differs(oracle[target], known[target], target, values)):
                 yield Finding("interpreter: differs", f"{name}, from NumPy: {text}")
                 return
 
-    def _differs(self, actual: Values, expected: Any, name: str, values: Mapping[str, Values]) -> str:
+    def differs(self, actual: Values, expected: Any, name: str, values: Mapping[str, Values]) -> str:
         """What differs, or nothing."""
         expected = np.asarray(expected)
         if actual.dtype != expected.dtype or actual.shape != expected.shape:

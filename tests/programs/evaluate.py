@@ -15,6 +15,7 @@ from scipy import special
 from .indexing import FUNCTIONS
 from .program import Line, Program, Values
 from .unrolled import HELPERS
+from .windows import FUNCTIONS as WINDOWS
 
 
 def _float(x: Any) -> Any:
@@ -215,6 +216,7 @@ NAMESPACE = SimpleNamespace(
     take_along_axis=_take_along,
     expand_dims=_expand,
     **FUNCTIONS,
+    **WINDOWS,
     sort=lambda x, axis=-1, descending=False: _turned(lambda y: np.sort(y, axis, kind="stable"), x, axis, descending),
     argsort=_argsort,
     stop_gradient=lambda x: x,

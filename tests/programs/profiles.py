@@ -12,6 +12,7 @@ from . import (  # noqa: F401  (they fill RULES)
     rules_scans,
     rules_unrolled,
     rules_updates,
+    rules_windows,
 )
 from .draw import Grower, Profile
 from .program import Program
@@ -159,6 +160,13 @@ PROFILES = {
             length=7,
             outputs=2,
         ),
+        Profile(
+            "windows",
+            {"convolution": 4, "pooling": 3, "gradient": 2, "pullback": 0.5, "arithmetic": 0.7, "movement": 0.7},
+            length=7,
+            outputs=3,
+            machine=0.1,
+        ),
         Profile("operands", {"filled_operands": 5, "gradient": 1, "reduction": 0.5, "arithmetic": 0.5}, length=8),
         Profile(
             "borders",
@@ -201,11 +209,11 @@ PROFILES["stray"] = Profile(
 _ORDER = (
     *("general", "reductions", "overlaps", "products", "positions", "updates", "layers"),
     *("general", "exact", "guards", "dimensions", "layouts", "unrolled", "general", "borders"),
-    *("reductions", "overlaps", "products", "positions", "general", "updates", "steps"),
-    *("exact", "general", "guards", "overlaps", "chain", "layouts", "twins", "operands"),
+    *("reductions", "overlaps", "products", "positions", "general", "windows", "steps"),
+    *("exact", "general", "guards", "windows", "chain", "layouts", "twins", "operands"),
     *("general", "reductions", "products", "positions", "exact", "updates", "unrolled"),
     *("general", "twins", "overlaps", "wide", "stray", "layouts", "twins"),
-    *("steps", "dimensions", "operands", "borders", "updates", "scans", "indexing", "indexing"),
+    *("steps", "dimensions", "operands", "borders", "updates", "scans", "windows", "indexing"),
 )
 
 
