@@ -131,7 +131,7 @@ def mapped(value: Any, change: Callable[[Array], Any]) -> Any:
 def page_text(page: str) -> str:
     """The text of a page, named from the root of the tree, with its generated parts made anew.
 
-    A part stands between `<!-- name: begin -->` and `<!-- name: end -->`.  One that differs in measured numbers alone
+    A part stands between `<!-- name: begin -->` and `<!-- name: end -->`.  One that differs in what was measured alone
     stays as it is.
     """
     text = (ROOT / page).read_text(encoding="utf-8")
@@ -145,8 +145,8 @@ def page_text(page: str) -> str:
 
 
 def _unmeasured(text: str) -> list[str]:
-    """The words of a text that are no numbers."""
-    return [word for word in text.split() if not word[0].isdigit()]
+    """The words of a text that are no numbers, nor names of the limit that measured numbers make the nearer one."""
+    return [word for word in text.split() if not word[0].isdigit() and word not in LIMITS]
 
 
 def readme_parts(text: str) -> dict[str, str]:
@@ -229,6 +229,7 @@ PARTS: dict[str, Callable[[str], dict[str, str]]] = {
     "docs/array-api.md": standard_parts,
 }
 MEASURED = ("profile",)
+LIMITS = ("L1", "L2", "L3", "DRAM", "FMA")
 
 
 if __name__ == "__main__":

@@ -44,9 +44,10 @@ def test_values_are_those_of_the_declared_program(first: int) -> None:
             with np.errstate(all="ignore"):
                 found = _outputs(lambda function=function, call=call: _traced(function, call), call)
                 wanted = _outputs(lambda graph=graph: graph, call)
-            if found is None or wanted is None:  # of sizes of 0 the interpreter makes something that no program does
+            if found is None or wanted is None:
                 assert found is None
-                assert wanted is None or 0 in sizes.values()
+                # Of sizes of 0, and of windows that are a bit too long, the interpreter makes what no program does.
+                assert wanted is None or 0 in sizes.values() or any(0 in w.shape for w in wanted)
                 continue
             compared += 1
             for f, w in zip(found, wanted, strict=True):
