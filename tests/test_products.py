@@ -458,6 +458,19 @@ def test_few_panels_of_columns_are_halved(rows: int, columns: int) -> None:
         assert chunks % 2 == 0 or chunks >= MANY_CHUNKS or rows * columns < 7_000
 
 
+@pytest.mark.parametrize("rows", [511, 512, 784, 1_001])
+def test_of_many_rows_two_threads_have_halves(rows: int) -> None:
+    """Where there are twice as many as columns: panels are even, and a chunk has the rows of one half."""
+    rng, columns, depth = np.random.default_rng(7), 256, 64
+    a, b = (rng.normal(size=(depth, n)).astype("f") for n in (rows, columns))
+    x, w = gc.input("x", a.shape, "float32"), gc.input("w", b.shape, "float32")
+    f = gc.compile([x, w], x.T @ w, options=gc.Options(cache=False, threads=2))
+    np.testing.assert_allclose(f(a, b), a.astype("f8").T @ b.astype("f8"), rtol=1e-5, atol=1e-4)
+    width = target.tile("float32", columns, rows)[1] * host_vector_bytes() // 4
+    halved = rows >= 2 * columns and 2 * rows * depth * width >= 2 * HALF_FLOPS
+    assert f._program.phases[0].chunks == -(-columns // width) * (2 if halved else 1)
+
+
 @pytest.mark.parametrize("step", [8, 24, 32, 48, 64])
 def test_chunks_of_columns_are_even_for_two_threads(step: int) -> None:
     for columns in range(512, 1500):

@@ -37,6 +37,7 @@ CHUNK_FLOPS = 2_000_000  # some 15 us of work
 HALF_FLOPS = 200_000  # what is twice as much is cut in halves, for two threads
 DEEP = 64  # what a sum that only the call knows is taken to be
 MANY_CHUNKS = 8  # enough for all threads
+TALL = 2  # rows for each column, from which on two threads have half of the rows each
 LARGE_A, SHORT_ROW = 2**17, 2**7  # bytes of A, and of its rows, above which tiles ask for what others want
 NARROW = 32  # bytes of a row of a tile
 FEW = 16  # rows that are not shared out where columns are many
@@ -132,13 +133,16 @@ class Kernel(ABC):
         return (self.block, self.columns.size) if self.by_rows else (self._height(), self.NR)
 
     def _height(self) -> Dim:
-        """All rows, or half of them where panels are few and odd, which two threads can't share evenly."""
+        """All rows, or half of them, where panels are few and odd, which two threads can't share evenly, or rows many.
+
+        Of many rows each thread would read all, and write lines of C beside those of the other.
+        """
         rows, columns, deep = known(self.rows.size), known(self.columns.size), known(self.summed.size)
-        if rows is None or columns is None or deep is None:
+        if rows is None or columns is None or deep is None or rows < 4 * self.MR:
             return self.rows.size
-        panels = -(-columns // self.NR)
-        uneven = panels % 2 and panels < MANY_CHUNKS and rows * deep * self.NR * 2 >= 2 * HALF_FLOPS
-        return up(-(-rows // 2), self.MR) if uneven and rows >= 4 * self.MR else rows
+        panels, is_large = -(-columns // self.NR), rows * deep * self.NR * 2 >= 2 * HALF_FLOPS
+        uneven = panels % 2 and panels < MANY_CHUNKS
+        return up(-(-rows // 2), self.MR) if is_large and (uneven or rows >= TALL * columns) else rows
 
     def nest(self, axis: Axis) -> bool:
         """Take a loop around the kernel over a part of the sum into its tiles, if that pays."""
