@@ -7,6 +7,7 @@ import math
 from .draw import Grower, Reject
 from .rules import rule, some_axes
 from .rules_layouts import laid
+from .rules_products import partner
 
 
 def _image(g: Grower) -> str:
@@ -36,7 +37,7 @@ def _padding(g: Grower, axes: int, most: int) -> str:
 
 @rule
 def convolution(g: Grower) -> None:
-    """With a kernel of its own, one that is turned or filled, or a parameter; then what a layer does with it."""
+    """With a kernel that is an input, a parameter, filled or turned over; then what a layer does with it."""
     x = g.add(_image(g))
     axes, channels = g.ndim(x) - 2, g.dims(x)[-1]
     groups = 1
@@ -47,7 +48,7 @@ def convolution(g: Grower) -> None:
     filters = groups * (1 + g.below(3)) if groups > 1 else g.choose((*g.palette, 1, 2, 3, 5))
     shape = [*places, each, filters]
     known = all(isinstance(d, int) for d in shape)
-    w = g.leaf(shape, g.dtype, parameter=known and g.chance(0.3))
+    w = g.leaf(shape, g.dtype, parameter=True) if known and g.chance(0.3) else partner(g, shape)
     w = g.choose((w, w, w, f"({w})[{'::-1, ' * axes}]", f"({w} * 0.5)", f"gc.tanh({w})"))
     options = [f"padding={_padding(g, axes, 3)}"] if g.chance(0.7) else []
     options += [f"strides={_each(g, axes, 3)}"] if g.chance(0.5) else []
