@@ -354,7 +354,8 @@ def _further(axes: Any, size: Dim) -> Any:
     return tuple(k + 1 for k in axes) if isinstance(axes, tuple) else axes + 1
 
 
-# attributes that tell of axes, and how they do so where there is an axis of this size before all others
+# Attributes that tell of axes, and how they do so where there is an axis of this size before all others.  `shape`,
+# `start` and `step` have an element for each axis, in every op with a rule for axes; no other counts from the first.
 _MOVED: Mapping[str, Callable[[Any, Dim], Any]] = {
     "axis": _further,
     "axes": lambda axes, size: (0, *_further(axes, size)),

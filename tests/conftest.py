@@ -14,7 +14,8 @@ import pytest
 
 # Set before any test imports graphc, so that nothing is taken from, or left in, the user's cache.  The processes of one
 # run share a folder: what begins them has made it, and they find it in their environment.
-if "PYTEST_XDIST_WORKER" not in os.environ:
+_BEGINS = "PYTEST_XDIST_WORKER" not in os.environ
+if _BEGINS:
     _folder = tempfile.TemporaryDirectory(prefix="graphc-tests-")
     os.environ["XDG_CACHE_HOME"] = _folder.name
 
@@ -29,7 +30,7 @@ def update_golden(request: pytest.FixtureRequest) -> bool:
 
 
 def pytest_unconfigure() -> None:
-    if "PYTEST_XDIST_WORKER" not in os.environ:
+    if _BEGINS:
         _folder.cleanup()
 
 

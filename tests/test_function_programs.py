@@ -47,7 +47,8 @@ def test_values_are_those_of_the_declared_program(first: int) -> None:
             if found is None or wanted is None:
                 assert found is None
                 # Of sizes of 0, and of windows that are a bit too long, the interpreter makes what no program does.
-                assert wanted is None or 0 in sizes.values() or any(0 in w.shape for w in wanted)
+                too_long = program.kind == "windows" and wanted is not None and any(0 in w.shape for w in wanted)
+                assert wanted is None or 0 in sizes.values() or too_long
                 continue
             compared += 1
             for f, w in zip(found, wanted, strict=True):
