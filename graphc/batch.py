@@ -354,8 +354,7 @@ def _further(axes: Any, size: Dim) -> Any:
     return tuple(k + 1 for k in axes) if isinstance(axes, tuple) else axes + 1
 
 
-# Attributes that tell of axes, and how they do so where there is an axis of this size before all others.  `shape`,
-# `start` and `step` have an element for each axis, in every op with a rule for axes; no other counts from the first.
+# all attributes that tell of axes, in every op with a rule for these, and what they are behind one more of this size
 _MOVED: Mapping[str, Callable[[Any, Dim], Any]] = {
     "axis": _further,
     "axes": lambda axes, size: (0, *_further(axes, size)),
