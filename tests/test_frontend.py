@@ -57,6 +57,17 @@ def test_numba_takes_the_text(name: str) -> None:
         assert np.max(np.abs(actual - expected), initial=0) <= tolerance * np.max(np.abs(expected), initial=1e-30)
 
 
+def test_a_kernel_that_only_calls_tiles_has_no_loops_for_llvm() -> None:
+    x, w = gc.input("x", ("n", 64)), gc.input("w", (64, 32))
+
+    def has_loops(output: gc.Node) -> bool:
+        return module_of(gc.compile([x, w], output)).has_loops
+
+    assert not has_loops(x @ w)
+    assert has_loops(gc.tanh(x @ w))  # the nest that reads the product is of one kernel with it
+    assert has_loops(x * x)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("size", [0, 1, 7, 16, 33, 1000])
 def test_vector_math_by_calls_is_vector_math(dtype: str, size: int) -> None:

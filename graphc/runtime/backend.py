@@ -51,8 +51,8 @@ def compile_kernels(
         for text in texts:
             module = KernelModule()
             lower(text, PREFIX + kernel_name(text), module)
-            needs = module.routines
-            kernels.append((threads.submit(object_file, text_of(module)), tuple(needs)))
+            needs, loops = module.routines, module.has_loops
+            kernels.append((threads.submit(object_file, text_of(module), loops), tuple(needs)))
             routines |= needs
         wanted = [r for r in routines.values() if not has(r.name)]
         made = {r.name: threads.submit(object_file, text_of(_module_of(r)), r.is_loop) for r in wanted}

@@ -10,13 +10,14 @@ from __future__ import annotations
 import ast
 import inspect
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
 from llvmlite import ir
 
 _I64, _I32, _I8 = ir.IntType(64), ir.IntType(32), ir.IntType(8)
+_WORD = _I64.as_pointer()
 _ONE = ir.Constant(_I64, 1)
 _X86, _ARM = ("llvm.x86.sse2.pause", ()), ("llvm.aarch64.hint", (1,))
 _PAUSE = {"x86_64": _X86, "AMD64": _X86, "aarch64": _ARM, "arm64": _ARM}.get(platform.machine())
@@ -125,7 +126,7 @@ def pause(b: Any) -> Any:
 
 
 def _shared(b: Any, address: Any) -> Any:
-    return b.inttoptr(address, _I64.as_pointer())
+    return b.inttoptr(address, _WORD)
 
 
 @Operation
@@ -136,7 +137,7 @@ def call(b: Any, function: Any, *args: Any) -> Any:
 
 
 def _word(b: Any, base: Any, index: Any) -> Any:
-    return b.gep(b.inttoptr(base, _I64.as_pointer()), [index])
+    return b.gep(b.inttoptr(base, _WORD), [index])
 
 
 def decided(b: ir.IRBuilder, e: ast.BoolOp, truth: Callable[[ast.expr], Any]) -> Any:
@@ -177,19 +178,41 @@ def compile_words(modules: Sequence[ModuleType], prefix: str) -> ir.Module:
     return target
 
 
+def _assigned(body: Iterable[ast.stmt]) -> Iterator[str]:
+    """The names that statements assign."""
+    for s in body:
+        match s:
+            case (
+                ast.Assign(targets=[ast.Name(id=name)])
+                | ast.AugAssign(target=ast.Name(id=name))
+                | ast.For(target=ast.Name(id=name))
+            ):
+                yield name
+        if isinstance(s, ast.If | ast.While | ast.For):
+            yield from _assigned((*s.body, *s.orelse))
+
+
 class _Body:
-    """The walk over one function; every variable is a place on the stack, which LLVM turns into registers."""
+    """The walk over one function; an argument that keeps its value is a value, any other variable a place on the stack.
+
+    LLVM turns places into registers.
+    """
 
     def __init__(self, target: Any, functions: Mapping[str, Any], scope: Mapping[str, Any]) -> None:
         self.functions, self.scope = functions, scope
         self.target = target
         self.entry = ir.IRBuilder(target.append_basic_block("entry"))
         self.b = ir.IRBuilder(target.append_basic_block("body"))
+        self.values: dict[str, Any] = {}
         self.places: dict[str, Any] = {}
 
     def function(self, definition: ast.FunctionDef) -> None:
+        assigned = set(_assigned(definition.body))
         for argument, value in zip(definition.args.args, self.target.args, strict=True):
-            self.b.store(value, self.place(argument.arg))
+            if argument.arg in assigned:
+                self.b.store(value, self.place(argument.arg))
+            else:
+                self.values[argument.arg] = value
         self.statements(definition.body)
         if not self.b.block.is_terminated:
             self.b.ret(ir.Constant(_I64, 0))
@@ -278,12 +301,17 @@ class _Body:
             case _:
                 return self.b.icmp_signed("!=", self.value(e), ir.Constant(_I64, 0))
 
+    def named(self, name: str) -> Any:
+        if name in self.values:
+            return self.values[name]
+        return self.b.load(self.places[name]) if name in self.places else ir.Constant(_I64, self.scope[name])
+
     def value(self, e: ast.expr) -> Any:
         match e:
             case ast.Constant(value=int(number)):
                 return ir.Constant(_I64, number)
             case ast.Name(id=name):
-                return self.b.load(self.places[name]) if name in self.places else ir.Constant(_I64, self.scope[name])
+                return self.named(name)
             case ast.Attribute(value=ast.Name(id=name), attr=attribute):
                 return ir.Constant(_I64, getattr(self.scope[name], attribute))
             case ast.UnaryOp(op=ast.USub(), operand=operand):

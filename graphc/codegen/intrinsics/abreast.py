@@ -51,7 +51,7 @@ class _Sums:
     def __init__(self, lanes: Vectors) -> None:
         self.lanes, self.builder = lanes, lanes.builder
         self.wide = ir.VectorType(ir.DoubleType(), lanes.lanes)
-        self.initial: Values = [ir.Constant(self.wide, [-0.0] * lanes.lanes)]
+        self.initial: Values = [ir.Constant(self.wide, -0.0)]
         if lanes.bytes == 8:
             self.initial.append(lanes.zero)
 

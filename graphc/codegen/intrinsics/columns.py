@@ -119,7 +119,7 @@ def _deviation(lanes: Vectors, parts: Sequence[ir.Value], i: ir.Value, count: in
     after = builder.sitofp(builder.add(i, integer(count)), lanes.element)
     share = builder.fdiv(ir.Constant(lanes.element, count), after)
     w, v = lanes.splat(share), lanes.splat(builder.fmul(before, share))
-    one = ir.Constant(lanes.type, [1.0 / count] * lanes.lanes)
+    one = ir.Constant(lanes.type, 1.0 / count)
 
     def fold(j: ir.Value, at: ir.Value, rows: Values, mask: ir.Value | None) -> None:
         places = [lanes.pointer(builder.add(part, at)) for part in parts]

@@ -181,11 +181,12 @@ def _multiply(
 
     def products(a_offset: ir.Value, b_address: ir.Value, sums: Values) -> Values:
         b_vectors = [vector.load(pointer, mask) for vector, pointer, mask in places_of([b_address], parts)]
-        new = []
+        new, widths = [], {vector.lanes: vector for vector, _ in parts}
         for i, row in enumerate(a_rows):
             a_ik = lanes.load_scalar(lanes.pointer(builder.add(row, a_offset)))
+            in_lanes = {width: vector.splat(a_ik) for width, vector in widths.items()}
             of_row = zip(parts, b_vectors, sums[i * len(parts) :], strict=False)
-            new += [vector.fma(vector.splat(a_ik), b, old) for (vector, _), b, old in of_row]
+            new += [vector.fma(in_lanes[vector.lanes], b, old) for (vector, _), b, old in of_row]
         return new
 
     return steps(integer(0), b, start, depths)

@@ -15,6 +15,7 @@ from functools import partial
 from llvmlite import ir
 from numba.core import cgutils
 
+from graphc.codegen.intrinsics.constants import positions, undefined
 from graphc.codegen.intrinsics.target import host_features
 from graphc.codegen.intrinsics.variants import define
 
@@ -84,7 +85,7 @@ def _emit(name: str, builder: ir.IRBuilder, *operands: ir.Value) -> ir.Value:
     mask = ir.Constant(ir.IntType(max(kind.count, 8)), -1)
     masked, immediate = "" if name in ROUGH else "mask.", [NORMALISED] if name == "getmant" else []
     rounding = [AS_SET] if masked and bits == 512 else []
-    arguments = [*operands, *immediate, ir.Constant(kind, ir.Undefined), mask, *rounding]
+    arguments = [*operands, *immediate, undefined(kind), mask, *rounding]
     signature = ir.FunctionType(kind, [a.type for a in arguments])
     full_name = f"llvm.x86.avx512.{masked}{name}.{_suffix(kind.element)}.{bits}"
     return builder.call(cgutils.get_or_insert_function(builder.module, signature, full_name), arguments)
@@ -117,7 +118,7 @@ def _load(name: str, table: Sequence[float], kind: ir.Type, builder: ir.IRBuilde
         numbers.linkage, numbers.global_constant = "internal", True
         numbers.initializer = ir.Constant(numbers.value_type, list(table))
     element, kind = places.type.element, ir.VectorType(lane, places.type.count)
-    found = ir.Constant(kind, ir.Undefined)
+    found = undefined(kind)
     for k in map(I32, range(kind.count)):
         place = builder.and_(builder.extract_element(places, k), element(len(table) - 1))
         found = builder.insert_element(found, builder.load(builder.gep(numbers, [element(0), place])), k)
@@ -128,16 +129,15 @@ def _lanes_of(builder: ir.IRBuilder, vector: ir.Value, lanes: range) -> ir.Value
     """These lanes of a vector, if they are not all; those beyond its end are anything."""
     if len(lanes) == vector.type.count:
         return vector
-    chosen = [min(lane, vector.type.count) for lane in lanes]
-    beyond = ir.Constant(vector.type, ir.Undefined)
-    return builder.shuffle_vector(vector, beyond, ir.Constant(ir.VectorType(I32, len(lanes)), chosen))
+    chosen = tuple(min(lane, vector.type.count) for lane in lanes)
+    return builder.shuffle_vector(vector, undefined(vector.type), positions(chosen))
 
 
 def _of_one(builder: ir.IRBuilder, emit: Callable[..., ir.Value], operands: Sequence[ir.Value]) -> ir.Value:
     """The instruction on the lowest lane of 128 bits."""
     lane = operands[0].type
-    undefined = ir.Constant(ir.VectorType(lane, 128 // _bits(lane)), ir.Undefined)
-    lowest = [builder.insert_element(undefined, x, I32(0)) for x in operands]
+    vector = undefined(ir.VectorType(lane, 128 // _bits(lane)))
+    lowest = [builder.insert_element(vector, x, I32(0)) for x in operands]
     return builder.extract_element(emit(builder, *lowest), I32(0))
 
 
@@ -146,4 +146,4 @@ def _by_halves(builder: ir.IRBuilder, emit: Callable[..., ir.Value], operands: S
     count = operands[0].type.count
     parts = (range(count // 2), range(count // 2, count))
     halves = [emit(builder, *(_lanes_of(builder, x, part) for x in operands)) for part in parts]
-    return builder.shuffle_vector(*halves, ir.Constant(ir.VectorType(I32, count), list(range(count))))
+    return builder.shuffle_vector(*halves, positions(range(count)))

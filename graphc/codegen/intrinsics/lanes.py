@@ -62,7 +62,7 @@ class Lanes:
         return self._all(self.int, value)
 
     def _all(self, kind: ir.Type, value: Any) -> ir.Constant:
-        return ir.Constant(kind, [value] * self.count if self.count else value)
+        return ir.Constant(kind, value)
 
     def pick(self, single: Any, double: Any) -> Any:
         """Whichever of the two belongs to this float type: a limit, a table of coefficients."""

@@ -45,7 +45,7 @@ def _define(made: ir.Module, name: str, arguments: int, body: Body) -> None:
 def _triad(streams: bool, builder: Any, a: Any, b: Any, c: Any, nbytes: Any, repeats: Any) -> None:
     lanes = Vectors(builder, "f8")
     width = lanes.lanes * lanes.bytes
-    three = ir.Constant(lanes.type, [3.0] * lanes.lanes)
+    three = ir.Constant(lanes.type, 3.0)
 
     def at(base: Any, index: Any, k: int) -> Any:
         return builder.inttoptr(builder.add(base, builder.add(index, integer(k * width))), POINTER)

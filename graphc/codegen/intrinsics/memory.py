@@ -7,7 +7,7 @@ the nest, never to the function, since storage is used again by later nests.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -16,6 +16,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from graphc.codegen.intrinsics.constants import positions
 from graphc.codegen.intrinsics.routine import KernelModule, align_stack
 from graphc.codegen.intrinsics.target import BLOCK
 from graphc.codegen.intrinsics.vectors import pieces
@@ -43,9 +44,16 @@ def _memory_type(code: str) -> ir.Type:
     return ir.DoubleType() if code == "f8" else ir.IntType(8 * int(code[1]))
 
 
+@cache
+def _pointer(code: str, lanes: int = 0) -> ir.PointerType:
+    """To an element, or to so many."""
+    kind = _memory_type(code)
+    return (ir.VectorType(kind, lanes) if lanes else kind).as_pointer()
+
+
 def _element(builder: ir.IRBuilder, code: str, address: ir.Value, index: ir.Value) -> ir.Value:
     """The place of an element, which lies in its array: so LLVM may read more than one of a strided array at once."""
-    return builder.gep(builder.inttoptr(address, _memory_type(code).as_pointer()), [index], inbounds=True)
+    return builder.gep(builder.inttoptr(address, _pointer(code)), [index], inbounds=True)
 
 
 MAX_STORAGES = 64  # accesses to further storages of a nest are emitted without a scope
@@ -94,18 +102,17 @@ def load_lanes(
     b: ir.IRBuilder, code: str, scope: tuple[int, int], place: tuple[ir.Value, ir.Value], count: int, lanes: int
 ) -> ir.Value:
     """A vector of floats from address and index on, of which `count` are there, and zeros behind them."""
-    vector = ir.Constant(ir.VectorType(_memory_type(code), lanes), [0.0] * lanes)
+    vector = ir.Constant(ir.VectorType(_memory_type(code), lanes), 0.0)
     for first, size in pieces(count, lanes):
         pointer = _piece(b, code, place, first, size)
         part = b.load(pointer)
         _tag(part, b, code, *scope)
         if size == lanes:
             return part
-        wide = b.shuffle_vector(part, part, _positions([k % size for k in range(lanes)]))
+        wide = b.shuffle_vector(part, part, positions(tuple(k % size for k in range(lanes))))
         inside = range(first, first + size)
-        vector = b.shuffle_vector(
-            vector, wide, _positions([lanes + k - first if k in inside else k for k in range(lanes)])
-        )
+        chosen = tuple(lanes + k - first if k in inside else k for k in range(lanes))
+        vector = b.shuffle_vector(vector, wide, positions(chosen))
     return vector
 
 
@@ -115,20 +122,15 @@ def store_lanes(
     """The first `count` lanes to address and index."""
     lanes = value.type.count
     for first, size in pieces(count, lanes):
-        inside = _positions(range(first, first + size))
+        inside = positions(range(first, first + size))
         part = value if size == lanes else b.shuffle_vector(value, value, inside)
         _tag(b.store(part, _piece(b, code, place, first, size)), b, code, *scope)
-
-
-def _positions(lanes: Iterable[int]) -> ir.Constant:
-    positions = list(lanes)
-    return ir.Constant(ir.VectorType(ir.IntType(32), len(positions)), positions)
 
 
 def _piece(b: ir.IRBuilder, code: str, place: tuple[ir.Value, ir.Value], first: int, size: int) -> ir.Value:
     address, index = place
     pointer = _element(b, code, address, b.add(index, I64(first), flags=["nsw"]) if first else index)
-    return b.bitcast(pointer, ir.VectorType(_memory_type(code), size).as_pointer())
+    return b.bitcast(pointer, _pointer(code, size))
 
 
 @intrinsic

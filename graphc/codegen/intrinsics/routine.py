@@ -91,6 +91,11 @@ class KernelModule(ir.Module):  # type: ignore[misc]
         self.accesses: dict[int, dict[int, list[Any]]] = {}
         self.far: Callable[..., Any] | None = None
 
+    @property
+    def has_loops(self) -> bool:
+        """Whether LLVM has more to do than to pass routines their arguments, though there are loops around them."""
+        return not self.routines or bool(self.accesses or self.kept)
+
     def hint(self, branch: Any, count: int, whole: bool) -> None:
         """Have the loop of this backward branch do so many vectors at a time, if not 0, and not be unrolled before."""
         hints = []

@@ -173,7 +173,7 @@ class _Sort(Keys):
         b = self.builder
         keys, ranks = self.memory, b.add(self.memory, integer(_ROOM))
         self._each(integer(0), n, lambda k: self._put(self.key(self._load(source[0], k, self.type)), keys, k))
-        zero = ir.Constant(self.vector, [0] * self.lanes)
+        zero = ir.Constant(self.vector, 0)
         self._put(zero, keys, n)  # lanes beyond the last
 
         def block(start: ir.Value, carried: Values) -> Values:

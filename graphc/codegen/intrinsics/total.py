@@ -199,7 +199,7 @@ def shrunk(lanes: Vectors, x: ir.Value, top: ir.Value) -> ir.Value:
 def _logsumexp(lanes: Vectors, address: ir.Value, n: ir.Value, to: ir.Value) -> None:
     """Where all are -inf the sum may count what is beyond the last as well, and is of no account."""
     builder, top = lanes.builder, _fold("max", lanes, address, n)
-    tops, neutral = lanes.splat(top), ir.Constant(lanes.type, [float("-inf")] * lanes.lanes)
+    tops, neutral = lanes.splat(top), ir.Constant(lanes.type, float("-inf"))
 
     def step(sums: Values, new: Values) -> Values:
         pairs = zip(sums, new, strict=True)
@@ -213,14 +213,10 @@ def _logsumexp(lanes: Vectors, address: ir.Value, n: ir.Value, to: ir.Value) -> 
 def without_mean(lanes: Vectors, squares: ir.Value, own: ir.Value) -> ir.Value:
     """Squared distances from the mean, from those of its rounded value: not below 0, and infinite where both are."""
     builder, kind = lanes.builder, squares.type
-    zero, infinity = (_constant(kind, value) for value in (0.0, float("inf")))
+    zero, infinity = (ir.Constant(kind, value) for value in (0.0, float("inf")))
     less = builder.fsub(squares, own)
     less = builder.select(builder.fcmp_ordered(">", less, zero), less, zero)
     return builder.select(builder.fcmp_ordered("<", own, infinity), less, squares)
-
-
-def _constant(kind: ir.Type, value: float) -> ir.Constant:
-    return ir.Constant(kind, [value] * kind.count if isinstance(kind, ir.VectorType) else value)
 
 
 def _position(operation: str, lanes: Vectors, address: ir.Value, n: ir.Value) -> ir.Value:
@@ -228,7 +224,7 @@ def _position(operation: str, lanes: Vectors, address: ir.Value, n: ir.Value) ->
     if isinstance(n, ir.Constant) and n.constant <= lanes.lanes and lanes.has_masks:
         return _place_in_vector(operation, lanes, address, n)
     builder, count, relation = lanes.builder, _count(lanes), RELATIONS[operation.removeprefix("arg")]
-    neutral = ir.Constant(lanes.type, [_NEUTRAL[operation]] * lanes.lanes)
+    neutral = ir.Constant(lanes.type, _NEUTRAL[operation])
     first, stride = lanes.integers(range(lanes.lanes)), lanes.integers([count * lanes.lanes] * lanes.lanes)
     never = lanes.integers([1 << 30] * lanes.lanes)
 

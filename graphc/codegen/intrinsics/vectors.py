@@ -15,6 +15,7 @@ from numba import types
 from numba.core import cgutils
 from numpy.typing import DTypeLike
 
+from graphc.codegen.intrinsics.constants import positions, undefined
 from graphc.codegen.intrinsics.exponential import exp_of_any
 from graphc.codegen.intrinsics.lanes import Lanes, opaque
 from graphc.codegen.intrinsics.routine import call_routine
@@ -22,6 +23,7 @@ from graphc.codegen.intrinsics.target import host_vector_bytes
 
 I1, I32, I64, POINTER = ir.IntType(1), ir.IntType(32), ir.IntType(64), ir.PointerType()
 Values = list[ir.Value]
+_FIRST = ir.Constant(I32, 0)
 
 
 def integer(value: int) -> ir.Constant:
@@ -47,9 +49,9 @@ def splat(builder: ir.IRBuilder, value: ir.Value, lanes: int) -> ir.Value:
         return value
     vector = ir.VectorType(value.type, lanes)
     if isinstance(value, ir.Constant):
-        return ir.Constant(vector, [value.constant] * lanes)
-    lane0 = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(I32, 0))
-    return builder.shuffle_vector(lane0, lane0, ir.Constant(ir.VectorType(I32, lanes), [0] * lanes))
+        return ir.Constant(vector, value.constant)
+    lane0 = builder.insert_element(undefined(vector), value, _FIRST)
+    return builder.shuffle_vector(lane0, lane0, positions((0,) * lanes))
 
 
 class Control:
@@ -71,7 +73,7 @@ class Control:
 
     def shuffle(self, a: ir.Value, b: ir.Value, lanes: Sequence[int]) -> ir.Value:
         """The given lanes of a (0 .. lanes-1) and b (lanes ..)."""
-        return self.builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes)))
+        return self.builder.shuffle_vector(a, b, positions(tuple(lanes)))
 
     def loop(
         self, start: ir.Value, stop: ir.Value, step: int, carried: Values, body: Callable[[ir.Value, Values], Values]
@@ -136,7 +138,7 @@ class Vectors(Control):
         self.type = ir.VectorType(self.element, self.lanes)
         self.zero = self.constant(0)
         self.negative_zero = self.constant(-0.0 if self.is_float else 0)  # what adds nothing to any number
-        self.none = ir.Constant(ir.VectorType(I1, self.lanes), [0] * self.lanes)  # a mask
+        self.none = ir.Constant(ir.VectorType(I1, self.lanes), 0)  # a mask
 
     @property
     def is_float(self) -> bool:
@@ -144,7 +146,7 @@ class Vectors(Control):
 
     def constant(self, value: float) -> ir.Constant:
         """The number in every lane."""
-        return ir.Constant(self.type, [float(value) if self.is_float else value] * self.lanes)
+        return ir.Constant(self.type, float(value) if self.is_float else value)
 
     @property
     def masks_are_free(self) -> bool:
@@ -231,8 +233,7 @@ class Vectors(Control):
     def first(self, count: ir.Value) -> ir.Value:
         """The mask of the first `count` lanes: none if it is negative, all if it exceeds their number."""
         count = self.builder.trunc(self.least(count, integer(self.lanes)), I32)
-        lanes = ir.Constant(ir.VectorType(I32, self.lanes), list(range(self.lanes)))
-        return self.builder.icmp_signed("<", lanes, self.splat(count))
+        return self.builder.icmp_signed("<", positions(range(self.lanes)), self.splat(count))
 
     def some(self, count: int) -> ir.Constant | None:
         """The mask of the first `count` lanes, at least one; None if it is all of them."""
