@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import re
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
+import llvmlite.binding as llvm
 import numpy as np
 import pytest
 from golden_programs import PROGRAMS
@@ -19,9 +21,11 @@ from graphc.codegen.namespace import meaning
 from graphc.dims import evaluate
 from graphc.graph import Graph
 from graphc.interpret import interpret
-from graphc.runtime.backend import Backend, object_file, text_of
+from graphc.runtime import entry
+from graphc.runtime.backend import Backend, _module_of, object_file, text_of
 from graphc.runtime.frontend import lower
 from graphc.runtime.machine import Machine
+from graphc.runtime.words import compile_words
 from graphc.state import State, address
 from graphc.tree import flatten
 
@@ -55,6 +59,21 @@ def test_numba_takes_the_text(name: str) -> None:
     for actual, expected in zip([*outputs, *(new[p.name] for p in golden.updates)], wanted, strict=True):
         tolerance = 1e-5 if expected.dtype == np.float32 else 1e-12
         assert np.max(np.abs(actual - expected), initial=0) <= tolerance * np.max(np.abs(expected), initial=1e-30)
+
+
+def test_the_text_of_a_module_is_that_of_llvmlite() -> None:
+    def parsed(text: str) -> str:
+        return str(llvm.parse_assembly(text)).partition("\ntarget")[2]
+
+    texts = {text for program in PROGRAMS.values() for text in program().compile().program.kernels}
+    made = [partial(module_named, text) for text in sorted(texts)]
+    routines = {name: routine for text in texts for name, routine in module_named(text).routines.items()}
+    made += [partial(_module_of, routine) for routine in routines.values()]
+    made.append(partial(compile_words, entry._modules(), PREFIX))
+    for module in made:
+        theirs = module()
+        theirs.triple, theirs.data_layout = Backend().triple, Backend().layout
+        assert parsed(text_of(module())) == parsed(str(theirs))
 
 
 def test_a_kernel_that_only_calls_tiles_has_no_loops_for_llvm() -> None:

@@ -19,6 +19,7 @@ import llvmlite.binding as llvm
 from llvmlite.binding.ffi import OutputString
 from llvmlite.binding.ffi import lib as library
 
+from graphc.runtime.assembly import assembly
 from graphc.runtime.native import PREFIX, dissolve, kernel_name, processors, uncollected
 
 MOST_THREADS = 4  # the front end does not keep more of them busy
@@ -94,7 +95,7 @@ def text_of(module: Any) -> str:
     """The text of an llvmlite module, made ready for the machine; nothing is left of the module."""
     backend = _backend()
     module.triple, module.data_layout = backend.triple, backend.layout
-    text = str(module)
+    text = assembly(module)
     blocks = [block for function in module.functions for block in function.blocks]
     dissolve(*blocks, *module.functions, module)
     return text
