@@ -164,6 +164,7 @@ class _Lowering:
         self.once: set[str] = set()
         self.stacks: set[str] = set()  # names of blocks on the stack, which are bound at the top of a kernel
         self.lanes: _Lanes | None = None  # of the vectors as which a short loop is done
+        self.indices: dict[tuple[Any, ...], Any] = {}  # what a block has computed of them
         self.entry = target.append_basic_block("entry")
         self.b = LaneBuilder(target.append_basic_block("body"))
 
@@ -358,7 +359,10 @@ class _Lowering:
         if operator in _BITS and not isinstance(kind, types.Float):
             return kind, getattr(self.b, _BITS[operator])(x, y)
         if operator in _INDEX and kind == types.int64:
-            return kind, getattr(self.b, _INDEX[operator])(x, y, flags=["nsw"])
+            key = self.b.block, operator, x, y
+            if key not in self.indices:
+                self.indices[key] = getattr(self.b, _INDEX[operator])(x, y, flags=["nsw"])
+            return kind, self.indices[key]
         if operator in _FLOAT and isinstance(kind, types.Float):
             return kind, getattr(self.b, _FLOAT[operator])(x, y)
         raise TypeError(f"{operator.__name__} of {kind}")

@@ -19,7 +19,7 @@ from numba.extending import intrinsic
 from graphc.codegen.intrinsics.constants import positions
 from graphc.codegen.intrinsics.routine import KernelModule, align_stack
 from graphc.codegen.intrinsics.target import BLOCK
-from graphc.codegen.intrinsics.vectors import pieces
+from graphc.codegen.intrinsics.vectors import POINTER, pieces
 from graphc.codegen.program import FAILED
 
 I8, I64 = ir.IntType(8), ir.IntType(64)
@@ -38,22 +38,29 @@ NUMBA_TYPES: dict[str, Any] = {
 }
 
 
-def _memory_type(code: str) -> ir.Type:
+@cache
+def _memory_type(code: str, lanes: int = 0) -> ir.Type:
+    """The type of an element, or of so many."""
+    if lanes:
+        return ir.VectorType(_memory_type(code), lanes)
     if code == "f4":
         return ir.FloatType()
     return ir.DoubleType() if code == "f8" else ir.IntType(8 * int(code[1]))
 
 
-@cache
-def _pointer(code: str, lanes: int = 0) -> ir.PointerType:
-    """To an element, or to so many."""
-    kind = _memory_type(code)
-    return (ir.VectorType(kind, lanes) if lanes else kind).as_pointer()
-
-
 def _element(builder: ir.IRBuilder, code: str, address: ir.Value, index: ir.Value) -> ir.Value:
     """The place of an element, which lies in its array: so LLVM may read more than one of a strided array at once."""
-    return builder.gep(builder.inttoptr(address, _pointer(code)), [index], inbounds=True)
+    return builder.gep(_pointer(builder, address), [index], inbounds=True, source_etype=_memory_type(code))
+
+
+def _pointer(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
+    """An address as a pointer, of which a block of a kernel has one."""
+    if not isinstance(builder.module, KernelModule):
+        return builder.inttoptr(address, POINTER)
+    known, key = builder.module.pointers, (builder.block, address)
+    if key not in known:
+        known[key] = builder.inttoptr(address, POINTER)
+    return known[key]
 
 
 MAX_STORAGES = 64  # accesses to further storages of a nest are emitted without a scope
@@ -72,7 +79,7 @@ def load(code: str, nest: int, storage: int) -> Any:
     @intrinsic
     def load_element(typingctx: Any, address: Any, i: Any) -> Any:
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
-            value = builder.load(_element(builder, code, *args))
+            value = builder.load(_element(builder, code, *args), typ=_memory_type(code))
             _tag(value, builder, code, nest, storage)
             return builder.icmp_unsigned("!=", value, I8(0)) if code == "b1" else value
 
@@ -102,10 +109,9 @@ def load_lanes(
     b: ir.IRBuilder, code: str, scope: tuple[int, int], place: tuple[ir.Value, ir.Value], count: int, lanes: int
 ) -> ir.Value:
     """A vector of floats from address and index on, of which `count` are there, and zeros behind them."""
-    vector = ir.Constant(ir.VectorType(_memory_type(code), lanes), 0.0)
+    vector = ir.Constant(_memory_type(code, lanes), 0.0)
     for first, size in pieces(count, lanes):
-        pointer = _piece(b, code, place, first, size)
-        part = b.load(pointer)
+        part = b.load(_piece(b, code, place, first), typ=_memory_type(code, size))
         _tag(part, b, code, *scope)
         if size == lanes:
             return part
@@ -124,13 +130,12 @@ def store_lanes(
     for first, size in pieces(count, lanes):
         inside = positions(range(first, first + size))
         part = value if size == lanes else b.shuffle_vector(value, value, inside)
-        _tag(b.store(part, _piece(b, code, place, first, size)), b, code, *scope)
+        _tag(b.store(part, _piece(b, code, place, first)), b, code, *scope)
 
 
-def _piece(b: ir.IRBuilder, code: str, place: tuple[ir.Value, ir.Value], first: int, size: int) -> ir.Value:
+def _piece(b: ir.IRBuilder, code: str, place: tuple[ir.Value, ir.Value], first: int) -> ir.Value:
     address, index = place
-    pointer = _element(b, code, address, b.add(index, I64(first), flags=["nsw"]) if first else index)
-    return b.bitcast(pointer, _pointer(code, size))
+    return _element(b, code, address, b.add(index, I64(first), flags=["nsw"]) if first else index)
 
 
 @intrinsic
@@ -138,7 +143,7 @@ def word(typingctx: Any, frame: Any, index: Any) -> Any:
     """int64 word `index` of the frame; words do not change while a program runs."""
 
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
-        value = builder.load(_element(builder, "i8", *args))
+        value = builder.load(_element(builder, "i8", *args), typ=I64)
         value.set_metadata("invariant.load", builder.module.add_metadata([]))
         return value
 

@@ -78,8 +78,9 @@ class Routine:
 class KernelModule(ir.Module):  # type: ignore[misc]
     """The module of a kernel: the routines that it calls, and declarations to be kept until LLVM has looked at them.
 
-    `accesses` are the instructions that touch each storage of each nest.  `far`: what calls vector math, where it is
-    not built in.  `alone`: what is emitted now stands in no loop that LLVM might vectorise.
+    `accesses` are the instructions that touch each storage of each nest.  `pointers` has the addresses that are
+    pointers in a block already.  `far`: what calls vector math, where it is not built in.  `alone`: what is emitted now
+    stands in no loop that LLVM might vectorise.
     """
 
     alone = True
@@ -89,6 +90,7 @@ class KernelModule(ir.Module):  # type: ignore[misc]
         self.routines: dict[str, Routine] = {}
         self.kept: list[ir.Function] = []
         self.accesses: dict[int, dict[int, list[Any]]] = {}
+        self.pointers: dict[tuple[ir.Block, ir.Value], ir.Value] = {}
         self.far: Callable[..., Any] | None = None
 
     @property
