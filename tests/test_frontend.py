@@ -76,6 +76,17 @@ def test_the_text_of_a_module_is_that_of_llvmlite() -> None:
         assert parsed(text_of(module())) == parsed(str(theirs))
 
 
+@pytest.mark.parametrize(
+    ("rows", "columns", "is_kept"),
+    [("64", "64", True), ("3", "p0", True), ("p0", "5", True), ("p0", "4", False), ("13", "5", True), ("12", "5", False)],
+)
+def test_llvm_makes_no_long_copies_of_loops_in_loops(rows: str, columns: str, is_kept: bool) -> None:
+    body = "\n            ".join(f"st_i8_1_0(p0, i*9 + j, i + {k})" for k in range(8))
+    loops = f"for i in range({rows}):\n        for j in range({columns}):\n            {body}"
+    module = module_named(f"def kernel(T, s, chunk, worker):\n    p0 = word(T, word(s, 0))\n    {loops}\n")
+    assert len(re.findall("br label .*!llvm.loop", text_of(module))) == is_kept
+
+
 def test_a_kernel_that_only_calls_tiles_has_no_loops_for_llvm() -> None:
     x, w = gc.input("x", ("n", 64)), gc.input("w", (64, 32))
 

@@ -33,15 +33,16 @@ def _function(lines: list[str], function: Any) -> None:
     for block in function.blocks:
         lines.append(f'"{block.name}":\n')
         for i in block.instructions:
-            write = _WRITE.get(type(i))
-            if write is None:
-                lines.append(f"{i}\n")
-            elif i.metadata:
-                notes = "".join([f", !{kind} {node.get_reference()}" for kind, node in i.metadata.items()])
-                lines.append(f"{write(i)}{notes}\n")
-            else:
-                lines.append(f"{write(i)}\n")
+            text = _WRITE.get(type(i), _unknown)(i)
+            if text and i.metadata:
+                text += "".join([f", !{kind} {node.get_reference()}" for kind, node in i.metadata.items()])
+            lines.append(f"{text or i}\n")
     lines.append("}\n")
+
+
+def _unknown(i: Any) -> str:
+    """Nothing: llvmlite writes it."""
+    return ""
 
 
 def _named(value: Any) -> str:
@@ -96,7 +97,7 @@ def _call(i: Any) -> str:
     function, *arguments = i.operands
     kind = function.function_type
     if kind.var_arg or i.cconv or i.tail or i.fastmath or i.attributes or i.arg_attributes:
-        raise NotImplementedError(f"a call with attributes: {i}")
+        return ""
     result = "" if isinstance(kind.return_type, ir.VoidType) else f'%"{i._name}" = '
     return f"{result}call {kind.return_type!s} {function.get_reference()}({', '.join(map(_named, arguments))})"
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from llvmlite import ir
@@ -22,17 +22,13 @@ from graphc.codegen.intrinsics.far import MOST, call_far
 from graphc.codegen.intrinsics.lanes import VECTOR_MATH, count_of
 from graphc.codegen.intrinsics.memory import NUMBA_TYPES, load_lanes, store_lanes
 from graphc.codegen.intrinsics.routine import KernelModule, LaneBuilder
-from graphc.codegen.intrinsics.target import host_vector_bytes
 from graphc.codegen.intrinsics.vectors import splat
 from graphc.codegen.namespace import meaning
 from graphc.runtime.short import Access, access, begin_of_vectors, lanes_of, steps
+from graphc.runtime.turns import calls, is_long, length_of_part, statements, variable, vectors_at_a_time
 from graphc.runtime.words import decided
 
 Typed = tuple[Any, Any]  # a Numba type, and the LLVM value that has it
-
-_INTERLEAVED = (4, 6), (2, MOST)  # vectors at a time, in loops of at most so many calls of vector math
-_PLAIN = 8  # the same of a part that has none
-_AROUND = 20  # statements for each call at most
 
 _I64, _I1 = ir.IntType(64), ir.IntType(1)
 _TYPES = {bool: types.boolean, int: types.int64, float: types.float64}
@@ -75,19 +71,9 @@ def _unknown(part: ast.AST) -> NotImplementedError:
     return NotImplementedError(f"{ast.unparse(part)} in the text of a kernel")
 
 
-def _statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
-    """Those of a block, and of what is inside."""
-    stack = [*body]
-    while stack:
-        s = stack.pop()
-        yield s
-        if isinstance(s, ast.For | ast.If):
-            stack += [*s.body, *s.orelse]
-
-
 def _assigned(body: Iterable[ast.stmt]) -> Iterator[str]:
     """The names that a block assigns, as often as it does."""
-    for s in _statements(body):
+    for s in statements(body):
         match s:
             case ast.Assign(targets=[ast.Name(id=name)]):
                 yield name
@@ -100,51 +86,6 @@ def _stacks(body: Iterable[ast.stmt]) -> Iterator[str]:
             case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name(id=function))):
                 if function.startswith("stack_"):
                     yield name
-
-
-def _calls(body: Iterable[ast.stmt]) -> Iterator[tuple[str, ast.Call]]:
-    """The calls of functions in a block's values, by name."""
-    stack: list[ast.expr] = [s.value for s in _statements(body) if isinstance(s, ast.Assign | ast.Expr)]
-    while stack:
-        match stack.pop():
-            case ast.Call(func=ast.Name(id=name), args=args) as call:
-                yield name, call
-                stack += args
-            case ast.BinOp(left=left, right=right) | ast.Compare(left=left, comparators=[right]):
-                stack += left, right
-            case ast.UnaryOp(operand=operand):
-                stack.append(operand)
-
-
-def _length_of_part(name: str, bounds: list[ast.expr], first: ast.stmt) -> int:
-    """Over how many a loop runs that begins somewhere, 0 if not plain: LLVM would unroll it before it makes vectors.
-
-    Somewhere is the lower bound, or what the first statement adds to the variable.
-    """
-    match bounds, first:
-        case [ast.Name(id=low), ast.BinOp(ast.Name(id=begin), ast.Add(), ast.Constant(int(count)))], _:
-            return count if low == begin else 0
-        case [ast.Constant(int(count))], ast.Assign(value=ast.BinOp(ast.Name(), ast.Add(), ast.Name(id=added))):
-            return count if added == name else 0
-    return 0
-
-
-def _vectors_at_a_time(body: Sequence[ast.stmt], part: int) -> int:
-    """How many vectors a loop is to do at a time, 0 if that is LLVM's to say.
-
-    Each step of vector math waits for the one before, and a processor looks ahead over some hundred instructions, which
-    are not two vectors' worth.  A part is done at once, so that what is accumulated from part to part is in registers.
-    """
-    if any(isinstance(s, ast.For | ast.If) for s in body):
-        return 0
-    calls = sum(meaning(name) in VECTOR_MATH for name, _ in _calls(body))
-    interleaved = next((vectors for vectors, limit in _INTERLEAVED if calls <= limit), 0)
-    if part:
-        sizes = [int(touched.code[1]) for _, call in _calls(body) if (touched := access(call))]
-        whole = max(part * max(sizes, default=1) // host_vector_bytes(), 1)
-        most = interleaved if calls else _PLAIN
-        return next((vectors for vectors in range(most, 0, -1) if whole % vectors == 0), 0)
-    return 0 if calls == 0 or len(body) > _AROUND * calls else interleaved
 
 
 class _Lanes(NamedTuple):
@@ -164,6 +105,7 @@ class _Lowering:
         self.once: set[str] = set()
         self.stacks: set[str] = set()  # names of blocks on the stack, which are bound at the top of a kernel
         self.lanes: _Lanes | None = None  # of the vectors as which a short loop is done
+        self.loops = 0  # that LLVM sees
         self.indices: dict[tuple[Any, ...], Any] = {}  # what a block has computed of them
         self.entry = target.append_basic_block("entry")
         self.b = LaneBuilder(target.append_basic_block("body"))
@@ -172,7 +114,7 @@ class _Lowering:
         assigned = Counter(_assigned(body))
         self.once = {name for name, times in assigned.items() if times == 1}
         self.stacks = set(_stacks(body))
-        vector_math = sum(VECTOR_MATH.get(meaning(name), 0) for name, _ in _calls(body))
+        vector_math = sum(VECTOR_MATH.get(meaning(name), 0) for name, _ in calls(body))
         self.target.module.far = call_far if vector_math > MOST else None
         first = self.b.block
         self.block(body)
@@ -193,9 +135,8 @@ class _Lowering:
                 self.call(call)
             case ast.If():
                 self.choice(s)
-            case ast.For(target=ast.Name(id=name), iter=ast.Call(func=ast.Name(id="range"), args=bounds), orelse=[]):
-                part = _length_of_part(name, bounds, s.body[0])
-                self.loop(name, [self.value(bound)[1] for bound in bounds], s.body, part)
+            case ast.For(target=ast.Name(), iter=ast.Call(func=ast.Name(id="range"), args=bounds), orelse=[]):
+                self.loop(s, [self.value(bound)[1] for bound in bounds])
             case ast.Pass():
                 pass
             case _:
@@ -216,7 +157,8 @@ class _Lowering:
         self.b.branch(after)
         self.b.position_at_end(after)
 
-    def loop(self, name: str, bounds: list[Any], body: list[ast.stmt], part: int) -> None:
+    def loop(self, s: ast.For, bounds: list[Any]) -> None:
+        name, body = variable(s), s.body
         start = bounds[0] if len(bounds) > 1 else ir.Constant(_I64, 0)
         step = bounds[2] if len(bounds) == 3 else ir.Constant(_I64, 1)
         if not isinstance(step, ir.Constant) or step.constant <= 0:
@@ -224,16 +166,14 @@ class _Lowering:
         stop = bounds[len(bounds) > 1]
         vectors = self.vectors(name, start, stop, step, body)
         if not vectors or vectors.start > start.constant:
-            self.step_by_step(name, start, ir.Constant(_I64, vectors.start) if vectors else stop, step, body, part)
+            self.step_by_step(s, start, ir.Constant(_I64, vectors.start) if vectors else stop, step)
         for first in vectors:
             self.values[name] = types.int64, ir.Constant(_I64, first)
             self.lanes = _Lanes(name, vectors.step, min(vectors.step, vectors.stop - first))
             self.block(body)
         self.lanes = None
 
-    def step_by_step(
-        self, name: str, start: Any, stop: Any, step: Any, body: list[ast.stmt], part: int
-    ) -> None:
+    def step_by_step(self, s: ast.For, start: Any, stop: Any, step: Any) -> None:
         """A loop as it stands, of which LLVM may make vectors."""
         test, inside, after = (self.target.append_basic_block(n) for n in ("test", "loop", "after"))
         before = self.b.block
@@ -243,17 +183,20 @@ class _Lowering:
         following = self.b.add(now, step, flags=["nsw"])
         self.b.cbranch(self.b.icmp_signed("<", now, stop), inside, after)
         self.b.position_at_end(inside)
-        self.values[name] = types.int64, now
+        self.values[variable(s)] = types.int64, now
         module = self.target.module
-        around, module.alone = module.alone, any(isinstance(s, ast.For) for s in _statements(body))
-        self.block(body)
+        around, module.alone = module.alone, any(isinstance(inner, ast.For) for inner in statements(s.body))
+        self.loops += 1
+        loops = self.loops
+        self.block(s.body)
         module.alone = around
         now.add_incoming(start, before)
         now.add_incoming(following, self.b.block)
         again = self.b.branch(test)
-        count = 0 if module.far else _vectors_at_a_time(body, part)
-        if count or part:
-            module.hint(again, count, part > 0)
+        count = 0 if module.far else vectors_at_a_time(s)
+        whole = length_of_part(s) > 0 or (self.loops > loops and is_long(s))
+        if count or whole:
+            module.hint(again, count, whole)
         self.b.position_at_end(after)
 
     def vectors(self, name: str, start: Any, stop: Any, step: Any, body: list[ast.stmt]) -> range:
