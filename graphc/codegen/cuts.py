@@ -72,6 +72,9 @@ def _loops(s: For, ranges: Ranges) -> list[For]:
 
 
 def _bounded(function: str, e: Expr, at: Dim) -> Expr:
+    match e:
+        case Position(int(bound)) if isinstance(at, int):
+            return Position(max(bound, at) if function == "most" else min(bound, at))
     return Call(function, (e, Position(at)), int64)
 
 
