@@ -17,5 +17,5 @@ def undefined(vector: ir.VectorType) -> ir.Constant:
 
 @cache
 def positions(lanes: tuple[int, ...] | range) -> ir.Constant:
-    """Which lanes a shuffle takes."""
+    """The numbers of lanes, as a shuffle takes them."""
     return ir.Constant(ir.VectorType(_I32, len(lanes)), list(lanes))
