@@ -73,7 +73,9 @@ def test_the_text_of_a_module_is_that_of_llvmlite() -> None:
     for module in made:
         theirs = module()
         theirs.triple, theirs.data_layout = Backend().triple, Backend().layout
-        assert parsed(text_of(module())) == parsed(str(theirs))
+        ours = parsed(text_of(module()))
+        assert "define" in ours
+        assert ours == parsed(str(theirs))
 
 
 @pytest.mark.parametrize(

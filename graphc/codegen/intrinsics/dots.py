@@ -9,6 +9,7 @@ from typing import Any
 from llvmlite import ir
 from numpy.typing import DTypeLike
 
+from graphc.codegen.intrinsics.constants import undefined
 from graphc.codegen.intrinsics.tiles import (
     choose_stores,
     outer_loop,
@@ -134,7 +135,7 @@ def _row_totals(lanes: Vectors, sums: Values, MR: int) -> Values:
     NR = len(sums) // MR
     # A row takes a power of two of lanes, or whole vectors: so none straddles two vectors.
     width = 1 << (NR - 1).bit_length() if lanes.lanes >= NR else NR + -NR % lanes.lanes
-    nobodys = ir.Constant(lanes.type, ir.Undefined)  # sums that are not stored
+    nobodys = undefined(lanes.type)  # sums that are not stored
     padding = [nobodys] * (width - NR)
     slots = [value for i in range(MR) for value in (*sums[i * NR : (i + 1) * NR], *padding)]
     slots += [nobodys] * (-len(slots) % lanes.lanes)

@@ -23,7 +23,6 @@ from graphc.codegen.intrinsics.target import host_vector_bytes
 
 I1, I32, I64, POINTER = ir.IntType(1), ir.IntType(32), ir.IntType(64), ir.PointerType()
 Values = list[ir.Value]
-_FIRST = ir.Constant(I32, 0)
 
 
 def integer(value: int) -> ir.Constant:
@@ -50,7 +49,7 @@ def splat(builder: ir.IRBuilder, value: ir.Value, lanes: int) -> ir.Value:
     vector = ir.VectorType(value.type, lanes)
     if isinstance(value, ir.Constant):
         return ir.Constant(vector, value.constant)
-    lane0 = builder.insert_element(undefined(vector), value, _FIRST)
+    lane0 = builder.insert_element(undefined(vector), value, I32(0))
     return builder.shuffle_vector(lane0, lane0, positions((0,) * lanes))
 
 
