@@ -32,17 +32,29 @@ def test_a_gradient_that_only_its_update_reads_is_no_array(
     rows: int, columns: int, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workspace, "_SHARE_WORK", -1)
-    for deep in (7, 40):
-        x, y = gc.input("x", ("n", rows), dtype), gc.input("y", ("n", columns), dtype)
-        start = rng.normal(size=(rows, columns)).astype(dtype)
-        w = gc.parameter("w", start)
-        f = gc.compile([x, y], gc.sum(y), updates={w: w - 0.5 * gc.tanh(x.T @ y)}, options=gc.Options(cache=False))
-        a, b = (rng.normal(size=s).astype(dtype) for s in ((deep, rows), (deep, columns)))
+    x, y = gc.input("x", ("n", rows), dtype), gc.input("y", ("n", columns), dtype)
+    w = gc.parameter("w", rng.normal(size=(rows, columns)).astype(dtype))
+    f = gc.compile([x, y], gc.sum(y), updates={w: w - 0.5 * gc.tanh(x.T @ y)}, options=gc.Options(cache=False))
+    for deep in (7, 0, 1, 2, 3, 40):
+        start, (a, b) = w.value, (rng.normal(size=s).astype(dtype) for s in ((deep, rows), (deep, columns)))
         f(a, b)
         expected = start - 0.5 * np.tanh(a.astype("f8").T @ b)
         np.testing.assert_allclose(w.value, expected, rtol=1e-4 if dtype == "float32" else 1e-12, atol=1e-5)
         if rows == 5_000:
             assert f.stats["workspace"] < start.nbytes
+
+
+def test_a_batch_of_one_takes_little_memory() -> None:
+    """Blocks of a gradient are no more than half of the rows that they are made of; few rows have no panel."""
+    x, y = gc.input("x", ("n", 784), "float32"), gc.input("y", ("n", 10), "float32")
+    w = gc.parameter("w", np.ones((784, 10), np.float32))
+    loss = gc.sum((gc.relu(x @ w) - y) ** 2)
+    needed = []
+    for batch in (1, 13):
+        f = gc.compile([x, y], loss, updates={w: w - gc.tanh(gc.grad(loss, w))}, options=gc.Options(cache=False))
+        f(*(np.ones((batch, n), np.float32) for n in (784, 10)))
+        needed.append(f.stats["workspace"])
+    assert needed[0] < 3_000 < needed[1]
 
 
 def both(value: Any) -> Any:

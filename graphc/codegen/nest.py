@@ -91,7 +91,7 @@ class _Nest(Rows):
                 cut_in_lines(self.text, top, size, self.text.end(length), *in_lines)
             elif self.rows:
                 end = self.text.at(length) if self.inner or self.is_flat else self.text.end(length)
-                self.text.cut(top, size, end, names=("begin", "end") if some else ("lo", "hi"))
+                self.text.cut(top, size, end, names=("begin", "end") if some != 0 else ("lo", "hi"))
             with blocks_of_rows(self, top, some) as block:
                 if self.before is not None:
                     self.before.emit_rows(block, (LO, HI))

@@ -16,7 +16,7 @@ from graphc.codegen.loop_ir import WORKER, Address, Position
 from graphc.codegen.scope import Branch, Loop, Scope, close
 from graphc.codegen.text import integer, test
 from graphc.codegen.views import up
-from graphc.dims import Dim, blocks, dim_max, dim_min, symbol
+from graphc.dims import Dim, blocks, dim_max, dim_min, floor_div, symbol
 
 PANEL_DEPTH, PANEL_BYTES = 1024, 2**15  # of a packed panel: rows, of wide vectors a quarter, bytes of one of a small B,
 SMALL_B = 2**20  # which has fewer bytes than this: memory counts more there than 1 % of the time
@@ -48,6 +48,7 @@ class Packed(InPlace):
             self.block_depth = min(most, up(-(-deep // max(-(-deep // most), 1)), 8))
         self.deepest = dim_min(deep, self.block_depth)
         self.chooses = self.columns.b == self.size and not isinstance(self.rows.size, int)
+        self.is_copied = dim_min(1, floor_div(self.rows.size, self.few + 1)) if self.chooses else 1  # 0 for few rows
 
     def most_depth(self) -> int:
         """Of a block of the sum."""
@@ -89,8 +90,8 @@ class Packed(InPlace):
         close(depths, panels)
 
     def memory(self, scope: Scope, name: str, width: int, chunks: Dim) -> None:
-        """Have a name for memory of the chunk's own, of so many, so wide and as deep as a panel."""
-        memory = self.text.scratch_of_chunk(self.dtype, chunks, (dim_max(self.deepest, 1), width))
+        """Have a name for memory of the chunk's own, of so many, so wide and as deep as a panel; none for few rows."""
+        memory = self.text.scratch_of_chunk(self.dtype, chunks, (dim_max(self.deepest, 1) * self.is_copied, width))
         scope.let(name, self.text.address(memory, WORKER * self.text.own(self.deepest * (width * self.size))))
 
     def depths(self, scope: Scope) -> Loop:
