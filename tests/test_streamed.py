@@ -120,6 +120,39 @@ def test_rows_from_a_length_on_are_streamed(twice: bool) -> None:
         assert calls(f) == (columns >= (128 if twice else 256))
 
 
+@pytest.mark.usefixtures("little")
+@pytest.mark.parametrize("rows", [7, "n"])
+@pytest.mark.parametrize("columns", [1, 15, 16, 17, 33, 64, 257, 1_000])
+def test_long_rows_are_made_line_by_line(columns: int, rows: int | str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each begins and ends where it does, a narrow output is stored as ever; rows that are gathered go by pieces."""
+    monkeypatch.setattr(streamed, "LONG_ROW", 1)
+    x, row = gc.input("x", (rows, 3, columns), "float32"), gc.input("row", (columns,), "float32")
+    column, k = gc.input("column", (rows, 1, 1), "float32"), gc.input("k", (rows,), "int64")
+    f = gc.compile([x, row, column], (x * row + column, x - row, x > row), options=COLD)
+    assert f.source.count("store_lines_") == calls(f) == 2
+    taken = gc.compile([x, row, k], gc.take(x, k, axis=0) + row, options=COLD)
+    for n in (7,) if rows == 7 else (0, 1, 7):
+        shape = (n, 3, columns)
+        a, b, c = drawn(shape, "float32"), drawn((columns,), "float32", 1), drawn((n, 1, 1), "float32", 2)
+        at = np.random.default_rng(3).integers(0, max(n, 1), n)
+        assert np.array_equal(taken(a, b, at), a[at] + b)
+        for shifts in ((0, 0, 0), (1, 3, 5), (15, 0, 63)):
+            wholes = [np.ones(a.size + 64, t) for t in ("float32", "float32", "bool")]
+            given = tuple(w[k : k + a.size].reshape(shape) for w, k in zip(wholes, shifts, strict=True))
+            f(a, b, c, out=given)
+            for whole, shift, got, want in zip(wholes, shifts, given, (a * b + c, a - b, a > b), strict=True):
+                np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-5)
+                assert whole[:shift].all()
+                assert whole[shift + a.size :].all()
+
+
+def test_rows_from_some_kilobytes_on_are_made_line_by_line() -> None:
+    for dtype, columns in (("float32", 1_535), ("float32", 1_536), ("float64", 767), ("float64", 768)):
+        x, row = gc.input("x", (100_000, columns), dtype), gc.input("row", (columns,), dtype)
+        f = gc.compile([x, row], x * row, options=COLD)
+        assert ("store_lines_" in f.source) == (columns % 2 == 0)
+
+
 def test_the_size_of_a_call_decides() -> None:
     x, y = gc.input("x", ("n",), gc.float32), gc.input("y", ("n",), gc.float32)
     f = gc.compile([x, y], (x + y, x * y))

@@ -177,9 +177,6 @@ class _Nest(Rows):
             for fold in folds.values():
                 fold.end_block(top, Position(1), 0, None)
             return
-        if is_in_lines(self):
-            self._in_lines(top)
-            return
         if self.blocks_along(top, folds):
             return
         row = self.before.columns.size if self.before is not None and self.is_flat else 1
@@ -305,6 +302,9 @@ class _Nest(Rows):
     ) -> None:
         """The innermost loop, in blocks of a size if it is not 0; blocks that lie in memory are not copied."""
         low, high = bounds
+        if is_in_lines(self) and isinstance(high, Position):
+            self._in_lines(scope, var, low, high.at)
+            return
         if self.streamed and not self.reductions and self.beside is None:
             size = piece_of(self)
         around, count = scope, high if low == 0 else integer("-", high, Position(low))
@@ -339,21 +339,21 @@ class _Nest(Rows):
         if size:
             close(around)
 
-    def _in_lines(self, top: Scope) -> None:
-        """One loop over all elements, piece by piece where outputs are whole lines, then what is before and after."""
+    def _in_lines(self, scope: Scope, var: str, low: Dim, high: Dim) -> None:
+        """The innermost loop, piece by piece where outputs are whole lines, then what is before and after."""
         leave_narrow(self)
-        bind_lines(self, top, self._work()[1])
-        pieces = self.text.loop(top, str(self.block)[1:], WHOLE, FIRST, piece_of(self))
-        fetch_along(self, pieces, "i", self.block)
+        bind_lines(self, scope, self._work()[1], {f"%{var}": low}, low, high)
+        pieces = self.text.loop(scope, str(self.block)[1:], WHOLE, FIRST, piece_of(self))
+        fetch_along(self, pieces, var, self.block)
         piece = self.text.loop(pieces, "q", piece_of(self))
-        piece.bind("i", self.block + symbol("%q"))
+        piece.bind(var, self.block + symbol("%q"))
         self._body(piece, {}, {}, symbol("%q"))
         piece.close()
-        store_lines(self, pieces, {"%i": self.block})
+        store_lines(self, pieces, {f"%{var}": self.block})
         pieces.close()
         self.streamed, after = {}, symbol("%k")
-        ends = self.text.loop(top, "k", 2)
-        rest = self.text.loop(ends, "i", FIRST + (HI - FIRST) * after, LO + (WHOLE - LO) * after)
+        ends = self.text.loop(scope, "k", 2)
+        rest = self.text.loop(ends, var, FIRST + (high - FIRST) * after, low + (WHOLE - low) * after)
         self._body(rest, {}, {}, 0)
         close(ends, rest)
 

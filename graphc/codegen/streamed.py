@@ -31,6 +31,7 @@ PAST_CACHES = 1 << 25  # bytes that a phase moves; what is less may be in a cach
 SHORTEST, SHORTER = 256, 128  # elements of a row, whose ends are parts of lines; of whole tiles one is enough
 PIECE, LONG_PIECE = 256, 512  # bytes of a block of the widest array: reads of the next go on while one is written
 MOST_EFFORT = 32  # instructions for an element, and no dear function: what costs more hardly waits for memory
+LONG_ROW = 3 * 2**11  # bytes of a row that is made line by line
 LINES = 4  # of a row that are written while its sweep goes on
 MOST_OUTPUTS = 4  # of a nest: each has a block on the stack
 WHOLE = symbol("%whole")  # where the whole lines of a loop end
@@ -128,15 +129,26 @@ def piece_of(form: Form) -> int:
 
 
 def is_in_lines(form: Form) -> bool:
-    """Whether loops make what is streamed line by line: one loop over all elements, of arrays that are read in order.
+    """Whether loops make what is streamed line by line: over all elements or along long rows, of arrays that are read
+    in order.
 
-    Of others LLVM makes vectors only where loops go on for longer than a line, and rows begin and end within lines.
+    Of others LLVM makes vectors only where loops go on for longer than a line.  Rows begin and end within lines, which
+    takes as long as some are saved.
     """
-    if not form.streamed or form.reductions or form.inner:
+    if not form.streamed or form.reductions or not _has_long_rows(form):
         return False
+    along = f"%{form.inner[-1]}" if form.inner else "%i"
     reads = [read for member in form.members for read in loads(member, form.is_loaded, form.made)]
     steps = [linear(offset(form.moved(read.index), read.node.shape)) if read.index else {} for read in reads]
-    return all(s is not None and s.get("%i", 0) in (0, 1) for s in steps) and not any(read.guarded for read in reads)
+    return all(s is not None and s.get(along, 0) in (0, 1) for s in steps) and not any(read.guarded for read in reads)
+
+
+def _has_long_rows(form: Form) -> bool:
+    """Whether there is one loop over all elements, or the innermost goes along known rows of many lines."""
+    if not form.inner:
+        return True
+    row = form.domain[form.inner[-1]]
+    return form.beside is None and isinstance(row, int) and row * _widest(form, form.streamed)[0].dtype.size >= LONG_ROW
 
 
 def leave_narrow(form: Form) -> None:
@@ -149,15 +161,20 @@ def leave_narrow(form: Form) -> None:
     form.streamed = {place: block for place, block in form.streamed.items() if place in wide}
 
 
-def bind_lines(form: Form, scope: Scope, moved: Dim) -> None:
-    """Bind `first` and `whole`, between which a chunk makes whole lines; none if the call moves too little."""
+def bind_lines(form: Form, scope: Scope, moved: Dim, begin: Mapping[str, Dim], low: Dim, high: Dim) -> None:
+    """Bind `first` and `whole`, between which a loop makes whole lines; none if the call moves too little.
+
+    It goes from `low` to `high`, and is at the `begin` position first.
+    """
     text, (node, place) = form.text, _widest(form, form.streamed)
     into, some = Var(text.fresh(), int64), LINE // node.dtype.size
-    scope.use("into_line", text.address(place, LO * node.dtype.size), dtype=node.dtype, result=into)
-    part = symbol(f"%{into.name}")
-    scope.let("first", integer("least", text.at(LO + some * floor_div(part + some - 1, some) - part), Position(HI)))
+    start = substitute(offset(form.index_of(node), node.shape), begin)
+    scope.use("into_line", text.address(place, start * node.dtype.size), dtype=node.dtype, result=into)
+    part, piece = symbol(f"%{into.name}"), piece_of(form)
     is_large = 1 if isinstance(moved, int) else dim_min(1, floor_div(moved, PAST_CACHES))
-    scope.let("whole", text.at(FIRST + is_large * floor_div(HI - FIRST, piece_of(form)) * piece_of(form)))
+    before = is_large * (some * floor_div(part + some - 1, some) - part)
+    scope.let("first", integer("least", text.at(low + before), text.at(high)))
+    scope.let("whole", text.at(FIRST + is_large * floor_div(high - FIRST, piece) * piece))
 
 
 def store_lines(form: Form, scope: Scope, first: Mapping[str, Dim]) -> None:

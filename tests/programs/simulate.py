@@ -44,7 +44,7 @@ def small_borders() -> Any:
         mock.patch.multiple(packed, BLOCK_BYTES=64, CHUNK_ROWS=8, CHUNK_BYTES=96, NEAR_CHUNK=96, NARROW_CHUNK=2),
         mock.patch.multiple(rows, SHORT=0, BLOCK=8, ROWS=2, LANES=(1,), LINE=8, FEWEST=2, MANY=1),
         mock.patch.object(rows, "host_vector_bytes", return_value=4),
-        mock.patch.multiple(streamed, PAST_CACHES=64, SHORTEST=2, SHORTER=2, LINE=8, LINES=2),
+        mock.patch.multiple(streamed, PAST_CACHES=64, SHORTEST=2, SHORTER=2, LINE=8, LINES=2, LONG_ROW=24),
         mock.patch.object(scan, "STRIP", 4),
         mock.patch.object(views, "LINE", 4),
         mock.patch.multiple(turned, TILE=8, STRIP=4, SQUARE=3, PANEL=256),
