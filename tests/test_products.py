@@ -471,6 +471,22 @@ def test_of_many_rows_two_threads_have_halves(rows: int) -> None:
     assert f._program.phases[0].chunks == -(-columns // width) * (2 if halved else 1)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("depth", [256, 513, 1_022, 4_000])
+@pytest.mark.parametrize(("rows", "columns"), [(31, 128), (32, 65), (64, 64), (128, 100), (64, 255), (64, 256), (129, 128)])
+def test_a_deep_sum_of_whole_rows_is_cut_in_halves(rows: int, columns: int, depth: int, dtype: str) -> None:
+    """Each thread reads its half of the rows, and of it writes a small result; the operands may be turned, or views."""
+    rng = np.random.default_rng(8)
+    a, b = (rng.normal(size=(2 * depth, n)).astype(dtype) for n in (rows, columns + 3))
+    x, w = gc.input("x", a.shape, dtype), gc.input("w", b.shape, dtype)
+    f = gc.compile([x, w], x[::-2].T @ w[1::2, 3:], options=gc.Options(cache=False))
+    wanted = a[::-2].astype("f8").T @ b[1::2, 3:].astype("f8")
+    np.testing.assert_allclose(f(a, b), wanted, rtol=1e-4 if dtype == "float32" else 1e-11, atol=1e-3)
+    small = rows * columns * a.itemsize <= 2**16 and (rows + columns) * depth >= 8 * rows * columns
+    halved = small and depth % 2 == 0 and rows >= 32 and 64 < columns < 256 and rows * columns * depth >= CHUNK_FLOPS
+    assert [p.title.startswith("combine") for p in f._program.phases] == [False, True][: 1 + halved]
+
+
 @pytest.mark.parametrize("step", [8, 24, 32, 48, 64])
 def test_chunks_of_columns_are_even_for_two_threads(step: int) -> None:
     for columns in range(512, 1500):

@@ -28,7 +28,8 @@ from graphc.schedule.task import Kernel as Task
 from graphc.schedule.task import Place
 from graphc.types import int64
 
-SMALL = 2**16  # bytes of all parts of a result
+SMALL = 2**16  # bytes of all parts of a result, or of each of two
+HIGH, WIDTHS, DEEPER = 32, range(65, 256), 8  # where a sum is cut in halves: rows, columns, and times the result
 NEAR_ROWS, NEAR = 800, 2**11  # rows of B, and bytes from one to the next
 L1_LINES, L1_SETS, CROWDED = 512, 64, 512  # bytes from row to row from which copies were faster
 SHALLOW, WIDE = 4, 2**12  # times the depth, and more rows: B is little beside the result; bytes of its rows
@@ -55,10 +56,15 @@ class Product(ViewKernel):
         self.listed: Literal["", "rows", "sum"] = ""  # what the first axis of an A is whose rows a list tells
         out = task.views[2]
         self.result: tuple[Place, Dim] = out.place, out.offset  # where C is, and its first element there
+        half = self._half()
+        if half:
+            summed.append(Axis(2, half * self.summed.a, half * self.summed.b, 0))
+            self.summed = replace(self.summed, size=half)
+        self.is_alone = not (self.batch or rows or summed)  # whether no loops are around what has to be chosen
         self.kernel = self._kernel()
         if rows and not self.batch and not self.kernel.by_panels():
             self.batch = [rows.pop(_for_chunks(rows))]
-        if summed and self.kernel.nest(summed[-1]):
+        if summed and not half and self.kernel.nest(summed[-1]):
             summed.pop()
         self.parts = self._parts()
         self.group = self._group()
@@ -81,6 +87,22 @@ class Product(ViewKernel):
     def _in_bytes(self, labels: str) -> list[Axis]:
         return [Axis(axis.size, *(step * self.size for step in axis.steps)) for axis in self.axes(labels)]
 
+    def _half(self) -> int:
+        """Half of a long sum of which both operands have whole rows, where the result is small, if not a tile; else 0.
+
+        Gradients of weights have one: other phases cut the batch in two, and a thread has its half in its cache.
+        """
+        m, n, k = self._sizes()
+        alone = not self.batch and not self.outer_rows and not self.outer_sums
+        if not alone or not self.rows.a == self.columns.b == self.size or m < HIGH or n not in WIDTHS:
+            return 0
+        few = m * n * self.size > SMALL or m * n * k < kernels.CHUNK_FLOPS or (m + n) * k < DEEPER * m * n
+        return 0 if few or k % 2 else k // 2
+
+    def _sizes(self) -> list[int]:
+        """Rows, columns and how deep the sum is; 0 for what only the call tells."""
+        return [a.size if isinstance(a.size, int) else 0 for a in (self.rows, self.columns, self.summed)]
+
     def _parts(self) -> int:
         """How many parts the first loop over the sum has, which chunks make and another phase adds up.
 
@@ -93,7 +115,8 @@ class Product(ViewKernel):
         sizes = [self.axis(label).size for label in {*"".join(self.task.job.labels)}]
         work = 2 * prod(size if isinstance(size, int) else kernels.DEEP for size in sizes)
         enough = max(work // kernels.CHUNK_FLOPS, min(work // kernels.HALF_FLOPS, 2))
-        most = max(1, min(MANY_CHUNKS, SMALL // max(result * self.size, 1), enough))
+        fitting = SMALL // max(result * self.size, 1)
+        most = max(1, min(MANY_CHUNKS, 2 if fitting == 1 else fitting, enough))
         steps, parts = self.outer_sums[0].size, 1 << (most.bit_length() - 1)
         if parts == 1 or not isinstance(steps, int):
             return parts
@@ -261,8 +284,7 @@ class Product(ViewKernel):
     def _leaves_lanes_idle(self) -> bool:
         """Whether columns fill so little of their vectors that dot products pay, for which they are copied first."""
         m, n, k, lanes = self.rows.size, self.columns.size, self.summed.size, host_vector_bytes() // self.size
-        alone = not self.batch and not self.outer_rows and not self.outer_sums
-        if not alone or self.summed.a != self.size or self.columns.b != self.size:
+        if not self.is_alone or self.summed.a != self.size or self.columns.b != self.size:
             return False
         idle = isinstance(n, int) and 2 <= n <= 16 and 10 * n <= 7 * (n + -n % lanes)
         return idle and isinstance(k, int) and k >= min(128, 16 * n) and (not isinstance(m, int) or m > FEW_DOTS)
@@ -293,8 +315,7 @@ class Product(ViewKernel):
         Of an unknown number of rows, that have to be wider than a tile, which else goes through them likewise.
         """
         m, n, k = self.rows.size, self.columns.size, self.summed.size
-        alone = not self.batch and not self.outer_rows and not self.outer_sums
-        if not alone or not (isinstance(m, int) and isinstance(n, int)):
+        if not self.is_alone or not (isinstance(m, int) and isinstance(n, int)):
             return False
         if self.rows.a == self.size and n <= swept.FEW:
             few, row = n, m * self.size
@@ -312,8 +333,8 @@ class Product(ViewKernel):
         So does a result of wide rows and few products for each element, which panels would write a line of every row at
         a time, each in a page of its own; wide vectors have few panels.
         """
-        m, n, k = self.rows.size, self.columns.size, self.summed.size
-        if self.outer_rows or not (isinstance(m, int) and isinstance(n, int) and isinstance(k, int)):
+        m, n, k = self._sizes()
+        if self.outer_rows or not m * n * k:
             return False
         along = self.summed.a == self.size
         few = _at_most(m, 32 if self.batch else 128) or _at_most(n, 48 if along else 24) or _at_most(k, 24)

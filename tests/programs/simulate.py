@@ -51,7 +51,7 @@ def small_borders() -> Any:
         mock.patch.multiple(swept, MOST_BYTES=64, PART_BYTES=64, PART_DEPTH=2, ROWS_AT_ONCE=2, ALONE_AT_ONCE=3),
         mock.patch.multiple(swept, FEW=3, ROW_VECTORS=0, TILE_VECTORS=1, NARROW=16, CACHED=64),
         mock.patch.multiple(product, LARGE=500, LARGE_ACROSS=50, FEW_ROWS=3, CROWDED=8, L1_LINES=4, LINE=4, WIDE=8),
-        mock.patch.object(product, "DOT_DEPTH", 1),
+        mock.patch.multiple(product, DOT_DEPTH=1, HIGH=2, WIDTHS=range(2, 256), DEEPER=1),
         mock.patch.object(product, "_at_most", lambda size, limit: at_most(size, limit // 12)),
     ):
         yield
