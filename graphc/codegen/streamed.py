@@ -15,7 +15,7 @@ from graphc.codegen.form import FOLDS, KEPT, Form
 from graphc.codegen.intrinsics.target import LINE, has_two_multiply_adds
 from graphc.codegen.loop_ir import CHUNK, Address, Call, Expr, Position, Var
 from graphc.codegen.scope import Branch, Scope, close
-from graphc.codegen.text import FIRST, HI, LO, Text, integer, test
+from graphc.codegen.text import FIRST, Text, integer, test
 from graphc.codegen.turned import TILE
 from graphc.codegen.work import efforts_of_element
 from graphc.dims import Dim, dim_min, floor_div, substitute, symbol
@@ -171,10 +171,12 @@ def bind_lines(form: Form, scope: Scope, moved: Dim, begin: Mapping[str, Dim], l
     start = substitute(offset(form.index_of(node), node.shape), begin)
     scope.use("into_line", text.address(place, start * node.dtype.size), dtype=node.dtype, result=into)
     part, piece = symbol(f"%{into.name}"), piece_of(form)
-    is_large = 1 if isinstance(moved, int) else dim_min(1, floor_div(moved, PAST_CACHES))
-    before = is_large * (some * floor_div(part + some - 1, some) - part)
+    large: Dim = 1
+    if not isinstance(moved, int):
+        large = symbol(f"%{scope.let('large', text.at(dim_min(1, floor_div(moved, PAST_CACHES)))).name}")
+    before = large * (some * floor_div(part + some - 1, some) - part)
     scope.let("first", integer("least", text.at(low + before), text.at(high)))
-    scope.let("whole", text.at(FIRST + is_large * floor_div(high - FIRST, piece) * piece))
+    scope.let("whole", text.at(FIRST + large * floor_div(high - FIRST, piece) * piece))
 
 
 def store_lines(form: Form, scope: Scope, first: Mapping[str, Dim]) -> None:
