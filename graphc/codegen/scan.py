@@ -199,7 +199,7 @@ class Scan(ViewKernel):
         return {n: Place("stack", len(self.state) + k) for k, n in enumerate(found)}
 
     def _begin_tile(self, scope: Scope, where: Where, low: Dim, high: Dim) -> Scope:
-        """The loop over tiles of the scanned axis; those of operands are turned over, the next ones asked for.
+        """The loop over tiles of the scanned axis: those of operands are turned over, and the next ones asked for.
 
         The scope itself if no view has tiles.
         """
@@ -209,10 +209,10 @@ class Scan(ViewKernel):
         loop = text.loop(scope, "t", text.end(self.scanned.size), 0, STRIP)
         loop.let("stop", integer("least", text.at(TILE + STRIP), text.end(self.scanned.size)))
         for number, tile in self.tiles.items():
+            dtype, lanes = self.task.views[number].dtype, text.at(high - low)
+            (ahead, step), (here, _) = (self._rows(number, where, low, at) for at in (later, 0))
+            loop.use("fetch", ahead, step, lanes, Position(STRIP * dtype.size))
             if number < len(self.operands):
-                dtype, lanes = self.operands[number].dtype, text.at(high - low)
-                (ahead, step), (here, _) = (self._rows(number, where, low, at) for at in (later, 0))
-                loop.use("fetch", ahead, step, lanes, Position(STRIP * dtype.size))
                 source = text.at(STOP - TILE), lanes, here, step
                 loop.use("turn", *source, text.address(tile), Position(_LINE * dtype.size), dtype=dtype)
         return loop
@@ -257,9 +257,9 @@ class Scan(ViewKernel):
         return self.text.load(view.place, view.dtype, self.position(number, where))
 
     def _fetch_ahead(self, along: Scope, where: Where, low: Dim) -> None:
-        """Ask for lanes of operands that lie far apart, each in a page of its own."""
+        """Ask for lanes that lie far apart, each in a page of its own, to be read or written."""
         assert self.lanes is not None
-        for number, view in enumerate(self.operands):
+        for number, view in enumerate(self.task.views):
             if self.lanes.steps[number] == 1:
                 at = self.position(number, [*where, self._element(K + _AHEAD), (low, self.lanes)])
                 first = at * view.dtype.size
