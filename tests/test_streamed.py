@@ -84,6 +84,27 @@ def test_rows_and_what_lies_across_them(shape: tuple[int, int], symbolic: bool) 
 
 
 @pytest.mark.usefixtures("little")
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int16", "int8"])
+def test_rows_of_tiles_end_within_lines(dtype: str) -> None:
+    """What follows in the line comes with another tile: parts of lines do not go past the caches there."""
+    x, row = gc.input("x", ("m", "n"), dtype), gc.input("row", ("m",), dtype)
+    f = gc.compile([x, row], (x.T + row, x * row[:, None]), options=COLD)
+    assert f.source.count("stream_apart_") == 1
+    assert calls(f) == 2
+    for shape in ((64, 64), (65, 130), (200, 63), (17, 300), (300, 1), (0, 5)):
+        a, b = drawn(shape, dtype), drawn(shape[:1], dtype, 1)
+        wanted = a.T + b, a * b[:, None]
+        for shift in (0, 1, 16, 31):
+            wholes = [np.ones(a.size + 64, dtype) for _ in wanted]
+            given = tuple(w[shift : shift + a.size].reshape(v.shape) for w, v in zip(wholes, wanted, strict=True))
+            f(a, b, out=given)
+            for whole, got, want in zip(wholes, given, wanted, strict=True):
+                assert np.array_equal(got, want)
+                assert whole[:shift].all()
+                assert whole[shift + a.size :].all()
+
+
+@pytest.mark.usefixtures("little")
 def test_the_interpreter_does_the_same() -> None:
     x, turned = gc.input("x", (20, "n"), gc.float32), gc.input("turned", ("n", 20), gc.float32)
     outputs = (x + 1.0, x - turned.T)

@@ -205,7 +205,8 @@ KERNELS: dict[str, Contract] = {
     # address: so many lines of cache, into L2 or into L1; nothing is read
     **dict.fromkeys(("fetch_lines", "fetch_near"), Contract(1, (0,), ())),
     "into_line": Contract(1, (0,), (), "integer"),  # address -> elements since the line of cache began
-    "stream": Contract(3, (1,), (2,)),  # how many elements, where from, where to: past the caches
+    # how many elements, where from, where to: past the caches, and parts of lines too, or not if they are apart
+    **dict.fromkeys(("stream", "stream_apart"), Contract(3, (1,), (2,))),
     "store_lines": Contract(2, (0,), (1,)),  # where from, where to: a tile (n,) elements, past the caches if in line
     # status of the failure, position, length, iteration of a loop -> position from the start
     "checked": Contract(4, (), (), "integer"),

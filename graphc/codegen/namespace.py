@@ -62,8 +62,8 @@ def _made(name: str) -> Any:
             return stream.fetch
         case "fetch_listed":
             return fetch_listed
-        case "stream":
-            return stream.stream(code)
+        case "stream" | "stream_apart":
+            return stream.stream(code, family.removeprefix("stream"))
         case "store_lines":
             return stream.store_lines(code, *numbers)
         case "into_line":

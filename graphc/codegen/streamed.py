@@ -232,10 +232,14 @@ def write_step(
 def write_streamed(
     form: Form, scope: Scope, count: Expr, first: Mapping[str, Dim], places: Sequence[Position | None] = ()
 ) -> None:
-    """Write so many elements, from where the loop is at its `first` position, but for what steps have written."""
+    """Write so many elements, from where the loop is at its `first` position, but for what steps have written.
+
+    What follows a row of a tile in memory comes with another tile.
+    """
+    kernel = "stream_apart" if form.in_tiles else "stream"
     for (node, source, target), place in zip_longest(_written(form, first), places):
         here = scope if place is None else Branch(scope, test(">", place, Position(0)))
-        here.use("stream", count, source, target, dtype=node.dtype)
+        here.use(kernel, count, source, target, dtype=node.dtype)
         if here is not scope:
             close(here)
 

@@ -296,7 +296,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "flush": lambda memory, dtype, tile: 0,
     "restore": lambda memory, dtype, tile, word: None,
     "into_line": lambda memory, dtype, tile, address: address % LINE // dtype.itemsize,
-    "stream": _stream,
+    **dict.fromkeys(("stream", "stream_apart"), _stream),
     "store_lines": lambda memory, dtype, tile, source, to: _stream(memory, dtype, tile, tile[0], source, to),
     **dict.fromkeys(FETCHING, lambda memory, dtype, tile, *args: None),  # what is asked for need not be there
     "sort": _sort,

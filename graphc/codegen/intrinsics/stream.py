@@ -20,17 +20,20 @@ from graphc.codegen.intrinsics.vectors import I32, I64, POINTER, Control, Values
 
 
 @cache
-def stream(code: str) -> Any:
-    """Intrinsic (n, source, to): n elements of the dtype of this code go from `source` to `to`, past the caches."""
+def stream(code: str, apart: str = "") -> Any:
+    """Intrinsic (n, source, to): n elements of the dtype of this code go from `source` to `to`, past the caches.
+
+    They follow what was streamed before, or else are "apart": then parts of lines go to the caches.
+    """
     size = int(code[1])
 
     def body(builder: ir.IRBuilder, *arguments: ir.Value) -> None:
-        _emit(Control(builder, size), *arguments)
+        _emit(Control(builder, size), *arguments, bool(apart))
 
     @intrinsic
     def streamed(typingctx: Any, n: Any, source: Any, to: Any) -> Any:
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Values) -> Any:
-            call_routine(builder, f"stream_{size}", ir.VoidType(), arguments, body)
+            call_routine(builder, f"stream{apart}_{size}", ir.VoidType(), arguments, body)
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * 3), codegen
@@ -38,30 +41,34 @@ def stream(code: str) -> Any:
     return streamed
 
 
-def _emit(lanes: Control, n: ir.Value, source: ir.Value, to: ir.Value) -> None:
-    """Whole vectors where they are aligned; elements before and after: the other part of their line is streamed too."""
+def _emit(lanes: Control, n: ir.Value, source: ir.Value, to: ir.Value, apart: bool) -> None:
+    """Whole vectors where they are aligned; elements before and after: the other part of their line is streamed too.
+
+    That has to come at once: else a line is written to memory twice, each time with what it had there read before.
+    """
     b, width = lanes.builder, lanes.lanes * lanes.bytes
     end = b.mul(n, integer(lanes.bytes))
     begin = lanes.least(b.and_(b.neg(to), integer(width - 1)), end)
     whole = b.add(begin, b.and_(b.sub(end, begin), integer(-width)))
 
-    def move(kind: ir.Type, align: int) -> Any:
+    def move(kind: ir.Type, align: int, past_caches: bool) -> Any:
         def one(at: ir.Value, _: Values) -> Values:
             read, write = (b.inttoptr(b.add(base, at), POINTER) for base in (source, to))
-            _past_caches(b, b.load(read, typ=kind, align=lanes.bytes), write, align)
+            _store(b, b.load(read, typ=kind, align=lanes.bytes), write, align, past_caches)
             return []
 
         return one
 
-    element = move(ir.IntType(8 * lanes.bytes), lanes.bytes)
+    element = move(ir.IntType(8 * lanes.bytes), lanes.bytes, not apart)
     lanes.loop(integer(0), begin, lanes.bytes, [], element)
-    lanes.loop(begin, whole, width, [], move(ir.VectorType(I64, width // 8), width))
+    lanes.loop(begin, whole, width, [], move(ir.VectorType(I64, width // 8), width, True))
     lanes.loop(whole, end, lanes.bytes, [], element)
 
 
-def _past_caches(builder: ir.IRBuilder, value: ir.Value, write: ir.Value, align: int) -> None:
+def _store(builder: ir.IRBuilder, value: ir.Value, write: ir.Value, align: int, past_caches: bool = True) -> None:
     store = builder.store(value, write, align=align)
-    store.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(I32, 1)]))
+    if past_caches:
+        store.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(I32, 1)]))
 
 
 @cache
@@ -81,7 +88,7 @@ def store_lines(code: str, count: int) -> Any:
 
             def past_caches() -> Values:
                 for vector, k in zip(vectors, places, strict=True):
-                    _past_caches(builder, vector, lanes.pointer(to, k), width)
+                    _store(builder, vector, lanes.pointer(to, k), width)
                 return []
 
             def plainly() -> Values:
