@@ -438,3 +438,29 @@ def test_far_rolls_and_twists_are_right() -> None:
     for _ in range(9):
         expected = expected.T.reshape(6, 10)
     np.testing.assert_array_equal(gc.compile(*twists)(z.reshape(6, 10)), expected)
+
+
+def test_outputs_that_are_reshapes_are_made_where_they_lie() -> None:
+    """Loops have the axes of what is reshaped; it may be an output itself, a leaf, a product, a result of a loop."""
+    x, y = gc.input("x", (6, "n")), gc.input("y", ("n", 6))
+    product, far = x @ y, gc.exp(x)
+    last, all_of_them = gc.scan(lambda c, k: (c + k, gc.reshape(c * k, (36,))), product, gc.arange(3.0))
+    outputs = (
+        *(gc.reshape(product, (36,)), product, gc.tile(x, (1, 3)), gc.repeat(y, 2, axis=1), gc.reshape(x, (-1,))),
+        *(gc.reshape(gc.reshape(x.T, (-1,)), (2, -1)), far, gc.reshape(far, (3, -1)), gc.sum(gc.reshape(far, (-1,)))),
+        *(gc.reshape(last, (4, 9)), all_of_them),
+    )
+    f = gc.compile([x, y], outputs, options=gc.Options(cache=False))
+    slow = gc.compile([x, y], outputs, options=gc.Options(debug=True))
+    a, b = np.arange(30.0).reshape(6, 5) / 9, np.arange(30.0).reshape(5, 6)[::-1] / 7
+    p, e, k = a @ b, np.exp(a), np.arange(3.0)
+    wanted = (
+        *(p.reshape(36), p, np.tile(a, (1, 3)), np.repeat(b, 2, axis=1), a.reshape(-1), a.T.reshape(2, -1), e),
+        *(e.reshape(3, -1), e.sum(), (p + 3).reshape(4, 9), [((p + k[:n].sum()) * n).ravel() for n in range(3)]),
+    )
+    for found, checked, want in zip(f(a, b), slow(a, b), wanted, strict=True):
+        np.testing.assert_allclose(found, want, rtol=1e-12)
+        np.testing.assert_allclose(checked, want, rtol=1e-12)
+    for whole in (gc.tile(x, (1, 3)), gc.repeat(x, 3, axis=1)):
+        assert "quotient(i" not in gc.compile([x], whole).source
+    assert "reshape" not in gc.compile([x, y], gc.reshape(product, (36,))).source

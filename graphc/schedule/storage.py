@@ -78,13 +78,20 @@ def schedule(
 
     `keeps`: a check that fails leaves all parameters as they were.  The carries of a body need not be kept.
     """
-    graph = nearest_first(graph)
+    outputs = [_same_memory(node) for node in outputs]
+    graph = nearest_first(Graph((*outputs, *(value for _, value in updates)), graph.inputs))
     roots = [*outputs, *(value for _, value in updates)]
     changed = [(p, v) for p, v in updates if p is not v]
     placing = _Placing(graph, fused(graph, roots, changed, keeps), outputs, changed, parameters, keeps)
     found = Schedule(tuple(placing.tasks()), placing.place, placing.memory, tuple(updates))
     verify_schedule(found, graph.inputs, parameters, outputs, updates, keeps)
     return found
+
+
+def _same_memory(node: Node) -> Node:
+    """What lies in memory as the node does: what it is a reshape of, whose loops have its axes."""
+    operand = node.operands[0] if node.op.name == "reshape" else None
+    return node if operand is None or not operand.operands else _same_memory(operand)
 
 
 @dataclass(frozen=True, eq=False)
