@@ -113,6 +113,16 @@ def offset(index: Index, shape: Shape) -> Dim:
     return sum((i * s for i, s in zip(index, strides(shape), strict=True)), 0)
 
 
+def keeps_places(node: Node) -> bool:
+    """Whether the node is all elements of its operand in their order, under other axes."""
+    if node.op.family is not Family.MOVEMENT or len(node.operands) != 1:
+        return False
+    index, (operand,) = canonical(node.shape), node.operands
+    read, *more = pieces(node, index)
+    whole = not more and not read.inside and not read.multiples and product(operand.shape) == product(node.shape)
+    return whole and offset(read.index, operand.shape) == offset(index, node.shape)
+
+
 def loop_axes(expression: Dim) -> set[str]:
     """The loop variables in an expression."""
     return {s for s in symbols(expression) if s.startswith("%")}

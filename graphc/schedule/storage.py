@@ -16,7 +16,7 @@ from graphc.dims import Dim, product
 from graphc.graph import Graph, Node
 from graphc.op import HOLDERS, Family
 from graphc.ops.save import bytes_of, most_at_once
-from graphc.schedule.access import job_of, view
+from graphc.schedule.access import job_of, keeps_places, view
 from graphc.schedule.fuse import Fusion, fused
 from graphc.schedule.group import Group, begins_with
 from graphc.schedule.hold import Holding, Memory
@@ -89,8 +89,8 @@ def schedule(
 
 
 def _same_memory(node: Node) -> Node:
-    """What lies in memory as the node does: what it is a reshape of, whose loops have its axes."""
-    operand = node.operands[0] if node.op.name == "reshape" else None
+    """What lies in memory as the node does, where that is no leaf: what it is a reshape of."""
+    operand = node.operands[0] if keeps_places(node) else None
     return node if operand is None or not operand.operands else _same_memory(operand)
 
 

@@ -28,7 +28,7 @@ def stream(code: str, apart: str = "") -> Any:
     size = int(code[1])
 
     def body(builder: ir.IRBuilder, *arguments: ir.Value) -> None:
-        _emit(Control(builder, size), *arguments, bool(apart))
+        _emit(Control(builder, size), bool(apart), *arguments)
 
     @intrinsic
     def streamed(typingctx: Any, n: Any, source: Any, to: Any) -> Any:
@@ -41,7 +41,7 @@ def stream(code: str, apart: str = "") -> Any:
     return streamed
 
 
-def _emit(lanes: Control, n: ir.Value, source: ir.Value, to: ir.Value, apart: bool) -> None:
+def _emit(lanes: Control, apart: bool, n: ir.Value, source: ir.Value, to: ir.Value) -> None:
     """Whole vectors where they are aligned; elements before and after: the other part of their line is streamed too.
 
     That has to come at once: else a line is written to memory twice, each time with what it had there read before.
