@@ -302,7 +302,8 @@ class _Nest(Rows):
     ) -> None:
         """The innermost loop, in blocks of a size if it is not 0; blocks that lie in memory are not copied."""
         low, high = bounds
-        if is_in_lines(self) and isinstance(high, Position):
+        if is_in_lines(self):
+            assert isinstance(high, Position)
             self._in_lines(scope, var, low, high.at)
             return
         if self.streamed and not self.reductions and self.beside is None:

@@ -77,6 +77,11 @@ def _phases(text: Text, graph: Graph) -> dict[Node, list[int]]:
         for member in (m for task in phase.tasks for m in task.members):
             if member.op.family is not Family.LEAF:
                 found.setdefault(member, [k])
+    for node in graph.outputs:  # one that lies as its operand does is made with it
+        made = node
+        while made not in found and made.operands:
+            made = made.operands[0]
+        found.setdefault(node, found.get(made, []))
     for node in reversed(graph.nodes):
         if node.op.family is not Family.LEAF and node not in found:
             found[node] = sorted({k for user in graph.users[node] for k in found[user]})
