@@ -343,7 +343,7 @@ class _Nest(Rows):
     def _in_lines(self, scope: Scope, var: str, low: Dim, high: Dim) -> None:
         """The innermost loop, piece by piece where outputs are whole lines, then what is before and after."""
         leave_narrow(self)
-        bind_lines(self, scope, self._work()[1], {f"%{var}": low}, low, high)
+        bind_lines(self, scope, self._work()[1], var, low, high)
         pieces = self.text.loop(scope, str(self.block)[1:], WHOLE, FIRST, piece_of(self))
         fetch_along(self, pieces, var, self.block)
         piece = self.text.loop(pieces, "q", piece_of(self))

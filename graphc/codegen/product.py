@@ -56,11 +56,11 @@ class Product(ViewKernel):
         self.listed: Literal["", "rows", "sum"] = ""  # what the first axis of an A is whose rows a list tells
         out = task.views[2]
         self.result: tuple[Place, Dim] = out.place, out.offset  # where C is, and its first element there
+        self.is_alone = not (self.batch or rows or summed)  # whether no loops are around what has to be chosen
         half = self._half()
         if half:
             summed.append(Axis(2, half * self.summed.a, half * self.summed.b, 0))
-            self.summed = replace(self.summed, size=half)
-        self.is_alone = not (self.batch or rows or summed)  # whether no loops are around what has to be chosen
+            self.summed, self.is_alone = replace(self.summed, size=half), False
         self.kernel = self._kernel()
         if rows and not self.batch and not self.kernel.by_panels():
             self.batch = [rows.pop(_for_chunks(rows))]
@@ -93,8 +93,7 @@ class Product(ViewKernel):
         Gradients of weights have one: other phases cut the batch in two, and a thread has its half in its cache.
         """
         m, n, k = self._sizes()
-        alone = not self.batch and not self.outer_rows and not self.outer_sums
-        if not alone or not self.rows.a == self.columns.b == self.size or m < HIGH or n not in WIDTHS:
+        if not self.is_alone or not self.rows.a == self.columns.b == self.size or m < HIGH or n not in WIDTHS:
             return 0
         few = m * n * self.size > SMALL or m * n * k < kernels.CHUNK_FLOPS or (m + n) * k < DEEPER * m * n
         return 0 if few or k % 2 else k // 2

@@ -161,14 +161,12 @@ def leave_narrow(form: Form) -> None:
     form.streamed = {place: block for place, block in form.streamed.items() if place in wide}
 
 
-def bind_lines(form: Form, scope: Scope, moved: Dim, begin: Mapping[str, Dim], low: Dim, high: Dim) -> None:
-    """Bind `first` and `whole`, between which a loop makes whole lines; none if the call moves too little.
-
-    It goes from `low` to `high`, and is at the `begin` position first.
-    """
+def bind_lines(form: Form, scope: Scope, moved: Dim, var: str, low: Dim, high: Dim) -> None:
+    """Bind `first` and `whole`, between which a loop from `low` to `high` makes whole lines; none if the call moves
+    too little."""
     text, (node, place) = form.text, _widest(form, form.streamed)
     into, some = Var(text.fresh(), int64), LINE // node.dtype.size
-    start = substitute(offset(form.index_of(node), node.shape), begin)
+    start = substitute(offset(form.index_of(node), node.shape), {f"%{var}": low})
     scope.use("into_line", text.address(place, start * node.dtype.size), dtype=node.dtype, result=into)
     part, piece = symbol(f"%{into.name}"), piece_of(form)
     large: Dim = 1
