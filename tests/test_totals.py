@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import special
 from support_loops import close, held, optimised
 
 import graphc as gc
@@ -116,3 +117,23 @@ def test_positions_of_integers(dtype: str, n: int) -> None:
     for values in (alone, few, drawn, late, np.full(n, info.min, dtype), np.full(n, info.max, dtype)):
         values = values.astype(dtype)
         assert [int(k) for k in f(values)] == [values.argmax(), values.argmin()]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8", "int64"])
+def test_positions_and_states_in_more_than_caches_hold(dtype: str) -> None:
+    """There each load asks for what comes later, which beyond the end is not there."""
+    rows, columns = 5, (26 << 20) // (5 * np.dtype(dtype).itemsize)
+    values = (np.random.default_rng(1).normal(size=(rows, columns)) * 30).astype(dtype)
+    values[[0, 2, 4], [columns - 1, 0, columns // 2]] = 125
+    x = gc.input("x", (rows, columns), dtype)
+    f = gc.compile([x], (gc.argmax(x), gc.argmin(x), gc.argmax(x, axis=1), gc.argmin(x, axis=1)))
+    g = gc.compile([x], (gc.var(x, axis=1), gc.logsumexp(x, axis=1))) if dtype == "float32" else None
+    for nan in (False, True)[: 2 if g else 1]:
+        values[3, columns - 2] = np.nan if nan else 0
+        wanted = values.argmax(), values.argmin(), values.argmax(1), values.argmin(1)
+        for found, k in zip(f(values), wanted, strict=True):
+            np.testing.assert_array_equal(found, k)
+        if g:
+            wide = values.astype(np.float64)
+            for found, right in zip(g(values), (wide.var(1), special.logsumexp(wide, 1)), strict=True):
+                np.testing.assert_allclose(found, right, 1e-5)

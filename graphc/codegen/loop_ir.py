@@ -159,8 +159,8 @@ KERNELS: dict[str, Contract] = {
     "min": _FOLD,
     # rows and the step between them, how many, of how many elements, where the results go, bytes read by all chunks
     **dict.fromkeys(("rows_sum", "rows_product", "rows_max", "rows_min"), Contract(6, (0,), (4,))),
-    **dict.fromkeys(("argmax", "argmin"), Contract(2, (0,), (), "integer")),
-    **dict.fromkeys(("deviation", "logsumexp"), Contract(3, (0,), (2,))),  # address, count, where the state goes
+    **dict.fromkeys(("argmax", "argmin"), Contract(3, (0,), (), "integer")),  # address, count, bytes read by all blocks
+    **dict.fromkeys(("deviation", "logsumexp"), Contract(4, (0,), (2,))),  # the same with where the state goes
     **dict.fromkeys(  # rows and the step between them, how many, of how many columns, the row they are folded into
         ("columns_sum", "columns_product", "columns_max", "columns_min"), Contract(5, (0, 4), (4,))
     ),

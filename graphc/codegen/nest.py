@@ -335,7 +335,8 @@ class _Nest(Rows):
             self._body(last_part, made, columns, element - low, element - whole)
             last_part.close()
         for r, fold in folds.items():
-            fold.end_block(around, count, substitute(self.searched(r), {f"%{var}": low}), lies[r])
+            read = bytes_read(self.nest) if lies[r] else 0
+            fold.end_block(around, count, substitute(self.searched(r), {f"%{var}": low}), lies[r], read)
         write_streamed(self, around, count, {f"%{var}": low}, places)
         if size:
             close(around)

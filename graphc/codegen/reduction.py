@@ -155,14 +155,14 @@ class Fold(Carried):
         if self.state.counts:
             scope.add(Set(self.count, integer("+", self.count, count)))
 
-    def end_block(self, scope: Scope, length: Expr, start: Dim, lies: Lies | None) -> None:
+    def end_block(self, scope: Scope, length: Expr, start: Dim, lies: Lies | None, read: Dim = 0) -> None:
         """Fold the block that the loop has filled, or one that lies somewhere; it is the only one if nothing has begun.
 
-        `length` is how many elements it has, `start` its first one's position along the axis that is searched.
+        `start` is its first one's position along the axis that is searched, `read` the bytes of all blocks in memory.
         """
         if not self.waits and lies is None:
             return
-        parts = self._folded(scope, Position(self.lanes) if self.lanes else length, start, lies)
+        parts = self._folded(scope, Position(self.lanes) if self.lanes else length, start, lies, read)
         if self.begun:
             self.join(scope, parts, length)
         else:
@@ -187,16 +187,16 @@ class Fold(Carried):
         """What a row has come to."""
         return self.text.load(self.block, self.dtype, at)
 
-    def _folded(self, scope: Scope, length: Expr, start: Dim, lies: Lies | None) -> list[Expr]:
+    def _folded(self, scope: Scope, length: Expr, start: Dim, lies: Lies | None, read: Dim) -> list[Expr]:
         text, dtype, name = self.text, self.dtype, self.state.block
         place, at = lies or (self.block, 0)
         address, gives = text.address(place, at * dtype.size), KERNELS[name].gives
         if not gives:
-            scope.use(name, address, length, text.address(self.block), dtype=dtype)
+            scope.use(name, address, length, text.address(self.block), text.at(read), dtype=dtype)
             return [scope.let(text.fresh(), text.load(self.block, dtype, k)) for k in range(len(self.vars))]
         own = gives == "element" and not self.begun
         found = self.vars[0] if own else Var(text.fresh(), int64 if gives == "integer" else dtype)
-        scope.use(name, address, length, dtype=dtype, result=found)
+        scope.use(name, address, length, *[text.at(read)] * (gives == "integer"), dtype=dtype, result=found)
         if gives == "integer":
             here = symbol(f"%{found.name}")
             return [scope.let(text.fresh(), text.load(place, dtype, at + here)), Position(start + here)]

@@ -57,7 +57,7 @@ def _along(operation: str) -> Callable[..., None]:
 def _position(operation: str) -> Callable[..., int]:
     """NumPy's argmax and argmin have the first, and the first NaN."""
 
-    def position(memory: Memory, dtype: np.dtype[Any], tile: Tile, address: int, n: int) -> int:
+    def position(memory: Memory, dtype: np.dtype[Any], tile: Tile, address: int, n: int, read: int) -> int:
         return int(getattr(np, operation)(_block(memory, address, n, dtype)))
 
     return position
@@ -93,7 +93,7 @@ def _moments(values: np.ndarray[Any, Any]) -> Any:
     return values.mean(0), np.zeros(values.shape[1:]), values.var(0) * len(values)
 
 
-def _deviation(memory, dtype, tile, address, n, to):  # type: ignore[no-untyped-def]
+def _deviation(memory, dtype, tile, address, n, to, read):  # type: ignore[no-untyped-def]
     parts = np.array(_moments(_block(memory, address, n, dtype)), dtype)
     memory.store_all(memory.grid(to, [dtype.itemsize], [3], dtype), dtype, parts)
 
@@ -110,7 +110,7 @@ def _shrunk(values: Any, top: Any) -> Any:
         return np.exp(np.where(values == top, 0, values - top))
 
 
-def _logsumexp(memory, dtype, tile, address, n, to):  # type: ignore[no-untyped-def]
+def _logsumexp(memory, dtype, tile, address, n, to, read):  # type: ignore[no-untyped-def]
     values = _block(memory, address, n, dtype)
     top = values.max(initial=-np.inf)
     parts = np.array([top, _shrunk(values, top).sum()], dtype)

@@ -15,11 +15,11 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from graphc.codegen.intrinsics.ahead import swept
 from graphc.codegen.intrinsics.routine import call_routine
 from graphc.codegen.intrinsics.total import fold_each
-from graphc.codegen.intrinsics.vectors import I64, Values, Vectors, integer
+from graphc.codegen.intrinsics.vectors import Values, Vectors, integer
 
-_FAR = 24 << 20  # bytes that are read, of which caches hold little
 _AHEAD = 2048  # bytes, in each of the two streams
 
 
@@ -33,12 +33,11 @@ def along(operation: str, code: str) -> Any:
     def body(builder: ir.IRBuilder, *arguments: ir.Value) -> None:
         *rest, read = arguments
 
-        def rows_by(kind: type[Vectors]) -> Values:
-            _emit(operation, kind(builder, code), *rest)
+        def rows_by(lanes: Vectors) -> Values:
+            _emit(operation, lanes, *rest)
             return []
 
-        is_far = builder.icmp_signed(">", read, integer(_FAR))
-        Vectors(builder, code).choose(is_far, lambda: rows_by(_Asking), lambda: rows_by(Vectors))
+        swept(Vectors(builder, code), read, _AHEAD, rows_by)
 
     @intrinsic
     def folded(typingctx: Any, x: Any, row: Any, rows: Any, n: Any, to: Any, read: Any) -> Any:
@@ -49,14 +48,6 @@ def along(operation: str, code: str) -> Any:
         return types.void(*[types.int64] * 6), codegen
 
     return folded
-
-
-class _Asking(Vectors):
-    """Vectors whose loads ask for what lies ahead."""
-
-    def load(self, pointer: ir.Value, mask: ir.Value | None = None) -> ir.Value:
-        self.prefetch(self.builder.add(self.builder.ptrtoint(pointer, I64), integer(_AHEAD)))
-        return super().load(pointer, mask)
 
 
 def _emit(

@@ -15,6 +15,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from graphc.codegen.intrinsics.ahead import swept
 from graphc.codegen.intrinsics.memory import NUMBA_TYPES
 from graphc.codegen.intrinsics.routine import call_routine
 from graphc.codegen.intrinsics.target import SEVERAL, SHORT, host_vector_bytes
@@ -22,6 +23,7 @@ from graphc.codegen.intrinsics.vectors import I1, I32, I64, Values, Vectors, int
 
 _CHAINS = 4  # vectors that accumulate, which hides the latency of an addition
 _STREAMS = 4  # parts of a block that are read at the same time
+_AHEAD = 4096  # bytes, in the one stream of positions and states
 _ACCUMULATORS = 16  # at least; with fewer, a sum of 1,024 is off by more than twice what NumPy's is
 
 
@@ -35,20 +37,23 @@ def total(operation: str, code: str) -> Any:
 
 @cache
 def position(operation: str, code: str) -> Any:
-    """Intrinsic (address, n) -> the first position of the largest or smallest (argmin) of n floats, or of a NaN."""
+    """Intrinsic (address, n, read) -> the first position of the largest (argmax) or smallest of n floats, or of a NaN.
+
+    `read` are the bytes of all that is read, by other blocks as well, 0 of a block in caches.
+    """
     typed = _typed(operation, code, partial(_position, operation), types.int64, I64)
-    return intrinsic(lambda typingctx, address, n: typed(address, n))
+    return intrinsic(lambda typingctx, address, n, read: typed(address, n, read))
 
 
 @cache
 def state(operation: str, code: str) -> Any:
-    """Intrinsic (address, n, to): the parts of the state of n floats go to `to`.
+    """Intrinsic (address, n, to, read): the parts of the state of n floats go to `to`; `read` as for positions.
 
     deviation: the mean, the rest of the mean, squared distances; logsumexp: the largest, the sum of exp of distances.
     """
     emit = {"deviation": _deviation, "logsumexp": _logsumexp}[operation]
     typed = _typed(operation, code, emit, types.void, ir.VoidType())
-    return intrinsic(lambda typingctx, address, n, to: typed(address, n, to))
+    return intrinsic(lambda typingctx, address, n, to, read: typed(address, n, to, read))
 
 
 def _typed(operation: str, code: str, emit: Callable[..., Any], result: Any, llvm_result: ir.Type) -> Any:
@@ -171,11 +176,12 @@ def added(lanes: Vectors, vectors: Values) -> ir.Value:
     return vectors[0]
 
 
-def _deviation(lanes: Vectors, address: ir.Value, n: ir.Value, to: ir.Value) -> None:
+def _deviation(lanes: Vectors, address: ir.Value, n: ir.Value, to: ir.Value, read: ir.Value) -> None:
     """The mean, rounded; then the distances from it, which add up to what rounding has taken from the mean."""
     builder, count = lanes.builder, _count(lanes)
     number = builder.sitofp(n, lanes.element)
-    mean = builder.fdiv(_folded("sum", lanes, address, n, builder.fadd), number)
+    (total,) = swept(lanes, read, _AHEAD, lambda first: [_folded("sum", first, address, n, builder.fadd)])
+    mean = builder.fdiv(total, number)
     middle = lanes.splat(mean)
 
     def step(state: Values, new: Values) -> Values:
@@ -196,9 +202,10 @@ def shrunk(lanes: Vectors, x: ir.Value, top: ir.Value) -> ir.Value:
     return lanes.exp(lanes.builder.select(same, lanes.zero, lanes.builder.fsub(x, top)))
 
 
-def _logsumexp(lanes: Vectors, address: ir.Value, n: ir.Value, to: ir.Value) -> None:
+def _logsumexp(lanes: Vectors, address: ir.Value, n: ir.Value, to: ir.Value, read: ir.Value) -> None:
     """Where all are -inf the sum may count what is beyond the last as well, and is of no account."""
-    builder, top = lanes.builder, _fold("max", lanes, address, n)
+    builder = lanes.builder
+    (top,) = swept(lanes, read, _AHEAD, lambda first: [_fold("max", first, address, n)])
     tops, neutral = lanes.splat(top), ir.Constant(lanes.type, float("-inf"))
 
     def step(sums: Values, new: Values) -> Values:
@@ -219,7 +226,7 @@ def without_mean(lanes: Vectors, squares: ir.Value, own: ir.Value) -> ir.Value:
     return builder.select(builder.fcmp_ordered("<", own, infinity), less, squares)
 
 
-def _position(operation: str, lanes: Vectors, address: ir.Value, n: ir.Value) -> ir.Value:
+def _position(operation: str, lanes: Vectors, address: ir.Value, n: ir.Value, read: ir.Value) -> ir.Value:
     """Each lane keeps the first of its best and the step at which it came; a NaN, if there is one, is looked for."""
     if isinstance(n, ir.Constant) and n.constant <= lanes.lanes and lanes.has_masks:
         return _place_in_vector(operation, lanes, address, n)
@@ -256,7 +263,7 @@ def _position(operation: str, lanes: Vectors, address: ir.Value, n: ir.Value) ->
         return earliest(_swept(lanes, address, n, neutral, [first, *[never] * count], nans)[1:])
 
     start = [first, lanes.none, *[neutral] * count, *[first] * count]
-    _, nan, *state = _swept(lanes, address, n, neutral, start, step)
+    _, nan, *state = swept(lanes, read, _AHEAD, lambda asking: _swept(asking, address, n, neutral, start, step))
     (result,) = lanes.choose(lanes.any(nan), lambda: [first_nan()], lambda: [found(state[:count], state[count:])])
     return result if lanes.bytes == 8 else builder.sext(result, I64)
 

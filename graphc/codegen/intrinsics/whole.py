@@ -16,41 +16,50 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from graphc.codegen.intrinsics.ahead import choose_far
 from graphc.codegen.intrinsics.routine import call_routine
-from graphc.codegen.intrinsics.vectors import I64, POINTER, Control, Values, integer
+from graphc.codegen.intrinsics.vectors import I64, POINTER, Control, Values, integer, prefetch
 
 _CHAINS = 4  # vectors that are compared in turn, so that none waits for the one before
+_AHEAD = 4096  # bytes
 _MOST = 1 << 31  # elements of a part
 _WIDE = 4  # bytes in which so many are counted
 
 
 @cache
 def position(operation: str, code: str) -> Any:
-    """Intrinsic (address, n) -> the first position of the largest (argmax) or smallest (argmin) of n integers."""
+    """Intrinsic (address, n, read) -> the first position of the largest (argmax) or smallest of n integers.
 
-    def body(builder: ir.IRBuilder, address: ir.Value, n: ir.Value) -> ir.Value:
-        return _Block(builder, code, operation, address, n).position()
+    `read` are the bytes of all that is read, by other blocks as well, 0 of a block in caches.
+    """
+
+    def body(builder: ir.IRBuilder, address: ir.Value, n: ir.Value, read: ir.Value) -> ir.Value:
+        near, far = (_Block(builder, code, operation, address, n, asks) for asks in (False, True))
+        (found,) = choose_far(near, read, lambda: [far.position()], lambda: [near.position()])
+        return found
 
     @intrinsic
-    def folded(typingctx: Any, address: Any, n: Any) -> Any:
+    def folded(typingctx: Any, address: Any, n: Any, read: Any) -> Any:
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
             return call_routine(builder, f"{operation}_{code}", I64, args, body)
 
-        return types.int64(types.int64, types.int64), codegen
+        return types.int64(*[types.int64] * 3), codegen
 
     return folded
 
 
 class _Block(Control):
-    """A block of integers, and the relation in which the extreme stands to the others."""
+    """A block of integers, the relation of the extreme to the others, and whether loads ask for what lies ahead."""
 
-    def __init__(self, builder: ir.IRBuilder, code: str, operation: str, address: ir.Value, n: ir.Value) -> None:
+    def __init__(
+        self, builder: ir.IRBuilder, code: str, operation: str, address: ir.Value, n: ir.Value, asks: bool
+    ) -> None:
         super().__init__(builder, int(code[1]))
         self.int = ir.IntType(8 * self.bytes)
         self.type = ir.VectorType(self.int, self.lanes)
         self.compare = builder.icmp_signed if code[0] == "i" else builder.icmp_unsigned
         self.relation = {"argmax": ">", "argmin": "<"}[operation]
-        self.address, self.n = address, n
+        self.address, self.n, self.asks = address, n, asks
 
     def position(self) -> ir.Value:
         """Part by part, of which a later one must have something better."""
@@ -69,6 +78,8 @@ class _Block(Control):
     def _load(self, i: ir.Value, kind: ir.Type, more: int = 0) -> ir.Value:
         address = self.builder.add(self.address, self.builder.mul(i, integer(self.bytes)))
         address = self.builder.add(address, integer(more * self.bytes))
+        if self.asks and kind == self.type:
+            prefetch(self.builder, self.builder.add(address, integer(_AHEAD)), 2)
         return self.builder.load(self.builder.inttoptr(address, POINTER), align=self.bytes, typ=kind)
 
     def _is_better(self, x: ir.Value, best: ir.Value) -> ir.Value:

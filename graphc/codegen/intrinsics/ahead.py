@@ -1,0 +1,37 @@
+"""Sweeps over memory that ask for what comes later, where caches hold little of all that is read.
+
+In: vectors and the bytes of all that is read.  Out: what the sweep gives, with requests or without: the processor by
+itself foresees too little of memory, and where caches hold the elements, each request is a load more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from llvmlite import ir
+
+from graphc.codegen.intrinsics.vectors import I64, Control, Values, Vectors, integer
+
+_FAR = 24 << 20  # bytes that are read, of which caches hold little
+
+
+class Asking(Vectors):
+    """Vectors whose loads ask for what lies so many bytes ahead."""
+
+    def __init__(self, like: Vectors, ahead: int) -> None:
+        super().__init__(like.builder, like.dtype)
+        self.ahead = ahead
+
+    def load(self, pointer: ir.Value, mask: ir.Value | None = None) -> ir.Value:
+        self.prefetch(self.builder.add(self.builder.ptrtoint(pointer, I64), integer(self.ahead)))
+        return super().load(pointer, mask)
+
+
+def choose_far(lanes: Control, read: ir.Value, far: Callable[[], Values], near: Callable[[], Values]) -> Values:
+    """The values of one of two branches, by whether more is read than caches hold."""
+    return lanes.choose(lanes.builder.icmp_signed(">", read, integer(_FAR)), far, near)
+
+
+def swept(lanes: Vectors, read: ir.Value, ahead: int, sweep: Callable[[Vectors], Values]) -> Values:
+    """What a sweep gives, which asks so many bytes ahead if more is read than caches hold."""
+    return choose_far(lanes, read, lambda: sweep(Asking(lanes, ahead)), lambda: sweep(lanes))
