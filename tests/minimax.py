@@ -85,7 +85,6 @@ def scaled_erfc(q: Any) -> Any:
 
 FITS = (
     Fit("EXP_TAIL", lambda r: (mpmath.expm1(r) - r) / r**2, lambda r: r, lambda: (-half_ln2(), half_ln2()), (5, 10)),
-    Fit("TANH", odd_tail(mpmath.tanh), lambda z: z, lambda: (mpf(0), mpf("0.55") ** 2), (5, 11)),
     Fit("SINH", odd_tail(mpmath.sinh), lambda z: z * mpmath.sqrt(z) / mpmath.sinh(mpmath.sqrt(z)),
         lambda: (mpf(0), mpf("1.2") ** 2), (4, 7)),
     Fit("LOG_TAIL", log_tail, lambda z: z, log_bounds, (3, 8)),

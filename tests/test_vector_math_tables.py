@@ -38,7 +38,6 @@ PAIRS = (
 )
 TABLES = {
     "EXP_TAIL": exponential.EXP_TAIL,
-    "TANH": exponential.TANH,
     "SINH": exponential.SINH,
     "LOG_TAIL": logarithmic.LOG_TAIL,
     "LOG2_EXCESS": (logarithmic.LOG2_EXCESS,),

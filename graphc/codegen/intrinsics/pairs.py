@@ -71,6 +71,18 @@ def newton_inverse(lanes: Lanes, x: ir.Value, guess: ir.Value) -> ir.Value:
     return lanes.mul(guess, lanes.fma(lanes.neg(x), guess, lanes.const(2.0)))
 
 
+def brief_quotient(lanes: Lanes, a: ir.Value, b: Pair) -> ir.Value:
+    """a/b within 0.6 units, for normal b of which the reciprocal is normal, too."""
+    if there():
+        inverse = lanes.instruction("rcp14", b[0])
+        inverse = newton_inverse(lanes, b[0], inverse) if lanes.double else inverse
+    else:
+        inverse = lanes.div(lanes.const(1.0), b[0])
+    rough = lanes.mul(a, inverse)
+    minus_rough = lanes.neg(rough)
+    return lanes.fma(lanes.fma(minus_rough, b[1], lanes.fma(minus_rough, b[0], a)), inverse, rough)
+
+
 def quotient_beside(lanes: Lanes, a: ir.Value, b: ir.Value) -> ir.Value:
     """a/b for b > 0 within two units, beside another division or a root: float64 keeps the divider long enough."""
     if not lanes.double:
