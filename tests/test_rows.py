@@ -11,7 +11,7 @@ import pytest
 from scipy.special import logsumexp
 
 import graphc as gc
-from graphc.codegen import rows, streamed
+from graphc.codegen import form, rows, streamed
 from graphc.codegen.intrinsics.target import has_two_multiply_adds
 
 Values = np.ndarray[Any, Any]
@@ -161,7 +161,33 @@ def test_what_rows_of_a_band_come_to_and_their_totals() -> None:
 def test_each_array_is_asked_for_in_a_sweep_of_its_own() -> None:
     """Lines of two arrays in turn take longer to come."""
     parts = softmax_and_gradient((5000, 1024), "float32").source.split("for f in")
-    assert [part.count("fetch_lines") for part in parts] == [0, 1, 1, 0]
+    assert [part.count("fetch_lines") for part in parts] == [0, 1, 1]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(1, 256), (5, 320), (33, 1024), (7, 272)])
+def test_a_row_is_written_while_the_next_one_is_swept(
+    shape: tuple[int, int], dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last that is made, if its lines begin with rows: the same bits in chunks of several rows, nothing beside."""
+    monkeypatch.setattr(form, "CHUNK", 4 * shape[1])
+    x, w = values(shape, dtype)
+    wanted = softmax_and_signs(shape, dtype, cache=False)(x, w)
+    monkeypatch.setattr(streamed, "PAST_CACHES", 64)
+    monkeypatch.setattr(rows, "_FETCHED", 0)
+    f, debugged = (softmax_and_signs(shape, dtype, cache=False, debug=debug) for debug in (False, True))
+    assert ("i0 > lo" in f.source) == (shape[0] > 1 and shape[1] % 64 == 0)
+    for have, want in zip(debugged(x, w)[:2], wanted[:2], strict=True):
+        np.testing.assert_allclose(have, want, rtol=1e-5, atol=1e-6)
+    for begins in ((0, 0, 0), (0, 16, 3), (32, 0, 64), (8, 8, 1)):
+        memory = [np.full(want.nbytes + 192, 7, np.uint8) for want in wanted]
+        at = [-m.ctypes.data % 64 + begin for m, begin in zip(memory, begins, strict=True)]
+        places = [slice(k, k + want.nbytes) for k, want in zip(at, wanted, strict=True)]
+        out = [m[p].view(v.dtype).reshape(shape) for m, p, v in zip(memory, places, wanted, strict=True)]
+        f(x, w, out=out)
+        for have, want, m, p in zip(out, wanted, memory, places, strict=True):
+            assert have.tobytes() == want.tobytes()
+            assert (np.delete(m, p) == 7).all()
 
 
 def test_a_band_asks_for_the_next_one() -> None:

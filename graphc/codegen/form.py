@@ -16,7 +16,7 @@ from graphc.codegen.scope import Scope
 from graphc.codegen.text import HI, LO, Text
 from graphc.codegen.turned import across, arrays_across, strip_of, turned_arrays, turned_at
 from graphc.codegen.views import evenly, in_lines, up
-from graphc.codegen.work import lanes_of_element
+from graphc.codegen.work import bytes_read, lanes_of_element, operations, total
 from graphc.dims import Dim, Poly, blocks, dim_max, dim_min, floor_div, product, substitute, symbol
 from graphc.graph import Node
 from graphc.op import Family
@@ -74,6 +74,7 @@ class Form:
         self.beside, self.across = arrays_across(self)
         self.turned = turned_arrays(self)
         self.streamed: dict[Place, Place] = {}  # outputs written past the caches, with the blocks that they come from
+        self.late: list[Place] = []  # those of them that are written while the next row is swept
         self.private = False  # whether what the product before makes lies in memory of the chunk's own
         self.sweep_of: dict[Node, int] = {}
         for member in nest.members:
@@ -294,6 +295,12 @@ class Form:
         """Whether a reduction has a result for each column."""
         summed = tuple(sorted((*self.split.outer, *self.split.deep)))
         return self.is_full(node) and self.folded(node) == summed and bool(self.split.inner)
+
+    def work(self) -> tuple[Dim, Dim]:
+        """Operations, and bytes read and written; what a product in the same phase has just made is counted there."""
+        before = None if self.before is None else self.before.member
+        written = total(n.dtype.size * product(n.shape) for n, _ in self.nest.stores)
+        return operations(self.nest), bytes_read(self.nest, before) + written
 
     def chunks(self) -> tuple[Dim, Dim, Dim]:
         """Length of the axis that is cut, elements of it in a chunk, number of chunks."""

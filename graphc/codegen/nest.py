@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from graphc.codegen import form
 from graphc.codegen.form import BAND, RESULTS
 from graphc.codegen.intrinsics.target import BLOCK, LINE
+from graphc.codegen.late import late_outputs, write_last, write_late
 from graphc.codegen.loop_ir import CHUNK, Expr, Position, Stmt
 from graphc.codegen.private import blocks_of_rows, prepare_product
 from graphc.codegen.product import Product
@@ -40,7 +41,7 @@ from graphc.codegen.text import FIRST, HI, LO, Text, integer, test
 from graphc.codegen.turned import copies, tile_of
 from graphc.codegen.unread import check_unread, gathers
 from graphc.codegen.wanted import fetch_across, fetch_along, fetch_gathered
-from graphc.codegen.work import bytes_read, operations, total
+from graphc.codegen.work import bytes_read
 from graphc.dims import Dim, blocks, product, substitute, symbol
 from graphc.graph import Node
 from graphc.schedule.access import loop_symbol, offset
@@ -74,7 +75,7 @@ class _Nest(Rows):
     def emit(self) -> None:
         length, size, chunks = self.chunks()
         title = ", ".join(dict.fromkeys(m.op.name.lstrip("_") for m in self.members))
-        flops, moved = self._work()
+        flops, moved = self.work()
         streamed = streamed_outputs(self)
         in_lines = lines_of(self, streamed, moved)
         if in_lines is not None:
@@ -110,12 +111,6 @@ class _Nest(Rows):
             self._loops(branch, chunks)
             branch.close()
         return []
-
-    def _work(self) -> tuple[Dim, Dim]:
-        """Operations, and bytes read and written; what a product in the same phase has just made is counted there."""
-        before = None if self.before is None else self.before.member
-        written = total(n.dtype.size * product(n.shape) for n, _ in self.nest.stores)
-        return operations(self.nest), bytes_read(self.nest, before) + written
 
     def _destinations(self, node: Node) -> list[Place]:
         return [p for n, p in self.nest.stores if n is node]
@@ -220,6 +215,7 @@ class _Nest(Rows):
             scope.close_if_filled()
             if batch and n == len(batch) + 1:
                 self._finish(scopes[n - 1], columns)
+        write_last(self, top)
 
     def _row_sweep(self, row: Scope, folds: dict[Node, Fold], columns: dict[Node, Columns]) -> None:
         """One sweep over the inner axes of a row."""
@@ -322,12 +318,14 @@ class _Nest(Rows):
         rest = row_of(bounds) % lanes if lanes else 0
         whole = row_of(bounds) - rest
         end = high if not rest else integer("least", high, Position(whole)) if size else Position(whole)
-        part, (first, last) = self.part(around, var, low, end, size, lanes or step)
+        late, steps = late_outputs(self, lanes or step)
+        part, (first, last) = self.part(around, var, low, end, size, lanes or step or steps)
         body, element = self.text.loop(part, var, last, first), symbol(f"%{var}")
         self._body(body, made, columns, element - low, element - first)
         if body.body:
             body.close()
             write_step(self, part, places, step, {f"%{var}": first}, first - low)
+            write_late(self, part, late, steps, first)
             close(*((part,) if part is not around else ()))
         if rest:
             self.ask(around, var, whole, rest)
@@ -344,7 +342,7 @@ class _Nest(Rows):
     def _in_lines(self, scope: Scope, var: str, low: Dim, high: Dim) -> None:
         """The innermost loop, piece by piece where outputs are whole lines, then what is before and after."""
         leave_narrow(self)
-        bind_lines(self, scope, self._work()[1], var, low, high)
+        bind_lines(self, scope, self.work()[1], var, low, high)
         pieces = self.text.loop(scope, str(self.block)[1:], WHOLE, FIRST, piece_of(self))
         fetch_along(self, pieces, var, self.block)
         piece = self.text.loop(pieces, "q", piece_of(self))

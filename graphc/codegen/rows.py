@@ -43,7 +43,7 @@ LANES = (4, 5, 6, 7, 8)  # lines of accumulators, the best number first: each is
 FEWEST = 4  # times that they are come back to
 MANY = 12  # times from which a rest of a row is a loop of its own
 _NEXT, _AFTER_NEXT = 1, 2  # rows before a row, when it is asked for: where two multiply-adds start in a cycle, and else
-_SIMPLE = 20  # the effort of vector math, beside which folding is little
+SIMPLE = 20  # the effort of vector math, beside which folding is little
 _FETCHED = 1 << 20  # bytes that are read, from which they do not lie near
 
 
@@ -148,7 +148,7 @@ class Rows(Form):
         widths = [lines * LINE // max(f.dtype.size for f in found) for lines in LANES] if found else []
         fitting = [n for n in widths if row >= FEWEST * n and size % n == 0]
         lanes = next((n for n in fitting if row % n == 0), 0)
-        if not lanes and self.efforts.get(self.sweep, 0) < _SIMPLE:
+        if not lanes and self.efforts.get(self.sweep, 0) < SIMPLE:
             lanes = min((n for n in fitting if row >= MANY * n), default=0)
         for fold in found if lanes else ():
             fold.begin_lanes(scope, lanes)

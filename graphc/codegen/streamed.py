@@ -7,7 +7,6 @@ the stack, and streamed from there, rows part by part if lines begin with them.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 
@@ -46,26 +45,15 @@ def streamed_outputs(form: Form) -> dict[Place, Place]:
     if not form.row_set and (max(efforts, default=0) > CHEAP or sum(efforts) > MOST_EFFORT):
         return {}
     variable = f"%{form.inner[-1]}" if form.inner else "%i"
-    found: list[tuple[Node, Place]] = []
+    found: list[Place] = []
     for node, place in form.nest.stores:
         steps = linear(offset(form.index_of(node), node.shape)) if node.shape == form.nest.domain else None
         along = steps is not None and steps.get(variable) == 1
         stays = node not in form.kept or form.is_one_block()  # until a later sweep of the row loads it
         if along and place.kind == "output" and place not in form.text.schedule.read and stays:
-            found.append((node, place))
-    return _blocks(form, found[:MOST_OUTPUTS])
-
-
-def _blocks(form: Form, outputs: Sequence[tuple[Node, Place]]) -> dict[Place, Place]:
-    """Their blocks: those of a sweep are free for the next one's, but for rows that later sweeps load."""
-    kept, used = [place for node, place in outputs if node in form.kept], Counter[int]()
+            found.append(place)
     first = FOLDS + KEPT if form.reductions else 0
-    found = {place: Place("stack", first + k) for k, place in enumerate(kept)}
-    for node, place in outputs:
-        if place not in found:
-            found[place] = Place("stack", first + len(kept) + used[form.sweep_of[node]])
-            used[form.sweep_of[node]] += 1
-    return found
+    return {place: Place("stack", first + k) for k, place in enumerate(found[:MOST_OUTPUTS])}
 
 
 def _limits(form: Form, moved: Dim) -> tuple[tuple[Dim, int], ...]:
@@ -179,7 +167,7 @@ def bind_lines(form: Form, scope: Scope, moved: Dim, var: str, low: Dim, high: D
 
 def store_lines(form: Form, scope: Scope, first: Mapping[str, Dim]) -> None:
     """Write the piece that begins at the `first` position, which is in registers still."""
-    for node, source, target in _written(form, first):
+    for node, _, source, target in _written(form, first):
         scope.use("store_lines", source, target, dtype=node.dtype, tile=(piece_of(form),))
 
 
@@ -189,15 +177,16 @@ def step_of(form: Form, step: int, size: int) -> int:
     The sweep goes by so many elements anyway, or if `step` is 0 as suits, in blocks of a size, if that is not 0.
     """
     row = form.domain[form.inner[-1]] if form.inner else None
-    sizes = [node.dtype.size for node, *_ in _written(form, {})] if form.reductions else []
+    written = _written(form, {}) if form.reductions else ()
+    sizes = [node.dtype.size for node, place, *_ in written if place not in form.late]
     if not sizes or not isinstance(row, int):
         return 0
     step = step or LINES * LINE // max(sizes)
-    fits = row % step == size % step == 0 and any(_is_whole(step, nbytes) for nbytes in sizes)
+    fits = row % step == size % step == 0 and any(is_whole(step, nbytes) for nbytes in sizes)
     return step if fits else 0
 
 
-def _is_whole(step: int, nbytes: int) -> bool:
+def is_whole(step: int, nbytes: int) -> bool:
     """Whether so many elements of so many bytes are whole lines."""
     return step * nbytes % LINE == 0
 
@@ -206,22 +195,25 @@ def bind_places(form: Form, scope: Scope, step: int, first: Mapping[str, Dim]) -
     """Where in a line each output of this sweep begins whose block begins at the `first` position; None if steps end
     within lines."""
     found: list[Position | None] = []
-    for node, _, target in _written(form, first) if step else ():
-        if not _is_whole(step, node.dtype.size):
-            found.append(None)
-            continue
-        into = Var(form.text.fresh(), int64)
-        scope.use("into_line", target, dtype=node.dtype, result=into)
-        found.append(Position(symbol(f"%{into.name}")))
+    for node, output, _, target in _written(form, first) if form.reductions else ():
+        in_steps = output in form.late or (step and is_whole(step, node.dtype.size))
+        found.append(place_in_line(form, scope, node, target) if in_steps else None)
     return found
+
+
+def place_in_line(form: Form, scope: Scope, node: Node, address: Expr) -> Position:
+    """Bind how many elements after the begin of a line an address is."""
+    into = Var(form.text.fresh(), int64)
+    scope.use("into_line", address, dtype=node.dtype, result=into)
+    return Position(symbol(f"%{into.name}"))
 
 
 def write_step(
     form: Form, scope: Scope, places: Sequence[Position | None], step: int, first: Mapping[str, Dim], done: Dim
 ) -> None:
     """Write so many elements from the `first` position, `done` elements after that of the block, where lines begin."""
-    for place, (node, source, target) in zip(places, _written(form, first, done), strict=False):  # none without steps
-        if place is not None:
+    for place, (node, output, source, target) in zip(places, _written(form, first, done), strict=False):
+        if place is not None and output not in form.late:
             branch = Branch(scope, test("==", place, Position(0)))
             branch.use("store_lines", source, target, dtype=node.dtype, tile=(step,))
             branch.close()
@@ -230,23 +222,23 @@ def write_step(
 def write_streamed(
     form: Form, scope: Scope, count: Expr, first: Mapping[str, Dim], places: Sequence[Position | None] = ()
 ) -> None:
-    """Write so many elements, from where the loop is at its `first` position, but for what steps have written.
+    """Write so many elements, from where the loop is at its `first` position, but for what steps have written or will.
 
     What follows a row of a tile in memory comes with another tile.
     """
     kernel = "stream_apart" if form.in_tiles else "stream"
-    for (node, source, target), place in zip_longest(_written(form, first), places):
+    for (node, _, source, target), place in zip_longest(_written(form, first), places):
         here = scope if place is None else Branch(scope, test(">", place, Position(0)))
         here.use(kernel, count, source, target, dtype=node.dtype)
         if here is not scope:
             close(here)
 
 
-def _written(form: Form, first: Mapping[str, Dim], done: Dim = 0) -> Iterator[tuple[Node, Address, Address]]:
-    """What is made on the stack in this sweep, where, and to where it goes."""
+def _written(form: Form, first: Mapping[str, Dim], done: Dim = 0) -> Iterator[tuple[Node, Place, Address, Address]]:
+    """What is made on the stack in this sweep, the output, where it is made, and to where it goes."""
     for node, place, _ in form.stores_in(form.sweep):
         block = form.streamed.get(place)
         if block is not None:
             start = substitute(offset(form.index_of(node), node.shape), first)
             size = node.dtype.size
-            yield node, form.text.address(block, done * size), form.text.address(place, start * size)
+            yield node, place, form.text.address(block, done * size), form.text.address(place, start * size)
