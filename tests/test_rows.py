@@ -150,12 +150,21 @@ def test_what_rows_of_a_band_come_to_and_their_totals() -> None:
     centred = a - gc.mean(a, axis=-1, keepdims=True)
     first, few = gc.argmax(a * b, axis=-1), gc.sum(gc.astype(a, "float64"), axis=-1)
     moved = centred * gc.astype(few + first, "float32")[..., None]
-    f = gc.compile([a, b], [moved, first, few, gc.sum(moved), gc.sum(b, axis=0), gc.sum(centred * b, axis=0)])
+    outputs = [moved, first, few, gc.sum(moved), gc.sum(b, axis=0), gc.sum(centred * b, axis=0)]
+    f, debugged = (gc.compile([a, b], outputs, options=gc.Options(debug=debug)) for debug in (False, True))
     x8, w8 = x.astype(float), w.astype(float)
     c8, k = x8 - x8.mean(-1, keepdims=True), np.argmax(x * w, -1)
     m8 = c8 * (x8.sum(-1) + k)[..., None]
-    for have, want in zip(f(x, w), (m8, k, x8.sum(-1), m8.sum(), w8.sum(0), (c8 * w8).sum(0)), strict=True):
-        np.testing.assert_allclose(have, want, rtol=1e-4, atol=1e-2)
+    for found in (f(x, w), debugged(x, w)):
+        for have, want in zip(found, (m8, k, x8.sum(-1), m8.sum(), w8.sum(0), (c8 * w8).sum(0)), strict=True):
+            np.testing.assert_allclose(have, want, rtol=1e-4, atol=1e-2)
+
+
+def test_the_interpreter_of_a_band_has_results_of_several_sizes_beside_one_another() -> None:
+    x, _ = values((5, 16), "float32")
+    a = gc.input("a", (5, 16), "float32")
+    f = gc.compile([a], gc.argmax(gc.softmax(a, axis=1), axis=1), options=gc.Options(debug=True))
+    np.testing.assert_array_equal(f(x), x.argmax(1))
 
 
 def test_each_array_is_asked_for_in_a_sweep_of_its_own() -> None:

@@ -71,6 +71,9 @@ class Region:
         if self.itemsize:
             self._zero()
 
+    def write(self, at: int, value: Any, writer: int) -> None:
+        self.data[at], self.writers[at] = value, writer
+
     def array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
         """The values, all of which must have been written."""
         if not self.itemsize:
@@ -81,12 +84,30 @@ class Region:
 
 
 class Block(Region):
-    """A block on the stack: what has other elements next must write them before it reads any."""
+    """A block on the stack: elements of several sizes, of which none may be read that others have been written over."""
+
+    def __init__(self, name: str, nbytes: int) -> None:
+        super().__init__(name, nbytes)
+        self.others: dict[int, tuple[list[Any], list[int]]] = {}  # elements of sizes that it had before
+
+    def forget(self) -> None:
+        super().forget()
+        self.others.clear()
 
     def sized(self, dtype: np.dtype[Any]) -> None:
         if self.itemsize:
-            self.forget()
+            self.others[self.itemsize] = self.data, self.writers
+            self.itemsize = 0
+        known = self.others.pop(dtype.itemsize, None)
         super().sized(dtype)
+        if known is not None:
+            self.data, self.writers = known
+
+    def write(self, at: int, value: Any, writer: int) -> None:
+        super().write(at, value, writer)
+        for size, (_, writers) in self.others.items():
+            first, last = at * self.itemsize // size, ((at + 1) * self.itemsize - 1) // size
+            writers[first : last + 1] = [UNWRITTEN] * (last + 1 - first)
 
 
 class Memory:
@@ -157,8 +178,7 @@ class Memory:
         writer = region.writers[at]
         if writer != self.me and writer > 0 and writer >> 32 == self.run:
             raise Fault("race", f"element {at} of {region.name} is written by two chunks")
-        region.writers[at] = self.me
-        region.data[at] = value
+        region.write(at, value, self.me)
 
     def grid(self, address: int, steps: Sequence[int], sizes: Sequence[int], dtype: np.dtype[Any]) -> Any:
         """The addresses of a strided array."""
