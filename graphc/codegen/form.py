@@ -21,7 +21,7 @@ from graphc.dims import Dim, Poly, blocks, dim_max, dim_min, floor_div, product,
 from graphc.graph import Node
 from graphc.op import Family
 from graphc.scalar import effort
-from graphc.schedule.access import Index, canonical, linear, loop_symbol, offset, read_operands, through_movement
+from graphc.schedule.access import Index, Read, canonical, linear, loop_symbol, offset, read_operands, through_movement
 from graphc.schedule.group import is_expensive
 from graphc.schedule.loops import Loops, loops_of
 from graphc.schedule.shape import loads
@@ -75,6 +75,8 @@ class Form:
         self.turned = turned_arrays(self)
         self.streamed: dict[Place, Place] = {}  # outputs written past the caches, with the blocks that they come from
         self.late: list[Place] = []  # those of them that are written while the next row is swept
+        self.folded_down: set[Node] = set()  # columns that are folded before the loops over rows
+        self.chosen: dict[Node, Read] = {}  # what a row has at one position alone, and where it tells which
         self.private = False  # whether what the product before makes lies in memory of the chunk's own
         self.sweep_of: dict[Node, int] = {}
         for member in nest.members:

@@ -36,14 +36,15 @@ def check_unread(evaluator: Evaluator, found: Iterable[Positions], domain: Shape
 
 def gathers(members: Iterable[Node], loaded: Callable[[Node], bool]) -> Iterator[Positions]:
     """The gathers that evaluating the members runs, but for those whose positions are folded in the same loops."""
-    for node in _evaluated(members, loaded):
+    for node in evaluated(members, loaded):
         if node.op.family is Family.GATHER:
             for number, positions in enumerate(positions_of(node)):
-                if not any(n.op.family is Family.REDUCTION for n in _evaluated([positions], loaded)):
+                if not any(n.op.family is Family.REDUCTION for n in evaluated([positions], loaded)):
                     yield node, number
 
 
-def _evaluated(roots: Iterable[Node], loaded: Callable[[Node], bool]) -> Iterator[Node]:
+def evaluated(roots: Iterable[Node], loaded: Callable[[Node], bool]) -> Iterator[Node]:
+    """The nodes of which something is computed for these in the loops."""
     stack = list(roots)
     seen = set(stack)
     while stack:

@@ -241,6 +241,8 @@ class _Lowering:
         if name in self.once:
             self.values[name] = typed
             return
+        if name in self.values:
+            raise NotImplementedError(f"{name}, the variable of a loop, is assigned more than once")
         kind, value = typed
         if name not in self.places:
             self.places[name] = kind, ir.IRBuilder(self.entry).alloca(value.type)

@@ -27,7 +27,7 @@ _GENERAL = {
     "dense": 0.2, "descent": 0.1, "compound": 0.3, "filled_operands": 0.3, "position_of": 0.2, "update": 0.2,
     "swap": 0.1, "reduced": 0.1, "cumulative": 0.3, "ordered": 0.3, "polygamma": 0.1,
     "pairs": 0.3, "changed_at": 0.3, "beyond": 0.1, "labelled": 0.2, "update_at": 0.2,
-    "vectors": 0.3,
+    "one_position": 0.2, "vectors": 0.3,
 }  # fmt: skip
 
 PROFILES = {
@@ -67,7 +67,16 @@ PROFILES = {
             },
         ),
         Profile(
-            "positions", {"gather": 5, "movement": 2, "arithmetic": 1, "gradient": 2, "filled": 0.5, "one_hot": 0.5}
+            "positions",
+            {
+                "gather": 5,
+                "movement": 2,
+                "arithmetic": 1,
+                "gradient": 2,
+                "filled": 0.5,
+                "one_hot": 0.5,
+                "one_position": 1,
+            },
         ),
         Profile(
             "exact", {"exact": 1}, draws="special", length=10, outputs=10, machine=0.5, kinds="fffiiiib", finite=False

@@ -121,6 +121,16 @@ def beyond(g: Grower) -> None:
 
 
 @rule
+def one_position(g: Grower) -> None:
+    """What a row has at one position alone, which may be none of it."""
+    x = g.named("f", 1)
+    dims = g.dims(x)
+    k, length = g.leaf(dims[:-1], g.choose(("int64", "int32", "int8")), "whole"), g.length(dims[-1])
+    there = f"gc.equal({k}[..., None], gc.arange({length}, dtype={k}.dtype))"
+    g.add(f"gc.where({there}, {x} * 2, {g.choose((x, f'gc.exp({x})', '0.5'))})", sure=_is_known(g, x))
+
+
+@rule
 def labelled(g: Grower) -> None:
     """Segments, bins, searches among sorted elements, and slices that begin where the call says."""
     x = g.named("f", 1)

@@ -10,7 +10,21 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-from graphc.codegen import form, kernels, late, nest, packed, product, rows, scan, streamed, swept, turned, views
+from graphc.codegen import (
+    chosen,
+    form,
+    inner,
+    kernels,
+    late,
+    packed,
+    product,
+    rows,
+    scan,
+    streamed,
+    swept,
+    turned,
+    views,
+)
 from graphc.codegen.intrinsics.target import has_many_registers
 from graphc.codegen.loop_ir import CHECKED, LoopProgram
 from graphc.codegen.program import Program
@@ -29,7 +43,7 @@ def small_borders() -> Any:
     at_most = product._at_most
     with (
         mock.patch.multiple(form, CHUNK=24, MANY=2, LONGER=3, BLOCK=4, FEWEST=2),
-        mock.patch.object(nest, "BLOCK", 4),
+        mock.patch.object(inner, "BLOCK", 4),
         mock.patch.multiple(kernels, CHUNK_FLOPS=200, HALF_FLOPS=60, LARGE_A=8, SHORT_ROW=4, CACHED=64),
         mock.patch.object(lower, "_LEAST", 8),
         mock.patch.multiple(
@@ -43,7 +57,8 @@ def small_borders() -> Any:
         ),
         mock.patch.multiple(packed, BLOCK_BYTES=64, CHUNK_ROWS=8, CHUNK_BYTES=96, NEAR_CHUNK=96, NARROW_CHUNK=2),
         mock.patch.multiple(rows, SHORT=0, BLOCK=8, ROWS=2, LANES=(1,), LINE=8, FEWEST=2, MANY=1),
-        mock.patch.multiple(rows, _LONG=2, _PART=2, _FETCHED=0),
+        mock.patch.multiple(rows, LONG=2, _PART=2, _FETCHED=0),
+        mock.patch.object(chosen, "LONG", 2),
         mock.patch.multiple(late, LINE=8, LINES=2, SIMPLE=1),
         mock.patch.object(rows, "host_vector_bytes", return_value=4),
         mock.patch.multiple(streamed, PAST_CACHES=64, SHORTEST=2, SHORTER=2, LINE=8, LINES=2, LONG_ROW=24),
