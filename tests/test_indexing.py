@@ -198,6 +198,24 @@ def test_modes() -> None:
     assert compiled(x.at[big].get(mode="clip"), {x: values[x], big: at}).tolist() == [3.0, 2.0]
 
 
+def test_no_position_of_many_that_are_alike_is_checked() -> None:
+    """Where all of an array's positions are one number it is read once, unless there are none of them."""
+    x, k = gc.input("x", ("n", 2)), gc.input("k", (), "int64")
+    for number, at in ((gc.constant(1), 1), (k, 1), (k + 1, 2)):
+        places = gc.broadcast_to(number, (x.shape[0],))
+        outputs = gc.take(x, places, axis=0), gc.set_at(x, places, 5.0), x[places, gc.broadcast_to(k, x.shape[:1])]
+        f = gc.compile([x, k], outputs)
+        for found in f(np.ones((0, 2)), 1):
+            assert found.size == 0
+        a = np.arange(6.0).reshape(3, 2)
+        changed = a.copy()
+        changed[at] = 5
+        for have, want in zip(f(a, 1), (a[[at] * 3], changed, a[[at] * 3, 1]), strict=True):
+            np.testing.assert_array_equal(have, want)
+        with pytest.raises(gc.InputError, match="does not lie on axis"):
+            f(a[:1], 1)
+
+
 def test_an_empty_axis_under_every_mode() -> None:
     x, i = gc.input("x", ("n", 2)), gc.input("i", ("k",), "int64")
     filled = gc.compile([x, i], (x.at[i].get(mode="fill", fill_value=5.0), x.at[i].add(1.0, mode="drop")))

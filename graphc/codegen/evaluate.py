@@ -289,8 +289,11 @@ class Evaluator:
 
     def _position(self, node: Node, number: int, index: Index, scope: Scope) -> Generator[Wanted, Any, Var]:
         positions, axis = positions_of(node)[number], node.attrs["along"].index(-1 - number)
-        raw: Expr = yield positions, aligned(index, positions.shape), scope
-        home = self._home(scope, set(), (raw.name,) if isinstance(raw, Var) else ())
+        at = aligned(index, positions.shape)
+        raw: Expr = yield positions, at, scope
+        # Where the positions may have no element, none is checked: not before a loop over them, though all are alike.
+        over = set().union(*(loop_axes(i) for i, d in zip(at, positions.shape, strict=True) if not is_positive(d)))
+        home = self._home(scope, over, (raw.name,) if isinstance(raw, Var) else ())
         mode = node.attrs["modes"][number]
         if mode not in CHECKS:
             return raw if isinstance(raw, Var) else self._bound(home, home.let(self.text.fresh(), raw))
