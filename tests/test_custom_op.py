@@ -139,6 +139,17 @@ def test_it_does_not_raise_for_examples_that_are_not_for_it() -> None:
     close(values([y, gc.grad(gc.sum(y), x)], [x], [v]), [[-2.0, 2.0, -18.0, 4.0], [2.0, 0.25, 2.0, 0.125]])
 
 
+def test_it_does_not_raise_where_there_is_no_element() -> None:
+    """Though all that there were have one value, which is known before."""
+    x, k = gc.input("x", ("n",)), gc.input("k", ())
+    f = gc.compile([x, k], (rooted(gc.broadcast_to(k, x.shape)), gc.sum(rooted(gc.broadcast_to(k, x.shape)))))
+    each, total = f(np.ones(0), -1.0)
+    assert (each.size, total) == (0, 0.0)
+    assert [r.tolist() for r in f(np.ones(2), 4.0)] == [[2.0, 2.0], 4.0]
+    with pytest.raises(InputError, match="below 0"):
+        f(np.ones(1), -1.0)
+
+
 def test_beside_other_ops_and_over_many_elements() -> None:
     """In one nest with a reduction, in chunks, of no element."""
     x = gc.input("x", ("n",))

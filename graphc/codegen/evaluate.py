@@ -21,7 +21,7 @@ from graphc.ops.index import CHECKS
 from graphc.scalar import NUMBERS, Apply, Body, function, parse
 from graphc.schedule.access import Index, aligned, at_positions, loop_axes, offset, pieces, positions_of, view
 from graphc.schedule.task import Place
-from graphc.types import DType, bool_, float64, int64, uint64
+from graphc.types import DType, Shape, bool_, float64, int64, uint64
 
 _SHORT = 16  # steps of a loop: one or two vectors are divided as soon as one number is
 _EXACT = ("f4", "f8", "i8", "u8", "b1")  # dtypes in which Numba's arithmetic stays
@@ -206,7 +206,8 @@ class Evaluator:
             return known
         function = node.op.scalar
         assert function is not None
-        home = self._home(scope, set(), tuple(o.name for o in operands if isinstance(o, Var)))
+        names = tuple(o.name for o in operands if isinstance(o, Var))
+        home = self._home(scope, _over_maybe_none(index, node.shape), names)
         given = function.given(tuple(o.dtype for o in node.operands))
         status = self.text.failure(f"{node.op.name}: it raised {{raised}}", str(node.line))
         var = Var(self.text.fresh(), given)
@@ -291,9 +292,7 @@ class Evaluator:
         positions, axis = positions_of(node)[number], node.attrs["along"].index(-1 - number)
         at = aligned(index, positions.shape)
         raw: Expr = yield positions, at, scope
-        # Where the positions may have no element, none is checked: not before a loop over them, though all are alike.
-        over = set().union(*(loop_axes(i) for i, d in zip(at, positions.shape, strict=True) if not is_positive(d)))
-        home = self._home(scope, over, (raw.name,) if isinstance(raw, Var) else ())
+        home = self._home(scope, _over_maybe_none(at, positions.shape), (raw.name,) if isinstance(raw, Var) else ())
         mode = node.attrs["modes"][number]
         if mode not in CHECKS:
             return raw if isinstance(raw, Var) else self._bound(home, home.let(self.text.fresh(), raw))
@@ -340,6 +339,12 @@ def fill(text: Text, body: Body, operands: Mapping[str, Expr], dtype: DType) -> 
     known = function(body.function, len(args))
     assert known is not None
     return Call(body.function, args, bool_ if known.gives == "b" else args[known.takes.index("x")].dtype)
+
+
+def _over_maybe_none(index: Index, shape: Shape) -> set[str]:
+    """The loops over axes that may have no element: what may find an error is not done before them, though it gives the
+    same for all elements."""
+    return set().union(*(loop_axes(i) for i, d in zip(index, shape, strict=True) if not is_positive(d)))
 
 
 def _lies_in(position: Dim, length: Dim) -> bool:

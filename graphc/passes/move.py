@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphc.declare import Builder
-from graphc.dims import Dim, product, same
+from graphc.dims import Dim, is_positive, product, same
 from graphc.graph import Node
 from graphc.op import Family
 from graphc.ops.bodies import rebuilt
@@ -109,8 +109,11 @@ def _slice_of_pad(b: Builder, node: Node) -> Node | None:
 
 
 def _elementwise_of_broadcast(b: Builder, node: Node) -> Node | None:
-    """Operands broadcast by themselves; where all of them were, fewer elements are computed."""
-    if len(node.types) > 1:
+    """Operands broadcast by themselves; where all of them were, fewer elements are computed.
+
+    A function of the user's, which may raise, is not computed where there was no element.
+    """
+    if len(node.types) > 1 or (node.op.scalar is not None and not all(map(is_positive, node.shape))):
         return None
     return b.broadcast_to(rebuilt(node, _narrowed(node.operands)), node.shape)  # type: ignore[no-any-return]
 
