@@ -103,14 +103,19 @@ def test_rows_are_written_while_their_sweep_goes_on_where_lines_begin(
         for have, want in zip(found, (y, slope, found[1] > 0), strict=True):
             np.testing.assert_allclose(have, want, rtol=1e-5, atol=1e-6)
     for begins in ((0, 0, 0), (0, 16, 3), (32, 0, 0), (8, 8, 64), (56, 40, 1)):
-        memory = [np.full(want.nbytes + 192, 7, np.uint8) for want in wanted]
-        at = [-m.ctypes.data % 64 + begin for m, begin in zip(memory, begins, strict=True)]
-        places = [slice(k, k + want.nbytes) for k, want in zip(at, wanted, strict=True)]
-        out = [m[p].view(v.dtype).reshape(shape) for m, p, v in zip(memory, places, wanted, strict=True)]
-        f(x, w, out=out)
-        for have, want, m, p in zip(out, wanted, memory, places, strict=True):
-            assert have.tobytes() == want.tobytes()
-            assert (np.delete(m, p) == 7).all()
+        written_at(f, (x, w), wanted, begins)
+
+
+def written_at(f: Any, arrays: Any, wanted: Any, begins: tuple[int, ...]) -> None:
+    """Outputs begin so many bytes into a line of cache: they have the same bits, and nothing beside them is written."""
+    memory = [np.full(want.nbytes + 192, 7, np.uint8) for want in wanted]
+    at = [-m.ctypes.data % 64 + begin for m, begin in zip(memory, begins, strict=True)]
+    places = [slice(k, k + want.nbytes) for k, want in zip(at, wanted, strict=True)]
+    out = [m[p].view(v.dtype).reshape(v.shape) for m, p, v in zip(memory, places, wanted, strict=True)]
+    f(*arrays, out=out)
+    for have, want, m, p in zip(out, wanted, memory, places, strict=True):
+        assert have.tobytes() == want.tobytes()
+        assert (np.delete(m, p) == 7).all()
 
 
 def softmax_and_signs(shape: tuple[int, ...], dtype: str, **options: Any) -> Any:
@@ -189,14 +194,7 @@ def test_a_row_is_written_while_the_next_one_is_swept(
     for have, want in zip(debugged(x, w)[:2], wanted[:2], strict=True):
         np.testing.assert_allclose(have, want, rtol=1e-5, atol=1e-6)
     for begins in ((0, 0, 0), (0, 16, 3), (32, 0, 64), (8, 8, 1)):
-        memory = [np.full(want.nbytes + 192, 7, np.uint8) for want in wanted]
-        at = [-m.ctypes.data % 64 + begin for m, begin in zip(memory, begins, strict=True)]
-        places = [slice(k, k + want.nbytes) for k, want in zip(at, wanted, strict=True)]
-        out = [m[p].view(v.dtype).reshape(shape) for m, p, v in zip(memory, places, wanted, strict=True)]
-        f(x, w, out=out)
-        for have, want, m, p in zip(out, wanted, memory, places, strict=True):
-            assert have.tobytes() == want.tobytes()
-            assert (np.delete(m, p) == 7).all()
+        written_at(f, (x, w), wanted, begins)
 
 
 def test_a_band_asks_for_the_next_one() -> None:

@@ -212,7 +212,7 @@ class Inner(Rows):
             close(branch, there)
 
     def _stores(self, scope: Scope, position: Dim, alone: Node | None = None) -> list[Stmt]:
-        """Of a sweep's outputs and of what later ones want; or of one that is stored after the rest of its row."""
+        """Of a sweep's outputs and of what later ones want; or of one at the position where it is alone."""
         stores: list[Stmt] = []
         for node, place, scratch in self.stores_in(self.sweep):
             if alone is not None and alone is not node:

@@ -27,7 +27,7 @@ Outputs = Sequence[tuple[Node, Place]]
 def late_outputs(form: Rows, step: int) -> tuple[Outputs, int]:
     """What this sweep may write of the row before, and how many elements at once: `step` if it is not 0.
 
-    That are as many outputs as arrays that it asks for, the last that are made.
+    These are as many outputs as arrays that it asks for, those that are made last.
     """
     if not form.streamed or not form.efforts or form.folds_scalars() or form.beside is not None:
         return (), 0

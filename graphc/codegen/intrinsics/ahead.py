@@ -13,6 +13,7 @@ from llvmlite import ir
 from graphc.codegen.intrinsics.vectors import I64, Control, Values, Vectors, integer
 
 _FAR = 24 << 20  # bytes that are read, of which caches hold little
+ONE_STREAM, EACH_OF_TWO = 4096, 2048  # bytes ahead, where one row or block is read at a time, and where two are
 
 
 class Asking(Vectors):

@@ -15,12 +15,10 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from graphc.codegen.intrinsics.ahead import swept
+from graphc.codegen.intrinsics.ahead import EACH_OF_TWO, swept
 from graphc.codegen.intrinsics.routine import call_routine
 from graphc.codegen.intrinsics.total import fold_each
 from graphc.codegen.intrinsics.vectors import Values, Vectors, integer
-
-_AHEAD = 2048  # bytes, in each of the two streams
 
 
 @cache
@@ -37,7 +35,7 @@ def along(operation: str, code: str) -> Any:
             _emit(operation, lanes, *rest)
             return []
 
-        swept(Vectors(builder, code), read, _AHEAD, rows_by)
+        swept(Vectors(builder, code), read, EACH_OF_TWO, rows_by)
 
     @intrinsic
     def folded(typingctx: Any, x: Any, row: Any, rows: Any, n: Any, to: Any, read: Any) -> Any:

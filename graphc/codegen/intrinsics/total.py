@@ -15,7 +15,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from graphc.codegen.intrinsics.ahead import swept
+from graphc.codegen.intrinsics.ahead import ONE_STREAM, swept
 from graphc.codegen.intrinsics.memory import NUMBA_TYPES
 from graphc.codegen.intrinsics.routine import call_routine
 from graphc.codegen.intrinsics.target import SEVERAL, SHORT, host_vector_bytes
@@ -23,7 +23,6 @@ from graphc.codegen.intrinsics.vectors import I1, I32, I64, Values, Vectors, int
 
 _CHAINS = 4  # vectors that accumulate, which hides the latency of an addition
 _STREAMS = 4  # parts of a block that are read at the same time
-_AHEAD = 4096  # bytes, in the one stream of positions and states
 _ACCUMULATORS = 16  # at least; with fewer, a sum of 1,024 is off by more than twice what NumPy's is
 
 
@@ -180,7 +179,7 @@ def _deviation(lanes: Vectors, address: ir.Value, n: ir.Value, to: ir.Value, rea
     """The mean, rounded; then the distances from it, which add up to what rounding has taken from the mean."""
     builder, count = lanes.builder, _count(lanes)
     number = builder.sitofp(n, lanes.element)
-    (total,) = swept(lanes, read, _AHEAD, lambda first: [_folded("sum", first, address, n, builder.fadd)])
+    (total,) = swept(lanes, read, ONE_STREAM, lambda first: [_folded("sum", first, address, n, builder.fadd)])
     mean = builder.fdiv(total, number)
     middle = lanes.splat(mean)
 
@@ -205,7 +204,7 @@ def shrunk(lanes: Vectors, x: ir.Value, top: ir.Value) -> ir.Value:
 def _logsumexp(lanes: Vectors, address: ir.Value, n: ir.Value, to: ir.Value, read: ir.Value) -> None:
     """Where all are -inf the sum may count what is beyond the last as well, and is of no account."""
     builder = lanes.builder
-    (top,) = swept(lanes, read, _AHEAD, lambda first: [_fold("max", first, address, n)])
+    (top,) = swept(lanes, read, ONE_STREAM, lambda first: [_fold("max", first, address, n)])
     tops, neutral = lanes.splat(top), ir.Constant(lanes.type, float("-inf"))
 
     def step(sums: Values, new: Values) -> Values:
@@ -263,7 +262,7 @@ def _position(operation: str, lanes: Vectors, address: ir.Value, n: ir.Value, re
         return earliest(_swept(lanes, address, n, neutral, [first, *[never] * count], nans)[1:])
 
     start = [first, lanes.none, *[neutral] * count, *[first] * count]
-    _, nan, *state = swept(lanes, read, _AHEAD, lambda asking: _swept(asking, address, n, neutral, start, step))
+    _, nan, *state = swept(lanes, read, ONE_STREAM, lambda asking: _swept(asking, address, n, neutral, start, step))
     (result,) = lanes.choose(lanes.any(nan), lambda: [first_nan()], lambda: [found(state[:count], state[count:])])
     return result if lanes.bytes == 8 else builder.sext(result, I64)
 

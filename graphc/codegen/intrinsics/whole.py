@@ -16,12 +16,11 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from graphc.codegen.intrinsics.ahead import choose_far
+from graphc.codegen.intrinsics.ahead import ONE_STREAM, choose_far
 from graphc.codegen.intrinsics.routine import call_routine
 from graphc.codegen.intrinsics.vectors import I64, POINTER, Control, Values, integer, prefetch
 
 _CHAINS = 4  # vectors that are compared in turn, so that none waits for the one before
-_AHEAD = 4096  # bytes
 _MOST = 1 << 31  # elements of a part
 _WIDE = 4  # bytes in which so many are counted
 
@@ -79,7 +78,7 @@ class _Block(Control):
         address = self.builder.add(self.address, self.builder.mul(i, integer(self.bytes)))
         address = self.builder.add(address, integer(more * self.bytes))
         if self.asks and kind == self.type:
-            prefetch(self.builder, self.builder.add(address, integer(_AHEAD)), 2)
+            prefetch(self.builder, self.builder.add(address, integer(ONE_STREAM)), 2)
         return self.builder.load(self.builder.inttoptr(address, POINTER), align=self.bytes, typ=kind)
 
     def _is_better(self, x: ir.Value, best: ir.Value) -> ir.Value:
