@@ -97,6 +97,20 @@ def test_what_else_wants_a_choice_and_what_is_none() -> None:
             np.testing.assert_allclose(have, right, rtol=1e-12)
 
 
+def test_what_is_written_over() -> None:
+    """A parameter, and a buffer that nobody reads any more: what is chosen is made of what was there."""
+    a, at = np.random.default_rng(0).normal(size=(4, 300)), np.array([0, 5, 299, 300])
+    p, k, x = gc.parameter("p", a), gc.input("k", (4,), "int64"), gc.input("x", (4, 300))
+    gc.compile([k], (), updates={p: chosen(p, k)}, options=COLD)(at)
+    np.testing.assert_array_equal(p.value, by_numpy(a, at))
+    sums = gc.cumulative_sum(gc.cumulative_sum(x, axis=1), axis=1)
+    outputs = gc.cumulative_sum(chosen(sums, k), axis=1), gc.cumulative_sum(sums * 3, axis=1)
+    f = gc.compile([x, k], outputs, options=COLD)
+    twice = a.cumsum(1).cumsum(1)
+    for have, want in zip(f(a, at), (by_numpy(twice, at), twice * 3), strict=True):
+        np.testing.assert_allclose(have, want.cumsum(1), rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("shape", [(3, 5, 300), (2, 3, 2, 257)])
 def test_more_axes_and_gradients_of_what_is_taken(shape: tuple[int, ...]) -> None:
     x, k = gc.input("x", shape), gc.input("k", shape[:-1], "int32")

@@ -23,8 +23,10 @@ from graphc.types import int64
 
 
 def chosen_in(form: Rows) -> dict[Node, Read]:
-    """What this sweep stores of that kind, and the number."""
-    if len(form.inner) != 1 or not form.rows or form.beside is not None or form.split.deep:
+    """What this sweep stores of that kind, and the number; nothing if the nest writes over what it loads, as it does of
+    parameters: then the row is not there any more when the choice is made."""
+    loads, stores = ({place for _, place in places} for places in (form.nest.loads, form.nest.stores))
+    if len(form.inner) != 1 or not form.rows or form.beside is not None or form.split.deep or loads & stores:
         return {}
     found = {node: _number(form, node) for node, _, _ in form.stores_in(form.sweep)}
     return {node: number for node, number in found.items() if number is not None}

@@ -122,12 +122,19 @@ def beyond(g: Grower) -> None:
 
 @rule
 def one_position(g: Grower) -> None:
-    """What a row has at one position alone, which may be none of it."""
-    x = g.named("f", 1)
+    """What a row has at one position alone, which may be none of it; also of a parameter, which is written over."""
+    updates = g.chance(0.3)
+    x = state(g) if updates else g.named("f", 1)
+    if not g.ndim(x) or g.dtype_of(x)[0] != "f":
+        raise Reject
     dims = g.dims(x)
     k, length = g.leaf(dims[:-1], g.choose(("int64", "int32", "int8")), "whole"), g.length(dims[-1])
     there = f"gc.equal({k}[..., None], gc.arange({length}, dtype={k}.dtype))"
-    g.add(f"gc.where({there}, {x} * 2, {g.choose((x, f'gc.exp({x})', '0.5'))})", sure=_is_known(g, x))
+    other = g.choose((x, f"{x} * 3", f"gc.exp({x})", "0.5"))
+    y = g.add(f"gc.where({there}, {x} * 2, {other})", sure=_is_known(g, x))
+    if updates:
+        g.updates[x] = y
+        watched(g, x, y)
 
 
 @rule
