@@ -216,6 +216,20 @@ def test_no_position_of_many_that_are_alike_is_checked() -> None:
             f(a[:1], 1)
 
 
+def test_positions_that_lie_across_the_loops_are_checked_where_they_lie() -> None:
+    """Examples along the last axis of the positions: loops copy these by tiles, but not what they check before."""
+    x, k = gc.input("x", ("m", 4)), gc.input("k", (1, 64, "e"), "int64")
+    f = gc.compile([x, k], gc.vmap(lambda k: gc.take_along_axis(x, k, axis=1), in_axes=2)(k))
+    a = np.random.default_rng(0).normal(size=(3, 4))
+    for examples in (0, 1, 70):
+        at = np.random.default_rng(1).integers(0, 4, (1, 64, examples))
+        wanted = np.stack([np.take_along_axis(a, np.repeat(i, 3, 0), 1) for i in np.moveaxis(at, 2, 0)] or [a[:, :0]])
+        found = np.asarray(f(a, at))
+        assert np.array_equal(found, wanted) if examples else found.shape == (0, 3, 64)
+    with pytest.raises(gc.InputError, match="position 4 does not lie on axis 1"):
+        f(a[:0], np.full((1, 64, 2), 4))
+
+
 def test_an_empty_axis_under_every_mode() -> None:
     x, i = gc.input("x", ("n", 2)), gc.input("i", ("k",), "int64")
     filled = gc.compile([x, i], (x.at[i].get(mode="fill", fill_value=5.0), x.at[i].add(1.0, mode="drop")))
