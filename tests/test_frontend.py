@@ -185,3 +185,11 @@ def module_named(text: str) -> KernelModule:
     module = KernelModule()
     lower(text, "kernel", module)
     return module
+
+
+def test_a_name_is_a_loops_or_is_assigned() -> None:
+    """A text that says both would be lowered to what the loop had last."""
+    lines = ["for i in range(3):", "    pass", "if chunk > 0:", "    i = 1", "if chunk > 1:", "    i = 2"]
+    text = "def kernel(T, s, chunk, worker):\n" + "\n".join(f"    {line}" for line in lines)
+    with pytest.raises(NotImplementedError, match="i, the variable of a loop, is assigned more than once"):
+        lower(text, "kernel", KernelModule())

@@ -11,7 +11,7 @@ import numpy as np
 
 from graphc.codegen.evaluate import converted
 from graphc.codegen.loop_ir import Position
-from graphc.codegen.rows import LONG, Rows
+from graphc.codegen.rows import Rows
 from graphc.codegen.scope import Bounds, Branch, Loop, Scope
 from graphc.codegen.text import test
 from graphc.codegen.unread import evaluated
@@ -20,6 +20,8 @@ from graphc.graph import Node
 from graphc.op import Family
 from graphc.schedule.access import Index, Read, aligned, loop_axes, read_operands, through_movement
 from graphc.types import int64
+
+LEAST = 256  # elements of a row; to compare those of shorter ones takes no longer than a store by itself
 
 
 def chosen_in(form: Rows) -> dict[Node, Read]:
@@ -52,7 +54,7 @@ def _number(form: Rows, node: Node) -> Read | None:
     """The number of a row at which alone an output is chosen, if only its store wants the choice."""
     row = form.row_length()
     wanted = node in form.kept or any(o is node for m in form.members for o in read_operands(m))
-    if wanted or not isinstance(row, int) or row < LONG or not _is(node, "select(x, y, z)"):
+    if wanted or not isinstance(row, int) or row < LEAST or not _is(node, "select(x, y, z)"):
         return None
     equal, (along,) = node.operands[0], form.inner
     if not _is(equal, "x == y") or _may_fail(form, node):

@@ -14,7 +14,7 @@ from graphc.codegen.loop_ir import WORKER, Position
 from graphc.codegen.product import Product
 from graphc.codegen.scope import Scope
 from graphc.codegen.text import HI, LO, Text
-from graphc.codegen.turned import across, arrays_across, strip_of, turned_arrays, turned_at
+from graphc.codegen.turned import Across, across, arrays_across, strip_of, turned_at
 from graphc.codegen.views import evenly, in_lines, up
 from graphc.codegen.work import bytes_read, lanes_of_element, operations, total
 from graphc.dims import Dim, Poly, blocks, dim_max, dim_min, floor_div, product, substitute, symbol
@@ -72,7 +72,7 @@ class Form:
         self.totals = [r for r in self.reductions if r not in self.row_set]
         self.total_set = set(self.totals)
         self.beside, self.across = arrays_across(self)
-        self.turned = turned_arrays(self)
+        self.turned: dict[Across, Place] = {}  # copies of arrays across, where loops have made them
         self.streamed: dict[Place, Place] = {}  # outputs written past the caches, with the blocks that they come from
         self.late: list[Place] = []  # those of them that are written while the next row is swept
         self.folded_down: set[Node] = set()  # columns that are folded before the loops over rows

@@ -70,9 +70,7 @@ class _Nest(Inner):
         with self.text.phase(title, chunks, flops, moved) as top:
             self.text.new_nest()
             self.clear_ends(top)
-            copied, self.turned = self.turned, {}  # what is checked here is not copied yet
             check_unread(self.evaluator, gathers(self.made, self.is_loaded), self.nest.domain, top)
-            self.turned = copied
             if in_lines is not None:
                 cut_in_lines(self.text, top, size, self.text.end(length), *in_lines)
             elif self.rows:

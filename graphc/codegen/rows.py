@@ -36,7 +36,7 @@ from graphc.schedule.access import linear, loop_symbol, offset, through_movement
 from graphc.schedule.shape import loads
 from graphc.schedule.task import Nest, Place
 
-LONG = 256  # elements of a row; shorter ones the processor foresees
+_LONG = 256  # elements of a row; shorter ones the processor foresees
 _PART = 16  # elements of a row that are computed between two requests: of many at a time, most wait
 ROWS, _RESULTS = 8, 64  # rows of a band, and what each comes to, at most
 LANES = (4, 5, 6, 7, 8)  # lines of accumulators, the best number first: each is a vector or some
@@ -67,7 +67,7 @@ class Rows(Form):
 
     def _is_long(self) -> bool:
         row = self.domain[self.inner[-1]]
-        return isinstance(row, int) and row >= LONG
+        return isinstance(row, int) and row >= _LONG
 
     def _ahead(self) -> tuple[_Ahead, ...]:
         """What rows read of arrays where they lie side by side and are contiguous."""
@@ -165,7 +165,7 @@ class Rows(Form):
             return scope, (low, high)
         row = self.domain[self.inner[-1]]
         whole = isinstance(row, int) and row % _PART == 0 and size % _PART == 0 and not self.folds_scalars()
-        length = step or (_PART if whole else LONG)
+        length = step or (_PART if whole else _LONG)
         loop, at = self.text.loop(scope, "f", high, low, length), symbol("%f")
         self.ask(loop, var, at, length)
         end = Position(at + length)

@@ -150,6 +150,7 @@ def _first_column(form: Form) -> Dim:
 def copies(form: Form, scope: Scope) -> tuple[Sequence[Loop], Bounds]:
     """The loops around rows in which arrays are copied, and where the rows begin and end that have been copied."""
     assert form.beside is not None
+    form.turned = form.turned or turned_arrays(form)
     text, strip, columns = form.text, strip_of(form), form.domain[form.inner[0]]
     first, end = form.bounds(form.beside)
     if form.in_tiles:
