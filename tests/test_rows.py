@@ -97,6 +97,7 @@ def test_rows_are_written_while_their_sweep_goes_on_where_lines_begin(
         monkeypatch.setattr(streamed, name, 1)
     f, debugged = (softmax_and_signs(shape, dtype, cache=False, debug=debug) for debug in (False, True))
     assert ("store_lines_" in f.source) == (shape[-1] % 64 == 0 and shape[0] > 0)
+    assert f.source.count("stream_") == (3 if shape[0] else 0)  # what a later sweep loads, too, of rows of any length
     wanted = f(x, w)
     y, slope = softmax_by_numpy(x, w)
     for found in (wanted, debugged(x, w)):
@@ -104,6 +105,38 @@ def test_rows_are_written_while_their_sweep_goes_on_where_lines_begin(
             np.testing.assert_allclose(have, want, rtol=1e-5, atol=1e-6)
     for begins in ((0, 0, 0), (0, 16, 3), (32, 0, 0), (8, 8, 64), (56, 40, 1)):
         written_at(f, (x, w), wanted, begins)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("apart", [1, 2])
+@pytest.mark.parametrize("shape", [(3, 2, 320), (2, 5, 64), (2, 3, 70), (3, 4, 400), (2, 3, 1500)])
+def test_rows_of_several_axes_are_written_and_loaded_again(
+    shape: tuple[int, ...], apart: int, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two axes that are no single loop, since an operand is the same along one of them."""
+    monkeypatch.setattr(streamed, "PAST_CACHES", 64)
+    for name in ("SHORTEST", "SHORTER"):
+        monkeypatch.setattr(streamed, name, 1)
+    (a, b), mask = values(shape, dtype), values((1, *(1 if k == apart else shape[k] for k in (1, 2))), dtype)[0]
+    x, w, m = (gc.input(name, v.shape, dtype) for name, v in (("x", a), ("w", b), ("m", mask)))
+
+    def fold(xp: Any, name: str, z: Any) -> Any:
+        return getattr(xp, name)(z, axis=(1, 2), keepdims=True)
+
+    def both(xp: Any, x: Any, w: Any, m: Any) -> Any:
+        e = xp.exp(x * m - fold(xp, "max", x * m))
+        y = e / fold(xp, "sum", e)
+        return [y, y * (w - fold(xp, "sum", w * y))]
+
+    every = (gc.Options(cache=False, debug=debug) for debug in (False, True))
+    f, debugged = (gc.compile([x, w, m], both(gc, x, w, m), options=options) for options in every)
+    assert f.source.count("stream_") == 2
+    wanted = f(a, b, mask)
+    for found in (wanted, debugged(a, b, mask)):
+        for have, want in zip(found, both(np, a, b, mask), strict=True):
+            np.testing.assert_allclose(have, want, rtol=1e-4, atol=1e-6)
+    for begins in ((0, 0), (16, 40), (32, 8)):
+        written_at(f, (a, b, mask), wanted, begins)
 
 
 def written_at(f: Any, arrays: Any, wanted: Any, begins: tuple[int, ...]) -> None:

@@ -254,6 +254,10 @@ class Form:
         """On the stack, where a row fits one of the first blocks there."""
         if self.is_one_block() and number < KEPT:
             return Place("stack", FOLDS + number)
+        return self.scratch_row(node)
+
+    def scratch_row(self, node: Node) -> Place:
+        """Memory for a row of the node, each worker's own."""
         return self.text.scratch_of_chunk(node.dtype, self.chunks()[2], (self.row_length(),))
 
     def row_length(self) -> Dim:

@@ -21,6 +21,7 @@ from graphc.codegen.streamed import (
     bind_places,
     is_in_lines,
     leave_narrow,
+    made_at,
     piece_of,
     step_of,
     store_lines,
@@ -222,7 +223,8 @@ class Inner(Rows):
             value = self.evaluator.value(read.node, read.index, scope)
             at = self.scratch_at(place) if scratch else offset(index, node.shape)
             if place in self.streamed:
-                place, at = self.streamed[place], position
+                place = self.streamed[place]
+                at = made_at(self, node, place, position)
             stores.append(self.text.store(place, at, value))
         return stores
 

@@ -2,7 +2,8 @@
 
 In: the form of a nest.  Out: which outputs, on what condition, and the statements that do it.  Loops over elements in
 order make whole lines in registers and store them so at once; tiles, and rows that are swept several times, are made on
-the stack, and streamed from there, rows part by part if lines begin with them.
+the stack, long ones that a later sweep loads in scratch, and streamed from there, rows part by part if lines begin with
+them.
 """
 
 from __future__ import annotations
@@ -45,15 +46,24 @@ def streamed_outputs(form: Form) -> dict[Place, Place]:
     if not form.row_set and (max(efforts, default=0) > CHEAP or sum(efforts) > MOST_EFFORT):
         return {}
     variable = f"%{form.inner[-1]}" if form.inner else "%i"
-    found: list[Place] = []
+    found: list[tuple[Node, Place]] = []
     for node, place in form.nest.stores:
         steps = linear(offset(form.index_of(node), node.shape)) if node.shape == form.nest.domain else None
         along = steps is not None and steps.get(variable) == 1
-        stays = node not in form.kept or form.is_one_block()  # until a later sweep of the row loads it
-        if along and place.kind == "output" and place not in form.text.schedule.read and stays:
-            found.append(place)
+        if along and place.kind == "output" and place not in form.text.schedule.read:
+            found.append((node, place))
     first = FOLDS + KEPT if form.reductions else 0
-    return {place: Place("stack", first + k) for k, place in enumerate(found[:MOST_OUTPUTS])}
+    return {place: _block(form, node, first + k) for k, (node, place) in enumerate(found[:MOST_OUTPUTS])}
+
+
+def _block(form: Form, node: Node, number: int) -> Place:
+    """Where an output is made: on the stack; or in scratch, if a later sweep loads a row of it that no block holds."""
+    return form.scratch_row(node) if node in form.kept and not form.is_one_block() else Place("stack", number)
+
+
+def made_at(form: Form, node: Node, block: Place, position: Dim) -> Dim:
+    """Where in its block an element is made: at its position in the innermost loop, or in the row that is kept."""
+    return form.scratch_at(block) if node in form.kept else position
 
 
 def _limits(form: Form, moved: Dim) -> tuple[tuple[Dim, int], ...]:
@@ -240,5 +250,5 @@ def _written(form: Form, first: Mapping[str, Dim], done: Dim = 0) -> Iterator[tu
         block = form.streamed.get(place)
         if block is not None:
             start = substitute(offset(form.index_of(node), node.shape), first)
-            size = node.dtype.size
-            yield node, place, form.text.address(block, done * size), form.text.address(place, start * size)
+            made, size = substitute(made_at(form, node, block, done), first), node.dtype.size
+            yield node, place, form.text.address(block, made * size), form.text.address(place, start * size)
