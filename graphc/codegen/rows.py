@@ -42,7 +42,8 @@ ROWS, _RESULTS = 8, 64  # rows of a band, and what each comes to, at most
 LANES = (4, 5, 6, 7, 8)  # lines of accumulators, the best number first: each is a vector or some
 FEWEST = 4  # times that they are come back to
 MANY = 12  # times from which a rest of a row is a loop of its own
-_NEXT, _AFTER_NEXT = 1, 2  # rows before a row, when it is asked for: where two multiply-adds start in a cycle, and else
+_AHEAD = (16_384, 8_192)  # bytes of rows that are read until one that is asked for is there: else, and where two
+# multiply-adds start in a cycle
 SIMPLE = 20  # the effort of vector math, beside which folding is little
 _FETCHED = 1 << 20  # bytes that are read, from which they do not lie near
 
@@ -173,13 +174,18 @@ class Rows(Form):
 
     def ask(self, scope: Scope, var: str, at: Dim, length: int) -> None:
         """Ask for what this sweep asks for, so many elements from there in a later row, or the next band."""
-        further = max(_NEXT if has_two_multiply_adds() else _AFTER_NEXT, self.band)
         for ahead in self.fetched.get(self.sweep, ()):
-            row = f"%{self.row_axes()[-1]}"
+            row, further = f"%{self.row_axes()[-1]}", max(self._rows_ahead(), self.band)
             later = {row: symbol(row) + further, f"%{var}": at}
             start = substitute(ahead.at, later) * ahead.size
             lines = -(-length * ahead.size // LINE)
             scope.use("fetch_lines", self.text.address(ahead.place, start), tile=(lines,))
+
+    def _rows_ahead(self) -> int:
+        """How many rows before a row it is asked for: short rows are done before the next one comes."""
+        row, asked = self.domain[self.inner[-1]], [ahead.size for sweep in self.fetched.values() for ahead in sweep]
+        assert isinstance(row, int)
+        return -(-_AHEAD[has_two_multiply_adds()] // (row * sum(asked)))
 
     def folds_scalars(self) -> bool:
         """Whether this sweep folds numbers without a kernel: of a few at a time LLVM makes no vectors."""

@@ -57,7 +57,7 @@ def small_borders() -> Any:
         ),
         mock.patch.multiple(packed, BLOCK_BYTES=64, CHUNK_ROWS=8, CHUNK_BYTES=96, NEAR_CHUNK=96, NARROW_CHUNK=2),
         mock.patch.multiple(rows, SHORT=0, BLOCK=8, ROWS=2, LANES=(1,), LINE=8, FEWEST=2, MANY=1),
-        mock.patch.multiple(rows, _LONG=2, _PART=2, _FETCHED=0),
+        mock.patch.multiple(rows, _LONG=2, _PART=2, _FETCHED=0, _AHEAD=(48, 24)),
         mock.patch.object(chosen, "LEAST", 2),
         mock.patch.multiple(late, LINE=8, LINES=2, SIMPLE=1),
         mock.patch.object(rows, "host_vector_bytes", return_value=4),
