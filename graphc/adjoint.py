@@ -24,7 +24,7 @@ from graphc.join import join
 from graphc.line import adjoint_of
 from graphc.op import HOLDERS, Family
 from graphc.ops.item import item
-from graphc.rewrite import filled, is_filled, kept_apart
+from graphc.rewrite import filled, if_some, is_filled, kept_apart, scaled_along
 from graphc.stabilise import stabilise
 from graphc.trace import shown
 from graphc.tree import Skeleton, flatten, leaves_like, unflatten
@@ -333,23 +333,8 @@ def _summed(g: Node, axes: Sequence[int]) -> Node:
     if len(axes) < g.ndim:
         if g.op.name == "negative":
             return -_summed(g.operands[0], axes)
-        for x, y in _factors(g):
-            if x.shape == g.shape and _is_same_along(y, g, axes):
-                out: Node = FUNCTIONS[g.op.name](_summed(x, axes), y)
-                return out
+        found = scaled_along(g, axes)
+        if found is not None:
+            return if_some(FUNCTIONS[g.op.name](_summed(found[0], axes), found[1]), g.shape, axes)
     total: Node = FUNCTIONS["sum"](g, axis=tuple(axes), keepdims=True)
     return total
-
-
-def _factors(g: Node) -> tuple[tuple[Node, Node], ...]:
-    """The ways to see g as something times or over a factor."""
-    if g.op.name not in ("multiply", "divide"):
-        return ()
-    x, y = g.operands
-    return ((x, y), (y, x)) if g.op.name == "multiply" else ((x, y),)
-
-
-def _is_same_along(y: Node, g: Node, axes: Sequence[int]) -> bool:
-    """Whether an operand of g is broadcast along all of the axes."""
-    missing = g.ndim - y.ndim
-    return all(k < missing or y.shape[k - missing] == 1 for k in axes)

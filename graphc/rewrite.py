@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from graphc.declare import BUILDER, Builder
-from graphc.dims import same
+from graphc.dims import is_positive, product, same
 from graphc.graph import Graph, Node, make, map_graph, with_outputs
 from graphc.line import standing_at
 from graphc.literal import Identity
 from graphc.op import REGISTRY, Family
 from graphc.ops.bodies import rebuilt
+from graphc.types import Shape
 
 ANY = "*"  # the op of a rule that looks at every node
 FILLED = "constant broadcast_to reshape"  # ops of which a node may be that is known to be one value
@@ -203,3 +204,25 @@ def is_filled(node: Node, value: float) -> bool:
     """Whether every element of a node is known to be `value`; zeros must agree in their sign."""
     found = filled(node)
     return found is not None and found == value and math.copysign(1, found) == math.copysign(1, value)
+
+
+def scaled_along(node: Node, axes: Sequence[int]) -> tuple[Node, Node] | None:
+    """What a product or quotient multiplies or divides by something that is the same along the axes, and that."""
+    if node.op.name not in ("multiply", "divide"):
+        return None
+    x, y = node.operands
+    for whole, scale in ((x, y), (y, x)) if node.op.name == "multiply" else ((x, y),):
+        missing = node.ndim - scale.ndim
+        if whole.shape == node.shape and all(k < missing or scale.shape[k - missing] == 1 for k in axes):
+            return whole, scale
+    return None
+
+
+def if_some(total: Node, shape: Shape, axes: Sequence[int]) -> Node:
+    """A scaled sum over axes of an array of the shape: of nothing it is 0, where what scales it is infinite, too."""
+    lengths = [shape[k] for k in axes]
+    if all(map(is_positive, lengths)):
+        return total
+    some = BUILDER.greater(BUILDER.convert(product(lengths)), 0)
+    guarded: Node = BUILDER.where(some, total, 0)
+    return guarded

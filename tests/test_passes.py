@@ -138,6 +138,7 @@ CLOSE: dict[str, Build] = {
     "gather of one a row": lambda x, y, c, k: one_a_row(gc.exp(y) + y[:1], k),
     "scatter of one a row": lambda x, y, c, k: gc.exp(y) + gc.vjp(one_a_row(y, k), [y], y[:, :1])[0],
     "sum of one a row": lambda x, y, c, k: gc.sum(gc.vjp(one_a_row(y, k), [y], y[:, :1])[0], axis=1),
+    "sum of scaled": lambda x, y, c, k: gc.sum(y / (t := gc.sum(y * y, axis=1, keepdims=True)) - gc.sin(y) * t, axis=1),
     "softmax": lambda x, y, c, k: gc.exp(y) / gc.sum(gc.exp(y), axis=1, keepdims=True),
     "slope of softmax": lambda x, y, c, k: (y / (t := gc.sum(gc.exp(y), axis=1, keepdims=True)) - 2 / t) * gc.exp(y),
     "log of sum of exp": lambda x, y, c, k: gc.log(gc.sum(gc.exp(y), axis=1)),
@@ -367,6 +368,50 @@ def test_folds_are_shared_whatever_axes_of_one_element_they_name() -> None:
 def test_the_order_of_operands_does_not_depend_on_the_process() -> None:
     texts = {run_pipeline(training_step())[0].text for _ in range(2)}
     assert len(texts) == 1
+
+
+def centred(x: Node, axis: int) -> Node:
+    return x - gc.mean(x, axis=axis, keepdims=True)
+
+
+def length(x: Node, axis: int) -> Node:
+    return gc.sqrt(gc.mean(x * x, axis=axis, keepdims=True) + 1e-5)
+
+
+APART: dict[str, tuple[Callable[[Node, int], Node], int]] = {
+    "terms": (lambda x, k: gc.sum(x / length(x, k) - gc.sin(x) * length(x, k), axis=k), 1),
+    "terms of terms": (lambda x, k: gc.sum(-(x + 1) / length(x, k) - (x * length(x, k) + x / length(x, k)), axis=k), 1),
+    "of what is summed": (lambda x, k: gc.sum(centred(x, k) / length(centred(x, k), k), axis=k), 1),
+    "a term without": (lambda x, k: gc.sum(x / length(x, k) - x, axis=k), 0),
+    "a difference": (lambda x, k: gc.sum(centred(x, k), axis=k), 0),
+    "kept in range": (lambda x, k: gc.sum(x / gc.max(gc.abs(x), axis=k, keepdims=True), axis=k), 0),
+    "a factor that varies": (lambda x, k: gc.sum(x / length(x, 1 - k), axis=k), 0),
+    "waits itself": (lambda x, k: gc.sum(gc.tanh(x - length(x, k)) * length(x, k), axis=k), 0),
+    "a product": (lambda x, k: gc.sum(x * (x / length(x, k)), axis=k), 0),
+    "all": (lambda x, k: gc.sum(x / gc.sum(x * x)), 1),
+}
+
+
+@pytest.mark.parametrize("shape", [(5, 70), ("n", 70), (5, "n")])
+@pytest.mark.parametrize("name", APART)
+def test_scales_come_after_sums_over_rows_that_they_make_wait(name: str, shape: Any) -> None:
+    made, count = APART[name]
+    x, a = gc.input("x", shape), np.random.default_rng(3).normal(size=(5, 70)) + 1
+    for axis, fires in ((1, count), (0, count if name == "all" else 0)):
+        y = made(x, axis)
+        graph, fired = applied(y, x)
+        assert fired["sum of scaled"] == fires
+        (wanted,), (found,) = interpret(Graph((y,), (x,)), [a]), interpret(graph, [a])
+        np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_scaled_sums_of_nothing_are_0() -> None:
+    """Whatever the scales are, which may be 0 or infinite there."""
+    x, s, g = (gc.input(name, shape) for name, shape in (("x", (4, "n")), ("s", (4, 1)), ("g", (4, "n"))))
+    values = np.zeros((4, 0)), np.array([[0.0], [1.0], [np.inf], [np.nan]]), np.zeros((4, 0))
+    f = gc.compile([x, s, g], [*gc.vjp(x / s, [s], g), *gc.vjp(x * s, [x, s], g), gc.sum(x / gc.sum(x * x), axis=1)])
+    for found in f(*values):
+        np.testing.assert_array_equal(found, np.zeros(found.shape))
 
 
 UNITS = 2**12  # exp and log of an operand that differs in its last bits; a wrong rule is off by far more

@@ -13,6 +13,7 @@ from typing import Any
 
 from graphc.graph import Graph
 from graphc.join import join
+from graphc.passes.apart import APART
 from graphc.passes.fold import FOLDING
 from graphc.passes.inline import INLINING, inline
 from graphc.passes.inside import inside
@@ -41,7 +42,7 @@ class Pass:
 
 def simplify(graph: Graph) -> tuple[Graph, Counter[str]]:
     """The graph in which no rule fires any more, and the rules that did."""
-    return rewrite(graph, (*FOLDING, *SIMPLIFYING, *SUMS_OF_ROWS, *MOVING, *STABILISING))
+    return rewrite(graph, (*FOLDING, *SIMPLIFYING, *SUMS_OF_ROWS, *APART, *MOVING, *STABILISING))
 
 
 PIPELINE: tuple[Pass, ...] = (
@@ -59,7 +60,7 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("merge", merge, "Last, when operands are in their final form."),
 )
 REMAT = Pass("remat", remat, "Behind all others, for `Options(remat=\"memory\")`: what is computed twice stays so.")
-RULES = {rule.name: rule for rule in (*INLINING, *FOLDING, *SIMPLIFYING, *SUMS_OF_ROWS, *MOVING, *STABILISING)}
+RULES = {rule.name: rule for rule in (*INLINING, *FOLDING, *SIMPLIFYING, *SUMS_OF_ROWS, *APART, *MOVING, *STABILISING)}
 
 Check = Callable[[Pass, Graph, Graph], None]
 

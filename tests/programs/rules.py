@@ -246,3 +246,29 @@ def totals(g: Grower) -> None:
             f"gc.sum({g.choose((f'{x} * {k}.5', f'{x} * {y} + {k}.0', f'gc.abs({x} - {k}.0)', f'{y} * {x} * {k}.0'))})",
             large=True,
         )
+
+
+@rule
+def scaled(g: Grower) -> None:
+    """A fold of what another one over the same axes scales, as layers have it that normalise, or a constant."""
+    x = g.named("f", 1)
+    axes = some_axes(g, g.ndim(x)) or [g.below(g.ndim(x))]
+    axis, y = f"axis={tuple(axes)}", g.choose((x, g.leaf(g.dims(x), g.dtype_of(x))))
+    s = g.add(f"1.5 + gc.tanh(gc.{g.choose(('sum', 'sum', 'var', 'max'))}({x} * {y}, {axis}, keepdims=True))")
+    t = s if g.chance(0.5) else f"gc.sqrt({s} + gc.sum({y} / {s}, {axis}, keepdims=True) ** 2)"
+    c = g.choose((f"({x} - gc.mean({x}, {axis}, keepdims=True))", f"gc.sin({x})", x))
+    terms = f"{y} / {s} - {c} * {t}", f"-({c} + {y}) / {t} * 0.5", f"{y} / {s} - ({t} * {c} + {c} * {s})", f"{y} - {s}"
+    folded = g.choose((*terms, f"{c} * {g.choose(('0.3', '-1.5', s))}", f"{c} / {g.choose(('-3.0', '0.25', t))}"))
+    g.add(f"gc.{g.choose(('sum', 'sum', 'max', 'min'))}({folded}, {axis}, keepdims={g.chance(0.5)})", large=True)
+
+
+@rule
+def shares(g: Grower) -> None:
+    """A softmax over some axes, along which an operand may be the same, and what its adjoint makes of it: both seen."""
+    dims = [g.choose((*g.palette, 2, 2, 3, 5)) for _ in range(2 + g.below(3))]
+    axes = some_axes(g, len(dims)) or [len(dims) - 1]
+    x, w, m = (g.leaf(d, g.dtype) for d in (dims, dims, [1 if g.chance(0.4) else d for d in dims]))
+    axis, z = f"axis={tuple(axes)}, keepdims=True", f"{x} * {m}"
+    e = g.add(f"gc.exp({z} - gc.max({z}, {axis}))", large=True)
+    y = g.add(f"{e} / gc.sum({e}, {axis})", large=True)
+    g.wanted += [y, g.add(f"{y} * ({w} - gc.sum({w} * {y}, {axis}))", large=True)]
