@@ -86,7 +86,7 @@ def _slope_of_softmax(b: Builder, node: Node) -> Node | None:
     for terms, sloped in (node.operands, node.operands[::-1]):
         if terms.op.name != "exp" or sloped.op.name not in ("add", "subtract"):
             continue
-        parts = [_quotient(part) for part in sloped.operands]
+        parts = [_quotient(b, part) for part in sloped.operands]
         if None in parts:
             continue
         (g, total), (t, other) = (part for part in parts if part is not None)
@@ -96,14 +96,17 @@ def _slope_of_softmax(b: Builder, node: Node) -> Node | None:
     return None
 
 
-def _quotient(node: Node) -> tuple[Node, Node] | None:
-    """Numerator and denominator, below broadcasts and a sign, which goes to the numerator."""
+def _quotient(b: Builder, node: Node) -> tuple[Node, Node] | None:
+    """Numerator and denominator, below broadcasts, and a sign and a condition, which go to the numerator."""
     bottom = _before_broadcasts(node)
     inner = argument(bottom, "negative")
     quotient = bottom if inner is None else _before_broadcasts(inner)
+    some = quotient.operands[0] if quotient.op.name == "where" and is_filled(quotient.operands[2], 0) else None
+    quotient = quotient if some is None else quotient.operands[1]
     if quotient.op.name != "divide":
         return None
     x, y = quotient.operands
+    x = x if some is None else b.where(some, x, 0)
     return (x if inner is None else -x), y
 
 

@@ -59,8 +59,8 @@ class _Nest(Inner):
         length, size, chunks = self.chunks()
         title = ", ".join(dict.fromkeys(m.op.name.lstrip("_") for m in self.members))
         flops, moved = self.work()
-        streamed = streamed_outputs(self)
-        in_lines = lines_of(self, streamed, moved)
+        streamed = streamed_outputs(self, moved)
+        in_lines = lines_of(self, streamed)
         if in_lines is not None:
             chunks = blocks(length + LINE // in_lines[1].size - 1, size)
         if self.before is not None:

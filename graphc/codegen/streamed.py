@@ -37,10 +37,10 @@ MOST_OUTPUTS = 4  # of a nest: each has a block on the stack
 WHOLE = symbol("%whole")  # where the whole lines of a loop end
 
 
-def streamed_outputs(form: Form) -> dict[Place, Place]:
-    """The outputs, each with the block where a piece of it is made."""
+def streamed_outputs(form: Form, moved: Dim) -> dict[Place, Place]:
+    """The outputs, each with the block where a piece of it is made; none of loops that are known to move little."""
     held = form.text.roots or form.before is not None or not form.domain
-    if held or (form.reductions and not form.row_set):
+    if held or (form.reductions and not form.row_set) or not _may_be_large(form, moved):
         return {}
     efforts = efforts_of_element(form.nest)
     if not form.row_set and (max(efforts, default=0) > CHEAP or sum(efforts) > MOST_EFFORT):
@@ -76,25 +76,27 @@ def _limits(form: Form, moved: Dim) -> tuple[tuple[Dim, int], ...]:
     return (moved, PAST_CACHES), (row, TILE if in_tiles else shortest)
 
 
-def may_be_large(form: Form, moved: Dim) -> bool:
-    """Whether it is not known that arrays fit caches, or that rows are too short."""
-    return all(size >= least for size, least in _limits(form, moved) if isinstance(size, int))
+def _may_be_large(form: Form, moved: Dim) -> bool:
+    """Whether it is not known that arrays fit caches, or that rows are too short.
+
+    Sweeps of rows are long, and not made twice: of those nothing may be unknown.
+    """
+    limits = _limits(form, moved)
+    known = [size >= least for size, least in limits if isinstance(size, int)]
+    return all(known) and not (form.reductions and len(known) < len(limits))
 
 
 def are_large(form: Form, moved: Dim) -> bool | Call:
-    """Whether arrays of which loops move so many bytes are larger than caches, in rows that are not too short."""
-    if not may_be_large(form, moved):
-        return False
+    """Whether arrays that may be large, of which loops move so many bytes, are larger than caches, in rows that are not
+    too short."""
     unknown = [(size, least) for size, least in _limits(form, moved) if not isinstance(size, int)]
-    if form.reductions and unknown:  # sweeps of rows are long, and not made twice
-        return False
     tests = [test(">=", form.text.at(size), Position(least)) for size, least in unknown]
     return True if not tests else tests[0] if len(tests) == 1 else test("and", *tests)
 
 
-def lines_of(form: Form, streamed: Mapping[Place, Place], moved: Dim) -> tuple[Place, DType] | None:
+def lines_of(form: Form, streamed: Mapping[Place, Place]) -> tuple[Place, DType] | None:
     """The output whose lines chunks of a loop over all elements are to be, if it may be streamed."""
-    if form.inner or not streamed or not may_be_large(form, moved):
+    if form.inner or not streamed:
         return None
     node, place = _widest(form, streamed)
     return place, node.dtype
