@@ -33,7 +33,7 @@ PIECE, LONG_PIECE = 256, 512  # bytes of a block of the widest array: reads of t
 MOST_EFFORT = 32  # instructions for an element, and no dear function: what costs more hardly waits for memory
 LONG_ROW = 3 * 2**11  # bytes of a row that is made line by line
 LINES = 4  # of a row that are written while its sweep goes on
-MOST_OUTPUTS = 4  # of a nest: each has a block on the stack
+MOST_OUTPUTS = 4  # of a nest: each has a block on the stack, or a row of scratch
 WHOLE = symbol("%whole")  # where the whole lines of a loop end
 
 

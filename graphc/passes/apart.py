@@ -13,12 +13,12 @@ from collections.abc import Collection, Sequence
 from graphc.declare import Builder
 from graphc.graph import Node
 from graphc.op import Family
+from graphc.passes.move import ADDING
 from graphc.rewrite import Rule, if_some, scaled_along
 from graphc.types import Shape
 
 _DEEPEST = 6  # sums, products and signs on the way to a term
 _FURTHEST = 64  # nodes that are looked at for the sums behind one
-_ADDING = ("sum", "_deviation")
 _SEEN_THROUGH = (Family.ELEMENTWISE, Family.MOVEMENT)
 
 
@@ -71,7 +71,7 @@ def _sums_behind(node: Node, shape: Shape, axes: Sequence[int]) -> set[Node]:
     seen, stack = {node}, [node]
     while stack and len(seen) < _FURTHEST:
         n = stack.pop()
-        if n.op.name in _ADDING and n.attrs["axis"] == axes and n.operands[0].shape == shape:
+        if n.op.name in ADDING and n.attrs["axis"] == axes and n.operands[0].shape == shape:
             found.add(n)
         elif n.op.family in _SEEN_THROUGH:
             new = [o for o in n.operands if o not in seen]

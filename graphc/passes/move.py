@@ -18,7 +18,7 @@ from graphc.types import Shape
 
 _IDEMPOTENT = ("max", "min", "any", "all")
 _FOLDING = (*_IDEMPOTENT, "sum", "prod", "logsumexp", "_deviation")
-_ADDING = ("sum", "_deviation")  # equal elements count as many times as they are there
+ADDING = ("sum", "_deviation")  # equal elements count as many times as they are there
 
 
 def _without_ones(shape: Shape) -> Shape:
@@ -153,7 +153,7 @@ def _of_broadcast(b: Builder, node: Node) -> Node | None:
     once = b.broadcast_to(b.reshape(x, lengths), shape)
     out = _reduced(b, node, once, [k for k in axes if k not in equal])
     count = product(spread.shape[k] for k in equal)
-    return out * b.constant(count, node.dtype) if node.op.name in _ADDING else out
+    return out * b.constant(count, node.dtype) if node.op.name in ADDING else out
 
 
 def _of_reshape(b: Builder, node: Node) -> Node | None:
@@ -218,7 +218,7 @@ MOVING: tuple[Rule, ...] = (
     *(Rule(f"{name} of reshape", name, _of_reshape, "axes of length 1 do not matter", "reshape") for name in _FOLDING),
     *(
         Rule(f"{name} of broadcast", name, _of_broadcast, "all elements are equal", "broadcast_to")
-        for name in (*_IDEMPOTENT, *_ADDING)
+        for name in (*_IDEMPOTENT, *ADDING)
     ),
     *(
         Rule(f"{name} of permutation", name, _of_permutation, "the axes are those of the operand", "permute_dims")
