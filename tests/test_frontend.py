@@ -15,6 +15,7 @@ from golden_programs import PROGRAMS
 from numba import njit, types
 
 import graphc as gc
+from graphc.codegen.intrinsics import instructions
 from graphc.codegen.intrinsics.far import MOST
 from graphc.codegen.intrinsics.routine import PREFIX, KernelModule
 from graphc.codegen.namespace import meaning
@@ -162,6 +163,16 @@ def test_storages_are_told_apart() -> None:
     code = str(Backend().optimised(text_of(module_of(gc.compile([x, y], (x * y, x - y))))))
     assert "vector.body" in code
     assert "vector.memcheck" not in code
+
+
+def test_what_the_vectoriser_leaves_of_vector_math_calls_no_instruction() -> None:
+    """An instruction is a call until loops are vectorised; then it is in place, in vectors and beside them."""
+    x = gc.input("x", ("n",), "float32")
+    module = module_of(gc.compile([x], x**1.7))
+    late = text_of(module.late)
+    code = str(Backend().optimised(text_of(module), late=late))
+    assert "vector.body" in code
+    assert not re.search(f"call .*@{instructions.PREFIX}", code)
 
 
 def test_threads_of_llvm_make_the_same_code() -> None:

@@ -53,7 +53,8 @@ def compile_kernels(
             module = KernelModule()
             lower(text, PREFIX + kernel_name(text), module)
             needs, loops = module.routines, module.has_loops
-            kernels.append((threads.submit(object_file, text_of(module), loops), tuple(needs)))
+            late = text_of(module.late) if module.late.functions else ""
+            kernels.append((threads.submit(object_file, text_of(module), loops, late), tuple(needs)))
             routines |= needs
         wanted = [r for r in routines.values() if not has(r.name)]
         made = {r.name: threads.submit(object_file, text_of(_module_of(r)), r.is_loop) for r in wanted}
@@ -101,9 +102,12 @@ def text_of(module: Any) -> str:
     return text
 
 
-def object_file(text: str, loops: bool = True) -> bytes:
-    """The code of a module's text, optimised; without `loops` that LLVM should make more of, it is as it is."""
-    return _backend().object_file(text, loops)
+def object_file(text: str, loops: bool = True, late: str = "") -> bytes:
+    """The code of a module's text, optimised; without `loops` that LLVM should make more of, it is as it is.
+
+    What another text defines is inlined `late`: when loops are vectorised.
+    """
+    return _backend().object_file(text, loops, late)
 
 
 def _backend() -> Backend:
@@ -141,9 +145,9 @@ class Backend:
         self._tuning.slp_vectorization = bool(settings.SLP_VECTORIZE)
         self._builder = llvm.create_pass_builder(self.machine, self._tuning)
 
-    def object_file(self, text: str, loops: bool) -> bytes:
+    def object_file(self, text: str, loops: bool, late: str) -> bytes:
         """See the function of this name."""
-        code = self.optimised(text, loops)
+        code = self.optimised(text, loops, late)
         with OutputString() as error:
             buffer = unlocked("LLVMPY_TargetMachineEmitToMemory")(self.machine, code, 1, error)
             if not buffer:
@@ -153,14 +157,16 @@ class Backend:
         finally:
             library.LLVMPY_DisposeMemoryBuffer(buffer)
 
-    def optimised(self, text: str, loops: bool = True) -> Any:
+    def optimised(self, text: str, loops: bool = True, late: str = "") -> Any:
         """The module of a text, optimised."""
         code = llvm.parse_assembly(text, self._context)
         code.verify()
         run = unlocked("LLVMPY_RunNewModulePassManager")
         run(self._builder.getModulePassManager() if loops else _few_passes(), code, self._builder)
+        if late:
+            code.link_in(llvm.parse_assembly(late, self._context))
         if loops:
-            _put_in_place(code)
+            _unkeep(code)
             run(_late_passes(), code, self._builder)
         return code
 
@@ -177,15 +183,11 @@ def unlocked(name: str) -> Any:
     return function
 
 
-def _put_in_place(code: Any) -> None:
-    """Have the calls of instructions inlined that were kept whole for the vectoriser, and no more kept than called."""
-    from graphc.codegen.intrinsics import instructions
-
+def _unkeep(code: Any) -> None:
+    """Have variants kept no more, which the vectoriser alone knew of."""
     for function in code.functions:
         if function.linkage == llvm.Linkage.weak_odr:
             function.linkage = llvm.Linkage.internal
-        if function.name.startswith(instructions.PREFIX):
-            function.add_function_attribute("alwaysinline")
 
 
 def _late_passes() -> Any:

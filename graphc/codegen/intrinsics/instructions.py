@@ -64,7 +64,8 @@ def _use(
 
         narrow = 128 // _bits(kind)
         widths = (narrow, 2 * narrow, 4 * narrow, 8 * narrow)
-        function = define(module, full_name, kind, [x.type for x in operands], widths, body)
+        late = getattr(module, "late", None)
+        function = define(module, full_name, kind, [x.type for x in operands], widths, body, late)
     return builder.call(function, operands)
 
 

@@ -80,7 +80,7 @@ class KernelModule(ir.Module):  # type: ignore[misc]
 
     `accesses` are the instructions that touch each storage of each nest.  `pointers` has the addresses that are
     pointers in a block already.  `far`: what calls vector math, where it is not built in.  `alone`: what is emitted now
-    stands in no loop that LLVM might vectorise.
+    stands in no loop that LLVM might vectorise.  `late` is linked with it when LLVM has vectorised its loops.
     """
 
     alone = True
@@ -92,6 +92,7 @@ class KernelModule(ir.Module):  # type: ignore[misc]
         self.accesses: dict[int, dict[int, list[Any]]] = {}
         self.pointers: dict[tuple[ir.Block, ir.Value], ir.Value] = {}
         self.far: Callable[..., Any] | None = None
+        self.late = ir.Module("late")
 
     @property
     def has_loops(self) -> bool:

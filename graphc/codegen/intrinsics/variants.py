@@ -27,14 +27,28 @@ def name_variants(function: ir.Function, widths: Sequence[int]) -> None:
 
 
 def define(
-    module: ir.Module, name: str, result: ir.Type, operands: Sequence[ir.Type], widths: Sequence[int], body: Body
+    module: ir.Module,
+    name: str,
+    result: ir.Type,
+    operands: Sequence[ir.Type],
+    widths: Sequence[int],
+    body: Body,
+    late: ir.Module | None = None,
 ) -> ir.Function:
-    """The function of one lane and its variants, which are inlined; what `body` builds ends with a return."""
-    function = ir.Function(module, ir.FunctionType(result, operands), name)
-    function.linkage = "linkonce_odr"
+    """The function of one lane and its variants, which are inlined; what `body` builds ends with a return.
+
+    It has to stay a call until the vectoriser has looked: it is for ever, or what is inlined is in a `late` module.
+    """
+    kind = ir.FunctionType(result, operands)
+    function = one = ir.Function(module, kind, name)
     name_variants(function, widths)
-    _add(function, "noinline")  # it has to stay a call until the vectoriser has looked
-    body(ir.IRBuilder(function.append_basic_block()), 0, function.args)
+    if late is None:
+        _add(one, "noinline")
+    else:
+        one = ir.Function(late, kind, name)
+        _add(one, *_PURE, "alwaysinline")
+    one.linkage = "linkonce_odr"
+    body(ir.IRBuilder(one.append_basic_block()), 0, one.args)
     for width in widths:
         kind, *vectors = (ir.VectorType(lane, width) for lane in (result, *operands))
         variant = ir.Function(module, ir.FunctionType(kind, vectors), variant_of(name, width))
