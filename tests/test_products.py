@@ -17,6 +17,7 @@ from graphc.codegen.intrinsics.target import has_many_registers, has_two_multipl
 from graphc.codegen.kernels import CACHED, CHUNK_FLOPS, HALF_FLOPS, MANY_CHUNKS, steps_of_chunk
 from graphc.codegen.packed import NARROW_CHUNK, two_shares
 from graphc.graph import Graph, Node
+from graphc.state import aligned
 
 FAMILY = range(60)
 
@@ -185,6 +186,25 @@ def test_products_of_other_sizes_share_their_kernel() -> None:
     assert packed == kernels_of(640, 200, 704) == kernels_of(130, 2000, 700) != many
     blocked = kernels_of(2000, 2000, 1000)
     assert blocked == kernels_of(500, 900, 1000) == kernels_of(1000, 4000, 1000) != packed
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("sizes", [(48, 96, 512), (64, 130, 912), (50, 500, 192), (100, 96, 256)])
+def test_products_have_the_same_bits_wherever_an_array_begins(sizes: tuple[int, ...], dtype: str) -> None:
+    """Vectors of a B that begins within a line of cache lie in two, so it is copied by panels."""
+    m, k, n = sizes
+    a, b = (seeded("lines", shape).normal(size=shape).astype(dtype) for shape in ((m, k), (k, n)))
+    x, y = gc.input("x", a.shape, dtype), gc.input("y", b.shape, dtype)
+    function = gc.compile([x, y], x @ y)
+    assert any("into_line" in text for text in function.program.kernels) == has_two_multiply_adds()
+    memory, found = aligned(b.nbytes + 128), []
+    for start in (0, 64, b.itemsize, 16, 64 - b.itemsize):
+        there = memory[start : start + b.nbytes].view(dtype).reshape(b.shape)
+        there[:] = b
+        found.append(function(a, there))
+    np.testing.assert_allclose(found[0], a @ b, rtol=0, atol=1e-3 if dtype == "float32" else 1e-12)
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])
 
 
 @pytest.mark.parametrize(

@@ -3,25 +3,32 @@
 In: a product, as for graphc.codegen.kernels.  Out: statements that compute C, or the chunk of it that is asked for.
 
     Packed      panels of B are copied, and within each go all rows
+    Lined       they are if B, an array of the caller's, does not begin with a line of cache
     Blocked     they are gone through for each block of A, which may be copied too, for operands that no cache holds
 """
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from graphc.codegen.intrinsics.target import has_many_registers, has_two_multiply_adds
+from graphc.codegen.intrinsics.target import LINE, has_many_registers, has_two_multiply_adds
 from graphc.codegen.kernels import CHUNK_FLOPS, MANY_CHUNKS, ROW, Axis, InPlace, J, Range, known
-from graphc.codegen.loop_ir import WORKER, Address, Position
+from graphc.codegen.loop_ir import WORKER, Address, Expr, Position, Var
 from graphc.codegen.scope import Branch, Loop, Scope, close
 from graphc.codegen.text import integer, test
 from graphc.codegen.views import up
 from graphc.dims import Dim, blocks, dim_max, dim_min, floor_div, symbol
+from graphc.types import int64
+
+if TYPE_CHECKING:
+    from graphc.codegen.product import Product
 
 PANEL_DEPTH, PANEL_BYTES = 1024, 2**15  # of a packed panel: rows, of wide vectors a quarter, bytes of one of a small B,
 SMALL_B = 2**20  # which has fewer bytes than this: memory counts more there than 1 % of the time
 NESTED_DEPTH = 256  # of a panel of two loops over the sum
 FEW_ROWS = 32  # for so many, copying panels takes longer than it saves
+LINED_ROWS, LINED_DEPTH = 48, 96  # from which on copying B takes less than vectors that lie in two lines each,
+WHOLE_ROW, WIDE_ROW = 2**8, 2**11  # if its rows have multiples of these bytes, or many
 BLOCK_DEPTH, BLOCK_BYTES = 1024, 2**19  # of a block of A, which stays in L2 beside a panel
 ACROSS_DEPTH = 512  # of an A that is read across the sum, a line for each row; half where B's panel is in L1, too
 PACKED_ROWS = 16  # of such an A, at a time: their lines stay in L1 while tile by tile takes its part of them
@@ -70,15 +77,19 @@ class Packed(InPlace):
         return super().nest(axis)
 
     def emit(self, scope: Scope, rows: Range, columns: Range, more: Dim) -> None:
-        """Pack, unless only the call will tell that there are few rows, and B can be read where it lies."""
+        """Pack, unless only the call will tell that there is no need to, and B can be read where it lies."""
         if not self.chooses:
             self.emit_packed(scope, rows, columns, more)
             return
-        height, few = self.text.at(self.rows.size), Position(self.few)
+        need = self.need(scope)
         for emit, comparison in ((super().emit, "<="), (self.emit_packed, ">")):
-            branch = Branch(scope, test(comparison, height, few))
+            branch = Branch(scope, test(comparison, *need))
             emit(branch, rows, columns, more)
             branch.close()
+
+    def need(self, scope: Scope) -> tuple[Expr, Expr]:
+        """What is greater than what if copying pays: there are many rows."""
+        return self.text.at(self.rows.size), Position(self.few)
 
     def emit_packed(self, scope: Scope, rows: Range, columns: Range, more: Dim) -> None:
         """Blocks of a deep sum, and panel by panel of these, so that a panel stays in L1 and the rows' part in L2."""
@@ -115,6 +126,41 @@ class Packed(InPlace):
         loop.use("pack", depth, cols, b, *steps, place, dtype=self.dtype, tile=(self.NR,))
         loop.close()
         return self.nested.a, step
+
+
+class Lined(Packed):
+    """B is read where it lies if it begins with a line of cache, and else copied: each of its vectors lies in two.
+
+    It is an array of the caller's, and NumPy's large arrays begin 16 bytes after a line.
+    """
+
+    is_cut = False  # where tiles ask for something: B is not copied there
+
+    def choose_tile(self) -> None:
+        super().choose_tile()
+        self.chooses = True
+
+    def need(self, scope: Scope) -> tuple[Expr, Expr]:
+        """Elements of its line that are before B."""
+        into = Var("into", int64)
+        scope.use("into_line", self.text.address(self.product.names["b"]), dtype=self.dtype, result=into)
+        return into, Position(0)
+
+
+def may_lie_across_lines(product: Product) -> bool:
+    """Whether copying B pays where it does not begin with a line of cache, as most of NumPy's arrays don't.
+
+    So it does where two multiply-adds start in a cycle, for each takes a vector of 64 bytes, if B has several panels,
+    of which none, or one of many, is narrow: of one, each chunk of rows would copy all.
+    """
+    m, n, k, view = product.rows.size, product.columns, product.summed, product.task.operands[1]
+    if not has_two_multiply_adds() or not product.is_alone or view.place.kind != "input" or n.b != product.size:
+        return False
+    if not (isinstance(m, int) and isinstance(n.size, int) and isinstance(k.size, int) and isinstance(k.b, int)):
+        return False
+    row = n.size * product.size
+    whole = row >= WIDE_ROW or (row > WHOLE_ROW and row % WHOLE_ROW == 0)
+    return whole and m >= LINED_ROWS and k.size >= LINED_DEPTH and k.b % LINE == 0
 
 
 class Blocked(Packed):

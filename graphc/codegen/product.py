@@ -18,7 +18,7 @@ from graphc.codegen.along_sum import ELEMENT, FEW_DOTS, AlongSum, sum_of_parts
 from graphc.codegen.intrinsics.target import LINE, has_many_registers, has_two_multiply_adds, host_vector_bytes
 from graphc.codegen.kernels import FEW, MANY_CHUNKS, ROW, Axis, Dots, InPlace, Kernel, Range, Transposed, steps_of_chunk
 from graphc.codegen.loop_ir import Expr, Var
-from graphc.codegen.packed import FEW_ROWS, Blocked, Packed
+from graphc.codegen.packed import FEW_ROWS, Blocked, Lined, Packed, may_lie_across_lines
 from graphc.codegen.scope import Scope, close
 from graphc.codegen.text import FIRST, HI, LAST, LO, PART, Text
 from graphc.codegen.views import ViewKernel
@@ -271,7 +271,7 @@ class Product(ViewKernel):
         if self._is_blocked() and not (in_place and fits_cache and k.a == size):
             return Blocked(self)
         if in_place:
-            return InPlace(self)
+            return Lined(self) if may_lie_across_lines(self) else InPlace(self)
         return Packed(self)
 
     def _is_deep(self, depth: Dim) -> bool:
