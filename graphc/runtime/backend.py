@@ -8,12 +8,11 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
-from typing import Any, cast
+from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite.binding.ffi import OutputString
@@ -23,7 +22,8 @@ from graphc.runtime.assembly import assembly
 from graphc.runtime.native import PREFIX, dissolve, kernel_name, processors, uncollected
 
 MOST_THREADS = 4  # the front end does not keep more of them busy
-_of_this_thread = threading.local()
+MOST_MODULES = 64  # of a backend, whose context keeps the types and constants of them all
+_idle: list[Backend] = []  # to make one and its first module takes 3 ms
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,7 @@ def words_of(modules: Sequence[ModuleType]) -> tuple[str, bool]:
 
 def text_of(module: Any) -> str:
     """The text of an llvmlite module, made ready for the machine; nothing is left of the module."""
-    backend = _backend()
-    module.triple, module.data_layout = backend.triple, backend.layout
+    module.triple, module.data_layout = _machine()
     text = assembly(module)
     blocks = [block for function in module.functions for block in function.blocks]
     dissolve(*blocks, *module.functions, module)
@@ -107,21 +106,33 @@ def object_file(text: str, loops: bool = True, late: str = "") -> bytes:
 
     What another text defines is inlined `late`: when loops are vectorised.
     """
-    return _backend().object_file(text, loops, late)
+    try:
+        backend = _idle.pop()
+    except IndexError:
+        backend = Backend()
+    code = backend.object_file(text, loops, late)
+    backend.modules += 1
+    if backend.modules < MOST_MODULES:
+        _idle.append(backend)
+    return code
 
 
-def _backend() -> Backend:
-    """The LLVM of this thread."""
-    if not hasattr(_of_this_thread, "backend"):
-        _of_this_thread.backend = Backend()
-    return cast(Backend, _of_this_thread.backend)
+@cache
+def _machine() -> tuple[str, str]:
+    """Its triple, and how data are laid out in its memory."""
+    backend = Backend()
+    _idle.append(backend)
+    return backend.triple, backend.layout
 
 
 class Backend:
-    """LLVM for the machine that Numba compiles for, set up as Numba does, with a context of its own.
+    """LLVM for the machine that Numba compiles for, set up as Numba does, with a context of its own: for one thread at
+    a time.
 
     What it needs is made once: between two of its calls, a thread may wait for the one that runs Python.
     """
+
+    modules = 0  # that it has made
 
     def __init__(self) -> None:
         from numba.core import config
