@@ -48,6 +48,13 @@ def aligned(nbytes: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return raw[start : start + max(nbytes, 1)]
 
 
+def aligned_copy(value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The same values in memory that begins on a 64-byte boundary, row after row."""
+    copy: np.ndarray[Any, Any] = aligned(value.nbytes)[: value.nbytes].view(value.dtype).reshape(value.shape)
+    copy[...] = value
+    return copy
+
+
 def address(array: np.ndarray[Any, Any]) -> int:
     """Where the memory of an array begins.
 
@@ -85,8 +92,7 @@ class State:
 
     def __init__(self, name: str, value: np.ndarray[Any, Any]) -> None:
         self.name = name
-        self.array: np.ndarray[Any, Any] = aligned(value.nbytes)[: value.nbytes].view(value.dtype).reshape(value.shape)
-        self.array[...] = value
+        self.array = aligned_copy(value)
         self.guard = np.zeros(GUARD_WORDS, np.int64)
         self._guard_address = address(self.guard)
         living.add(weakref.ref(self, living.discard))  # no Python runs when it dies: see graphc/interned.py

@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 import small_programs as small
 
+import graphc as gc
 from graphc.dims import symbol
 from graphc.errors import DTypeError, GraphcError, InputError
 from graphc.runtime import entry, steps, workspace
 from graphc.runtime.arguments import convert
+from graphc.state import address
 from graphc.tree import flatten, leaves_like, unflatten
 from graphc.types import DTYPES, float32
 
@@ -187,6 +189,15 @@ def test_results_are_nobody_elses(doubled):
     assert np.all(second == 2)
     assert np.all(x == 1)
     assert first.flags.owndata
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (7,), (64, 100)])
+def test_constants_begin_with_a_line_of_cache(shape):
+    """As parameters and results do: vectors of theirs lie in one line each."""
+    value, x = np.arange(np.prod(shape, dtype=int), dtype="float32").reshape(shape), gc.input("x", shape, "float32")
+    for function in (gc.compile([x], x + gc.constant(value)) for _ in range(2)):  # made, and then from the cache
+        assert not any(address(c) % 64 for c in function._machine._constants)
+        np.testing.assert_array_equal(function(value), 2 * value)
 
 
 def test_no_reference_is_lost(doubled):

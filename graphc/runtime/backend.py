@@ -23,7 +23,7 @@ from graphc.runtime.native import PREFIX, dissolve, kernel_name, processors, unc
 
 MOST_THREADS = 4  # the front end does not keep more of them busy
 MOST_MODULES = 64  # of a backend, whose context keeps the types and constants of them all
-_idle: list[Backend] = []  # to make one and its first module takes 3 ms
+_idle: list[Backend] = []  # to make one takes a millisecond
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from graphc.runtime.workspace import (
     make_shape,
     prepared_range,
 )
-from graphc.state import Claim, State, address
+from graphc.state import ALIGNMENT, Claim, State, address, aligned_copy
 
 if TYPE_CHECKING:
     from graphc.runtime.call import Caller
@@ -47,7 +47,7 @@ class Machine:
         self.single = len(program.outputs) == 1
         entry.check_gil()
         entry.driver()  # if there is none, nothing has been made that it would have to let go
-        self._constants = tuple(np.ascontiguousarray(c) for c in program.constants)
+        self._constants = tuple(c if address(c) % ALIGNMENT == 0 else aligned_copy(c) for c in program.constants)
         names = [native[kernel_name(text)] for text in program.kernels]
         rows = zip(program.phases, program.rows, strict=True)
         kernels = [(names[p.kernel] if p.kernel >= 0 else p.kernel, 8 * row) for p, row in rows]

@@ -37,7 +37,7 @@ def define(
 ) -> ir.Function:
     """The function of one lane and its variants, which are inlined; what `body` builds ends with a return.
 
-    It has to stay a call until the vectoriser has looked: it is for ever, or what is inlined is in a `late` module.
+    It has to stay a call until the vectoriser has looked: for good, or its body is in a `late` module, linked in then.
     """
     kind = ir.FunctionType(result, operands)
     function = one = ir.Function(module, kind, name)
