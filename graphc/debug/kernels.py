@@ -12,7 +12,7 @@ import numpy as np
 
 from graphc.codegen.intrinsics.target import LINE, host_vector_bytes
 from graphc.codegen.loop_ir import FETCHING
-from graphc.debug.memory import MASK, SHIFT, Fault, Memory
+from graphc.debug.memory import Fault, Memory
 
 Tile = tuple[int, ...]
 
@@ -128,7 +128,9 @@ def _columns_logsumexp(memory, dtype, tile, x, row, rows, n, a, b):  # type: ign
 
 
 def _clear(memory: Memory, dtype: Any, tile: Tile, address: int, nbytes: int) -> None:
-    memory.regions[address >> SHIFT].clear(address & MASK, nbytes, memory.me)
+    region, at = memory.place(address)
+    assert region is not None
+    region.clear(at, nbytes, memory.me)
 
 
 def _stream(memory: Memory, dtype: Any, tile: Tile, n: int, source: int, to: int) -> None:

@@ -1,8 +1,9 @@
 """Memory of a program that is interpreted: regions with bounds, and who wrote each element.
 
 An address is (1 + region) << 40 plus a byte, so that on both sides of a region lies a guard that no other region is
-near to.  What a kernel must not do is a Fault: read or write outside an array, read what nobody wrote, race with
-another chunk of the phase, or reach one array through two storages that the code declares disjoint.
+near to; arrays of the caller's begin within a line of cache.  What a kernel must not do is a Fault: read or write
+outside an array, read what nobody wrote, race with another chunk of the phase, or reach one array through two storages
+that the code declares disjoint.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class Region:
 
     def __init__(self, name: str, nbytes: int, life: tuple[int, int] | None = None) -> None:
         self.name, self.nbytes, self.life = name, nbytes, life
+        self.begins = 0  # so many bytes after a line of cache
         self.zero: Any = None
         self.itemsize = 0  # 0 as long as nothing is known of what it holds
         self.data: list[Any] = []
@@ -126,10 +128,16 @@ class Memory:
         self.stacks.clear()
         self.run = 0
 
-    def add(self, region: Region) -> int:
-        """The address of a new region."""
+    def add(self, region: Region, begins: int = 0) -> int:
+        """The address of a new region, so many bytes after a line of cache."""
         self.regions[number := len(self.regions) + 1] = region
-        return number << SHIFT
+        region.begins = begins
+        return (number << SHIFT) + begins
+
+    def place(self, address: int) -> tuple[Region | None, int]:
+        """The region, and the byte of it."""
+        region = self.regions.get(int(address) >> SHIFT)
+        return region, (int(address) & MASK) - (region.begins if region else 0)
 
     def begin_phase(self, phase: int) -> None:
         self.phase, self.run = phase, self.run + 1
@@ -148,9 +156,8 @@ class Memory:
 
     def find(self, address: int, dtype: np.dtype[Any]) -> tuple[Region, int]:
         """The region and the position of an element."""
-        region = self.regions.get(int(address) >> SHIFT)
-        at = int(address) & MASK
-        if region is None or at + dtype.itemsize > region.nbytes:
+        region, at = self.place(address)
+        if region is None or not 0 <= at <= region.nbytes - dtype.itemsize:
             name = region.name if region else "no array"
             raise Fault("bounds", f"byte {at} of {name}, which has {region.nbytes if region else 0}")
         if at % dtype.itemsize:
