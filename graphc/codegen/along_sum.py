@@ -88,7 +88,7 @@ class AlongSum(Packed):
         groups = blocks(rows, height)
         chunks = self.parts * groups
         with text.phase(f"parts of {product.title}", chunks, *product.work()) as top:
-            many = Branch(top, test(">", text.at(rows), Position(self.few))) if self.chooses else top
+            many = Branch(top, test(">", *self.need(top))) if self.chooses else top
             control = product.begin(many)
             deep, high = text.own(self.part_depth), text.own(height)
             text.cut_twice(many, (deep, text.at(self.summed.size)), text.own(groups), (high, text.at(rows)))

@@ -129,7 +129,6 @@ def _columns_logsumexp(memory, dtype, tile, x, row, rows, n, a, b):  # type: ign
 
 def _clear(memory: Memory, dtype: Any, tile: Tile, address: int, nbytes: int) -> None:
     region, at = memory.place(address)
-    assert region is not None
     region.clear(at, nbytes, memory.me)
 
 

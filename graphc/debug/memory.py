@@ -65,7 +65,7 @@ class Region:
 
     def clear(self, start: int, nbytes: int, writer: int) -> None:
         """Zeros, of the dtype that the region has, or that the next access tells."""
-        if start + nbytes > self.nbytes:
+        if not 0 <= start <= self.nbytes - nbytes:
             raise Fault("bounds", f"{nbytes} bytes of {self.name} are cleared, which has {self.nbytes}")
         if nbytes == self.nbytes:
             self.forget()
@@ -134,10 +134,12 @@ class Memory:
         region.begins = begins
         return (number << SHIFT) + begins
 
-    def place(self, address: int) -> tuple[Region | None, int]:
+    def place(self, address: int) -> tuple[Region, int]:
         """The region, and the byte of it."""
-        region = self.regions.get(int(address) >> SHIFT)
-        return region, (int(address) & MASK) - (region.begins if region else 0)
+        region, at = self.regions.get(int(address) >> SHIFT), int(address) & MASK
+        if region is None:
+            raise Fault("bounds", f"byte {at} of no array, which has 0")
+        return region, at - region.begins
 
     def begin_phase(self, phase: int) -> None:
         self.phase, self.run = phase, self.run + 1
@@ -157,9 +159,8 @@ class Memory:
     def find(self, address: int, dtype: np.dtype[Any]) -> tuple[Region, int]:
         """The region and the position of an element."""
         region, at = self.place(address)
-        if region is None or not 0 <= at <= region.nbytes - dtype.itemsize:
-            name = region.name if region else "no array"
-            raise Fault("bounds", f"byte {at} of {name}, which has {region.nbytes if region else 0}")
+        if not 0 <= at <= region.nbytes - dtype.itemsize:
+            raise Fault("bounds", f"byte {at} of {region.name}, which has {region.nbytes}")
         if at % dtype.itemsize:
             raise Fault("alignment", f"byte {at} of {region.name} as {dtype}")
         if region.life is not None and not region.life[0] <= self.phase <= region.life[1]:
