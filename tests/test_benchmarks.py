@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 import graphc as gc
-from benchmarks import first_workloads, limits, machine, reference, report
+from benchmarks import first_workloads, machine, reference, report
 from benchmarks.__main__ import main
+from benchmarks.limits import derivatives, line, loops, memory, sharing
 from benchmarks.peers import PEERS, Peer
 from benchmarks.runner import QUICK, Row, Runner
 from benchmarks.workloads import WORKLOADS, Tolerance
@@ -252,35 +253,48 @@ def test_workers_get_their_threads_their_caches_and_no_misleading_settings(
     assert "OPENBLAS_CORETYPE" in machine.describe()["removed from the environment"]
 
 
+SMALL = ("cnn", "test", "shifted")
+
+
 @pytest.mark.parametrize(
     "lines",
     [
-        lambda: limits.gauss_seidel(6, 2),
-        lambda: limits.slice_updates((5, 50), 2),
-        lambda: limits.series(3, 7),
-        lambda: limits.scalar_step(10),
-        lambda: limits.kalman_filter(5),
-        limits.second_derivatives,
-        limits.tangent,
-        limits.whole_jacobian,
+        lambda: loops.gauss_seidel(6, 2),
+        lambda: loops.slice_updates((5, 50), 2),
+        lambda: loops.series(3, 7),
+        lambda: loops.scalar_step(10),
+        lambda: loops.kalman_filter(5),
+        derivatives.second_derivatives,
+        derivatives.tangent,
+        derivatives.whole_jacobian,
+        lambda: sharing.squares((8, 512)),
+        lambda: sharing.two_threads([SMALL, ("mlp_deep", "test", "")]),
+        sharing.small_phases,
+        sharing.too_small,
+        lambda: sharing.crowd(SMALL, 3),
+        lambda: memory.memory([SMALL, ("mlp", "test", "")]),
     ],
 )
 def test_limits_are_measured_of_results_that_agree(lines: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "SECONDS", 0.01)
+    monkeypatch.setattr(line, "SECONDS", 0.01)
     pytest.importorskip("jax")
-    found = list(lines())
-    assert all(line.what and np.isfinite(line.measured) and len(line.cells()) == 4 for line in found)
-    monkeypatch.setattr(limits, "drawn", lambda *shapes, **_: [np.full(shape, np.nan) for shape in shapes])
-    if lines is limits.tangent:
+    threads = gc.get_num_threads()
+    try:
+        found = list(lines())
+    finally:
+        gc.set_num_threads(threads)
+    assert all(one.what and np.isfinite(one.measured) and len(one.cells()) == 4 for one in found)
+    if lines is derivatives.tangent:
+        monkeypatch.setattr(derivatives, "drawn", lambda *shapes, **_: [np.full(shape, np.nan) for shape in shapes])
         with pytest.raises(SystemExit, match="results disagree"):
             list(lines())
 
 
 def test_a_limit_is_kept_or_not() -> None:
-    assert limits.Line("a", 1.0, 1.2, "×", "").holds
-    assert not limits.Line("a", 1.3, 1.2, "×", "").holds
-    assert not limits.Line("a", 1.0, 1.2, "×", "", at_least=True).holds
-    assert limits.Line("a", float("nan"), 1.2, "×", "").cells()[1] == "not installed"
+    assert line.Line("a", 1.0, 1.2, "×", "").holds
+    assert not line.Line("a", 1.3, 1.2, "×", "").holds
+    assert not line.Line("a", 1.0, 1.2, "×", "", at_least=True).holds
+    assert line.Line("a", float("nan"), 1.2, "×", "").cells()[1] == "not installed"
 
 
 def test_modules_have_byte_code_as_installed_ones() -> None:

@@ -208,6 +208,18 @@ print(f.source.count("float64[%workers"), "right")
 
 
 @needs_threads
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["bits", "callers", "forks", "spawned"])
+def test_at_length(name: str) -> None:
+    """Every workload, 10,000 calls at the same time, 100 children of forks and 20 spawned."""
+    program = str(Path(__file__).with_name("shared_programs.py"))
+    env = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path), NUMBA_NUM_THREADS="8")
+    done = subprocess.run([sys.executable, program, name], capture_output=True, text=True, env=env, check=False)
+    print(done.stdout)  # shown by `pytest -s`
+    assert done.stdout.strip().endswith(" right"), f"{done.stdout}\n{done.stderr[-4000:]}"
+
+
+@needs_threads
 def test_each_thread_has_memory_of_its_own() -> None:
     """Copies of operands, rows being sorted and what a row wants again: as many as there may be threads."""
     assert run(OWN_MEMORY, NUMBA_NUM_THREADS="8") == "5 right"
