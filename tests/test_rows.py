@@ -231,8 +231,9 @@ def test_a_row_is_written_while_the_next_one_is_swept(
 
 
 def test_a_band_asks_for_the_next_one() -> None:
-    """Of rows of 256, 1024 bytes each, that are four rows; of longer ones the row after the next, or the next."""
-    for columns, later in ((256, 4), (512, 2), (1024, 1 if has_two_multiply_adds() else 2)):
+    """Of rows of 256, 1024 bytes each, that are four or eight rows; of longer ones fewer."""
+    for columns in (256, 512, 1024):
+        later = (1024 if has_two_multiply_adds() else 2048) // columns
         source = softmax_and_gradient((2000, columns), "float32").source
         found = re.findall(r"fetch_lines_\d+\(p\d \+ \(i0\*\d+ \+ f\*4 \+ (\d+)\)\)", source)
         assert set(found) == {str(later * 4 * columns)}

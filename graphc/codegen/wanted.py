@@ -15,7 +15,7 @@ from graphc.codegen.form import Form
 from graphc.codegen.intrinsics.target import LINE, has_many_registers, has_two_multiply_adds
 from graphc.codegen.loop_ir import Position
 from graphc.codegen.scope import Loop, Scope
-from graphc.codegen.streamed import is_in_lines, piece_of
+from graphc.codegen.streamed import is_in_lines, one_line_a_cycle, piece_of
 from graphc.codegen.text import integer
 from graphc.codegen.turned import BEGIN, STRIP, tile_of
 from graphc.codegen.work import bytes_read, efforts_of_element
@@ -40,7 +40,7 @@ from graphc.types import int64
 
 FAR = 1 << 23  # bytes that loops across rows read, from which on they ask for them
 AHEAD = 1 << 13  # bytes before an array's lines are wanted, when they are asked for
-SOON, SOON_PIECES = 1 << 9, 1 << 11  # the same for narrow vectors, which take longer: of lines, and of pieces
+SOON = 1 << 9  # the same for narrow vectors, which take longer, but of neighbours that pieces are made of
 BUSY = 8  # instructions for an element, from which on narrow vectors keep the processor from looking far ahead
 MOST_LINES = 16  # of a row at a position: what follows is foreseen
 LONGEST_STEP = 4  # elements, of arrays that are read with steps
@@ -100,11 +100,11 @@ def fetch_along(form: Form, scope: Scope, var: str, low: Dim) -> None:
             piece = tile_of(form)
             ahead = 2 * piece * step * size + LINE - size
         else:
-            piece, soon = piece_of(form), SOON if is_in_lines(form) else SOON_PIECES
-            ahead = AHEAD if has_many_registers() else soon
+            piece, in_pieces = piece_of(form), step == 1 and not is_in_lines(form)
+            ahead = AHEAD if has_many_registers() or in_pieces else SOON
         address = form.text.address(place, substitute(position, {f"%{var}": low}) * size + ahead)
-        # The processor itself brings neighbours from L2 to L1, and where it computes twice as fast all lines in time.
-        kernel = "fetch_lines" if step == 1 or has_two_multiply_adds() else "fetch_near"
+        # The processor itself brings neighbours from L2 to L1, and mostly all lines.
+        kernel = "fetch_near" if step != 1 and one_line_a_cycle() else "fetch_lines"
         scope.use(kernel, address, tile=(max(piece * step * size // LINE, 1),))
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
+from graphc.codegen.intrinsics.target import has_two_multiply_adds
 from graphc.codegen.intrinsics.vectors import I64, Control, Values, Vectors, integer
 
 _FAR = 24 << 20  # bytes that are read, of which caches hold little
@@ -28,11 +29,18 @@ class Asking(Vectors):
         return super().load(pointer, mask)
 
 
-def choose_far(lanes: Control, read: ir.Value, far: Callable[[], Values], near: Callable[[], Values]) -> Values:
-    """The values of one of two branches, by whether more is read than caches hold."""
+def choose_far(
+    lanes: Control, read: ir.Value, ahead: int, far: Callable[[], Values], near: Callable[[], Values]
+) -> Values:
+    """The values of one of two branches, by whether more is read than caches hold.
+
+    One stream is foreseen as well as it can be, unless two multiply-adds start in a cycle.
+    """
+    if ahead == ONE_STREAM and not has_two_multiply_adds():
+        return near()
     return lanes.choose(lanes.builder.icmp_signed(">", read, integer(_FAR)), far, near)
 
 
 def swept(lanes: Vectors, read: ir.Value, ahead: int, sweep: Callable[[Vectors], Values]) -> Values:
     """What a sweep gives, which asks so many bytes ahead if more is read than caches hold."""
-    return choose_far(lanes, read, lambda: sweep(Asking(lanes, ahead)), lambda: sweep(lanes))
+    return choose_far(lanes, read, ahead, lambda: sweep(Asking(lanes, ahead)), lambda: sweep(lanes))

@@ -18,6 +18,7 @@ from graphc.codegen.intrinsics import instructions
 from graphc.codegen.intrinsics.exponents import nearest, power_of_two, scale
 from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic
 from graphc.codegen.intrinsics.pairs import LN2, LOG2_E, Pair, brief_quotient, constant
+from graphc.codegen.intrinsics.target import underflows_slowly
 
 # (e^r - 1 - r)/r² on |r| <= ln2/2; the error relative to r is 2^-26.1 and 2^-55.6
 EXP_TAIL = (
@@ -87,13 +88,13 @@ def exp_of_any(lanes: Lanes, x: ir.Value) -> ir.Value:
 
 
 def unless(lanes: Lanes, gone: ir.Value, power: ir.Value) -> ir.Value:
-    """The power, or 0 where it would underflow to that: some processors take 150 cycles to find it."""
-    return lanes.select(gone, lanes.const(0.0), power)
+    """The power, or 0 where it would underflow to that, unless the processor finds it by itself as fast."""
+    return lanes.select(gone, lanes.const(0.0), power) if underflows_slowly() else power
 
 
 def _held(lanes: Lanes, x: ir.Value, lowest: float, highest: float) -> ir.Value:
-    """x up to the highest, and from the lowest on unless one instruction takes 0 times any power of two."""
-    return lanes.clamp(x, -math.inf if instructions.there() else lowest, highest)
+    """x up to the highest, and from the lowest on unless one instruction takes the 0 of `unless` times any power."""
+    return lanes.clamp(x, -math.inf if underflows_slowly() and instructions.there() else lowest, highest)
 
 
 def exp_reduced(lanes: Lanes, n: ir.Value, r: ir.Value) -> ir.Value:

@@ -51,6 +51,12 @@ def has_two_multiply_adds() -> bool:
     return host_vector_bytes() == 64 and name in _TWICE
 
 
+@cache
+def underflows_slowly() -> bool:
+    """Whether the processor may take 150 cycles to find a product too small, as Intel's do, and AMD's don't."""
+    return not _compiled_for()[0].startswith("znver")
+
+
 def host_vector_bytes() -> int:
     """The widest vector register, in bytes."""
     if {"avx512f", "avx512vl", "avx512dq"} <= host_features():

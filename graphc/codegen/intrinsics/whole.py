@@ -34,7 +34,7 @@ def position(operation: str, code: str) -> Any:
 
     def body(builder: ir.IRBuilder, address: ir.Value, n: ir.Value, read: ir.Value) -> ir.Value:
         near, far = (_Block(builder, code, operation, address, n, asks) for asks in (False, True))
-        (found,) = choose_far(near, read, lambda: [far.position()], lambda: [near.position()])
+        (found,) = choose_far(near, read, ONE_STREAM, lambda: [far.position()], lambda: [near.position()])
         return found
 
     @intrinsic
