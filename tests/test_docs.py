@@ -24,6 +24,7 @@ import pytest
 
 import graphc as gc
 from graphc import losses
+from graphc.codegen.intrinsics.target import host_vector_bytes
 from graphc.declare import FUNCTIONS
 
 ROOT = Path(__file__).parents[1]
@@ -60,6 +61,8 @@ def test_op_table_is_up_to_date() -> None:
 
 @pytest.mark.parametrize("page", WITH_PARTS, ids=shown)
 def test_generated_parts_are_up_to_date(page: Path) -> None:
+    if page.name == "reading.md" and host_vector_bytes() != 64:
+        pytest.skip("it shows a kernel for vectors of 64 bytes")
     text = generated(f"page_text({shown(page)!r})")
     assert page.read_text(encoding="utf-8") == text, "run: python docs/make.py"
 

@@ -30,7 +30,6 @@ PAST_CACHES = 1 << 25  # bytes that a phase moves; what is less may be in a cach
 # Of both the second where two multiply-adds start in a cycle, which reads and writes more at a time.
 SHORTEST, SHORTER = 256, 128  # elements of a row, whose ends are parts of lines; of whole tiles one is enough
 PIECE, LONG_PIECE = 256, 512  # bytes of a block of the widest array: reads of the next go on while one is written
-SHORT_PIECE = 128  # the same where one line a cycle is computed, of one array that is read by steps
 MOST_EFFORT = 32  # instructions for an element, and no dear function: what costs more hardly waits for memory
 LONG_ROW = 3 * 2**11  # bytes of a row that is made line by line
 LINES = 4  # of a row that are written while its sweep goes on
@@ -122,13 +121,13 @@ def cut_in_lines(text: Text, scope: Scope, size: Dim, end: Position, place: Plac
 
 
 def piece_of(form: Form) -> int:
-    """Elements that are made before they are written: a line, or a block of the widest array."""
+    """Elements that are made before they are written: a line, or a block of the widest array, two lines at least."""
+    size = _widest(form, form.streamed)[0].dtype.size
     if is_in_lines(form):
-        return LINE // _widest(form, form.streamed)[0].dtype.size
+        return LINE // size
     nbytes = LONG_PIECE if has_two_multiply_adds() else PIECE
-    if one_line_a_cycle() and [step for step in _steps(form) if step != 0] in ([2], [3], [4]):
-        nbytes = SHORT_PIECE
-    return nbytes // max(n.dtype.size for member in form.members for n in (member, *member.operands))
+    widest = max(n.dtype.size for member in form.members for n in (member, *member.operands))
+    return max(nbytes // widest, 2 * LINE // size)
 
 
 def is_in_lines(form: Form) -> bool:
@@ -140,25 +139,17 @@ def is_in_lines(form: Form) -> bool:
     """
     if not form.streamed or form.reductions or not _has_long_rows(form) or one_line_a_cycle():
         return False
-    return all(step in (0, 1) for step in _steps(form))
-
-
-def _steps(form: Form) -> list[int | None]:
-    """By how many elements each read goes on along the innermost loop; None if it may read nothing there, or others."""
     along = f"%{form.inner[-1]}" if form.inner else "%i"
-    found: list[int | None] = []
-    for read in (read for member in form.members for read in loads(member, form.is_loaded, form.made)):
-        steps = linear(offset(form.moved(read.index), read.node.shape)) if read.index else {}
-        step = None if steps is None or read.guarded else steps.get(along, 0)
-        found.append(step if isinstance(step, int) else None)
-    return found
+    reads = [read for member in form.members for read in loads(member, form.is_loaded, form.made)]
+    steps = [linear(offset(form.moved(read.index), read.node.shape)) if read.index else {} for read in reads]
+    return all(s is not None and s.get(along, 0) in (0, 1) for s in steps) and not any(read.guarded for read in reads)
 
 
 def one_line_a_cycle() -> bool:
     """Whether vectors are lines, and one multiply-add of them starts in a cycle.
 
-    There lines are written faster in pieces, one right after the other, than as each is made; of an array that is read
-    by steps, pieces are short, and what is wanted next has to be near.
+    There lines are written faster in pieces, one right after the other, than as each is made, and elements with a step
+    between them have to be near when they are wanted.
     """
     return host_vector_bytes() == LINE and not has_two_multiply_adds()
 
