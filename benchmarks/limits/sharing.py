@@ -27,6 +27,8 @@ COMPUTING: tuple[Size, ...] = (DEEP, CNN, (*CNN[:2], "shifted"), TRANSFORMER, (*
 
 
 def on(threads: int, call: Call) -> Call:
+    """The call, on so many threads."""
+
     def run() -> Any:
         gc.set_num_threads(threads)
         return call()
@@ -37,7 +39,7 @@ def on(threads: int, call: Call) -> Call:
 def best(work: Work, few: int = 1, many: int = 2) -> list[float]:
     """Seconds of it on few threads and on many, whose first results have the same bits."""
     calls = [on(threads, work.begin()) for threads in (few, many)]
-    agree(*(flatten(call())[0] for call in calls), 0.0)
+    agree(*([np.array(result) for result in flatten(call())[0]] for call in calls), 0.0)
     return fastest(*calls)
 
 

@@ -50,10 +50,15 @@ def streamed_outputs(form: Form, moved: Dim) -> dict[Place, Place]:
     for node, place in form.nest.stores:
         steps = linear(offset(form.index_of(node), node.shape)) if node.shape == form.nest.domain else None
         along = steps is not None and steps.get(variable) == 1
-        if along and place.kind == "output" and place not in form.text.schedule.read:
+        if along and place.kind == "output" and place not in form.text.schedule.read and not _is_slight(form, node):
             found.append((node, place))
     first = FOLDS + KEPT if form.reductions else 0
     return {place: _block(form, node, first + k) for k, (node, place) in enumerate(found[:MOST_OUTPUTS])}
+
+
+def _is_slight(form: Form, node: Node) -> bool:
+    """Whether an output has so little of what is moved that pieces cost more than reading its lines first."""
+    return one_line_a_cycle() and not form.reductions and 2 * node.dtype.size < _widest_size(form)
 
 
 def _block(form: Form, node: Node, number: int) -> Place:
@@ -126,8 +131,12 @@ def piece_of(form: Form) -> int:
     if is_in_lines(form):
         return LINE // size
     nbytes = LONG_PIECE if has_two_multiply_adds() else PIECE
-    widest = max(n.dtype.size for member in form.members for n in (member, *member.operands))
-    return max(nbytes // widest, 2 * LINE // size)
+    return max(nbytes // _widest_size(form), 2 * LINE // size)
+
+
+def _widest_size(form: Form) -> int:
+    """The bytes of an element of the widest array."""
+    return max(n.dtype.size for member in form.members for n in (member, *member.operands))
 
 
 def is_in_lines(form: Form) -> bool:
@@ -163,13 +172,13 @@ def _has_long_rows(form: Form) -> bool:
 
 
 def leave_narrow(form: Form) -> None:
-    """Have those written past the caches alone that have most bytes: lines of others end within theirs.
+    """Have those written past the caches alone of which a piece is whole lines: lines of others end within theirs.
 
     Parts of a line that are written so, and parts that are not, take ten times as long as either.
     """
-    widest = _widest(form, form.streamed)[0].dtype.size
-    wide = {place for node, place in form.nest.stores if node.dtype.size == widest}
-    form.streamed = {place: block for place, block in form.streamed.items() if place in wide}
+    piece = piece_of(form)
+    whole = {place for node, place in form.nest.stores if is_whole(piece, node.dtype.size)}
+    form.streamed = {place: block for place, block in form.streamed.items() if place in whole}
 
 
 def bind_lines(form: Form, scope: Scope, moved: Dim, var: str, low: Dim, high: Dim) -> None:
