@@ -13,7 +13,6 @@ import graphc as gc
 from benchmarks.limits.line import Line
 from benchmarks.limits.work import CNN, DEEP, LISTING, TRANSFORMER, VAE, Size, works
 from benchmarks.peers import batches_of
-from benchmarks.reference import weights_of
 from benchmarks.workloads import WORKLOADS, Derivative
 from graphc.tree import flatten
 
@@ -38,7 +37,6 @@ def _of_jax(name: str, size: str, form: str) -> float:
 
 def _compiled(name: str, size: str, form: str) -> Any:
     import jax
-    import jax.numpy as jnp
 
     from benchmarks.peers import jax_
 
@@ -50,7 +48,5 @@ def _compiled(name: str, size: str, form: str) -> Any:
         words = jax_.Words()
         results = jax.jit(lambda moving: record.results(words, form, size, {**constants, **moving})["gradient"]())
         return results.lower(arrays).compile()
-    params = {key: jnp.array(value) for key, value in weights_of(arrays).items()}
-    m, v = ({key: jnp.zeros_like(p) for key, p in params.items()} for _ in range(2))
-    state = (params, m, v, jnp.zeros((), jnp.float32))
-    return jax.jit(jax_.step, donate_argnums=0).lower(state, *map(jnp.array, batches_of(arrays)[0])).compile()
+    step, batch = jax.jit(jax_.step, donate_argnums=0), map(jax.numpy.array, batches_of(arrays)[0])
+    return step.lower(jax_.state_before(arrays), *batch).compile()

@@ -39,14 +39,19 @@ def step(state: tuple[Arrays, Arrays, Arrays, Any], x: Any, t: Any) -> tuple[Any
     return (params, m, v, count), loss
 
 
+def state_before(arrays: Arrays) -> Any:
+    """Of the first step."""
+    params = {name: jnp.array(value) for name, value in weights_of(arrays).items()}
+    m, v = ({name: jnp.zeros_like(p) for name, p in params.items()} for _ in range(2))
+    return jax.block_until_ready((params, m, v, jnp.zeros((), jnp.float32)))
+
+
 def training(arrays: Arrays, variant: str) -> Program:
     state: Any = None
 
     def reset() -> None:
         nonlocal state
-        params = {name: jnp.array(value) for name, value in weights_of(arrays).items()}
-        m, v = ({name: jnp.zeros_like(p) for name, p in params.items()} for _ in range(2))
-        state = jax.block_until_ready((params, m, v, jnp.zeros((), jnp.float32)))
+        state = state_before(arrays)
 
     def compiled() -> Callable[[Any, Any], Any]:
         function = jax.jit(step, donate_argnums=0)
