@@ -29,8 +29,10 @@ def little(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(params=[False, True], ids=["one multiply-add", "two multiply-adds"])
 def twice(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether two multiply-adds are said to start in a cycle."""
+    monkeypatch.setattr(streamed, "has_two_multiply_adds", lambda: request.param)
+    monkeypatch.setattr(ahead, "has_two_multiply_adds", lambda: request.param)
     for module in (streamed, ahead):
-        monkeypatch.setattr(module, "has_two_multiply_adds", lambda: request.param)
+        monkeypatch.setattr(module, "one_line_a_cycle", lambda: host_vector_bytes() == LINE and not request.param)
     return bool(request.param)
 
 

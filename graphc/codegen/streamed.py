@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 
 from graphc.codegen.form import FOLDS, KEPT, Form
-from graphc.codegen.intrinsics.target import LINE, has_two_multiply_adds, host_vector_bytes
+from graphc.codegen.intrinsics.target import LINE, has_two_multiply_adds, one_line_a_cycle
 from graphc.codegen.loop_ir import CHUNK, Address, Call, Expr, Position, Var
 from graphc.codegen.scope import Branch, Scope, close
 from graphc.codegen.text import FIRST, Text, integer, test
@@ -144,7 +144,8 @@ def is_in_lines(form: Form) -> bool:
     in order.
 
     Of others LLVM makes vectors only where loops go on for longer than a line.  Rows begin and end within lines, which
-    takes as long as some are saved.
+    takes as long as some are saved.  Where a line is one vector of one a cycle, pieces are better: their lines are
+    written one right after the other.
     """
     if not form.streamed or form.reductions or not _has_long_rows(form) or one_line_a_cycle():
         return False
@@ -152,15 +153,6 @@ def is_in_lines(form: Form) -> bool:
     reads = [read for member in form.members for read in loads(member, form.is_loaded, form.made)]
     steps = [linear(offset(form.moved(read.index), read.node.shape)) if read.index else {} for read in reads]
     return all(s is not None and s.get(along, 0) in (0, 1) for s in steps) and not any(read.guarded for read in reads)
-
-
-def one_line_a_cycle() -> bool:
-    """Whether vectors are lines, and one multiply-add of them starts in a cycle.
-
-    There lines are written faster in pieces, one right after the other, than as each is made, and elements with a step
-    between them have to be near when they are wanted.
-    """
-    return host_vector_bytes() == LINE and not has_two_multiply_adds()
 
 
 def _has_long_rows(form: Form) -> bool:

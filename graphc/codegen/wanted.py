@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from graphc.codegen.evaluate import Evaluator, converted, loaded_from
 from graphc.codegen.form import Form
-from graphc.codegen.intrinsics.target import LINE, has_many_registers, has_two_multiply_adds
+from graphc.codegen.intrinsics.target import LINE, has_many_registers, has_two_multiply_adds, one_line_a_cycle
 from graphc.codegen.loop_ir import Position
 from graphc.codegen.scope import Loop, Scope
-from graphc.codegen.streamed import is_in_lines, one_line_a_cycle, piece_of
+from graphc.codegen.streamed import is_in_lines, piece_of
 from graphc.codegen.text import integer
 from graphc.codegen.turned import BEGIN, STRIP, tile_of
 from graphc.codegen.work import bytes_read, efforts_of_element

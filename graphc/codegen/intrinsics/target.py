@@ -51,6 +51,11 @@ def has_two_multiply_adds() -> bool:
     return host_vector_bytes() == 64 and name in _TWICE
 
 
+def one_line_a_cycle() -> bool:
+    """Whether vectors are lines, and one multiply-add of them starts in a cycle: less waits for memory at a time."""
+    return host_vector_bytes() == LINE and not has_two_multiply_adds()
+
+
 @cache
 def underflows_slowly() -> bool:
     """Whether the processor may take 150 cycles to find a product too small, as Intel's do, and AMD's don't."""
