@@ -57,7 +57,7 @@ def test_values_are_the_same_wherever_pieces_and_lines_end(dtype: str, in_lines:
     x, y = gc.input("x", ("n",), dtype), gc.input("y", ("n",), dtype)
     larger, smaller = (gc.where(x > y, x, y), gc.where(x > y, y, x)) if dtype != "bool" else (x | y, x & y)
     f = gc.compile([x, y], (larger, smaller, x == y), options=COLD)
-    narrow = np.dtype(dtype).itemsize > (1 if in_lines else 2)  # pieces of int16 are whole lines of bool, too
+    narrow = np.dtype(dtype).itemsize > (1 if in_lines else 2)
     assert calls(f) == (2 if narrow else 3)
     assert f.source.count("store_lines_") == (calls(f) if in_lines else 0)
     for n in BORDERS:

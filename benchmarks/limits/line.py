@@ -45,17 +45,22 @@ class Line:
         return self.what, f"[{style}]{self.measured:.3g}[/{style}] {self.unit}", f"{sign} {self.limit:g}", self.of
 
 
-def fastest(*calls: Call) -> list[float]:
-    """Seconds of the best sample of each; they take turns until each has had its time."""
-    repeats = []
-    for call in calls:
+def fastest(*calls: Call, before: Sequence[Call] = ()) -> list[float]:
+    """Seconds of the best sample of each; they take turns until each has had its time.
+
+    What is to be done `before` each sample of one is not timed.
+    """
+    before, repeats = before or [lambda: None] * len(calls), []
+    for prepare, call in zip(before, calls, strict=True):
+        prepare()
         call()
         begin = time.perf_counter()
         call()
         repeats.append(max(1, math.ceil(SAMPLE / (time.perf_counter() - begin))))
     best, end = [math.inf] * len(calls), time.perf_counter() + SECONDS * len(calls)
     while time.perf_counter() < end or math.inf in best:
-        for k, (call, count) in enumerate(zip(calls, repeats, strict=True)):
+        for k, (prepare, call, count) in enumerate(zip(before, calls, repeats, strict=True)):
+            prepare()
             begin = time.perf_counter()
             for _ in range(count):
                 call()

@@ -8,12 +8,11 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 import graphc as gc
-from benchmarks.limits.line import Call, Line, agree, drawn, fastest
+from benchmarks.limits.line import Line, agree, drawn, fastest
 from benchmarks.limits.work import CNN, DEEP, TRANSFORMER, VAE, Size, Work, works
 from benchmarks.machine import pools
 from graphc.runtime.roofline import roofline
@@ -21,26 +20,20 @@ from graphc.tree import flatten
 
 SIDES, SHARED = (256, 512, 1000), 512  # of squares; which are shared out from there on
 PHASES, ELEMENTS = 10, 20_000  # of small phases, which are shared out
-TINY, CALLS = 3, 1_000  # elements of what is not, and how many calls of it are one that is measured
+TINY = 3  # elements of what is not
 CROWD = 8  # threads
 COMPUTING: tuple[Size, ...] = (DEEP, CNN, (*CNN[:2], "shifted"), TRANSFORMER, (*TRANSFORMER[:2], "joined"), VAE)
 
 
-def on(threads: int, call: Call) -> Call:
-    """The call, on so many threads."""
-
-    def run() -> Any:
-        gc.set_num_threads(threads)
-        return call()
-
-    return run
-
-
 def best(work: Work, few: int = 1, many: int = 2) -> list[float]:
     """Seconds of it on few threads and on many, whose first results have the same bits."""
-    calls = [on(threads, work.begin()) for threads in (few, many)]
-    agree(*([np.array(result) for result in flatten(call())[0]] for call in calls), 0.0)
-    return fastest(*calls)
+    calls, results = [work.begin(), work.begin()], []
+    on = [partial(gc.set_num_threads, threads) for threads in (few, many)]
+    for prepare, call in zip(on, calls, strict=True):
+        prepare()
+        results.append([np.array(result) for result in flatten(call())[0]])
+    agree(*results, 0.0)
+    return fastest(*calls, before=on)
 
 
 def squares(sides: Sequence[int] = SIDES) -> Iterator[Line]:
@@ -83,8 +76,7 @@ def small_phases() -> Iterator[Line]:
 
 
 def too_small() -> Iterator[Line]:
-    call = _sums(1, TINY).begin()
-    one, two = (1e9 * seconds / CALLS for seconds in best(Work("", lambda: lambda: [call() for _ in range(CALLS)])))
+    one, two = (1e9 * seconds for seconds in best(_sums(1, TINY)))
     yield Line("a call too small to share", two - one, 2, "ns", f"more than one thread's {one:.0f}")
 
 

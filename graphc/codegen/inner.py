@@ -132,7 +132,6 @@ class Inner(Rows):
             self._in_lines(scope, var, low, high.at)
             return
         if self.streamed and not self.reductions and self.beside is None:
-            leave_narrow(self)
             size = piece_of(self)
         around, count = scope, high if low == 0 else integer("-", high, Position(low))
         if size:

@@ -164,13 +164,13 @@ def _has_long_rows(form: Form) -> bool:
 
 
 def leave_narrow(form: Form) -> None:
-    """Have those written past the caches alone of which a piece is whole lines: lines of others end within theirs.
+    """Have those written past the caches alone that have most bytes: lines of others end within theirs.
 
     Parts of a line that are written so, and parts that are not, take ten times as long as either.
     """
-    piece = piece_of(form)
-    whole = {place for node, place in form.nest.stores if is_whole(piece, node.dtype.size)}
-    form.streamed = {place: block for place, block in form.streamed.items() if place in whole}
+    widest = _widest(form, form.streamed)[0].dtype.size
+    wide = {place for node, place in form.nest.stores if node.dtype.size == widest}
+    form.streamed = {place: block for place, block in form.streamed.items() if place in wide}
 
 
 def bind_lines(form: Form, scope: Scope, moved: Dim, var: str, low: Dim, high: Dim) -> None:
