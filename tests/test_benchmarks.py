@@ -277,13 +277,13 @@ SMALL = ("cnn", "test", "shifted")
 )
 def test_limits_are_measured_of_results_that_agree(lines: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(line, "SECONDS", 0.01)
-    pytest.importorskip("jax")
     threads = gc.get_num_threads()
     try:
         found = list(lines())
     finally:
         gc.set_num_threads(threads)
-    assert all(one.what and np.isfinite(one.measured) and len(one.cells()) == 4 for one in found)
+    has_jax = importlib.util.find_spec("jax") is not None
+    assert all(one.what and len(one.cells()) == 4 and (np.isfinite(one.measured) or not has_jax) for one in found)
     if lines is derivatives.tangent:
         monkeypatch.setattr(derivatives, "drawn", lambda *shapes, **_: [np.full(shape, np.nan) for shape in shapes])
         with pytest.raises(SystemExit, match="results disagree"):
