@@ -1,17 +1,19 @@
 """Programs whose phases threads share, at length: the same bits for each number of threads, callers, forks, spawned.
 
 `python shared_programs.py bits` runs one, in a process that may have eight threads; the last word of its line is
-"right" if all went well.
+"good" if all went well.
 """
 
 from __future__ import annotations
 
+import collections
 import multiprocessing
-import os
 import sys
 import threading
+from functools import partial
 
 import numpy as np
+from concurrent_programs import child, in_threads, report
 from test_threads import arguments, likelihood
 
 import graphc as gc
@@ -54,11 +56,12 @@ def _trained(program, step):
 def bits():
     """Every phase of more than one chunk is shared out, however little there is to do."""
     workspace._SHARE_WORK = -1
-    wrong, count = [], 0
-    for count, (title, call) in enumerate(_measures(), 1):  # noqa: B007
+    counts = collections.Counter()
+    for title, call in _measures():
         wanted = _results(call, 1)
-        wrong += [f"{title} on {n}" for n in NUMBERS for _ in range(3) if _results(call, n) != wanted]
-    print(count, "measures", *wrong, "wrong" if wrong else "right")
+        others = [n for n in NUMBERS for _ in range(3) if _results(call, n) != wanted]
+        counts[f"other bits of {title} on {others}" if others else "good"] += 1
+    report(counts)
 
 
 def _check(f, given, wanted, times):
@@ -68,24 +71,14 @@ def _check(f, given, wanted, times):
 def callers():
     """Eight threads of Python call at the same time, 10,000 times in all."""
     f, given = likelihood(), arguments()
-    wanted, right = f(*given), []
-
-    def calls():
-        _check(f, given, wanted, 1_250)
-        right.append(1)
-
-    threads = [threading.Thread(target=calls) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    print(len(right), "callers", "right" if len(right) == 8 else "wrong")
+    in_threads(*[partial(_check, f, given, f(*given), 1_250)] * 8)
+    report({"good": 8})
 
 
 def forks():
     """A hundred children before, during and after calls that threads share."""
-    f, given = likelihood(), arguments()
-    wanted, stop, right = f(*given), threading.Event(), 0
+    f, given, stop, counts = likelihood(), arguments(), threading.Event(), collections.Counter()
+    wanted = f(*given)
 
     def beside():
         while not stop.is_set():
@@ -98,35 +91,24 @@ def forks():
         if k == 70:
             stop.set()
             caller.join()
-        child = os.fork()
-        if not child:
-            try:
-                _check(f, given, wanted, 3)
-                os._exit(0)
-            finally:
-                os._exit(1)
-        right += os.waitpid(child, 0)[1] == 0
-    print(right, "children", "right" if right == 100 else "wrong")
-
-
-def _spawned(f, given, wanted):
-    _check(f, given, wanted, 3)
+        counts[child(partial(_check, f, given, wanted, 3))] += 1
+    report(counts)
 
 
 def spawned():
     """Twenty processes that get the function by its pickle, while it is called here."""
-    f, given = likelihood(), arguments()
-    wanted, right = f(*given), 0
+    f, given, counts = likelihood(), arguments(), collections.Counter()
+    wanted = f(*given)
     context = multiprocessing.get_context("spawn")
     for _ in range(5):
-        processes = [context.Process(target=_spawned, args=(f, given, wanted)) for _ in range(4)]
+        processes = [context.Process(target=_check, args=(f, given, wanted, 3)) for _ in range(4)]
         for process in processes:
             process.start()
         _check(f, given, wanted, 10)
         for process in processes:
             process.join()
-            right += process.exitcode == 0
-    print(right, "spawned", "right" if right == 20 else "wrong")
+            counts["bad" if process.exitcode else "good"] += 1
+    report(counts)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import graphc as gc
-from benchmarks.limits.line import Line
+from benchmarks.limits.line import Line, jax_or_none
 from benchmarks.limits.work import CNN, DEEP, LISTING, TRANSFORMER, VAE, Size, works
 from benchmarks.peers import batches_of
 from benchmarks.workloads import WORKLOADS, Derivative
@@ -28,24 +27,19 @@ def memory(sizes: Sequence[Size] = (*LISTING, DEEP, CNN, TRANSFORMER, VAE)) -> I
 
 
 def _of_jax(name: str, size: str, form: str) -> float:
-    if importlib.util.find_spec("jax") is None:
+    if (jax := jax_or_none()) is None:
         return math.nan
-    compiled = _compiled(name, size, form)
-    analysis = compiled.memory_analysis()
+    analysis = _compiled(jax, name, size, form).memory_analysis()
     return float(analysis.temp_size_in_bytes + analysis.output_size_in_bytes - analysis.alias_size_in_bytes)
 
 
-def _compiled(name: str, size: str, form: str) -> Any:
-    import jax
-
+def _compiled(jax: Any, name: str, size: str, form: str) -> Any:
     from benchmarks.peers import jax_
 
     record = WORKLOADS[name]
     arrays = record.inputs(size)
     if isinstance(record, Derivative):
-        jax.config.update("jax_enable_x64", True)
-        constants = {key: arrays.pop(key) for key in record.constants}
-        words = jax_.Words()
+        constants, words = {key: arrays.pop(key) for key in record.constants}, jax_.Words()
         results = jax.jit(lambda moving: record.results(words, form, size, {**constants, **moving})["gradient"]())
         return results.lower(arrays).compile()
     step, batch = jax.jit(jax_.step, donate_argnums=0), map(jax.numpy.array, batches_of(arrays)[0])
