@@ -66,12 +66,6 @@ def half_bounds() -> tuple[Any, Any]:
     return mpf(0), mpf(1) / 4
 
 
-def cotangent_tail(square: Any) -> Any:
-    """(1/x - cot x)/x for x² given."""
-    x = mpmath.sqrt(square)
-    return (1 / x - mpmath.cot(x)) / x
-
-
 def odd_tail(function: Real) -> Real:
     """(f x - x)/x³ of an odd function for x² given."""
     return lambda z: (function(mpmath.sqrt(z)) / mpmath.sqrt(z) - 1) / z
@@ -103,8 +97,7 @@ FITS = (
     Fit("SINE", odd_tail(mpmath.sin), lambda z: z, angle_bounds, (3, 6)),
     Fit("COSINE", lambda z: (mpmath.cos(mpmath.sqrt(z)) - 1 + z / 2) / z**2, lambda z: z**2, angle_bounds, (3, 6)),
     Fit("TANGENT", odd_tail(mpmath.tan), lambda z: z * mpmath.sqrt(z) / mpmath.tan(mpmath.sqrt(z)), angle_bounds,
-        (6, 0)),
-    Fit("COTANGENT", cotangent_tail, lambda z: mpmath.sqrt(z) * mpmath.tan(mpmath.sqrt(z)), angle_bounds, (4, 0)),
+        (6, 14)),
     Fit("ARC_TANGENT", odd_tail(mpmath.atan), lambda z: z, lambda: (mpf(0), mpf(1)), (9, 20)),
     Fit("ARC_SINE", odd_tail(mpmath.asin), lambda z: z, half_bounds, (5, 13)),
     Fit("ERF", lambda z: mpmath.erf(mpmath.sqrt(z)) / mpmath.sqrt(z) - 1, lambda z: mpf(1),

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from graphc.codegen.intrinsics import gemm
 from graphc.codegen.intrinsics.gemm import (
+    deal,
     dots,
     dots_tile,
     host_vector_bytes,
@@ -28,6 +29,7 @@ from graphc.codegen.intrinsics.gemm import (
     tile,
 )
 from graphc.codegen.intrinsics.target import host_vector_registers
+from graphc.codegen.views import up
 
 Array = NDArray[Any]
 DTYPES = ("float32", "float64")
@@ -322,6 +324,29 @@ def test_panels(dtype: str, width: int) -> None:
             panel = placed(np.full((K, width), np.nan, dtype), (width * size, size), bool(rng.integers(2)))
             packing(dtype, width)(K, cols, b.ctypes.data, *b.strides, panel.ctypes.data)
             np.testing.assert_array_equal(panel, np.pad(values, ((0, 0), (0, width - cols))))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 8, 10, 15, 16])
+def test_rows_are_dealt(dtype: str, count: int) -> None:
+    """Columns hold B's, up to a whole vector; nothing else is read of B, whatever its rows' steps, or written."""
+    rng, size = np.random.default_rng(4), np.dtype(dtype).itemsize
+    lanes = host_vector_bytes() // size
+    for K in (0, 1, 2, lanes - 1, lanes, lanes + 1, 3 * lanes - 1):
+        pitch = up(K, lanes) + lanes
+        copy = deal(dtype, count, pitch)
+
+        @njit([types.void(*[types.int64] * 4)])
+        def run(K: int, b: int, b_row: int, p: int) -> None:
+            copy(K, b, b_row, p)  # noqa: B023
+
+        values = rng.standard_normal((max(K, 1), count)).astype(dtype)
+        for step in (count, count + 3, -count):
+            b = placed(values, (step * size, size), bool(rng.integers(2)))
+            columns = placed(np.full((count, pitch), np.nan, dtype), (pitch * size, size), bool(rng.integers(2)))
+            run(K, b.ctypes.data, b.strides[0], columns.ctypes.data)
+            np.testing.assert_array_equal(columns[:, :K], values[:K].T)
+            assert np.isnan(columns[:, up(K, lanes) :]).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

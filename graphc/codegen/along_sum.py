@@ -105,10 +105,8 @@ class AlongSum(Packed):
         text, at = self.text, self.text.at
         depths = text.loop(scope, "k", part[1], part[0], self.depth)
         depths.let("depth", integer("least", Position(self.depth), integer("-", at(part[1]), Position(K))))
-        column = text.address("b", K * self.summed.b)
-        steps, depth = self.sizes(self.columns.b, self.summed.b), Position(DEPTH)
-        sizes = at(self.across), depth, column, *steps, Address("panel")
-        depths.use("pack", *sizes, dtype=self.dtype, tile=(self.pitch,))
+        row = text.address("b", K * self.summed.b), at(self.summed.b)
+        depths.use("deal", Position(DEPTH), *row, Address("panel"), dtype=self.dtype, tile=(self.across, self.pitch))
         height, width = self.dots
         down = text.loop(depths, "i", rows[1], rows[0], height)
         columns = text.loop(down, "j", self.across, 0, width)

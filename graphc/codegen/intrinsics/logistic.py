@@ -10,7 +10,7 @@ from __future__ import annotations
 from llvmlite import ir
 
 from graphc.codegen.intrinsics.exponential import EXP_RANGE, exp_of_any, reduce, tail, unless
-from graphc.codegen.intrinsics.exponents import power_of_two, scale, split_any
+from graphc.codegen.intrinsics.exponents import scale, split_any
 from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic
 from graphc.codegen.intrinsics.logarithmic import (
     halvings,
@@ -50,28 +50,37 @@ def logaddexp(lanes: Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
     """
     apart = lanes.select(lanes.compare("==", x, y), lanes.const(0.0), lanes.neg(lanes.abs(lanes.sub(x, y))))
     largest = lanes.select(lanes.compare(">", x, y), x, y)
-    rest = log_one_plus(lanes, exp_of_any(lanes, apart))
+    rest = _log_one_plus_share(lanes, exp_of_any(lanes, apart))
     both = lanes.compare("==", apart, apart)  # else an operand is NaN
     return lanes.select(both, lanes.add(largest, rest), apart)
 
 
+def _log_one_plus_share(lanes: Lanes, p: ir.Value) -> ir.Value:
+    """log(1 + p) for p from 0 to 1: 1 + f is 1 + p or half of it, and f exact."""
+    one, half = lanes.const(1.0), lanes.const(0.5)
+    far = lanes.compare(">", p, half)
+    f = lanes.select(far, lanes.fma(p, half, lanes.neg(half)), p)
+    return multiple_plus_log(lanes, lanes.select(far, one, lanes.const(0.0)), f)
+
+
 @float_intrinsic
 def log1mexp(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """log u = k·ln2 + log(1 + f) for u = 1 - e^-x: f from u = -(e^-x - 1) below ln 2, above from -e^-x itself."""
-    one, zero = lanes.const(1.0), lanes.const(0.0)
+    """log u = k·ln2 + log(1 + f) for u = 1 - e^-x: f from u = -(e^-x - 1) below ln 2, above from e^-x itself."""
+    one, zero, half = lanes.const(1.0), lanes.const(0.0), lanes.const(0.5)
     lowest = lanes.pick(*EXP_RANGE)[0]
-    n, r, low = reduce(lanes, lanes.clamp(lanes.neg(x), lowest, 1.0))
+    n, r, low = reduce(lanes, lanes.clamp(lanes.neg(x), lowest, 0.25))
     rest = lanes.add(tail(lanes, r), low)
     gone = lanes.compare(">", x, lanes.const(-lowest))
-    minus = lanes.neg(scale(lanes, unless(lanes, gone, lanes.add(one, lanes.add(r, rest))), n))  # -e^-x
-    power = power_of_two(lanes, lanes.clamp(n, -2.0, 2.0))
-    below = lanes.neg(lanes.fma(power, rest, lanes.fma(power, r, lanes.sub(power, one))))
-    near = lanes.compare("<", x, lanes.const(LN2[0]))
-    u = lanes.select(near, below, lanes.add(one, minus))
+    p = scale(lanes, unless(lanes, gone, lanes.add(one, lanes.add(r, rest))), n)
+    power = lanes.select(lanes.compare("==", n, zero), one, half)  # where x < ln 2 n is 0 or -1
+    u = lanes.neg(lanes.fma(power, rest, lanes.fma(power, r, lanes.sub(power, one))))
     k, m = split_any(lanes, u)
-    shrink = power_of_two(lanes, lanes.neg(lanes.clamp(k, -2.0, 2.0)))
-    f = lanes.select(near, lanes.sub(m, one), lanes.fma(minus, shrink, lanes.sub(shrink, one)))
-    log = on_domain(lanes, u, multiple_plus_log(lanes, k, f))
+    large = lanes.compare(">", p, lanes.const(0.25))
+    minus_one, minus_p = lanes.const(-1.0), lanes.neg(p)
+    near = lanes.compare("<", x, lanes.const(LN2[0]))
+    k = lanes.select(near, k, lanes.select(large, minus_one, zero))
+    f = lanes.select(near, lanes.sub(m, one), lanes.select(large, lanes.fma(minus_p, lanes.const(2.0), one), minus_p))
+    log = on_domain(lanes, lanes.select(near, u, one), multiple_plus_log(lanes, k, f))
     return lanes.select(lanes.compare("==", log, zero), lanes.const(-0.0), log)  # where e^-x has gone
 
 

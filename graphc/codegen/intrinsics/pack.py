@@ -1,4 +1,5 @@
-"""Packing a panel of B or, turned, of A, of any strides, into contiguous rows: what `micro` reads fastest."""
+"""Packing a panel of B or, turned, of A, of any strides, into contiguous rows: what `micro` reads fastest; and into
+contiguous columns: what `dots` reads."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from llvmlite import ir
 from numba.extending import intrinsic
 from numpy.typing import DTypeLike
 
-from graphc.codegen.intrinsics.vectors import Values, Vectors, call_body, integer, type_name
+from graphc.codegen.intrinsics.constants import positions
+from graphc.codegen.intrinsics.vectors import Values, Vectors, call_body, integer, pieces, type_name
 
 
 @cache
@@ -45,6 +47,23 @@ def turn(dtype: DTypeLike) -> Any:
     def copy(typingctx: Any, K: Any, cols: Any, b: Any, b_col: Any, p: Any, p_row: Any) -> Any:
         """Copies B[K, cols], element (k, j) k elements beyond b + j*b_col, to p + k*p_row; beyond, to whole vectors."""
         return typed(K, cols, b, b_col, p, p_row)
+
+    return copy
+
+
+@cache
+def deal(dtype: DTypeLike, count: int, pitch: int) -> Any:
+    """The intrinsic that copies rows of so few elements column by column; see `copy` below for its parameters."""
+
+    def emit(lanes: Vectors, *arguments: ir.Value) -> None:
+        _emit_deal(lanes, count, pitch, *arguments)
+
+    typed = call_body(dtype, f"deal_{type_name(dtype)}_{count}x{pitch}", emit)
+
+    @intrinsic
+    def copy(typingctx: Any, K: Any, b: Any, b_row: Any, p: Any) -> Any:
+        """Copies B[K, count], whose rows are contiguous, at b + k*b_row, to P[count, pitch] at p; to whole vectors."""
+        return typed(K, b, b_row, p)
 
     return copy
 
@@ -156,6 +175,37 @@ def _pack_columns(
 
     lanes.loop(integer(0), K, pieces * side, [], strip)
     return []
+
+
+def _emit_deal(
+    lanes: Vectors, count: int, pitch: int, K: ir.Value, b: ir.Value, b_row: ir.Value, p: ir.Value
+) -> None:
+    """As many rows at a time as a vector has lanes: of 10 columns 8, then 2, of which a vector holds 2 and 8 rows."""
+    builder, size, last = lanes.builder, integer(lanes.bytes), lanes.builder.sub(K, integer(1))
+
+    def part(k: ir.Value, row: int, is_whole: bool, first: int, width: int) -> ir.Value:
+        """Some elements of a row, and of every row as many rows further on as there are elements, in one vector."""
+        rows = [builder.add(k, integer(n)) for n in range(row, lanes.lanes, width)]
+        rows = rows if is_whole else [lanes.least(n, last) for n in rows]
+        places = [lanes.pointer(builder.add(b, builder.mul(n, b_row)), first) for n in rows]
+        kind = ir.VectorType(lanes.element, width)
+        parts = [builder.load(place, align=lanes.bytes, typ=kind) for place in places]
+        while len(parts) > 1:
+            both = positions(range(2 * parts[0].type.count))
+            parts = [builder.shuffle_vector(*pair, both) for pair in zip(parts[::2], parts[1::2], strict=True)]
+        return parts[0]
+
+    def rows(is_whole: bool, k: ir.Value, _: Values) -> Values:
+        target = builder.add(p, builder.mul(k, size))
+        for first, width in pieces(count, lanes.lanes):
+            square = [part(k, row, is_whole, first, width) for row in range(width)]
+            for column, value in enumerate(lanes.transpose(square), first):
+                lanes.store(value, lanes.pointer(target, column * pitch))
+        return []
+
+    whole = builder.and_(K, integer(-lanes.lanes))
+    lanes.loop(integer(0), whole, lanes.lanes, [], partial(rows, True))
+    lanes.loop(whole, K, lanes.lanes, [], partial(rows, False))
 
 
 def _pack_elements(

@@ -263,10 +263,13 @@ class Vectors(Control):
         return self.shuffle(a, b, even), self.shuffle(a, b, odd)
 
     def transpose(self, square: Values) -> Values:
-        """Transposes as many vectors as each has lanes: exchanges blocks of 1, 2, 4, ... across the diagonal."""
+        """Transposes as many vectors as each has lanes: exchanges blocks of 1, 2, 4, ... across the diagonal.
+
+        Fewer, a power of two, are as many squares side by side.
+        """
         square, block = list(square), 1
-        while block < self.lanes:
-            for i in range(self.lanes):
+        while block < len(square):
+            for i in range(len(square)):
                 if not i & block:
                     square[i], square[i + block] = self.exchange(square[i], square[i + block], block)
             block *= 2
