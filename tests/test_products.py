@@ -177,11 +177,12 @@ def test_products_of_other_sizes_share_their_kernel() -> None:
     if not has_two_multiply_adds():
         # 64 rows of B, 512 bytes apart, are all that L1 has places for, which counts where tiles read a panel there
         assert (one == kernels_of(32, 64, 128)) == has_many_registers()
-    many = kernels_of("n", 32, 64)  # of rows of unknown number
-    assert many == kernels_of(320, 32, 64)
-    asking = kernels_of("n", "k", 64)  # and of any length, so that tiles ask for what comes
-    assert asking == kernels_of("n", 100, 64) != many
+    many = kernels_of(320, 32, 64)
     assert kernels_of(320, 100, 64) == many
+    unknown = kernels_of("n", 32, 64)  # which have low tiles for when rows are few, unless the sum is short
+    assert unknown != many == kernels_of("n", 31, 64)
+    asking = kernels_of("n", "k", 64)  # and of any length, so that tiles ask for what comes
+    assert asking == kernels_of("n", 100, 64) != unknown
     packed = kernels_of(320, 700, 700)  # by blocks of a sum, be it short or long, and parts of many rows
     assert packed == kernels_of(640, 200, 704) == kernels_of(130, 2000, 700) != many
     blocked = kernels_of(2000, 2000, 1000)
@@ -250,8 +251,9 @@ def test_products_with_one_and_two_multiply_adds_a_cycle(
 )
 def test_rows_that_are_near_are_read_where_they_lie() -> None:
     """At most 2 KB apart and 800; of a left operand that is contiguous along rows, a megabyte."""
-    near = kernels_of("n", 784, 512)
-    assert near == kernels_of(700, 800, 500) == kernels_of(3000, 300, 512) != kernels_of("n", 784, 513)
+    near = kernels_of(700, 800, 500)
+    assert near == kernels_of(3000, 300, 512) != kernels_of(700, 784, 513)
+    near += kernels_of("n", 784, 512)
     assert not any("pack" in text for text in near)
     for rows, packs in ((500, False), (1000, True)):
         x, y = gc.input("x", (500, rows), gc.float32), gc.input("y", (500, 200), gc.float32)
@@ -307,7 +309,7 @@ def test_few_columns_are_copied_so_that_lanes_run_along_the_sum(columns: int, sy
     """About the bounds of blocks of the sum, of tiles, and of what is few; a nest follows; any number of threads."""
     rng = np.random.default_rng(columns)
     for depth in (127, 128, 399, 512, 513, 784, 1025):
-        every = (1, 12, 13, 16, 50, 230)
+        every = (1, 9, 4, 8, 5, 16, 13, 50, 12, 230)
         for rows in every if symbolic else every[depth % 2 :: 2]:  # each is compiled by itself
             x = gc.input("x", ("n" if symbolic else rows, depth), dtype)
             w, b = gc.input("w", (depth, columns), dtype), gc.input("b", (columns,), dtype)
@@ -330,6 +332,21 @@ def few_columns() -> int:
     return 10 if lanes == 16 else 5
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("columns", [1, 3, 10, 17, 64, 200])
+def test_tiles_are_as_low_as_the_rows_that_a_call_brings(columns: int, dtype: str) -> None:
+    """Of any number of rows, also none, whatever tiles there are for it; with a nest before it, and the gradients."""
+    depth, rng = 130, np.random.default_rng(5)
+    x, w = gc.input("x", ("n", depth), dtype), gc.input("w", (depth, columns), dtype)
+    y, z = x @ w, (x + 1) @ w
+    f = gc.compile([x, w], [y, z, *gc.grad(gc.sum(y * y), [x, w])])
+    for rows in (0, 1, 2, 3, 4, 5, 8, 9, 12, 13, 16, 17, 33):
+        a, b = rng.standard_normal((rows, depth)), rng.standard_normal((depth, columns))
+        expected = (a @ b, (a + 1) @ b, 2 * a @ b @ b.T, 2 * a.T @ (a @ b))
+        for have, want in zip(f(a.astype(dtype), b.astype(dtype)), expected, strict=True):
+            np.testing.assert_allclose(have, want, rtol=0, atol=2e4 * np.finfo(dtype).eps)
+
+
 @pytest.mark.parametrize("depth", [128, 511, 513, 767, 768, 784, 785, 1535, 1536, 1537, 3_999])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_sum_is_cut_into_parts_for_threads(depth: int, dtype: str) -> None:
@@ -345,7 +362,7 @@ def test_a_sum_is_cut_into_parts_for_threads(depth: int, dtype: str) -> None:
         assert [p.title.startswith("parts of") for p in f._program.phases] == [*apart, False]
         return f
 
-    for f, sizes in ((compiled("m"), (0, 1, 12, 13, 600)), (compiled(13), (13,)), (compiled(600), (600,))):
+    for f, sizes in ((compiled("m"), (0, 1, 4, 5, 13, 600)), (compiled(9), (9,)), (compiled(600), (600,))):
         for m in sizes:
             a, b, c = (rng.normal(size=s).astype(dtype) for s in ((m, depth), (depth, columns), columns))
             expected, scale = np.maximum(a.astype("f8") @ b + c, 0), np.abs(a).astype("f8") @ np.abs(b) + 1

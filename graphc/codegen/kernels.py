@@ -13,6 +13,7 @@ Those that copy operands first are in graphc.codegen.packed.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -38,6 +39,7 @@ HALF_FLOPS = 200_000  # what is twice as much is cut in halves, for two threads
 DEEP = 64  # what a sum that only the call knows is taken to be
 MANY_CHUNKS = 8  # enough for all threads
 TALL = 2  # rows for each column, from which on two threads have half of the rows each
+LOW, LOW_DEPTH = 4, 32  # few rows have a tile of so many times fewer rows, if only the call tells, in sums so deep
 LARGE_A, SHORT_ROW = 2**17, 2**7  # bytes of A, and of its rows, above which tiles ask for what others want
 NARROW = 32  # bytes of a row of a tile
 FEW = 16  # rows that are not shared out where columns are many
@@ -207,6 +209,8 @@ class InPlace(Kernel):
         self.MR, vectors, *_ = self.tile
         self.NR = vectors * host_vector_bytes() // self.size
         self.asking = self._asking()
+        is_deep = known(self.summed.size, LOW_DEPTH - 1) is None
+        self.may_be_low = is_deep and self.product.is_alone and not isinstance(self.rows.size, int)
 
     def _asking(self) -> str:
         """The tiles, which ask for what others want of a large A; where registers are few not for rows in turn."""
@@ -246,6 +250,20 @@ class InPlace(Kernel):
         return up(height, self.MR), min(max(panels // 8, 1), MANY_PANELS) * self.NR
 
     def emit(self, scope: Scope, rows: Range, columns: Range, more: Dim) -> None:
+        """Where only the call tells how many rows there are, few have low tiles: others mostly work for nobody."""
+        if not self.may_be_low:
+            self._emit(scope, rows, columns, more)
+            return
+        low = copy(self)
+        low.MR = max(self.MR // LOW, 2)
+        low.tile, low.asking = (low.MR, *self.tile[1:]), "micro"
+        is_low = test("<=", self.text.at(self.rows.size), Position(low.MR))
+        for kernel, condition in ((low, is_low), (self, test("not", is_low))):
+            branch = Branch(scope, condition)
+            kernel._emit(branch, rows, columns, more)
+            branch.close()
+
+    def _emit(self, scope: Scope, rows: Range, columns: Range, more: Dim) -> None:
         panels = self.panels(scope, columns)
         b = self.addresses()[1]
         self.text.at(self.summed.b)

@@ -286,7 +286,7 @@ class Product(ViewKernel):
         if not self.is_alone or self.summed.a != self.size or self.columns.b != self.size:
             return False
         idle = isinstance(n, int) and 2 <= n <= 16 and 10 * n <= 7 * (n + -n % lanes)
-        return idle and isinstance(k, int) and k >= min(128, 16 * n) and (not isinstance(m, int) or m > FEW_DOTS)
+        return idle and isinstance(k, int) and k >= min(128, 16 * n) and (not isinstance(m, int) or m > 2 * FEW_DOTS)
 
     def _has_near_rows(self) -> bool:
         """Whether rows of B are so near and so few that wide tiles read a panel of it from L2 where it lies.
