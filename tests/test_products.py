@@ -527,6 +527,7 @@ def test_a_deep_sum_of_whole_rows_is_cut_in_halves(rows: int, columns: int, dept
     np.testing.assert_allclose(f(a, b), wanted, rtol=rtol, atol=atol)
     small = rows * columns * a.itemsize <= 2**16 and (rows + columns) * depth >= 8 * rows * columns
     halved = small and depth % 2 == 0 and rows >= 32 and 64 < columns < 256 and rows * columns * depth >= CHUNK_FLOPS
+    halved = halved and (has_many_registers() or columns < 200)  # narrow vectors have many panels then, for any thread
     assert [p.title.startswith("combine") for p in f._program.phases] == [False, True][: 1 + halved]
 
 
