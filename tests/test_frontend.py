@@ -91,7 +91,7 @@ def test_llvm_makes_no_long_copies_of_loops_in_loops(rows: str, columns: str, is
 
 
 def test_a_kernel_that_only_calls_tiles_has_no_loops_for_llvm() -> None:
-    x, w = gc.input("x", ("n", 64)), gc.input("w", (64, 32))
+    x, w = gc.input("x", ("n", 64)), gc.input("w", (64, 8))
 
     def has_loops(output: gc.Node) -> bool:
         return module_of(gc.compile([x, w], output)).has_loops
