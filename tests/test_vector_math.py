@@ -116,6 +116,7 @@ HYPOT = (
 PI, QUARTER = math.pi, 2.356194490192345  # pi, and 3/4 of it, to the nearest float64
 TURNS = (0.0, PI / 4, PI / 2, -3 * PI / 4, -PI, 5 * PI / 4, 1e4 * PI, 1e5 * PI, 2.0**17, 2.0**44, 2.0**100)
 HARD = (16367173 * 2.0**72, 6381956970095103 * 2.0**797)  # the float32 and the float64 nearest to a multiple of pi/2
+WORST = (64904.519, 124343.453125, 391.6067)  # the float32 at which errors of tan are largest
 UNIT = ((1.5, NAN), (-2.0, NAN), (INF, NAN), (-INF, NAN), (NAN, NAN))
 AT_INFINITY = ((INF, NAN), (-INF, NAN), (NAN, NAN))
 ATAN2 = (
@@ -175,7 +176,7 @@ TABLE = (
         ((0.0, 0.0), (-0.0, -0.0), *AT_INFINITY)),
     Row("cos", trigonometric.cos, mpmath.cos, np.cos, (*TURNS, *HARD), (-1e3, 1e3),
         ((0.0, 1.0), (-0.0, 1.0), *AT_INFINITY)),
-    Row("tan", trigonometric.tan, mpmath.tan, np.tan, (*TURNS, *HARD), (-1e3, 1e3),
+    Row("tan", trigonometric.tan, mpmath.tan, np.tan, (*TURNS, *HARD, *WORST), (-1e3, 1e3),
         ((0.0, 0.0), (-0.0, -0.0), *AT_INFINITY)),
     Row("asin", trigonometric.asin, mpmath.asin, np.arcsin, (0.0, 0.5, -0.5, 0.999999, -0.999999), (-1, 1),
         ((0.0, 0.0), (-0.0, -0.0), (1.0, PI / 2), (-1.0, -PI / 2), *UNIT)),
