@@ -20,7 +20,7 @@ from graphc.dims import Dim, blocks, floor_div, symbol
 from graphc.schedule.task import Place
 from graphc.types import DType
 
-FEW_DOTS = 4  # rows that do not pay for a copy of the columns
+FEW_DOTS, FEW_KNOWN = 4, 8  # rows that do not pay for a copy of the columns; those of known number, of which tiles know
 DOT_DEPTH = 512  # of columns that are copied at once, of the only part; half of it where several threads have copies
 PART_DEPTH, MOST_PARTS = 384, 4  # of the sum
 ELEMENT = symbol("%e")
@@ -60,7 +60,7 @@ class AlongSum(Packed):
         most = DOT_DEPTH if self.parts == 1 else DOT_DEPTH // 2
         self.depth = up(-(-self.part_depth // -(-self.part_depth // most)), lanes)
         super().choose_tile()
-        self.tile, self.MR, self.may_be_low = (FEW_DOTS, *self.tile[1:]), FEW_DOTS, False  # of few rows
+        self.tile, self.MR, self.may_be_low = (FEW_DOTS, *self.tile[1:]), FEW_DOTS, False  # of few rows alone
         self.pitch = (self.depth // lanes | 1) * lanes  # from column to column, which begin in other sets of L1
         self.deepest = self.pitch
         self.dots = dots_tile(self.across, known(self.rows.size, 64))

@@ -14,7 +14,7 @@ from math import gcd, prod
 from typing import Literal
 
 from graphc.codegen import kernels, swept
-from graphc.codegen.along_sum import ELEMENT, FEW_DOTS, AlongSum, sum_of_parts
+from graphc.codegen.along_sum import ELEMENT, FEW_KNOWN, AlongSum, sum_of_parts
 from graphc.codegen.intrinsics.target import LINE, has_many_registers, has_two_multiply_adds, host_vector_bytes
 from graphc.codegen.kernels import FEW, MANY_CHUNKS, ROW, Axis, Dots, InPlace, Kernel, Range, Transposed, steps_of_chunk
 from graphc.codegen.loop_ir import Expr, Var
@@ -286,7 +286,7 @@ class Product(ViewKernel):
         if not self.is_alone or self.summed.a != self.size or self.columns.b != self.size:
             return False
         idle = isinstance(n, int) and 2 <= n <= 16 and 10 * n <= 7 * (n + -n % lanes)
-        return idle and isinstance(k, int) and k >= min(128, 16 * n) and (not isinstance(m, int) or m > 2 * FEW_DOTS)
+        return idle and isinstance(k, int) and k >= min(128, 16 * n) and (not isinstance(m, int) or m > FEW_KNOWN)
 
     def _has_near_rows(self) -> bool:
         """Whether rows of B are so near and so few that wide tiles read a panel of it from L2 where it lies.

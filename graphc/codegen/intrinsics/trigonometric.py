@@ -124,7 +124,7 @@ def _cosine_of_angle(lanes: Lanes, angle: Angle) -> ir.Value:
 
 
 def _tangent_of_angle(lanes: Lanes, angle: Angle) -> ir.Value:
-    """tan r, or -cot r = -1/tan r, of which the tangent's last rounding is half a unit or one."""
+    """tan r, or -cot r = -1/tan r, where the last rounding of tan r is up to a unit of the inverse."""
     high, low, quadrant = angle
     square = lanes.mul(high, high)
     low = lanes.fma(low, square, low)  # the slope of tan is 1 + tan² r, roughly 1 + r²
@@ -173,7 +173,7 @@ def cos(lanes: Lanes, x: ir.Value) -> ir.Value:
 
 @float_intrinsic
 def tan(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """Tangent: tan r in even quadrants, -1/tan r in odd ones; error below 2 (1.997) and 1.7 ULP."""
+    """Tangent: tan r in even quadrants, -1/tan r in odd ones; the largest errors found are 1.997 and 1.56 ULP."""
     size = lanes.abs(x)
     angle = reduce(lanes, size, cancels=False)
     common, slow = _tangent_of_angle(lanes, angle), partial(_slowly, _tangent_of_angle)
