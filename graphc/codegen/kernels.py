@@ -228,9 +228,7 @@ class InPlace(Kernel):
 
     def _is_narrow(self) -> bool:
         """Whether a row of a tile has so few bytes that its steps have little time to spare."""
-        _, vectors, *tail = self.tile
-        halves = tail[0] if tail and tail[0] else 2 * vectors
-        return halves * host_vector_bytes() // 2 <= NARROW
+        return known(self.columns.size * self.size, NARROW) is not None
 
     def part(self) -> tuple[Dim, Dim]:
         """Of an A that may not stay in L2, so many rows that they do for each panel's depth, and some panels.

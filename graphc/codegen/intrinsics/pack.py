@@ -14,6 +14,8 @@ from numpy.typing import DTypeLike
 from graphc.codegen.intrinsics.constants import positions
 from graphc.codegen.intrinsics.vectors import Values, Vectors, call_body, integer, pieces, type_name
 
+_AHEAD = 16  # rows of a panel: each lies in a page of its own, so that no processor foresees the next one
+
 
 @cache
 def pack(dtype: DTypeLike, width: int) -> Any:
@@ -109,7 +111,9 @@ def _pack_rows(
 
     def row(masks: Sequence[ir.Value | None], k: ir.Value, carried: Values) -> Values:
         source, target = carried
+        ahead = lanes.offset(source, b_row, _AHEAD)
         for j, some, mask in zip(firsts, there, masks, strict=True):
+            lanes.prefetch(builder.add(ahead, integer(j * lanes.bytes)))
             lanes.store(lanes.load(lanes.pointer(source, j), some), lanes.pointer(target, j), mask)
         return [builder.add(source, b_row), builder.add(target, panel_row)]
 

@@ -87,8 +87,9 @@ def has_many_registers() -> bool:
 def tile(dtype: DTypeLike, columns: int | None, rows: int | None = None) -> tuple[int, ...]:
     """The register tile (MR rows, NV vectors) for `micro`, for a product of this many rows and columns (None: many).
 
-    Where columns are few, with its tail: how many halves of vectors are left of the columns, 0 if none are.  What is
-    left of many columns matters little, and products of many sizes share their kernel.
+    Where columns are few, with its tail: how many halves of vectors are left of the columns, 0 if none are.  So where
+    they are more and other tiles have idle halves.  What is left of many columns matters little, and products of many
+    sizes share their kernel.
     """
     vectors = _in_vectors(columns, dtype)
     broad = vectors or _FEW
@@ -100,12 +101,22 @@ def tile(dtype: DTypeLike, columns: int | None, rows: int | None = None) -> tupl
         one, best = _of_two_multiply_adds, 0
     elif not has_many_registers():
         one, best = partial(_of_few_registers, size=np.dtype(dtype).itemsize), 0
-    if columns is None or vectors is None or vectors > _FEW:
-        return _cheapest(shapes, rows, vectors, one, best)
-    if tail_of(dtype, columns, _FEW) == 1:
+    shared = _cheapest(shapes, rows, vectors, one, best)
+    if columns is None or vectors is None or (vectors > _FEW and not _has_idle(dtype, columns, shared[1])):
+        return shared
+    if tail_of(dtype, columns, _SOME) == 1:
         shapes = [(m, n) for m, n in shapes if m <= _OF_HALVES]
     height, width = _cheapest(shapes, rows, vectors, one, best, partial(tail_of, dtype, columns))
     return height, width, tail_of(dtype, columns, width)
+
+
+def _has_idle(dtype: DTypeLike, columns: int, width: int) -> bool:
+    """Whether tiles so wide, of which the last one takes all vectors or half of them, have idle halves of vectors that
+    take time: where one multiply-add starts in a cycle."""
+    if not has_many_registers() or has_two_multiply_adds() or columns * np.dtype(dtype).itemsize > _SOME * LINE:
+        return False
+    half, rest = -(-width // 2), tail_of(dtype, columns, width)
+    return rest not in (0, 2 * half, 2 * width)
 
 
 def transposed_tile(dtype: DTypeLike, columns: int | None, rows: int | None) -> tuple[int, int]:
@@ -146,7 +157,7 @@ def dots_tile(columns: int | None, rows: int | None = None) -> tuple[int, int]:
     return _cheapest(shapes, rows, columns, spare=0)  # (2, 5) needs all 16 registers, and has them
 
 
-_FEW = 16  # vectors of columns
+_FEW, _SOME = 16, 64  # vectors of columns
 _OF_HALVES = 8  # rows of a tile of half a vector, which waits for the addresses of more
 _BEST = 16  # accumulators, where there are registers for more
 _MANY = 3 * 4 * 5 * 16 * 64  # rows or columns of a product whose tails do not matter: a multiple of every tile
