@@ -7,7 +7,7 @@ it, the scheduler asks what it costs; no stage after this one reads text.
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -77,6 +77,14 @@ FUNCTIONS: dict[str, Function] = {
     **_functions(500, "xx", "x", "betaln"),
     **_functions(800, "xxx", "x", "zeta"),
 }
+# what is made of arithmetic on floats alone, and so takes vectors as it takes one lane
+WHOLE = {
+    *("exp", "exp2", "expm1", "tanh", "sigmoid", "sinh", "cosh", "log", "log2", "log10", "log1p", "erf", "erfc"),
+    *("fmax", "fmin", "fabs", "copysign", "rint", "floor", "ceil", "trunc", "isnan", "isinf", "isfinite"),
+    *("sqrt", "over", "select"),
+}
+COMPARISONS = {"==", "!=", "<", "<=", ">", ">="}
+ARITHMETIC = {"+", "-", "*", "/", "plus", "minus", "times"}  # signs, and what is one
 _NEGATIVE = Function("x", "x", 1)
 _SIGNS: dict[type[ast.AST], str] = {
     ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.BitAnd: "&", ast.BitOr: "|",
@@ -147,6 +155,16 @@ def cost(body: Body) -> int:
     known = function(body.function, len(body.operands))
     assert known is not None
     return known.cost + sum(map(cost, body.operands))
+
+
+def calls(body: Body) -> Iterator[tuple[str, int]]:
+    """The functions that a body calls, each with its cost."""
+    if isinstance(body, Apply):
+        known = function(body.function, len(body.operands))
+        assert known is not None
+        yield body.function, known.cost
+        for operand in body.operands:
+            yield from calls(operand)
 
 
 def effort(body: Any) -> int:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from graphc.codegen.intrinsics import gemm
 from graphc.codegen.intrinsics.gemm import (
+    collect,
     deal,
     dots,
     dots_tile,
@@ -336,17 +337,41 @@ def test_rows_are_dealt(dtype: str, count: int) -> None:
         pitch = up(K, lanes) + lanes
         copy = deal(dtype, count, pitch)
 
-        @njit([types.void(*[types.int64] * 4)])
-        def run(K: int, b: int, b_row: int, p: int) -> None:
-            copy(K, b, b_row, p)  # noqa: B023
+        @njit([types.void(*[types.int64] * 5)])
+        def run(K: int, there: int, b: int, b_row: int, p: int) -> None:
+            copy(K, there, b, b_row, p)  # noqa: B023
 
         values = rng.standard_normal((max(K, 1), count)).astype(dtype)
         for step in (count, count + 3, -count):
             b = placed(values, (step * size, size), bool(rng.integers(2)))
             columns = placed(np.full((count, pitch), np.nan, dtype), (pitch * size, size), bool(rng.integers(2)))
-            run(K, b.ctypes.data, b.strides[0], columns.ctypes.data)
+            run(K, K, b.ctypes.data, b.strides[0], columns.ctypes.data)
             np.testing.assert_array_equal(columns[:, :K], values[:K].T)
             assert np.isnan(columns[:, up(K, lanes) :]).all()
+            for there in range(1, K):
+                run(K, there, b[:there].ctypes.data, b.strides[0], columns.ctypes.data)
+                np.testing.assert_array_equal(columns[:, :K], values[np.minimum(np.arange(K), there - 1)].T)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 8, 10, 15, 16])
+def test_columns_are_collected(dtype: str, count: int) -> None:
+    """Rows hold the columns' elements, whatever their steps; nothing else is written."""
+    rng, size, pitch = np.random.default_rng(4), np.dtype(dtype).itemsize, 64
+    copy = collect(dtype, count, pitch)
+
+    @njit([types.void(*[types.int64] * 4)])
+    def run(K: int, p: int, b: int, b_row: int) -> None:
+        copy(K, p, b, b_row)
+
+    for K in (0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 33):
+        values = rng.standard_normal((count, pitch)).astype(dtype)
+        for step in (count, count + 3, -count - 1):
+            columns = placed(values, (pitch * size, size), bool(rng.integers(2)))
+            b = placed(np.full((max(K, 1), count), np.nan, dtype), (step * size, size), bool(rng.integers(2)))
+            run(K, columns.ctypes.data, b.ctypes.data, b.strides[0])
+            np.testing.assert_array_equal(b[:K], values[:, :K].T)
+            assert K > 0 or np.isnan(b).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -73,7 +73,8 @@ def test_what_phases_read_and_write_is_what_their_text_loads_and_stores(name: st
         if told["kind"] == "nest":
             loads = "(?:ld|sum|product|max|min|first_of|columns)"  # a block that lies in memory is folded where it lies
             loaded, stored = (set(re.findall(rf"\b{what}_\w+\((p\d+)\b", text)) for what in (loads, "st"))
-            stored |= set(re.findall(r"\bcolumns_.*, (p\d+)", text))
+            loaded |= set(re.findall(r"\bdeal_\w+\(16, count, (p\d+)", text))
+            stored |= set(re.findall(r"\b(?:columns|collect)_.*, (p\d+)", text))
             assert named["reads"] <= loaded
             assert named["writes"] <= stored <= named["writes"] | named["scratch"]
 

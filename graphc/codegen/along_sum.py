@@ -107,7 +107,8 @@ class AlongSum(Packed):
         depths = text.loop(scope, "k", part[1], part[0], self.depth)
         depths.let("depth", integer("least", Position(self.depth), integer("-", at(part[1]), Position(K))))
         row = text.address("b", K * self.summed.b), at(self.summed.b)
-        depths.use("deal", Position(DEPTH), *row, Address("panel"), dtype=self.dtype, tile=(self.across, self.pitch))
+        args, tile = (Position(DEPTH), Position(DEPTH), *row, Address("panel")), (self.across, self.pitch)
+        depths.use("deal", *args, dtype=self.dtype, tile=tile)
         height, width = self.dots
         down = text.loop(depths, "i", rows[1], rows[0], height)
         columns = text.loop(down, "j", self.across, 0, width)

@@ -63,13 +63,13 @@ def _is_quotient(node: Node) -> bool:
     """Whether a node is something divided by its last operand."""
     if node.op.body is None or not node.operands:
         return False
-    match parse(_body(node)):
+    match parse(body_of(node)):
         case Apply("/", (_, by)):
             return by == "xyz"[len(node.operands) - 1]
     return False
 
 
-def _body(node: Node, result: int = 0) -> str:
+def body_of(node: Node, result: int = 0) -> str:
     """What computes an element of a result, for the kind of the first operand."""
     body: Any = node.op.body
     if isinstance(body, tuple):
@@ -176,13 +176,9 @@ class Evaluator:
             return self._own(node, operands, index, scope)
         dtype = node.types[result].dtype
         taken = node.operands[0].dtype if node.operands else dtype
-        value = fill(self.text, parse(_body(node, result)), dict(zip("xyz", operands, strict=False)), taken)
-        is_cast = isinstance(value, Call) and value.function.startswith("to_")
-        if dtype.kind == "b":
-            convert = value is operands[0]
-        else:
-            convert = code_of(dtype) not in _EXACT or (taken != dtype and not is_cast)
-        if convert:
+        value = fill(self.text, parse(body_of(node, result)), dict(zip("xyz", operands, strict=False)), taken)
+        is_other = code_of(dtype) not in _EXACT or value.dtype != dtype
+        if value is operands[0] if dtype.kind == "b" else is_other:
             value = converted(value, dtype)
         elif isinstance(value, Call) and value.function == "/":
             again = value.args[-1] is operands[-1] and node.operands[-1] in self.divisors

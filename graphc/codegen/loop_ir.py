@@ -190,7 +190,8 @@ KERNELS: dict[str, Contract] = {
     "pack": Contract(6, (2,), (5,)),  # depth, columns, B and two steps, the panel
     # the same of columns that are contiguous, with the step between them, and that between rows of the panel
     "turn": Contract(6, (2,), (4,)),
-    "deal": Contract(4, (1,), (3,)),  # depth, B and its step of rows, which are contiguous, the columns
+    "deal": Contract(5, (2,), (4,)),  # depth, how many are there, B and its step of rows, the columns
+    "collect": Contract(4, (1,), (2,)),  # depth, the columns, B and its step of rows
     # elements, rows and the step between them, those of the results: as many rows as a vector has lanes
     **dict.fromkeys(("scan_sum", "scan_product"), Contract(5, (1,), (3,))),
     "sort": Contract(5, (0,), (3, 4)),  # elements and the step between them, how many, the result, room for as many

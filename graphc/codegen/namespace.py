@@ -72,7 +72,7 @@ def _made(name: str) -> Any:
             return own.own(*numbers)
         case "to":
             return memory.cast(code)
-        case "pack" | "deal" | "turn" | "sweep" | "micro" | "micro_transposed" | "dots":
+        case "pack" | "deal" | "collect" | "turn" | "sweep" | "micro" | "micro_transposed" | "dots":
             return getattr(gemm, family)(code, *numbers)
     for tile in ("micro_transposed", "micro", "dots", "sweep"):
         if family.startswith(f"{tile}_"):

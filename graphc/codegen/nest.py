@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphc.codegen import form
+from graphc.codegen.abreast import emit_abreast
+from graphc.codegen.few_elements import is_abreast
 from graphc.codegen.inner import Inner
 from graphc.codegen.intrinsics.target import LINE
 from graphc.codegen.late import write_last
@@ -57,6 +59,7 @@ class _Nest(Inner):
 
     def emit(self) -> None:
         length, size, chunks = self.chunks()
+        self.is_abreast = is_abreast(self)
         title = ", ".join(dict.fromkeys(m.op.name.lstrip("_") for m in self.members))
         flops, moved = self.work()
         streamed = streamed_outputs(self, moved)
@@ -69,7 +72,8 @@ class _Nest(Inner):
         some = prepare_product(self, size, chunks)
         with self.text.phase(title, chunks, flops, moved) as top:
             self.text.new_nest()
-            self.clear_ends(top)
+            if not self.is_abreast:
+                self.clear_ends(top)
             check_unread(self.evaluator, gathers(self.made, self.is_loaded), self.nest.domain, top)
             if in_lines is not None:
                 cut_in_lines(self.text, top, size, self.text.end(length), *in_lines)
@@ -106,7 +110,9 @@ class _Nest(Inner):
         folds = {n: Fold(self.text, n, k) for k, n in enumerate(self.totals) if n not in columns}
         for fold in (*folds.values(), *(() if self.by_batch() else columns.values())):
             fold.begin(top)
-        if not self.inner:
+        if self.is_abreast:
+            emit_abreast(self, top, folds, columns)
+        elif not self.inner:
             self._one_loop(top, folds)
         else:
             self._nested_loops(top, folds, columns)

@@ -95,7 +95,7 @@ class _Printer:
                     yield f"{s.var.name} = {self.expr(s.value)}"
                 case Store():
                     name = f"st_{code_of(s.value.dtype)}_{s.nest}_{s.storage}"
-                    yield f"{name}({self.place(s.place)}, {self.position(s.at)}, {self.expr(s.value)})"
+                    yield f"{name}({self.place(s.place)}, {self.position(s.place, s.at)}, {self.expr(s.value)})"
                 case Use():
                     yield self.use(s)
                 case If():
@@ -166,7 +166,7 @@ class _Printer:
         return f"({self.expr(e)})" if inner else self.expr(e)
 
     def load(self, e: Load) -> str:
-        address, position = self.place(e.place), self.position(e.at)
+        address, position = self.place(e.place), self.position(e.place, e.at)
         if not is_positive(e.some):  # from the frame instead where the axis is empty: the check has failed by then
             some = f"{self.dim(e.some)} > 0"
             address, position = f"select({some}, {address}, T)", f"select({some}, {position}, 0)"
@@ -182,10 +182,13 @@ class _Printer:
         text = self.dim(p)
         return f"({text})" if " " in text else text
 
-    def position(self, p: Dim) -> str:
-        """An index whose constant part is a word of the row, so that slices at other places are alike."""
+    def position(self, place: Place, p: Dim) -> str:
+        """An index whose constant part is a word of the row, so that slices at other places are alike.
+
+        On the stack it is that of the kernel itself.
+        """
         shift = shift_of(p)
-        if shift == 0:
+        if shift == 0 or place.kind == "stack":
             return self.dim(p)
         return f"{self.dim(p - shift)} + {self.named('n', shift)}"
 

@@ -263,8 +263,8 @@ class Text:
         """The number by which the present nest tells this memory from other memory."""
         return self._storages.setdefault(place, len(self._storages))
 
-    def _index(self, p: Dim) -> None:
-        shift = shift_of(p)
+    def _index(self, place: Place, p: Dim) -> None:
+        shift = 0 if place.kind == "stack" else shift_of(p)
         self._ask(p - shift)
         if shift != 0:
             self._word(shift, "n")
@@ -275,14 +275,14 @@ class Text:
 
     def load(self, place: Place, dtype: DType, at: Dim, some: Dim = 1) -> Load:
         """An element; of no array where the axis of length `some` may be empty."""
-        self._index(at)
+        self._index(place, at)
         self._reach(place)
         if not is_positive(some):
             self._ask(some)
         return Load(place, at, dtype, self._nests, self._storage(place), some)
 
     def store(self, place: Place, at: Dim, value: Expr) -> Store:
-        self._index(at)
+        self._index(place, at)
         storage = self._storage(place)
         self._reach(place)
         return Store(place, at, value, self._nests, storage)

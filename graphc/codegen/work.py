@@ -21,7 +21,7 @@ from graphc.types import Shape
 
 def operations(nest: Nest) -> Dim:
     """What the functions and folds of members cost, and of what is computed on the way to them, for each element."""
-    return total(product(_domain(node)) * _effort(node) for node in _computed(nest))
+    return total(product(_domain(node)) * _effort(node) for node in computed(nest))
 
 
 def efforts_of_element(nest: Nest) -> list[int]:
@@ -39,7 +39,7 @@ def _width(node: Node) -> int:
 
 
 def _of_element(nest: Nest) -> Iterator[Node]:
-    return (node for node in _computed(nest) if _domain(node) == nest.domain)
+    return (node for node in computed(nest) if _domain(node) == nest.domain)
 
 
 def _domain(node: Node) -> Shape:
@@ -47,7 +47,7 @@ def _domain(node: Node) -> Shape:
     return domain_of(node) if len(node.types) == 1 else node.types[0].shape
 
 
-def _computed(nest: Nest) -> Iterator[Node]:
+def computed(nest: Nest) -> Iterator[Node]:
     """The members, and what is computed on the way to them."""
     waiting, seen = list(nest.members), {n for n, _ in nest.loads}
     while waiting:

@@ -209,10 +209,17 @@ def _pack(memory, dtype, tile, K, cols, b, b_row, b_col, panel):  # type: ignore
     memory.store_all(memory.grid(panel, (width * size, size), (K, width), dtype), dtype, values)
 
 
-def _deal(memory, dtype, tile, K, b, b_row, columns):  # type: ignore[no-untyped-def]
+def _deal(memory, dtype, tile, K, there, b, b_row, columns):  # type: ignore[no-untyped-def]
     size, (count, pitch) = dtype.itemsize, tile
-    values = memory.load_all(memory.grid(b, (size, b_row), (count, K), dtype), dtype)
+    values = memory.load_all(memory.grid(b, (size, b_row), (count, there), dtype), dtype)
+    values = np.pad(values, ((0, 0), (0, K - there)), mode="edge")
     memory.store_all(memory.grid(columns, (pitch * size, size), (count, K), dtype), dtype, values)
+
+
+def _collect(memory, dtype, tile, K, columns, b, b_row):  # type: ignore[no-untyped-def]
+    size, (count, pitch) = dtype.itemsize, tile
+    values = memory.load_all(memory.grid(columns, (pitch * size, size), (count, K), dtype), dtype)
+    memory.store_all(memory.grid(b, (size, b_row), (count, K), dtype), dtype, values)
 
 
 def _turn(memory, dtype, tile, K, cols, b, b_col, copy, copy_row):  # type: ignore[no-untyped-def]
@@ -321,6 +328,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "sweep_sum_listed": _in_order(_sweep),
     "pack": _pack,
     "deal": _deal,
+    "collect": _collect,
     "turn": _turn,
     "scan_sum": _scan_sum,
     "scan_product": _scan_product,

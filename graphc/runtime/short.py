@@ -14,13 +14,8 @@ from typing import NamedTuple
 
 from graphc.codegen.intrinsics.memory import MAX_STORAGES
 from graphc.codegen.intrinsics.target import host_vector_bytes
+from graphc.scalar import WHOLE
 
-# what is made of arithmetic on floats alone, and so takes vectors as it takes one lane
-WHOLE = {
-    *("exp", "exp2", "expm1", "tanh", "sigmoid", "sinh", "cosh", "log", "log2", "log10", "log1p", "erf", "erfc"),
-    *("fmax", "fmin", "fabs", "copysign", "rint", "floor", "ceil", "trunc", "isnan", "isinf", "isfinite"),
-    *("sqrt", "over", "select"),
-}
 _MOST = 8  # vectors of a loop
 _LANE_BYTES = {"f4": 4, "f8": 8}
 
@@ -52,7 +47,7 @@ def lanes_of(variable: str, count: int, body: Sequence[ast.stmt]) -> int:
     if count < 2 or not any(t.stores for t in touched) or any(t.code not in _LANE_BYTES for t in touched):
         return 0
     lanes = host_vector_bytes() // max(_LANE_BYTES[t.code] for t in touched)
-    return lanes if _is_apart(variable, touched) and all(_fits(variable, s) for s in body) else 0
+    return lanes if _is_apart(variable, count, touched) and all(_fits(variable, s) for s in body) else 0
 
 
 def begin_of_vectors(count: int, lanes: int) -> int:
@@ -65,17 +60,28 @@ def _parts(body: Sequence[ast.stmt]) -> Iterator[ast.AST]:
         yield from ast.walk(statement)
 
 
-def _is_apart(variable: str, touched: Sequence[Access]) -> bool:
-    """Whether no step touches what another one stores."""
-    stored = {(t.nest, t.storage): t for t in touched if t.stores}
-    for t in touched:
-        step = steps(t.at, variable)
-        if step not in ((1,) if t.stores else (0, 1)) or t.storage >= MAX_STORAGES:
+def _is_apart(variable: str, count: int, touched: Sequence[Access]) -> bool:
+    """Whether no step touches what another one stores: memory has one base, and places are the same or far apart."""
+    places = [((t.nest, t.storage), ast.dump(t.base), *_place(t.at)) for t in touched]
+    stored: dict[tuple[int, int], list[tuple[str, str, int]]] = {}
+    for t, (memory, base, rest, more) in zip(touched, places, strict=True):
+        if steps(t.at, variable) not in ((1,) if t.stores else (0, 1)) or t.storage >= MAX_STORAGES:
             return False
-        other = stored.get((t.nest, t.storage), t)
-        if ast.dump(other.base) != ast.dump(t.base) or ast.dump(other.at) != ast.dump(t.at):
-            return False
-    return True
+        if t.stores:
+            stored.setdefault(memory, []).append((base, rest, more))
+    return all(
+        (base, rest) == (its_base, its_rest) and (more == its or abs(more - its) >= count)
+        for memory, base, rest, more in places
+        for its_base, its_rest, its in stored.get(memory, ())
+    )
+
+
+def _place(index: ast.expr) -> tuple[str, int]:
+    """An index, and the constant that is added to it."""
+    match index:
+        case ast.BinOp(left=left, op=ast.Add(), right=ast.Constant(value=int(more))):
+            return ast.dump(left), more
+    return ast.dump(index), 0
 
 
 def steps(index: ast.expr, variable: str) -> int | None:

@@ -25,7 +25,7 @@ from numpy.typing import DTypeLike
 
 from graphc.codegen.intrinsics.dots import dots
 from graphc.codegen.intrinsics.listed import Listed
-from graphc.codegen.intrinsics.pack import deal, pack, turn
+from graphc.codegen.intrinsics.pack import collect, deal, pack, turn
 from graphc.codegen.intrinsics.sweep import sweep
 from graphc.codegen.intrinsics.target import LINE, dots_tile, has_two_multiply_adds, host_vector_bytes, tail_of, tile
 from graphc.codegen.intrinsics.tiles import (
@@ -43,8 +43,8 @@ from graphc.codegen.intrinsics.tiles import (
 from graphc.codegen.intrinsics.vectors import Values, Vectors, integer, type_name
 
 __all__ = [
-    "deal", "dots", "dots_tile", "host_vector_bytes", "micro", "micro_transposed", "pack", "sweep", "tail_of", "tile",
-    "turn",
+    "collect", "deal", "dots", "dots_tile", "host_vector_bytes", "micro", "micro_transposed", "pack", "sweep",
+    "tail_of", "tile", "turn",
 ]  # fmt: skip
 
 _STEPS = 4  # of a sum, in a turn of the loop over a panel: what turns cost is felt where a step takes 13 cycles

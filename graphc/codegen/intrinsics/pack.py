@@ -63,9 +63,29 @@ def deal(dtype: DTypeLike, count: int, pitch: int) -> Any:
     typed = call_body(dtype, f"deal_{type_name(dtype)}_{count}x{pitch}", emit)
 
     @intrinsic
-    def copy(typingctx: Any, K: Any, b: Any, b_row: Any, p: Any) -> Any:
-        """Copies B[K, count], whose rows are contiguous, at b + k*b_row, to P[count, pitch] at p; to whole vectors."""
-        return typed(K, b, b_row, p)
+    def copy(typingctx: Any, K: Any, there: Any, b: Any, b_row: Any, p: Any) -> Any:
+        """Copies B[K, count], whose rows are contiguous, at b + k*b_row, to P[count, pitch] at p, to whole vectors.
+
+        Only so many rows are there; those beyond the last are that one.
+        """
+        return typed(K, there, b, b_row, p)
+
+    return copy
+
+
+@cache
+def collect(dtype: DTypeLike, count: int, pitch: int) -> Any:
+    """The intrinsic that copies few columns back to rows; see `copy` below for its parameters."""
+
+    def emit(lanes: Vectors, *arguments: ir.Value) -> None:
+        _emit_collect(lanes, count, pitch, *arguments)
+
+    typed = call_body(dtype, f"collect_{type_name(dtype)}_{count}x{pitch}", emit)
+
+    @intrinsic
+    def copy(typingctx: Any, K: Any, p: Any, b: Any, b_row: Any) -> Any:
+        """Copies P[count, pitch] at p to B[K, count], whose rows are contiguous, at b + k*b_row."""
+        return typed(K, p, b, b_row)
 
     return copy
 
@@ -182,10 +202,10 @@ def _pack_columns(
 
 
 def _emit_deal(
-    lanes: Vectors, count: int, pitch: int, K: ir.Value, b: ir.Value, b_row: ir.Value, p: ir.Value
+    lanes: Vectors, count: int, pitch: int, K: ir.Value, there: ir.Value, b: ir.Value, b_row: ir.Value, p: ir.Value
 ) -> None:
     """As many rows at a time as a vector has lanes: of 10 columns 8, then 2, of which a vector holds 2 and 8 rows."""
-    builder, size, last = lanes.builder, integer(lanes.bytes), lanes.builder.sub(K, integer(1))
+    builder, size, last = lanes.builder, integer(lanes.bytes), lanes.builder.sub(there, integer(1))
 
     def part(k: ir.Value, row: int, is_whole: bool, first: int, width: int) -> ir.Value:
         """Some elements of a row, and of every row as many rows further on as there are elements, in one vector."""
@@ -205,6 +225,32 @@ def _emit_deal(
             square = [part(k, row, is_whole, first, width) for row in range(width)]
             for column, value in enumerate(lanes.transpose(square), first):
                 lanes.store(value, lanes.pointer(target, column * pitch))
+        return []
+
+    whole = builder.and_(there, integer(-lanes.lanes))
+    lanes.loop(integer(0), whole, lanes.lanes, [], partial(rows, True))
+    lanes.loop(whole, K, lanes.lanes, [], partial(rows, False))
+
+
+def _emit_collect(
+    lanes: Vectors, count: int, pitch: int, K: ir.Value, p: ir.Value, b: ir.Value, b_row: ir.Value
+) -> None:
+    """The way of `deal` back: of 10 columns 8 are two squares side by side, and each row of one is a store."""
+    builder, size, last = lanes.builder, integer(lanes.bytes), lanes.builder.sub(K, integer(1))
+
+    def rows(is_whole: bool, k: ir.Value, _: Values) -> Values:
+        source = builder.add(p, builder.mul(k, size))
+        numbers = [builder.add(k, integer(lane)) for lane in range(lanes.lanes)]
+        numbers = numbers if is_whole else [lanes.least(n, last) for n in numbers]
+        places = [builder.add(b, builder.mul(n, b_row)) for n in numbers]
+        for first, width in pieces(count, lanes.lanes):
+            columns = range(first, first + width)
+            square = lanes.transpose([lanes.load(lanes.pointer(source, column * pitch)) for column in columns])
+            # Rows beyond the last are stored in its place, in falling order, so that the right one comes last.
+            for lane in reversed(range(lanes.lanes)):
+                row, begin = square[lane % width], lane // width * width
+                part = lanes.shuffle(row, row, range(begin, begin + width))
+                builder.store(part, lanes.pointer(places[lane], first), align=lanes.bytes)
         return []
 
     whole = builder.and_(K, integer(-lanes.lanes))

@@ -1,0 +1,247 @@
+"""Rows of few elements are computed side by side: a vector has one element of each of 16 rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc.codegen.few_elements import LONGEST, MOST_BYTES, ROWS
+from graphc.codegen.intrinsics.far import MOST as MATH
+from graphc.codegen.intrinsics.target import host_vector_bytes
+
+Arrays = dict[str, Any]
+NUMBERS = (0, 1, 3, ROWS - 1, ROWS, ROWS + 1, 2 * ROWS - 3, 1000)  # of rows
+MOST, ALONE = MOST_BYTES[host_vector_bytes()]
+
+
+def _shifted(f: Any, x: Any) -> Any:
+    return x - f.max(x, axis=1, keepdims=True)
+
+
+def _softmax(f: Any, x: Any) -> Any:
+    e = f.exp(_shifted(f, x))
+    return e / f.sum(e, axis=1, keepdims=True)
+
+
+# What rows make, in terms that gc and NumPy share: x and y are rows, v is one, r and c have an element for each.
+PROGRAMS: dict[str, Callable[..., Any]] = {
+    "vector math": lambda f, x, y, v, r, c: (
+        f.sum(f.exp(x * y) * f.log(x + r[:, None]), axis=1), f.tanh(x - f.max(f.exp(y), axis=1, keepdims=True)) * c,
+        f.sum(f.exp(v) * x, axis=1) + f.log(f.sum(f.exp(f.tanh(y)), axis=1)),
+    ),
+    "folds": lambda f, x, y, v, r, c: (f.sum(x * x, axis=1), f.max(x + v, axis=1), f.min(x * c, axis=1)),
+    "products": lambda f, x, y, v, r, c: (f.prod(x, axis=1), f.sum(y, axis=1) * r),
+    "softmax": lambda f, x, y, v, r, c: (_softmax(f, x + v),),
+    "centred": lambda f, x, y, v, r, c: (x - f.sum(x, axis=1, keepdims=True) / x.shape[1],),
+    "normed": lambda f, x, y, v, r, c: (
+        (x - f.mean(x, axis=1, keepdims=True)) / f.sqrt(f.mean(_shifted(f, x) ** 2, axis=1, keepdims=True) + c),
+    ),
+    "columns": lambda f, x, y, v, r, c: (
+        f.sum(_shifted(f, x) * r[:, None], axis=0), f.max(_shifted(f, y), axis=0), _shifted(f, y),
+    ),
+    "totals": lambda f, x, y, v, r, c: (
+        f.sum(f.sqrt(f.sum(x * x, axis=1))), f.sum(_shifted(f, y) * x), f.max(_shifted(f, x) * v), f.sum(x, axis=1),
+    ),
+    "rows in turn": lambda f, x, y, v, r, c: (
+        f.sum(y * (f.sum(x, axis=1, keepdims=True) + r[:, None]), axis=1), f.sum(x, axis=1, keepdims=True) * c,
+    ),
+}  # fmt: skip
+
+
+def _arrays(rows: int, length: int, dtype: str) -> Arrays:
+    rng = np.random.default_rng(rows + 100 * length)
+    shapes = {"x": (rows, length), "y": (rows, length), "v": (length,), "r": (rows,), "c": (rows, 1)}
+    return {name: rng.uniform(0.5, 1.5, shape).astype(dtype) for name, shape in shapes.items()}
+
+
+def _compiled(program: Callable[..., Any], length: int, dtype: str, rows: int | str = "n", **options: Any) -> Any:
+    shapes = {"x": (rows, length), "y": (rows, length), "v": (length,), "r": (rows,), "c": (rows, 1)}
+    given = [gc.input(name, shape, dtype) for name, shape in shapes.items()]
+    return gc.compile(given, program(gc, *given), options=gc.Options(**options))
+
+
+def _assert_close(found: Any, wanted: Any, dtype: str) -> None:
+    eps = float(np.finfo(dtype).eps)
+    for a, b in zip(found, wanted, strict=True):
+        assert a.shape == np.shape(b)
+        np.testing.assert_allclose(a, b, rtol=200 * eps, atol=50 * eps)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("length", [2, 3, 5, 8, 10, 12, 15, 16])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_rows_are_those_of_numpy(name: str, length: int, dtype: str) -> None:
+    """Of every number of rows at the borders of a band; folds over no rows at all are left out."""
+    program = PROGRAMS[name]
+    made = _compiled(program, length, dtype)
+    for rows in NUMBERS if name not in ("columns", "totals") else NUMBERS[1:]:
+        given = _arrays(rows, length, dtype)
+        _assert_close(made(**given), program(np, **given), dtype)
+
+
+@pytest.mark.parametrize("length", [2, 3, 8, 10])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_they_are_abreast(name: str, length: int) -> None:
+    """Rows of few bytes are copied to columns, and what they make is copied back."""
+    source = str(_compiled(PROGRAMS[name], length, "float32").source)
+    few = length * 4 <= (ALONE if name == "centred" else MOST)
+    assert (f"deal_f4_{length}x{ROWS}(" in source) == few
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_of_a_known_number_and_in_several_chunks(name: str) -> None:
+    """The same bits for every number of threads."""
+    program, given = PROGRAMS[name], _arrays(9_001, 3, "float32")
+    known = _compiled(program, 3, "float32", 9_001)
+    found = known(**given)
+    _assert_close(found, program(np, **given), "float32")
+    for threads in (1, 3):
+        other = _compiled(program, 3, "float32", 9_001, threads=threads)
+        for a, b in zip(found, other(**given), strict=True):
+            assert np.array_equal(a, b)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rows", NUMBERS)
+def test_the_interpreter_does_the_same(rows: int, dtype: str) -> None:
+    """Kernels at length, every access looked at: the lanes of a last band that have no row, among them."""
+    for name in ("softmax", "columns", "totals"):
+        if rows or name == "softmax":
+            checked = _compiled(PROGRAMS[name], 5, dtype, debug=True)
+            made, given = _compiled(PROGRAMS[name], 5, dtype), _arrays(rows, 5, dtype)
+            for a, b in zip(checked(**given), made(**given), strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_after_a_product() -> None:
+    """Rows of a product go on in its phase, also where they are looked at access by access."""
+    x, w = gc.input("x", ("n", 6)), gc.input("w", (6, 5))
+    z = x @ w
+    outputs = gc.softmax(z, axis=1), gc.logsumexp(z, axis=1), gc.sum(gc.tanh(z), axis=0)
+    given, weights = np.random.default_rng(0).normal(size=(19, 6)), np.random.default_rng(1).normal(size=(6, 5))
+    zs = given @ weights
+    e = np.exp(zs - zs.max(1, keepdims=True))
+    wanted = e / e.sum(1, keepdims=True), np.log(np.exp(zs).sum(1)), np.tanh(zs).sum(0)
+    for debug in (False, True):
+        made = gc.compile([x, w], outputs, options=gc.Options(debug=debug))
+        for a, b in zip(made(given, weights), wanted, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+def test_a_row_is_nobody_elses() -> None:
+    """NaN, infinities and zeros stay in their rows, though lanes without a row repeat the last one."""
+    x = gc.input("x", ("n", 3), gc.float64)
+    z = x - gc.max(x, axis=1, keepdims=True)
+    made = gc.compile([x], (z, gc.sum(x, axis=1), gc.sum(z, axis=0), gc.max(x, axis=1)))
+    for rows in (1, 5, ROWS, ROWS + 2):
+        for special in (np.nan, np.inf, -np.inf, -0.0):
+            given = np.full((rows, 3), 2.0)
+            given[rows - 1] = special
+            with np.errstate(invalid="ignore"):
+                wanted = given - given.max(1, keepdims=True)
+                for a, b in zip(made(given), (wanted, given.sum(1), wanted.sum(0), given.max(1)), strict=True):
+                    np.testing.assert_array_equal(a, b)
+    assert gc.compile([x], gc.sum(x * x, axis=1))(np.full((3, 3), 1e200)).tolist() == [np.inf] * 3
+
+
+def test_rows_may_be_parts_of_others() -> None:
+    """Slices of wider rows, and of every other row; what lies otherwise is not abreast, and right."""
+    x = gc.input("x", ("n", 12))
+    parts = {
+        "x[:, 2:5]": True, "x[:, 9:12]": True, "x[1:, 3:6]": True, "x[::2, 0:3]": True,
+        "x[:, 5:2:-1]": False, "x[:, 0:6:2]": False,
+    }  # fmt: skip
+    given = np.random.default_rng(0).uniform(1, 2, (37, 12)).astype("float32")
+    for part, is_abreast in parts.items():
+        made = gc.compile([x], gc.sum(eval(part) ** 2, axis=1))
+        np.testing.assert_allclose(made(given), np.sum(eval(part, {"x": given}) ** 2, axis=1), rtol=1e-6)
+        assert ("deal_" in str(made.source)) == is_abreast, part
+    both = gc.compile([x], gc.sum(x[:, 0:3] * x[:, 1:4], axis=1) + gc.max(x[:, 6:9], axis=1))
+    wanted = np.sum(given[:, 0:3] * given[:, 1:4], axis=1) + given[:, 6:9].max(1)
+    np.testing.assert_allclose(both(given), wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_pairs(dtype: str) -> None:
+    """Rows along two axes: distances of points from each other, with slopes, sums and columns."""
+    q, w = gc.input("q", ("n", 3), dtype), gc.input("w", ("n",), dtype)
+    d = q[:, None, :] - q[None, :, :]
+    far = gc.sqrt(gc.sum(d * d, axis=2) + 1)
+    near = d / far[:, :, None] * w[:, None, None]
+    shares = gc.softmax(d * gc.tanh(far)[:, :, None], axis=2)
+    slopes = gc.grad(gc.sum(far), [q])[0]
+    made = gc.compile([q, w], (far, near, gc.sum(near, axis=(0, 1)), gc.sum(far), slopes, shares))
+    assert f"deal_{'f4' if dtype == 'float32' else 'f8'}_3x{ROWS}(" in str(made.source)
+    for n in (1, 3, ROWS, ROWS + 5, 70):
+        x, y = (np.random.default_rng(n).uniform(1, 2, shape).astype(dtype) for shape in ((n, 3), (n,)))
+        ds = x[:, None] - x[None]
+        fars = np.sqrt((ds * ds).sum(2) + 1)
+        nears = ds / fars[:, :, None] * y[:, None, None]
+        parts = _softmax(np, (ds * np.tanh(fars)[:, :, None]).reshape(n * n, 3)).reshape(n, n, 3)
+        wanted = fars, nears, nears.sum((0, 1)), fars.sum(), 2 * (ds / fars[:, :, None]).sum(1), parts
+        eps = float(np.finfo(dtype).eps)
+        for a, b in zip(made(x, y), wanted, strict=True):
+            np.testing.assert_allclose(a, b, rtol=100 * eps, atol=n * n * eps)
+
+
+def test_folds_before_a_log_sum_exp() -> None:
+    """What a row has come to waits while vector math is made."""
+    x = gc.input("x", ("n", 5), gc.float64)
+    total, top = gc.sum(x, axis=1, keepdims=True), gc.max(x, axis=1)
+    made = gc.compile([x], (gc.logsumexp(x * total, axis=1) + top, gc.logsumexp(x, axis=1) * total[:, 0], total))
+    assert "deal_" in str(made.source)
+    given = np.random.default_rng(0).normal(size=(21, 5))
+    sums = given.sum(1, keepdims=True)
+    lse = np.logaddexp.reduce
+    wanted = lse(given * sums, axis=1) + given.max(1), lse(given, axis=1) * sums[:, 0], sums
+    for a, b in zip(made(given), wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def test_what_is_not() -> None:
+    """Long rows, few of them, functions without vectors, more vector math than a kernel has bodies of, integers."""
+    x, i = gc.input("x", ("n", 4)), gc.input("i", ("n", 4), gc.int32)
+    several = gc.input("several", (3, 4))
+    long = gc.input("long", ("n", LONGEST + 1))
+    wide = gc.input("wide", ("n", MOST // 8 + 1), gc.float64)
+    for given, made in (
+        (long, gc.sum(gc.exp(long - gc.max(long, axis=1, keepdims=True)), axis=1)),
+        (wide, gc.sum(wide * wide, axis=1)),
+        (several, gc.sum(several * several, axis=1)),
+        (x, gc.sum(gc.sin(x) ** 2, axis=1)),
+        (x, gc.sum(sum(gc.exp(x / k) for k in range(1, MATH + 2)), axis=1)),
+        (i, gc.sum(i * i, axis=1)),
+        (x, gc.argmax(x * x, axis=1)),
+    ):
+        assert "deal_" not in str(gc.compile([given], made).source)
+
+
+def test_log_sum_exp_of_infinities() -> None:
+    x = gc.input("x", ("n", 3), gc.float64)
+    made = gc.compile([x], (gc.logsumexp(x, axis=1), gc.softmax(x, axis=1)))
+    assert "deal_" in str(made.source)
+    inf, nan = np.inf, np.nan
+    given = np.array([[-inf, -inf, -inf], [inf, 0, 1], [inf, inf, -inf], [nan, 0, inf], [-inf, 2, -inf], [800, 801, 0]])
+    found, shares = made(np.tile(given, (5, 1)))
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_allclose(found, np.logaddexp.reduce(np.tile(given, (5, 1)), axis=1), rtol=1e-15)
+    np.testing.assert_allclose(shares[4:6], [[0, 1, 0], [1 / (1 + np.e), np.e / (1 + np.e), 0]], rtol=1e-15)
+
+
+def test_gradients_of_a_mixture() -> None:
+    """A likelihood of three components, and its slopes."""
+    x, m, s = gc.input("x", ("n", 1), gc.float64), gc.parameter("m", np.arange(3.0)), gc.parameter("s", np.ones(3))
+    loss = -gc.sum(gc.logsumexp(-0.5 * ((x - m) / s) ** 2 - gc.log(s), axis=1))
+    made = gc.compile([x], (loss, *gc.grad(loss, [m, s])))
+    assert f"for q in range({ROWS})" in str(made.source)
+    given = np.random.default_rng(1).normal(1, 2, (333, 1))
+    zs = -0.5 * (given - np.arange(3.0)) ** 2
+    share = np.exp(zs - np.log(np.exp(zs).sum(1, keepdims=True)))
+    value, slope_m, slope_s = made(given)
+    np.testing.assert_allclose(value, -np.log(np.exp(zs).sum(1)).sum(), rtol=1e-12)
+    np.testing.assert_allclose(slope_m, -(share * (given - np.arange(3.0))).sum(0), rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(slope_s, -(share * ((given - np.arange(3.0)) ** 2 - 1)).sum(0), rtol=1e-10, atol=1e-10)
