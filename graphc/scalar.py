@@ -84,7 +84,7 @@ WHOLE = {
     *("sqrt", "over", "select"),
 }
 COMPARISONS = {"==", "!=", "<", "<=", ">", ">="}
-ARITHMETIC = {"+", "-", "*", "/", "plus", "minus", "times"}  # signs, and what is one
+ARITHMETIC = {"+", "-", "*", "/"}
 _NEGATIVE = Function("x", "x", 1)
 _SIGNS: dict[type[ast.AST], str] = {
     ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.BitAnd: "&", ast.BitOr: "|",

@@ -24,11 +24,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from graphc.codegen.evaluate import Atomic, Evaluator, body_of, fill, loaded_from
-from graphc.codegen.few_elements import DEAR, LONGEST, ROWS, Source, dtype_of, is_log_sum_exp, sources_of, variables_of
+from graphc.codegen.few_elements import LONGEST, ROWS, Source, dtype_of, is_log_sum_exp, variables_of
 from graphc.codegen.form import BAND, Form
 from graphc.codegen.intrinsics.target import BLOCK, LINE
 from graphc.codegen.loop_ir import Call, Const, Expr, Position, Var
 from graphc.codegen.reduction import Carried, Columns, Fold
+from graphc.codegen.rows import SIMPLE
 from graphc.codegen.scope import Loop, Scope, close
 from graphc.codegen.text import Text, integer, test
 from graphc.codegen.views import up
@@ -61,9 +62,11 @@ class _Stack:
         return Place("stack", _FIRST + first // _BLOCK), first % _BLOCK // dtype.size
 
 
-def emit_abreast(form: Form, top: Scope, folds: Mapping[Node, Fold], columns: Mapping[Node, Columns]) -> None:
-    """Make the loops of a form that is abreast; folds and columns have begun."""
-    _Abreast(form, dict(folds), dict(columns)).emit(top)
+def emit_abreast(
+    form: Form, sources: Sequence[Source], top: Scope, folds: Mapping[Node, Fold], columns: Mapping[Node, Columns]
+) -> None:
+    """Make the loops of a form whose rows read these, abreast; folds and columns have begun."""
+    _Abreast(form, sources, folds, columns).emit(top)
 
 
 @dataclass
@@ -71,8 +74,9 @@ class _Abreast:
     """The loops under construction."""
 
     form: Form
-    folds: dict[Node, Fold]
-    columns: dict[Node, Columns]
+    sources: Sequence[Source]
+    folds: Mapping[Node, Fold]
+    columns: Mapping[Node, Columns]
     stack: _Stack = field(default_factory=_Stack)
     copies: dict[Source, OnStack] = field(default_factory=dict)
     kept: dict[Node, OnStack] = field(default_factory=dict)  # for later loops over lanes
@@ -85,7 +89,6 @@ class _Abreast:
         self.length = length
         self.dtype = dtype_of(self.form)
         self.evaluator = Evaluator(self.text, self._stored, self.form.members)
-        self.steps: dict[tuple[int, Dim], list[Source]] = defaultdict(list)
 
     def emit(self, top: Scope) -> None:
         sums = {node: self.stack.columns(self.length, self.dtype) for node in self.columns}
@@ -129,9 +132,8 @@ class _Abreast:
     def _copy(self, band: Scope) -> None:
         """Copy what rows read, to columns."""
         text, size = self.text, self.dtype.size
-        for source in sources_of(self.form) or ():
+        for source in self.sources:
             block, base = self.copies[source] = self.stack.columns(source.width, self.dtype)
-            self.steps[id(source.node), source.step].append(source)
             place = text.place[source.node]
             if source.width > 1:
                 rows = text.address(place, (source.first + BAND * source.step) * size), text.at(source.step * size)
@@ -156,10 +158,9 @@ class _Abreast:
         if step == 0:
             return place, None
         first = substitute(position, {self.row: 0})
-        for source in self.steps[id(node), step]:
-            column = first - source.first
+        for source, (block, base) in self.copies.items():
+            column = first - source.first if source.node is node and source.step == step else -1
             if isinstance(column, int) and 0 <= column < source.width:
-                block, base = self.copies[source]
                 return block, base + column * ROWS + LANE
         raise AssertionError("rows read what was not copied")
 
@@ -194,7 +195,7 @@ class _Abreast:
             return True
         if node.op.family is not Family.ELEMENTWISE or not self.form.is_full(node) or self.form.is_loaded(node):
             return False
-        return any(cost >= DEAR for _, cost in calls(parse(body_of(node))))
+        return any(cost >= SIMPLE for _, cost in calls(parse(body_of(node))))
 
     def _stage(self, band: Scope, one: Loop, stage: Sequence[Node], goes_on: bool) -> Loop:
         """Make what a stage has.  Out: the loop over lanes that goes on, another one after vector math."""

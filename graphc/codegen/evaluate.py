@@ -177,8 +177,10 @@ class Evaluator:
         dtype = node.types[result].dtype
         taken = node.operands[0].dtype if node.operands else dtype
         value = fill(self.text, parse(body_of(node, result)), dict(zip("xyz", operands, strict=False)), taken)
-        is_other = code_of(dtype) not in _EXACT or value.dtype != dtype
-        if value is operands[0] if dtype.kind == "b" else is_other:
+        convert = code_of(dtype) not in _EXACT or value.dtype != dtype
+        if dtype.kind == "b":
+            convert = value is operands[0]
+        if convert:
             value = converted(value, dtype)
         elif isinstance(value, Call) and value.function == "/":
             again = value.args[-1] is operands[-1] and node.operands[-1] in self.divisors

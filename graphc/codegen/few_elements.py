@@ -7,12 +7,13 @@ vectors, and copies to columns and back take less time than is saved; the parts 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from graphc.codegen.evaluate import body_of, loaded_from
 from graphc.codegen.form import Form
 from graphc.codegen.intrinsics.far import MOST
 from graphc.codegen.intrinsics.target import host_vector_bytes
+from graphc.codegen.rows import SIMPLE
 from graphc.codegen.states import state_of
 from graphc.codegen.work import computed
 from graphc.dims import Dim, product, substitute
@@ -29,45 +30,38 @@ LONGEST, FEWEST = 16, 4  # elements of a row; rows that are worth a band
 # By bytes of a vector: those of a row, beyond which its own vectors are full enough (two vectors are folded in this
 # order, too); and if it is folded only once and then written whole, for then copies may take longer.
 MOST_BYTES = {16: (32, 8), 32: (48, 8), 64: (128, 48)}
-DEAR, _MOST_CALLS = 20, 512  # what vector math costs, at least; functions of a row
-_MOST_BYTES_OF_COLUMNS = 2**15  # of the columns of a band
+_MOST_CALLS, _MOST_BYTES_OF_COLUMNS = 512, 2**15  # functions of a row; of a band's columns
 
 
-@dataclass(frozen=True)
-class Source:
-    """Part of an array that rows read: where the first row begins, the step to the next one, elements of a row."""
+class Source(NamedTuple):
+    """Part of an array that rows read: where the first row begins, the step to the next one, elements of a row.
+
+    A tuple, as Across (graphc/codegen/turned.py).
+    """
 
     node: Node
     first: Dim
     step: Dim
     width: int
 
-    def __hash__(self) -> int:
-        return hash((id(self.node), self.first, self.step, self.width))
 
-    def __eq__(self, other: object) -> bool:  # `==` of nodes builds a node
-        if not isinstance(other, Source) or self.node is not other.node:
-            return False
-        return (self.first, self.step, self.width) == (other.first, other.step, other.width)
-
-
-def is_abreast(form: Form) -> bool:
-    """Whether the rows of a form are short, and all that they do is arithmetic on vectors."""
+def sources_abreast(form: Form) -> list[Source] | None:
+    """What the rows of a form read, if they are short, and all that they do is arithmetic on vectors; else None."""
     row, axes = form.row_length(), form.row_axes()
     otherwise = form.is_flat or form.split.deep or form.by_batch() or form.beside is not None or not axes
     if not form.row_set or otherwise or not isinstance(row, int) or not 2 <= row <= LONGEST:
-        return False
+        return None
     rows = form.domain[axes[-1]]
     if (isinstance(rows, int) and rows < FEWEST) or sum(form.domain[k] != 1 for k in form.inner) != 1:
-        return False
+        return None
     if not _is_plain(form, row):
-        return False
+        return None
     made = any(form.is_stored_whole(node) for node, _ in form.nest.stores if node not in form.total_set)
     most = MOST_BYTES[host_vector_bytes()][made and len(form.row_set) == 1]
-    if row * dtype_of(form).size > most or not _are_rows(form, row) or (sources := sources_of(form)) is None:
-        return False
+    if row * dtype_of(form).size > most or not _are_rows(form, row) or (sources := _sources(form)) is None:
+        return None
     columns = sum(source.width for source in sources) + row * (len(form.nest.stores) + len(form.totals))
-    return columns * ROWS * dtype_of(form).size <= _MOST_BYTES_OF_COLUMNS
+    return sources if columns * ROWS * dtype_of(form).size <= _MOST_BYTES_OF_COLUMNS else None
 
 
 def is_log_sum_exp(node: Node) -> bool:
@@ -103,7 +97,7 @@ def _is_plain(form: Form, row: int) -> bool:
                 return False
             each = 1 if product(domain_of(node)) in once else row
             bodies = 1 if form.is_full(node) else each  # those of elements are in a loop
-            dear += sum(cost >= DEAR for _, cost in functions) * bodies
+            dear += sum(cost >= SIMPLE for _, cost in functions) * bodies
             every += len(functions) * each
         elif family not in (Family.MOVEMENT, Family.LEAF):
             return False
@@ -111,6 +105,7 @@ def _is_plain(form: Form, row: int) -> bool:
 
 
 def dtype_of(form: Form) -> DType:
+    """That of all floats, if the form is abreast."""
     return form.reductions[0].dtype
 
 
@@ -120,13 +115,13 @@ def variables_of(form: Form) -> tuple[str, str]:
     return f"%{form.row_axes()[-1]}", f"%{inner}"
 
 
-def sources_of(form: Form) -> dict[Source, None] | None:
+def _sources(form: Form) -> list[Source] | None:
     """What rows read, each from elements of its own; None if something lies otherwise."""
     found: dict[Source, None] = {}
+    row, inner = variables_of(form)
     for read in _reads(form):
         if read.guarded or read.whole or loaded_from(form.text, read.node) is None or read.node.dtype != dtype_of(form):
             return None
-        row, inner = variables_of(form)
         position = offset(form.moved(read.index), read.node.shape)
         steps = linear(position)
         if steps is None or steps.get(inner, 0) not in (0, 1):
@@ -135,7 +130,7 @@ def sources_of(form: Form) -> dict[Source, None] | None:
             width = form.row_length() if steps.get(inner, 0) else 1
             assert isinstance(width, int)
             found[Source(read.node, substitute(position, {row: 0, inner: 0}), steps[row], width)] = None
-    return found
+    return list(found)
 
 
 def _reads(form: Form) -> Iterator[Read]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from graphc.codegen import form
 from graphc.codegen.abreast import emit_abreast
-from graphc.codegen.few_elements import is_abreast
+from graphc.codegen.few_elements import sources_abreast
 from graphc.codegen.inner import Inner
 from graphc.codegen.intrinsics.target import LINE
 from graphc.codegen.late import write_last
@@ -59,7 +59,7 @@ class _Nest(Inner):
 
     def emit(self) -> None:
         length, size, chunks = self.chunks()
-        self.is_abreast = is_abreast(self)
+        self.abreast = sources_abreast(self)
         title = ", ".join(dict.fromkeys(m.op.name.lstrip("_") for m in self.members))
         flops, moved = self.work()
         streamed = streamed_outputs(self, moved)
@@ -72,7 +72,7 @@ class _Nest(Inner):
         some = prepare_product(self, size, chunks)
         with self.text.phase(title, chunks, flops, moved) as top:
             self.text.new_nest()
-            if not self.is_abreast:
+            if self.abreast is None:
                 self.clear_ends(top)
             check_unread(self.evaluator, gathers(self.made, self.is_loaded), self.nest.domain, top)
             if in_lines is not None:
@@ -110,8 +110,8 @@ class _Nest(Inner):
         folds = {n: Fold(self.text, n, k) for k, n in enumerate(self.totals) if n not in columns}
         for fold in (*folds.values(), *(() if self.by_batch() else columns.values())):
             fold.begin(top)
-        if self.is_abreast:
-            emit_abreast(self, top, folds, columns)
+        if self.abreast is not None:
+            emit_abreast(self, self.abreast, top, folds, columns)
         elif not self.inner:
             self._one_loop(top, folds)
         else:

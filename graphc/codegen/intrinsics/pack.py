@@ -3,7 +3,7 @@ contiguous columns: what `dots` reads."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -227,7 +227,12 @@ def _emit_deal(
                 lanes.store(value, lanes.pointer(target, column * pitch))
         return []
 
-    whole = builder.and_(there, integer(-lanes.lanes))
+    _by_vectors(lanes, there, K, rows)
+
+
+def _by_vectors(lanes: Vectors, there: ir.Value, K: ir.Value, rows: Callable[[bool, ir.Value, Values], Values]) -> None:
+    """As many of K rows at a time as a vector has lanes, those that are all there first."""
+    whole = lanes.builder.and_(there, integer(-lanes.lanes))
     lanes.loop(integer(0), whole, lanes.lanes, [], partial(rows, True))
     lanes.loop(whole, K, lanes.lanes, [], partial(rows, False))
 
@@ -253,9 +258,7 @@ def _emit_collect(
                 builder.store(part, lanes.pointer(places[lane], first), align=lanes.bytes)
         return []
 
-    whole = builder.and_(K, integer(-lanes.lanes))
-    lanes.loop(integer(0), whole, lanes.lanes, [], partial(rows, True))
-    lanes.loop(whole, K, lanes.lanes, [], partial(rows, False))
+    _by_vectors(lanes, K, K, rows)
 
 
 def _pack_elements(

@@ -111,9 +111,11 @@ def tile(dtype: DTypeLike, columns: int | None, rows: int | None = None) -> tupl
 
 
 def _has_idle(dtype: DTypeLike, columns: int, width: int) -> bool:
-    """Whether tiles so wide, of which the last one takes all vectors or half of them, have idle halves of vectors that
-    take time: where one multiply-add starts in a cycle."""
-    if not has_many_registers() or has_two_multiply_adds() or columns * np.dtype(dtype).itemsize > _SOME * LINE:
+    """Whether tiles so wide, of which the last one takes all vectors or half of them, have idle halves of wide vectors.
+
+    They take time where one multiply-add starts in a cycle.
+    """
+    if host_vector_bytes() < LINE or has_two_multiply_adds() or columns * np.dtype(dtype).itemsize > _SOME * LINE:
         return False
     half, rest = -(-width // 2), tail_of(dtype, columns, width)
     return rest not in (0, 2 * half, 2 * width)
