@@ -47,6 +47,11 @@ def half_ln2() -> Any:
     return mpmath.log(2) / 2
 
 
+def step_bounds(unit: Any) -> tuple[Any, Any]:
+    """Half a sixteenth of a unit, and a little where steps are rounded."""
+    return -unit * mpf("1.01") / 32, unit * mpf("1.01") / 32
+
+
 def log_bounds() -> tuple[Any, Any]:
     """t² for t = f/(1 + f/2) with f up to 1/2."""
     return mpf(0), mpf(4) / 25
@@ -79,6 +84,10 @@ def scaled_erfc(q: Any) -> Any:
 
 FITS = (
     Fit("EXP_TAIL", lambda r: (mpmath.expm1(r) - r) / r**2, lambda r: r, lambda: (-half_ln2(), half_ln2()), (5, 10)),
+    Fit("EXP_TAIL_OF_STEP", lambda r: (mpmath.expm1(r) - r) / r**2, lambda r: r**2, lambda: step_bounds(mpmath.log(2)),
+        (2, 5)),
+    Fit("EXP2_OF_STEP", lambda r: mpmath.expm1(r * mpmath.log(2)) / r, lambda r: r, lambda: step_bounds(mpf(1)),
+        (3, 6)),
     Fit("SINH", odd_tail(mpmath.sinh), lambda z: z * mpmath.sqrt(z) / mpmath.sinh(mpmath.sqrt(z)),
         lambda: (mpf(0), mpf("1.2") ** 2), (4, 7)),
     Fit("LOG_TAIL", log_tail, lambda z: z, log_bounds, (3, 8)),

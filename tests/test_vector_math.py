@@ -343,6 +343,23 @@ def test_exact_values_beyond_float64() -> None:
     assert abs(value / np.exp(np.longdouble(-11000)) - 1) < 1e-18
 
 
+@pytest.mark.parametrize(("name", "unit"), [("exp", LN2), ("exp2", 1.0)])
+@both
+def test_powers_at_the_borders_of_steps(name: str, unit: float, dtype: Any) -> None:
+    """Halfway between whole numbers, and between sixteenths of them, all over the range; 0 and infinite beyond it."""
+    row = next(row for row in TABLE if row.name == name)
+    info = np.finfo(dtype)
+    lowest, highest = int(info.minexp - info.nmant), int(info.maxexp)
+    borders = (np.arange(32 * lowest + 1, 32 * highest, 2) / 32 * unit).astype(dtype)
+    assert_accurate(row, (np.concatenate([borders, *(np.nextafter(borders, dtype(end)) for end in (-INF, INF))]),))
+    beyond = np.geomspace(1.05 * highest, float(info.max) / 1.01, 999).astype(dtype)
+    assert np.isinf(results(row, beyond)).all()
+    assert np.array_equal(results(row, np.minimum(-beyond, dtype(1.05 * lowest))), np.zeros(999, dtype))
+    if name == "exp2":
+        whole = np.arange(lowest, highest)
+        assert np.array_equal(results(row, whole.astype(dtype)), np.ldexp(dtype(1), whole))
+
+
 # through graphs
 
 

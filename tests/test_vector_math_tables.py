@@ -38,6 +38,8 @@ PAIRS = (
 )
 TABLES = {
     "EXP_TAIL": exponential.EXP_TAIL,
+    "EXP_TAIL_OF_STEP": exponential.EXP_TAIL_OF_STEP,
+    "EXP2_OF_STEP": exponential.EXP2_OF_STEP,
     "SINH": exponential.SINH,
     "LOG_TAIL": logarithmic.LOG_TAIL,
     "LOG2_EXCESS": (logarithmic.LOG2_EXCESS,),

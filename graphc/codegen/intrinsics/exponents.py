@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from llvmlite import ir
 
 from graphc.codegen.intrinsics import instructions
 from graphc.codegen.intrinsics.lanes import Lanes
 
+STEPS = 16
+LARGEST_REST = 0.505 / STEPS  # a little more than half, where steps are rounded
+POWERS = tuple(2.0 ** (k / STEPS) for k in range(STEPS))
 THREE_QUARTERS = {False: 0x3F400000, True: 0x3FE8000000000000}  # bits of 3/4, float32 and float64
 
 
@@ -22,6 +26,35 @@ def nearest(lanes: Lanes, x: ir.Value, factor: float = 1.0) -> ir.Value:
     """The whole number nearest to x·factor, whose size is below 2^(mantissa - 1); two steps, where rint takes three."""
     shift = lanes.const(1.5 * 2.0**lanes.mantissa)
     return lanes.sub(lanes.fma(x, lanes.const(factor), shift), shift)
+
+
+class Step(NamedTuple):
+    """A whole number n; or, where AVX-512 has a register of the powers of two between, a multiple of 1/16, and an
+    integer whose lowest bits tell which sixteenth it has."""
+
+    n: ir.Value
+    place: ir.Value | None
+
+
+def nearest_step(lanes: Lanes, x: ir.Value, factor: float = 1.0) -> Step:
+    """What is nearest to x·factor, whose size is below 2^(mantissa - 5)."""
+    if not instructions.there():
+        return Step(nearest(lanes, x, factor), None)
+    shift = lanes.const(1.5 * 2.0**lanes.mantissa / STEPS)
+    shifted = lanes.fma(x, lanes.const(factor), shift)
+    return Step(lanes.sub(shifted, shift), lanes.as_int(shifted))
+
+
+def held_rest(lanes: Lanes, r: ir.Value, unit: float = 1.0) -> ir.Value:
+    """What a step leaves, in such units, held where it belongs: of a number that is infinite, NaN or beyond all powers
+    n tells.  Whole steps have numbers within limits."""
+    return lanes.instruction("range", r, lanes.const(unit * LARGEST_REST)) if instructions.there() else r
+
+
+def between_steps(lanes: Lanes, place: ir.Value, rise: ir.Value) -> ir.Value:
+    """(1 + rise)·2^f for the sixteenth f at a place: `scale` by the step makes it the power of two next to it."""
+    power = lanes.lookup("power", POWERS, place)
+    return lanes.fma(power, rise, power)
 
 
 def low_bits(lanes: Lanes, n: ir.Value, offset: int) -> ir.Value:
@@ -49,7 +82,10 @@ def near_one(
 
 
 def scale(lanes: Lanes, y: ir.Value, n: ir.Value) -> ir.Value:
-    """y·2^n for whole n from -2·bias + 2 to 2·bias: by two factors, of which only the second rounds or overflows."""
+    """y·2^n for whole n from -2·bias + 2 to 2·bias: by two factors, of which only the second rounds or overflows.
+
+    Of a step the next whole number below; any n, NaN and infinite ones too, where steps are sixteenths.
+    """
     if instructions.there():
         return lanes.instruction("scalef", y, n)
     builder, mantissa = lanes.builder, lanes.integer(lanes.mantissa)

@@ -23,7 +23,8 @@ I8, I32 = ir.IntType(8), ir.IntType(32)
 PREFIX = "graphc_instruction_"
 AS_SET = I32(4)  # round as the control register says
 ROUGH = ("rcp14", "rsqrt14")  # nothing to round
-NORMALISED = I32(0b1011)  # getmant: from 3/4 to 3/2, NaN of negative numbers
+# getmant: from 3/4 to 3/2, NaN of negative numbers; range: the smaller size, with the sign of the first
+IMMEDIATE = {"getmant": I32(0b1011), "range": I32(0b0010)}
 
 
 def there() -> bool:
@@ -32,8 +33,8 @@ def there() -> bool:
 
 
 def instruction(builder: ir.IRBuilder, name: str, *lanes: ir.Value) -> ir.Value:
-    """`scalef`, `getexp`, `getmant`, or 1/x and 1/sqrt(x) within 2^-14, `rcp14` and `rsqrt14`, of one lane, or of whole
-    registers."""
+    """`scalef`, `getexp`, `getmant`, `range` (x up to a size, which NaN becomes), or 1/x and 1/sqrt(x) within 2^-14,
+    `rcp14` and `rsqrt14`, of one lane, or of whole registers."""
     return _use(builder, name, lanes[0].type, lanes, partial(_emit, name))
 
 
@@ -84,7 +85,7 @@ def _emit(name: str, builder: ir.IRBuilder, *operands: ir.Value) -> ir.Value:
     if bits > 512:
         return _by_halves(builder, partial(_emit, name), operands)
     mask = ir.Constant(ir.IntType(max(kind.count, 8)), -1)
-    masked, immediate = "" if name in ROUGH else "mask.", [NORMALISED] if name == "getmant" else []
+    masked, immediate = "" if name in ROUGH else "mask.", [IMMEDIATE[name]] if name in IMMEDIATE else []
     rounding = [AS_SET] if masked and bits == 512 else []
     arguments = [*operands, *immediate, undefined(kind), mask, *rounding]
     signature = ir.FunctionType(kind, [a.type for a in arguments])

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from llvmlite import ir
 
-from graphc.codegen.intrinsics.exponential import exp_near_zero, exp_of, reduce, unless
+from graphc.codegen.intrinsics.exponential import exp_of, exp_of_rest, step_and_rest, unless
 from graphc.codegen.intrinsics.exponents import scale, split_any
 from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic, in_plain_float64, shortened
 from graphc.codegen.intrinsics.logarithmic import logarithm, multiple_plus_log
@@ -70,7 +70,7 @@ ROOT_HALF, ROOT_TWO, INVERSE_ROOT_PI = math.sqrt(0.5), math.sqrt(2), 1 / math.sq
 
 
 class Factors(NamedTuple):
-    """erfc x = 2^n·exponential·erfcx x, for x >= 0."""
+    """erfc x is exponential·erfcx x, scaled by the step n, for x >= 0."""
 
     n: ir.Value
     exponential: ir.Value
@@ -81,9 +81,9 @@ def _factors(lanes: Lanes, x: ir.Value, unit: float, square: Pair) -> Factors:
     """Of erfc(x·unit), whose square is given, for what the table of P has."""
     t = lanes.div(lanes.add(x, x), lanes.add(x, lanes.const(CENTRE_OF_ERFC / unit)))
     scaled = lanes.fma(t, scaled_erfc(lanes, t), lanes.const(1.0))
-    reduced = reduce(lanes, *map(lanes.neg, square))
+    step, r = step_and_rest(lanes, *map(lanes.neg, square))
     divisor = lanes.fma(x, lanes.const(2 * unit), lanes.const(1.0))
-    return Factors(reduced.n, exp_near_zero(lanes, reduced.r), lanes.div(scaled, divisor))
+    return Factors(step.n, exp_of_rest(lanes, step, r), lanes.div(scaled, divisor))
 
 
 def _kind(lanes: Lanes) -> str:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from llvmlite import ir
 
 from graphc.codegen.intrinsics import exponential
-from graphc.codegen.intrinsics.exponents import power_of_two, scale, scale_down
+from graphc.codegen.intrinsics.exponents import scale, scale_down
 from graphc.codegen.intrinsics.lanes import Lanes, PlainLanes, float_intrinsic
 from graphc.codegen.intrinsics.pairs import Pair, product
 
@@ -134,8 +134,6 @@ def erf(lanes: Lanes, x: ir.Value) -> ir.Value:
     near = lanes.fma(size, lanes.two_chains(lanes.mul(size, size), lanes.table(*ERF)), size)
     plain = PlainLanes(lanes.builder, lanes.double, lanes.count)  # the complement is at most 0.16
     held = lanes.clamp(size, 0.0, lanes.pick(*ONE_FROM))
-    reduced = exponential.reduce(plain, plain.two_chains(held, plain.table(*LOG_ERFC)))
-    power = exponential.exp_near_zero(plain, reduced.r)
-    complement = plain.mul(power, power_of_two(plain, reduced.n))
+    complement = exponential.normal_exp_of(plain, plain.two_chains(held, plain.table(*LOG_ERFC)))
     value = lanes.select(lanes.compare("<", size, lanes.const(1.0)), near, lanes.sub(lanes.const(1.0), complement))
     return lanes.flip(value, lanes.sign_bit(x))
