@@ -6,6 +6,8 @@ on vectors.  What is loaded lies row by row: it is copied to the stack first, co
 
     for bands of 16 rows (around it other axes):     h is the first row of a band
         copy what rows read
+        for each lane:
+            what is a row's own and no float, or read at a position
         for each lane:                               q is the lane
             all that is done for a row, element after element, up to vector math
         for each column, and lane:
@@ -24,7 +26,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from graphc.codegen.evaluate import Atomic, Evaluator, body_of, fill, loaded_from
-from graphc.codegen.few_elements import LONGEST, ROWS, Source, dtype_of, is_log_sum_exp, variables_of
+from graphc.codegen.few_elements import LONGEST, ROWS, Needs, Single, Source, dtype_of, is_log_sum_exp, variables_of
 from graphc.codegen.form import BAND, Form
 from graphc.codegen.intrinsics.target import BLOCK, LINE
 from graphc.codegen.loop_ir import Call, Const, Expr, Position, Var
@@ -63,10 +65,10 @@ class _Stack:
 
 
 def emit_abreast(
-    form: Form, sources: Sequence[Source], top: Scope, folds: Mapping[Node, Fold], columns: Mapping[Node, Columns]
+    form: Form, needs: Needs, top: Scope, folds: Mapping[Node, Fold], columns: Mapping[Node, Columns]
 ) -> None:
-    """Make the loops of a form whose rows read these, abreast; folds and columns have begun."""
-    _Abreast(form, sources, folds, columns).emit(top)
+    """Make the loops of a form whose rows need these, abreast; folds and columns have begun."""
+    _Abreast(form, *needs, folds, columns).emit(top)
 
 
 @dataclass
@@ -75,10 +77,11 @@ class _Abreast:
 
     form: Form
     sources: Sequence[Source]
+    singles: Sequence[Single]
     folds: Mapping[Node, Fold]
     columns: Mapping[Node, Columns]
     stack: _Stack = field(default_factory=_Stack)
-    copies: dict[Source, OnStack] = field(default_factory=dict)
+    copies: dict[Source | Single, OnStack] = field(default_factory=dict)
     kept: dict[Node, OnStack] = field(default_factory=dict)  # for later loops over lanes
 
     def __post_init__(self) -> None:
@@ -107,6 +110,7 @@ class _Abreast:
             self._fill(band, flags, ROWS, self.text.constant(1, self.dtype))
             self._fill(band, flags, ROWS, self.text.constant(0, self.dtype), COUNT)
         self._copy(band)
+        self._make_singles(band)
         one, stages = self._lanes(band), self._stages()
         for number, stage in enumerate(stages):
             goes_on = any(self._is_dear(node) for later in stages[number:] for node in later)
@@ -145,11 +149,32 @@ class _Abreast:
             loop.add(text.store(block, base + symbol("%e"), element))
             loop.close()
 
+    def _make_singles(self, band: Scope) -> None:
+        """Make columns of what each row has by itself."""
+        if not self.singles:
+            return
+        loop = self.text.loop(band, "e", ROWS)
+        loop.bind(self.row[1:], BAND + dim_min(symbol("%e"), COUNT - 1))
+        evaluator = Evaluator(self.text, self._loaded_by_row, self.form.members)
+        evaluator.homes = self.evaluator.homes  # of what stands around both loops
+        for single in self.singles:
+            node, index = single
+            block, base = self.copies[single] = self.stack.columns(1, node.dtype)
+            loop.add(self.text.store(block, base + symbol("%e"), evaluator.value(node, index, loop)))
+        loop.close()
+
+    def _loaded_by_row(self, node: Node, index: Index) -> tuple[Place, Dim | None] | None:
+        place = loaded_from(self.text, node) if node not in self.form.made else None
+        return None if place is None else (place, None)
+
     def _stored(self, node: Node, index: Index) -> tuple[Place, Dim | None] | None:
         """Where to load an element from: of what differs by row, from its copy."""
         if node in self.kept:
             (block, base), first_row = self.kept[node], {f"%{axis}": 0 for axis in self.form.row_axes()}
             return block, base + substitute(offset(index, node.shape), first_row) * ROWS + LANE
+        if (single := Single(node, index)) in self.copies:
+            block, base = self.copies[single]
+            return block, base + LANE
         place = loaded_from(self.text, node) if node not in self.form.made else None
         if place is None:
             return None
@@ -159,6 +184,8 @@ class _Abreast:
             return place, None
         first = substitute(position, {self.row: 0})
         for source, (block, base) in self.copies.items():
+            if isinstance(source, Single):
+                continue
             column = first - source.first if source.node is node and source.step == step else -1
             if isinstance(column, int) and 0 <= column < source.width:
                 return block, base + column * ROWS + LANE

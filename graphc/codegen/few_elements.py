@@ -1,18 +1,20 @@
 """Which nests have rows of few elements that go abreast, and what these read.
 
 In: the form of a nest.  Out: whether its rows are short, all that they do is arithmetic of which the front end makes
-vectors, and copies to columns and back take less time than is saved; the parts of arrays that have to be copied.
+vectors, and copies to columns and back take less time than is saved; the parts of arrays that have to be copied, and
+what each row has by itself: labels, truths, elements at positions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from graphc.codegen.evaluate import body_of, loaded_from
 from graphc.codegen.form import Form
 from graphc.codegen.intrinsics.far import MOST
 from graphc.codegen.intrinsics.target import host_vector_bytes
+from graphc.codegen.one_by_one import is_alike, made_one_by_one
 from graphc.codegen.rows import SIMPLE
 from graphc.codegen.states import state_of
 from graphc.codegen.work import computed
@@ -20,10 +22,10 @@ from graphc.dims import Dim, product, substitute
 from graphc.graph import Node
 from graphc.op import Family
 from graphc.scalar import ARITHMETIC, COMPARISONS, WHOLE, calls, parse
-from graphc.schedule.access import Read, linear, loop_axes, offset
+from graphc.schedule.access import Index, Read, linear, loop_axes, offset
 from graphc.schedule.shape import loads
 from graphc.schedule.split import domain_of
-from graphc.types import DType, bool_
+from graphc.types import DType
 
 ROWS = 16  # of a band: a vector of float32, where vectors are wide
 LONGEST, FEWEST = 16, 4  # elements of a row; rows that are worth a band
@@ -45,8 +47,18 @@ class Source(NamedTuple):
     width: int
 
 
-def sources_abreast(form: Form) -> list[Source] | None:
-    """What the rows of a form read, if they are short, and all that they do is arithmetic on vectors; else None."""
+class Single(NamedTuple):
+    """What is made for each row by itself, and its index in the loops that are printed."""
+
+    node: Node
+    at: Index
+
+
+Needs = tuple[list[Source], list[Single]]
+
+
+def needs_abreast(form: Form) -> Needs | None:
+    """What the rows of a form need, if they are short, and all that they do is arithmetic on vectors; else None."""
     row, axes = form.row_length(), form.row_axes()
     otherwise = form.is_flat or form.split.deep or form.by_batch() or form.beside is not None or not axes
     if not form.row_set or otherwise or not isinstance(row, int) or not 2 <= row <= LONGEST:
@@ -54,14 +66,15 @@ def sources_abreast(form: Form) -> list[Source] | None:
     rows = form.domain[axes[-1]]
     if (isinstance(rows, int) and rows < FEWEST) or sum(form.domain[k] != 1 for k in form.inner) != 1:
         return None
-    if not _is_plain(form, row):
+    singles = _singles_of_plain(form, row)
+    if singles is None:
         return None
     made = any(form.is_stored_whole(node) for node, _ in form.nest.stores if node not in form.total_set)
     most = MOST_BYTES[host_vector_bytes()][made and len(form.row_set) == 1]
-    if row * dtype_of(form).size > most or not _are_rows(form, row) or (sources := _sources(form)) is None:
+    if row * dtype_of(form).size > most or not _are_rows(form, row) or (needs := _needs(form, singles)) is None:
         return None
-    columns = sum(source.width for source in sources) + row * (len(form.nest.stores) + len(form.totals))
-    return sources if columns * ROWS * dtype_of(form).size <= _MOST_BYTES_OF_COLUMNS else None
+    columns = sum(source.width for source in needs[0]) + row * (len(form.nest.stores) + len(form.totals))
+    return needs if columns * ROWS * dtype_of(form).size <= _MOST_BYTES_OF_COLUMNS else None
 
 
 def is_log_sum_exp(node: Node) -> bool:
@@ -69,16 +82,21 @@ def is_log_sum_exp(node: Node) -> bool:
     return node.op.family is Family.REDUCTION and node.op.state == "logsumexp"
 
 
-def _is_plain(form: Form, row: int) -> bool:
-    """Whether all is arithmetic on floats of one dtype, or a choice by them.
+def _singles_of_plain(form: Form, row: int) -> set[Node] | None:
+    """What is made for each row by itself, if all else is arithmetic on floats of one dtype, or a choice by them.
 
     It must not be too much, nor have more vector math than a kernel has bodies of.
     """
-    nodes, dear, every = [n for n in computed(form.nest) if any(d != 1 for d in domain_of(n))], 0, 0
+    nodes, dtype = [n for n in computed(form.nest) if any(d != 1 for d in domain_of(n))], dtype_of(form)
     once = 1, product(form.domain[k] for k in form.row_axes())  # what there is one of, or one for each row
-    dtype = dtype_of(form)
-    if not dtype.is_float or any(o.dtype not in (dtype, bool_) for node in nodes for o in (node, *node.operands)):
-        return False
+    singles = made_one_by_one(form, nodes, once, dtype) if dtype.is_float else None
+    if singles is None or not _is_plain(form, [n for n in nodes if n not in singles], row, once):
+        return None
+    return singles
+
+
+def _is_plain(form: Form, nodes: Sequence[Node], row: int, once: tuple[Dim, ...]) -> bool:
+    dtype, dear, every = dtype_of(form), 0, 0
     for node in nodes:
         family = node.op.family
         if family is Family.REDUCTION:
@@ -95,11 +113,14 @@ def _is_plain(form: Form, row: int) -> bool:
             functions = list(calls(parse(body_of(node))))
             if any(name not in WHOLE | ARITHMETIC | COMPARISONS for name, _ in functions):
                 return False
+            is_test = is_alike(node, dtype) and all(name in COMPARISONS for name, _ in functions)
+            if not is_test and not all(is_alike(n, dtype) for n in (node, *node.operands)):
+                return False
             each = 1 if product(domain_of(node)) in once else row
             bodies = 1 if form.is_full(node) else each  # those of elements are in a loop
             dear += sum(cost >= SIMPLE for _, cost in functions) * bodies
             every += len(functions) * each
-        elif family not in (Family.MOVEMENT, Family.LEAF):
+        elif family not in (Family.MOVEMENT, Family.LEAF, Family.INDEX):
             return False
     return dear <= MOST and every <= _MOST_CALLS
 
@@ -115,28 +136,41 @@ def variables_of(form: Form) -> tuple[str, str]:
     return f"%{form.row_axes()[-1]}", f"%{inner}"
 
 
-def _sources(form: Form) -> list[Source] | None:
-    """What rows read, each from elements of its own; None if something lies otherwise."""
-    found: dict[Source, None] = {}
+def _needs(form: Form, singles: Collection[Node]) -> Needs | None:
+    """What rows read, each from elements of its own, and what each has by itself; None if something lies otherwise."""
+    sources: dict[Source, None] = {}
+    found: dict[Single, None] = {}
     row, inner = variables_of(form)
-    for read in _reads(form):
-        if read.guarded or read.whole or loaded_from(form.text, read.node) is None or read.node.dtype != dtype_of(form):
-            return None
-        position = offset(form.moved(read.index), read.node.shape)
+    for read in _reads(form, singles):
+        index = form.moved(read.index)
+        if read.node in singles:
+            found[Single(read.node, index)] = None
+            continue
+        position = offset(index, read.node.shape)
         steps = linear(position)
-        if steps is None or steps.get(inner, 0) not in (0, 1):
+        if read.guarded or read.whole or steps is None or steps.get(inner, 0) not in (0, 1):
             return None
-        if steps.get(row, 0) != 0:
-            width = form.row_length() if steps.get(inner, 0) else 1
+        along, down = steps.get(inner, 0), steps.get(row, 0)
+        if loaded_from(form.text, read.node) is None:
+            if read.node.op.family is not Family.INDEX or down != 0:
+                return None
+        elif read.node.dtype != dtype_of(form):
+            if along:
+                return None
+            if down != 0:
+                found[Single(read.node, index)] = None
+        elif down != 0:
+            width = form.row_length() if along else 1
             assert isinstance(width, int)
-            found[Source(read.node, substitute(position, {row: 0, inner: 0}), steps[row], width)] = None
-    return list(found)
+            sources[Source(read.node, substitute(position, {row: 0, inner: 0}), down, width)] = None
+    return list(sources), list(found)
 
 
-def _reads(form: Form) -> Iterator[Read]:
+def _reads(form: Form, singles: Collection[Node]) -> Iterator[Read]:
     """What differs by row or element."""
-    for member in form.members:
-        for read in loads(member, form.is_loaded, form.made):
+    others = dict.fromkeys(member for member in form.members if member not in singles)
+    for member in others:
+        for read in loads(member, lambda node: form.is_loaded(node) or node in singles, others):
             if read.whole or any(map(loop_axes, read.index)):
                 yield read
 

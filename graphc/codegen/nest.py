@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from graphc.codegen import form
 from graphc.codegen.abreast import emit_abreast
-from graphc.codegen.few_elements import sources_abreast
+from graphc.codegen.few_elements import needs_abreast
 from graphc.codegen.inner import Inner
 from graphc.codegen.intrinsics.target import LINE
 from graphc.codegen.late import write_last
@@ -59,7 +59,7 @@ class _Nest(Inner):
 
     def emit(self) -> None:
         length, size, chunks = self.chunks()
-        self.abreast = sources_abreast(self)
+        self.abreast = needs_abreast(self)
         title = ", ".join(dict.fromkeys(m.op.name.lstrip("_") for m in self.members))
         flops, moved = self.work()
         streamed = streamed_outputs(self, moved)

@@ -17,7 +17,7 @@ from graphc.codegen.intrinsics.target import host_vector_bytes
 from graphc.scalar import WHOLE
 
 _MOST = 8  # vectors of a loop
-_LANE_BYTES = {"f4": 4, "f8": 8}
+_LANE_BYTES = {"f4": 4, "f8": 8}  # of what loops make; what they compare may be of any other dtype
 
 
 class Access(NamedTuple):
@@ -44,9 +44,10 @@ def lanes_of(variable: str, count: int, body: Sequence[ast.stmt]) -> int:
     """The lanes of the vectors as which a loop, or the end of one, is done; 0 if all of it is left to LLVM."""
     parts = list(_parts(body))
     touched = [found for call in parts if isinstance(call, ast.Call) and (found := access(call))]
-    if count < 2 or not any(t.stores for t in touched) or any(t.code not in _LANE_BYTES for t in touched):
+    made = [t.code for t in touched if t.stores]
+    if count < 2 or not made or not _LANE_BYTES.keys() >= set(made):
         return 0
-    lanes = host_vector_bytes() // max(_LANE_BYTES[t.code] for t in touched)
+    lanes = host_vector_bytes() // max(_LANE_BYTES.get(t.code, 0) for t in touched)
     return lanes if _is_apart(variable, count, touched) and all(_fits(variable, s) for s in body) else 0
 
 

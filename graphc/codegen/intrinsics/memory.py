@@ -108,18 +108,19 @@ def store(code: str, nest: int, storage: int) -> Any:
 def load_lanes(
     b: ir.IRBuilder, code: str, scope: tuple[int, int], place: tuple[ir.Value, ir.Value], count: int, lanes: int
 ) -> ir.Value:
-    """A vector of floats from address and index on, of which `count` are there, and zeros behind them."""
-    vector = ir.Constant(_memory_type(code, lanes), 0.0)
+    """A vector from address and index on, of which `count` elements are there, and zeros behind them."""
+    vector = ir.Constant(_memory_type(code, lanes), 0.0 if code[0] == "f" else 0)
     for first, size in pieces(count, lanes):
         part = b.load(_piece(b, code, place, first), typ=_memory_type(code, size))
         _tag(part, b, code, *scope)
         if size == lanes:
-            return part
+            vector = part
+            break
         wide = b.shuffle_vector(part, part, positions(tuple(k % size for k in range(lanes))))
         inside = range(first, first + size)
         chosen = tuple(lanes + k - first if k in inside else k for k in range(lanes))
         vector = b.shuffle_vector(vector, wide, positions(chosen))
-    return vector
+    return b.icmp_unsigned("!=", vector, ir.Constant(vector.type, 0)) if code == "b1" else vector
 
 
 def store_lanes(
