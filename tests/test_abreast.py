@@ -202,6 +202,18 @@ def test_folds_before_a_log_sum_exp() -> None:
         np.testing.assert_allclose(a, b, rtol=1e-12)
 
 
+def test_a_log_sum_exp_that_other_rows_have_made() -> None:
+    """It is loaded like any number of a row, and not made again: rows of y are other ones than those of x."""
+    x, y = gc.input("x", (20, 5)), gc.input("y", (3, 20, 5))
+    output = gc.sum(y * x, axis=-1) - gc.logsumexp(x, axis=-1)
+    rng = np.random.default_rng(0)
+    given = rng.normal(size=(20, 5)), rng.normal(size=(3, 20, 5))
+    wanted = (given[1] * given[0]).sum(-1) - np.log(np.exp(given[0]).sum(-1))
+    for debug in (True, False):
+        made = gc.compile([x, y], output, options=gc.Options(debug=debug))
+        np.testing.assert_allclose(made(*given), wanted, rtol=1e-5)
+
+
 def test_what_is_not() -> None:
     """Long rows, few of them, functions without vectors, more vector math than a kernel has bodies of, integers."""
     x, i = gc.input("x", ("n", 4)), gc.input("i", ("n", 4), gc.int32)

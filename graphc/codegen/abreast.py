@@ -218,9 +218,11 @@ class _Abreast:
 
     def _is_dear(self, node: Node) -> bool:
         """Whether this is vector math for each element."""
+        if self.form.is_loaded(node):
+            return False
         if is_log_sum_exp(node):
             return True
-        if node.op.family is not Family.ELEMENTWISE or not self.form.is_full(node) or self.form.is_loaded(node):
+        if node.op.family is not Family.ELEMENTWISE or not self.form.is_full(node):
             return False
         return any(cost >= SIMPLE for _, cost in calls(parse(body_of(node))))
 

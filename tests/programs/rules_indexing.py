@@ -138,6 +138,27 @@ def one_position(g: Grower) -> None:
 
 
 @rule
+def classes(g: Grower) -> None:
+    """Rows of few elements that each have a label, a truth, or a weight of another type."""
+    width, dims = 2 + g.below(9), [g.choose((*g.sizes, 2, 3)) for _ in range(g.below(2))]
+    dims.append(g.choose((*g.sizes, 4, 17, 20)))
+    x, c = g.leaf([*dims, width], g.dtype), g.leaf(dims, "bool")
+    k, w = g.leaf(dims, g.choose(("int64", "int32", "uint8")), "whole"), g.leaf(dims, g.choose(("float32", "float64")))
+    k = g.add(f"gc.remainder({k}, {width})")
+    shifted = f"({x} - gc.max({x}, axis=-1, keepdims=True))"
+    there = f"gc.{g.choose(('equal', 'less'))}({k}[..., None], gc.arange({width}, dtype={k}.dtype))"
+    one = f"gc.take_along_axis({x}, {k}[..., None].astype('int64'), axis=-1)[..., 0]"
+    for _ in range(1 + g.below(3)):
+        g.add(g.choose((
+            f"gc.where({there}, {shifted}, 0.5)",
+            f"gc.sum(gc.where({there}, {x}, 0), axis=-1) - gc.logsumexp({x}, axis=-1)",
+            f"{one} - gc.logsumexp({x}, axis=-1)", f"{one} * gc.sum({shifted}, axis=-1)",
+            f"gc.where({c}[..., None], gc.softmax({x}, axis=-1), 0)", f"gc.where({c}, gc.sum({x}, axis=-1), {one})",
+            f"gc.softmax({x}, axis=-1) * {w}.astype({x}.dtype)[..., None]",
+        )))  # fmt: skip
+
+
+@rule
 def labelled(g: Grower) -> None:
     """Segments, bins, searches among sorted elements, and slices that begin where the call says."""
     x = g.named("f", 1)
