@@ -74,6 +74,7 @@ def needs_abreast(form: Form) -> Needs | None:
     if row * dtype_of(form).size > most or not _are_rows(form, row) or (needs := _needs(form, singles)) is None:
         return None
     columns = sum(source.width for source in needs[0]) + row * (len(form.nest.stores) + len(form.totals))
+    columns += 2 * len(needs[1])  # of at most 8 bytes
     return needs if columns * ROWS * dtype_of(form).size <= _MOST_BYTES_OF_COLUMNS else None
 
 
@@ -142,13 +143,15 @@ def _needs(form: Form, singles: Collection[Node]) -> Needs | None:
     found: dict[Single, None] = {}
     row, inner = variables_of(form)
     for read in _reads(form, singles):
+        if read.guarded or read.whole:
+            return None
         index = form.moved(read.index)
         if read.node in singles:
             found[Single(read.node, index)] = None
             continue
         position = offset(index, read.node.shape)
         steps = linear(position)
-        if read.guarded or read.whole or steps is None or steps.get(inner, 0) not in (0, 1):
+        if steps is None or steps.get(inner, 0) not in (0, 1):
             return None
         along, down = steps.get(inner, 0), steps.get(row, 0)
         if loaded_from(form.text, read.node) is None:

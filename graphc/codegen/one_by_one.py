@@ -28,7 +28,7 @@ def made_one_by_one(form: Form, nodes: Iterable[Node], once: Collection[Dim], dt
     found: set[Node] = set()
     for node in _operands_first(form, nodes):
         family = node.op.family
-        if form.is_loaded(node) or family in (Family.LEAF, Family.INDEX):
+        if _is_at_hand(form, node):
             known.add(node)
         elif family is not Family.REDUCTION and product(domain_of(node)) in once:
             operands = _read_one_by_one(form, node)
@@ -60,9 +60,14 @@ def _is_simple(node: Node) -> bool:
     return all(cost < SIMPLE for _, cost in calls(parse(body_of(node))))
 
 
+def _is_at_hand(form: Form, node: Node) -> bool:
+    """Whether a node is loaded or counted, or is one number for all rows."""
+    return form.is_loaded(node) or node.op.family is Family.INDEX or all(d == 1 for d in domain_of(node))
+
+
 def _read_one_by_one(form: Form, node: Node) -> tuple[Node, ...]:
-    """The operands that a node reads at its own place; nothing below what is loaded."""
-    if form.is_loaded(node):
+    """The operands that a node reads at its own place; nothing below what is at hand."""
+    if _is_at_hand(form, node):
         return ()
     return positions_of(node) if node.op.family is Family.GATHER else node.operands
 

@@ -145,6 +145,7 @@ def classes(g: Grower) -> None:
     x, c = g.leaf([*dims, width], g.dtype), g.leaf(dims, "bool")
     k, w = g.leaf(dims, g.choose(("int64", "int32", "uint8")), "whole"), g.leaf(dims, g.choose(("float32", "float64")))
     k = g.add(f"gc.remainder({k}, {width})")
+    k = g.add(g.choose((f"gc.roll({k}, 1, -1)", f"gc.flip({k}, -1)"))) if g.chance(0.3) else k
     shifted = f"({x} - gc.max({x}, axis=-1, keepdims=True))"
     there = f"gc.{g.choose(('equal', 'less'))}({k}[..., None], gc.arange({width}, dtype={k}.dtype))"
     one = f"gc.take_along_axis({x}, {k}[..., None].astype('int64'), axis=-1)[..., 0]"
