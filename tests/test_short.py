@@ -100,6 +100,30 @@ def test_parameters_change_in_place() -> None:
         np.testing.assert_allclose(p.value, value, rtol=1e-12)
 
 
+WHOLE_NUMBERS: dict[str, Callable[[Any, Any], Any]] = {
+    "themselves": lambda f, k: k, "largest": lambda f, k: f.maximum(k, 2), "sizes": lambda f, k: f.abs(k),
+    "squares": lambda f, k: k * k, "rests": lambda f, k: k % 3, "choices": lambda f, k: f.where(k > 2, k, 1),
+    "others": lambda f, k: k[:, ::-1], "found": lambda f, k: f.take_along_axis(k, (k % 2).astype("int64"), axis=1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int32", "int64", "uint8", "uint64", "bool"])
+def test_choices_by_whole_numbers_and_truths(dtype: str) -> None:
+    """What loops load beside floats is compared in vectors; what computes with it, or finds places by it, is not."""
+    rng = np.random.default_rng(0)
+    for columns in (3, 10, 8 * LANES + 3):
+        x, k = rng.normal(size=(5, columns)).astype("float32"), rng.integers(0, 6, (5, columns)).astype(dtype)
+        given = gc.input("x", x.shape, gc.float32), gc.input("k", k.shape, dtype)
+        programs = list(WHOLE_NUMBERS.values()) if dtype != "bool" else [WHOLE_NUMBERS["themselves"]]
+
+        def made(f: Any, x: Any, k: Any, programs: Any = programs) -> list[Any]:
+            tests = [program(f, k) for program in programs]
+            return [f.where(t if dtype == "bool" else t > 1, x - f.max(x, axis=1, keepdims=True), -x) for t in tests]
+
+        for a, b in zip(gc.compile(given, made(gc, *given))(x, k), made(np, x, k), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
 KERNEL = """
 def kernel(T, s, chunk, worker):
     wide()
@@ -128,6 +152,12 @@ BODIES = {  # and whether they are done as vectors
     "st_f4_1_1(p1, 7, ld_f4_1_0(p0, i))": False,
     "st_f4_1_1(p1, i, sin(ld_f4_1_0(p0, i)))": False,
     "st_i4_1_1(p1, i, ld_i4_1_0(p0, i))": False,
+    "k = ld_i8_1_2(p0, i); c = k < chunk; st_f4_1_1(p1, i, select(c, ld_f4_1_0(p0, i), ld_f4_1_0(p0, 3)))": True,
+    "c = ld_b1_1_2(p0, i); st_f4_1_1(p1, i, select(c, ld_f4_1_0(p0, i), ld_f4_1_0(p0, 3)))": True,
+    "k = ld_i8_1_2(p0, i); st_f4_1_1(p1, i, ld_f4_1_0(p0, k))": False,
+    "k = ld_i8_1_2(p0, i); c = fabs(k) < chunk; st_f4_1_1(p1, i, select(c, ld_f4_1_0(p0, i), ld_f4_1_0(p0, 3)))": False,
+    "k = ld_i8_1_2(p0, i); st_f4_1_1(p1, i, select(k == k + chunk, ld_f4_1_0(p0, i), ld_f4_1_0(p0, 3)))": False,
+    "st_f4_1_1(p1, i, select(ld_b1_1_2(p0, i), ld_f4_1_0(p0, i), ld_f4_1_0(p0, 3)))": False,
     "st_f4_1_64(p1, i, ld_f4_1_0(p0, i))": False,
     "st_f4_1_1(p1, i, to_f4(i))": False,
 }

@@ -9,6 +9,7 @@ in registers.
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from graphc.codegen.intrinsics.target import host_vector_bytes
 from graphc.scalar import WHOLE
 
 _MOST = 8  # vectors of a loop
-_LANE_BYTES = {"f4": 4, "f8": 8}  # of what loops make; what they compare may be of any other dtype
+_LANE_BYTES = {"f4": 4, "f8": 8}  # of what loops make
 
 
 class Access(NamedTuple):
@@ -48,7 +49,8 @@ def lanes_of(variable: str, count: int, body: Sequence[ast.stmt]) -> int:
     if count < 2 or not made or not _LANE_BYTES.keys() >= set(made):
         return 0
     lanes = host_vector_bytes() // max(_LANE_BYTES.get(t.code, 0) for t in touched)
-    return lanes if _is_apart(variable, count, touched) and all(_fits(variable, s) for s in body) else 0
+    fits = _decide_alone(body, touched) and _is_apart(variable, count, touched)
+    return lanes if fits and all(_fits(variable, s) for s in body) else 0
 
 
 def begin_of_vectors(count: int, lanes: int) -> int:
@@ -59,6 +61,30 @@ def begin_of_vectors(count: int, lanes: int) -> int:
 def _parts(body: Sequence[ast.stmt]) -> Iterator[ast.AST]:
     for statement in body:
         yield from ast.walk(statement)
+
+
+def _decide_alone(body: Sequence[ast.stmt], touched: Sequence[Access]) -> bool:
+    """Whether what steps load beside floats is only compared, or chosen by: no place, and in no arithmetic."""
+    others = {
+        s.targets[0].id
+        for s in body
+        if isinstance(s, ast.Assign) and isinstance(s.targets[0], ast.Name) and isinstance(s.value, ast.Call)
+        if (found := access(s.value)) and found.code not in _LANE_BYTES
+    }
+    if len(others) != sum(t.code not in _LANE_BYTES for t in touched):
+        return False
+    uses = Counter(p.id for p in _parts(body) if isinstance(p, ast.Name) and isinstance(p.ctx, ast.Load))
+    decided = Counter(e.id for p in _parts(body) for e in _decisive(p) if isinstance(e, ast.Name))
+    return all(uses[name] == decided[name] for name in others)
+
+
+def _decisive(part: ast.AST) -> Sequence[ast.expr]:
+    match part:
+        case ast.Compare(left=left, comparators=[right]):
+            return left, right
+        case ast.Call(func=ast.Name(id="select"), args=[condition, *_]):
+            return (condition,)
+    return ()
 
 
 def _is_apart(variable: str, count: int, touched: Sequence[Access]) -> bool:
