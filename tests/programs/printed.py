@@ -17,7 +17,7 @@ from graphc.debug.kernels import KERNELS
 from graphc.debug.memory import Memory
 
 _NAME = re.compile(r"\b([A-Za-z_]\w*)\b")
-_KERNEL = re.compile(rf"({'|'.join(KERNELS)})_([fiu]\d)(?:_([\dx]+))?")
+_KERNEL = re.compile(rf"({'|'.join(KERNELS)})_([fiub]\d)(?:_([\dx]+))?")
 
 
 def namespace(text: str, memory: Memory, bound: dict[str, Any]) -> dict[str, Any]:
