@@ -112,6 +112,14 @@ def evaluate(outputs: Sequence[Node], inputs: Sequence[Node], values: Sequence[V
     return interpret(Graph(tuple(outputs), tuple(inputs)), values)
 
 
+def assert_close(found: Sequence[Any], wanted: Sequence[Any], dtype: str, near_zero: int = 50) -> None:
+    """Arrays agree within 200 units of the dtype's epsilon, those near 0 within so many."""
+    eps = float(np.finfo(dtype).eps)
+    for a, b in zip(found, wanted, strict=True):
+        assert a.shape == np.shape(b)
+        np.testing.assert_allclose(a, b, rtol=200 * eps, atol=near_zero * eps)
+
+
 def check_adjoint(c: Call, rng: np.random.Generator) -> None:
     """The first and second adjoint of a call against central differences along random directions.
 

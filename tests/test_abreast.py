@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support import assert_close
 
 import graphc as gc
 from graphc.codegen.few_elements import LONGEST, MOST_BYTES, ROWS
@@ -64,13 +65,6 @@ def _compiled(program: Callable[..., Any], length: int, dtype: str, rows: int | 
     return gc.compile(given, program(gc, *given), options=gc.Options(**options))
 
 
-def _assert_close(found: Any, wanted: Any, dtype: str) -> None:
-    eps = float(np.finfo(dtype).eps)
-    for a, b in zip(found, wanted, strict=True):
-        assert a.shape == np.shape(b)
-        np.testing.assert_allclose(a, b, rtol=200 * eps, atol=50 * eps)
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("length", [2, 3, 5, 8, 10, 12, 15, 16])
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -80,7 +74,7 @@ def test_rows_are_those_of_numpy(name: str, length: int, dtype: str) -> None:
     made = _compiled(program, length, dtype)
     for rows in NUMBERS if name not in ("columns", "totals") else NUMBERS[1:]:
         given = _arrays(rows, length, dtype)
-        _assert_close(made(**given), program(np, **given), dtype)
+        assert_close(made(**given), program(np, **given), dtype)
 
 
 @pytest.mark.parametrize("length", [2, 3, 8, 10])
@@ -98,7 +92,7 @@ def test_of_a_known_number_and_in_several_chunks(name: str) -> None:
     program, given = PROGRAMS[name], _arrays(9_001, 3, "float32")
     known = _compiled(program, 3, "float32", 9_001)
     found = known(**given)
-    _assert_close(found, program(np, **given), "float32")
+    assert_close(found, program(np, **given), "float32")
     for threads in (1, 3):
         other = _compiled(program, 3, "float32", 9_001, threads=threads)
         for a, b in zip(found, other(**given), strict=True):

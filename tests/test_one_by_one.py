@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
+from support import assert_close
 
 import graphc as gc
 from graphc.codegen.few_elements import MOST_BYTES, ROWS
 from graphc.codegen.intrinsics.target import host_vector_bytes
 
+_assert_close = partial(assert_close, near_zero=400)  # sums that are near it
 Arrays = dict[str, Any]
 WHOLE = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 NUMBERS = (0, 1, ROWS - 1, ROWS, ROWS + 1, 1000)  # of rows
@@ -57,13 +60,6 @@ def _compiled(name: str, length: int, dtype: str = "float32", labels: str = "int
         gc.input("w", (length,), dtype),
     ]  # fmt: skip
     return gc.compile(given, PROGRAMS[name](gc, *given), options=gc.Options(**options))
-
-
-def _assert_close(found: Any, wanted: Any, dtype: str) -> None:
-    eps = float(np.finfo(dtype).eps)
-    for a, b in zip(found, wanted, strict=True):
-        assert a.shape == np.shape(b)
-        np.testing.assert_allclose(a, b, rtol=200 * eps, atol=400 * eps)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -15,6 +15,7 @@ from graphc.codegen.intrinsics import (
     bessel,
     beta,
     exponential,
+    exponents,
     gamma,
     logarithmic,
     normal,
@@ -66,6 +67,14 @@ def test_pairs_of_constants() -> None:
         with mpmath.workdps(60):
             exact = value()
             assert pair == (float(exact), float(exact - float(exact)))
+
+
+def test_powers_between_whole_numbers() -> None:
+    with mpmath.workdps(60):
+        exact = [mpmath.mpf(2) ** (mpmath.mpf(k) / exponents.STEPS) for k in range(exponents.STEPS)]
+        assert list(exponents.POWERS) == [float(power) for power in exact]
+        nearest = [float(np.float32(power)) for power in exponents.POWERS]
+        assert all(abs(n - e) <= mpmath.mpf(2) ** -24 for n, e in zip(nearest, exact, strict=True))
 
 
 @pytest.mark.parametrize("fit", minimax.FITS, ids=lambda fit: fit.name)

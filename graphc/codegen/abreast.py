@@ -81,7 +81,8 @@ class _Abreast:
     folds: Mapping[Node, Fold]
     columns: Mapping[Node, Columns]
     stack: _Stack = field(default_factory=_Stack)
-    copies: dict[Source | Single, OnStack] = field(default_factory=dict)
+    copies: dict[Source, OnStack] = field(default_factory=dict)
+    own: dict[Single, OnStack] = field(default_factory=dict)
     kept: dict[Node, OnStack] = field(default_factory=dict)  # for later loops over lanes
 
     def __post_init__(self) -> None:
@@ -159,7 +160,7 @@ class _Abreast:
         evaluator.homes = self.evaluator.homes  # of what stands around both loops
         for single in self.singles:
             node, index = single
-            block, base = self.copies[single] = self.stack.columns(1, node.dtype)
+            block, base = self.own[single] = self.stack.columns(1, node.dtype)
             loop.add(self.text.store(block, base + symbol("%e"), evaluator.value(node, index, loop)))
         loop.close()
 
@@ -172,8 +173,8 @@ class _Abreast:
         if node in self.kept:
             (block, base), first_row = self.kept[node], {f"%{axis}": 0 for axis in self.form.row_axes()}
             return block, base + substitute(offset(index, node.shape), first_row) * ROWS + LANE
-        if (single := Single(node, index)) in self.copies:
-            block, base = self.copies[single]
+        if (single := Single(node, index)) in self.own:
+            block, base = self.own[single]
             return block, base + LANE
         place = loaded_from(self.text, node) if node not in self.form.made else None
         if place is None:
@@ -184,8 +185,6 @@ class _Abreast:
             return place, None
         first = substitute(position, {self.row: 0})
         for source, (block, base) in self.copies.items():
-            if isinstance(source, Single):
-                continue
             column = first - source.first if source.node is node and source.step == step else -1
             if isinstance(column, int) and 0 <= column < source.width:
                 return block, base + column * ROWS + LANE

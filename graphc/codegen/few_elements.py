@@ -66,7 +66,7 @@ def needs_abreast(form: Form) -> Needs | None:
     rows = form.domain[axes[-1]]
     if (isinstance(rows, int) and rows < FEWEST) or sum(form.domain[k] != 1 for k in form.inner) != 1:
         return None
-    singles = _singles_of_plain(form, row)
+    singles = _singles_if_plain(form, row)
     if singles is None:
         return None
     made = any(form.is_stored_whole(node) for node, _ in form.nest.stores if node not in form.total_set)
@@ -83,11 +83,8 @@ def is_log_sum_exp(node: Node) -> bool:
     return node.op.family is Family.REDUCTION and node.op.state == "logsumexp"
 
 
-def _singles_of_plain(form: Form, row: int) -> set[Node] | None:
-    """What is made for each row by itself, if all else is arithmetic on floats of one dtype, or a choice by them.
-
-    It must not be too much, nor have more vector math than a kernel has bodies of.
-    """
+def _singles_if_plain(form: Form, row: int) -> set[Node] | None:
+    """What is made for each row by itself, if all else is plain."""
     nodes, dtype = [n for n in computed(form.nest) if any(d != 1 for d in domain_of(n))], dtype_of(form)
     once = 1, product(form.domain[k] for k in form.row_axes())  # what there is one of, or one for each row
     singles = made_one_by_one(form, nodes, once, dtype) if dtype.is_float else None
@@ -97,6 +94,10 @@ def _singles_of_plain(form: Form, row: int) -> set[Node] | None:
 
 
 def _is_plain(form: Form, nodes: Sequence[Node], row: int, once: tuple[Dim, ...]) -> bool:
+    """Whether nodes are arithmetic on floats of one dtype, or a choice by them, and by what rows have by themselves.
+
+    It must not be too much, nor have more vector math than a kernel has bodies of.
+    """
     dtype, dear, every = dtype_of(form), 0, 0
     for node in nodes:
         family = node.op.family

@@ -16,7 +16,7 @@ from llvmlite import ir
 from graphc.codegen.intrinsics import instructions
 from graphc.codegen.intrinsics.lanes import Lanes
 
-STEPS = 16
+STEPS = 16  # of a whole number, whose powers one register holds, or two
 LARGEST_REST = 0.505 / STEPS  # a little more than half, where steps are rounded
 POWERS = tuple(2.0 ** (k / STEPS) for k in range(STEPS))
 THREE_QUARTERS = {False: 0x3F400000, True: 0x3FE8000000000000}  # bits of 3/4, float32 and float64
