@@ -7,7 +7,7 @@ on vectors.  What is loaded lies row by row: it is copied to the stack first, co
     for bands of 16 rows (around it other axes):     h is the first row of a band
         copy what rows read
         for each lane:
-            what is a row's own and no float, or read at a position
+            what is a row's own: a number, a truth, an element at a position
         for each lane:                               q is the lane
             all that is done for a row, element after element, up to vector math
         for each column, and lane:
@@ -138,17 +138,11 @@ class _Abreast:
         """Copy what rows read, to columns."""
         text, size = self.text, self.dtype.size
         for source in self.sources:
-            block, base = self.copies[source] = self.stack.columns(source.width, self.dtype)
-            place = text.place[source.node]
-            if source.width > 1:
-                rows = text.address(place, (source.first + BAND * source.step) * size), text.at(source.step * size)
-                to, tile = text.address(block, base * size), (source.width, ROWS)
-                band.use("deal", Position(ROWS), Position(COUNT), *rows, to, dtype=self.dtype, tile=tile)
-                continue
-            loop, row = text.loop(band, "e", ROWS), BAND + dim_min(symbol("%e"), COUNT - 1)
-            element = loop.let(text.fresh(), text.load(place, self.dtype, source.first + row * source.step))
-            loop.add(text.store(block, base + symbol("%e"), element))
-            loop.close()
+            block, base = self.copies[source] = self.stack.columns(self.length, self.dtype)
+            first, step = text.address(text.place[source.node], (source.first + BAND * source.step) * size), source.step
+            rows, to = (first, text.at(step * size)), text.address(block, base * size)
+            tile = self.length, ROWS
+            band.use("deal", Position(ROWS), Position(COUNT), *rows, to, dtype=self.dtype, tile=tile)
 
     def _make_singles(self, band: Scope) -> None:
         """Make columns of what each row has by itself."""
@@ -186,7 +180,7 @@ class _Abreast:
         first = substitute(position, {self.row: 0})
         for source, (block, base) in self.copies.items():
             column = first - source.first if source.node is node and source.step == step else -1
-            if isinstance(column, int) and 0 <= column < source.width:
+            if isinstance(column, int) and 0 <= column < self.length:
                 return block, base + column * ROWS + LANE
         raise AssertionError("rows read what was not copied")
 

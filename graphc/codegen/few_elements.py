@@ -36,7 +36,7 @@ _MOST_CALLS, _MOST_BYTES_OF_COLUMNS = 512, 2**15  # functions of a row; of a ban
 
 
 class Source(NamedTuple):
-    """Part of an array that rows read: where the first row begins, the step to the next one, elements of a row.
+    """Part of an array that rows read, each a row of it: where the first one begins, and the step to the next one.
 
     A tuple, as Across (graphc/codegen/turned.py).
     """
@@ -44,11 +44,10 @@ class Source(NamedTuple):
     node: Node
     first: Dim
     step: Dim
-    width: int
 
 
 class Single(NamedTuple):
-    """What is made for each row by itself, and its index in the loops that are printed."""
+    """What each row has by itself, made or loaded, and its index in the loops that are printed."""
 
     node: Node
     at: Index
@@ -73,7 +72,7 @@ def needs_abreast(form: Form) -> Needs | None:
     most = MOST_BYTES[host_vector_bytes()][made and len(form.row_set) == 1]
     if row * dtype_of(form).size > most or not _are_rows(form, row) or (needs := _needs(form, singles)) is None:
         return None
-    columns = sum(source.width for source in needs[0]) + row * (len(form.nest.stores) + len(form.totals))
+    columns = row * (len(needs[0]) + len(form.nest.stores) + len(form.totals))
     columns += 2 * len(needs[1])  # of at most 8 bytes
     return needs if columns * ROWS * dtype_of(form).size <= _MOST_BYTES_OF_COLUMNS else None
 
@@ -158,15 +157,12 @@ def _needs(form: Form, singles: Collection[Node]) -> Needs | None:
         if loaded_from(form.text, read.node) is None:
             if read.node.op.family is not Family.INDEX or down != 0:
                 return None
-        elif read.node.dtype != dtype_of(form):
-            if along:
-                return None
-            if down != 0:
-                found[Single(read.node, index)] = None
+        elif along and read.node.dtype != dtype_of(form):
+            return None
+        elif down != 0 and along:
+            sources[Source(read.node, substitute(position, {row: 0, inner: 0}), down)] = None
         elif down != 0:
-            width = form.row_length() if along else 1
-            assert isinstance(width, int)
-            sources[Source(read.node, substitute(position, {row: 0, inner: 0}), down, width)] = None
+            found[Single(read.node, index)] = None
     return list(sources), list(found)
 
 

@@ -49,7 +49,7 @@ def lanes_of(variable: str, count: int, body: Sequence[ast.stmt]) -> int:
     if count < 2 or not made or not _LANE_BYTES.keys() >= set(made):
         return 0
     lanes = host_vector_bytes() // max(_LANE_BYTES.get(t.code, 0) for t in touched)
-    fits = _decide_alone(body, touched) and _is_apart(variable, count, touched)
+    fits = _decide_alone(parts, touched) and _is_apart(variable, count, touched)
     return lanes if fits and all(_fits(variable, s) for s in body) else 0
 
 
@@ -63,18 +63,18 @@ def _parts(body: Sequence[ast.stmt]) -> Iterator[ast.AST]:
         yield from ast.walk(statement)
 
 
-def _decide_alone(body: Sequence[ast.stmt], touched: Sequence[Access]) -> bool:
+def _decide_alone(parts: Sequence[ast.AST], touched: Sequence[Access]) -> bool:
     """Whether what steps load beside floats is only compared, or chosen by: no place, and in no arithmetic."""
     others = {
         s.targets[0].id
-        for s in body
+        for s in parts
         if isinstance(s, ast.Assign) and isinstance(s.targets[0], ast.Name) and isinstance(s.value, ast.Call)
         if (found := access(s.value)) and found.code not in _LANE_BYTES
     }
     if len(others) != sum(t.code not in _LANE_BYTES for t in touched):
         return False
-    uses = Counter(p.id for p in _parts(body) if isinstance(p, ast.Name) and isinstance(p.ctx, ast.Load))
-    decided = Counter(e.id for p in _parts(body) for e in _decisive(p) if isinstance(e, ast.Name))
+    uses = Counter(p.id for p in parts if isinstance(p, ast.Name) and isinstance(p.ctx, ast.Load))
+    decided = Counter(e.id for p in parts for e in _decisive(p) if isinstance(e, ast.Name))
     return all(uses[name] == decided[name] for name in others)
 
 

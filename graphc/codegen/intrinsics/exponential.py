@@ -74,9 +74,14 @@ class Reduced(NamedTuple):
 
 
 def whole_and_rest(lanes: Lanes, x: ir.Value) -> Pair:
-    """n and x - n·LN2[0], which is exact by fma, being a small multiple of 2^-53 (Cody and Waite 1980)."""
+    """n and x - n·LN2[0]."""
     n = nearest(lanes, x, LOG2_E[0])
-    return n, lanes.fma(lanes.neg(n), constant(lanes, LN2)[0], x)
+    return n, _exact_rest(lanes, n, x)
+
+
+def _exact_rest(lanes: Lanes, n: ir.Value, x: ir.Value) -> ir.Value:
+    """x - n·LN2[0], exact by fma, being a small multiple of 2^-53, or of 2^-57 (Cody and Waite 1980)."""
+    return lanes.fma(lanes.neg(n), constant(lanes, LN2)[0], x)
 
 
 def reduce(lanes: Lanes, high: ir.Value, low: ir.Value | None = None) -> Reduced:
@@ -95,11 +100,11 @@ def tail(lanes: Lanes, r: ir.Value) -> ir.Value:
 def step_and_rest(lanes: Lanes, high: ir.Value, low: ir.Value | None = None) -> tuple[Step, ir.Value]:
     """high + low as a step's n·ln2 and a rest, without what that loses."""
     step = nearest_step(lanes, high, LOG2_E[0])
-    minus_n, ln2 = lanes.neg(step.n), constant(lanes, LN2)
-    exact = lanes.fma(minus_n, ln2[0], high)  # as in `whole_and_rest`
+    minus_n, ln2_low = lanes.neg(step.n), constant(lanes, LN2)[1]
+    exact = _exact_rest(lanes, step.n, high)
     if low is None:
-        return step, lanes.fma(minus_n, ln2[1], exact)
-    return step, lanes.add(exact, lanes.fma(minus_n, ln2[1], low))
+        return step, lanes.fma(minus_n, ln2_low, exact)
+    return step, lanes.add(exact, lanes.fma(minus_n, ln2_low, low))
 
 
 def exp_of_rest(lanes: Lanes, step: Step, r: ir.Value) -> ir.Value:
