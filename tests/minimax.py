@@ -108,6 +108,7 @@ FITS = (
     Fit("TANGENT", odd_tail(mpmath.tan), lambda z: z * mpmath.sqrt(z) / mpmath.tan(mpmath.sqrt(z)), angle_bounds,
         (6, 14)),
     Fit("ARC_TANGENT", odd_tail(mpmath.atan), lambda z: z, lambda: (mpf(0), mpf(1)), (9, 20)),
+    Fit("ARC_TANGENT_OF_STEP", odd_tail(mpmath.atan), lambda z: z, lambda: (mpf(0), mpf("0.0339") ** 2), (0, 4)),
     Fit("ARC_SINE", odd_tail(mpmath.asin), lambda z: z, half_bounds, (5, 13)),
     Fit("ERF", lambda z: mpmath.erf(mpmath.sqrt(z)) / mpmath.sqrt(z) - 1, lambda z: mpf(1),
         lambda: (mpf(0), mpf(1)), (7, 12)),

@@ -6,6 +6,8 @@ points.  The three lowest coefficients are rounded one by one, each made good by
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
@@ -91,8 +93,12 @@ def digamma_rest(x: Any) -> Any:
     return (mpmath.log(x) - 1 / (2 * x) - mpmath.digamma(x)) * x * x
 
 
+def erfcx(x: Any) -> Any:
+    return mpmath.exp(x * x) * mpmath.erfc(x)
+
+
 def erfcx_far(x: Any) -> Any:
-    return mpmath.sqrt(mpmath.pi) * x * mpmath.exp(x * x) * mpmath.erfc(x)
+    return mpmath.sqrt(mpmath.pi) * x * erfcx(x)
 
 
 def quantile(w: Any) -> Any:
@@ -103,7 +109,7 @@ def quantile(w: Any) -> Any:
     target, x = mpmath.log(mpmath.exp(-w) / (1 + y)), mpmath.sqrt(w) * mpf("0.9")
     step = mpf(1)
     while abs(step) > mpf(10) ** (8 - DIGITS):
-        scaled = mpmath.exp(x * x) * mpmath.erfc(x)
+        scaled = erfcx(x)
         step = (mpmath.log(scaled) - x * x - target) * scaled * mpmath.sqrt(mpmath.pi) / 2
         x += step
     return x / y
@@ -146,6 +152,56 @@ FITS = (
 )
 
 
+@dataclass(frozen=True)
+class PieceFit:
+    """Polynomials for `function` from 0 on by halves of the octaves of x + shift, so many as a register or two hold."""
+
+    name: str
+    function: Real
+    shift: float
+    pieces: int
+    count: int
+    bits: float
+
+
+PIECES = (PieceFit("ERFCX", erfcx, 2.0, 8, 19, 56.3), PieceFit("QUANTILE", quantile, 3.0, 16, 16, 54.3))
+
+
+def bounds_by_place(fit: PieceFit) -> tuple[tuple[float, float], ...]:
+    """Where each piece begins and ends, by its place."""
+    found: dict[int, tuple[float, float]] = {}
+    low = fit.shift
+    for _ in range(fit.pieces):
+        octave = 2.0 ** math.floor(math.log2(low))
+        high = 1.5 * octave if low < 1.5 * octave else 2 * octave
+        found[_place(low, fit.pieces)] = (low - fit.shift, high - fit.shift)
+        low = high
+    return tuple(found[place] for place in range(fit.pieces))
+
+
+def _place(shifted: float, pieces: int) -> int:
+    """The low bits of the exponent and the first digit after the point, as by_pieces takes them."""
+    return (struct.unpack("<Q", struct.pack("<d", shifted))[0] >> 51) % pieces
+
+
+def middle(fit: PieceFit, low: float, high: float) -> float:
+    """Next to the middle, where the function is nearest to a float."""
+    unit = (high - low) * 2.0**-16
+
+    def distance(x: float) -> Any:
+        exact = fit.function(mpf(x))
+        return abs(mpf(float(exact)) / exact - 1)
+
+    with mpmath.workdps(DIGITS):
+        return min(((low + high) / 2 + k * unit for k in range(-500, 501)), key=distance)
+
+
+def about(fit: PieceFit, middle: float, low: float, high: float) -> Fit:
+    """The polynomial of a piece, in what x is beyond the middle."""
+    low, high = mpf(low) - middle, mpf(high) - middle
+    return Fit(fit.name, lambda x: fit.function(x + mpf(middle)), low, high, fit.count, fit.bits)
+
+
 def coefficients(fit: Fit) -> tuple[float, ...]:
     """Highest power first, as the intrinsics have them."""
     with mpmath.workdps(DIGITS):
@@ -174,3 +230,9 @@ if __name__ == "__main__":
     for fit in FITS:
         table = coefficients(fit)
         print(f"{fit.name} 2^{largest_error(fit, table):.1f}\n    {', '.join(map(repr, table))}")
+    for pieces in PIECES:
+        for bounds in bounds_by_place(pieces):
+            fit = about(pieces, middle(pieces, *bounds), *bounds)
+            table = coefficients(fit)
+            print(f"{fit.name} from {bounds[0]} about {bounds[0] - float(fit.low)}, 2^{largest_error(fit, table):.1f}")
+            print(f"    {', '.join(map(repr, table))}")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import minimax_special
 import mpmath
 import numpy as np
 import pytest
@@ -134,6 +135,10 @@ def real_loggamma(x: Any) -> Any:
 
 
 ODD = ((0.0, 0.0), (-0.0, -0.0), (NAN, NAN))
+ENDS = tuple(high for _, high in minimax_special.bounds_by_place(minimax_special.PIECES[1]))  # of w = -log(1 - y²)
+ENDS_BELOW_1 = tuple(math.sqrt(-math.expm1(-w)) for w in ENDS if w < 36)
+ENDS_ABOVE_0 = tuple(math.exp(-w) / (2 + 2 * math.sqrt(-math.expm1(-w))) for w in ENDS if w < 745)
+
 TABLE = (
     Row("xlogy", logistic.xlogy, lambda x, y: x * mpmath.log(y), (anywhere, between(0, 4, above_zero)), (),
         (-INF, INF),
@@ -158,9 +163,10 @@ TABLE = (
     Row("log_ndtr", normal.log_ndtr, log_ndtr, (between(-50, 14, anywhere),), (0.0, -38.9, -13.0, -1.89e154),
         (-1.89e154, 38),
         ((INF, -0.0), (50.0, -0.0), (-INF, -INF), (-1e200, -INF), (NAN, NAN))),
-    Row("erfinv", normal.erfinv, erfinv, (between(-1, 1, anywhere),), (0.0, 0.5, 0.999, 1.0, -1.0), (-1, 1),
+    Row("erfinv", normal.erfinv, erfinv, (between(-1, 1, anywhere),),
+        (0.0, 0.5, 0.999, 1.0, -1.0, *ENDS_BELOW_1), (-1, 1),
         (*ODD, (1.0, INF), (-1.0, -INF), (1.5, NAN), (-INF, NAN))),
-    Row("ndtri", normal.ndtri, ndtri, (between(0, 1, above_zero),), (0.0, 0.25, 0.5, 1.0), (0, 1),
+    Row("ndtri", normal.ndtri, ndtri, (between(0, 1, above_zero),), (0.0, 0.25, 0.5, 1.0, *ENDS_ABOVE_0), (0, 1),
         ((0.0, -INF), (-0.0, -INF), (1.0, INF), (0.5, 0.0), (-1e-30, NAN), (1.5, NAN), (NAN, NAN), (INF, NAN))),
     Row("gammaln", gamma.gammaln, real_loggamma, (between(0, 20, above_zero),), (0.0, 0.5, 1.0, 2.0, 8.0), (0, INF),
         ((0.0, INF), (-0.0, INF), (1.0, 0.0), (2.0, 0.0), (-1.0, INF), (-30.0, INF), (INF, INF), (-INF, INF),

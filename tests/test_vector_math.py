@@ -135,6 +135,8 @@ ATAN2 = (
     (1.0, 1.0, PI / 4), (-1.0, 1.0, -PI / 4), (1.0, -1.0, QUARTER), (-1.0, -1.0, -QUARTER), (1e38, 1e38, PI / 4),
 )  # fmt: skip
 
+STEPS = tuple((k + 0.5) / 15 for k in (0, 1, 7, 14))  # where slopes change from one step to the next
+
 TABLE = (
     Row("exp", exponential.exp, mpmath.exp, np.exp, (0.0, *HALVES, *LARGEST, *SMALLEST), (-750, 715),
         ((0.0, 1.0), (-0.0, 1.0), (INF, INF), (-INF, 0.0), (NAN, NAN), (1e30, INF), (-1e30, 0.0))),
@@ -182,14 +184,15 @@ TABLE = (
         ((0.0, 0.0), (-0.0, -0.0), (1.0, PI / 2), (-1.0, -PI / 2), *UNIT)),
     Row("acos", trigonometric.acos, mpmath.acos, np.arccos, (0.0, 0.5, -0.5, 0.999999, -0.999999), (-1, 1),
         ((0.0, PI / 2), (-0.0, PI / 2), (1.0, 0.0), (-1.0, PI), *UNIT)),
-    Row("atan", trigonometric.atan, mpmath.atan, np.arctan, (0.0, 0.5, -1.0, 2.0, 2.0**33, -(2.0**62)), (-8, 8),
+    Row("atan", trigonometric.atan, mpmath.atan, np.arctan,
+        (0.0, 0.5, -1.0, 2.0, 2.0**33, -(2.0**62), *STEPS, 1 / STEPS[0], 2.0**1000), (-8, 8),
         ((0.0, 0.0), (-0.0, -0.0), (INF, PI / 2), (-INF, -PI / 2), (1e38, PI / 2), (NAN, NAN))),
-    Row("atan2", trigonometric.atan2, mpmath.atan2, np.arctan2, (0.0, 0.5, -1.0, *NORMAL, 1e38, 1e308), (-4, 4), ATAN2,
-        of_like_size),
+    Row("atan2", trigonometric.atan2, mpmath.atan2, np.arctan2,
+        (0.0, 0.5, -1.0, *NORMAL, 1e38, 1e308, 2.0**1000, 2.0**-1000), (-4, 4), ATAN2, of_like_size),
     Row("erf", special.erf, mpmath.erf, erf_reference.erf, (0.0, 0.5, -1.0, 1.0, 4.0, 6.0), (-7, 7),
         (*ODD[:2], (INF, 1.0), (-INF, -1.0), (1e30, 1.0), (NAN, NAN))),
     Row("erfc", special.erfc, mpmath.erfc, erf_reference.erfc,
-        (0.0, 1e-4, -1.0, 1.0, 9.1945, 10.0546, 26.5432, 27.2262), (-7, 28),
+        (0.0, 1e-4, -1.0, 1.0, 2.0, 4.0, 6.0, 10.0, 14.0, 22.0, 9.1945, 10.0546, 26.5432, 27.2262), (-7, 28),
         ((0.0, 1.0), (-0.0, 1.0), (INF, 0.0), (-INF, 2.0), (1e30, 0.0), (-1e30, 2.0), (NAN, NAN))),
 )  # fmt: skip
 
@@ -363,7 +366,7 @@ def test_powers_at_the_borders_of_steps(name: str, unit: float, dtype: Any) -> N
 # through graphs
 
 
-@pytest.mark.parametrize("name", ["pow", "cbrt", "atanh", "sin", "cos", "tan"])
+@pytest.mark.parametrize("name", ["pow", "cbrt", "atanh", "sin", "cos", "tan", "atan2"])
 @both
 def test_lanes_that_are_special_change_no_other(name: str, dtype: Any) -> None:
     """What hides behind a branch: special values among others, and scalars outside of loops, give the same bits."""

@@ -20,6 +20,7 @@ from graphc.codegen.intrinsics import (
     logarithmic,
     normal,
     pairs,
+    piecewise,
     power,
     special,
     trigonometric,
@@ -55,6 +56,7 @@ TABLES = {
     "COSINE": trigonometric.COSINE,
     "TANGENT": trigonometric.TANGENT,
     "ARC_TANGENT": trigonometric.ARC_TANGENT,
+    "ARC_TANGENT_OF_STEP": ((), trigonometric.ARC_TANGENT_OF_STEP),
     "ARC_SINE": trigonometric.ARC_SINE,
     "ERF": special.ERF,
     "LOG_ERFC": special.LOG_ERFC,
@@ -91,6 +93,21 @@ def test_tables_of_special_functions_are_the_fits(fit: minimax_special.Fit) -> N
     (table,) = (vars(module)[fit.name] for module in (beta, gamma, normal, bessel) if fit.name in vars(module))
     assert table == minimax_special.coefficients(fit)
     assert minimax_special.largest_error(fit, table) <= -fit.bits
+
+
+@pytest.mark.parametrize("fit", minimax_special.PIECES, ids=lambda fit: fit.name)
+def test_pieces_are_the_fits(fit: minimax_special.PieceFit) -> None:
+    """Middles are where the function is a float but for 2^-61; pieces meet one another, and are found by their bits."""
+    pieces, bounds = vars(piecewise)[fit.name], minimax_special.bounds_by_place(fit)
+    assert pieces.shift == fit.shift
+    assert len(pieces.middles) == len(pieces.polynomials) == len(bounds) == fit.pieces
+    for middle, table, (low, high) in zip(pieces.middles, pieces.polynomials, bounds, strict=True):
+        about = minimax_special.about(fit, middle, low, high)
+        with mpmath.workdps(60):
+            value = about.function(0)
+            assert abs(mpmath.mpf(table[-1]) / value - 1) < mpmath.mpf(2) ** -61
+        assert table == minimax_special.coefficients(about)
+        assert minimax_special.largest_error(about, table) <= -fit.bits
 
 
 @pytest.mark.parametrize("double", [False, True])
@@ -131,6 +148,16 @@ def test_accurate_tables(table: Accurate, dtype: Any, base: int, bounds: tuple[f
             assert abs(mpmath.mpf(log) + mpmath.log(c, base)) <= np.spacing(dtype(abs(log))) / 2000
         edges = max(place - 0.5, 12) / 16, min(place + 0.5, 24) / 16
         assert all(bounds[0] < m * c - 1 < bounds[1] for m in edges)
+
+
+def test_steps_of_arc_tangents() -> None:
+    """Angles are nearly floats, and what is left of one is as small as the polynomial takes it."""
+    last = len(trigonometric.SLOPES) - 1
+    for place, (slope, angle) in enumerate(zip(trigonometric.SLOPES, trigonometric.ANGLES, strict=True)):
+        with mpmath.workdps(60):
+            assert abs(mpmath.mpf(angle) - mpmath.atan(slope)) <= np.spacing(angle) / 1000
+        for ratio in (max(place - 0.501, 0) / last, min(place + 0.501, last) / last):
+            assert abs(ratio - slope) / (1 + ratio * slope) < 0.0339
 
 
 def test_rest_of_zeta() -> None:

@@ -111,8 +111,12 @@ def exp_of_rest(lanes: Lanes, step: Step, r: ir.Value) -> ir.Value:
     """What `scale` by the step makes e^x."""
     if step.place is None:
         return exp_near_zero(lanes, r)
-    slope = lanes.horner(r, (*lanes.table(*EXP_TAIL_OF_STEP), 1.0))
-    return between_steps(lanes, step.place, lanes.mul(r, slope))
+    return between_steps(lanes, step.place, rise_of_rest(lanes, r))
+
+
+def rise_of_rest(lanes: Lanes, r: ir.Value) -> ir.Value:
+    """e^r - 1 for what a step of a sixteenth leaves."""
+    return lanes.mul(r, lanes.horner(r, (*lanes.table(*EXP_TAIL_OF_STEP), 1.0)))
 
 
 def exp_of(lanes: Lanes, high: ir.Value, low: ir.Value | None = None) -> ir.Value:

@@ -172,8 +172,12 @@ class Lanes:
 
     def two_chains(self, x: ir.Value, coefficients: Sequence[float]) -> ir.Value:
         """The same polynomial as even(x²) + x·odd(x²): one multiplication more, half the latency."""
+        return self.chains_of(x, [self.const(c) for c in coefficients])
+
+    def chains_of(self, x: ir.Value, terms: Sequence[ir.Value]) -> ir.Value:
+        """The same for coefficients that lanes choose."""
         square = self.mul(x, x)
-        even, odd = (self.horner(square, coefficients[last::-2][::-1]) for last in (-1, -2))
+        even, odd = (self._polynomial(square, terms[last::-2][::-1]) for last in (-1, -2))
         return self.fma(x, odd, even)
 
     # choice

@@ -5,7 +5,8 @@ In: one float.  Out: a float of its type; special values as C99, Annex F.  Strai
     erfc x = exp(-x²)·P / (1 + 2x),  x >= 0
 
 after Shepherd and Laframboise (Mathematics of Computation 36, 1981): P = (1 + 2x)·exp(x²)·erfc x runs from 1 over 1.27
-to 1.13, so that one polynomial in (x - k)/(x + k) serves all x up to where erfc is zero.
+to 1.13, so that one polynomial in (x - k)/(x + k) serves all x up to where erfc is zero.  With AVX-512 erfc of float64
+has polynomials by pieces, without a division.
 Polynomials: weighted least squares on Chebyshev points with mpmath (tests/minimax.py), highest power first.
 """
 
@@ -16,9 +17,10 @@ from typing import NamedTuple
 from llvmlite import ir
 
 from graphc.codegen.intrinsics import exponential
-from graphc.codegen.intrinsics.exponents import scale, scale_down
+from graphc.codegen.intrinsics.exponents import POWERS, scale, scale_down
 from graphc.codegen.intrinsics.lanes import Lanes, PlainLanes, float_intrinsic
 from graphc.codegen.intrinsics.pairs import Pair, product
+from graphc.codegen.intrinsics.piecewise import ERFCX, by_pieces, in_pieces
 
 # erf x = x + x·p(x²) on [0, 1], error 2^-29.5 and 2^-55.9
 ERF = (
@@ -105,24 +107,37 @@ def _exp_minus(lanes: Lanes, square: Pair) -> tuple[ir.Value, Pair]:
     return reduced.n, lanes.fast_two_sum(one_and_r, low)
 
 
-def _quotient(lanes: Lanes, factors: Factors) -> ir.Value:
-    """exponential·scaled / divisor, rounded about once: the quotient of the high parts and what it leaves over."""
+def _by_quotient(lanes: Lanes, x: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """erfc x as n and what is to be multiplied by 2^n: the quotient of the high parts and what it leaves over, rounded
+    about once."""
+    factors = _factors(lanes, x, lanes.two_product(x, x))
     high, low = product(lanes, factors.exponential, factors.scaled)
     quotient = lanes.mul(high, factors.inverse)
     minus = lanes.neg(quotient)
     rest = lanes.add(lanes.fma(minus, factors.divisor[0], high), lanes.fma(minus, factors.divisor[1], low))
-    return lanes.fma(rest, factors.inverse, quotient)
+    return factors.n, lanes.fma(rest, factors.inverse, quotient)
+
+
+def _by_pieces(lanes: Lanes, x: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """The same as power·(1 + rise)·(erfcx + less): a product, and what it lacks, rounded about once."""
+    high, low = lanes.two_product(x, x)
+    step, r = exponential.step_and_rest(lanes, lanes.neg(high), lanes.neg(low))
+    power, rise = lanes.lookup("power", POWERS, step.place), exponential.rise_of_rest(lanes, r)
+    erfcx, less = lanes.fast_two_sum(*by_pieces(lanes, x, ERFCX))
+    product, lost = lanes.two_product(power, erfcx)
+    return step.n, lanes.add(product, lanes.fma(power, less, lanes.fma(product, rise, lost)))
 
 
 @float_intrinsic
 def erfc(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """Complementary error function: exp(-x²)·P/(1 + 2x), and erfc x = 2 - erfc(-x) for x < 0; error below 1.4 ULP."""
+    """Complementary error function: exp(-x²)·P/(1 + 2x), and erfc x = 2 - erfc(-x) for x < 0; error below 1.4 ULP, by
+    pieces below 1.7."""
     last = lanes.pick(*ZERO_FROM)
     gone = lanes.compare(">", lanes.abs(x), lanes.const(last))
     size = lanes.clamp(lanes.abs(x), 0.0, last)
-    parts = _factors(lanes, size, lanes.two_product(size, size))
+    n, value = (_by_pieces if in_pieces(lanes) else _by_quotient)(lanes, size)
     down = scale if lanes.double else scale_down  # float32 is below its smallest normal from 9.2 on
-    positive = down(lanes, exponential.unless(lanes, gone, _quotient(lanes, parts)), parts.n)
+    positive = down(lanes, exponential.unless(lanes, gone, value), n)
     negative = lanes.compare("<", x, lanes.const(0.0))
     return lanes.select(negative, lanes.sub(lanes.const(2.0), positive), positive)
 

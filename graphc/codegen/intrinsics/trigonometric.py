@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 from llvmlite import ir
 
 from graphc.codegen.intrinsics.angle import CANCELS, HUGE, PI, Angle, parts, reduce, reduce_huge
+from graphc.codegen.intrinsics.instructions import there
 from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic
 from graphc.codegen.intrinsics.pairs import Pair
 from graphc.codegen.intrinsics.rare import unless_rare
@@ -59,6 +61,21 @@ ARC_TANGENT = (
         -0.14285714282430603, 0.19999999999948692, -0.3333333333333305,
     ),
 )  # fmt: skip
+
+# the same up to 0.0339, error 2^-61.1, float64
+ARC_TANGENT_OF_STEP = (0.11085609339263225, -0.1428568956533832, 0.19999999990529424, -0.333333333333322)
+# About 0 to 15 fifteenths, and their arc tangents, to a thousandth of the last place (Gal 1986)
+SLOPES = (
+    0.0, 0.06643778483072917, 0.13320363362630208, 0.20041437149047853, 0.26678492228190104, 0.3334821065266927,
+    0.399718189239502, 0.4669794718424479, 0.533290417989095, 0.6000128746032715, 0.6667505900065104,
+    0.733656628926595, 0.7999175071716309, 0.8664988199869792, 0.933621342976888, 0.9996700286865234,
+)  # fmt: skip
+ANGLES = (
+    0.0, 0.06634029123364302, 0.13242409592209817, 0.19779396220684153, 0.2607127931165722, 0.32188444429409724,
+    0.38026341319607937, 0.43688399458501004, 0.48992391405816593, 0.5404289668368666, 0.5880607020708607,
+    0.632959038165139, 0.6746906396942979, 0.713994839118998, 0.7510829646805209, 0.7852331505174491,
+)  # fmt: skip
+LARGE = 2.0**1000  # of slopes; of this and its inverse the machine has a rough inverse
 
 # asin x = x + x³·p(x²) on [0, 1/2], error 2^-27.5 and 2^-59.7
 ARC_SINE = (
@@ -217,31 +234,90 @@ def _turned(lanes: Lanes, slope: ir.Value, quarters: tuple[ir.Value, ir.Value]) 
     return lanes.add(base, lanes.add(slope, rest))
 
 
+def _has_steps(lanes: Lanes) -> bool:
+    """Whether there are registers for SLOPES, and an inverse to find the place."""
+    return lanes.double and there()
+
+
+def _turned_by_step(
+    lanes: Lanes, less: ir.Value, more: ir.Value, backwards: ir.Value, quarters: tuple[ir.Value, ir.Value]
+) -> ir.Value:
+    """A multiple of pi/4 plus atan(less/more), minus it where a sign bit is set, for 0 <= less <= more, and more within
+    LARGE: the angle of a slope c nearby, and atan of (less/more - c)/(1 + c·less/more)."""
+    base, low = quarters
+    ratio = lanes.mul(less, lanes.instruction("rcp14", more))
+    place = lanes.as_int(lanes.fma(ratio, lanes.const(len(SLOPES) - 1), lanes.const(1.5 * 2.0**lanes.mantissa)))
+    c, angle = lanes.lookup("slope", SLOPES, place), lanes.lookup("angle", ANGLES, place)
+    slope = lanes.div(lanes.fma(lanes.neg(c), more, less), lanes.fma(c, less, more))
+    square = lanes.mul(slope, slope)
+    rest = lanes.fma(lanes.mul(slope, square), lanes.horner(square, ARC_TANGENT_OF_STEP), slope)
+    return lanes.add(base, lanes.add(lanes.flip(angle, backwards), lanes.add(lanes.flip(rest, backwards), low)))
+
+
 @float_intrinsic
 def atan(lanes: Lanes, x: ir.Value) -> ir.Value:
     """Arc tangent: atan a = pi/2 + atan(-1/a) for a > 1; error below 1.8 ULP."""
     size, one = lanes.abs(x), lanes.const(1.0)
     steep = lanes.compare(">", size, one)
-    slope = lanes.select(steep, lanes.div(lanes.neg(one), size), size)
-    return lanes.flip(_turned(lanes, slope, _choose(lanes, steep, *_multiples(lanes, 2, 0))), lanes.sign_bit(x))
+    quarters = _choose(lanes, steep, *_multiples(lanes, 2, 0))
+    if _has_steps(lanes):
+        held = lanes.select(lanes.compare("<", size, lanes.const(LARGE)), size, lanes.const(LARGE))
+        less, more = lanes.select(steep, one, size), lanes.select(steep, held, one)
+        backwards = lanes.sign_bit(lanes.select(steep, lanes.const(-0.0), lanes.const(0.0)))
+        turned = _turned_by_step(lanes, less, more, backwards, quarters)
+    else:
+        turned = _turned(lanes, lanes.select(steep, lanes.div(lanes.neg(one), size), size), quarters)
+    return lanes.flip(turned, lanes.sign_bit(x))
+
+
+class Octant(NamedTuple):
+    """Where the point (x, y) lies: its smaller and larger coordinate, and what multiple of pi/4 their angle is added
+    to, or taken from."""
+
+    less: ir.Value
+    more: ir.Value
+    backwards: ir.Value
+    quarters: tuple[ir.Value, ir.Value]
+
+
+def _octant(lanes: Lanes, y: ir.Value, x: ir.Value) -> Octant:
+    builder, zero = lanes.builder, lanes.const(0.0)
+    height, width = lanes.abs(y), lanes.abs(x)
+    steep = lanes.compare(">", height, width)
+    less, more = lanes.select(steep, width, height), lanes.select(steep, height, width)
+    left = builder.icmp_signed("<", lanes.as_int(x), lanes.integer(0))
+    half, none = _multiples(lanes, 2, 0)
+    quarters = _choose(lanes, steep, half, _choose(lanes, left, _multiple(lanes, 4), none))
+    backwards = builder.xor(lanes.sign_bit(x), lanes.as_int(lanes.select(steep, lanes.const(-0.0), zero)))
+    return Octant(less, more, backwards, quarters)
+
+
+def _angle(lanes: Lanes, y: ir.Value, x: ir.Value) -> ir.Value:
+    """atan2 for all points."""
+    less, more, backwards, quarters = _octant(lanes, y, x)
+    least, infinity = lanes.as_float(lanes.integer(1)), lanes.const(float("inf"))
+    slope = lanes.div(less, lanes.select(lanes.compare("<", more, least), least, more))  # of the origin 0
+    both = lanes.builder.and_(lanes.compare("==", less, infinity), lanes.compare("==", more, infinity))
+    slope = lanes.select(both, lanes.const(1.0), slope)
+    return lanes.flip(_turned(lanes, lanes.flip(slope, backwards), quarters), lanes.sign_bit(y))
+
+
+def _is_not_within(lanes: Lanes, y: ir.Value, x: ir.Value) -> ir.Value:
+    """Whether the larger coordinate is not from 1/LARGE to LARGE."""
+    more = _octant(lanes, y, x).more
+    least, most = (lanes.as_int(lanes.const(limit)) for limit in (1 / LARGE, LARGE))
+    builder = lanes.builder
+    return builder.icmp_unsigned(">=", builder.sub(lanes.as_int(more), least), builder.sub(most, least))
 
 
 @float_intrinsic
 def atan2(lanes: Lanes, y: ir.Value, x: ir.Value) -> ir.Value:
     """Angle of the point (x, y) in [-pi, pi]: pi/2 some times, and atan of smaller over larger; error below 1.8 ULP."""
-    builder, zero, one, infinity = lanes.builder, lanes.const(0.0), lanes.const(1.0), lanes.const(float("inf"))
-    height, width = lanes.abs(y), lanes.abs(x)
-    steep = lanes.compare(">", height, width)
-    less, more = lanes.select(steep, width, height), lanes.select(steep, height, width)
-    least = lanes.as_float(lanes.integer(1))
-    slope = lanes.div(less, lanes.select(lanes.compare("<", more, least), least, more))  # of the origin 0
-    both = builder.and_(lanes.compare("==", less, infinity), lanes.compare("==", more, infinity))
-    slope = lanes.select(both, one, slope)
-    left = builder.icmp_signed("<", lanes.as_int(x), lanes.integer(0))
-    half, none = _multiples(lanes, 2, 0)
-    base = _choose(lanes, steep, half, _choose(lanes, left, _multiple(lanes, 4), none))
-    backwards = builder.xor(lanes.sign_bit(x), lanes.as_int(lanes.select(steep, lanes.const(-0.0), zero)))
-    return lanes.flip(_turned(lanes, lanes.flip(slope, backwards), base), lanes.sign_bit(y))
+    if not _has_steps(lanes):
+        return _angle(lanes, y, x)
+    turned = _turned_by_step(lanes, *_octant(lanes, y, x))
+    near = lanes.flip(turned, lanes.sign_bit(y))
+    return unless_rare(lanes, "graphc_angle_f64", near, _is_not_within, _angle, (y, x))
 
 
 def _half_arc(lanes: Lanes, a: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
