@@ -12,6 +12,7 @@ from graphc.codegen.form import BAND, RESULTS
 from graphc.codegen.intrinsics.target import BLOCK
 from graphc.codegen.late import late_outputs, write_late
 from graphc.codegen.loop_ir import Position, Stmt
+from graphc.codegen.overlapped import Overlap
 from graphc.codegen.reduction import Columns, Fold, Waiting
 from graphc.codegen.rows import Rows, row_of
 from graphc.codegen.scope import Bounds, Scope, close
@@ -45,6 +46,8 @@ def _folds(reduction: Node) -> tuple[Node, str]:
 
 class Inner(Rows):
     """Makes the loops within a row."""
+
+    overlap: Overlap | None = None
 
     def row_sweep(self, row: Scope, folds: dict[Node, Fold], columns: dict[Node, Columns]) -> None:
         """One sweep over the inner axes of a row."""
@@ -147,7 +150,9 @@ class Inner(Rows):
         rest = row_of(bounds) % lanes if lanes else 0
         whole = row_of(bounds) - rest
         end = high if not rest else integer("least", high, Position(whole)) if size else Position(whole)
-        late, steps = late_outputs(self, lanes or step)
+        late, steps = late_outputs(self, lanes or step) if self.overlap is None else ((), 0)
+        if self.overlap is not None and self.sweep in (self.overlap.busiest, self.overlap.last):
+            steps = self.overlap.step
         self.chosen = chosen_in(self)
         part, (first, last) = self.part(around, var, low, end, size, lanes or step or steps)
         body, element = self.text.loop(part, var, last, first), symbol(f"%{var}")

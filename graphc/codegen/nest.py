@@ -17,7 +17,8 @@ from graphc.codegen.few_elements import needs_abreast
 from graphc.codegen.inner import Inner
 from graphc.codegen.intrinsics.target import LINE
 from graphc.codegen.late import write_last
-from graphc.codegen.loop_ir import CHUNK, Expr, Position
+from graphc.codegen.loop_ir import CHUNK, Expr, Position, Stmt
+from graphc.codegen.overlapped import overlap, overlap_of
 from graphc.codegen.private import blocks_of_rows, prepare_product
 from graphc.codegen.product import Product
 from graphc.codegen.reduction import Carried, Columns, Fold, Partial, combine
@@ -169,6 +170,8 @@ class _Nest(Inner):
     def _nested_loops(self, top: Scope, folds: dict[Node, Fold], columns: dict[Node, Columns]) -> None:
         batch = self.batch_axes()
         scopes: list[Scope] = [top]
+        self.overlap, slices = overlap_of(self), dict[int, slice]()
+        self.ask_in_sweeps(None if self.overlap is None else self.overlap.last)
         for n, axis in enumerate(self.row_axes()):
             if batch and n == len(batch):
                 for column in columns.values():
@@ -192,18 +195,24 @@ class _Nest(Inner):
         for sweep in range(0 if folded else sweeps):
             self.sweep = sweep
             row = self.rows_again(scopes) if sweep else row
+            begin = len(row.body)
             if self.split.deep:
                 self.deep_sweep(row, columns)
             else:
                 self.row_sweep(row, folds, columns)
+            slices[sweep] = slice(begin, len(row.body))
         self.sweep = sweeps
         row = self.rows_again(scopes)
         self._end_row(row, folds)
+        after: tuple[Stmt, ...] = ()
+        if self.overlap is not None:
+            after = overlap(self, top, row, slices[self.overlap.busiest], slices[self.overlap.last])
         for n, scope in reversed(list(enumerate(scopes))[1:]):
             assert isinstance(scope, Loop)
             scope.close_if_filled()
             if batch and n == len(batch) + 1:
                 self._finish(scopes[n - 1], columns)
+        top.add(*after)
         write_last(self, top)
 
     def _end_row(self, row: Scope, folds: dict[Node, Fold]) -> None:

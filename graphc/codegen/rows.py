@@ -49,7 +49,7 @@ _FETCHED = 1 << 20  # bytes that are read, from which they do not lie near
 
 
 @dataclass(frozen=True)
-class _Ahead:
+class Ahead:
     """Part of an array that a row reads, and where it begins."""
 
     place: Place
@@ -63,16 +63,24 @@ class Rows(Form):
     def __init__(self, text: Text, nest: Nest, before: Product | None = None) -> None:
         super().__init__(text, nest, before)
         self.efforts = self._efforts()
-        far = self.row_set and self.rows and self._is_long() and not _is_below(bytes_read(nest), _FETCHED)
-        self.fetched = self._by_sweeps(self._ahead()) if far else {}
+        self.fetched: dict[int, list[Ahead]] = {}
+
+    def busiest(self) -> int:
+        """The sweep that computes most with elements."""
+        return max(self.efforts, key=lambda sweep: self.efforts[sweep], default=0)
+
+    def ask_in_sweeps(self, but: int | None) -> None:
+        """Say what each sweep asks for, unless rows lie near; one of them does not."""
+        far = self.row_set and self.rows and self._is_long() and not _is_below(bytes_read(self.nest), _FETCHED)
+        self.fetched = self._by_sweeps(self.ahead(), but) if far else {}
 
     def _is_long(self) -> bool:
         row = self.domain[self.inner[-1]]
         return isinstance(row, int) and row >= _LONG
 
-    def _ahead(self) -> tuple[_Ahead, ...]:
+    def ahead(self) -> tuple[Ahead, ...]:
         """What rows read of arrays where they lie side by side and are contiguous."""
-        found: dict[tuple[Place, Dim], _Ahead] = {}
+        found: dict[tuple[Place, Dim], Ahead] = {}
         for member in self.members:
             for read in loads(member, self.is_loaded, self.made):
                 place = loaded_from(self.text, read.node)
@@ -80,7 +88,7 @@ class Rows(Form):
                     continue
                 at = offset(self.moved(read.index), read.node.shape)
                 if self._follows_rows(at):
-                    found.setdefault((place, at), _Ahead(place, at, read.node.dtype.size))
+                    found.setdefault((place, at), Ahead(place, at, read.node.dtype.size))
         return tuple(found.values())
 
     def _follows_rows(self, position: Dim) -> bool:
@@ -96,9 +104,9 @@ class Rows(Form):
                 work[self.sweep_of[m]] = work.get(self.sweep_of[m], 0) + effort(m.op.body)
         return work
 
-    def _by_sweeps(self, ahead: Sequence[_Ahead]) -> dict[int, list[_Ahead]]:
+    def _by_sweeps(self, ahead: Sequence[Ahead], but: int | None) -> dict[int, list[Ahead]]:
         """What each sweep asks for, first those that compute most: lines of two arrays in turn take longer to come."""
-        sweeps = sorted(self.efforts, key=lambda sweep: -self.efforts[sweep]) or [0]
+        sweeps = sorted((s for s in self.efforts if s != but), key=lambda sweep: -self.efforts[sweep]) or [0]
         return {sweep: list(ahead[k :: len(sweeps)]) for k, sweep in enumerate(sweeps[: len(ahead)])}
 
     def rows_at_once(self) -> int:

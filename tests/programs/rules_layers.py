@@ -40,6 +40,28 @@ def layers(g: Grower) -> None:
 
 
 @rule
+def long_rows(g: Grower) -> None:
+    """Rows that are swept several times, some of which are made beside the next one."""
+    rows, width = g.choose((*g.sizes, 3, 17)), g.choose((576, 640, 1024))
+    dtype = g.choose(("float32", "float32", g.dtype))
+    x, y, k = g.leaf([rows, width], dtype), g.leaf([rows, width], dtype), g.leaf([rows], "int64", "whole")
+    w, k = g.leaf([width], dtype), g.add(f"gc.remainder({k}, {width})")
+    made = [g.add(g.choose(("gc.softmax({x})", "gc.log_softmax({x})", "gc.tanh({x})", "{x}")).format(x=x))]
+    made += [g.add(f"gc.exp({x} - gc.max({x}, axis=-1, keepdims=True))")]
+    for _ in range(1 + g.below(3)):
+        v, u = g.choose(made), g.choose((x, y))
+        made.append(g.add(g.choose((
+            f"{v} / (1.5 + gc.sum({v} * {v}, axis=-1, keepdims=True)) * {w}",
+            f"{v} - gc.mean({v}, axis=-1, keepdims=True)", f"{v} * {u}[..., ::-1]", f"{v} + gc.flip({u}, 0)",
+            f"gc.where(gc.equal({k}[..., None], gc.arange({width}, dtype={k}.dtype)), {v} - 1, {v})",
+            f"{v} * ({u} - gc.sum({v} * {u}, axis=-1, keepdims=True))",
+            f"gc.take({v}, gc.flip(gc.arange({v}.shape[0]), 0), axis=0)",
+            f"gc.vjp({v}, [{x}], {u})[0]", f"gc.sum({v}, axis=0) + {v}",
+        ))))  # fmt: skip
+    _seen(g, made[-2:])
+
+
+@rule
 def twins(g: Grower) -> None:
     """Phases that are alike but for their operands, none of which needs another: f(x, x) beside f(x, y)."""
     dims = [d or 2 for d in g.shape()] or [3]

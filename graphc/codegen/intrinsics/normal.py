@@ -5,7 +5,7 @@
     erfinv y = y·P(w), w = -log(1 - y²)
 
 Three polynomials have the quantiles (after Giles, GPU Computing Gems 2, 2011): in w below 6.25, beyond it in
-(r - c)/(r + c) with r = sqrt(w), up to where p is the smallest float.
+(r - c)/(r + c) with r = sqrt(w), up to where p is the smallest float; with AVX-512 more of them, in w, do without.
 Polynomials: interpolation at Chebyshev points with mpmath (tests/minimax_special.py), highest power first.
 """
 

@@ -1,0 +1,221 @@
+"""The last sweep of each row, made while the next row is swept.
+
+In: the form of a nest that sweeps rows several times, of which one sweep computes with vector math and the last only
+stores; and the statements of a row.  Out: the same statements, the last sweep's part by part beside the busiest one of
+the next row.  What it stores is written while memory waits for vector math, and a row's sums become one number, that
+something is divided by, while something else is done.  After the last row of a chunk its sweep is by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from graphc.codegen.intrinsics.target import LINE
+from graphc.codegen.loop_ir import (
+    FETCHING,
+    KERNELS,
+    Address,
+    For,
+    If,
+    Let,
+    Load,
+    Position,
+    Set,
+    Stmt,
+    Store,
+    Use,
+    Var,
+    expressions,
+    parts,
+    renamed,
+)
+from graphc.codegen.rows import FEWEST, SIMPLE, Rows
+from graphc.codegen.scope import Scope
+from graphc.codegen.streamed import LINES
+from graphc.codegen.text import Text, test
+from graphc.dims import Dim, symbol, symbols
+from graphc.schedule.access import linear, loop_symbol
+from graphc.schedule.task import Place
+
+_LONGEST = 4096  # bytes of a row: two, what is kept of one, and what is stored of the other fit L1
+_STORING = (*FETCHING, "store_lines", "stream", "into_line")
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """The sweep beside which the last one is made, and how many elements of both at a time."""
+
+    busiest: int
+    last: int
+    step: int
+
+
+def overlap_of(form: Rows) -> Overlap | None:
+    """Whether a nest may have its last sweep beside another one.
+
+    Where outputs are written past the caches, there is to be one, and one array to be read: of more, memory would have
+    to serve all in the same sweep.
+    """
+    row, outputs = form.row_length(), len(form.streamed)
+    alone = form.before is not None or form.beside is not None or form.split.deep or form.band > 1 or not form.row_set
+    if alone or len(form.row_axes()) != 1 or len(form.inner) != 1 or not isinstance(row, int):
+        return None
+    if outputs > 1 or (outputs and len(form.ahead()) > 1):
+        return None
+    busiest, last = form.busiest(), max(map(form.computed_in, form.members))
+    folds, stored = [r for r in form.reductions if form.is_full(r)], [node for node, *_ in form.stores_in(last)]
+    if form.efforts.get(busiest, 0) < SIMPLE or last <= busiest or any(form.computed_in(r) == last for r in folds):
+        return None
+    sizes = {node.dtype.size for node in (*stored, *(r.operands[0] for r in folds))}
+    if not stored or len(sizes) != 1 or not all(r.operands[0].dtype.is_float for r in folds):
+        return None
+    (size,) = sizes
+    step = LINES * LINE // size
+    fits = row % step == 0 and FEWEST * step <= row <= _LONGEST // size
+    return Overlap(busiest, last, step) if fits else None
+
+
+def overlap(form: Rows, around: Scope, row: Scope, busiest: slice, last: slice) -> tuple[Stmt, ...]:
+    """Rearrange the statements of a row, of which slices are those of the two sweeps; what is to be done after all.
+
+    Nothing changes if statements between the two touch what the last one does.
+    """
+    beside, made = _parts_loop(row.body[busiest]), _parts_loop(row.body[last])
+    if beside is None or made is None or (beside.lo, beside.hi, beside.step) != (made.lo, made.hi, made.step):
+        return ()
+    at = row.body.index(made)
+    delayed, others = row.body[at : last.stop], [*row.body[:at], *row.body[last.stop :]]
+    carried = _carried(form, delayed, others) if _may_be_late(form, delayed, others, beside) else None
+    if carried is None:
+        return ()
+    (axis,) = form.row_axes()
+    position, (low, high) = loop_symbol(axis), form.bounds(axis)
+
+    def of_row(body: Sequence[Stmt], which: Dim) -> tuple[Stmt, ...]:
+        names = {var.name: kept.name for var, kept in carried.items()}
+        dims = {f"%{old}": symbol(f"%{new}") for old, new in names.items()}
+        found = renamed(tuple(body), names, {**dims, f"%{axis}": which})
+        _ask_for_words(form.text, found)
+        return found
+
+    inside = [s for s in made.body if not _is(s, FETCHING)]
+    writes = [s for s in inside if isinstance(s, If) and all(_is(w, ("store_lines",)) for w in s.yes)]
+    makes, ends = [s for s in inside if s not in writes], delayed[1:]
+    there = test(">", Position(position), Position(low))
+
+    def before(body: Sequence[Stmt]) -> tuple[Stmt, ...]:
+        """The same of the row before, if the chunk has one."""
+        return (If(there, of_row(body, position - 1)),) if body else ()
+
+    parts = For(beside.var, beside.lo, beside.hi, beside.step, (*before(makes), *beside.body, *before(writes)))
+    place = others.index(beside)
+    keep = [Set(kept, var) for var, kept in carried.items()]
+    row.body[:] = [*others[:place], parts, *before(ends), *others[place + 1 :], *keep]
+    around.add(*(Let(kept, form.text.constant(0, kept.dtype)) for kept in carried.values()))
+    whole = For(made.var, made.lo, made.hi, made.step, tuple(inside))
+    return (If(test(">", form.text.at(high), form.text.at(low)), of_row([whole, *ends], high - 1)),)
+
+
+def _parts_loop(body: Sequence[Stmt]) -> For | None:
+    """The loop over the parts of a row, if it is the only one."""
+    found = [s for s in body if isinstance(s, For) and s.var == "f"]
+    return found[0] if len(found) == 1 else None
+
+
+def _is(s: Stmt, kernels: Sequence[str]) -> bool:
+    return isinstance(s, Use) and s.kernel in kernels
+
+
+def _all(body: Sequence[Stmt]) -> Iterator[Stmt]:
+    """Statements and those inside."""
+    for s in body:
+        yield s
+        if isinstance(s, For):
+            yield from _all(s.body)
+        elif isinstance(s, If):
+            yield from _all((*s.yes, *s.no))
+
+
+def _touched(body: Sequence[Stmt], row: str) -> Iterator[tuple[Place, Dim | None, bool, bool]]:
+    """Places, positions of elements, whether they are written, and whether other rows have other positions."""
+    for s in _all(body):
+        for e in (part for whole in expressions(s) for part in parts(whole)):
+            if isinstance(e, Load):
+                yield e.place, e.at, False, (linear(e.at) or {}).get(row, 0) != 0
+        if isinstance(s, Store):
+            yield s.place, s.at, True, (linear(s.at) or {}).get(row, 0) != 0
+        if isinstance(s, Use) and not _is(s, (*FETCHING, "into_line")):
+            kernel = KERNELS[s.kernel]
+            for writes, numbers in ((False, kernel.reads), (True, kernel.writes)):
+                for address in (s.args[k] for k in numbers):
+                    assert isinstance(address, Address)
+                    assert isinstance(address.base, Place)
+                    moves = any((linear(term) or {}).get(row, 0) != 0 for term in address.terms)
+                    yield address.base, None, writes, moves
+
+
+def _may_be_late(form: Rows, delayed: Sequence[Stmt], others: Sequence[Stmt], beside: For) -> bool:
+    """Whether nothing in between writes what the last sweep reads, or touches what it writes."""
+    if any(isinstance(s, Set) or (isinstance(s, Use) and not _is(s, _STORING)) for s in _all(delayed)):
+        return False
+    (axis,) = form.row_axes()
+    row = f"%{axis}"
+    elsewhere = list(_touched(others, row))
+    same = {(s.place, s.at) for s in _all(beside.body) if isinstance(s, Store)}
+    own = {place for place, _, writes, _ in _touched(delayed, row) if writes}
+    for place, at, writes, moves in _touched(delayed, row):
+        meets = [(p, a, w, m) for p, a, w, m in elsewhere if p == place and (w or writes)]
+        if moves:
+            if not all(m for *_, m in meets):
+                return False
+        elif writes or place in own:
+            if meets:
+                return False
+        elif any(w and (p, a) not in same for p, a, w, _ in meets) or (meets and (place, at) not in same):
+            return False
+    return True
+
+
+def _carried(form: Rows, delayed: Sequence[Stmt], others: Sequence[Stmt]) -> dict[Var, Var] | None:
+    """The scalars of a row that its last sweep wants, each with one that keeps it; None if they change."""
+    bound = {s.var.name: s.var for s in others if isinstance(s, Let)}
+    bound |= {s.result.name: s.result for s in others if isinstance(s, Use) and s.result is not None}
+    wanted, changed = dict.fromkeys(_names(delayed)), {s.var.name for s in _all(others) if isinstance(s, Set)}
+    if changed & wanted.keys():
+        return None
+    return {var: Var(form.text.fresh("a"), var.dtype) for name in wanted if (var := bound.get(name)) is not None}
+
+
+def _ask_for_words(text: Text, body: Sequence[Stmt]) -> None:
+    """Have words for what stands in statements."""
+    for s in _all(body):
+        if isinstance(s, Store):
+            text.store(s.place, s.at, s.value)
+        for e in (part for whole in expressions(s) for part in parts(whole)):
+            match e:
+                case Load():
+                    text.load(e.place, e.dtype, e.at, e.some)
+                case Position():
+                    text.at(e.at)
+                case Address(Place() as base, terms):
+                    text.address(base, *terms)
+
+
+def _names(body: Sequence[Stmt]) -> Iterator[str]:
+    """The scalars that statements read."""
+    for s in _all(body):
+        yield from (e.name for whole in expressions(s) for e in parts(whole) if isinstance(e, Var))
+        for dim in _dims(s):
+            yield from (name[1:] for name in symbols(dim) if name.startswith("%") and not name[1:].isdigit())
+
+
+def _dims(s: Stmt) -> Iterator[Dim]:
+    """The dimensions in a statement, but for those of statements inside."""
+    if isinstance(s, Store):
+        yield s.at
+    for e in (part for whole in expressions(s) for part in parts(whole)):
+        if isinstance(e, Load | Position):
+            yield e.at
+        elif isinstance(e, Address):
+            yield from e.terms
