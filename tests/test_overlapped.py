@@ -120,6 +120,21 @@ def test_rows_past_the_caches(name: str, shape: tuple[int, int], dtype: str, off
     np.testing.assert_allclose(found[0], expected(*wide)[0], rtol=rtol, atol=atol)
 
 
+@pytest.mark.parametrize("name", ["softmax", "slope of labels", "softmax with slope"])
+def test_rows_whose_number_the_call_tells(name: str) -> None:
+    """Their outputs go past the caches or not, by a branch, of which each has its own loops."""
+    build, expected = FUNCTIONS[name]
+    kinds = {"x": ("n", 1024, "float32"), "g": ("n", 1024, "float32"), "k": ("n", "int64")}
+    nodes = [gc.input(letter, shape, dtype) for letter, (*shape, dtype) in kinds.items()]
+    f = gc.compile(nodes, build(*nodes))
+    assert MARK in f.source
+    for rows in (0, 1, 2, 131, 9_001):
+        _, arrays = inputs((rows, 1024), "float32")
+        wide = [a.astype("float64") if a.dtype.kind == "f" else a for a in arrays]
+        for got, want in zip(f(*arrays), expected(*wide), strict=True):
+            np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-6)
+
+
 def test_rows_that_are_not_finite() -> None:
     """They stay what they are, and change no other row."""
     x = np.random.default_rng(4).standard_normal((8, 1024)).astype("float32")

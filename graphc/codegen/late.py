@@ -31,7 +31,7 @@ def late_outputs(form: Rows, step: int) -> tuple[Outputs, int]:
     """
     if not form.streamed or not form.efforts or form.folds_scalars() or form.beside is not None:
         return (), 0
-    row, busiest = form.row_length(), max(form.efforts, key=lambda sweep: form.efforts[sweep])
+    row, busiest = form.row_length(), form.busiest()
     if form.sweep != busiest or form.efforts[busiest] < SIMPLE or not isinstance(row, int) or not form.is_one_block():
         return (), 0
     if len(form.row_axes()) != 1 or len(form.inner) != 1:
