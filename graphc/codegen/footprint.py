@@ -20,8 +20,7 @@ from graphc.codegen.loop_ir import (
     Stmt,
     Store,
     Use,
-    expressions,
-    parts,
+    all_parts,
 )
 from graphc.codegen.ranges import Ranges
 from graphc.dims import Dim, product
@@ -73,7 +72,7 @@ def _touched(body: tuple[Stmt, ...], ranges: Ranges | None, names: dict[str, Pla
     """The accesses of statements; `names` has what names hold addresses of."""
     seen: set[tuple[Place, Dim, bool]] = set()
     for s in body:
-        for e in (part for whole in expressions(s) for part in parts(whole)):
+        for e in all_parts(s):
             if isinstance(e, Load) and (e.place, e.at, False) not in seen:
                 seen.add((e.place, e.at, False))
                 yield Access(e.place, False, _bytes(e, ranges))

@@ -12,22 +12,16 @@ from dataclasses import dataclass
 
 from graphc.codegen.loop_ir import (
     Address,
-    Call,
     Code,
-    Const,
     Control,
     Expr,
     For,
     If,
     Let,
     Load,
-    Position,
-    Set,
     Stmt,
-    Store,
-    Use,
-    Var,
 )
+from graphc.codegen.renaming import Renaming
 from graphc.codegen.text import PhaseText, Text
 from graphc.dims import Dim, substitute, symbol, symbols
 from graphc.schedule.task import Place, Row
@@ -53,7 +47,7 @@ def _count(body: Sequence[Stmt]) -> int:
 
 
 @dataclass
-class Inlining:
+class Inlining(Renaming):
     """Statements of a phase, for the phase that is being printed; `rows` move with `at`, the position of a loop."""
 
     text: Text
@@ -65,8 +59,8 @@ class Inlining:
     shared: Sequence[str] = ()  # names that all phases have, those bound by a Let around them
 
     def __post_init__(self) -> None:
-        self.names: dict[str, str] = {"chunk": f"chunk_{self.number}"} | {name: name for name in self.shared}
-        self.dims: dict[str, Dim] = {"%chunk": 0, "%worker": 0}
+        names = {"chunk": f"chunk_{self.number}"} | {name: name for name in self.shared}
+        super().__init__(self.text, names, {"%chunk": 0, "%worker": 0})
         assert isinstance(self.code, Code)
         self.body = self.code.loop.body
         for name, what in self.code.words:
@@ -80,45 +74,8 @@ class Inlining:
     def statements(self) -> Iterator[Stmt]:
         return (self.statement(s) for s in self.body if not (isinstance(s, Let) and s.var.name in self.shared))
 
-    def statement(self, s: Stmt) -> Stmt:
-        match s:
-            case Let(var, value):
-                return Let(self.bound(var), self.expr(value))
-            case Set(var, value):
-                return Set(self.bound(var), self.expr(value))
-            case Store():
-                place, shift = self.place(s.place)
-                value = self.expr(s.value)
-                return self.text.store(place, self.dim(s.at) + shift, value)
-            case If():
-                return If(self.expr(s.test), self.block(s.yes), self.block(s.no))
-            case For():
-                lo, hi = self.expr(s.lo), self.expr(s.hi)
-                return For(self.name(s.var), lo, hi, s.step, self.block(s.body), s.mode)
-            case Use():
-                args = tuple(map(self.expr, s.args))
-                return Use(s.kernel, args, s.dtype, s.tile, None if s.result is None else self.bound(s.result))
-
-    def block(self, body: Sequence[Stmt]) -> tuple[Stmt, ...]:
-        return tuple(map(self.statement, body))
-
     def expr(self, e: Expr) -> Expr:
-        match e:
-            case Const():
-                return self.text.constant(e.value, e.dtype)
-            case Var():
-                return Var(self.name(e.name), e.dtype)
-            case Position():
-                return self.text.at(self.dim(e.at))
-            case Load() if e.place == self.position:
-                return self.text.at(self.at)
-            case Load():
-                place, shift = self.place(e.place)
-                return self.text.load(place, e.dtype, self.dim(e.at) + shift, self.dim(e.some))
-            case Address():
-                return self.address(e)
-            case Call():
-                return Call(e.function, tuple(map(self.expr, e.args)), e.dtype)
+        return self.text.at(self.at) if isinstance(e, Load) and e.place == self.position else super().expr(e)
 
     def address(self, e: Address) -> Address:
         terms = tuple(map(self.dim, e.terms))
@@ -134,9 +91,6 @@ class Inlining:
         return (place, 0) if row is None else (row.of, self.at * row.size)
 
     # names
-
-    def bound(self, var: Var) -> Var:
-        return Var(self.name(var.name), var.dtype)
 
     def name(self, name: str) -> str:
         return self.names.setdefault(name, f"{name}_{self.number}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from graphc.codegen.loop_ir import Call, Code, For, If, Let, Load, Position, Stmt, Store, Use, expressions, parts
+from graphc.codegen.loop_ir import Call, Code, For, If, Let, Load, Position, Stmt, Store, Use, all_parts
 from graphc.codegen.ranges import symbol_of
 from graphc.codegen.text import HI, LO, PhaseText
 from graphc.dims import Dim, substitute, symbol
@@ -71,7 +71,7 @@ def _length(code: Code) -> Dim | None:
 def _accesses(body: Sequence[Stmt], variable: str) -> Iterator[tuple[Load | Store, Own]]:
     """The accesses of statements, in the loop over the elements of a chunk that has this variable."""
     for s in body:
-        for e in (part for whole in expressions(s) for part in parts(whole)):
+        for e in all_parts(s):
             if isinstance(e, Load):
                 yield e, e.at == symbol(variable)
         match s:

@@ -12,12 +12,11 @@ binds it where both branches of an If do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from functools import partial
 from typing import Any, Literal, get_args
 
-from graphc.dims import Dim, Poly, substitute, symbol
+from graphc.dims import Dim, symbol
 from graphc.schedule.task import Place
 from graphc.types import DType, int64
 
@@ -260,33 +259,19 @@ class LoopProgram:
 
 def moved(code: Code | Control, places: Mapping[Place, Place]) -> Code | Control:
     """The same loops over other places."""
-    new = partial(_rebuilt, lambda part: places.get(part) if isinstance(part, Place) else None)
+
+    def new(part: Any) -> Any:
+        if isinstance(part, Place):
+            return places.get(part, part)
+        if isinstance(part, tuple):
+            return tuple(map(new, part))
+        if isinstance(part, _PARTS):
+            return replace(part, **{f.name: new(getattr(part, f.name)) for f in fields(part)})
+        return part
+
     if isinstance(code, Control):
         return replace(code, row=new(code.row))
     return replace(code, loop=new(code.loop), words=new(code.words))
-
-
-def renamed(body: tuple[Stmt, ...], names: Mapping[str, str], dims: Mapping[str, Dim]) -> tuple[Stmt, ...]:
-    """The same statements with other names of scalars, and with other integers in dimensions."""
-
-    def new(part: Any) -> Any:
-        if isinstance(part, Var):
-            return replace(part, name=names.get(part.name, part.name))
-        return substitute(part, dims) if isinstance(part, Poly) else None
-
-    found: tuple[Stmt, ...] = _rebuilt(new, body)
-    return found
-
-
-def _rebuilt(change: Callable[[Any], Any], part: Any) -> Any:
-    """A part of a program with all inside that is changed; where that gives None it is looked into."""
-    if (found := change(part)) is not None:
-        return found
-    if isinstance(part, tuple):
-        return tuple(_rebuilt(change, inside) for inside in part)
-    if isinstance(part, _PARTS):
-        return replace(part, **{f.name: _rebuilt(change, getattr(part, f.name)) for f in fields(part)})
-    return part
 
 
 def expressions(s: Stmt) -> tuple[Expr, ...]:
@@ -300,6 +285,11 @@ def expressions(s: Stmt) -> tuple[Expr, ...]:
             return (s.lo, s.hi)
         case Use():
             return s.args
+
+
+def all_parts(s: Stmt) -> Iterator[Expr]:
+    """The expressions of a statement and every one inside them."""
+    return (part for whole in expressions(s) for part in parts(whole))
 
 
 def parts(e: Expr) -> Iterator[Expr]:

@@ -26,14 +26,13 @@ from graphc.codegen.loop_ir import (
     Store,
     Use,
     Var,
-    expressions,
-    parts,
-    renamed,
+    all_parts,
 )
+from graphc.codegen.renaming import Renaming
 from graphc.codegen.rows import FEWEST, SIMPLE, Rows
 from graphc.codegen.scope import Scope
 from graphc.codegen.streamed import LINES
-from graphc.codegen.text import Text, test
+from graphc.codegen.text import test
 from graphc.dims import Dim, symbol, symbols
 from graphc.schedule.access import linear, loop_symbol
 from graphc.schedule.task import Place
@@ -95,9 +94,7 @@ def overlap(form: Rows, around: Scope, row: Scope, busiest: slice, last: slice) 
     def of_row(body: Sequence[Stmt], which: Dim) -> tuple[Stmt, ...]:
         names = {var.name: kept.name for var, kept in carried.items()}
         dims = {f"%{old}": symbol(f"%{new}") for old, new in names.items()}
-        found = renamed(tuple(body), names, {**dims, f"%{axis}": which})
-        _ask_for_words(form.text, found)
-        return found
+        return Renaming(form.text, names, {**dims, f"%{axis}": which}).block(body)
 
     inside = [s for s in made.body if not _is(s, FETCHING)]
     writes = [s for s in inside if isinstance(s, If) and all(_is(w, ("store_lines",)) for w in s.yes)]
@@ -140,7 +137,7 @@ def _all(body: Sequence[Stmt]) -> Iterator[Stmt]:
 def _touched(body: Sequence[Stmt], row: str) -> Iterator[tuple[Place, Dim | None, bool, bool]]:
     """Places, positions of elements, whether they are written, and whether other rows have other positions."""
     for s in _all(body):
-        for e in (part for whole in expressions(s) for part in parts(whole)):
+        for e in all_parts(s):
             if isinstance(e, Load):
                 yield e.place, e.at, False, (linear(e.at) or {}).get(row, 0) != 0
         if isinstance(s, Store):
@@ -187,25 +184,10 @@ def _carried(form: Rows, delayed: Sequence[Stmt], others: Sequence[Stmt]) -> dic
     return {var: Var(form.text.fresh("a"), var.dtype) for name in wanted if (var := bound.get(name)) is not None}
 
 
-def _ask_for_words(text: Text, body: Sequence[Stmt]) -> None:
-    """Have words for what stands in statements."""
-    for s in _all(body):
-        if isinstance(s, Store):
-            text.store(s.place, s.at, s.value)
-        for e in (part for whole in expressions(s) for part in parts(whole)):
-            match e:
-                case Load():
-                    text.load(e.place, e.dtype, e.at, e.some)
-                case Position():
-                    text.at(e.at)
-                case Address(Place() as base, terms):
-                    text.address(base, *terms)
-
-
 def _names(body: Sequence[Stmt]) -> Iterator[str]:
     """The scalars that statements read."""
     for s in _all(body):
-        yield from (e.name for whole in expressions(s) for e in parts(whole) if isinstance(e, Var))
+        yield from (e.name for e in all_parts(s) if isinstance(e, Var))
         for dim in _dims(s):
             yield from (name[1:] for name in symbols(dim) if name.startswith("%") and not name[1:].isdigit())
 
@@ -214,7 +196,7 @@ def _dims(s: Stmt) -> Iterator[Dim]:
     """The dimensions in a statement, but for those of statements inside."""
     if isinstance(s, Store):
         yield s.at
-    for e in (part for whole in expressions(s) for part in parts(whole)):
+    for e in all_parts(s):
         if isinstance(e, Load | Position):
             yield e.at
         elif isinstance(e, Address):

@@ -53,8 +53,13 @@ def held_rest(lanes: Lanes, r: ir.Value, unit: float = 1.0) -> ir.Value:
 
 def between_steps(lanes: Lanes, place: ir.Value, rise: ir.Value) -> ir.Value:
     """(1 + rise)·2^f for the sixteenth f at a place: `scale` by the step makes it the power of two next to it."""
-    power = lanes.lookup("power", POWERS, place)
+    power = power_between(lanes, place)
     return lanes.fma(power, rise, power)
+
+
+def power_between(lanes: Lanes, place: ir.Value) -> ir.Value:
+    """2^f for the sixteenth f at a place."""
+    return lanes.lookup("power", POWERS, place)
 
 
 def low_bits(lanes: Lanes, n: ir.Value, offset: int) -> ir.Value:

@@ -88,6 +88,11 @@ class Lanes:
         """The number at an integer's lowest bits, of a table of 16 float64 or 32 float32 for which the name stands."""
         return instructions.lookup(self.builder, name, table, self.float, place)
 
+    @property
+    def has_tables(self) -> bool:
+        """Whether tables of 16 of these floats, which are float64, lie in registers, as steps and pieces want it."""
+        return self.double and instructions.there()
+
     def add(self, a: ir.Value, b: ir.Value) -> ir.Value:
         return self.builder.fadd(a, b)
 

@@ -22,7 +22,7 @@ from graphc.codegen.intrinsics.exponents import scale, split_any
 from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic, in_plain_float64, shortened
 from graphc.codegen.intrinsics.logarithmic import logarithm, multiple_plus_log
 from graphc.codegen.intrinsics.pairs import LN2, Pair
-from graphc.codegen.intrinsics.piecewise import NEAR_QUANTILE, QUANTILE, by_pieces, in_pieces
+from graphc.codegen.intrinsics.piecewise import NEAR_QUANTILE, QUANTILE, by_pieces
 from graphc.codegen.intrinsics.rare import unless_special
 from graphc.codegen.intrinsics.special import CENTRE as CENTRE_OF_ERFC
 from graphc.codegen.intrinsics.special import scaled_erfc
@@ -189,7 +189,7 @@ def log_ndtr(lanes: Lanes, x: ir.Value) -> ir.Value:
 def _quantile(lanes: Lanes, y: ir.Value, rest: ir.Value, far: bool) -> ir.Value:
     """erfinv(y) for rest = 1 - y²; where that is below 2^-52, `far` is needed."""
     w = lanes.neg(logarithm(lanes, rest, None, LN2))
-    if in_pieces(lanes):
+    if lanes.has_tables:
         return lanes.mul(y, lanes.add(*by_pieces(lanes, w, QUANTILE if far else NEAR_QUANTILE)))
     r = lanes.sqrt(w)
     near = lanes.compare("<", w, lanes.const(NEAR))

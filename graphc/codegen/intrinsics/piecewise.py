@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 from llvmlite import ir
 
-from graphc.codegen.intrinsics import instructions
 from graphc.codegen.intrinsics.lanes import Lanes, shortened
 from graphc.codegen.intrinsics.pairs import Pair
 
@@ -163,11 +162,6 @@ def _in_one_register(by_place: tuple[Any, ...]) -> tuple[Any, ...]:
 NEAR_QUANTILE = Pieces(
     "near_quantile", QUANTILE.shift, _in_one_register(QUANTILE.middles), _in_one_register(QUANTILE.polynomials)
 )
-
-
-def in_pieces(lanes: Lanes) -> bool:
-    """Whether that is faster than one polynomial."""
-    return lanes.double and instructions.there()
 
 
 @cache

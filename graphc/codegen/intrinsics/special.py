@@ -17,10 +17,10 @@ from typing import NamedTuple
 from llvmlite import ir
 
 from graphc.codegen.intrinsics import exponential
-from graphc.codegen.intrinsics.exponents import POWERS, scale, scale_down
+from graphc.codegen.intrinsics.exponents import power_between, scale, scale_down
 from graphc.codegen.intrinsics.lanes import Lanes, PlainLanes, float_intrinsic
 from graphc.codegen.intrinsics.pairs import Pair, product
-from graphc.codegen.intrinsics.piecewise import ERFCX, by_pieces, in_pieces
+from graphc.codegen.intrinsics.piecewise import ERFCX, by_pieces
 
 # erf x = x + x·p(x²) on [0, 1], error 2^-29.5 and 2^-55.9
 ERF = (
@@ -122,7 +122,7 @@ def _by_pieces(lanes: Lanes, x: ir.Value) -> tuple[ir.Value, ir.Value]:
     """The same as power·(1 + rise)·(erfcx + less): a product, and what it lacks, rounded about once."""
     high, low = lanes.two_product(x, x)
     step, r = exponential.step_and_rest(lanes, lanes.neg(high), lanes.neg(low))
-    power, rise = lanes.lookup("power", POWERS, step.place), exponential.rise_of_rest(lanes, r)
+    power, rise = power_between(lanes, step.place), exponential.rise_of_rest(lanes, r)
     erfcx, less = lanes.fast_two_sum(*by_pieces(lanes, x, ERFCX))
     product, lost = lanes.two_product(power, erfcx)
     return step.n, lanes.add(product, lanes.fma(power, less, lanes.fma(product, rise, lost)))
@@ -135,7 +135,7 @@ def erfc(lanes: Lanes, x: ir.Value) -> ir.Value:
     last = lanes.pick(*ZERO_FROM)
     gone = lanes.compare(">", lanes.abs(x), lanes.const(last))
     size = lanes.clamp(lanes.abs(x), 0.0, last)
-    n, value = (_by_pieces if in_pieces(lanes) else _by_quotient)(lanes, size)
+    n, value = (_by_pieces if lanes.has_tables else _by_quotient)(lanes, size)
     down = scale if lanes.double else scale_down  # float32 is below its smallest normal from 9.2 on
     positive = down(lanes, exponential.unless(lanes, gone, value), n)
     negative = lanes.compare("<", x, lanes.const(0.0))

@@ -15,7 +15,6 @@ from typing import NamedTuple
 from llvmlite import ir
 
 from graphc.codegen.intrinsics.angle import CANCELS, HUGE, PI, Angle, parts, reduce, reduce_huge
-from graphc.codegen.intrinsics.instructions import there
 from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic
 from graphc.codegen.intrinsics.pairs import Pair
 from graphc.codegen.intrinsics.rare import unless_rare
@@ -234,11 +233,6 @@ def _turned(lanes: Lanes, slope: ir.Value, quarters: tuple[ir.Value, ir.Value]) 
     return lanes.add(base, lanes.add(slope, rest))
 
 
-def _has_steps(lanes: Lanes) -> bool:
-    """Whether there are registers for SLOPES, and an inverse to find the place."""
-    return lanes.double and there()
-
-
 def _turned_by_step(
     lanes: Lanes, less: ir.Value, more: ir.Value, backwards: ir.Value, quarters: tuple[ir.Value, ir.Value]
 ) -> ir.Value:
@@ -260,7 +254,7 @@ def atan(lanes: Lanes, x: ir.Value) -> ir.Value:
     size, one = lanes.abs(x), lanes.const(1.0)
     steep = lanes.compare(">", size, one)
     quarters = _choose(lanes, steep, *_multiples(lanes, 2, 0))
-    if _has_steps(lanes):
+    if lanes.has_tables:
         held = lanes.select(lanes.compare("<", size, lanes.const(LARGE)), size, lanes.const(LARGE))
         less, more = lanes.select(steep, one, size), lanes.select(steep, held, one)
         backwards = lanes.sign_bit(lanes.select(steep, lanes.const(-0.0), lanes.const(0.0)))
@@ -313,7 +307,7 @@ def _is_not_within(lanes: Lanes, y: ir.Value, x: ir.Value) -> ir.Value:
 @float_intrinsic
 def atan2(lanes: Lanes, y: ir.Value, x: ir.Value) -> ir.Value:
     """Angle of the point (x, y) in [-pi, pi]: pi/2 some times, and atan of smaller over larger; error below 1.8 ULP."""
-    if not _has_steps(lanes):
+    if not lanes.has_tables:
         return _angle(lanes, y, x)
     turned = _turned_by_step(lanes, *_octant(lanes, y, x))
     near = lanes.flip(turned, lanes.sign_bit(y))
