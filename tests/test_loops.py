@@ -133,6 +133,7 @@ IS_LESS = Call("<", (ONE, ONE), bool_)
 ONES = map(Position, (1, 1, 1))
 TAIL = Use("micro", (*ONES, Address(X), ZERO, ZERO, *[Address(X), ZERO] * 2, ZERO), float64, (1, 4, 6))
 DOTS = Use("dots", (*map(Position, (5, 1, 1)), *[Address(X), ZERO] * 3, ZERO), float64, (4, 4))
+KEEP = Use("store_or_keep", (Address(Place("stack", 1)), Address(Y), Address(B), ZERO), float64, (8,), own=(1, 3))
 WRONG: dict[str, tuple[str, tuple[Stmt, ...]]] = {
     "unbound": ("t1 is read and not bound", (loop(store(T1)),)),
     "out of scope": ("t1 is read and not bound", (loop(Let(T1, load())), loop(store(T1)))),
@@ -163,6 +164,8 @@ WRONG: dict[str, tuple[str, tuple[Stmt, ...]]] = {
     "view": ("input 0 holds float64, and sum takes float32", (SUM,)),
     "no result": ("sum gives float64", (Use("sum", (Address(X), ZERO), float64),)),
     "base": ("q holds no address", (Let(a, ZERO), Let(Var("q", int64), ZERO), Use("clear", (Address("q"), ZERO)))),
+    "not its own": ("loads or stores output 0, which store_or_keep is to have", (loop(store(ONE)), KEEP)),
+    "no longer its own": ("output 0 is storage 1", (KEEP, loop(store(ONE)))),
     "an index": ("t9 is bool and stands in an index", (Let(b, IS_LESS), Let(T1, load(symbol("%t9"))))),
 }  # fmt: skip
 

@@ -107,6 +107,78 @@ def test_rows_are_written_while_their_sweep_goes_on_where_lines_begin(
         written_at(f, (x, w), wanted, begins)
 
 
+def layer_norm(xp: Any, x: Any, gain: Any, shift: Any) -> Any:
+    centred = x - xp.mean(x, axis=-1, keepdims=True)
+    return centred / xp.sqrt(xp.mean(centred * centred, axis=-1, keepdims=True) + 1e-5) * gain + shift
+
+
+def layer_norm_and_gradients(shape: tuple[Any, ...], dtype: str, **options: Any) -> Any:
+    x, w = (gc.input(name, shape, dtype) for name in "xw")
+    gain, shift = (gc.input(name, shape[-1:], dtype) for name in "ab")
+    y = layer_norm(gc, x, gain, shift)
+    return gc.compile([x, w, gain, shift], [y, *gc.vjp(y, [x, gain, shift], w)], options=gc.Options(**options))
+
+
+def layer_norm_by_numpy(x: Values, w: Values, gain: Values, shift: Values) -> list[Values]:
+    x, w, gain, shift = (a.astype(float) for a in (x, w, gain, shift))
+    unit, slope, rows = layer_norm(np, x, 1.0, 0.0), w * gain, tuple(range(x.ndim - 1))
+    mean, along = (np.mean(a, axis=-1, keepdims=True) for a in (slope, slope * unit))
+    deviation = np.sqrt(np.var(x, axis=-1, keepdims=True) + 1e-5)
+    return [unit * gain + shift, (slope - mean - unit * along) / deviation, (w * unit).sum(rows), w.sum(rows)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [*STEPS, (70, 128), (2, 1088), (9, 1000)])
+def test_parts_of_rows_are_written_from_registers_where_lines_begin(
+    shape: tuple[int, ...], dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What no later sweep loads: on any number of threads and at any address the same bits, and nothing beside them."""
+    monkeypatch.setattr(streamed, "PAST_CACHES", 64)
+    for name in ("SHORTEST", "SHORTER"):
+        monkeypatch.setattr(streamed, name, 1)
+    (x, w), (gain, shift) = values(shape, dtype), values(shape[-1:], dtype)
+    f, debugged = (layer_norm_and_gradients(shape, dtype, cache=False, debug=debug) for debug in (False, True))
+    assert shape[-1] % 64 or f.source.count("store_or_keep_") == 2
+    wanted, by_numpy = f(x, w, gain, shift), layer_norm_by_numpy(x, w, gain, shift)
+    for found in (wanted, debugged(x, w, gain, shift)):
+        for have, want in zip(found, by_numpy, strict=True):
+            np.testing.assert_allclose(have, want, rtol=1e-4 if dtype == "float32" else 1e-11, atol=1e-4)
+    for threads, begins in ((1, (0, 0, 0, 0)), (2, (0, 16, 8, 8)), (3, (32, 0, 0, 0)), (1, (8, 56, 0, 0))):
+        at_once = layer_norm_and_gradients(shape, dtype, cache=False, threads=threads)
+        written_at(at_once, (x, w, gain, shift), wanted, begins)
+
+
+def test_rows_are_folded_where_their_elements_are_computed_anyway() -> None:
+    """The sum of slopes along a row, which the last sweep wants, beside that of slopes by what is normalised."""
+    f = layer_norm_and_gradients((300, 1024), "float32")
+    text = f.source.split("def kernel_1")[0]
+    assert text.count("for i1 in range(") == 3
+    (cotangent,) = re.findall(r"(p\d+) = word.*# input w", text)
+    assert len(re.findall(rf"ld_f4_1_\d\({cotangent}, i0\*1024", text)) == 2
+    (x, w), (gain, shift) = values((300, 1024), "float32"), values((1024,), "float32")
+    for have, want in zip(f(x, w, gain, shift), layer_norm_by_numpy(x, w, gain, shift), strict=True):
+        np.testing.assert_allclose(have, want, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_folded_later_are_in_time_for_all_who_want_them(dtype: str) -> None:
+    """Sums of one product that are wanted by the sweep after, by the last one, by totals and by no one else."""
+    x, w = gc.input("x", (37, 300), dtype), gc.input("w", (37, 300), dtype)
+    a, b = values((37, 300), dtype)
+
+    def build(xp: Any, x: Any, w: Any) -> list[Any]:
+        slope, most = x * w, xp.max(x, axis=1, keepdims=True)
+        e = xp.exp(x - most)
+        y = e / xp.sum(e, axis=1, keepdims=True)
+        early, late = xp.sum(slope, axis=1, keepdims=True), xp.sum(slope * y, axis=1, keepdims=True)
+        once = xp.sum(xp.abs(x) * w, axis=1)
+        return [slope * y - early, slope - late * early, xp.sum(late), once, xp.sum(once * once)]
+
+    found, wanted = gc.compile([x, w], build(gc, x, w))(a, b), build(np, a.astype(float), b.astype(float))
+    for have, want in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(have, want, rtol=1e-4 if dtype == "float32" else 1e-11, atol=1e-5)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("apart", [1, 2])
 @pytest.mark.parametrize("shape", [(3, 2, 320), (2, 5, 64), (2, 3, 70), (3, 4, 400), (2, 3, 1500)])

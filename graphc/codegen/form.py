@@ -13,6 +13,7 @@ from graphc.codegen.intrinsics.target import BLOCK, LINE
 from graphc.codegen.loop_ir import WORKER, Position
 from graphc.codegen.product import Product
 from graphc.codegen.scope import Scope
+from graphc.codegen.sweeps import computed, sweeps_of
 from graphc.codegen.text import HI, LO, Text
 from graphc.codegen.turned import Across, across, arrays_across, strip_of, turned_at
 from graphc.codegen.views import evenly, in_lines, up
@@ -74,15 +75,12 @@ class Form:
         self.beside, self.across = arrays_across(self)
         self.turned: dict[Across, Place] = {}  # copies of arrays across, where loops have made them
         self.streamed: dict[Place, Place] = {}  # outputs written past the caches, with the blocks that they come from
+        self.parts: dict[Place, Place] = {}  # those of which a sweep writes each part at once, made in these blocks
         self.late: list[Place] = []  # those of them that are written while the next row is swept
         self.folded_down: set[Node] = set()  # columns that are folded before the loops over rows
         self.chosen: dict[Node, Read] = {}  # what a row has at one position alone, and where it tells which
         self.private = False  # whether what the product before makes lies in memory of the chunk's own
-        self.sweep_of: dict[Node, int] = {}
-        for member in nest.members:
-            self._sweep(member)
-        for column in filter(self.is_column, self.totals):
-            self._delay(column)
+        self.sweep_of = sweeps_of(self)
         self.block = symbol("%j" if before is None else "%k")  # a panel of the product before begins at j
         self.sweep = 0
         self.band = 1  # rows for which a sweep is made before the next one
@@ -179,29 +177,8 @@ class Form:
     def is_stored_whole(self, node: Node) -> bool:
         return node.op.family is not Family.REDUCTION and node.shape == self.nest.domain
 
-    def _sweep(self, root: Node) -> None:
-        """Find the sweep in which a node is known; a row reduction is known one sweep after its operand."""
-        stack = [root]
-        while stack:
-            node = stack[-1]
-            operands = () if self.is_loaded(node) else read_operands(node)
-            missing = [o for o in operands if o not in self.sweep_of]
-            if missing and node not in self.sweep_of:
-                stack += missing
-                continue
-            stack.pop()
-            latest = max((self.sweep_of[o] for o in operands), default=0)
-            self.sweep_of[node] = latest + (node in self.row_set)
-
-    def _delay(self, column: Node) -> None:
-        """Fold an array that is loaded in the last sweep that loads it anyway."""
-        (operand,) = column.operands
-        if self.is_loaded(operand):
-            full = [m for m in self.members if self.is_full(m) and any(o is operand for o in read_operands(m))]
-            self.sweep_of[column] = max(map(self.computed_in, full))
-
     def computed_in(self, node: Node) -> int:
-        return self.sweep_of[node] - (node in self.row_set)
+        return computed(self, self.sweep_of, node)
 
     def _kept(self) -> dict[Node, tuple[Place, bool]]:
         """Values that a later sweep wants again and better loads: where they are stored, in scratch if nowhere else."""

@@ -23,6 +23,7 @@ from graphc.codegen.streamed import (
     is_in_lines,
     leave_narrow,
     made_at,
+    parts_of,
     piece_of,
     step_of,
     store_lines,
@@ -147,19 +148,20 @@ class Inner(Rows):
         made = {r: f for r, f in folds.items() if not lies[r]}
         step = 0 if self.folds_scalars() else step_of(self, lanes, size)
         places = bind_places(self, around, step, {f"%{var}": low})
+        self.parts = parts_of(self, places)
         rest = row_of(bounds) % lanes if lanes else 0
         whole = row_of(bounds) - rest
         end = high if not rest else integer("least", high, Position(whole)) if size else Position(whole)
         late, steps = late_outputs(self, lanes or step) if self.overlap is None else ((), 0)
         if self.overlap is not None and self.sweep in (self.overlap.busiest, self.overlap.last):
-            steps = self.overlap.step
+            steps = 0 if size % self.overlap.step else self.overlap.step
         self.chosen = chosen_in(self)
         part, (first, last) = self.part(around, var, low, end, size, lanes or step or steps)
         body, element = self.text.loop(part, var, last, first), symbol(f"%{var}")
         self.body(body, made, columns, element - low, element - first)
         if body.body:
             body.close()
-            self._store_chosen(part, var, (first, last), element - low)
+            self._store_chosen(part, var, (first, last), element - low, element - first)
             write_step(self, part, places, step, {f"%{var}": first}, first - low)
             write_late(self, part, late, steps, first)
             close(*((part,) if part is not around else ()))
@@ -168,7 +170,7 @@ class Inner(Rows):
             last_part = self.text.loop(around, var, high, end)
             self.body(last_part, made, columns, element - low, element - whole)
             last_part.close()
-            self._store_chosen(around, var, (whole, high), element - low)
+            self._store_chosen(around, var, (whole, high), element - low, element - whole)
         for r, fold in folds.items():
             read = bytes_read(self.nest) if lies[r] else 0
             fold.end_block(around, count, substitute(self.searched(r), {f"%{var}": low}), lies[r], read)
@@ -199,9 +201,10 @@ class Inner(Rows):
     ) -> None:
         """What is done for each element in a sweep: everything is computed before anything is stored.
 
-        `position` is the element's place in its block, `lane` the accumulator in which it is folded.
+        `position` is the element's place in its block, `lane` that in the part which is made at once: the accumulator
+        in which it is folded.
         """
-        stores = self._stores(scope, position)
+        stores = self._stores(scope, position, lane)
         for node, fold in folds.items():
             value = self.evaluator.value(node.operands[0], self.operand_index(node), scope)
             fold.add(scope, value, lane if fold.lanes else position if fold.waits else self.searched(node))
@@ -210,14 +213,14 @@ class Inner(Rows):
             column.add(scope, self._column(node), value, self.searched(node))
         scope.add(*stores)
 
-    def _store_chosen(self, scope: Scope, var: str, bounds: Bounds, position: Dim) -> None:
+    def _store_chosen(self, scope: Scope, var: str, bounds: Bounds, position: Dim, lane: Dim) -> None:
         """Store what a row has at one position alone, if a loop between these bounds has come to it."""
         for node, number in self.chosen.items():
             branch, there = at_number(self, scope, var, bounds, number)
-            there.add(*self._stores(there, position, node))
+            there.add(*self._stores(there, position, lane, node))
             close(branch, there)
 
-    def _stores(self, scope: Scope, position: Dim, alone: Node | None = None) -> list[Stmt]:
+    def _stores(self, scope: Scope, position: Dim, lane: Dim, alone: Node | None = None) -> list[Stmt]:
         """Of a sweep's outputs and of what later ones want; or of one at the position where it is alone."""
         stores: list[Stmt] = []
         for node, place, scratch in self.stores_in(self.sweep):
@@ -227,7 +230,9 @@ class Inner(Rows):
             read = Read(node, index) if alone is node or node not in self.chosen else elsewhere(node, index)
             value = self.evaluator.value(read.node, read.index, scope)
             at = self.scratch_at(place) if scratch else offset(index, node.shape)
-            if place in self.streamed:
+            if place in self.parts:
+                place, at = self.parts[place], lane
+            elif place in self.streamed:
                 place = self.streamed[place]
                 at = made_at(self, node, place, position)
             stores.append(self.text.store(place, at, value))

@@ -129,13 +129,18 @@ class For:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A kernel that touches memory by itself: one of KERNELS, for elements of `dtype`, with a tile of fixed size."""
+    """A kernel that touches memory by itself: one of KERNELS, for elements of `dtype`, with a tile of fixed size.
+
+    `own` are nest and storage of what its first argument addresses, if nothing else that it touches is touched by
+    loads and stores of that nest.
+    """
 
     kernel: str
     args: tuple[Expr, ...]
     dtype: DType | None = None
     tile: tuple[int, ...] = ()
     result: Var | None = None
+    own: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +215,7 @@ KERNELS: dict[str, Contract] = {
     # how many elements, where from, where to: past the caches, and parts of lines too, or not if they are apart
     **dict.fromkeys(("stream", "stream_apart"), Contract(3, (1,), (2,))),
     "store_lines": Contract(2, (0,), (1,)),  # where from, where to: a tile (n,) elements, past the caches if in line
+    "store_or_keep": Contract(4, (0,), (1, 2)),  # the same, where they go if not in line, and how far they are into one
     # status of the failure, position, length, iteration of a loop -> position from the start
     "checked": Contract(4, (), (), "integer"),
     "labelled": Contract(4, (), (), "integer"),  # the same, and a negative one is out of range

@@ -66,6 +66,8 @@ def _made(name: str) -> Any:
             return stream.stream(code, family.removeprefix("stream"))
         case "store_lines":
             return stream.store_lines(code, *numbers)
+        case "store_or_keep":
+            return stream.store_or_keep(code, *numbers)
         case "into_line":
             return stream.into_line(code)
         case "own":

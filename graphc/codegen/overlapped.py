@@ -38,7 +38,7 @@ from graphc.schedule.access import linear, loop_symbol
 from graphc.schedule.task import Place
 
 _LONGEST = 4096  # bytes of a row: two, what is kept of one, and what is stored of the other fit L1
-_STORING = (*FETCHING, "store_lines", "stream", "into_line")
+_STORING = (*FETCHING, "store_lines", "store_or_keep", "stream", "into_line")
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def overlap(form: Rows, around: Scope, row: Scope, busiest: slice, last: slice) 
         return Renaming(form.text, names, {**dims, f"%{axis}": which}).block(body)
 
     inside = [s for s in made.body if not _is(s, FETCHING)]
-    writes = [s for s in inside if isinstance(s, If) and all(_is(w, ("store_lines",)) for w in s.yes)]
+    writes = [s for s in inside if _is(s, ("store_or_keep",))]
     makes, ends = [s for s in inside if s not in writes], delayed[1:]
     there = test(">", Position(position), Position(low))
 

@@ -51,7 +51,8 @@ class Renaming:
                 return For(self.name(s.var), lo, hi, s.step, self.block(s.body), s.mode)
             case Use():
                 args = tuple(map(self.expr, s.args))
-                return Use(s.kernel, args, s.dtype, s.tile, None if s.result is None else self.bound(s.result))
+                own = self.text.scope_of(args[0]) if s.own else None
+                return Use(s.kernel, args, s.dtype, s.tile, None if s.result is None else self.bound(s.result), own)
 
     def block(self, body: Sequence[Stmt]) -> tuple[Stmt, ...]:
         return tuple(map(self.statement, body))

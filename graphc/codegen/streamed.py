@@ -13,7 +13,7 @@ from itertools import zip_longest
 
 from graphc.codegen.form import FOLDS, KEPT, Form
 from graphc.codegen.intrinsics.target import LINE, has_two_multiply_adds, one_line_a_cycle
-from graphc.codegen.loop_ir import CHUNK, Address, Call, Expr, Position, Var
+from graphc.codegen.loop_ir import CHUNK, Address, Call, Expr, Position, Use, Var
 from graphc.codegen.scope import Branch, Scope, close
 from graphc.codegen.text import FIRST, Text, integer, test
 from graphc.codegen.turned import TILE
@@ -34,6 +34,7 @@ MOST_EFFORT = 32  # instructions for an element, and no dear function: what cost
 LONG_ROW = 3 * 2**11  # bytes of a row that is made line by line
 LINES = 4  # of a row that are written while its sweep goes on
 MOST_OUTPUTS = 4  # of a nest: each has a block on the stack, or a row of scratch
+_PARTS = FOLDS + KEPT + MOST_OUTPUTS  # blocks for parts of their rows
 WHOLE = symbol("%whole")  # where the whole lines of a loop end
 
 
@@ -232,12 +233,29 @@ def place_in_line(form: Form, scope: Scope, node: Node, address: Expr) -> Positi
     return Position(symbol(f"%{into.name}"))
 
 
+def parts_of(form: Form, places: Sequence[Position | None]) -> dict[Place, Place]:
+    """The outputs of this sweep that are written step by step, each with the block where a step is made.
+
+    It is the same block again and again, so that LLVM keeps it in registers; but what a later sweep loads is in memory.
+    """
+    written = zip(places, _written(form, {}), strict=False)
+    steps = ((n, output) for place, (n, output, *_) in written if place is not None and output not in form.late)
+    found = [output for node, output in steps if node not in form.kept]
+    return {output: Place("stack", _PARTS + k) for k, output in enumerate(found)}
+
+
 def write_step(
     form: Form, scope: Scope, places: Sequence[Position | None], step: int, first: Mapping[str, Dim], done: Dim
 ) -> None:
-    """Write so many elements from the `first` position, `done` elements after that of the block, where lines begin."""
+    """Write so many elements from the `first` position, where lines begin; else keep them in the block of the row,
+    `done` elements after its begin."""
     for place, (node, output, source, target) in zip(places, _written(form, first, done), strict=False):
-        if place is not None and output not in form.late:
+        if output in form.parts:
+            part = form.text.address(form.parts[output])
+            own = form.text.scope_of(part)
+            assert place is not None
+            scope.add(Use("store_or_keep", (part, target, source, place), node.dtype, (step,), own=own))
+        elif place is not None and output not in form.late:
             branch = Branch(scope, test("==", place, Position(0)))
             branch.use("store_lines", source, target, dtype=node.dtype, tile=(step,))
             branch.close()

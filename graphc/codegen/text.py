@@ -287,6 +287,12 @@ class Text:
         self._reach(place)
         return Store(place, at, value, self._nests, storage)
 
+    def scope_of(self, address: Expr) -> tuple[int, int]:
+        """The present nest, and the number by which it tells the memory that begins there."""
+        assert isinstance(address, Address)
+        assert isinstance(address.base, Place)
+        return self._nests, self._storage(address.base)
+
     def constant(self, value: Any, dtype: DType) -> Const:
         const = Const(np.asarray(value).astype(dtype.numpy)[()], dtype)
         if dtype.kind != "b":

@@ -151,7 +151,7 @@ class _Verifier:
 
     def store(self, s: Store, ranges: Ranges) -> None:
         dtype = self.expr(s.value, ranges)
-        self.scoped(s)
+        self.scoped(s.place, s.nest, s.storage)
         self.access(s.place, dtype, s.at, ranges)
         if self.is_shared(s.place, ranges) and not self.differs(s.at, ranges):
             raise self.fault(f"every chunk writes the same elements of {s.place}")
@@ -177,6 +177,8 @@ class _Verifier:
                 raise self.fault(f"argument {k} of {s.kernel} is not what it takes")
             if addressed:
                 self.view(s, e, k in kernel.writes, int64 if k in kernel.positions else s.dtype, ranges)
+        if s.own is not None:
+            self.apart(s, *s.own)
         given = {"": None, "element": s.dtype, "integer": int64}[kernel.gives]
         if (given is None) != (s.result is None):
             raise self.fault(f"{s.kernel} gives {given}")
@@ -232,7 +234,7 @@ class _Verifier:
                 return int64
             case Load():
                 self.access(e.place, e.dtype, e.at, ranges, is_positive(e.some))
-                self.scoped(e)
+                self.scoped(e.place, e.nest, e.storage)
                 return e.dtype
             case Call():
                 return self.call(e, ranges)
@@ -255,16 +257,22 @@ class _Verifier:
 
     # memory
 
-    def scoped(self, s: Load | Store) -> None:
+    def scoped(self, place: Place, nest: int, storage: int) -> None:
         """Check that in a nest each place has one storage, of its own: LLVM is told that two never overlap."""
         known = (
-            self.storages.setdefault((s.nest, s.place), s.storage),
-            self.storages.setdefault((s.nest, s.storage), s.place),
+            self.storages.setdefault((nest, place), storage),
+            self.storages.setdefault((nest, storage), place),
         )
-        if known != (s.storage, s.place):
-            raise self.fault(
-                f"in nest {s.nest}, {s.place} is storage {s.storage}, and {known[1]} is storage {known[0]}"
-            )
+        if known != (storage, place):
+            raise self.fault(f"in nest {nest}, {place} is storage {storage}, and {known[1]} is storage {known[0]}")
+
+    def apart(self, s: Use, nest: int, storage: int) -> None:
+        """Check that the first address of a kernel has this storage, and that loads and stores touch no other one."""
+        own, *others = (self.base(e) for e in s.args if isinstance(e, Address))
+        self.scoped(own, nest, storage)
+        for place in others:
+            if self.storages.setdefault((nest, place), ~storage) != ~storage:
+                raise self.fault(f"nest {nest} loads or stores {place}, which {s.kernel} is to have for itself")
 
     def known(self, place: Place) -> Place:
         if place.kind != "stack" and place not in self.words:

@@ -136,6 +136,10 @@ def _stream(memory: Memory, dtype: Any, tile: Tile, n: int, source: int, to: int
     memory.store_all(memory.grid(to, [dtype.itemsize], [n], dtype), dtype, _block(memory, source, n, dtype))
 
 
+def _store_or_keep(memory: Memory, dtype: Any, tile: Tile, source: int, to: int, instead: int, into: int) -> None:
+    _stream(memory, dtype, tile, tile[0], source, instead if into else to)
+
+
 # products
 
 
@@ -312,6 +316,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "into_line": lambda memory, dtype, tile, address: address % LINE // dtype.itemsize,
     **dict.fromkeys(("stream", "stream_apart"), _stream),
     "store_lines": lambda memory, dtype, tile, source, to: _stream(memory, dtype, tile, tile[0], source, to),
+    "store_or_keep": _store_or_keep,
     **dict.fromkeys(FETCHING, lambda memory, dtype, tile, *args: None),  # what is asked for need not be there
     "sort": _sort,
     "argsort": _argsort,

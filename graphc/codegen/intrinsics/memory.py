@@ -68,6 +68,11 @@ MAX_STORAGES = 64  # accesses to further storages of a nest are emitted without 
 
 def _tag(instruction: Any, builder: ir.IRBuilder, code: str, nest: int, storage: int) -> None:
     instruction.align = 1 if code == "b1" else int(code[1])
+    tell_apart(instruction, builder, nest, storage)
+
+
+def tell_apart(instruction: Any, builder: ir.IRBuilder, nest: int, storage: int) -> None:
+    """Note that an access touches nothing of other storages of the nest."""
     if isinstance(builder.module, KernelModule) and storage < MAX_STORAGES:
         builder.module.accesses.setdefault(nest, {}).setdefault(storage, []).append(instruction)
 

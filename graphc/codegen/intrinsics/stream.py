@@ -7,6 +7,7 @@ out or done, and where a lock is left, that of the interpreter too.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -14,6 +15,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from graphc.codegen.intrinsics.memory import tell_apart
 from graphc.codegen.intrinsics.routine import call_routine
 from graphc.codegen.intrinsics.target import LINE
 from graphc.codegen.intrinsics.vectors import I32, I64, POINTER, Control, Values, Vectors, integer, prefetch
@@ -65,10 +67,11 @@ def _emit(lanes: Control, apart: bool, n: ir.Value, source: ir.Value, to: ir.Val
     lanes.loop(whole, end, lanes.bytes, [], element)
 
 
-def _store(builder: ir.IRBuilder, value: ir.Value, write: ir.Value, align: int, past_caches: bool = True) -> None:
+def _store(builder: ir.IRBuilder, value: ir.Value, write: ir.Value, align: int, past_caches: bool) -> Any:
     store = builder.store(value, write, align=align)
     if past_caches:
         store.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(I32, 1)]))
+    return store
 
 
 @cache
@@ -82,27 +85,61 @@ def store_lines(code: str, count: int) -> Any:
     @intrinsic
     def stored(typingctx: Any, source: Any, to: Any) -> Any:
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Values) -> Any:
-            lanes, (source, to) = Vectors(builder, code), arguments
-            places, width = range(0, count, lanes.lanes), lanes.lanes * lanes.bytes
-            vectors = [lanes.load(lanes.pointer(source, k)) for k in places]
-
-            def past_caches() -> Values:
-                for vector, k in zip(vectors, places, strict=True):
-                    _store(builder, vector, lanes.pointer(to, k), width)
-                return []
-
-            def plainly() -> Values:
-                for vector, k in zip(vectors, places, strict=True):
-                    lanes.store(vector, lanes.pointer(to, k))
-                return []
-
+            source, to = arguments
             into = builder.and_(to, integer(LINE - 1))
-            lanes.choose(builder.icmp_unsigned("==", into, integer(0)), past_caches, plainly)
+            _store_lines(builder, code, count, (source, to, to, into), lambda instruction, own: None)
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * 2), codegen
 
     return stored
+
+
+@cache
+def store_or_keep(code: str, count: int, nest: int, storage: int) -> Any:
+    """Intrinsic (source, to, instead, into): the same, but they go plainly elsewhere if `to` lies so far into a line.
+
+    `source` is that storage of the nest, of which nothing that is written here is any: in a loop, too, LLVM has what is
+    stored there again and again in registers alone.
+    """
+
+    @intrinsic
+    def stored(typingctx: Any, source: Any, to: Any, instead: Any, into: Any) -> Any:
+        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Values) -> Any:
+            def tag(instruction: Any, own: bool) -> None:
+                tell_apart(instruction, builder, nest, storage if own else ~storage)
+
+            _store_lines(builder, code, count, arguments, tag)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 4), codegen
+
+    return stored
+
+
+def _store_lines(
+    builder: ir.IRBuilder, code: str, count: int, where: Sequence[ir.Value], tag: Callable[[Any, bool], None]
+) -> None:
+    """From the first of three addresses to the second if that lies 0 into a line, else to the third.
+
+    One of the two ways ends with a mark: else LLVM would make one of them, which is not past the caches.
+    """
+    lanes, (source, to, instead, into) = Vectors(builder, code), where
+    places, width = range(0, count, lanes.lanes), lanes.lanes * lanes.bytes
+    vectors = [lanes.load(lanes.pointer(source, k)) for k in places]
+    for vector in vectors:
+        tag(vector, True)
+
+    def store(to: ir.Value, align: int, past_caches: bool) -> Values:
+        for vector, k in zip(vectors, places, strict=True):
+            tag(_store(builder, vector, lanes.pointer(to, k), align, past_caches), False)
+        if past_caches:
+            mark = builder.asm(ir.FunctionType(ir.VoidType(), []), "", "", (), True)
+            set.add(mark.attributes, "memory(none)")
+        return []
+
+    in_line = builder.icmp_unsigned("==", into, integer(0))
+    lanes.choose(in_line, lambda: store(to, width, True), lambda: store(instead, lanes.bytes, False))
 
 
 @intrinsic
