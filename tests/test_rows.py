@@ -128,7 +128,9 @@ def layer_norm_by_numpy(x: Values, w: Values, gain: Values, shift: Values) -> li
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("shape", [*STEPS, (70, 128), (2, 1088), (9, 1000)])
+@pytest.mark.parametrize(
+    "shape", [(5, 64), (3, 320), (5, 1024), (2, 2048), (2, 3, 128), (0, 256), (2, 1088), (9, 1000)]
+)
 def test_parts_of_rows_are_written_from_registers_where_lines_begin(
     shape: tuple[int, ...], dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,24 +140,25 @@ def test_parts_of_rows_are_written_from_registers_where_lines_begin(
         monkeypatch.setattr(streamed, name, 1)
     (x, w), (gain, shift) = values(shape, dtype), values(shape[-1:], dtype)
     f, debugged = (layer_norm_and_gradients(shape, dtype, cache=False, debug=debug) for debug in (False, True))
-    assert shape[-1] % 64 or f.source.count("store_or_keep_") == 2
+    assert shape[-1] % 64 or f.source.count("store_or_keep_") >= 2
     wanted, by_numpy = f(x, w, gain, shift), layer_norm_by_numpy(x, w, gain, shift)
     for found in (wanted, debugged(x, w, gain, shift)):
         for have, want in zip(found, by_numpy, strict=True):
             np.testing.assert_allclose(have, want, rtol=1e-4 if dtype == "float32" else 1e-11, atol=1e-4)
-    for threads, begins in ((1, (0, 0, 0, 0)), (2, (0, 16, 8, 8)), (3, (32, 0, 0, 0)), (1, (8, 56, 0, 0))):
-        at_once = layer_norm_and_gradients(shape, dtype, cache=False, threads=threads)
-        written_at(at_once, (x, w, gain, shift), wanted, begins)
+    on_three = layer_norm_and_gradients(shape, dtype, cache=False, threads=3)
+    for begins in ((0, 0, 0, 0), (0, 16, 8, 8), (32, 0, 0, 0), (8, 56, 0, 0)):
+        written_at(f, (x, w, gain, shift), wanted, begins)
+        written_at(on_three, (x, w, gain, shift), wanted, begins)
 
 
 def test_rows_are_folded_where_their_elements_are_computed_anyway() -> None:
     """The sum of slopes along a row, which the last sweep wants, beside that of slopes by what is normalised."""
-    f = layer_norm_and_gradients((300, 1024), "float32")
+    f = layer_norm_and_gradients((300, 2048), "float32")
     text = f.source.split("def kernel_1")[0]
     assert text.count("for i1 in range(") == 3
     (cotangent,) = re.findall(r"(p\d+) = word.*# input w", text)
-    assert len(re.findall(rf"ld_f4_1_\d\({cotangent}, i0\*1024", text)) == 2
-    (x, w), (gain, shift) = values((300, 1024), "float32"), values((1024,), "float32")
+    assert len(re.findall(rf"ld_f4_1_\d\({cotangent}, i0\*2048", text)) == 2
+    (x, w), (gain, shift) = values((300, 2048), "float32"), values((2048,), "float32")
     for have, want in zip(f(x, w, gain, shift), layer_norm_by_numpy(x, w, gain, shift), strict=True):
         np.testing.assert_allclose(have, want, rtol=1e-4, atol=1e-4)
 

@@ -153,7 +153,7 @@ class Inner(Rows):
         whole = row_of(bounds) - rest
         end = high if not rest else integer("least", high, Position(whole)) if size else Position(whole)
         late, steps = late_outputs(self, lanes or step) if self.overlap is None else ((), 0)
-        if self.overlap is not None and self.sweep in (self.overlap.busiest, self.overlap.last):
+        if self.overlap is not None and self.sweep in (self.overlap.beside, self.overlap.last):
             steps = 0 if size % self.overlap.step else self.overlap.step
         self.chosen = chosen_in(self)
         part, (first, last) = self.part(around, var, low, end, size, lanes or step or steps)

@@ -171,7 +171,7 @@ class _Nest(Inner):
         batch = self.batch_axes()
         scopes: list[Scope] = [top]
         self.overlap, slices = overlap_of(self), dict[int, slice]()
-        self.ask_in_sweeps(None if self.overlap is None else self.overlap.last)
+        self.ask_in_sweeps(*(None, None) if self.overlap is None else (self.overlap.beside, self.overlap.last))
         for n, axis in enumerate(self.row_axes()):
             if batch and n == len(batch):
                 for column in columns.values():
@@ -206,7 +206,7 @@ class _Nest(Inner):
         self._end_row(row, folds)
         after: tuple[Stmt, ...] = ()
         if self.overlap is not None:
-            after = overlap(self, top, row, slices[self.overlap.busiest], slices[self.overlap.last])
+            after = overlap(self, top, row, slices[self.overlap.beside], slices[self.overlap.last])
         for n, scope in reversed(list(enumerate(scopes))[1:]):
             assert isinstance(scope, Loop)
             scope.close_if_filled()

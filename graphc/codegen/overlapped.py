@@ -1,9 +1,10 @@
 """The last sweep of each row, made while the next row is swept.
 
-In: the form of a nest that sweeps rows several times, of which one sweep computes with vector math and the last only
-stores; and the statements of a row.  Out: the same statements, the last sweep's part by part beside the busiest one of
-the next row.  What it stores is written while memory waits for vector math, and a row's sums become one number, that
-something is divided by, while something else is done.  After the last row of a chunk its sweep is by itself.
+In: the form of a nest that sweeps rows several times, the last time only to store; and the statements of a row.  Out:
+the same statements, the last sweep's part by part beside another one of the next row: beside the busiest if that
+computes with vector math, for which memory waits, else beside the first that folds what it computes, in which memory
+has little to do.  A row's sums become one number, that something is divided by, while something else is done.  After
+the last row of a chunk its sweep is by itself.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from graphc.schedule.access import linear, loop_symbol
 from graphc.schedule.task import Place
 
 _LONGEST = 4096  # bytes of a row: two, what is kept of one, and what is stored of the other fit L1
+_MOST = 2  # arrays that are read, and outputs past the caches, of rows without vector math: for the same reason
 _STORING = (*FETCHING, "store_lines", "store_or_keep", "stream", "into_line")
 
 
@@ -45,26 +47,21 @@ _STORING = (*FETCHING, "store_lines", "store_or_keep", "stream", "into_line")
 class Overlap:
     """The sweep beside which the last one is made, and how many elements of both at a time."""
 
-    busiest: int
+    beside: int
     last: int
     step: int
 
 
 def overlap_of(form: Rows) -> Overlap | None:
-    """Whether a nest may have its last sweep beside another one.
-
-    Where outputs are written past the caches, there is to be one, and one array to be read: of more, memory would have
-    to serve all in the same sweep.
-    """
-    row, outputs = form.row_length(), len(form.streamed)
+    """Whether a nest may have its last sweep beside another one."""
+    row = form.row_length()
     alone = form.before is not None or form.beside is not None or form.split.deep or form.band > 1 or not form.row_set
     if alone or len(form.row_axes()) != 1 or len(form.inner) != 1 or not isinstance(row, int):
         return None
-    if outputs > 1 or (outputs and len(form.ahead()) > 1):
-        return None
-    busiest, last = form.busiest(), max(map(form.computed_in, form.members))
-    folds, stored = [r for r in form.reductions if form.is_full(r)], [node for node, *_ in form.stores_in(last)]
-    if form.efforts.get(busiest, 0) < SIMPLE or last <= busiest or any(form.computed_in(r) == last for r in folds):
+    last = max(map(form.computed_in, form.members))
+    beside, folds = _beside(form), [r for r in form.reductions if form.is_full(r)]
+    stored = [node for node, *_ in form.stores_in(last)]
+    if beside is None or last <= beside or any(form.computed_in(r) == last for r in folds):
         return None
     sizes = {node.dtype.size for node in (*stored, *(r.operands[0] for r in folds))}
     if not stored or len(sizes) != 1 or not all(r.operands[0].dtype.is_float for r in folds):
@@ -72,15 +69,28 @@ def overlap_of(form: Rows) -> Overlap | None:
     (size,) = sizes
     step = LINES * LINE // size
     fits = row % step == 0 and FEWEST * step <= row <= _LONGEST // size
-    return Overlap(busiest, last, step) if fits else None
+    return Overlap(beside, last, step) if fits else None
 
 
-def overlap(form: Rows, around: Scope, row: Scope, busiest: slice, last: slice) -> tuple[Stmt, ...]:
+def _beside(form: Rows) -> int | None:
+    """The sweep that has room for another one.
+
+    Where outputs are written past the caches beside vector math, there is to be one, and one array to be read: of more,
+    memory would have to serve all in the same sweep.
+    """
+    outputs, arrays, busiest = len(form.streamed), len(form.ahead()), form.busiest()
+    if form.efforts.get(busiest, 0) >= SIMPLE:
+        return busiest if outputs == 0 or outputs == arrays == 1 else None
+    computed = (r for r in form.row_set if form.lies_along(r, 0) is None)
+    return min(map(form.computed_in, computed), default=None) if max(outputs, arrays) <= _MOST else None
+
+
+def overlap(form: Rows, around: Scope, row: Scope, first: slice, last: slice) -> tuple[Stmt, ...]:
     """Rearrange the statements of a row, of which slices are those of the two sweeps; what is to be done after all.
 
     Nothing changes if statements between the two touch what the last one does.
     """
-    beside, made = _parts_loop(row.body[busiest]), _parts_loop(row.body[last])
+    beside, made = _parts_loop(row.body[first]), _parts_loop(row.body[last])
     if beside is None or made is None or (beside.lo, beside.hi, beside.step) != (made.lo, made.hi, made.step):
         return ()
     at = row.body.index(made)

@@ -69,10 +69,10 @@ class Rows(Form):
         """The sweep that computes most with elements."""
         return max(self.efforts, key=lambda sweep: self.efforts[sweep], default=0)
 
-    def ask_in_sweeps(self, but: int | None) -> None:
-        """Say what each sweep asks for, unless rows lie near; one of them does not."""
+    def ask_in_sweeps(self, first: int | None, but: int | None) -> None:
+        """Say what each sweep asks for, unless rows lie near; one is the first that does, and another does not."""
         far = self.row_set and self.rows and self._is_long() and not _is_below(bytes_read(self.nest), _FETCHED)
-        self.fetched = self._by_sweeps(self.ahead(), but) if far else {}
+        self.fetched = self._by_sweeps(self.ahead(), first, but) if far else {}
 
     def _is_long(self) -> bool:
         row = self.domain[self.inner[-1]]
@@ -104,9 +104,10 @@ class Rows(Form):
                 work[self.sweep_of[m]] = work.get(self.sweep_of[m], 0) + effort(m.op.body)
         return work
 
-    def _by_sweeps(self, ahead: Sequence[Ahead], but: int | None) -> dict[int, list[Ahead]]:
+    def _by_sweeps(self, ahead: Sequence[Ahead], first: int | None, but: int | None) -> dict[int, list[Ahead]]:
         """What each sweep asks for, first those that compute most: lines of two arrays in turn take longer to come."""
-        sweeps = sorted((s for s in self.efforts if s != but), key=lambda sweep: -self.efforts[sweep]) or [0]
+        others = sorted(self.efforts.keys() - {first, but}, key=lambda sweep: (-self.efforts[sweep], sweep))
+        sweeps = [*(() if first is None else (first,)), *others] or [0]
         return {sweep: list(ahead[k :: len(sweeps)]) for k, sweep in enumerate(sweeps[: len(ahead)])}
 
     def rows_at_once(self) -> int:

@@ -241,7 +241,7 @@ def parts_of(form: Form, places: Sequence[Position | None]) -> dict[Place, Place
     written = zip(places, _written(form, {}), strict=False)
     steps = ((n, output) for place, (n, output, *_) in written if place is not None and output not in form.late)
     found = [output for node, output in steps if node not in form.kept]
-    return {output: Place("stack", _PARTS + k) for k, output in enumerate(found)}
+    return {output: Place("stack", _PARTS + list(form.streamed).index(output)) for output in found}
 
 
 def write_step(
