@@ -80,7 +80,7 @@ def _beside(form: Rows) -> int | None:
     """
     outputs, arrays, busiest = len(form.streamed), len(form.ahead()), form.busiest()
     if form.efforts.get(busiest, 0) >= SIMPLE:
-        return busiest if outputs == 0 or outputs == arrays == 1 else None
+        return busiest if outputs == 0 or max(outputs, arrays) <= 1 else None
     computed = (r for r in form.row_set if form.lies_along(r, 0) is None)
     return min(map(form.computed_in, computed), default=None) if max(outputs, arrays) <= _MOST else None
 

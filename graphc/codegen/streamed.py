@@ -238,10 +238,10 @@ def parts_of(form: Form, places: Sequence[Position | None]) -> dict[Place, Place
 
     It is the same block again and again, so that LLVM keeps it in registers; but what a later sweep loads is in memory.
     """
+    blocks = {output: Place("stack", _PARTS + k) for k, output in enumerate(form.streamed)}
     written = zip(places, _written(form, {}), strict=False)
-    steps = ((n, output) for place, (n, output, *_) in written if place is not None and output not in form.late)
-    found = [output for node, output in steps if node not in form.kept]
-    return {output: Place("stack", _PARTS + list(form.streamed).index(output)) for output in found}
+    steps = ((node, output) for place, (node, output, *_) in written if place is not None)
+    return {o: blocks[o] for node, o in steps if o not in form.late and node not in form.kept}
 
 
 def write_step(
@@ -250,12 +250,13 @@ def write_step(
     """Write so many elements from the `first` position, where lines begin; else keep them in the block of the row,
     `done` elements after its begin."""
     for place, (node, output, source, target) in zip(places, _written(form, first, done), strict=False):
+        if place is None or output in form.late:
+            continue
         if output in form.parts:
             part = form.text.address(form.parts[output])
             own = form.text.scope_of(part)
-            assert place is not None
             scope.add(Use("store_or_keep", (part, target, source, place), node.dtype, (step,), own=own))
-        elif place is not None and output not in form.late:
+        else:
             branch = Branch(scope, test("==", place, Position(0)))
             branch.use("store_lines", source, target, dtype=node.dtype, tile=(step,))
             branch.close()

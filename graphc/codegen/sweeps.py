@@ -59,9 +59,11 @@ def _known(form: Form, earliest: Mapping[Node, int]) -> Sweeps:
 def _later(form: Form, known: Mapping[Node, int], reduction: Node) -> int:
     """The last sweep in which a row may be folded that computes its elements for another value."""
     (operand,), first = reduction.operands, computed(form, known, reduction)
+    if form.is_loaded(operand) or _is_stored(form, operand) or not form.is_full(operand):
+        return first
     others = (user for user in _users(form, known, operand) if user is not reduction)
     sweeps = {computed(form, known, user) for user in others if form.is_full(user)}
-    if form.is_loaded(operand) or _is_stored(form, operand) or first in sweeps or not form.is_full(operand):
+    if first in sweeps:
         return first
     wanted = _wanted(form, known, reduction)
     return max((s for s in sweeps if s < wanted), default=first)
