@@ -12,7 +12,6 @@ from graphc.codegen.form import BAND, RESULTS
 from graphc.codegen.intrinsics.target import BLOCK
 from graphc.codegen.late import late_outputs, write_late
 from graphc.codegen.loop_ir import Position, Stmt
-from graphc.codegen.overlapped import Overlap
 from graphc.codegen.reduction import Columns, Fold, Waiting
 from graphc.codegen.rows import Rows, row_of
 from graphc.codegen.scope import Bounds, Scope, close
@@ -47,8 +46,6 @@ def _folds(reduction: Node) -> tuple[Node, str]:
 
 class Inner(Rows):
     """Makes the loops within a row."""
-
-    overlap: Overlap | None = None
 
     def row_sweep(self, row: Scope, folds: dict[Node, Fold], columns: dict[Node, Columns]) -> None:
         """One sweep over the inner axes of a row."""

@@ -171,7 +171,7 @@ class _Nest(Inner):
         batch = self.batch_axes()
         scopes: list[Scope] = [top]
         self.overlap, slices = overlap_of(self), dict[int, slice]()
-        self.ask_in_sweeps(*(None, None) if self.overlap is None else (self.overlap.beside, self.overlap.last))
+        self.ask_in_sweeps()
         for n, axis in enumerate(self.row_axes()):
             if batch and n == len(batch):
                 for column in columns.values():

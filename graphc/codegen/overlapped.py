@@ -10,7 +10,6 @@ the last row of a chunk its sweep is by itself.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from graphc.codegen.intrinsics.target import LINE
 from graphc.codegen.loop_ir import (
@@ -30,7 +29,7 @@ from graphc.codegen.loop_ir import (
     all_parts,
 )
 from graphc.codegen.renaming import Renaming
-from graphc.codegen.rows import FEWEST, SIMPLE, Rows
+from graphc.codegen.rows import FEWEST, SIMPLE, Overlap, Rows
 from graphc.codegen.scope import Scope
 from graphc.codegen.streamed import LINES
 from graphc.codegen.text import test
@@ -41,15 +40,6 @@ from graphc.schedule.task import Place
 _LONGEST = 4096  # bytes of a row: two, what is kept of one, and what is stored of the other fit L1
 _MOST = 2  # arrays that are read, and outputs past the caches, of rows without vector math: for the same reason
 _STORING = (*FETCHING, "store_lines", "store_or_keep", "stream", "into_line")
-
-
-@dataclass(frozen=True)
-class Overlap:
-    """The sweep beside which the last one is made, and how many elements of both at a time."""
-
-    beside: int
-    last: int
-    step: int
 
 
 def overlap_of(form: Rows) -> Overlap | None:

@@ -126,7 +126,8 @@ class _Printer:
     def use(self, s: Use) -> str:
         frame = ["T", "chunk"] if s.kernel in FAILING else []
         dtype = [] if s.dtype is None else [code_of(s.dtype)]
-        name = "_".join([s.kernel, *dtype, *filter(None, ["x".join(map(str, (*s.tile, *(s.own or ()))))])])
+        numbers = "x".join(map(str, (*s.tile, *(s.own or ()))))
+        name = "_".join(filter(None, [s.kernel, *dtype, numbers]))
         call = f"{name}({', '.join([*frame, *map(self.expr, s.args)])})"
         return call if s.result is None else f"{s.result.name} = {call}"
 

@@ -57,8 +57,19 @@ class Ahead:
     size: int
 
 
+@dataclass(frozen=True)
+class Overlap:
+    """The last sweep, that of the next row beside which it is made, and how many elements of both at a time."""
+
+    beside: int
+    last: int
+    step: int
+
+
 class Rows(Form):
     """The form of a nest, which knows what is fetched in which sweep."""
+
+    overlap: Overlap | None = None
 
     def __init__(self, text: Text, nest: Nest, before: Product | None = None) -> None:
         super().__init__(text, nest, before)
@@ -69,10 +80,10 @@ class Rows(Form):
         """The sweep that computes most with elements."""
         return max(self.efforts, key=lambda sweep: self.efforts[sweep], default=0)
 
-    def ask_in_sweeps(self, first: int | None, but: int | None) -> None:
-        """Say what each sweep asks for, unless rows lie near; one is the first that does, and another does not."""
+    def ask_in_sweeps(self) -> None:
+        """Say what each sweep asks for, unless rows lie near."""
         far = self.row_set and self.rows and self._is_long() and not _is_below(bytes_read(self.nest), _FETCHED)
-        self.fetched = self._by_sweeps(self.ahead(), first, but) if far else {}
+        self.fetched = self._by_sweeps(self.ahead()) if far else {}
 
     def _is_long(self) -> bool:
         row = self.domain[self.inner[-1]]
@@ -104,10 +115,14 @@ class Rows(Form):
                 work[self.sweep_of[m]] = work.get(self.sweep_of[m], 0) + effort(m.op.body)
         return work
 
-    def _by_sweeps(self, ahead: Sequence[Ahead], first: int | None, but: int | None) -> dict[int, list[Ahead]]:
-        """What each sweep asks for, first those that compute most: lines of two arrays in turn take longer to come."""
-        others = sorted(self.efforts.keys() - {first, but}, key=lambda sweep: (-self.efforts[sweep], sweep))
-        sweeps = [*(() if first is None else (first,)), *others] or [0]
+    def _by_sweeps(self, ahead: Sequence[Ahead]) -> dict[int, list[Ahead]]:
+        """What each sweep asks for, first those that compute most: lines of two arrays in turn take longer to come.
+
+        Two that are made beside one another are one, which comes first.
+        """
+        two = () if self.overlap is None else (self.overlap.beside, self.overlap.last)
+        others = sorted(self.efforts.keys() - set(two), key=lambda sweep: (-self.efforts[sweep], sweep))
+        sweeps = [*two[:1], *others] or [0]
         return {sweep: list(ahead[k :: len(sweeps)]) for k, sweep in enumerate(sweeps[: len(ahead)])}
 
     def rows_at_once(self) -> int:

@@ -1,9 +1,9 @@
 """Large outputs that nobody reads, written past the caches.
 
 In: the form of a nest.  Out: which outputs, on what condition, and the statements that do it.  Loops over elements in
-order make whole lines in registers and store them so at once; tiles, and rows that are swept several times, are made on
-the stack, long ones that a later sweep loads in scratch, and streamed from there, rows part by part if lines begin with
-them.
+order make whole lines in registers and store them so at once, and so do rows that are swept several times part by part,
+if lines begin with them and no later sweep loads them; else these, and tiles, are made on the stack, long ones that a
+later sweep loads in scratch, and streamed from there.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ out or done, and where a lock is left, that of the interpreter too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -87,7 +87,7 @@ def store_lines(code: str, count: int) -> Any:
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Values) -> Any:
             source, to = arguments
             into = builder.and_(to, integer(LINE - 1))
-            _store_lines(builder, code, count, (source, to, to, into), lambda instruction, own: None)
+            _store_lines(builder, code, count, (source, to, to, into))
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * 2), codegen
@@ -106,10 +106,11 @@ def store_or_keep(code: str, count: int, nest: int, storage: int) -> Any:
     @intrinsic
     def stored(typingctx: Any, source: Any, to: Any, instead: Any, into: Any) -> Any:
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Values) -> Any:
-            def tag(instruction: Any, own: bool) -> None:
-                tell_apart(instruction, builder, nest, storage if own else ~storage)
-
-            _store_lines(builder, code, count, arguments, tag)
+            loads, stores = _store_lines(builder, code, count, arguments)
+            for load in loads:
+                tell_apart(load, builder, nest, storage)
+            for store in stores:
+                tell_apart(store, builder, nest, ~storage)
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * 4), codegen
@@ -118,21 +119,19 @@ def store_or_keep(code: str, count: int, nest: int, storage: int) -> Any:
 
 
 def _store_lines(
-    builder: ir.IRBuilder, code: str, count: int, where: Sequence[ir.Value], tag: Callable[[Any, bool], None]
-) -> None:
-    """From the first of three addresses to the second if that lies 0 into a line, else to the third.
+    builder: ir.IRBuilder, code: str, count: int, where: Sequence[ir.Value]
+) -> tuple[list[Any], list[Any]]:
+    """From the first of three addresses to the second if that lies 0 into a line, else to the third: loads and stores.
 
     One of the two ways ends with a mark: else LLVM would make one of them, which is not past the caches.
     """
     lanes, (source, to, instead, into) = Vectors(builder, code), where
     places, width = range(0, count, lanes.lanes), lanes.lanes * lanes.bytes
-    vectors = [lanes.load(lanes.pointer(source, k)) for k in places]
-    for vector in vectors:
-        tag(vector, True)
+    vectors, stores = [lanes.load(lanes.pointer(source, k)) for k in places], []
 
     def store(to: ir.Value, align: int, past_caches: bool) -> Values:
         for vector, k in zip(vectors, places, strict=True):
-            tag(_store(builder, vector, lanes.pointer(to, k), align, past_caches), False)
+            stores.append(_store(builder, vector, lanes.pointer(to, k), align, past_caches))
         if past_caches:
             mark = builder.asm(ir.FunctionType(ir.VoidType(), []), "", "", (), True)
             set.add(mark.attributes, "memory(none)")
@@ -140,6 +139,7 @@ def _store_lines(
 
     in_line = builder.icmp_unsigned("==", into, integer(0))
     lanes.choose(in_line, lambda: store(to, width, True), lambda: store(instead, lanes.bytes, False))
+    return vectors, stores
 
 
 @intrinsic
