@@ -12,7 +12,7 @@ import pytest
 from fenced import fenced
 
 import graphc as gc
-from graphc.codegen import streamed
+from graphc.codegen import streamed, tall
 from graphc.codegen import wanted as ahead
 
 COLD = gc.Options(cache=False)
@@ -196,3 +196,90 @@ def test_gradients_of_a_transposed_operand() -> None:
     got = f(a, b)
     np.testing.assert_allclose(got[0], (2 * t * b * b * (1 - t * t)).T, rtol=2e-5, atol=1e-6)
     np.testing.assert_allclose(got[1], 2 * t * t * b, rtol=2e-5, atol=1e-6)
+
+
+def tiles_from_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of a tenth of their real number, which may be any that are no whole strips."""
+    monkeypatch.setattr(streamed, "PAST_CACHES", 2**16)
+    monkeypatch.setattr(tall, "SHORTEST", 8)
+    monkeypatch.setattr(tall, "TALLEST", 72)
+
+
+def within(memory: Any, first: int, shape: tuple[int, ...], dtype: str) -> Any:
+    """An array in this memory, so many elements after the begin of a line."""
+    size = np.dtype(dtype).itemsize
+    begin = -memory.ctypes.data % 64 + (64 + first * size)
+    return memory[begin : begin + int(np.prod(shape)) * size].view(dtype).reshape(shape)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("m", "n"), [(64, 256), (65, 304), (601, 272), (577, 288), (700, 320), (130, 1_008)])
+def test_tiles_from_memory_begin_with_lines_of_the_result(
+    monkeypatch: pytest.MonkeyPatch, m: int, n: int, dtype: str
+) -> None:
+    """Wherever the result and what is read begin, and nothing beside the result is written."""
+    tiles_from_memory(monkeypatch)
+    inputs, outputs = turned(m, n, dtype)
+    f = gc.compile(inputs, outputs, options=COLD)
+    assert "into = into_line_" in f.source
+    given = arrays(m, n, dtype)
+    for first in (0, 1, 4, 7, *((13, 15) if dtype == "float32" else ())):
+        memory = [np.full(m * n * np.dtype(dtype).itemsize + 256, 7, np.uint8) for _ in outputs]
+        results = tuple(within(one, first + k, (m, n), dtype) for k, one in enumerate(memory))
+        f(*given, out=results)
+        for got, want in zip(results, wanted(*given), strict=True):
+            assert np.array_equal(got, want)
+            got[...] = 0
+        for k, one in enumerate(memory):
+            begin = -one.ctypes.data % 64 + 64 + (first + k) * np.dtype(dtype).itemsize
+            assert (one[:begin] == 7).all()
+            assert (one[begin + results[k].nbytes :] == 7).all()
+
+
+@pytest.mark.parametrize(
+    ("m", "n", "is_tall"), [(64, 256, True), (63, 256, False), (64, 255, False), (64, 264, False), (70, 240, False)]
+)
+def test_rows_that_begin_elsewhere_in_their_lines_have_other_tiles(
+    monkeypatch: pytest.MonkeyPatch, m: int, n: int, is_tall: bool
+) -> None:
+    tiles_from_memory(monkeypatch)
+    monkeypatch.setattr(streamed, "PAST_CACHES", 2**15)
+    x, y = gc.input("x", (m, n), "float32"), gc.input("y", (n, m), "float32")
+    f = gc.compile([x, y], x + y.T, options=COLD)
+    assert ("for tile in range(" in f.source) == is_tall
+    a, b = drawn((m, n)), drawn((n, m), 1)
+    assert np.array_equal(f(a, b), a + b.T)
+
+
+@pytest.mark.parametrize("which", [("bool",), ("bool", "float32"), ("int8",)])
+def test_narrow_results_of_tiles_from_memory(monkeypatch: pytest.MonkeyPatch, which: Sequence[str]) -> None:
+    """A line of a result of bytes has more elements than a tile; beside a wider one it ends where that does."""
+    tiles_from_memory(monkeypatch)
+    x, y = gc.input("x", (200, 320), "float32"), gc.input("y", (320, 200), "float32")
+    made = {"bool": x > y.T, "float32": x - y.T, "int8": y.T.astype("int8")}
+    f = gc.compile([x, y], [made[name] for name in which], options=COLD)
+    a, b = drawn((200, 320)), drawn((320, 200), 1).clip(-100, 100)
+    want = {"bool": a > b.T, "float32": a - b.T, "int8": b.T.astype("int8")}
+    for name, got in zip(which, f(a, b), strict=True):
+        assert np.array_equal(got, want[name])
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes"), [((2, 320, 200), (0, 2, 1)), ((320, 3, 200), (2, 1, 0)), ((2, 2, 256, 90), (1, 0, 3, 2))]
+)
+def test_more_axes_of_tiles_from_memory(monkeypatch: pytest.MonkeyPatch, shape: Any, axes: Any) -> None:
+    tiles_from_memory(monkeypatch)
+    a, b = drawn(shape), drawn([shape[k] for k in axes], 1)
+    x, y = gc.input("x", shape, "float32"), gc.input("y", b.shape, "float32")
+    f = gc.compile([x, y], (gc.transpose(x, axes) + y, gc.transpose(x, axes)[::-1] * y), options=COLD)
+    want = (a.transpose(axes) + b, a.transpose(axes)[::-1] * b)
+    before = gc.get_num_threads()
+    try:
+        for count in {1, before}:
+            gc.set_num_threads(count)
+            for got, right in zip(f(a, b), want, strict=True):
+                assert np.array_equal(got, right)
+    finally:
+        gc.set_num_threads(before)
+    debugged = gc.compile([x, y], (gc.transpose(x, axes) + y,), options=gc.Options(debug=True))
+    assert np.array_equal(debugged(a, b)[0], want[0])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from graphc.codegen import tall
 from graphc.codegen.evaluate import Evaluator, loaded_from
 from graphc.codegen.intrinsics.target import BLOCK, LINE
 from graphc.codegen.loop_ir import WORKER, Position
@@ -74,6 +75,7 @@ class Form:
         self.total_set = set(self.totals)
         self.beside, self.across = arrays_across(self)
         self.turned: dict[Across, Place] = {}  # copies of arrays across, where loops have made them
+        self.tall = 0  # columns of tiles, if they come from memory and are as tall as a chunk
         self.streamed: dict[Place, Place] = {}  # outputs written past the caches, with the blocks that they come from
         self.parts: dict[Place, Place] = {}  # those of which a sweep writes each part at once, made in these blocks
         self.late: list[Place] = []  # those of them that are written while the next row is swept
@@ -296,6 +298,8 @@ class Form:
         length = self.domain[cut] if self.inner else product(self.domain)
         row = product(d for k, d in enumerate(self.domain) if k != cut)
         size = self._longer(length, self._rows_of_chunk(row) if self.inner else self._elements_of_chunk())
+        if self.tall and isinstance(length, int):
+            size = tall.rows_of_chunk(length)
         if isinstance(length, int) and isinstance(size, int) and size < length and self.before is None:
             size = in_lines(length, size) if not self.inner else evenly(length, size)
             if self.beside == cut:  # whole lines of columns

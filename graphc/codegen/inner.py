@@ -30,7 +30,7 @@ from graphc.codegen.streamed import (
     write_streamed,
 )
 from graphc.codegen.text import FIRST, integer
-from graphc.codegen.turned import tile_of
+from graphc.codegen.turned import end_of_tile
 from graphc.codegen.wanted import fetch_along
 from graphc.codegen.work import bytes_read
 from graphc.dims import Dim, product, substitute, symbol
@@ -109,7 +109,7 @@ class Inner(Rows):
         scopes = self.text.loops(scope, ((axis, self.domain[axis]) for axis in around))
         bounds: Bounds = 0, self.text.at(self.domain[last])
         if self.in_tiles:
-            bounds = self.block, integer("least", Position(self.block + tile_of(self)), bounds[1])
+            bounds = self.block, end_of_tile(self)
         self.elements(scopes[-1], str(last), bounds, folds, columns, size)
         close(*scopes[1:])
 

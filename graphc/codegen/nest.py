@@ -30,6 +30,7 @@ from graphc.codegen.streamed import (
     lines_of,
     streamed_outputs,
 )
+from graphc.codegen.tall import columns_of_tall
 from graphc.codegen.text import HI, LO, Text, test
 from graphc.codegen.turned import copies
 from graphc.codegen.unread import check_unread, gathers
@@ -59,11 +60,12 @@ class _Nest(Inner):
     """Makes the loops of a form."""
 
     def emit(self) -> None:
+        flops, moved = self.work()
+        streamed = streamed_outputs(self, moved)
+        self.tall = columns_of_tall(self, streamed) if isinstance(moved, int) else 0
         length, size, chunks = self.chunks()
         self.abreast = needs_abreast(self)
         title = ", ".join(dict.fromkeys(m.op.name.lstrip("_") for m in self.members))
-        flops, moved = self.work()
-        streamed = streamed_outputs(self, moved)
         in_lines = lines_of(self, streamed)
         if in_lines is not None:
             chunks = blocks(length + LINE // in_lines[1].size - 1, size)

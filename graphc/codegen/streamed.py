@@ -15,6 +15,7 @@ from graphc.codegen.form import FOLDS, KEPT, Form
 from graphc.codegen.intrinsics.target import LINE, has_two_multiply_adds, one_line_a_cycle
 from graphc.codegen.loop_ir import CHUNK, Address, Call, Expr, Position, Use, Var
 from graphc.codegen.scope import Branch, Scope, close
+from graphc.codegen.tall import widest
 from graphc.codegen.text import FIRST, Text, integer, test
 from graphc.codegen.turned import TILE
 from graphc.codegen.work import efforts_of_element
@@ -104,13 +105,8 @@ def lines_of(form: Form, streamed: Mapping[Place, Place]) -> tuple[Place, DType]
     """The output whose lines chunks of a loop over all elements are to be, if it may be streamed."""
     if form.inner or not streamed:
         return None
-    node, place = _widest(form, streamed)
+    node, place = widest(form, streamed)
     return place, node.dtype
-
-
-def _widest(form: Form, streamed: Mapping[Place, Place]) -> tuple[Node, Place]:
-    """The output that has most bytes."""
-    return max((s for s in form.nest.stores if s[1] in streamed), key=lambda s: s[0].dtype.size)
 
 
 def cut_in_lines(text: Text, scope: Scope, size: Dim, end: Position, place: Place, dtype: DType) -> None:
@@ -128,7 +124,7 @@ def cut_in_lines(text: Text, scope: Scope, size: Dim, end: Position, place: Plac
 
 def piece_of(form: Form) -> int:
     """Elements that are made before they are written: a line, or a block of the widest array, two lines at least."""
-    size = _widest(form, form.streamed)[0].dtype.size
+    size = widest(form, form.streamed)[0].dtype.size
     if is_in_lines(form):
         return LINE // size
     nbytes = LONG_PIECE if has_two_multiply_adds() else PIECE
@@ -161,7 +157,7 @@ def _has_long_rows(form: Form) -> bool:
     if not form.inner:
         return True
     row = form.domain[form.inner[-1]]
-    return form.beside is None and isinstance(row, int) and row * _widest(form, form.streamed)[0].dtype.size >= LONG_ROW
+    return form.beside is None and isinstance(row, int) and row * widest(form, form.streamed)[0].dtype.size >= LONG_ROW
 
 
 def leave_narrow(form: Form) -> None:
@@ -169,15 +165,15 @@ def leave_narrow(form: Form) -> None:
 
     Parts of a line that are written so, and parts that are not, take ten times as long as either.
     """
-    widest = _widest(form, form.streamed)[0].dtype.size
-    wide = {place for node, place in form.nest.stores if node.dtype.size == widest}
+    most = widest(form, form.streamed)[0].dtype.size
+    wide = {place for node, place in form.nest.stores if node.dtype.size == most}
     form.streamed = {place: block for place, block in form.streamed.items() if place in wide}
 
 
 def bind_lines(form: Form, scope: Scope, moved: Dim, var: str, low: Dim, high: Dim) -> None:
     """Bind `first` and `whole`, between which a loop from `low` to `high` makes whole lines; none if the call moves
     too little."""
-    text, (node, place) = form.text, _widest(form, form.streamed)
+    text, (node, place) = form.text, widest(form, form.streamed)
     into, some = Var(text.fresh(), int64), LINE // node.dtype.size
     start = substitute(offset(form.index_of(node), node.shape), {f"%{var}": low})
     scope.use("into_line", text.address(place, start * node.dtype.size), dtype=node.dtype, result=into)

@@ -23,7 +23,8 @@ from collections.abc import Sequence
 from math import gcd
 from typing import TYPE_CHECKING, NamedTuple
 
-from graphc.codegen.loop_ir import WORKER, Position
+from graphc.codegen import tall
+from graphc.codegen.loop_ir import WORKER, Expr, Position
 from graphc.codegen.scope import Bounds, Loop, Scope
 from graphc.codegen.text import integer
 from graphc.dims import Dim, dim_min, floor_div, substitute, symbol
@@ -113,8 +114,16 @@ def _is_dear(across: Across) -> bool:
 def tile_of(form: Form) -> int:
     """How many columns a tile has: a power of two, so that many nests share a routine."""
     assert form.beside is not None
+    if form.tall:
+        return form.tall
     columns, most = form.domain[form.inner[0]], LONG if _is_few(form.domain[form.beside]) else TILE
     return min(most, max(SQUARE, 1 << (columns - 1).bit_length())) if isinstance(columns, int) else most
+
+
+def end_of_tile(form: Form) -> Expr:
+    """Where the columns of a tile end."""
+    begin = tall.BEGIN if form.tall else form.block
+    return integer("least", Position(begin + tile_of(form)), form.text.at(form.domain[form.inner[0]]))
 
 
 def strip_of(form: Form) -> int:
@@ -154,7 +163,8 @@ def copies(form: Form, scope: Scope) -> tuple[Sequence[Loop], Bounds]:
     text, strip, columns = form.text, strip_of(form), form.domain[form.inner[0]]
     first, end = form.bounds(form.beside)
     if form.in_tiles:
-        tiles = text.loop(scope, str(form.block)[1:], columns, 0, tile_of(form))
+        plain = text.loop(scope, str(form.block)[1:], columns, 0, tile_of(form))
+        tiles = tall.tiles(form, scope) if form.tall else plain
         strips = text.loop(tiles, str(BEGIN)[1:], end, first, strip)
         _copy_tile(form, strips, tile_of(form), end)
     else:
@@ -171,6 +181,8 @@ def _copy_tile(form: Form, scope: Scope, width: int, end: Dim) -> None:
     text, strip, (high, wide), columns = form.text, strip_of(form), shape_of(form), form.domain[form.inner[0]]
     rows = integer("least", Position(strip), text.at(end - BEGIN))
     here, later = (integer("least", Position(width), text.at(columns - at)) for at in (form.block, form.block + width))
+    if form.tall:  # the first may be narrower
+        here = integer("-", end_of_tile(form), text.at(form.block))
     for one, copy in form.turned.items():
         array, nbytes = text.place[one.node], one.node.dtype.size
         corner, step = (one.first + BEGIN + form.block * one.step) * nbytes, one.step * nbytes

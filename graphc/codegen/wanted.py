@@ -16,10 +16,11 @@ from graphc.codegen.intrinsics.target import LINE, has_many_registers, has_two_m
 from graphc.codegen.loop_ir import Position
 from graphc.codegen.scope import Loop, Scope
 from graphc.codegen.streamed import is_in_lines, piece_of
+from graphc.codegen.tall import fetch_beside
 from graphc.codegen.text import integer
 from graphc.codegen.turned import BEGIN, STRIP, tile_of
 from graphc.codegen.work import bytes_read, efforts_of_element
-from graphc.dims import Dim, product, substitute, symbol
+from graphc.dims import Dim, floor_div, product, substitute, symbol
 from graphc.graph import Node
 from graphc.op import Family
 from graphc.schedule.access import (
@@ -64,22 +65,25 @@ def fetch_across(form: Form, scopes: Sequence[Scope]) -> None:
     if form.beside is None or not form.in_tiles or not _fetches(form):
         return
     *_, strip, row = scopes
-    whole, wide = form.domain[form.beside], tile_of(form)
+    if form.tall:
+        fetch_beside(form, row)
+        return
+    text, wide, whole = form.text, tile_of(form), form.domain[form.beside]
     (begin, end), rows = form.bounds(form.beside), form.chunks()[1] if form.beside == form.cut_axis() else whole
-    first, column, some = begin, form.block + wide, -(-wide // STRIP)
-    if isinstance(rows, int) and rows <= STRIP:
-        some = -(-wide // max(rows, 1))
-    else:
+    first, column = begin, form.block + wide
+    if not isinstance(rows, int) or rows > STRIP:
         after = BEGIN + STRIP
-        past = integer("most", Position(0), integer("least", Position(1), form.text.at(after - end + 1)))
-        is_last = symbol(f"%{strip.let(form.text.fresh(), past).name}")
+        past = integer("most", Position(0), integer("least", Position(1), text.at(after - end + 1)))
+        is_last = symbol(f"%{strip.let(text.fresh(), past).name}")
         first, column = after + (begin - after) * is_last, form.block + wide * is_last
-    column = column + (loop_symbol(form.beside) - BEGIN) * some
-    count = integer("least", Position(some), form.text.at(form.domain[form.inner[0]] - column))
+    high = symbol(f"%{strip.let(text.fresh(), integer('least', Position(STRIP), text.at(end - BEGIN))).name}")
+    some = symbol(f"%{strip.let(text.fresh(), text.at(floor_div(high + wide - 1, high))).name}")
+    asked = (loop_symbol(form.beside) - BEGIN) * some
+    left = integer("least", text.at(wide - asked), text.at(form.domain[form.inner[0]] - column - asked))
     for across in form.across:
-        size = across.node.dtype.size
-        address = form.text.address(form.text.place[across.node], (across.first + first + column * across.step) * size)
-        row.use("fetch", address, form.text.at(across.step * size), count, Position(STRIP * size))
+        size, corner = across.node.dtype.size, across.first + first + (column + asked) * across.step
+        source = text.address(text.place[across.node], corner * size), text.at(across.step * size)
+        row.use("fetch", *source, integer("least", text.at(some), left), Position(STRIP * size))
 
 
 def fetch_along(form: Form, scope: Scope, var: str, low: Dim) -> None:

@@ -149,7 +149,15 @@ PROFILES = {
         ),
         Profile(
             "layouts",
-            {"along_axes": 6, "position_of": 1.5, "dense": 2, "gradient": 1, "arithmetic": 0.5, "movement": 0.5},
+            {
+                "along_axes": 6,
+                "tiled": 2,
+                "position_of": 1.5,
+                "dense": 2,
+                "gradient": 1,
+                "arithmetic": 0.5,
+                "movement": 0.5,
+            },
             outputs=4,
         ),
         Profile(

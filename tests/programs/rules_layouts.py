@@ -147,6 +147,19 @@ def across(g: Grower) -> None:
 
 
 @rule
+def tiled(g: Grower) -> None:
+    """Arrays that lie across the rows of results whose rows are whole lines, or are not."""
+    rows, columns = g.choose((3, 9, 16, 23, 40)), g.choose((16, 32, 48, 24, 35))
+    batch = [g.choose((1, 2, 3))] if g.chance(0.3) else []
+    x, y = g.leaf([*batch, rows, columns], g.dtype), g.leaf([*batch, columns, rows], g.dtype)
+    w, z = g.leaf([columns], g.dtype), g.leaf([*batch, columns + 1, 2 * rows], g.dtype)
+    across = g.choose((y, f"{y}[..., ::-1, :]", f"{z}[..., 1:, ::2]", f"{z}[..., :-1, {rows}:]"))
+    forms = ("{t}", "{x} + {t}", "{x} * {t} - {w}", "gc.where({x} > {t}, {x}, {w})", "{x} > {t}")
+    for form in forms[:: 1 + g.below(3)]:
+        g.wanted.append(g.add(form.format(t=f"gc.matrix_transpose({across})", x=x, w=w), large=True))
+
+
+@rule
 def bordered_product(g: Grower) -> None:
     """Products whose rows, columns and sums are at borders of tiles, panels and packing."""
     small = (1, 2, 3, 7, 8, 9, 12, 13, 15, 16, 17, 31, 32, 33, 47, 48, 49, 63, 65)
