@@ -213,7 +213,9 @@ def within(memory: Any, first: int, shape: tuple[int, ...], dtype: str) -> Any:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("m", "n"), [(64, 256), (65, 304), (601, 272), (577, 288), (700, 320), (130, 1_008)])
+@pytest.mark.parametrize(
+    ("m", "n"), [(64, 256), (601, 272), (577, 288), (130, 1_008), (65, 257), (601, 271), (577, 300), (130, 1_001)]
+)
 def test_tiles_from_memory_begin_with_lines_of_the_result(
     monkeypatch: pytest.MonkeyPatch, m: int, n: int, dtype: str
 ) -> None:
@@ -237,11 +239,9 @@ def test_tiles_from_memory_begin_with_lines_of_the_result(
 
 
 @pytest.mark.parametrize(
-    ("m", "n", "is_tall"), [(64, 256, True), (63, 256, False), (64, 255, False), (64, 264, False), (70, 240, False)]
+    ("m", "n", "is_tall"), [(64, 256, True), (63, 256, False), (64, 255, False), (64, 264, True), (70, 240, False)]
 )
-def test_rows_that_begin_elsewhere_in_their_lines_have_other_tiles(
-    monkeypatch: pytest.MonkeyPatch, m: int, n: int, is_tall: bool
-) -> None:
+def test_few_rows_and_columns_have_other_tiles(monkeypatch: pytest.MonkeyPatch, m: int, n: int, is_tall: bool) -> None:
     tiles_from_memory(monkeypatch)
     monkeypatch.setattr(streamed, "PAST_CACHES", 2**15)
     x, y = gc.input("x", (m, n), "float32"), gc.input("y", (n, m), "float32")
@@ -251,16 +251,19 @@ def test_rows_that_begin_elsewhere_in_their_lines_have_other_tiles(
     assert np.array_equal(f(a, b), a + b.T)
 
 
-@pytest.mark.parametrize("which", [("bool",), ("bool", "float32"), ("int8",)])
-def test_narrow_results_of_tiles_from_memory(monkeypatch: pytest.MonkeyPatch, which: Sequence[str]) -> None:
+@pytest.mark.parametrize("n", [320, 321])
+@pytest.mark.parametrize("which", ["bool", "bool float32", "int8", "float64", "float32 float64", "int16"])
+def test_results_of_other_sizes_of_tiles_from_memory(monkeypatch: pytest.MonkeyPatch, which: str, n: int) -> None:
     """A line of a result of bytes has more elements than a tile; beside a wider one it ends where that does."""
     tiles_from_memory(monkeypatch)
-    x, y = gc.input("x", (200, 320), "float32"), gc.input("y", (320, 200), "float32")
-    made = {"bool": x > y.T, "float32": x - y.T, "int8": y.T.astype("int8")}
-    f = gc.compile([x, y], [made[name] for name in which], options=COLD)
-    a, b = drawn((200, 320)), drawn((320, 200), 1).clip(-100, 100)
-    want = {"bool": a > b.T, "float32": a - b.T, "int8": b.T.astype("int8")}
-    for name, got in zip(which, f(a, b), strict=True):
+    x, y = gc.input("x", (200, n), "float32"), gc.input("y", (n, 200), "float32")
+    a, b = drawn((200, n)), drawn((n, 200), 1).clip(-100, 100)
+    made, want = {"bool": x > y.T, "float32": x - y.T}, {"bool": a > b.T, "float32": a - b.T}
+    names = which.split()
+    made |= {name: y.T.astype(name) for name in names if name not in made}
+    want |= {name: b.T.astype(name) for name in names if name not in want}
+    f = gc.compile([x, y], [made[name] for name in names], options=COLD)
+    for name, got in zip(names, f(a, b), strict=True):
         assert np.array_equal(got, want[name])
 
 

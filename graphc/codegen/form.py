@@ -75,7 +75,7 @@ class Form:
         self.total_set = set(self.totals)
         self.beside, self.across = arrays_across(self)
         self.turned: dict[Across, Place] = {}  # copies of arrays across, where loops have made them
-        self.tall = 0  # columns of tiles, if they come from memory and are as tall as a chunk
+        self.tall: tall.Tall | None = None  # the tiles, if they come from memory and are as tall as a chunk
         self.streamed: dict[Place, Place] = {}  # outputs written past the caches, with the blocks that they come from
         self.parts: dict[Place, Place] = {}  # those of which a sweep writes each part at once, made in these blocks
         self.late: list[Place] = []  # those of them that are written while the next row is swept

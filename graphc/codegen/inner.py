@@ -29,8 +29,9 @@ from graphc.codegen.streamed import (
     write_step,
     write_streamed,
 )
+from graphc.codegen.tall import columns_of_row
 from graphc.codegen.text import FIRST, integer
-from graphc.codegen.turned import end_of_tile
+from graphc.codegen.turned import tile_of
 from graphc.codegen.wanted import fetch_along
 from graphc.codegen.work import bytes_read
 from graphc.dims import Dim, product, substitute, symbol
@@ -109,7 +110,9 @@ class Inner(Rows):
         scopes = self.text.loops(scope, ((axis, self.domain[axis]) for axis in around))
         bounds: Bounds = 0, self.text.at(self.domain[last])
         if self.in_tiles:
-            bounds = self.block, end_of_tile(self)
+            bounds = self.block, integer("least", Position(self.block + tile_of(self)), bounds[1])
+        if self.tall is not None:
+            bounds = columns_of_row(self, self.tall, scopes[-1])
         self.elements(scopes[-1], str(last), bounds, folds, columns, size)
         close(*scopes[1:])
 

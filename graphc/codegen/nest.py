@@ -30,7 +30,7 @@ from graphc.codegen.streamed import (
     lines_of,
     streamed_outputs,
 )
-from graphc.codegen.tall import columns_of_tall
+from graphc.codegen.tall import tall_tiles
 from graphc.codegen.text import HI, LO, Text, test
 from graphc.codegen.turned import copies
 from graphc.codegen.unread import check_unread, gathers
@@ -62,7 +62,7 @@ class _Nest(Inner):
     def emit(self) -> None:
         flops, moved = self.work()
         streamed = streamed_outputs(self, moved)
-        self.tall = columns_of_tall(self, streamed) if isinstance(moved, int) else 0
+        self.tall = tall_tiles(self, streamed) if isinstance(moved, int) else None
         length, size, chunks = self.chunks()
         self.abreast = needs_abreast(self)
         title = ", ".join(dict.fromkeys(m.op.name.lstrip("_") for m in self.members))

@@ -1,23 +1,28 @@
 """Tiles of arrays that come from memory: narrow, whole lines of the result, and asked for as far down as a chunk goes.
 
-In: the form of a nest in tiles.  Out: whether they are such, the rows of its chunks, the loop over tiles, and the
-statements that ask.  A column of some hundred rows is one piece of a page of memory, of which all is read before the
-page is left; a tile of so many rows stays in L2 until its strips have come to it.
+In: the form of a nest in tiles.  Out: whether they are such, the rows of its chunks, the loop over tiles, which columns
+are copied and where a row goes in them, and the statements that ask.  A column of some hundred rows is one piece of a
+page of memory, of which all is read before the page is left; a tile of so many rows stays in L2 until its strips have
+come to it.
 
-    for tiles of 32 columns:               all rows of the chunk; from a line of the result on, so the first is narrower
+    for tiles of 32 columns:               all rows of the chunk
         for strips of 64 rows:
             copy what lies across, then go along each of these rows, which asks for some of what lies beside its strip
+
+Rows begin and end with lines of the result.  Where these lie alike in all rows, so do tiles, the first of which is
+narrower.  Else a row begins up to a line before the tile, and what is copied does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from graphc.codegen.intrinsics.target import LINE
-from graphc.codegen.loop_ir import Var
-from graphc.codegen.scope import Loop, Scope
-from graphc.dims import dim_max, floor_div, substitute, symbol
+from graphc.codegen.loop_ir import Expr, Position, Var
+from graphc.codegen.scope import Bounds, Loop, Scope
+from graphc.codegen.text import integer
+from graphc.dims import Dim, dim_max, floor_div, substitute, symbol
 from graphc.graph import Node
 from graphc.schedule.access import linear, loop_symbol, offset
 from graphc.schedule.task import Place
@@ -27,29 +32,40 @@ if TYPE_CHECKING:
     from graphc.codegen.form import Form
 
 COLUMNS = 32  # of a tile
+VECTOR = 16  # elements at most of what is copied at once: copies are as wide as some of these
 FEWEST_TILES = 8  # of a row, since nobody asks for the first one
 TALLEST, SHORTEST = 512, 96  # rows of a chunk
 CHUNKS = 8  # enough for all threads
-BEGIN = symbol("%tile") - symbol("%into")  # of a tile; before the first element, if the row begins so far into a line
+TILE, INTO = symbol("%tile"), symbol("%into")  # a column with which a tile begins; elements of its line before a row
 
 
-def columns_of_tall(form: Form, streamed: Mapping[Place, Place]) -> int:
-    """How many columns tiles have that come from memory, of which so much is written past the caches; 0 if not so.
+class Tall(NamedTuple):
+    """How many columns a tile has; those before it into which rows may reach, 0 where all rows lie alike in lines."""
 
-    Rows of the result begin at the same place of a line, else tiles would end within lines.
-    """
+    columns: int
+    before: int
+
+    @property
+    def begin(self) -> Dim:
+        """Where a tile begins; if that is before the first column, it begins with that."""
+        return TILE - (0 if self.before else INTO)
+
+
+def tall_tiles(form: Form, streamed: Mapping[Place, Place]) -> Tall | None:
+    """The tiles of what comes from memory, if they are such; so much is written past the caches."""
     if not streamed or not form.in_tiles or form.beside is None or form.beside != form.cut_axis():
-        return 0
+        return None
     rows, columns = form.domain[form.beside], form.domain[form.inner[0]]
     if not isinstance(rows, int) or not isinstance(columns, int):
-        return 0
+        return None
     node, _ = widest(form, streamed)
-    steps = linear(offset(form.index_of(node), node.shape)) or {}
-    size = node.dtype.size
-    is_in_step = steps[f"%{form.beside}"] * size % LINE == 0 and COLUMNS * size >= LINE
+    size, steps = node.dtype.size, linear(offset(form.index_of(node), node.shape)) or {}
     is_copied = {one.node.dtype.size for one in form.across} <= {4, 8}
     is_large = rows >= CHUNKS * SHORTEST and columns >= FEWEST_TILES * COLUMNS
-    return COLUMNS if is_in_step and is_copied and is_large else 0
+    if not is_copied or not is_large or COLUMNS * size < LINE:
+        return None
+    are_alike = steps[f"%{form.beside}"] * size % LINE == 0
+    return Tall(COLUMNS, 0 if are_alike else max(LINE // size, VECTOR))
 
 
 def widest(form: Form, streamed: Mapping[Place, Place]) -> tuple[Node, Place]:
@@ -62,28 +78,52 @@ def rows_of_chunk(rows: int) -> int:
     return min(TALLEST, rows // CHUNKS)
 
 
-def tiles(form: Form, scope: Scope) -> Loop:
-    """The loop over tiles, the first of which ends with a line of the result."""
+def tiles(form: Form, tall: Tall, scope: Scope) -> Loop:
+    """The loop over tiles, which binds the first column that is copied."""
     assert form.beside is not None
-    text, columns, (node, place) = form.text, form.domain[form.inner[0]], widest(form, form.streamed)
-    corner = {f"%{form.beside}": form.bounds(form.beside)[0], f"%{form.inner[0]}": 0}
-    first = substitute(offset(form.index_of(node), node.shape), corner)
-    scope.use("into_line", text.address(place, first * node.dtype.size), dtype=node.dtype, result=Var("into", int64))
-    found = text.loop(scope, "tile", columns + symbol("%into"), 0, form.tall)
-    found.bind(str(form.block)[1:], dim_max(BEGIN, 0))
+    more: Dim = tall.before
+    if not tall.before:
+        _bind_into(form, scope, form.bounds(form.beside)[0])
+        more = INTO
+    found = form.text.loop(scope, "tile", form.domain[form.inner[0]] + more, 0, tall.columns)
+    found.bind(str(form.block)[1:], dim_max(TILE - more, 0))
     return found
 
 
-def fetch_beside(form: Form, row: Scope) -> None:
+def columns_of_copy(form: Form, tall: Tall) -> Expr:
+    """How many columns are copied."""
+    end = integer("least", Position(tall.begin + tall.columns), form.text.at(form.domain[form.inner[0]]))
+    return integer("-", end, form.text.at(form.block))
+
+
+def columns_of_row(form: Form, tall: Tall, row: Scope) -> Bounds:
+    """From where to where a row goes in a tile."""
+    assert form.beside is not None
+    first: Dim = form.block
+    if tall.before:
+        _bind_into(form, row, loop_symbol(form.beside))
+        first = symbol(f"%{row.let(form.text.fresh(), form.text.at(dim_max(TILE - INTO, 0))).name}")
+    return first, integer("least", Position(TILE - INTO + tall.columns), form.text.at(form.domain[form.inner[0]]))
+
+
+def _bind_into(form: Form, scope: Scope, row: Dim) -> None:
+    """Bind how many elements of its line are before this row of the result."""
+    node, place = widest(form, form.streamed)
+    first = substitute(offset(form.index_of(node), node.shape), {f"%{form.beside}": row, f"%{form.inner[0]}": 0})
+    address = form.text.address(place, first * node.dtype.size)
+    scope.use("into_line", address, dtype=node.dtype, result=Var(str(INTO)[1:], int64))
+
+
+def fetch_beside(form: Form, tall: Tall, row: Scope) -> None:
     """Ask for some columns of the next tile: as far down as a line has elements, beside the row and those around it."""
     assert form.beside is not None
     text, begin = form.text, form.bounds(form.beside)[0]
     for across in form.across:
         size, down = across.node.dtype.size, loop_symbol(form.beside) - begin
         rows = LINE // size
-        above, some = floor_div(down, rows) * rows, form.tall // rows
+        above, some = floor_div(down, rows) * rows, tall.columns // rows
         loop = text.loop(row, "q", some)
-        column = BEGIN + form.tall + (down - above) * some + symbol("%q")
+        column = tall.begin + tall.columns + (down - above) * some + symbol("%q")
         position = across.first + begin + above + column * across.step
         loop.use("fetch_lines", text.address(text.place[across.node], position * size), tile=(1,))
         loop.close()

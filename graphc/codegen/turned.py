@@ -114,16 +114,10 @@ def _is_dear(across: Across) -> bool:
 def tile_of(form: Form) -> int:
     """How many columns a tile has: a power of two, so that many nests share a routine."""
     assert form.beside is not None
-    if form.tall:
-        return form.tall
+    if form.tall is not None:
+        return form.tall.columns
     columns, most = form.domain[form.inner[0]], LONG if _is_few(form.domain[form.beside]) else TILE
     return min(most, max(SQUARE, 1 << (columns - 1).bit_length())) if isinstance(columns, int) else most
-
-
-def end_of_tile(form: Form) -> Expr:
-    """Where the columns of a tile end."""
-    begin = tall.BEGIN if form.tall else form.block
-    return integer("least", Position(begin + tile_of(form)), form.text.at(form.domain[form.inner[0]]))
 
 
 def strip_of(form: Form) -> int:
@@ -139,7 +133,7 @@ def shape_of(form: Form) -> tuple[Dim, Dim]:
     """How many rows a copy has room for, and how long they are: whole rows end with a whole vector."""
     assert form.beside is not None
     if form.in_tiles:
-        return STRIP, tile_of(form)
+        return STRIP, tile_of(form) + (0 if form.tall is None else form.tall.before)
     columns = form.domain[form.inner[0]]
     return dim_min(strip_of(form), form.domain[form.beside]), floor_div(columns + SQUARE - 1, SQUARE) * SQUARE
 
@@ -164,7 +158,7 @@ def copies(form: Form, scope: Scope) -> tuple[Sequence[Loop], Bounds]:
     first, end = form.bounds(form.beside)
     if form.in_tiles:
         plain = text.loop(scope, str(form.block)[1:], columns, 0, tile_of(form))
-        tiles = tall.tiles(form, scope) if form.tall else plain
+        tiles = plain if form.tall is None else tall.tiles(form, form.tall, scope)
         strips = text.loop(tiles, str(BEGIN)[1:], end, first, strip)
         _copy_tile(form, strips, tile_of(form), end)
     else:
@@ -180,9 +174,10 @@ def _copy_tile(form: Form, scope: Scope, width: int, end: Dim) -> None:
     """Copy so many columns of a strip; of whole rows, the next ones are asked for, as `wanted` does it in tiles."""
     text, strip, (high, wide), columns = form.text, strip_of(form), shape_of(form), form.domain[form.inner[0]]
     rows = integer("least", Position(strip), text.at(end - BEGIN))
+    here: Expr
     here, later = (integer("least", Position(width), text.at(columns - at)) for at in (form.block, form.block + width))
-    if form.tall:  # the first may be narrower
-        here = integer("-", end_of_tile(form), text.at(form.block))
+    if form.tall is not None:
+        here = tall.columns_of_copy(form, form.tall)
     for one, copy in form.turned.items():
         array, nbytes = text.place[one.node], one.node.dtype.size
         corner, step = (one.first + BEGIN + form.block * one.step) * nbytes, one.step * nbytes

@@ -65,8 +65,8 @@ def fetch_across(form: Form, scopes: Sequence[Scope]) -> None:
     if form.beside is None or not form.in_tiles or not _fetches(form):
         return
     *_, strip, row = scopes
-    if form.tall:
-        fetch_beside(form, row)
+    if form.tall is not None:
+        fetch_beside(form, form.tall, row)
         return
     text, wide, whole = form.text, tile_of(form), form.domain[form.beside]
     (begin, end), rows = form.bounds(form.beside), form.chunks()[1] if form.beside == form.cut_axis() else whole
