@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from graphc.codegen.intrinsics.target import LINE
-from graphc.codegen.loop_ir import Expr, Position, Var
+from graphc.codegen.loop_ir import Call, Position, Var
 from graphc.codegen.scope import Bounds, Loop, Scope
 from graphc.codegen.text import integer
 from graphc.dims import Dim, dim_max, floor_div, substitute, symbol
@@ -40,9 +40,8 @@ TILE, INTO = symbol("%tile"), symbol("%into")  # a column with which a tile begi
 
 
 class Tall(NamedTuple):
-    """How many columns a tile has; those before it into which rows may reach, 0 where all rows lie alike in lines."""
+    """How many columns before a tile its rows may reach into; 0 where all rows lie alike in lines, and so does it."""
 
-    columns: int
     before: int
 
     @property
@@ -65,7 +64,7 @@ def tall_tiles(form: Form, streamed: Mapping[Place, Place]) -> Tall | None:
     if not is_copied or not is_large or COLUMNS * size < LINE:
         return None
     are_alike = steps[f"%{form.beside}"] * size % LINE == 0
-    return Tall(COLUMNS, 0 if are_alike else max(LINE // size, VECTOR))
+    return Tall(0 if are_alike else max(LINE // size, VECTOR))
 
 
 def widest(form: Form, streamed: Mapping[Place, Place]) -> tuple[Node, Place]:
@@ -85,14 +84,14 @@ def tiles(form: Form, tall: Tall, scope: Scope) -> Loop:
     if not tall.before:
         _bind_into(form, scope, form.bounds(form.beside)[0])
         more = INTO
-    found = form.text.loop(scope, "tile", form.domain[form.inner[0]] + more, 0, tall.columns)
+    found = form.text.loop(scope, "tile", form.domain[form.inner[0]] + more, 0, COLUMNS)
     found.bind(str(form.block)[1:], dim_max(TILE - more, 0))
     return found
 
 
-def columns_of_copy(form: Form, tall: Tall) -> Expr:
+def columns_of_copy(form: Form, tall: Tall) -> Call:
     """How many columns are copied."""
-    end = integer("least", Position(tall.begin + tall.columns), form.text.at(form.domain[form.inner[0]]))
+    end = integer("least", Position(tall.begin + COLUMNS), form.text.at(form.domain[form.inner[0]]))
     return integer("-", end, form.text.at(form.block))
 
 
@@ -103,7 +102,7 @@ def columns_of_row(form: Form, tall: Tall, row: Scope) -> Bounds:
     if tall.before:
         _bind_into(form, row, loop_symbol(form.beside))
         first = symbol(f"%{row.let(form.text.fresh(), form.text.at(dim_max(TILE - INTO, 0))).name}")
-    return first, integer("least", Position(TILE - INTO + tall.columns), form.text.at(form.domain[form.inner[0]]))
+    return first, integer("least", Position(TILE - INTO + COLUMNS), form.text.at(form.domain[form.inner[0]]))
 
 
 def _bind_into(form: Form, scope: Scope, row: Dim) -> None:
@@ -121,9 +120,9 @@ def fetch_beside(form: Form, tall: Tall, row: Scope) -> None:
     for across in form.across:
         size, down = across.node.dtype.size, loop_symbol(form.beside) - begin
         rows = LINE // size
-        above, some = floor_div(down, rows) * rows, tall.columns // rows
+        above, some = floor_div(down, rows) * rows, COLUMNS // rows
         loop = text.loop(row, "q", some)
-        column = tall.begin + tall.columns + (down - above) * some + symbol("%q")
+        column = tall.begin + COLUMNS + (down - above) * some + symbol("%q")
         position = across.first + begin + above + column * across.step
         loop.use("fetch_lines", text.address(text.place[across.node], position * size), tile=(1,))
         loop.close()

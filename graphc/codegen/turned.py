@@ -24,7 +24,7 @@ from math import gcd
 from typing import TYPE_CHECKING, NamedTuple
 
 from graphc.codegen import tall
-from graphc.codegen.loop_ir import WORKER, Expr, Position
+from graphc.codegen.loop_ir import WORKER, Position
 from graphc.codegen.scope import Bounds, Loop, Scope
 from graphc.codegen.text import integer
 from graphc.dims import Dim, dim_min, floor_div, substitute, symbol
@@ -115,7 +115,7 @@ def tile_of(form: Form) -> int:
     """How many columns a tile has: a power of two, so that many nests share a routine."""
     assert form.beside is not None
     if form.tall is not None:
-        return form.tall.columns
+        return tall.COLUMNS
     columns, most = form.domain[form.inner[0]], LONG if _is_few(form.domain[form.beside]) else TILE
     return min(most, max(SQUARE, 1 << (columns - 1).bit_length())) if isinstance(columns, int) else most
 
@@ -157,8 +157,7 @@ def copies(form: Form, scope: Scope) -> tuple[Sequence[Loop], Bounds]:
     text, strip, columns = form.text, strip_of(form), form.domain[form.inner[0]]
     first, end = form.bounds(form.beside)
     if form.in_tiles:
-        plain = text.loop(scope, str(form.block)[1:], columns, 0, tile_of(form))
-        tiles = plain if form.tall is None else tall.tiles(form, form.tall, scope)
+        tiles = _tiles(form, scope)
         strips = text.loop(tiles, str(BEGIN)[1:], end, first, strip)
         _copy_tile(form, strips, tile_of(form), end)
     else:
@@ -170,14 +169,18 @@ def copies(form: Form, scope: Scope) -> tuple[Sequence[Loop], Bounds]:
     return around, (BEGIN, integer("least", text.at(BEGIN + strip), text.at(end)))
 
 
+def _tiles(form: Form, scope: Scope) -> Loop:
+    if form.tall is not None:
+        return tall.tiles(form, form.tall, scope)
+    return form.text.loop(scope, str(form.block)[1:], form.domain[form.inner[0]], 0, tile_of(form))
+
+
 def _copy_tile(form: Form, scope: Scope, width: int, end: Dim) -> None:
     """Copy so many columns of a strip; of whole rows, the next ones are asked for, as `wanted` does it in tiles."""
     text, strip, (high, wide), columns = form.text, strip_of(form), shape_of(form), form.domain[form.inner[0]]
     rows = integer("least", Position(strip), text.at(end - BEGIN))
-    here: Expr
     here, later = (integer("least", Position(width), text.at(columns - at)) for at in (form.block, form.block + width))
-    if form.tall is not None:
-        here = tall.columns_of_copy(form, form.tall)
+    here = here if form.tall is None else tall.columns_of_copy(form, form.tall)
     for one, copy in form.turned.items():
         array, nbytes = text.place[one.node], one.node.dtype.size
         corner, step = (one.first + BEGIN + form.block * one.step) * nbytes, one.step * nbytes
