@@ -268,13 +268,14 @@ def test_results_of_other_sizes_of_tiles_from_memory(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("shape", "axes"), [((2, 320, 200), (0, 2, 1)), ((320, 3, 200), (2, 1, 0)), ((2, 2, 256, 90), (1, 0, 3, 2))]
+    ("shape", "axes"), [((2, 320, 200), (0, 2, 1)), ((321, 3, 300), (2, 1, 0)), ((2, 2, 256, 300), (1, 0, 3, 2))]
 )
 def test_more_axes_of_tiles_from_memory(monkeypatch: pytest.MonkeyPatch, shape: Any, axes: Any) -> None:
     tiles_from_memory(monkeypatch)
     a, b = drawn(shape), drawn([shape[k] for k in axes], 1)
     x, y = gc.input("x", shape, "float32"), gc.input("y", b.shape, "float32")
     f = gc.compile([x, y], (gc.transpose(x, axes) + y, gc.transpose(x, axes)[::-1] * y), options=COLD)
+    assert "for tile in range(" in f.source
     want = (a.transpose(axes) + b, a.transpose(axes)[::-1] * b)
     before = gc.get_num_threads()
     try:

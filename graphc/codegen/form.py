@@ -298,7 +298,7 @@ class Form:
         length = self.domain[cut] if self.inner else product(self.domain)
         row = product(d for k, d in enumerate(self.domain) if k != cut)
         size = self._longer(length, self._rows_of_chunk(row) if self.inner else self._elements_of_chunk())
-        if self.tall is not None and isinstance(length, int):
+        if self.tall is not None and isinstance(length, int):  # as much as is asked for at once
             size = tall.rows_of_chunk(length)
         if isinstance(length, int) and isinstance(size, int) and size < length and self.before is None:
             size = in_lines(length, size) if not self.inner else evenly(length, size)
