@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, cast
 
 from graphc.codegen.intrinsics.target import LINE, has_many_registers, has_two_multiply_adds
 from graphc.codegen.kernels import CHUNK_FLOPS, MANY_CHUNKS, ROW, Axis, InPlace, J, Range, known
-from graphc.codegen.loop_ir import WORKER, Address, Expr, Position, Var
+from graphc.codegen.loop_ir import WORKER, Address, Expr, Position
 from graphc.codegen.scope import Branch, Loop, Scope, close
 from graphc.codegen.text import integer, test
 from graphc.codegen.views import up
 from graphc.dims import Dim, blocks, dim_max, dim_min, floor_div, symbol
-from graphc.types import int64
 
 if TYPE_CHECKING:
     from graphc.codegen.product import Product
@@ -142,9 +141,8 @@ class Lined(Packed):
 
     def need(self, scope: Scope) -> tuple[Expr, Expr]:
         """Elements of its line that are before B."""
-        into = Var("into", int64)
-        scope.use("into_line", self.text.address(self.product.names["b"]), dtype=self.dtype, result=into)
-        return into, Position(0)
+        into = scope.into_line("into", self.text.address(self.product.names["b"]), self.dtype)
+        return Position(into), Position(0)
 
 
 def may_lie_across_lines(product: Product) -> bool:

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from graphc.codegen.loop_ir import Expr, For, If, Let, Position, Stmt, Use, Var
-from graphc.dims import Dim
-from graphc.types import DType
+from graphc.dims import Dim, symbol
+from graphc.types import DType, int64
 
 Bounds = tuple[Dim, Expr]  # from where to where a loop runs
 
@@ -52,6 +52,11 @@ class Scope:
         result: Var | None = None,
     ) -> None:
         self.body.append(Use(kernel, args, dtype, tile, result))
+
+    def into_line(self, name: str, address: Expr, dtype: DType) -> Dim:
+        """Bind how many elements of its line of cache are before an address."""
+        self.use("into_line", address, dtype=dtype, result=Var(name, int64))
+        return symbol(f"%{name}")
 
 
 def _name_of(var: str) -> str:

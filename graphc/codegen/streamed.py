@@ -13,7 +13,7 @@ from itertools import zip_longest
 
 from graphc.codegen.form import FOLDS, KEPT, Form
 from graphc.codegen.intrinsics.target import LINE, has_two_multiply_adds, one_line_a_cycle
-from graphc.codegen.loop_ir import CHUNK, Address, Call, Expr, Position, Use, Var
+from graphc.codegen.loop_ir import CHUNK, Address, Call, Expr, Position, Use
 from graphc.codegen.scope import Branch, Scope, close
 from graphc.codegen.tall import widest
 from graphc.codegen.text import FIRST, Text, integer, test
@@ -25,7 +25,7 @@ from graphc.scalar import CHEAP
 from graphc.schedule.access import linear, offset
 from graphc.schedule.shape import loads
 from graphc.schedule.task import Place
-from graphc.types import DType, int64
+from graphc.types import DType
 
 PAST_CACHES = 1 << 25  # bytes that a phase moves; what is less may be in a cache when it is read
 # Of both the second where two multiply-adds start in a cycle, which reads and writes more at a time.
@@ -115,9 +115,7 @@ def cut_in_lines(text: Text, scope: Scope, size: Dim, end: Position, place: Plac
     They are written whole then, and other arrays mostly begin at the same place of a line: their vectors are not read
     from two of them.
     """
-    into = Var(text.fresh(), int64)
-    scope.use("into_line", text.address(place), dtype=dtype, result=into)
-    start = CHUNK * size - symbol(f"%{into.name}")
+    start = CHUNK * size - scope.into_line(text.fresh(), text.address(place), dtype)
     scope.let("lo", integer("most", Position(start), Position(0)))
     scope.let("hi", integer("least", Position(start + size), end))
 
@@ -174,10 +172,9 @@ def bind_lines(form: Form, scope: Scope, moved: Dim, var: str, low: Dim, high: D
     """Bind `first` and `whole`, between which a loop from `low` to `high` makes whole lines; none if the call moves
     too little."""
     text, (node, place) = form.text, widest(form, form.streamed)
-    into, some = Var(text.fresh(), int64), LINE // node.dtype.size
     start = substitute(offset(form.index_of(node), node.shape), {f"%{var}": low})
-    scope.use("into_line", text.address(place, start * node.dtype.size), dtype=node.dtype, result=into)
-    part, piece = symbol(f"%{into.name}"), piece_of(form)
+    part = scope.into_line(text.fresh(), text.address(place, start * node.dtype.size), node.dtype)
+    some, piece = LINE // node.dtype.size, piece_of(form)
     large: Dim = 1
     if not isinstance(moved, int):
         large = symbol(f"%{scope.let('large', text.at(dim_min(1, floor_div(moved, PAST_CACHES)))).name}")
@@ -224,9 +221,7 @@ def bind_places(form: Form, scope: Scope, step: int, first: Mapping[str, Dim]) -
 
 def place_in_line(form: Form, scope: Scope, node: Node, address: Expr) -> Position:
     """Bind how many elements after the begin of a line an address is."""
-    into = Var(form.text.fresh(), int64)
-    scope.use("into_line", address, dtype=node.dtype, result=into)
-    return Position(symbol(f"%{into.name}"))
+    return Position(scope.into_line(form.text.fresh(), address, node.dtype))
 
 
 def parts_of(form: Form, places: Sequence[Position | None]) -> dict[Place, Place]:

@@ -19,14 +19,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from graphc.codegen.intrinsics.target import LINE
-from graphc.codegen.loop_ir import Call, Position, Var
+from graphc.codegen.loop_ir import Call, Position
 from graphc.codegen.scope import Bounds, Loop, Scope
 from graphc.codegen.text import integer
 from graphc.dims import Dim, dim_max, floor_div, substitute, symbol
 from graphc.graph import Node
 from graphc.schedule.access import linear, loop_symbol, offset
 from graphc.schedule.task import Place
-from graphc.types import int64
 
 if TYPE_CHECKING:
     from graphc.codegen.form import Form
@@ -109,8 +108,7 @@ def _bind_into(form: Form, scope: Scope, row: Dim) -> None:
     """Bind how many elements of its line are before this row of the result."""
     node, place = widest(form, form.streamed)
     first = substitute(offset(form.index_of(node), node.shape), {f"%{form.beside}": row, f"%{form.inner[0]}": 0})
-    address = form.text.address(place, first * node.dtype.size)
-    scope.use("into_line", address, dtype=node.dtype, result=Var(str(INTO)[1:], int64))
+    scope.into_line(str(INTO)[1:], form.text.address(place, first * node.dtype.size), node.dtype)
 
 
 def fetch_beside(form: Form, tall: Tall, row: Scope) -> None:
