@@ -22,11 +22,9 @@ from graphc.codegen.namespace import meaning
 from graphc.dims import evaluate
 from graphc.graph import Graph
 from graphc.interpret import interpret
-from graphc.runtime import entry
 from graphc.runtime.backend import Backend, _module_of, object_file, text_of
 from graphc.runtime.frontend import lower
 from graphc.runtime.machine import Machine
-from graphc.runtime.words import compile_words
 from graphc.state import State, address
 from graphc.tree import flatten
 
@@ -70,7 +68,6 @@ def test_the_text_of_a_module_is_that_of_llvmlite() -> None:
     made = [partial(module_named, text) for text in sorted(texts)]
     routines = {name: routine for text in texts for name, routine in module_named(text).routines.items()}
     made += [partial(_module_of, routine) for routine in routines.values()]
-    made.append(partial(compile_words, entry._modules(), PREFIX))
     for module in made:
         theirs = module()
         theirs.triple, theirs.data_layout = Backend().triple, Backend().layout

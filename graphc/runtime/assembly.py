@@ -15,7 +15,7 @@ from llvmlite.ir import instructions
 
 def assembly(module: Any) -> str:
     """The text of a module, whose names of values and blocks need no escapes."""
-    lines = [f'target triple = "{module.triple}"\ntarget datalayout = "{module.data_layout}"\n']
+    lines: list[str] = []
     for value in module.globals.values():
         if isinstance(value, ir.Function):
             _function(lines, value)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from llvmlite.binding.ffi import OutputString
 from llvmlite.binding.ffi import lib as library
 
 from graphc.runtime.assembly import assembly
-from graphc.runtime.native import PREFIX, dissolve, kernel_name, processors, uncollected
+from graphc.runtime.native import PREFIX, dissolve, kernel_name, processors
 
 MOST_THREADS = 4  # the front end does not keep more of them busy
 MOST_MODULES = 64  # of a backend, whose context keeps the types and constants of them all
@@ -48,7 +49,7 @@ def compile_kernels(
 
     routines: dict[str, Routine] = {}
     kernels: list[tuple[Future[bytes], tuple[str, ...]]] = []
-    with uncollected(), _quick_turns(), ThreadPoolExecutor(min(MOST_THREADS, processors())) as threads:
+    with _quick_turns(), ThreadPoolExecutor(min(MOST_THREADS, processors())) as threads:
         for text in texts:
             module = KernelModule()
             lower(text, PREFIX + kernel_name(text), module)
@@ -58,6 +59,7 @@ def compile_kernels(
             routines |= needs
         wanted = [r for r in routines.values() if not has(r.name)]
         made = {r.name: threads.submit(object_file, text_of(_module_of(r)), r.is_loop) for r in wanted}
+        gc.collect(0)  # what the front end has left, while LLVM works: else it is next, and all wait for that
         return [Compiled(code.result(), needs) for code, needs in kernels], {n: c.result() for n, c in made.items()}
 
 
@@ -89,13 +91,12 @@ def words_of(modules: Sequence[ModuleType]) -> tuple[str, bool]:
     """What `object_file` takes for modules written in graphc.runtime.words."""
     from graphc.runtime.words import compile_words
 
-    return text_of(compile_words(modules, PREFIX)), False
+    return _head() + compile_words(modules, PREFIX), False
 
 
 def text_of(module: Any) -> str:
     """The text of an llvmlite module, made ready for the machine; nothing is left of the module."""
-    module.triple, module.data_layout = _machine()
-    text = assembly(module)
+    text = _head() + assembly(module)
     blocks = [block for function in module.functions for block in function.blocks]
     dissolve(*blocks, *module.functions, module)
     return text
@@ -118,11 +119,11 @@ def object_file(text: str, loops: bool = True, late: str = "") -> bytes:
 
 
 @cache
-def _machine() -> tuple[str, str]:
-    """Its triple, and how data are laid out in its memory."""
+def _head() -> str:
+    """What a text begins with: which machine it is for, and how data are laid out in its memory."""
     backend = Backend()
     _idle.append(backend)
-    return backend.triple, backend.layout
+    return f'target triple = "{backend.triple}"\ntarget datalayout = "{backend.layout}"\n'
 
 
 class Backend:

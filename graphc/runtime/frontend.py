@@ -26,7 +26,6 @@ from graphc.codegen.intrinsics.vectors import splat
 from graphc.codegen.namespace import meaning
 from graphc.runtime.short import Access, access, begin_of_vectors, lanes_of, steps
 from graphc.runtime.turns import calls, is_long, length_of_part, statements, variable, vectors_at_a_time
-from graphc.runtime.words import decided
 
 Typed = tuple[Any, Any]  # a Numba type, and the LLVM value that has it
 
@@ -274,7 +273,7 @@ class _Lowering:
             case ast.UnaryOp():
                 return self.unary(e)
             case ast.BoolOp():
-                return types.boolean, decided(self.b, e, lambda part: self.value(part)[1])
+                return types.boolean, self.decided(e)
         raise _unknown(e)
 
     def call(self, e: ast.Call) -> Typed:
@@ -319,6 +318,24 @@ class _Lowering:
             return types.boolean, (self.b.fcmp_unordered if relation == "!=" else self.b.fcmp_ordered)(relation, x, y)
         signed = isinstance(kind, types.Integer) and kind in types.signed_domain
         return types.boolean, (self.b.icmp_signed if signed else self.b.icmp_unsigned)(relation, x, y)
+
+    def decided(self, e: ast.BoolOp) -> Any:
+        """`and` and `or`, each part of which is evaluated only if it decides."""
+        after, incoming = self.target.append_basic_block("decided"), []
+        for part in e.values:
+            bit = self.value(part)[1]
+            incoming.append((bit, self.b.block))
+            if part is e.values[-1]:
+                self.b.branch(after)
+            else:
+                further = self.target.append_basic_block("further")
+                self.b.cbranch(bit, *((further, after) if isinstance(e.op, ast.And) else (after, further)))
+                self.b.position_at_end(further)
+        self.b.position_at_end(after)
+        phi = self.b.phi(_I1)
+        for bit, block in incoming:
+            phi.add_incoming(bit, block)
+        return phi
 
     def unary(self, e: ast.UnaryOp) -> Typed:
         kind, x = self.value(e.operand)

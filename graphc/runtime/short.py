@@ -43,10 +43,12 @@ def access(call: ast.Call) -> Access | None:
 
 def lanes_of(variable: str, count: int, body: Sequence[ast.stmt]) -> int:
     """The lanes of the vectors as which a loop, or the end of one, is done; 0 if all of it is left to LLVM."""
+    if count < 2 or not all(isinstance(s, ast.Assign | ast.Expr) for s in body):
+        return 0
     parts = list(_parts(body))
     touched = [found for call in parts if isinstance(call, ast.Call) and (found := access(call))]
     made = [t.code for t in touched if t.stores]
-    if count < 2 or not made or not _LANE_BYTES.keys() >= set(made):
+    if not made or not _LANE_BYTES.keys() >= set(made):
         return 0
     lanes = host_vector_bytes() // max(_LANE_BYTES.get(t.code, 0) for t in touched)
     fits = _decide_alone(parts, touched) and _is_apart(variable, count, touched)

@@ -1,8 +1,9 @@
 """A small compiler for functions of int64 words, in which the driver is written.
 
 In: modules of plain Python functions whose values are all int64: assignments, `if`, `while`, `for ... in range(...)`,
-arithmetic (division of what is not negative), comparisons, calls of one another and of the operations below.  Out: an
-LLVM module in which each is a C function.  Numba would take a hundred times as long, and a second of every first start.
+arithmetic (division of what is not negative), comparisons, calls of one another and of the operations below.  Out: the
+text of an LLVM module in which each is a C function.  Numba would take a hundred times as long, and a second of every
+first start; llvmlite's objects, of which the text would be made, three times as long.
 """
 
 from __future__ import annotations
@@ -14,28 +15,30 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
-from llvmlite import ir
+Value = str  # as LLVM's text writes it: a number, or the name of what an instruction has made
 
-_I64, _I32, _I8 = ir.IntType(64), ir.IntType(32), ir.IntType(8)
-_WORD = _I64.as_pointer()
-_ONE = ir.Constant(_I64, 1)
-_X86, _ARM = ("llvm.x86.sse2.pause", ()), ("llvm.aarch64.hint", (1,))
-_PAUSE = {"x86_64": _X86, "AMD64": _X86, "aarch64": _ARM, "arm64": _ARM}.get(platform.machine())
+_DECLARED = {
+    "llvm.memcpy.p0.p0.i64": "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)",
+    "llvm.x86.sse2.pause": "declare void @llvm.x86.sse2.pause()",
+    "llvm.aarch64.hint": "declare void @llvm.aarch64.hint(i32)",
+}
+_X86, _ARM = "llvm.x86.sse2.pause", "llvm.aarch64.hint"
+_PAUSE = {"x86_64": f"{_X86}()", "AMD64": f"{_X86}()", "aarch64": f"{_ARM}(i32 1)", "arm64": f"{_ARM}(i32 1)"}
 _ARITHMETIC: dict[type[ast.operator], str] = {
     ast.Add: "add",
     ast.Sub: "sub",
     ast.Mult: "mul",
     ast.FloorDiv: "udiv",
-    ast.BitAnd: "and_",
-    ast.BitOr: "or_",
+    ast.BitAnd: "and",
+    ast.BitOr: "or",
 }
-_COMPARISONS = {ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
+_COMPARISONS = {ast.Eq: "eq", ast.NotEq: "ne", ast.Lt: "slt", ast.LtE: "sle", ast.Gt: "sgt", ast.GtE: "sge"}
 
 
 class Operation:
-    """What a word function can call beside its like: `emit(builder, *values)` makes the instructions."""
+    """What a word function can call beside its like: `emit(body, *values)` writes the instructions."""
 
-    def __init__(self, emit: Callable[..., Any]) -> None:
+    def __init__(self, emit: Callable[..., Value]) -> None:
         self.emit = emit
         self.__doc__ = emit.__doc__
 
@@ -44,138 +47,113 @@ class Operation:
 
 
 @Operation
-def load(b: Any, base: Any, index: Any) -> Any:
+def load(body: Body, base: Value, index: Value) -> Value:
     """The word `index` of the block at `base`."""
-    return b.load(_word(b, base, index))
+    return body.new(f"load i64, ptr {_word(body, base, index)}")
 
 
 @Operation
-def store(b: Any, base: Any, index: Any, value: Any) -> Any:
+def store(body: Body, base: Value, index: Value, value: Value) -> Value:
     """Set the word `index` of the block at `base`."""
-    b.store(value, _word(b, base, index))
+    body.do(f"store i64 {value}, ptr {_word(body, base, index)}")
     return value
 
 
 @Operation
-def load32(b: Any, address: Any) -> Any:
+def load32(body: Body, address: Value) -> Value:
     """The C int at an address."""
-    return b.sext(b.load(b.inttoptr(address, _I32.as_pointer())), _I64)
+    return body.new(f"sext i32 {body.new(f'load i32, ptr {_pointer(body, address)}')} to i64")
 
 
 @Operation
-def load8(b: Any, address: Any) -> Any:
+def load8(body: Body, address: Value) -> Value:
     """The byte at an address, at least 0."""
-    return b.zext(b.load(b.inttoptr(address, _I8.as_pointer())), _I64)
+    return body.new(f"zext i8 {body.new(f'load i8, ptr {_pointer(body, address)}')} to i64")
 
 
 @Operation
-def stack(b: Any, n: Any) -> Any:
+def stack(body: Body, n: Value) -> Value:
     """The address of n words that live until the function returns."""
-    return b.ptrtoint(b.alloca(_I64, size=n), _I64)
+    return body.new(f"ptrtoint ptr {body.new(f'alloca i64, i64 {n}')} to i64")
 
 
 @Operation
-def copy(b: Any, to: Any, source: Any, nbytes: Any) -> Any:
+def copy(body: Body, to: Value, source: Value, nbytes: Value) -> Value:
     """Copy bytes between places that do not overlap."""
-    pointer = _I8.as_pointer()
-    memcpy = b.module.declare_intrinsic("llvm.memcpy", [pointer, pointer, _I64])
-    b.call(memcpy, [b.inttoptr(to, pointer), b.inttoptr(source, pointer), nbytes, ir.Constant(ir.IntType(1), 0)])
+    pointers = f"ptr {_pointer(body, to)}, ptr {_pointer(body, source)}"
+    body.do(f"call void @llvm.memcpy.p0.p0.i64({pointers}, i64 {nbytes}, i1 0)")
     return nbytes
 
 
 @Operation
-def load_at(b: Any, address: Any) -> Any:
+def load_at(body: Body, address: Value) -> Value:
     """The word at an address that other threads write."""
-    return b.load_atomic(_shared(b, address), "seq_cst", 8)
+    return body.new(f"load atomic i64, ptr {_pointer(body, address)} seq_cst, align 8")
 
 
 @Operation
-def store_at(b: Any, address: Any, value: Any) -> Any:
+def store_at(body: Body, address: Value, value: Value) -> Value:
     """Set the word at an address that other threads read."""
-    b.store_atomic(value, _shared(b, address), "seq_cst", 8)
+    body.do(f"store atomic i64 {value}, ptr {_pointer(body, address)} seq_cst, align 8")
     return value
 
 
 @Operation
-def add_at(b: Any, address: Any, value: Any) -> Any:
+def add_at(body: Body, address: Value, value: Value) -> Value:
     """Add to a word that other threads change; returns what it was."""
-    return b.atomic_rmw("add", _shared(b, address), value, "seq_cst")
+    return body.new(f"atomicrmw add ptr {_pointer(body, address)}, i64 {value} seq_cst")
 
 
 @Operation
-def exchange(b: Any, address: Any, value: Any) -> Any:
+def exchange(body: Body, address: Value, value: Value) -> Value:
     """Set a word that other threads change; returns what it was."""
-    return b.atomic_rmw("xchg", _shared(b, address), value, "seq_cst")
+    return body.new(f"atomicrmw xchg ptr {_pointer(body, address)}, i64 {value} seq_cst")
 
 
 @Operation
-def exchange_if(b: Any, address: Any, old: Any, new: Any) -> Any:
+def exchange_if(body: Body, address: Value, old: Value, new: Value) -> Value:
     """Set a word that other threads change if it is `old`; returns whether it was."""
-    return b.zext(b.extract_value(b.cmpxchg(_shared(b, address), old, new, "seq_cst", "seq_cst"), 1), _I64)
+    pair = body.new(f"cmpxchg ptr {_pointer(body, address)}, i64 {old}, i64 {new} seq_cst seq_cst")
+    return body.new(f"zext i1 {body.new(f'extractvalue {{ i64, i1 }} {pair}, 1')} to i64")
 
 
 @Operation
-def pause(b: Any) -> Any:
+def pause(body: Body) -> Value:
     """Let a moment pass, for who waits for another thread."""
-    if _PAUSE:
-        name, arguments = _PAUSE
-        kind = ir.FunctionType(ir.VoidType(), [_I32] * len(arguments))
-        known = b.module.globals.get(name) or ir.Function(b.module, kind, name)
-        b.call(known, [ir.Constant(_I32, a) for a in arguments])
-    return ir.Constant(_I64, 0)
-
-
-def _shared(b: Any, address: Any) -> Any:
-    return b.inttoptr(address, _WORD)
+    if platform.machine() in _PAUSE:
+        body.do(f"call void @{_PAUSE[platform.machine()]}")
+    return "0"
 
 
 @Operation
-def call(b: Any, function: Any, *args: Any) -> Any:
+def call(body: Body, function: Value, *args: Value) -> Value:
     """Call the C function at an address."""
-    kind = ir.FunctionType(_I64, [_I64] * len(args))
-    return b.call(b.inttoptr(function, kind.as_pointer()), args)
+    return body.new(f"call i64 {_pointer(body, function)}({_words(args)})")
 
 
-def _word(b: Any, base: Any, index: Any) -> Any:
-    return b.gep(b.inttoptr(base, _WORD), [index])
+def _pointer(body: Body, address: Value) -> Value:
+    return body.new(f"inttoptr i64 {address} to ptr")
 
 
-def decided(b: ir.IRBuilder, e: ast.BoolOp, truth: Callable[[ast.expr], Any]) -> Any:
-    """`and` and `or` as one bit, by the bit of every part, which is evaluated only if it decides."""
-    after = b.append_basic_block("decided")
-    incoming = []
-    for part in e.values:
-        bit = truth(part)
-        incoming.append((bit, b.block))
-        if part is e.values[-1]:
-            b.branch(after)
-        else:
-            further = b.append_basic_block("further")
-            b.cbranch(bit, *((further, after) if isinstance(e.op, ast.And) else (after, further)))
-            b.position_at_end(further)
-    b.position_at_end(after)
-    phi = b.phi(ir.IntType(1))
-    for bit, block in incoming:
-        phi.add_incoming(bit, block)
-    return phi
+def _word(body: Body, base: Value, index: Value) -> Value:
+    return body.new(f"getelementptr i64, ptr {_pointer(body, base)}, i64 {index}")
 
 
-def compile_words(modules: Sequence[ModuleType], prefix: str) -> ir.Module:
-    """An LLVM module with the functions of modules; the names of the C functions begin with `prefix`."""
-    target = ir.Module(modules[0].__name__)
+def _words(values: Iterable[Value]) -> str:
+    return ", ".join([f"i64 {value}" for value in values])
+
+
+def compile_words(modules: Sequence[ModuleType], prefix: str) -> str:
+    """The text of an LLVM module with the functions of modules; the names of the C functions begin with `prefix`."""
     definitions = [
         (node, vars(module))
         for module in modules
         for node in ast.parse(inspect.getsource(module)).body
         if isinstance(node, ast.FunctionDef)
     ]
-    functions = {
-        d.name: ir.Function(target, ir.FunctionType(_I64, [_I64] * len(d.args.args)), prefix + d.name)
-        for d, _ in definitions
-    }
-    for d, scope in definitions:
-        _Body(functions[d.name], functions, scope).function(d)
-    return target
+    symbols = {definition.name: prefix + definition.name for definition, _ in definitions}
+    text = "\n".join([Body(definition, symbols, scope).text for definition, scope in definitions])
+    return "\n".join([text, *(line for name, line in _DECLARED.items() if f"@{name}(" in text), ""])
 
 
 def _assigned(body: Iterable[ast.stmt]) -> Iterator[str]:
@@ -192,36 +170,60 @@ def _assigned(body: Iterable[ast.stmt]) -> Iterator[str]:
             yield from _assigned((*s.body, *s.orelse))
 
 
-class _Body:
+class Body:
     """The walk over one function; an argument that keeps its value is a value, any other variable a place on the stack.
 
     LLVM turns places into registers.
     """
 
-    def __init__(self, target: Any, functions: Mapping[str, Any], scope: Mapping[str, Any]) -> None:
-        self.functions, self.scope = functions, scope
-        self.target = target
-        self.entry = ir.IRBuilder(target.append_basic_block("entry"))
-        self.b = ir.IRBuilder(target.append_basic_block("body"))
-        self.values: dict[str, Any] = {}
-        self.places: dict[str, Any] = {}
-
-    def function(self, definition: ast.FunctionDef) -> None:
-        assigned = set(_assigned(definition.body))
-        for argument, value in zip(definition.args.args, self.target.args, strict=True):
-            if argument.arg in assigned:
-                self.b.store(value, self.place(argument.arg))
-            else:
-                self.values[argument.arg] = value
+    def __init__(self, definition: ast.FunctionDef, symbols: Mapping[str, str], scope: Mapping[str, Any]) -> None:
+        self.symbols, self.scope = symbols, scope
+        self.lines: list[str] = []
+        self.ended = False  # whether nothing may follow in this block
+        self.reached: set[str] = set()  # the blocks that others go to
+        self.count = 0  # of names
+        arguments = [argument.arg for argument in definition.args.args]
+        places = dict.fromkeys(_assigned(definition.body))
+        self.values = {name: f"%{name}" for name in arguments if name not in places}
+        self.places = {name: f"%{name}.place" for name in places}
+        for name, place in self.places.items():
+            self.do(f"{place} = alloca i64")
+            if name in arguments:
+                self.do(f"store i64 %{name}, ptr {place}")
         self.statements(definition.body)
-        if not self.b.block.is_terminated:
-            self.b.ret(ir.Constant(_I64, 0))
-        self.entry.branch(self.target.blocks[1])
+        if not self.ended:
+            self.do("ret i64 0")
+        head = f"define i64 @{symbols[definition.name]}({_words(f'%{name}' for name in arguments)})"
+        self.text = "\n".join([f"{head} {{", *self.lines, "}"])
 
-    def place(self, name: str) -> Any:
-        if name not in self.places:
-            self.places[name] = self.entry.alloca(_I64, name=name)
-        return self.places[name]
+    # what is written
+
+    def do(self, instruction: str) -> None:
+        self.lines.append(instruction)
+
+    def new(self, instruction: str) -> Value:
+        """The name of what an instruction makes."""
+        self.count += 1
+        self.lines.append(f"%.{self.count} = {instruction}")
+        return f"%.{self.count}"
+
+    def label(self, what: str) -> str:
+        self.count += 1
+        return f"{what}.{self.count}"
+
+    def begin(self, block: str) -> None:
+        self.lines.append(f"{block}:")
+        self.ended = False
+
+    def go(self, block: str) -> None:
+        self.end(f"br label %{block}", block)
+
+    def end(self, instruction: str, *blocks: str) -> None:
+        self.do(instruction)
+        self.reached.update(blocks)
+        self.ended = True
+
+    # statements
 
     def statements(self, body: list[ast.stmt]) -> None:
         for statement in body:
@@ -230,102 +232,119 @@ class _Body:
     def statement(self, s: ast.stmt) -> None:
         match s:
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                self.b.store(self.value(value), self.place(name))
+                self.assign(name, self.value(value))
             case ast.AugAssign(target=ast.Name(id=name), op=op, value=value):
-                old = self.b.load(self.place(name))
-                self.b.store(getattr(self.b, _ARITHMETIC[type(op)])(old, self.value(value)), self.place(name))
+                old = self.named(name)
+                self.assign(name, self.new(f"{_ARITHMETIC[type(op)]} i64 {old}, {self.value(value)}"))
             case ast.Return(value=ast.expr() as value):
-                self.b.ret(self.value(value))
+                self.end(f"ret i64 {self.value(value)}")
             case ast.Expr(value=ast.Call() as value):
                 self.value(value)
             case ast.Expr(value=ast.Constant(value=str())):
                 pass  # a docstring
-            case ast.If(test=test, body=body, orelse=orelse):
-                self.branch(test, body, orelse)
+            case ast.If():
+                self.choice(s)
             case ast.While(test=test, body=body, orelse=[]):
-                self.loop(lambda: self.truth(test), body, lambda: None)
+                self.loop(lambda yes, no: self.decide(test, yes, no), body, lambda: None)
             case ast.For(
                 target=ast.Name(id=name), iter=ast.Call(func=ast.Name(id="range"), args=bounds), body=body, orelse=[]
             ):
-                self.count(name, bounds, body)
+                self.counted(name, bounds, body)
             case _:
                 raise NotImplementedError(f"line {s.lineno}: {ast.unparse(s)}")
 
-    def branch(self, test: ast.expr, body: list[ast.stmt], orelse: list[ast.stmt]) -> None:
-        yes, no, after = (self.target.append_basic_block(n) for n in ("then", "else", "after"))
-        self.b.cbranch(self.truth(test), yes, no)
-        for block, part in ((yes, body), (no, orelse)):
-            self.b.position_at_end(block)
+    def assign(self, name: str, value: Value) -> None:
+        self.do(f"store i64 {value}, ptr {self.places[name]}")
+
+    def choice(self, s: ast.If) -> None:
+        yes, no, after = self.label("then"), self.label("else"), self.label("after")
+        self.decide(s.test, yes, no)
+        for block, part in ((yes, s.body), (no, s.orelse)):
+            self.begin(block)
             self.statements(part)
-            if not self.b.block.is_terminated:
-                self.b.branch(after)
-        self.b.position_at_end(after)
-        if not any(
-            block.is_terminated and after in block.terminator.operands
-            for block in self.target.blocks
-            if block is not after
-        ):
-            self.b.unreachable()
+            if not self.ended:
+                self.go(after)
+        if after in self.reached:
+            self.begin(after)
 
-    def loop(self, condition: Callable[[], Any], body: list[ast.stmt], step: Callable[[], None]) -> None:
-        test, inside, after = (self.target.append_basic_block(n) for n in ("test", "loop", "after"))
-        self.b.branch(test)
-        self.b.position_at_end(test)
-        self.b.cbranch(condition(), inside, after)
-        self.b.position_at_end(inside)
+    def loop(self, decide: Callable[[str, str], None], body: list[ast.stmt], step: Callable[[], None]) -> None:
+        test, inside, after = self.label("test"), self.label("loop"), self.label("after")
+        self.go(test)
+        self.begin(test)
+        decide(inside, after)
+        self.begin(inside)
         self.statements(body)
-        step()
-        self.b.branch(test)
-        self.b.position_at_end(after)
+        if not self.ended:
+            step()
+            self.go(test)
+        self.begin(after)
 
-    def count(self, name: str, bounds: list[ast.expr], body: list[ast.stmt]) -> None:
+    def counted(self, name: str, bounds: list[ast.expr], body: list[ast.stmt]) -> None:
         values = [self.value(v) for v in bounds]
-        start, stop = values[:2] if len(values) > 1 else (ir.Constant(_I64, 0), values[0])
-        stride = values[2] if len(values) == 3 else _ONE
-        relation = ">" if len(bounds) == 3 and isinstance(bounds[2], ast.UnaryOp) else "<"
-        place = self.place(name)
-        self.b.store(start, place)
+        start, stop = values[:2] if len(values) > 1 else ("0", values[0])
+        stride = values[2] if len(values) == 3 else "1"
+        relation = "sgt" if len(bounds) == 3 and isinstance(bounds[2], ast.UnaryOp) else "slt"
+        self.assign(name, start)
         self.loop(
-            lambda: self.b.icmp_signed(relation, self.b.load(place), stop),
+            lambda yes, no: self.compare(relation, self.named(name), stop, yes, no),
             body,
-            lambda: self.b.store(self.b.add(self.b.load(place), stride), place),
+            lambda: self.assign(name, self.new(f"add i64 {self.named(name)}, {stride}")),
         )
 
-    def truth(self, e: ast.expr) -> Any:
-        """A condition as one bit; every part of `and` and `or` is evaluated only if it decides."""
+    def decide(self, e: ast.expr, yes: str, no: str) -> None:
+        """Go to one of two blocks; each part of `and` and `or` is evaluated only if it decides."""
         match e:
             case ast.Compare(left=left, ops=[op], comparators=[right]):
-                return self.b.icmp_signed(_COMPARISONS[type(op)], self.value(left), self.value(right))
-            case ast.BoolOp():
-                return decided(self.b, e, self.truth)
+                self.compare(_COMPARISONS[type(op)], self.value(left), self.value(right), yes, no)
+            case ast.BoolOp(op=op, values=[*parts, last]):
+                for part in parts:
+                    further = self.label("further")
+                    self.decide(part, *((further, no) if isinstance(op, ast.And) else (yes, further)))
+                    self.begin(further)
+                self.decide(last, yes, no)
             case _:
-                return self.b.icmp_signed("!=", self.value(e), ir.Constant(_I64, 0))
+                self.compare("ne", self.value(e), "0", yes, no)
 
-    def named(self, name: str) -> Any:
+    def compare(self, relation: str, left: Value, right: Value, yes: str, no: str) -> None:
+        bit = self.new(f"icmp {relation} i64 {left}, {right}")
+        self.end(f"br i1 {bit}, label %{yes}, label %{no}", yes, no)
+
+    # values
+
+    def named(self, name: str) -> Value:
         if name in self.values:
             return self.values[name]
-        return self.b.load(self.places[name]) if name in self.places else ir.Constant(_I64, self.scope[name])
+        return self.new(f"load i64, ptr {self.places[name]}") if name in self.places else str(self.scope[name])
 
-    def value(self, e: ast.expr) -> Any:
+    def value(self, e: ast.expr) -> Value:
         match e:
             case ast.Constant(value=int(number)):
-                return ir.Constant(_I64, number)
+                return str(number)
             case ast.Name(id=name):
                 return self.named(name)
             case ast.Attribute(value=ast.Name(id=name), attr=attribute):
-                return ir.Constant(_I64, getattr(self.scope[name], attribute))
+                return str(getattr(self.scope[name], attribute))
             case ast.UnaryOp(op=ast.USub(), operand=operand):
-                return self.b.neg(self.value(operand))
+                return self.new(f"sub i64 0, {self.value(operand)}")
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
-                return getattr(self.b, _ARITHMETIC[type(op)])(self.value(left), self.value(right))
+                return self.new(f"{_ARITHMETIC[type(op)]} i64 {self.value(left)}, {self.value(right)}")
             case ast.Compare() | ast.BoolOp():
-                return self.b.zext(self.truth(e), _I64)
+                return self.truth(e)
             case ast.Call(func=ast.Name(id=name), args=arguments):
-                args = [self.value(a) for a in arguments]
-                return (
-                    self.b.call(self.functions[name], args)
-                    if name in self.functions
-                    else self.scope[name].emit(self.b, *args)
-                )
+                values = [self.value(a) for a in arguments]
+                if name in self.symbols:
+                    return self.new(f"call i64 @{self.symbols[name]}({_words(values)})")
+                emitted: Value = self.scope[name].emit(self, *values)
+                return emitted
             case _:
                 raise NotImplementedError(f"line {e.lineno}: {ast.unparse(e)}")
+
+    def truth(self, e: ast.expr) -> Value:
+        """A condition as 1 or 0."""
+        yes, no, after = self.label("true"), self.label("false"), self.label("after")
+        self.decide(e, yes, no)
+        for block in (yes, no):
+            self.begin(block)
+            self.go(after)
+        self.begin(after)
+        return self.new(f"phi i64 [1, %{yes}], [0, %{no}]")

@@ -8,6 +8,7 @@ For one that has not, each c is one whose logarithm is nearly a float (ACCURATE_
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from decimal import Decimal, localcontext
 from typing import NamedTuple
 
@@ -42,8 +43,12 @@ def _short_inverse(low: float, high: float) -> float:
         return max(abs(low * c - 1), abs(high * c - 1))
 
     most = 2.0 if low >= 1 else 1.0  # of what r may be, times the bits of c: floats below 1 lie closer
-    inverses = [(count / 2**bits, most / 2**bits) for bits in range(8) for count in range(2**bits * 3 // 2 + 1)]
-    return float(min((c for c, limit in inverses if largest(c) <= limit), key=largest))
+
+    def inverses(of: int) -> Iterator[float]:
+        near = range(math.floor((of - most) / high), math.ceil((of + most) / low) + 1)
+        return (c for c in (count / of for count in near) if largest(c) <= most / of)
+
+    return min((c for bits in range(8) for c in inverses(2**bits)), key=largest)
 
 
 def _minus_log2(c: float) -> Decimal:
