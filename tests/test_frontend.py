@@ -17,7 +17,7 @@ from numba import njit, types
 import graphc as gc
 from graphc.codegen.intrinsics import instructions
 from graphc.codegen.intrinsics.far import MOST
-from graphc.codegen.intrinsics.routine import PREFIX, KernelModule
+from graphc.codegen.intrinsics.routine import PREFIX, Effort, KernelModule
 from graphc.codegen.namespace import meaning
 from graphc.dims import evaluate
 from graphc.graph import Graph
@@ -87,15 +87,16 @@ def test_llvm_makes_no_long_copies_of_loops_in_loops(rows: str, columns: str, is
     assert len(re.findall("br label .*!llvm.loop", text_of(module))) == is_kept
 
 
-def test_a_kernel_that_only_calls_tiles_has_no_loops_for_llvm() -> None:
-    x, w = gc.input("x", ("n", 64)), gc.input("w", (64, 8))
+def test_llvm_makes_less_of_kernels_that_only_call_tiles() -> None:
+    x, w = gc.input("x", ("n", 640)), gc.input("w", (640, 8))
 
-    def has_loops(output: gc.Node) -> bool:
-        return module_of(gc.compile([x, w], output)).has_loops
+    def effort(output: gc.Node) -> Effort:
+        return module_of(gc.compile([x, w], output)).effort
 
-    assert not has_loops(x @ w)
-    assert has_loops(gc.tanh(x @ w))  # the nest that reads the product is of one kernel with it
-    assert has_loops(x * x)
+    assert effort(x @ w) is Effort.CALLS
+    assert effort(x[:, :64] @ w[:64]) is Effort.LINES  # a tile that ends soon
+    assert effort(gc.tanh(x @ w)) is Effort.LOOPS  # the nest that reads the product is of one kernel with it
+    assert effort(x * x) is Effort.LOOPS
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

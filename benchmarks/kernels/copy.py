@@ -88,7 +88,7 @@ def _loop(reads: int, writes: int, streams: bool) -> Callable[..., None]:
 
     lanes.loop(integer(0), nbytes, width, [], body)
     builder.ret_void()
-    native = Native((object_file(text_of(module), True),), ("copy",))
+    native = Native((object_file(text_of(module)),), ("copy",))
     call = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * (reads + writes + 1))(native["copy"])
     call.keeps = native  # type: ignore[attr-defined]
     return call

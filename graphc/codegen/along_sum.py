@@ -7,10 +7,11 @@ the sum is cut a phase before its own, which makes the products of the parts, an
 from __future__ import annotations
 
 from functools import reduce
+from math import prod
 from typing import cast
 
 from graphc.codegen.intrinsics.target import dots_tile, host_vector_bytes
-from graphc.codegen.kernels import CACHED, ROW, Axis, J, Kernel, Range, known, steps_of_chunk
+from graphc.codegen.kernels import CACHED, LONG_TILE, ROW, Axis, J, Kernel, Range, known, steps_of_chunk
 from graphc.codegen.loop_ir import Address, Call, Expr, Position
 from graphc.codegen.packed import DEPTH, K, Packed
 from graphc.codegen.scope import Branch, Scope, close
@@ -72,6 +73,9 @@ class AlongSum(Packed):
 
     def nest(self, axis: Axis) -> bool:
         return False
+
+    def is_light(self) -> bool:
+        return 2 * prod(self.dots) * self.depth >= LONG_TILE
 
     def work(self) -> tuple[Dim, Dim]:
         if self.parts == 1:

@@ -234,13 +234,15 @@ class Code:
     """What one phase runs; `words` are the names of the words of its row, and what each holds.
 
     A place stands for its address, the name `f3` for the number of a failure, any other for a dimension.
-    `constants` are in the order in which they were asked for, `stacks` the numbers of blocks on the stack.
+    `constants` are in the order in which they were asked for, `stacks` the numbers of blocks on the stack.  `is_light`:
+    its kernels take so long that what it does beside them takes no time.
     """
 
     loop: For
     words: tuple[tuple[str, Dim | Place], ...]
     constants: tuple[Const, ...] = ()
     stacks: tuple[int, ...] = ()
+    is_light: bool = False
 
 
 @dataclass(frozen=True, slots=True)

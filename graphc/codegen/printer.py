@@ -77,7 +77,8 @@ class _Printer:
             for k, (name, what) in enumerate(self.code.words)
         ]
         stacks = [f"r{n} = stack_{n}()" for n in self.code.stacks]
-        lines = ["wide()", *words, *stacks, *self.block(self.code.loop.body)]
+        begin = ["wide()", *(["light()"] if self.code.is_light else [])]
+        lines = [*begin, *words, *stacks, *self.block(self.code.loop.body)]
         constants = [f"{name_of(c)} = {_literal(c)}" for c in self.code.constants]
         head = [*constants, "", "", "def kernel(T, s, chunk, worker):"]
         return "\n".join([*head, *(INDENT + line for line in lines), ""])

@@ -172,7 +172,7 @@ class Product(ViewKernel):
             elements = product(self.member.shape)
             self.result = text.scratch(self.member.dtype, (self.parts, elements)), PART * elements
             self.batch_range, self.sum_range = (FIRST, LAST), (LO, dim_max(LO + 1, HI))
-        with text.phase(self.title, self.chunks, *kernel.work()) as top:
+        with text.phase(self.title, self.chunks, *kernel.work(), is_light=kernel.is_light()) as top:
             kernel.by_words()
             self.batch, self.outer_rows, self.outer_sums = (
                 [a.by_words(text) for a in axes] for axes in (self.batch, self.outer_rows, self.outer_sums)

@@ -75,6 +75,10 @@ class Swept(Kernel):
     def nest(self, axis: Axis) -> bool:
         return False
 
+    def is_light(self) -> bool:
+        """The product's own phase adds up parts, or has a sum of which only the call tells how long it is."""
+        return False
+
     def work(self) -> tuple[Dim, Dim]:
         (operations, nbytes), added = self.product.work(), self.parts * self.few * self.wide
         is_short = 1 - self.is_long

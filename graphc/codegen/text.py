@@ -132,7 +132,9 @@ class Text:
         return f"{letter}{self._names}"
 
     @contextmanager
-    def phase(self, title: str, chunks: Dim, flops: Dim = 0, nbytes: Dim = 0) -> Iterator[Scope]:
+    def phase(
+        self, title: str, chunks: Dim, flops: Dim = 0, nbytes: Dim = 0, *, is_light: bool = False
+    ) -> Iterator[Scope]:
         """A phase whose statements are put into the scope that is given out."""
         self._names, self._nests = 0, 0
         self._row, self._asked, self._constants = {}, set(), {}
@@ -141,7 +143,8 @@ class Text:
         yield scope
         loop = For("chunk", ZERO, Position(chunks), 1, tuple(scope.body), "chunks")
         words = tuple((name, what) for (_, what), name in self._row.items())
-        code = cut(by_remainders(Code(loop, words, tuple(self._constants.values()), tuple(sorted(self._stacks)))))
+        code = Code(loop, words, tuple(self._constants.values()), tuple(sorted(self._stacks)), is_light)
+        code = cut(by_remainders(code))
         roots = self.roots or self.tasks
         self._add(PhaseText(title, code, chunks, flops, nbytes, self.tasks, roots, self.times))
 

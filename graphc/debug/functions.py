@@ -111,6 +111,7 @@ PLAIN: dict[str, Any] = {
     "quotient": lambda p, k: p // k,
     "multiple": lambda p, k: p % k == 0,
     "wide": lambda: None,
+    "light": lambda: None,
     "flush": lambda: 0,
     "restore": lambda word: None,
 }

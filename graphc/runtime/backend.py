@@ -11,7 +11,7 @@ import gc
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from types import ModuleType
 from typing import Any
 
@@ -19,6 +19,7 @@ import llvmlite.binding as llvm
 from llvmlite.binding.ffi import OutputString
 from llvmlite.binding.ffi import lib as library
 
+from graphc.codegen.intrinsics.routine import Effort
 from graphc.runtime.assembly import assembly
 from graphc.runtime.native import PREFIX, dissolve, kernel_name, processors
 
@@ -53,12 +54,12 @@ def compile_kernels(
         for text in texts:
             module = KernelModule()
             lower(text, PREFIX + kernel_name(text), module)
-            needs, loops = module.routines, module.has_loops
+            needs, effort = module.routines, module.effort
             late = text_of(module.late) if module.late.functions else ""
-            kernels.append((threads.submit(object_file, text_of(module), loops, late), tuple(needs)))
+            kernels.append((threads.submit(object_file, text_of(module), effort, late), tuple(needs)))
             routines |= needs
         wanted = [r for r in routines.values() if not has(r.name)]
-        made = {r.name: threads.submit(object_file, text_of(_module_of(r)), r.is_loop) for r in wanted}
+        made = {r.name: threads.submit(object_file, text_of(_module_of(r)), r.effort) for r in wanted}
         gc.collect(0)  # what the front end has left, while LLVM works: else it is next, and all wait for that
         return [Compiled(code.result(), needs) for code, needs in kernels], {n: c.result() for n, c in made.items()}
 
@@ -87,11 +88,11 @@ def compile_modules(*modules: ModuleType) -> bytes:
     return object_file(*words_of(modules))
 
 
-def words_of(modules: Sequence[ModuleType]) -> tuple[str, bool]:
+def words_of(modules: Sequence[ModuleType]) -> tuple[str, Effort]:
     """What `object_file` takes for modules written in graphc.runtime.words."""
     from graphc.runtime.words import compile_words
 
-    return _head() + compile_words(modules, PREFIX), False
+    return _head() + compile_words(modules, PREFIX), Effort.LINES
 
 
 def text_of(module: Any) -> str:
@@ -102,16 +103,13 @@ def text_of(module: Any) -> str:
     return text
 
 
-def object_file(text: str, loops: bool = True, late: str = "") -> bytes:
-    """The code of a module's text, optimised; without `loops` that LLVM should make more of, it is as it is.
-
-    What another text defines is inlined `late`: when loops are vectorised.
-    """
+def object_file(text: str, effort: Effort = Effort.LOOPS, late: str = "") -> bytes:
+    """The code of a module's text.  What another text defines is inlined `late`: when loops are vectorised."""
     try:
         backend = _idle.pop()
     except IndexError:
         backend = Backend()
-    code = backend.object_file(text, loops, late)
+    code = backend.object_file(text, effort, late)
     backend.modules += 1
     if backend.modules < MOST_MODULES:
         _idle.append(backend)
@@ -140,16 +138,9 @@ class Backend:
         from numba.core.registry import cpu_target
 
         settings: Any = config  # whose names are made when it is imported
-        self.triple, cpu, features = cpu_target.target_context.codegen().magic_tuple()
+        self.triple, *self._processor = cpu_target.target_context.codegen().magic_tuple()
         level = min(int(settings.OPT), 2)  # 3 takes a third longer and gains nothing here
-        self.machine = llvm.Target.from_triple(self.triple).create_target_machine(
-            cpu=cpu,
-            features=features,
-            opt=level,
-            reloc="static" if self.triple.startswith("x86") else "default",
-            codemodel="jitdefault",
-            jit=True,
-        )
+        self.machine = self._machine(level)
         self.layout = str(self.machine.target_data)
         self._context = llvm.create_context()
         self._tuning = llvm.create_pipeline_tuning_options(speed_level=level)
@@ -157,11 +148,28 @@ class Backend:
         self._tuning.slp_vectorization = bool(settings.SLP_VECTORIZE)
         self._builder = llvm.create_pass_builder(self.machine, self._tuning)
 
-    def object_file(self, text: str, loops: bool, late: str) -> bytes:
+    def _machine(self, level: int) -> Any:
+        cpu, features = self._processor
+        return llvm.Target.from_triple(self.triple).create_target_machine(
+            cpu=cpu,
+            features=features,
+            opt=level,
+            reloc="static" if self.triple.startswith("x86") else "default",
+            codemodel="jitdefault",
+            jit=True,
+        )
+
+    @cached_property
+    def _quick_machine(self) -> Any:
+        """The same without a look at what it makes, in a tenth of the time."""
+        return self._machine(0)
+
+    def object_file(self, text: str, effort: Effort, late: str) -> bytes:
         """See the function of this name."""
-        code = self.optimised(text, loops, late)
+        code = self.optimised(text, effort, late)
+        machine = self._quick_machine if effort is Effort.CALLS else self.machine
         with OutputString() as error:
-            buffer = unlocked("LLVMPY_TargetMachineEmitToMemory")(self.machine, code, 1, error)
+            buffer = unlocked("LLVMPY_TargetMachineEmitToMemory")(machine, code, 1, error)
             if not buffer:
                 raise RuntimeError(str(error))
         try:
@@ -169,11 +177,13 @@ class Backend:
         finally:
             library.LLVMPY_DisposeMemoryBuffer(buffer)
 
-    def optimised(self, text: str, loops: bool = True, late: str = "") -> Any:
+    def optimised(self, text: str, effort: Effort = Effort.LOOPS, late: str = "") -> Any:
         """The module of a text, optimised."""
         code = llvm.parse_assembly(text, self._context)
         code.verify()
-        run = unlocked("LLVMPY_RunNewModulePassManager")
+        if effort is Effort.CALLS:
+            return code
+        run, loops = unlocked("LLVMPY_RunNewModulePassManager"), effort is Effort.LOOPS
         run(self._builder.getModulePassManager() if loops else _few_passes(), code, self._builder)
         if late:
             code.link_in(llvm.parse_assembly(late, self._context))

@@ -101,9 +101,10 @@ class _Measuring:
         check_compiler()
         with compiling:
             from graphc.codegen.intrinsics import limits
+            from graphc.codegen.intrinsics.routine import Effort
             from graphc.runtime.backend import object_file, text_of
 
-            code = object_file(text_of(limits.module(PREFIX)), False)
+            code = object_file(text_of(limits.module(PREFIX)), Effort.LINES)
         self.threads, self.flops, self.step = threads, limits.flops, limits.STEP
         self.native = Native((code,), (*_TRIADS, *(f"multiply_add_{c}" for c in _PEAKS.values())))
 

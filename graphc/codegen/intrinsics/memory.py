@@ -340,6 +340,18 @@ def wide(typingctx: Any) -> Any:
     return types.void(), codegen
 
 
+@intrinsic
+def light(typingctx: Any) -> Any:
+    """Tell that what is beside the routines takes no time."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+        if isinstance(builder.module, KernelModule):
+            builder.module.is_light = True
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
 @cache
 def stack(number: int) -> Any:
     """Intrinsic () -> the address of a block of BLOCK elements on the calling function's stack, always the same one."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any
 
 from llvmlite import ir
@@ -18,6 +19,14 @@ from graphc.codegen.intrinsics.target import host_vector_bytes
 PREFIX = "graphc_"  # no function of ours may meet a name of the C library
 _OWN = ("noinline", "nounwind", "optsize")  # loops as they are written, neither unrolled nor vectorised any further
 Body = Callable[..., Any]  # (builder, *arguments) -> the result, or None
+
+
+class Effort(Enum):
+    """How much LLVM makes of a module."""
+
+    LOOPS = auto()  # all that it can: it has loops to vectorise
+    LINES = auto()  # good code of what is there: loops are as they should be
+    CALLS = auto()  # some code: its time is that of the routines which it calls
 
 
 class LaneBuilder(ir.IRBuilder):  # type: ignore[misc]
@@ -54,9 +63,9 @@ class Routine:
     variants: Callable[[ir.Module, ir.Function], None] | None = None
 
     @property
-    def is_loop(self) -> bool:
-        """Whether LLVM has loops to vectorise in it; without variants, its vectors are explicit."""
-        return self.variants is not None
+    def effort(self) -> Effort:
+        """Without variants, its vectors are explicit."""
+        return Effort.LINES if self.variants is None else Effort.LOOPS
 
     def define(self, module: ir.Module) -> ir.Function:
         """The function with its body."""
@@ -81,9 +90,10 @@ class KernelModule(ir.Module):  # type: ignore[misc]
     `accesses` are the instructions that touch each storage of each nest.  `pointers` has the addresses that are
     pointers in a block already.  `far`: what calls vector math, where it is not built in.  `alone`: what is emitted now
     stands in no loop that LLVM might vectorise.  `late` is linked with it when LLVM has vectorised its loops.
+    `is_light`: what is beside its routines takes no time.
     """
 
-    alone = True
+    alone, is_light = True, False
 
     def __init__(self) -> None:
         super().__init__("kernel")
@@ -95,9 +105,11 @@ class KernelModule(ir.Module):  # type: ignore[misc]
         self.late = ir.Module("late")
 
     @property
-    def has_loops(self) -> bool:
-        """Whether LLVM has more to do than to pass routines their arguments, though there are loops around them."""
-        return not self.routines or bool(self.accesses or self.kept)
+    def effort(self) -> Effort:
+        """All, if LLVM has more to do than to pass routines their arguments, though there are loops around them."""
+        if not self.routines or self.accesses or self.kept:
+            return Effort.LOOPS
+        return Effort.CALLS if self.is_light else Effort.LINES
 
     def hint(self, branch: Any, count: int, whole: bool) -> None:
         """Have the loop of this backward branch do so many vectors at a time, if not 0, and not be unrolled before."""
