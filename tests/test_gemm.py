@@ -102,8 +102,8 @@ def transposed_product(dtype: str, MR: int, NR: int, more: str = "") -> Callable
 
 
 @cache
-def packing(dtype: str, width: int) -> Callable[..., None]:
-    copy = pack(dtype, width)
+def packing(dtype: str, width: int, way: str = "") -> Callable[..., None]:
+    copy = pack(dtype, width, way)
 
     @njit([types.void(*[types.int64] * 6)])
     def run(K: int, cols: int, b: int, b_row: int, b_col: int, p: int) -> None:
@@ -315,16 +315,18 @@ def c_size(dtype: str) -> int:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("width", [1, 3, 8, 12, 16, 17, 24, 64])
 def test_panels(dtype: str, width: int) -> None:
-    """A panel holds B and zeros beyond it, for every layout and every number of columns."""
+    """A panel holds B and zeros beyond it, for every layout and every number of columns, whatever is known of it."""
     rng, size = np.random.default_rng(3), np.dtype(dtype).itemsize
     for cols in range(1, width + 1, max(1, width // 16)):
         K = int(rng.integers(1, 41))
         values = rng.standard_normal((K, cols)).astype(dtype)
         for strides in layouts(K, cols, size):
             b = placed(values, strides, bool(rng.integers(2)))
-            panel = placed(np.full((K, width), np.nan, dtype), (width * size, size), bool(rng.integers(2)))
-            packing(dtype, width)(K, cols, b.ctypes.data, *b.strides, panel.ctypes.data)
-            np.testing.assert_array_equal(panel, np.pad(values, ((0, 0), (0, width - cols))))
+            contiguous = [way for way, step in zip(("columns", "rows"), strides, strict=True) if step == size]
+            for way in ("", "elements", *contiguous):
+                panel = placed(np.full((K, width), np.nan, dtype), (width * size, size), bool(rng.integers(2)))
+                packing(dtype, width, way)(K, cols, b.ctypes.data, *b.strides, panel.ctypes.data)
+                np.testing.assert_array_equal(panel, np.pad(values, ((0, 0), (0, width - cols))))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -133,6 +133,7 @@ IS_LESS = Call("<", (ONE, ONE), bool_)
 ONES = map(Position, (1, 1, 1))
 TAIL = Use("micro", (*ONES, Address(X), ZERO, ZERO, *[Address(X), ZERO] * 2, ZERO), float64, (1, 4, 6))
 DOTS = Use("dots", (*map(Position, (5, 1, 1)), *[Address(X), ZERO] * 3, ZERO), float64, (4, 4))
+PANEL = Use("pack_rows", (*map(Position, (1, 1)), Address(X), *map(Position, (8, 16)), Address(B)), float64, (4,))
 KEEP = Use("store_or_keep", (Address(Place("stack", 1)), Address(Y), Address(B), ZERO), float64, (8,), own=(1, 3))
 WRONG: dict[str, tuple[str, tuple[Stmt, ...]]] = {
     "unbound": ("t1 is read and not bound", (loop(store(T1)),)),
@@ -219,6 +220,7 @@ WATCHED: dict[str, tuple[str, tuple[Stmt, ...]]] = {
     "a block too long": ("bounds", (Use("sum", (Address(X), Position(4)), float64, result=T1),)),
     "a tile too high": ("tile", (DOTS,)),
     "a tail that is not whole": ("tile", (TAIL,)),
+    "rows that are not contiguous": ("panel", (PANEL,)),
     "cleared too far": ("bounds", (Use("clear", (Address(B), Position(41))),)),
     "a block that is empty": ("unwritten", (Let(T1, load(0, R)),)),
     "a block of others": ("unwritten", (store(ONE, 0, R), Let(Var("t1", float32), load(0, R, float32, 1)))),

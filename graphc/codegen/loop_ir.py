@@ -192,7 +192,8 @@ KERNELS: dict[str, Contract] = {
     ),
     "sweep": Contract(9, (2, 5, 7), (7,)),  # of few rows: columns, depth, A and two steps, B and one, C and one
     "sweep_sum_listed": Contract(11, (2, 5, 7, 9), (7,), positions=(9,)),
-    "pack": Contract(6, (2,), (5,)),  # depth, columns, B and two steps, the panel
+    # depth, columns, B and two steps, the panel; and rows of B are contiguous, columns are, or neither
+    **dict.fromkeys(("pack", "pack_rows", "pack_columns", "pack_elements"), Contract(6, (2,), (5,))),
     # the same of columns that are contiguous, with the step between them, and that between rows of the panel
     "turn": Contract(6, (2,), (4,)),
     "deal": Contract(5, (2,), (4,)),  # depth, how many are there, B and its step of rows, the columns

@@ -76,6 +76,8 @@ def _made(name: str) -> Any:
             return memory.cast(code)
         case "pack" | "deal" | "collect" | "turn" | "sweep" | "micro" | "micro_transposed" | "dots":
             return getattr(gemm, family)(code, *numbers)
+        case "pack_rows" | "pack_columns" | "pack_elements":
+            return gemm.pack(code, *numbers, way=words[1])
     for tile in ("micro_transposed", "micro", "dots", "sweep"):
         if family.startswith(f"{tile}_"):
             return getattr(gemm, tile)(code, *numbers, more=family.removeprefix(f"{tile}_"))

@@ -46,6 +46,7 @@ class Packed(InPlace):
 
     def choose_tile(self) -> None:
         super().choose_tile()
+        self.packing = packing(self.summed.b, self.columns.b, self.size)
         # Where two multiply-adds start in a cycle and rows of A are contiguous, tiles know that they have a panel.
         self.of_panel = "micro_panel" if has_two_multiply_adds() and self.summed.a == self.size else self.asking
         deep, most = self.summed.size, self.most_depth()
@@ -120,12 +121,12 @@ class Packed(InPlace):
         text, cols = self.text, Position(symbol("%cols"))
         b, steps, depth = self.addresses(K)[1], self.sizes(self.summed.b, self.columns.b), text.at(DEPTH)
         if self.nested is None:
-            scope.use("pack", depth, cols, b, *steps, place, dtype=self.dtype, tile=(self.NR,))
+            scope.use(self.packing, depth, cols, b, *steps, place, dtype=self.dtype, tile=(self.NR,))
             return None
         step = DEPTH * (self.NR * self.size)
         loop = text.loop(scope, "o", self.nested.size)
         b, place = text.address(b.base, *b.terms, OUTER * self.nested.b), text.address(place.base, OUTER * step)
-        loop.use("pack", depth, cols, b, *steps, place, dtype=self.dtype, tile=(self.NR,))
+        loop.use(self.packing, depth, cols, b, *steps, place, dtype=self.dtype, tile=(self.NR,))
         loop.close()
         return self.nested.a, step
 
@@ -175,6 +176,7 @@ class Blocked(Packed):
         self.is_far = not has_two_multiply_adds()
         self.along = self.summed.a == self.size
         self.copies = not self.along and columns > FEW_COLUMNS and not has_many_registers()
+        self.packing_a = packing(self.summed.a, self.rows.a, self.size)
         super().choose_tile()
         row = self.most_depth() * self.size
         self.block_rows, self.group_columns = up(BLOCK_BYTES // row, self.MR), up(chunk // row, self.NR)
@@ -236,9 +238,16 @@ class Blocked(Packed):
         loop = self.rows_loop(some, rows)
         a, steps = self.addresses(K + SOME)[0], self.sizes(self.summed.a, self.rows.a)
         to = text.address(place.base, *place.terms, SOME * row)
-        loop.use("pack", deep, self.height(rows), a, *steps, to, dtype=self.dtype, tile=(self.MR,))
+        loop.use(self.packing_a, deep, self.height(rows), a, *steps, to, dtype=self.dtype, tile=(self.MR,))
         close(some, loop)
         return place, self.size, row
+
+
+def packing(row: Dim, column: Dim, size: int) -> str:
+    """The kernel that copies what has these steps, from row to row and from column to column."""
+    if size in (column, row):
+        return "pack_rows" if column == size else "pack_columns"
+    return "pack_elements" if isinstance(row, int) and isinstance(column, int) else "pack"
 
 
 def two_shares(widest: int, columns: int, step: int) -> int:

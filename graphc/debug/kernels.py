@@ -213,6 +213,17 @@ def _pack(memory, dtype, tile, K, cols, b, b_row, b_col, panel):  # type: ignore
     memory.store_all(memory.grid(panel, (width * size, size), (K, width), dtype), dtype, values)
 
 
+def _pack_contiguous(step: int) -> Callable[..., None]:
+    """The same where this step, of rows or of columns, has to be that of elements."""
+
+    def run(memory: Memory, dtype: Any, tile: Tile, *args: int) -> None:
+        if args[3:5][step] != dtype.itemsize:
+            raise Fault("panel", f"steps of {args[3:5]} bytes from row to row and from column to column")
+        _pack(memory, dtype, tile, *args)  # type: ignore[no-untyped-call]
+
+    return run
+
+
 def _deal(memory, dtype, tile, K, there, b, b_row, columns):  # type: ignore[no-untyped-def]
     size, (count, pitch) = dtype.itemsize, tile
     values = memory.load_all(memory.grid(b, (size, b_row), (count, there), dtype), dtype)
@@ -331,7 +342,9 @@ KERNELS: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("dots_rows_listed", "dots_rows_in_turn_rows_listed"), _in_order(_dots)),
     "sweep": _sweep,
     "sweep_sum_listed": _in_order(_sweep),
-    "pack": _pack,
+    **dict.fromkeys(("pack", "pack_elements"), _pack),
+    "pack_columns": _pack_contiguous(0),
+    "pack_rows": _pack_contiguous(1),
     "deal": _deal,
     "collect": _collect,
     "turn": _turn,

@@ -18,13 +18,16 @@ _AHEAD = 16  # rows of a panel: each lies in a page of its own, so that no proce
 
 
 @cache
-def pack(dtype: DTypeLike, width: int) -> Any:
-    """The intrinsic that packs panels of so many columns; see `copy` below for its parameters."""
+def pack(dtype: DTypeLike, width: int, way: str = "") -> Any:
+    """The intrinsic that packs panels of so many columns; see `copy` below for its parameters.
+
+    `way`: "rows" or "columns" of B are contiguous, or "elements" are copied one by one; "" if only the strides tell.
+    """
 
     def emit(lanes: Vectors, *arguments: ir.Value) -> None:
-        _emit_pack(lanes, width, *arguments)
+        _emit_pack(lanes, width, way, *arguments)
 
-    typed = call_body(dtype, f"pack_{type_name(dtype)}_{width}", emit)
+    typed = call_body(dtype, "_".join(filter(None, ["pack", way, f"{type_name(dtype)}_{width}"])), emit)
 
     @intrinsic
     def copy(typingctx: Any, K: Any, cols: Any, b: Any, b_row: Any, b_col: Any, p: Any) -> Any:
@@ -91,9 +94,10 @@ def collect(dtype: DTypeLike, count: int, pitch: int) -> Any:
 
 
 def _emit_pack(
-    lanes: Vectors, width: int, K: ir.Value, cols: ir.Value, b: ir.Value, b_row: ir.Value, b_col: ir.Value, p: ir.Value
-) -> None:
-    """Three ways, by the strides: rows that are contiguous, columns that are, or neither."""
+    lanes: Vectors, width: int, way: str, K: ir.Value, cols: ir.Value,
+    b: ir.Value, b_row: ir.Value, b_col: ir.Value, p: ir.Value,
+) -> None:  # fmt: skip
+    """One of three ways, or all, of which the strides choose one."""
     size = integer(lanes.bytes)
 
     def along(stride: ir.Value) -> ir.Value:
@@ -108,7 +112,11 @@ def _emit_pack(
     def elements() -> Values:
         return _pack_elements(lanes, width, K, cols, b, b_row, b_col, p)
 
-    lanes.choose(along(b_col), rows, lambda: lanes.choose(along(b_row), columns, elements))
+    ways = {"rows": rows, "columns": columns, "elements": elements}
+    if way:
+        ways[way]()
+    else:
+        lanes.choose(along(b_col), rows, lambda: lanes.choose(along(b_row), columns, elements))
 
 
 def _inside(lanes: Vectors, width: int, j: ir.Value) -> ir.Value | None:
