@@ -88,14 +88,15 @@ def test_llvm_makes_no_long_copies_of_loops_in_loops(rows: str, columns: str, is
 
 
 def test_llvm_makes_less_of_kernels_that_only_call_tiles() -> None:
-    x, w = gc.input("x", ("n", 640)), gc.input("w", (640, 8))
+    x, y, w = gc.input("x", (64, 640)), gc.input("y", ("n", 640)), gc.input("w", (640, 64))
 
     def effort(output: gc.Node) -> Effort:
-        return module_of(gc.compile([x, w], output)).effort
+        return module_of(gc.compile([x, y, w], output)).effort
 
     assert effort(x @ w) is Effort.CALLS
     assert effort(x[:, :64] @ w[:64]) is Effort.LINES  # a tile that ends soon
-    assert effort(gc.tanh(x @ w)) is Effort.LOOPS  # the nest that reads the product is of one kernel with it
+    assert effort(y[:, :256] @ w[:256]) is Effort.LINES  # or that is low, if there are few rows
+    assert effort(gc.tanh(y @ w[:, :4])) is Effort.LOOPS  # the nest that reads the product is of one kernel with it
     assert effort(x * x) is Effort.LOOPS
 
 

@@ -42,7 +42,7 @@ TALL = 2  # rows for each column, from which on two threads have half of the row
 LOW, LOW_DEPTH = 4, 32  # few rows have a tile of so many times fewer rows, if only the call tells, in sums so deep
 LARGE_A, SHORT_ROW = 2**17, 2**7  # bytes of A, and of its rows, above which tiles ask for what others want
 NARROW = 32  # bytes of a row of a tile
-LONG_TILE = 2**16  # operations of a tile, half a microsecond, of which worse code around it takes less than a hundredth
+LONG_TILE = 2**11  # multiply-adds of vectors, half a microsecond, of which worse code around a tile takes a hundredth
 FEW = 16  # rows that are not shared out where columns are many
 SHALLOW = 8  # products of an element that take no longer than writing it
 CACHED = 2**23  # bytes of an operand that caches hold
@@ -152,13 +152,12 @@ class Kernel(ABC):
         self.nested = axis
         return True
 
-    def tile_depth(self) -> Dim:
-        return self.summed.size * (1 if self.nested is None else self.nested.size)
-
     def is_light(self) -> bool:
-        """Whether tiles take so long that what is around them takes no time."""
-        rows, columns, deep = (known(d) for d in (self.rows.size, self.columns.size, self.tile_depth()))
-        return 2 * min(rows or self.MR, self.MR) * min(columns or self.NR, self.NR) * (deep or 0) >= LONG_TILE
+        """Whether tiles take so long, low ones of few rows too, that what is around them takes no time."""
+        deep = self.summed.size * (1 if self.nested is None else self.nested.size)  # but for blocks, which are long
+        rows, columns, deep = (known(d) or 0 for d in (self.rows.size, self.columns.size, deep))
+        elements = min(rows or self.MR // LOW, self.MR) * min(columns or self.NR, self.NR)
+        return elements * deep * self.size >= LONG_TILE * host_vector_bytes()
 
     def chunks(self) -> Dim:
         groups, height, _ = self.cut

@@ -68,9 +68,6 @@ class Packed(InPlace):
         panels = blocks(self.columns.size, self.NR)
         return not self.by_rows and (not isinstance(panels, int) or panels >= MANY_CHUNKS)
 
-    def tile_depth(self) -> Dim:
-        return self.deepest
-
     def nest(self, axis: Axis) -> bool:
         """A panel of both loops must not be too deep."""
         deep = axis.size * self.summed.size
