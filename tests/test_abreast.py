@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ import graphc as gc
 from graphc.codegen.few_elements import LONGEST, MOST_BYTES, ROWS
 from graphc.codegen.intrinsics.far import MOST as MATH
 from graphc.codegen.intrinsics.target import host_vector_bytes
+from graphc.codegen.printer import code_of
 
 Arrays = dict[str, Any]
 NUMBERS = (0, 1, 3, ROWS - 1, ROWS, ROWS + 1, 2 * ROWS - 3, 1000)  # of rows
@@ -63,6 +65,25 @@ def _compiled(program: Callable[..., Any], length: int, dtype: str, rows: int | 
     shapes = {"x": (rows, length), "y": (rows, length), "v": (length,), "r": (rows,), "c": (rows, 1)}
     given = [gc.input(name, shape, dtype) for name, shape in shapes.items()]
     return gc.compile(given, program(gc, *given), options=gc.Options(**options))
+
+
+@pytest.mark.parametrize("shape", [("n", 3), ("n", 3, 1), ("n", 1, 3), (1, "n", 3)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_vector_math_waits_along_rows_wherever_these_lie(shape: tuple[Any, ...], dtype: str) -> None:
+    """What is made of an array in any order of its axes, and folded along the one of few elements."""
+    x = gc.input("x", shape, dtype)
+    for order in itertools.permutations(range(len(shape))):
+        axis = order.index(shape.index(3))
+
+        def program(f: Any, x: Any, order: Any = order, axis: int = axis) -> Any:
+            y = f.tanh(f.permute_dims(x, order))
+            return f.prod(y + 1.25, axis=axis), f.sum(f.exp(y), axis=axis)
+
+        made = gc.compile([x], program(gc, x))
+        assert f"deal_{code_of(x.dtype)}_3x{ROWS}(" in str(made.source)
+        for rows in (1, 2, ROWS + 1, 100):
+            given = np.random.default_rng(rows).normal(size=[rows if d == "n" else d for d in shape]).astype(dtype)
+            assert_close(made(given), program(np, given), dtype)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -41,6 +41,9 @@ PROGRAMS: dict[str, Callable[..., Any]] = {
     "weights": lambda f, x, k, m, w: (f.take(w, k, axis=0) * f.sum(x * w, axis=1), _shifted(f, x)),
     "counts": lambda f, x, k, m, w: (f.sum(x, axis=1) * (k + 1).astype(x.dtype), _shifted(f, x)),
     "choices": lambda f, x, k, m, w: (f.where((k > 1) & m, f.sum(x, axis=1), f.max(x, axis=1)), _shifted(f, x)),
+    "positions": lambda f, x, k, m, w: (
+        f.take_along_axis(x, k[:, None], axis=1)[:, 0], (k + 1).astype(x.dtype) * 2, f.sum(x, axis=1),
+    ),
     "rolled": lambda f, x, k, m, w: (f.where(f.roll(k % 3, 1)[:, None] == _classes(f, x), _shifted(f, x), w),),
     "totals": lambda f, x, k, m, w: (
         f.sum(f.where(m, f.sum(x, axis=1), 0)), f.sum(f.where(k[:, None] == _classes(f, x), _shifted(f, x), 0), axis=0),

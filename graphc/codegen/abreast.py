@@ -164,9 +164,9 @@ class _Abreast:
 
     def _stored(self, node: Node, index: Index) -> tuple[Place, Dim | None] | None:
         """Where to load an element from: of what differs by row, from its copy."""
-        if node in self.kept:
-            (block, base), first_row = self.kept[node], {f"%{axis}": 0 for axis in self.form.row_axes()}
-            return block, base + substitute(offset(index, node.shape), first_row) * ROWS + LANE
+        if node in self.kept and (column := self._column(node, index)) is not None:
+            block, base = self.kept[node]
+            return block, base + column * ROWS + LANE
         if (single := Single(node, index)) in self.own:
             block, base = self.own[single]
             return block, base + LANE
@@ -183,6 +183,15 @@ class _Abreast:
             if isinstance(column, int) and 0 <= column < self.length:
                 return block, base + column * ROWS + LANE
         raise AssertionError("rows read what was not copied")
+
+    def _column(self, node: Node, index: Index) -> int | None:
+        """In which column an element of a row stands, of what loops over lanes have kept; None if it is another row's.
+
+        Columns are counted along a row, wherever its elements lie in the node: of a transposed one they are apart.
+        """
+        own, wanted = offset(self.form.index_of(node), node.shape), offset(index, node.shape)
+        columns = (column for column in range(self.length) if substitute(own, {self.inner: column}) == wanted)
+        return next(columns, None)
 
     # what rows make
 

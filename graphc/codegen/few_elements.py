@@ -140,7 +140,8 @@ def variables_of(form: Form) -> tuple[str, str]:
 def _needs(form: Form, singles: Collection[Node]) -> Needs | None:
     """What rows read, each from elements of its own, and what each has by itself; None if something lies otherwise."""
     sources: dict[Source, None] = {}
-    found: dict[Single, None] = {}
+    outputs = (node for node, _ in form.nest.stores if node in singles)
+    found: dict[Single, None] = {Single(node, form.index_of(node)): None for node in outputs}
     row, inner = variables_of(form)
     for read in _reads(form, singles):
         if read.guarded or read.whole:

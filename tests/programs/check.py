@@ -27,6 +27,7 @@ from graphc.dims import evaluate as evaluate_dim
 from graphc.errors import DebugError, DeclarationError, InputError
 from graphc.graph import Graph, Node
 from graphc.interpret import interpret
+from graphc.runtime.places import every_node
 
 from . import draw
 from .bits import Bits, Driven
@@ -68,6 +69,10 @@ def declared(program: Program) -> dict[str, Any]:
     names: dict[str, Any] = {"gc": gc, "np": np, **HELPERS}
     exec(compile(program.declaration(), f"program {program.seed}", "exec"), names)
     return names
+
+
+def _nodes_of(names: Mapping[str, Any]) -> list[Node]:
+    return [value for value in names.values() if isinstance(value, Node)]
 
 
 def graph_of(program: Program) -> tuple[Graph, list[Values]]:
@@ -244,7 +249,8 @@ class _Checked:
         """Sizes at the borders of whole blocks and chunks, for one symbol or for all."""
         rng = np.random.default_rng(self.program.seed)
         sizes = self.program.sizes
-        shapes = [n.shape for n in self.names.values() if isinstance(n, Node)]
+        nodes = {*every_node(unit_of(self.program, self.names).graph), *_nodes_of(self.names)}
+        shapes = [t.shape for node in nodes for t in node.types]
         for border in rng.permutation([1023, 1024, 1025, 2049, 16383, 16384, 16385, 32769, 33])[:4].tolist():
             for one in (*sizes, None) if sizes else ():
                 large = {s: border if s == one or one is None else n for s, n in sizes.items()}

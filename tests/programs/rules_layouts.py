@@ -160,6 +160,27 @@ def tiled(g: Grower) -> None:
 
 
 @rule
+def turned_rows(g: Grower) -> None:
+    """Folds of few elements, and vector math of these, whose axis is not the last one in what is made."""
+    width, rows = 2 + g.below(9), g.choose((*g.sizes, 4, 17, 20))
+    dims = [rows, width, *(g.choose((1, 1, 2)) for _ in range(g.below(2)))]
+    order = tuple(int(a) for a in g.rng.permutation(len(dims)))
+    x, y = (f"gc.permute_dims({g.leaf(dims, g.dtype)}, {order})" for _ in range(2))
+    axis = order.index(1)
+    made = [g.add(g.choose((f"gc.tanh({x})", f"gc.exp(-gc.abs({x}))", f"gc.sigmoid({x} * {y})", x)))]
+    for _ in range(1 + g.below(3)):
+        v = g.choose(made)
+        over = f"axis={axis}, keepdims={g.choose((True, True, False))}"
+        made.append(g.add(g.choose((
+            f"gc.prod(1.25 + 0.5 * gc.tanh({v}), {over})", f"gc.sum({v} * gc.tanh({y}), {over})",
+            f"{v} - gc.logsumexp({y} * 0.5, axis={axis}, keepdims=True)", f"gc.softmax({y}, axis={axis}) * {v}",
+            f"gc.sum(gc.exp(-gc.abs({v})), {over})", f"gc.tanh({v}) + gc.max({y}, axis={axis}, keepdims=True)",
+            f"gc.flip({v}, axis={g.below(len(dims))}) * gc.exp(-gc.abs({y}))",
+        ))))  # fmt: skip
+    g.wanted.append(made[-1])
+
+
+@rule
 def bordered_product(g: Grower) -> None:
     """Products whose rows, columns and sums are at borders of tiles, panels and packing."""
     small = (1, 2, 3, 7, 8, 9, 12, 13, 15, 16, 17, 31, 32, 33, 47, 48, 49, 63, 65)
