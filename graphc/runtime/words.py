@@ -3,7 +3,7 @@
 In: modules of plain Python functions whose values are all int64: assignments, `if`, `while`, `for ... in range(...)`,
 arithmetic (division of what is not negative), comparisons, calls of one another and of the operations below.  Out: the
 text of an LLVM module in which each is a C function.  Numba would take a hundred times as long, and a second of every
-first start; llvmlite's objects, of which the text would be made, three times as long.
+first start; llvmlite's objects, of which the text would be made, twice as long.
 """
 
 from __future__ import annotations
@@ -17,13 +17,9 @@ from typing import Any
 
 Value = str  # as LLVM's text writes it: a number, or the name of what an instruction has made
 
-_DECLARED = {
-    "llvm.memcpy.p0.p0.i64": "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)",
-    "llvm.x86.sse2.pause": "declare void @llvm.x86.sse2.pause()",
-    "llvm.aarch64.hint": "declare void @llvm.aarch64.hint(i32)",
-}
-_X86, _ARM = "llvm.x86.sse2.pause", "llvm.aarch64.hint"
-_PAUSE = {"x86_64": f"{_X86}()", "AMD64": f"{_X86}()", "aarch64": f"{_ARM}(i32 1)", "arm64": f"{_ARM}(i32 1)"}
+_X86 = "declare void @llvm.x86.sse2.pause()", "call void @llvm.x86.sse2.pause()"
+_ARM = "declare void @llvm.aarch64.hint(i32)", "call void @llvm.aarch64.hint(i32 1)"
+_PAUSE = {"x86_64": _X86, "AMD64": _X86, "aarch64": _ARM, "arm64": _ARM}.get(platform.machine())
 _ARITHMETIC: dict[type[ast.operator], str] = {
     ast.Add: "add",
     ast.Sub: "sub",
@@ -81,6 +77,7 @@ def stack(body: Body, n: Value) -> Value:
 def copy(body: Body, to: Value, source: Value, nbytes: Value) -> Value:
     """Copy bytes between places that do not overlap."""
     pointers = f"ptr {_pointer(body, to)}, ptr {_pointer(body, source)}"
+    body.declared.add("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
     body.do(f"call void @llvm.memcpy.p0.p0.i64({pointers}, i64 {nbytes}, i1 0)")
     return nbytes
 
@@ -120,8 +117,10 @@ def exchange_if(body: Body, address: Value, old: Value, new: Value) -> Value:
 @Operation
 def pause(body: Body) -> Value:
     """Let a moment pass, for who waits for another thread."""
-    if platform.machine() in _PAUSE:
-        body.do(f"call void @{_PAUSE[platform.machine()]}")
+    if _PAUSE:
+        declaration, instruction = _PAUSE
+        body.declared.add(declaration)
+        body.do(instruction)
     return "0"
 
 
@@ -152,8 +151,8 @@ def compile_words(modules: Sequence[ModuleType], prefix: str) -> str:
         if isinstance(node, ast.FunctionDef)
     ]
     symbols = {definition.name: prefix + definition.name for definition, _ in definitions}
-    text = "\n".join([Body(definition, symbols, scope).text for definition, scope in definitions])
-    return "\n".join([text, *(line for name, line in _DECLARED.items() if f"@{name}(" in text), ""])
+    bodies = [Body(definition, symbols, scope) for definition, scope in definitions]
+    return "\n".join([*(body.text for body in bodies), *sorted(set().union(*(body.declared for body in bodies))), ""])
 
 
 def _assigned(body: Iterable[ast.stmt]) -> Iterator[str]:
@@ -179,6 +178,7 @@ class Body:
     def __init__(self, definition: ast.FunctionDef, symbols: Mapping[str, str], scope: Mapping[str, Any]) -> None:
         self.symbols, self.scope = symbols, scope
         self.lines: list[str] = []
+        self.declared: set[str] = set()  # what LLVM has, as it has to be told
         self.ended = False  # whether nothing may follow in this block
         self.reached: set[str] = set()  # the blocks that others go to
         self.count = 0  # of names
