@@ -154,8 +154,8 @@ class Kernel(ABC):
 
     def is_light(self) -> bool:
         """Whether tiles take so long, low ones of few rows too, that what is around them takes no time."""
-        deep = self.summed.size * (1 if self.nested is None else self.nested.size)  # blocks of one are long, too
-        rows, columns, deep = (known(d) or 0 for d in (self.rows.size, self.columns.size, deep))
+        summed = self.summed.size * (1 if self.nested is None else self.nested.size)  # if cut, into blocks that do
+        rows, columns, deep = (known(d) or 0 for d in (self.rows.size, self.columns.size, summed))
         elements = min(rows or self.MR // LOW, self.MR) * min(columns or self.NR, self.NR)
         return elements * deep * self.size >= LONG_TILE * host_vector_bytes()
 

@@ -41,7 +41,8 @@ def compile_kernels(
 ) -> tuple[list[Compiled], dict[str, bytes]]:
     """The kernels of these texts, and by name the routines that they call, but for those that the caller has.
 
-    LLVM works on kernels in threads of its own while the front end reads the next.
+    LLVM works on kernels in threads of its own while the front end reads the next.  The caller sees to it that Python
+    collects nothing meanwhile (`uncollected`).
     """
     from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -178,7 +179,7 @@ class Backend:
             library.LLVMPY_DisposeMemoryBuffer(buffer)
 
     def optimised(self, text: str, effort: Effort = Effort.LOOPS, late: str = "") -> Any:
-        """The module of a text, optimised."""
+        """The module of a text, optimised as far as the effort goes."""
         code = llvm.parse_assembly(text, self._context)
         code.verify()
         if effort is Effort.CALLS:

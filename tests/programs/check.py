@@ -71,10 +71,6 @@ def declared(program: Program) -> dict[str, Any]:
     return names
 
 
-def _nodes_of(names: Mapping[str, Any]) -> list[Node]:
-    return [value for value in names.values() if isinstance(value, Node)]
-
-
 def graph_of(program: Program) -> tuple[Graph, list[Values]]:
     """Outputs and new values as a graph, with values of its inputs; its parameters have theirs."""
     names, values = declared(program), program.values(program.sizes)
@@ -249,7 +245,8 @@ class _Checked:
         """Sizes at the borders of whole blocks and chunks, for one symbol or for all."""
         rng = np.random.default_rng(self.program.seed)
         sizes = self.program.sizes
-        nodes = {*every_node(unit_of(self.program, self.names).graph), *_nodes_of(self.names)}
+        named = (value for value in self.names.values() if isinstance(value, Node))
+        nodes = {*every_node(unit_of(self.program, self.names).graph), *named}
         shapes = [t.shape for node in nodes for t in node.types]
         for border in rng.permutation([1023, 1024, 1025, 2049, 16383, 16384, 16385, 32769, 33])[:4].tolist():
             for one in (*sizes, None) if sizes else ():

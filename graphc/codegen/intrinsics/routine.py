@@ -64,7 +64,7 @@ class Routine:
 
     @property
     def effort(self) -> Effort:
-        """Without variants, its vectors are explicit."""
+        """Loops have variants; without these, vectors are explicit."""
         return Effort.LINES if self.variants is None else Effort.LOOPS
 
     def define(self, module: ir.Module) -> ir.Function:
