@@ -117,6 +117,8 @@ def test_sorts_with_nan() -> None:
     assert value(gc.argsort(x)).tolist() == [2, 0, 3, 1]
     assert value(gc.argsort(x, descending=True)).tolist() == [1, 3, 0, 2]
     assert (tf.argsort(x).dtype.name, gc.argsort(x).dtype.name) == ("int32", "int64")
+    assert (tf.math.top_k(x, 1).indices.numpy().tolist(), value(gc.top_k(x, 1)[1]).tolist()) == ([3], [1])
+    assert (tf.math.top_k(x, 1).indices.dtype.name, gc.top_k(x, 1)[1].dtype.name) == ("int32", "int64")
 
 
 def test_extremes_with_nan() -> None:

@@ -19,7 +19,7 @@ from graphc.codegen.record import record_program
 from graphc.codegen.scan import Scan
 from graphc.codegen.scatter import emit_scatter
 from graphc.codegen.search import Search
-from graphc.codegen.sort import Sort
+from graphc.codegen.sort import Selection, Sort
 from graphc.codegen.source import control_number
 from graphc.codegen.text import Text
 from graphc.codegen.views import ViewKernel
@@ -45,7 +45,7 @@ from graphc.schedule.task import (
 from graphc.types import Constraint, int64, shape_text
 
 _KERNELS: dict[str, type[ViewKernel]] = {"product": Product, "scan": Scan, "sort": Sort, "argsort": Sort}
-_KERNELS |= dict.fromkeys(("search_left", "search_right"), Search)
+_KERNELS |= dict.fromkeys(("search_left", "search_right"), Search) | dict.fromkeys(("largest", "smallest"), Selection)
 
 _EMITTERS: dict[Any, Any] = {
     Nest: emit_nest,

@@ -202,6 +202,8 @@ KERNELS: dict[str, Contract] = {
     **dict.fromkeys(("scan_sum", "scan_product"), Contract(5, (1,), (3,))),
     "sort": Contract(5, (0,), (3, 4)),  # elements and the step between them, how many, the result, room for as many
     "argsort": Contract(7, (0,), (3, 4, 5, 6), positions=(5, 6)),  # the same, room twice; the result, room for as many
+    # elements and the step between them, how many, how many are selected, room; keys and as many; positions and as many
+    **dict.fromkeys(("largest", "smallest"), Contract(9, (0,), (5, 6, 7, 8), positions=(7, 8))),
     **dict.fromkeys(  # elements and the step between them, how many, a value -> how many come before it
         ("search_left", "search_right"), Contract(4, (0,), (), "integer", value=3)
     ),

@@ -34,7 +34,20 @@ def _plain_names() -> dict[str, Any]:
 
 def _made(name: str) -> Any:
     """Intrinsics that come in families: ld_f4_2_0, to_f4, sum_f4, stack_0, micro_f4_6x4, dots_f4_4x4, pack_f4_4 ..."""
-    from graphc.codegen.intrinsics import abreast, along, columns, gemm, memory, own, search, sort, stream, total, whole
+    from graphc.codegen.intrinsics import (
+        abreast,
+        along,
+        columns,
+        gemm,
+        memory,
+        own,
+        search,
+        selection,
+        sort,
+        stream,
+        total,
+        whole,
+    )
     from graphc.codegen.intrinsics.listed import fetch_listed
 
     words = name.split("_")
@@ -54,6 +67,8 @@ def _made(name: str) -> Any:
             return total.state(family, code)
         case "sort" | "argsort":
             return getattr(sort, family)(code)
+        case "largest" | "smallest":
+            return selection.selection(family, code)
         case "scan_sum" | "scan_product":
             return abreast.scan(words[1], code)
         case "search_left" | "search_right":

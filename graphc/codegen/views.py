@@ -94,9 +94,9 @@ class ViewKernel(ABC):
         assert size is not None
         return Axis(size, tuple(steps))
 
-    def own(self) -> Axis:
-        """The one axis that the kernel loops over."""
-        (label,) = set(self.task.job.labels[-1]) - set(self.task.job.batch)
+    def own(self, number: int = -1) -> Axis:
+        """The one axis of a view, of the result where none is told, that the kernel loops over."""
+        (label,) = set(self.task.job.labels[number]) - set(self.task.job.batch)
         return self.axis(label)
 
     def position(self, number: int, where: Where) -> Dim:

@@ -294,6 +294,20 @@ def _argsort(memory, dtype, tile, x, step, n, y, spare, at, spare_at):  # type: 
     _sort(memory, dtype, tile, x, step, n, y, spare)  # type: ignore[no-untyped-call]
 
 
+def _selection(largest: bool) -> Callable[..., None]:
+    def run(memory, dtype, tile, x, step, n, k, room, keys, spare, at, spare_at):  # type: ignore[no-untyped-def]
+        values = memory.load_all(memory.grid(x, [step], [n], dtype), dtype)
+        order = np.argsort(values[::-1] if largest else values, kind="stable")
+        found = (n - 1 - order[::-1] if largest else order)[:k]
+        for place in (keys, spare):
+            memory.store_all(memory.grid(place, [dtype.itemsize], [room], dtype), dtype, np.zeros(room, dtype))
+        for place in (at, spare_at):
+            kept = np.append(found, np.zeros(room - k, np.int64))
+            memory.store_all(memory.grid(place, [kept.itemsize], [room], kept.dtype), kept.dtype, kept)
+
+    return run
+
+
 def _search(side: Any) -> Callable[..., int]:
     def run(memory: Memory, dtype: Any, tile: Tile, x: int, step: int, n: int, value: Any) -> int:
         """Elements are looked at one by one, as the routine does: they need not rise."""
@@ -331,6 +345,8 @@ KERNELS: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(FETCHING, lambda memory, dtype, tile, *args: None),  # what is asked for need not be there
     "sort": _sort,
     "argsort": _argsort,
+    "largest": _selection(True),
+    "smallest": _selection(False),
     "search_left": _search("left"),
     "search_right": _search("right"),
     **dict.fromkeys(("micro", "micro_panel", "micro_nested"), _micro),

@@ -53,10 +53,11 @@ def _back(b: Any, g: Any, y: Any, x: Any, *, axis: int) -> tuple[Any]:
 
 
 def _ordered(x: Any, axis: int = -1, descending: bool = False, stable: bool = True) -> Any:
-    return np.take_along_axis(x, _positions(x, axis, descending), axis)
+    return np.take_along_axis(x, positions_in_order(x, axis, descending), axis)
 
 
-def _positions(x: Any, axis: int = -1, descending: bool = False, stable: bool = True) -> Any:
+def positions_in_order(x: Any, axis: int = -1, descending: bool = False, stable: bool = True) -> Any:
+    """NumPy's, stable; NaN is above all numbers."""
     if not descending:
         return np.argsort(x, axis, kind="stable")
     return x.shape[axis] - 1 - np.flip(np.argsort(np.flip(x, axis), axis, kind="stable"), axis)
@@ -120,7 +121,7 @@ register(
         job=along("argsort", 1),
         infer=_infer_argsort,
         define=_argsort,
-        reference=_positions,
+        reference=positions_in_order,
         adjoint=no_cotangents,
         dtypes=ALL,
         samples=_SAMPLES,

@@ -77,6 +77,11 @@ def _argsort(x: Any, axis: int = -1, descending: bool = False) -> Values:
     return x.shape[axis] - 1 - found if descending else found
 
 
+def _top_k(x: Any, k: int, axis: int = -1, largest: bool = True) -> tuple[Values, Values]:
+    at = np.take(_argsort(np.asarray(x), axis, largest), np.arange(k), axis)
+    return np.take_along_axis(np.asarray(x), at, axis), at
+
+
 def _of_floats(function: Any) -> Any:
     """A float function, which takes integers and bool in float64 where NumPy takes short ones in float16."""
 
@@ -219,6 +224,7 @@ NAMESPACE = SimpleNamespace(
     **WINDOWS,
     sort=lambda x, axis=-1, descending=False: _turned(lambda y: np.sort(y, axis, kind="stable"), x, axis, descending),
     argsort=_argsort,
+    top_k=_top_k,
     stop_gradient=lambda x: x,
 )
 

@@ -25,7 +25,7 @@ _GENERAL = {
     "recurrence": 0.1, "recurrence_of_three": 0.1, "cells": 0.1, "factorisation": 0.05, "layers": 0.15, "twins": 0.15,
     "towers": 0.05, "counter": 0.05, "twin_updates": 0.05, "twin_products": 0.1, "along_axes": 0.7,
     "dense": 0.2, "descent": 0.1, "compound": 0.3, "filled_operands": 0.3, "position_of": 0.2, "update": 0.2,
-    "swap": 0.1, "reduced": 0.1, "cumulative": 0.3, "ordered": 0.3, "polygamma": 0.2,
+    "swap": 0.1, "reduced": 0.1, "cumulative": 0.3, "ordered": 0.3, "selected": 0.2, "polygamma": 0.2,
     "pairs": 0.3, "changed_at": 0.3, "beyond": 0.1, "labelled": 0.2, "update_at": 0.2,
     "one_position": 0.2, "classes": 0.2, "vectors": 0.3, "scaled": 0.5, "shares": 0.2, "long_rows": 0.1,
 }  # fmt: skip
@@ -163,7 +163,15 @@ PROFILES = {
         ),
         Profile(
             "scans",
-            {"cumulative": 4, "ordered": 3, "gradient": 1.5, "arithmetic": 0.7, "movement": 0.7, "update": 0.5},
+            {
+                "cumulative": 4,
+                "ordered": 3,
+                "selected": 2,
+                "gradient": 1.5,
+                "arithmetic": 0.7,
+                "movement": 0.7,
+                "update": 0.5,
+            },
             length=7,
         ),
         Profile(

@@ -119,7 +119,12 @@ def border(g: Grower) -> None:
     axes = tuple(some_axes(g, g.ndim(x)))
     source = laid(g, x) if g.chance(0.4) else x
     along = ("argmax", "argmin", "softmax", "cumulative_sum", "sort")
-    name = g.choose(("sum", "sum", "max", "min", "mean", "var", "logsumexp", "prod", *along))
+    name = g.choose(("sum", "sum", "max", "min", "mean", "var", "logsumexp", "prod", "top_k", *along))
+    if name == "top_k":
+        axis = g.below(g.ndim(x))
+        k = min(g.sized(g.dims(x)[axis]), g.choose((1, 2, 9)))
+        g.wanted.append(g.add(f"gc.top_k({source}, {k}, axis={axis}, largest={g.chance(0.5)})[0]"))
+        return
     if name in along:
         whole = [None] * name.startswith("arg")
         g.wanted.append(g.add(f"gc.{name}({source}, axis={g.choose((*range(g.ndim(x)), *whole))})"))

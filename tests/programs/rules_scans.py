@@ -43,3 +43,20 @@ def ordered(g: Grower) -> None:
     y = g.add(f"gc.sort({operand if g.chance(0.6) else g.named('f', 1)}, axis=-1{order})")
     after = [f"gc.sum({y}, axis=-1)", f"gc.cumulative_sum({y}, axis=-1)", f"({y})[..., :1]", f"gc.sort({y}, axis=0)"]
     g.add(g.choose(after)) if g.chance(0.5) and g.dtype_of(y) != "bool" else None
+
+
+@rule
+def selected(g: Grower) -> None:
+    """The largest or smallest along any axis; positions of what is exact alone, which are then used to read at."""
+    dims = [g.choose((*g.palette, 1, 2, 5, 200, 300)) for _ in range(1 + g.below(3))]
+    x = g.leaf(dims, g.dtype) if g.chance(0.6) else g.leaf(dims, g.choose(("int64", "int8", "uint8", "bool")))
+    is_float, axis = g.dtype_of(x)[:5] == "float", g.below(g.ndim(x))
+    operand = laid(g, x) if is_float and g.chance(0.5) else x
+    k = g.length(dims[axis]) if g.chance(0.1) else min(g.sized(dims[axis]), g.choose((0, 1, 1, 2, 3, 20)))
+    order = g.choose(("", "", ", largest=False"))
+    if is_float and g.chance(0.4):
+        y = g.add(f"gc.top_k(gc.tanh({operand}) * 2.0, {k}, axis={axis}{order})[0]")
+    else:
+        y = g.add(f"gc.top_k({operand}, {k}, axis={axis}{order})", count=2)
+    after = [f"gc.sum({y}, axis={axis})", f"gc.take({y}, 0, axis={axis})", f"gc.cumulative_sum({y}, axis={axis})"]
+    g.add(g.choose(after)) if g.chance(0.5) and is_float else None

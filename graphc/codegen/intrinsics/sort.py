@@ -31,7 +31,7 @@ def sort(code: str) -> Any:
 
     There is room for n elements at y and at spare.
     """
-    typed = _routine(f"sort_{code}", lambda b, *arguments: _Sort(b, code).emit(*arguments))
+    typed = on_addresses(f"sort_{code}", lambda b, *arguments: Sorter(b, code).emit(*arguments))
 
     @intrinsic
     def sorted_elements(typingctx: Any, x: Any, step: Any, n: Any, y: Any, spare: Any) -> Any:
@@ -46,7 +46,7 @@ def argsort(code: str) -> Any:
 
     There is room for n positions at `at` and at spare_at.
     """
-    typed = _routine(f"argsort_{code}", lambda b, *arguments: _Sort(b, code).emit(*arguments))
+    typed = on_addresses(f"argsort_{code}", lambda b, *arguments: Sorter(b, code).emit(*arguments))
 
     @intrinsic
     def positions(typingctx: Any, x: Any, step: Any, n: Any, y: Any, spare: Any, at: Any, spare_at: Any) -> Any:
@@ -55,7 +55,9 @@ def argsort(code: str) -> Any:
     return positions
 
 
-def _routine(name: str, body: Callable[..., None]) -> Callable[..., tuple[Any, Any]]:
+def on_addresses(name: str, body: Callable[..., None]) -> Callable[..., tuple[Any, Any]]:
+    """How Numba sees a routine of addresses and sizes that gives nothing."""
+
     def typed(*parameters: Any) -> tuple[Any, Any]:
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Values) -> ir.Value:
             call_routine(builder, name, ir.VoidType(), arguments, body)
@@ -73,25 +75,48 @@ class Keys(Control):
         super().__init__(builder, int(code[1]))
         self.kind = code[0]
         self.type = ir.IntType(8 * self.bytes)
+        self.vector = ir.VectorType(self.type, self.lanes)
 
     def constant(self, value: int) -> ir.Constant:
         return ir.Constant(self.type, value)
 
     def key(self, value: ir.Value) -> ir.Value:
-        b, width = self.builder, self.type.width
-        sign = self.constant(1 << (width - 1))
+        """That of an element, or those of a vector."""
+        b, width, constant = self.builder, self.type.width, partial(ir.Constant, value.type)
+        sign = constant(1 << (width - 1))
         if self.kind in "bu":
             return value
         if self.kind == "i":
             return b.xor(value, sign)
-        infinity = self.constant({4: 0x7F80_0000, 8: 0x7FF0_0000_0000_0000}[self.bytes])
-        is_nan = b.icmp_unsigned(">", b.and_(value, self.constant((1 << (width - 1)) - 1)), infinity)
-        value = b.select(b.icmp_unsigned("==", value, sign), self.constant(0), value)
-        ordered = b.xor(value, b.or_(b.ashr(value, self.constant(width - 1)), sign))
-        return b.select(is_nan, self.constant((1 << width) - 1), ordered)
+        infinity = constant({4: 0x7F80_0000, 8: 0x7FF0_0000_0000_0000}[self.bytes])
+        is_nan = b.icmp_unsigned(">", b.and_(value, constant((1 << (width - 1)) - 1)), infinity)
+        value = b.select(b.icmp_unsigned("==", value, sign), constant(0), value)
+        ordered = b.xor(value, b.or_(b.ashr(value, constant(width - 1)), sign))
+        return b.select(is_nan, constant((1 << width) - 1), ordered)
+
+    # memory
+
+    def _element(self, address: ir.Value, index: ir.Value, kind: ir.Type) -> ir.Value:
+        return self.builder.gep(self.builder.inttoptr(address, POINTER), [index], source_etype=kind)
+
+    def load(self, address: ir.Value, index: ir.Value, kind: ir.Type) -> ir.Value:
+        """An element, or as many from it on as a vector has."""
+        element = getattr(kind, "element", kind)
+        return self.builder.load(self._element(address, index, element), align=element.width // 8, typ=kind)
+
+    def put(self, value: ir.Value, address: ir.Value, index: ir.Value) -> None:
+        element = getattr(value.type, "element", value.type)
+        self.builder.store(value, self._element(address, index, element), align=element.width // 8)
+
+    def element(self, x: ir.Value, step: ir.Value, k: ir.Value, kind: ir.Type | None = None) -> ir.Value:
+        """Element k of those that are `step` bytes apart, or a vector from there on; True is any byte but 0."""
+        value = self.load(self.builder.add(x, self.builder.mul(k, step)), integer(0), kind or self.type)
+        if self.kind != "b":
+            return value
+        return self.builder.zext(self.builder.icmp_unsigned("!=", value, ir.Constant(value.type, 0)), value.type)
 
 
-class _Sort(Keys):
+class Sorter(Keys):
     """The body for elements of one dtype, which move with their positions if these are asked for.
 
     Memory of elements, and of positions, is an address each: `places` are the addresses of what moves together.
@@ -99,21 +124,24 @@ class _Sort(Keys):
 
     def __init__(self, builder: ir.IRBuilder, code: str) -> None:
         super().__init__(builder, code)
-        self.vector = ir.VectorType(self.type, self.lanes)
         size = max(8 * _DIGITS * self.bytes, 2 * _ROOM)
         self.memory = builder.ptrtoint(builder.alloca(ir.ArrayType(_I8, size)), _I64)  # of keys and ranks, or of counts
 
     def emit(self, x: ir.Value, step: ir.Value, n: ir.Value, *room: ir.Value) -> None:
+        """Sort elements, and positions if there is room for them."""
         places, spare = list(room[::2]), list(room[1::2])
-        self.types = [self.type, _I64][: len(places)]
+        self.order(n, places, spare, partial(self.collect, x, step, n))
+
+    def order(self, n: ir.Value, places: Values, spare: Values, put: Callable[[Values], None]) -> None:
+        """Put elements into one of the two, and have them in order in the first."""
 
         def few() -> Values:
-            self._collect(x, step, n, spare)
-            self._rank(n, spare, places)
+            put(spare)
+            self.rank(n, spare, places)
             return []
 
         def many() -> Values:
-            self._collect(x, step, n, places)
+            put(places)
             self._distribute(n, places, spare)
             return []
 
@@ -121,24 +149,12 @@ class _Sort(Keys):
 
     # memory
 
-    def _element(self, address: ir.Value, index: ir.Value, kind: ir.Type) -> ir.Value:
-        return self.builder.gep(self.builder.inttoptr(address, POINTER), [index], source_etype=kind)
+    def load_all(self, places: Values, index: ir.Value) -> Values:
+        return [self.load(place, index, kind) for place, kind in zip(places, (self.type, _I64), strict=False)]
 
-    def _load(self, address: ir.Value, index: ir.Value, kind: ir.Type) -> ir.Value:
-        """An element, or as many from it on as a vector has."""
-        element = kind.element if kind == self.vector else kind
-        return self.builder.load(self._element(address, index, element), align=element.width // 8, typ=kind)
-
-    def _put(self, value: ir.Value, address: ir.Value, index: ir.Value) -> None:
-        element = value.type.element if value.type == self.vector else value.type
-        self.builder.store(value, self._element(address, index, element), align=element.width // 8)
-
-    def _load_all(self, places: Values, index: ir.Value) -> Values:
-        return [self._load(place, index, kind) for place, kind in zip(places, self.types, strict=True)]
-
-    def _store_all(self, values: Values, places: Values, index: ir.Value) -> None:
+    def store_all(self, values: Values, places: Values, index: ir.Value) -> None:
         for value, place in zip(values, places, strict=True):
-            self._put(value, place, index)
+            self.put(value, place, index)
 
     def _each(self, start: ir.Value, stop: ir.Value, body: Callable[[ir.Value], None]) -> None:
         def step(k: ir.Value, carried: Values) -> Values:
@@ -147,16 +163,17 @@ class _Sort(Keys):
 
         self.loop(start, stop, 1, [], step)
 
-    def _collect(self, x: ir.Value, step: ir.Value, n: ir.Value, places: Values) -> None:
-        """The elements side by side, with their positions; a bool is any byte but 0."""
+    def collect(self, x: ir.Value, step: ir.Value, n: ir.Value, places: Values) -> None:
+        """The elements side by side, with their positions."""
 
         def one(k: ir.Value) -> None:
-            value = self._load(self.builder.add(x, self.builder.mul(k, step)), integer(0), self.type)
-            if self.kind == "b":
-                value = self.builder.zext(self.builder.icmp_unsigned("!=", value, self.constant(0)), self.type)
-            self._store_all([value, k][: len(places)], places, k)
+            self.store_all([self.element(x, step, k), k][: len(places)], places, k)
 
         self._each(integer(0), n, one)
+
+    def move(self, n: ir.Value, source: Values, target: Values) -> None:
+        """Elements, and their positions, to where there is room for as many."""
+        self._each(integer(0), n, lambda k: self.store_all(self.load_all(source, k), target, k))
 
     # digits
 
@@ -168,28 +185,28 @@ class _Sort(Keys):
 
     # ranks
 
-    def _rank(self, n: ir.Value, source: Values, target: Values) -> None:
+    def rank(self, n: ir.Value, source: Values, target: Values) -> None:
         """Every element to where as many are before it: lanes are elements, which all others are compared with."""
         b = self.builder
         keys, ranks = self.memory, b.add(self.memory, integer(_ROOM))
-        self._each(integer(0), n, lambda k: self._put(self.key(self._load(source[0], k, self.type)), keys, k))
+        self._each(integer(0), n, lambda k: self.put(self.key(self.load(source[0], k, self.type)), keys, k))
         zero = ir.Constant(self.vector, 0)
-        self._put(zero, keys, n)  # lanes beyond the last
+        self.put(zero, keys, n)  # lanes beyond the last
 
         def block(start: ir.Value, carried: Values) -> Values:
-            mine, end = self._load(keys, start, self.vector), self.least(b.add(start, integer(self.lanes)), n)
+            mine, end = self.load(keys, start, self.vector), self.least(b.add(start, integer(self.lanes)), n)
             found = [zero]
             for low, high, test in ((integer(0), start, "<="), (start, end, ""), (end, n, "<")):
                 found = self.loop(low, high, 1, found, partial(self._counted_before, keys, mine, start, test))
-            self._put(found[0], ranks, start)
+            self.put(found[0], ranks, start)
             return []
 
         self.loop(integer(0), n, self.lanes, [], block)
 
         def place(k: ir.Value) -> None:
-            rank = self._load(ranks, k, self.type)
+            rank = self.load(ranks, k, self.type)
             rank = rank if self.type == _I64 else b.zext(rank, _I64)
-            self._store_all(self._load_all(source, k), target, rank)
+            self.store_all(self.load_all(source, k), target, rank)
 
         self._each(integer(0), n, place)
 
@@ -198,7 +215,7 @@ class _Sort(Keys):
     ) -> Values:
         """The ranks of a vector's elements, one more where element k is before; in the vector, by lanes where equal."""
         b = self.builder
-        other = self.splat(self._load(keys, k, self.type))
+        other = self.splat(self.load(keys, k, self.type))
         before = b.icmp_unsigned(test or "<", other, mine)
         if not test:
             lane = b.sub(k, start) if self.type == _I64 else b.trunc(b.sub(k, start), self.type)
@@ -210,20 +227,20 @@ class _Sort(Keys):
 
     def _counted(self, index: ir.Value, more: ir.Value) -> ir.Value:
         """A count, to which so many are added."""
-        count = self._load(self.memory, index, _I64)
-        self._put(self.builder.add(count, more), self.memory, index)
+        count = self.load(self.memory, index, _I64)
+        self.put(self.builder.add(count, more), self.memory, index)
         return count
 
     def _distribute(self, n: ir.Value, places: Values, spare: Values) -> None:
         b, size = self.builder, len(places)
         cgutils.memset(b, b.inttoptr(self.memory, _I8.as_pointer()), integer(8 * _DIGITS * self.bytes), 0)
-        self._each(integer(0), n, lambda k: self._count_digits(self.key(self._load(places[0], k, self.type))))
+        self._each(integer(0), n, lambda k: self._count_digits(self.key(self.load(places[0], k, self.type))))
 
         def one(digit: ir.Value, carried: Values) -> Values:
             source, target = carried[:size], carried[size:]
             shift, base = b.mul(digit, integer(8)), b.mul(digit, integer(_DIGITS))
-            first = self._digit(self.key(self._load(source[0], integer(0), self.type)), shift)
-            alike = b.icmp_signed("==", self._load(self.memory, b.add(base, first), _I64), n)
+            first = self._digit(self.key(self.load(source[0], integer(0), self.type)), shift)
+            alike = b.icmp_signed("==", self.load(self.memory, b.add(base, first), _I64), n)
 
             def moved() -> Values:
                 self._move(n, base, shift, source, target)
@@ -234,7 +251,7 @@ class _Sort(Keys):
         found = self.loop(integer(0), integer(self.bytes), 1, [*places, *spare], one)[:size]
 
         def back() -> Values:
-            self._each(integer(0), n, lambda k: self._store_all(self._load_all(found, k), places, k))
+            self.move(n, found, places)
             return []
 
         self.choose(b.icmp_signed("==", found[0], places[0]), list, back)
@@ -249,14 +266,14 @@ class _Sort(Keys):
         b = self.builder
 
         def begin(digit: ir.Value, carried: Values) -> Values:
-            count = self._load(self.memory, b.add(base, digit), _I64)
-            self._put(carried[0], self.memory, b.add(base, digit))
+            count = self.load(self.memory, b.add(base, digit), _I64)
+            self.put(carried[0], self.memory, b.add(base, digit))
             return [b.add(carried[0], count)]
 
         def one(k: ir.Value) -> None:
-            values = self._load_all(source, k)
+            values = self.load_all(source, k)
             digit = self._digit(self.key(values[0]), shift)
-            self._store_all(values, target, self._counted(b.add(base, digit), integer(1)))
+            self.store_all(values, target, self._counted(b.add(base, digit), integer(1)))
 
         self.loop(integer(0), integer(_DIGITS), 1, [integer(0)], begin)
         self._each(integer(0), n, one)

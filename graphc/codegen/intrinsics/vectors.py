@@ -92,6 +92,21 @@ class Control:
         builder.position_at_end(done)
         return [self._phi([(a, entry), (b, latch)]) for a, b in zip(carried, new, strict=True)]
 
+    def repeat(self, carried: Values, test: Callable[[Values], ir.Value], body: Callable[[Values], Values]) -> Values:
+        """`while test(carried): carried = body(carried)`; the last carried values."""
+        builder, entry = self.builder, self.builder.block
+        again, inside, done = (builder.append_basic_block(name) for name in ("while", "do", "done"))
+        builder.branch(again)
+        builder.position_at_end(again)
+        old = [self._phi([(value, entry)]) for value in carried]
+        builder.cbranch(test(old), inside, done)
+        builder.position_at_end(inside)
+        for phi, value in zip(old, body(old), strict=True):
+            phi.add_incoming(value, builder.block)
+        builder.branch(again)
+        builder.position_at_end(done)
+        return old
+
     def choose(self, condition: ir.Value, yes: Callable[[], Values], no: Callable[[], Values]) -> Values:
         """The values of one of two branches."""
         builder = self.builder
