@@ -34,20 +34,7 @@ def _plain_names() -> dict[str, Any]:
 
 def _made(name: str) -> Any:
     """Intrinsics that come in families: ld_f4_2_0, to_f4, sum_f4, stack_0, micro_f4_6x4, dots_f4_4x4, pack_f4_4 ..."""
-    from graphc.codegen.intrinsics import (
-        abreast,
-        along,
-        columns,
-        gemm,
-        memory,
-        own,
-        search,
-        selection,
-        sort,
-        stream,
-        total,
-        whole,
-    )
+    from graphc.codegen.intrinsics import along, columns, gemm, memory, own, stream, total, whole
     from graphc.codegen.intrinsics.listed import fetch_listed
 
     words = name.split("_")
@@ -65,14 +52,6 @@ def _made(name: str) -> Any:
             return (total if code[0] == "f" else whole).position(family, code)
         case "deviation" | "logsumexp":
             return total.state(family, code)
-        case "sort" | "argsort":
-            return getattr(sort, family)(code)
-        case "largest" | "smallest":
-            return selection.selection(family, code)
-        case "scan_sum" | "scan_product":
-            return abreast.scan(words[1], code)
-        case "search_left" | "search_right":
-            return search.search(words[1], code)
         case "fetch":
             return stream.fetch
         case "fetch_listed":
@@ -100,4 +79,23 @@ def _made(name: str) -> Any:
         return stream.fetch_lines(int(words[2]), 1 if words[1] == "near" else 2)
     if words[0] == "columns":
         return columns.columns(words[1], code)
-    return memory.stack(int(words[1])) if words[0] == "stack" else None
+    return memory.stack(int(words[1])) if words[0] == "stack" else _of_rows(family, code)
+
+
+def _of_rows(family: str, code: str) -> Any:
+    """Intrinsics for what runs along one axis, by their first word."""
+    from graphc.codegen.intrinsics import abreast, search, selection, sort
+
+    first, *more = family.split("_")
+    match first:
+        case "sort":
+            return sort.sort(code)
+        case "argsort":
+            return sort.argsort(code)
+        case "largest" | "smallest":
+            return selection.selection(first, code)
+        case "scan":
+            return abreast.scan(*more, code)
+        case "search":
+            return search.search(*more, code)
+    return None
