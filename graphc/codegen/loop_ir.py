@@ -152,7 +152,6 @@ class Contract:
     writes: tuple[int, ...]
     gives: Literal["", "element", "integer"] = ""
     positions: tuple[int, ...] = ()  # addresses of int64, whatever the dtype of the elements
-    value: int = -1  # the argument that is an element
 
 
 OWN = "own"  # a function of the user's, by its number
@@ -202,11 +201,10 @@ KERNELS: dict[str, Contract] = {
     **dict.fromkeys(("scan_sum", "scan_product"), Contract(5, (1,), (3,))),
     "sort": Contract(5, (0,), (3, 4)),  # elements and the step between them, how many, the result, room for as many
     "argsort": Contract(7, (0,), (3, 4, 5, 6), positions=(5, 6)),  # the same, room twice; the result, room for as many
-    # elements and the step between them, how many, how many are selected, room; keys and as many; positions and as many
+    # elements, their step, how many, how many are selected, room; keys and as many again; positions and as many
     **dict.fromkeys(("largest", "smallest"), Contract(9, (0,), (5, 6, 7, 8), positions=(7, 8))),
-    **dict.fromkeys(  # elements and the step between them, how many, a value -> how many come before it
-        ("search_left", "search_right"), Contract(4, (0,), (), "integer", value=3)
-    ),
+    # elements, their step, how many; values, their step, how many; how many come before each, and their step
+    **dict.fromkeys(("search_left", "search_right"), Contract(8, (0, 3), (6,), positions=(6,))),
     "clear": Contract(2, (), (0,)),  # address, bytes
     "flush": Contract(0, (), (), "integer"),  # -> what `restore` takes: subnormal numbers count as 0 in between
     "restore": Contract(1, (), ()),

@@ -172,8 +172,7 @@ class _Verifier:
             raise self.fault(f"{s.kernel} does not take {len(s.args)} arguments")
         for k, e in enumerate(s.args):
             addressed = k in (*kernel.reads, *kernel.writes)
-            wanted = s.dtype if k == kernel.value else int64
-            if isinstance(e, Address) != addressed or self.expr(e, ranges) != wanted:
+            if isinstance(e, Address) != addressed or self.expr(e, ranges) != int64:
                 raise self.fault(f"argument {k} of {s.kernel} is not what it takes")
             if addressed:
                 self.view(s, e, k in kernel.writes, int64 if k in kernel.positions else s.dtype, ranges)

@@ -308,18 +308,17 @@ def _selection(largest: bool) -> Callable[..., None]:
     return run
 
 
-def _search(side: Any) -> Callable[..., int]:
-    def run(memory: Memory, dtype: Any, tile: Tile, x: int, step: int, n: int, value: Any) -> int:
-        """Elements are looked at one by one, as the routine does: they need not rise."""
-        low, high = 0, n
-        while low < high:
-            middle = (low + high) // 2
-            element = memory.load_all(memory.grid(x + middle * step, [step], [1], dtype), dtype)
-            if np.searchsorted(element, np.asarray(value, dtype), side):
-                low = middle + 1
-            else:
-                high = middle
-        return low
+def _search(side: Any) -> Callable[..., None]:
+    def run(memory, dtype, tile, x, step, n, values, v_step, count, found, f_step):  # type: ignore[no-untyped-def]
+        """Elements are looked at as the routine does: they need not rise."""
+        wanted = memory.load_all(memory.grid(values, [v_step], [count], dtype), dtype)
+        known, left = np.zeros(count, np.int64), n
+        while left:
+            half = max(left // 2, 1)
+            pairs = zip(memory.load_all(x + (known + half - 1) * step, dtype), wanted, strict=True)
+            known += half * np.array([np.searchsorted([e], v, side) for e, v in pairs], np.int64)
+            left = left - half if left > 1 else 0
+        memory.store_all(memory.grid(found, [f_step], [count], known.dtype), known.dtype, known)
 
     return run
 
