@@ -12,7 +12,7 @@ binds it where both branches of an If do.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
@@ -220,6 +220,7 @@ KERNELS: dict[str, Contract] = {
     # status of the failure, position, length, iteration of a loop -> position from the start
     "checked": Contract(4, (), (), "integer"),
     "labelled": Contract(4, (), (), "integer"),  # the same, and a negative one is out of range
+    "on_axis": Contract(2, (), (), "integer"),  # position, length -> from the start; 0 where it is out of range
     OWN: Contract(2, (), (), "element"),  # status of the failure, iteration, and the operands of the user's function
 }
 CHECKED = ("checked", "labelled")
@@ -294,6 +295,16 @@ def expressions(s: Stmt) -> tuple[Expr, ...]:
             return (s.lo, s.hi)
         case Use():
             return s.args
+
+
+def all_statements(body: Sequence[Stmt]) -> Iterator[Stmt]:
+    """Statements and those inside them."""
+    for s in body:
+        yield s
+        if isinstance(s, For):
+            yield from all_statements(s.body)
+        elif isinstance(s, If):
+            yield from all_statements((*s.yes, *s.no))
 
 
 def all_parts(s: Stmt) -> Iterator[Expr]:

@@ -27,6 +27,7 @@ from graphc.codegen.loop_ir import (
     Use,
     Var,
     all_parts,
+    all_statements,
 )
 from graphc.codegen.renaming import Renaming
 from graphc.codegen.rows import FEWEST, SIMPLE, Overlap, Rows
@@ -124,19 +125,9 @@ def _is(s: Stmt, kernels: Sequence[str]) -> bool:
     return isinstance(s, Use) and s.kernel in kernels
 
 
-def _all(body: Sequence[Stmt]) -> Iterator[Stmt]:
-    """Statements and those inside."""
-    for s in body:
-        yield s
-        if isinstance(s, For):
-            yield from _all(s.body)
-        elif isinstance(s, If):
-            yield from _all((*s.yes, *s.no))
-
-
 def _touched(body: Sequence[Stmt], row: str) -> Iterator[tuple[Place, Dim | None, bool, bool]]:
     """Places, positions of elements, whether they are written, and whether other rows have other positions."""
-    for s in _all(body):
+    for s in all_statements(body):
         for e in all_parts(s):
             if isinstance(e, Load):
                 yield e.place, e.at, False, (linear(e.at) or {}).get(row, 0) != 0
@@ -154,12 +145,12 @@ def _touched(body: Sequence[Stmt], row: str) -> Iterator[tuple[Place, Dim | None
 
 def _may_be_late(form: Rows, delayed: Sequence[Stmt], others: Sequence[Stmt], beside: For) -> bool:
     """Whether nothing in between writes what the last sweep reads, or touches what it writes."""
-    if any(isinstance(s, Set) or (isinstance(s, Use) and not _is(s, _STORING)) for s in _all(delayed)):
+    if any(isinstance(s, Set) or (isinstance(s, Use) and not _is(s, _STORING)) for s in all_statements(delayed)):
         return False
     (axis,) = form.row_axes()
     row = f"%{axis}"
     elsewhere = list(_touched(others, row))
-    same = {(s.place, s.at) for s in _all(beside.body) if isinstance(s, Store)}
+    same = {(s.place, s.at) for s in all_statements(beside.body) if isinstance(s, Store)}
     own = {place for place, _, writes, _ in _touched(delayed, row) if writes}
     for place, at, writes, moves in _touched(delayed, row):
         meets = [(p, a, w, m) for p, a, w, m in elsewhere if p == place and (w or writes)]
@@ -178,7 +169,7 @@ def _carried(form: Rows, delayed: Sequence[Stmt], others: Sequence[Stmt]) -> dic
     """The scalars of a row that its last sweep wants, each with one that keeps it; None if they change."""
     bound = {s.var.name: s.var for s in others if isinstance(s, Let)}
     bound |= {s.result.name: s.result for s in others if isinstance(s, Use) and s.result is not None}
-    wanted, changed = dict.fromkeys(_names(delayed)), {s.var.name for s in _all(others) if isinstance(s, Set)}
+    wanted, changed = dict.fromkeys(_names(delayed)), {s.var.name for s in all_statements(others) if isinstance(s, Set)}
     if changed & wanted.keys():
         return None
     return {var: Var(form.text.fresh("a"), var.dtype) for name in wanted if (var := bound.get(name)) is not None}
@@ -186,7 +177,7 @@ def _carried(form: Rows, delayed: Sequence[Stmt], others: Sequence[Stmt]) -> dic
 
 def _names(body: Sequence[Stmt]) -> Iterator[str]:
     """The scalars that statements read."""
-    for s in _all(body):
+    for s in all_statements(body):
         yield from (e.name for e in all_parts(s) if isinstance(e, Var))
         for dim in _dims(s):
             yield from (name[1:] for name in symbols(dim) if name.startswith("%") and not name[1:].isdigit())

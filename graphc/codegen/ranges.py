@@ -79,8 +79,10 @@ class Ranges:
 
     def give(self, s: Use) -> None:
         """Know what a kernel gives, from here on."""
-        if s.result is not None and s.kernel in CHECKED and isinstance(s.args[2], Position):
-            self.known[symbol_of(s.result.name)] = 0, s.args[2].at - 1
+        if s.result is not None and s.kernel in (*CHECKED, "on_axis"):
+            size = s.args[1 if s.kernel == "on_axis" else 2]
+            if isinstance(size, Position):
+                self.known[symbol_of(s.result.name)] = 0, size.at - 1
         if s.result is not None and s.kernel == "into_line" and s.dtype is not None:
             self.known[symbol_of(s.result.name)] = 0, LINE // s.dtype.size - 1
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.codegen.ahead import Ahead
 from graphc.codegen.cuts import cut
 from graphc.codegen.loop_ir import (
     CHUNK,
@@ -141,7 +142,8 @@ class Text:
         self._stacks = set()
         scope = Scope(None)
         yield scope
-        loop = For("chunk", ZERO, Position(chunks), 1, tuple(scope.body), "chunks")
+        body = Ahead(self.fresh, lambda: self.constant(0, int64)).block(scope.body)
+        loop = For("chunk", ZERO, Position(chunks), 1, body, "chunks")
         words = tuple((name, what) for (_, what), name in self._row.items())
         code = Code(loop, words, tuple(self._constants.values()), tuple(sorted(self._stacks)), is_light)
         code = cut(by_remainders(code))

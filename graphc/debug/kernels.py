@@ -337,6 +337,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "clear": _clear,
     "flush": lambda memory, dtype, tile: 0,
     "restore": lambda memory, dtype, tile, word: None,
+    "on_axis": lambda memory, dtype, tile, at, size: at % size if -size <= at < size else 0,
     "into_line": lambda memory, dtype, tile, address: address % LINE // dtype.itemsize,
     **dict.fromkeys(("stream", "stream_apart"), _stream),
     "store_lines": lambda memory, dtype, tile, source, to: _stream(memory, dtype, tile, tile[0], source, to),

@@ -298,6 +298,18 @@ def _checked(wraps: bool) -> tuple[Any, Any]:
     return types.int64(*[types.int64] * 6), codegen
 
 
+@intrinsic
+def on_axis(typingctx: Any, index: Any, size: Any) -> Any:
+    """`index` from the end if negative; 0 where it is out of range, which is known already."""
+
+    def codegen(context: Any, b: ir.IRBuilder, signature: Any, args: Any) -> Any:
+        index, size = args
+        wrapped = b.select(b.icmp_signed("<", index, I64(0)), b.add(index, size), index)
+        return b.select(b.icmp_unsigned("<", wrapped, size), wrapped, I64(0))
+
+    return types.int64(types.int64, types.int64), codegen
+
+
 def note(b: ir.IRBuilder, frame: Any, chunk: Any, told: Sequence[Any]) -> None:
     """Write what failed, unless a chunk before this one has, or this one: threads run chunks at the same time."""
     words, number = b.inttoptr(frame, I64.as_pointer()), b.add(chunk, I64(1))
