@@ -272,3 +272,34 @@ def test_gradients_of_a_mixture() -> None:
     np.testing.assert_allclose(value, -np.log(np.exp(zs).sum(1)).sum(), rtol=1e-12)
     np.testing.assert_allclose(slope_m, -(share * (given - np.arange(3.0))).sum(0), rtol=1e-10, atol=1e-10)
     np.testing.assert_allclose(slope_s, -(share * ((given - np.arange(3.0)) ** 2 - 1)).sum(0), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("length", [2, 3, 8])
+def test_rows_that_are_the_same_for_all_of_another_axis(dtype: str, known: bool, length: int) -> None:
+    """Bands are around the loop over the other axis: distances of pairs, whole rows, totals and gradients of these."""
+    for n, m in ((1, 4), (3, 15), (16, 16), (17, 17), (2, 33), (40, 50)):
+        rng = np.random.default_rng(n)
+        a, b = rng.normal(size=(n, length)).astype(dtype), rng.normal(size=(m, length)).astype(dtype)
+        x, y = (gc.input(k, (v.shape[0] if known else k + "n", length), dtype) for k, v in (("x", a), ("y", b)))
+        apart = x[:, None] - y
+        squares = gc.sum(apart**2, axis=-1)
+        twice = gc.sum((gc.stack([x, x * 2])[:, :, None] - y) ** 2, axis=-1)
+        near = gc.sum(gc.exp(-squares))
+        outputs = (squares, gc.softmax(apart, axis=-1), near, gc.grad(near, y), twice)
+        d = a[:, None].astype(float) - b
+        close, e = np.exp(-(d**2).sum(-1)), np.exp(d - d.max(-1, keepdims=True))
+        many = ((np.stack([a, a * 2])[:, :, None].astype(float) - b) ** 2).sum(-1)
+        wanted = ((d**2).sum(-1), e / e.sum(-1, keepdims=True), close.sum(), 2 * (close[..., None] * d).sum(0), many)
+        for threads in (1, 2):
+            found = gc.compile([x, y], outputs, options=gc.Options(threads=threads))(a, b)
+            for actual, expected in zip(found, wanted, strict=True):
+                limit = 3e-5 if dtype == "float32" else 1e-12
+                np.testing.assert_allclose(actual, expected, rtol=limit, atol=limit)
+
+
+def test_what_rows_read_is_copied_once_for_all_of_another_axis() -> None:
+    p = gc.input("p", (200, 3), "float32")
+    source = gc.compile([p], gc.sum((p[:, None] - p) ** 2, axis=-1)).source
+    assert source.index("for h in") < source.index("deal_f4") < source.index("for i0 in")

@@ -25,43 +25,23 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from graphc.codegen.column_stack import ColumnStack, OnStack
 from graphc.codegen.evaluate import Atomic, Evaluator, body_of, fill, loaded_from
 from graphc.codegen.few_elements import LONGEST, ROWS, Needs, Single, Source, dtype_of, is_log_sum_exp, variables_of
 from graphc.codegen.form import BAND, Form
-from graphc.codegen.intrinsics.target import BLOCK, LINE
 from graphc.codegen.loop_ir import Call, Const, Expr, Position, Var
 from graphc.codegen.reduction import Carried, Columns, Fold
 from graphc.codegen.rows import SIMPLE
 from graphc.codegen.scope import Loop, Scope, close
 from graphc.codegen.text import Text, integer, test
-from graphc.codegen.views import up
-from graphc.dims import Dim, dim_min, substitute, symbol
+from graphc.dims import Dim, dim_min, substitute, symbol, symbols
 from graphc.graph import Node
 from graphc.op import Family
 from graphc.scalar import calls, parse
 from graphc.schedule.access import Index, aligned, linear, offset, read_operands
 from graphc.schedule.task import Place
-from graphc.types import DType
 
-OnStack = tuple[Place, int]  # columns of 16 elements on the stack: a block, and their first element there
 LANE, COUNT = symbol("%q"), symbol("%count")  # of a band, and how many rows it has
-_FIRST = 32  # block on the stack
-_BLOCK = 8 * BLOCK  # bytes
-
-
-@dataclass
-class _Stack:
-    """Blocks on the stack, in which columns of 16 elements stand one after the other."""
-
-    used: int = 0
-
-    def columns(self, count: int, dtype: DType) -> OnStack:
-        """So many columns: the place, and their first element there."""
-        size = up(count * ROWS * dtype.size, LINE)
-        if self.used % _BLOCK + size > _BLOCK:
-            self.used = up(self.used, _BLOCK)
-        first, self.used = self.used, self.used + size
-        return Place("stack", _FIRST + first // _BLOCK), first % _BLOCK // dtype.size
 
 
 def emit_abreast(
@@ -80,7 +60,7 @@ class _Abreast:
     singles: Sequence[Single]
     folds: Mapping[Node, Fold]
     columns: Mapping[Node, Columns]
-    stack: _Stack = field(default_factory=_Stack)
+    stack: ColumnStack = field(default_factory=ColumnStack)
     copies: dict[Source, OnStack] = field(default_factory=dict)
     own: dict[Single, OnStack] = field(default_factory=dict)
     kept: dict[Node, OnStack] = field(default_factory=dict)  # for later loops over lanes
@@ -99,18 +79,8 @@ class _Abreast:
         flags = self.stack.columns(1, self.dtype) if sums else None
         for node, lanes in sums.items():
             self._fill(top, lanes, self.length * ROWS, Carried(self.text, node).zeros()[0])
-        *around, last = self.form.row_axes()
-        scopes: list[Scope] = [top]
-        for axis in around:
-            low, high = self.form.bounds(axis)
-            scopes.append(self.text.loop(scopes[-1], str(axis), high, low))
-        low, high = self.form.bounds(last)
-        band = self.text.loop(scopes[-1], str(BAND)[1:], high, low, ROWS)
-        band.let(str(COUNT)[1:], integer("least", Position(ROWS), self.text.at(high - BAND)))
-        if flags:
-            self._fill(band, flags, ROWS, self.text.constant(1, self.dtype))
-            self._fill(band, flags, ROWS, self.text.constant(0, self.dtype), COUNT)
-        self._copy(band)
+        scopes = self._bands(top, flags)
+        band = scopes[-1]
         self._make_singles(band)
         one, stages = self._lanes(band), self._stages()
         for number, stage in enumerate(stages):
@@ -123,9 +93,31 @@ class _Abreast:
             fold.end_block(band, Position(COUNT), 0, None)
         for node, place, columns in outputs:
             self._copy_back(band, node, place, columns)
-        close(*scopes[1:], band)
+        close(*scopes[1:])
         for node, lanes in sums.items():
             self._join(top, node, lanes)
+
+    def _bands(self, top: Scope, flags: OnStack | None) -> list[Scope]:
+        """The loops, from the outermost, in the last of which a band has what its rows read.
+
+        If that is the same for all that the other axes have, bands are around these, and it is copied once for each.
+        """
+        *around, last = self.form.row_axes()
+        others = {f"%{axis}" for axis in around}
+        is_shared = around and not self.singles and not any(symbols(s.first) & others for s in self.sources)
+        scopes: list[Scope] = [top]
+        for axis in (last, *around) if is_shared else (*around, last):
+            low, high = self.form.bounds(axis)
+            if axis != last:
+                scopes.append(self.text.loop(scopes[-1], str(axis), high, low))
+                continue
+            scopes.append(band := self.text.loop(scopes[-1], str(BAND)[1:], high, low, ROWS))
+            band.let(str(COUNT)[1:], integer("least", Position(ROWS), self.text.at(high - BAND)))
+            if flags:
+                self._fill(band, flags, ROWS, self.text.constant(1, self.dtype))
+                self._fill(band, flags, ROWS, self.text.constant(0, self.dtype), COUNT)
+            self._copy(band)
+        return scopes
 
     def _fill(self, scope: Scope, place: OnStack, end: int, value: Expr, begin: Dim = 0) -> None:
         loop = self.text.loop(scope, "i", end, begin)
