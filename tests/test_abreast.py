@@ -279,7 +279,7 @@ def test_gradients_of_a_mixture() -> None:
 @pytest.mark.parametrize("length", [2, 3, 8])
 def test_rows_that_are_the_same_for_all_of_another_axis(dtype: str, known: bool, length: int) -> None:
     """Bands are around the loop over the other axis: distances of pairs, whole rows, totals and gradients of these."""
-    for n, m in ((1, 4), (3, 15), (16, 16), (17, 17), (2, 33), (40, 50)):
+    for n, m in ((1, 4), (3, 15), (8, 8), (16, 16), (17, 17), (2, 33), (40, 50)):
         rng = np.random.default_rng(n)
         a, b = rng.normal(size=(n, length)).astype(dtype), rng.normal(size=(m, length)).astype(dtype)
         x, y = (gc.input(k, (v.shape[0] if known else k + "n", length), dtype) for k, v in (("x", a), ("y", b)))
@@ -287,13 +287,20 @@ def test_rows_that_are_the_same_for_all_of_another_axis(dtype: str, known: bool,
         squares = gc.sum(apart**2, axis=-1)
         twice = gc.sum((gc.stack([x, x * 2])[:, :, None] - y) ** 2, axis=-1)
         near = gc.sum(gc.exp(-squares))
-        outputs = (squares, gc.softmax(apart, axis=-1), near, gc.grad(near, y), twice)
+        chosen = gc.input("c", squares.shape, "int32")
+        some = gc.where(chosen == 1, gc.sqrt(squares), chosen.astype(dtype))
+        upper = gc.triu(1.0 / (squares + 1.0), k=1)
+        outputs = (squares, gc.softmax(apart, axis=-1), near, gc.grad(near, y), twice, some, upper, gc.sum(upper))
         d = a[:, None].astype(float) - b
         close, e = np.exp(-(d**2).sum(-1)), np.exp(d - d.max(-1, keepdims=True))
         many = ((np.stack([a, a * 2])[:, :, None].astype(float) - b) ** 2).sum(-1)
-        wanted = ((d**2).sum(-1), e / e.sum(-1, keepdims=True), close.sum(), 2 * (close[..., None] * d).sum(0), many)
+        c = rng.integers(-1, 3, (n, m)).astype(np.int32)
+        part, above = np.where(c == 1, np.sqrt((d**2).sum(-1)), c), np.triu(1 / ((d**2).sum(-1) + 1), k=1)
+        slope = 2 * (close[..., None] * d).sum(0)
+        shares = e / e.sum(-1, keepdims=True)
+        wanted = ((d**2).sum(-1), shares, close.sum(), slope, many, part, above, above.sum())
         for threads in (1, 2):
-            found = gc.compile([x, y], outputs, options=gc.Options(threads=threads))(a, b)
+            found = gc.compile([x, y, chosen], outputs, options=gc.Options(threads=threads))(a, b, c)
             for actual, expected in zip(found, wanted, strict=True):
                 limit = 3e-5 if dtype == "float32" else 1e-12
                 np.testing.assert_allclose(actual, expected, rtol=limit, atol=limit)

@@ -104,7 +104,7 @@ class _Abreast:
         """
         *around, last = self.form.row_axes()
         others = {f"%{axis}" for axis in around}
-        is_shared = around and not self.singles and not any(symbols(s.first) & others for s in self.sources)
+        is_shared = around and not any(symbols(s.first) & others for s in self.sources)
         scopes: list[Scope] = [top]
         for axis in (last, *around) if is_shared else (*around, last):
             low, high = self.form.bounds(axis)

@@ -85,14 +85,22 @@ def is_log_sum_exp(node: Node) -> bool:
 def _singles_if_plain(form: Form, row: int) -> set[Node] | None:
     """What is made for each row by itself, if all else is plain."""
     nodes, dtype = [n for n in computed(form.nest) if any(d != 1 for d in domain_of(n))], dtype_of(form)
-    once = 1, product(form.domain[k] for k in form.row_axes())  # what there is one of, or one for each row
+    once = _sizes_without(form, row)
     singles = made_one_by_one(form, nodes, once, dtype) if dtype.is_float else None
     if singles is None or not _is_plain(form, [n for n in nodes if n not in singles], row, once):
         return None
     return singles
 
 
-def _is_plain(form: Form, nodes: Sequence[Node], row: int, once: tuple[Dim, ...]) -> bool:
+def _sizes_without(form: Form, row: int) -> set[Dim]:
+    """How many elements what has none along a row may have, where nothing that has some is of that size."""
+    sizes: set[Dim] = {1}
+    for axis in form.row_axes():
+        sizes |= {size * form.domain[axis] for size in sizes}
+    return sizes - {size * row for size in sizes}
+
+
+def _is_plain(form: Form, nodes: Sequence[Node], row: int, once: Collection[Dim]) -> bool:
     """Whether nodes are arithmetic on floats of one dtype, or a choice by them, and by what rows have by themselves.
 
     It must not be too much, nor have more vector math than a kernel has bodies of.
