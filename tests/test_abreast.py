@@ -310,3 +310,32 @@ def test_what_rows_read_is_copied_once_for_all_of_another_axis() -> None:
     p = gc.input("p", (200, 3), "float32")
     source = gc.compile([p], gc.sum((p[:, None] - p) ** 2, axis=-1)).source
     assert source.index("for h in") < source.index("deal_f4") < source.index("for i0 in")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(10, 10), (10, 8), (8, 10), (4, 4), ("n", 8), (5, 8, 8), (8, 5, 8), (8, 8, 8)])
+def test_what_elements_have_by_themselves(shape: tuple[Any, ...], dtype: str) -> None:
+    """Whole numbers of columns, of rows and of both, where there are as many of one as of the other, too."""
+    rng, known = np.random.default_rng(0), tuple(8 if d == "n" else d for d in shape)
+    a = rng.normal(size=known).astype(dtype)
+    c, r = rng.integers(0, 3, known[-1]).astype(np.int32), rng.integers(0, 3, (*known[:-1], 1)).astype(np.int32)
+    x, by_column = gc.input("x", shape, dtype), gc.input("c", (shape[-1],), "int32")
+    by_row, rows = gc.input("r", (*shape[:-1], 1), "int32"), gc.arange(x.shape[-2])[:, None]
+    counts, at = gc.arange(known[-1]), np.arange(known[-2])[:, None]
+    limit = 1e-4 if dtype == "float32" else 1e-10
+
+    def both(gc: Any, x: Any, c: Any, r: Any, counts: Any, rows: Any) -> tuple[Any, ...]:
+        return (
+            gc.sum(gc.where(c == 1, gc.tanh(x), 0.0), axis=-1),
+            gc.sum(gc.where((c == 1) & (r > 0), x, 0.0), axis=-1),
+            gc.sum(gc.where(counts > r, x * x, 0.0), axis=-1),
+            gc.sum(gc.where(counts > rows, x * x, 0.0), axis=-1),
+            gc.max(gc.where(rows == 2, -x, x), axis=-1),
+        )
+
+    found = gc.compile([x, by_column, by_row], both(gc, x, by_column, by_row, counts, rows))(a, c, r)
+    for actual, expected in zip(found, both(np, a, c, r, np.arange(known[-1]), at), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=limit, atol=limit)
+    y = gc.softmax(x * by_column.astype(dtype), axis=-1)
+    shares = np.exp(a * c) / np.exp(a * c).sum(-1, keepdims=True)
+    np.testing.assert_allclose(gc.compile([x, by_column], y)(a, c), shares, rtol=limit, atol=limit)

@@ -18,12 +18,12 @@ from graphc.codegen.one_by_one import is_alike, made_one_by_one
 from graphc.codegen.rows import SIMPLE
 from graphc.codegen.states import state_of
 from graphc.codegen.work import computed
-from graphc.dims import Dim, product, substitute
+from graphc.dims import Dim, substitute
 from graphc.graph import Node
 from graphc.op import Family
 from graphc.scalar import ARITHMETIC, COMPARISONS, WHOLE, calls, parse
 from graphc.schedule.access import Index, Read, linear, loop_axes, offset
-from graphc.schedule.shape import loads
+from graphc.schedule.shape import loads, walked
 from graphc.schedule.split import domain_of
 from graphc.types import DType
 
@@ -85,22 +85,24 @@ def is_log_sum_exp(node: Node) -> bool:
 def _singles_if_plain(form: Form, row: int) -> set[Node] | None:
     """What is made for each row by itself, if all else is plain."""
     nodes, dtype = [n for n in computed(form.nest) if any(d != 1 for d in domain_of(n))], dtype_of(form)
-    once = _sizes_without(form, row)
-    singles = made_one_by_one(form, nodes, once, dtype) if dtype.is_float else None
-    if singles is None or not _is_plain(form, [n for n in nodes if n not in singles], row, once):
+    differing = _differing(form)
+    singles = made_one_by_one(form, nodes, differing, dtype) if dtype.is_float else None
+    if singles is None or not _is_plain(form, [n for n in nodes if n not in singles], row, differing):
         return None
     return singles
 
 
-def _sizes_without(form: Form, row: int) -> set[Dim]:
-    """How many elements what has none along a row may have, where nothing that has some is of that size."""
-    sizes: set[Dim] = {1}
-    for axis in form.row_axes():
-        sizes |= {size * form.domain[axis] for size in sizes}
-    return sizes - {size * row for size in sizes}
+def _differing(form: Form) -> set[Node]:
+    """What is computed of which a row reads more than one element."""
+    _, inner = variables_of(form)
+    members = dict.fromkeys(form.members)
+    found = [(member, form.index_of(member)) for member in members]
+    for member in members:
+        found += ((read.node, form.moved(read.index)) for read, _ in walked(member, form.is_loaded, members))
+    return {node for node, index in found if inner in set().union(*map(loop_axes, index))}
 
 
-def _is_plain(form: Form, nodes: Sequence[Node], row: int, once: Collection[Dim]) -> bool:
+def _is_plain(form: Form, nodes: Sequence[Node], row: int, differing: Collection[Node]) -> bool:
     """Whether nodes are arithmetic on floats of one dtype, or a choice by them, and by what rows have by themselves.
 
     It must not be too much, nor have more vector math than a kernel has bodies of.
@@ -125,7 +127,7 @@ def _is_plain(form: Form, nodes: Sequence[Node], row: int, once: Collection[Dim]
             is_test = is_alike(node, dtype) and all(name in COMPARISONS for name, _ in functions)
             if not is_test and not all(is_alike(n, dtype) for n in (node, *node.operands)):
                 return False
-            each = 1 if product(domain_of(node)) in once else row
+            each = row if node in differing else 1
             bodies = 1 if form.is_full(node) else each  # those of elements are in a loop
             dear += sum(cost >= SIMPLE for _, cost in functions) * bodies
             every += len(functions) * each

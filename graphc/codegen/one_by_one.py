@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterable, Iterator
 from graphc.codegen.evaluate import body_of
 from graphc.codegen.form import Form
 from graphc.codegen.rows import SIMPLE
-from graphc.dims import Dim, product
 from graphc.graph import Node
 from graphc.op import Family
 from graphc.scalar import calls, parse
@@ -19,8 +18,8 @@ from graphc.schedule.split import domain_of
 from graphc.types import DType, bool_
 
 
-def made_one_by_one(form: Form, nodes: Iterable[Node], once: Collection[Dim], dtype: DType) -> set[Node] | None:
-    """Those of the nodes that are such numbers, or made of them and of what is loaded, there being `once` many.
+def made_one_by_one(form: Form, nodes: Iterable[Node], differing: Collection[Node], dtype: DType) -> set[Node] | None:
+    """Those of the nodes that are such numbers, or made of them and of what is loaded, but for what differs in a row.
 
     None if one of them would wait for what a row comes to, or takes long.
     """
@@ -30,7 +29,7 @@ def made_one_by_one(form: Form, nodes: Iterable[Node], once: Collection[Dim], dt
         family = node.op.family
         if _is_at_hand(form, node):
             known.add(node)
-        elif family is not Family.REDUCTION and product(domain_of(node)) in once:
+        elif family is not Family.REDUCTION and node not in differing:
             operands = _read_one_by_one(form, node)
             if known.issuperset(operands):
                 known.add(node)

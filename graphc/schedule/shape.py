@@ -14,9 +14,16 @@ from graphc.schedule.group import reads_of
 def loads(
     member: Node, loaded: Callable[[Node], bool], made: Container[Node], conditions: list[Dim] | None = None
 ) -> Iterator[Read]:
-    """The reads at which evaluating a member ends; other members are read where they are made, and have their own.
+    """The reads at which evaluating a member ends; `conditions` gets what they depend on."""
+    return (read for read, ends in walked(member, loaded, made, conditions) if ends)
 
-    `loaded` tells which nodes lie in memory; `conditions` gets what the reads depend on.
+
+def walked(
+    member: Node, loaded: Callable[[Node], bool], made: Container[Node], conditions: list[Dim] | None = None
+) -> Iterator[tuple[Read, bool]]:
+    """All reads on the way of evaluating a member, and whether it ends there.
+
+    Other members are read where they are made, and have their own.  `loaded` tells which nodes lie in memory.
     """
     stack, seen = list(reads_of(member, conditions)), set()
     while stack:
@@ -26,8 +33,9 @@ def loads(
         seen.add(read)
         family = read.node.op.family
         if loaded(read.node) or read.whole or family in (Family.LEAF, Family.INDEX, Family.GATHER, Family.REDUCTION):
-            yield read
+            yield read, True
             continue
+        yield read, False
         for operand in read.node.operands:
             at = read.index if family is Family.ITEM else aligned(read.index, operand.shape)
             stack += through_movement(operand, at, read.guarded, conditions)

@@ -153,6 +153,7 @@ PROFILES = {
                 "along_axes": 6,
                 "tiled": 2,
                 "turned_rows": 2,
+                "marked_rows": 2,
                 "position_of": 1.5,
                 "dense": 2,
                 "gradient": 1,

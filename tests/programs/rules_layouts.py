@@ -186,6 +186,28 @@ def turned_rows(g: Grower) -> None:
 
 
 @rule
+def marked_rows(g: Grower) -> None:
+    """Rows of few elements, chosen by whole numbers of rows, of columns and of both, often as many of each."""
+    width = 2 + g.below(9)
+    dims = [*(g.choose((2, 3, width)) for _ in range(g.below(2))), g.choose((width, width, 5, 20)), width]
+    x = g.leaf(dims, g.dtype)
+    marks = []
+    for _ in range(1 + g.below(2)):
+        shape = [1 if g.chance(0.4) else d for d in dims]
+        while shape and shape[0] == 1 and g.chance(0.5):
+            shape = shape[1:]
+        marks.append(g.leaf(shape, g.choose(("int64", "int32", "uint8", "bool")), "whole") if shape else "2")
+    marks += [f"gc.arange({dims[-2]})[:, None]", f"gc.arange({width})"]
+    a, b = g.choose(marks[:-2] or marks), g.choose(marks)
+    test = g.choose((f"({a} > {b})", f"({a} == 1)", f"(({a} != 0) & ({b} > 1))"))
+    y = g.choose((f"gc.tanh({x})", f"{x} * {x}", f"gc.exp(-gc.abs({x}))", x))
+    chosen = f"gc.where({test}, {y}, {g.choose(('0.0', '-1.5', x))})"
+    fold = g.choose(("sum", "max", "softmax", "logsumexp"))
+    g.wanted.append(g.add(f"gc.{fold}({chosen}, axis=-1)"))
+    g.add(f"gc.sum({g.wanted[-1]} * 0.5)") if g.chance(0.5) else None
+
+
+@rule
 def bordered_product(g: Grower) -> None:
     """Products whose rows, columns and sums are at borders of tiles, panels and packing."""
     small = (1, 2, 3, 7, 8, 9, 12, 13, 15, 16, 17, 31, 32, 33, 47, 48, 49, 63, 65)
