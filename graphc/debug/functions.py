@@ -110,6 +110,7 @@ PLAIN: dict[str, Any] = {
     "most": max,
     "quotient": lambda p, k: p // k,
     "multiple": lambda p, k: p % k == 0,
+    "on_axis": lambda at, size: at % size if -size <= at < size else 0,
     "wide": lambda: None,
     "light": lambda: None,
     "flush": lambda: 0,

@@ -12,6 +12,7 @@ import numpy as np
 
 from graphc.codegen.intrinsics.target import LINE, host_vector_bytes
 from graphc.codegen.loop_ir import FETCHING
+from graphc.debug.functions import PLAIN
 from graphc.debug.memory import Fault, Memory
 
 Tile = tuple[int, ...]
@@ -337,7 +338,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "clear": _clear,
     "flush": lambda memory, dtype, tile: 0,
     "restore": lambda memory, dtype, tile, word: None,
-    "on_axis": lambda memory, dtype, tile, at, size: at % size if -size <= at < size else 0,
+    "on_axis": lambda memory, dtype, tile, at, size: PLAIN["on_axis"](at, size),
     "into_line": lambda memory, dtype, tile, address: address % LINE // dtype.itemsize,
     **dict.fromkeys(("stream", "stream_apart"), _stream),
     "store_lines": lambda memory, dtype, tile, source, to: _stream(memory, dtype, tile, tile[0], source, to),

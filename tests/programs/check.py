@@ -315,13 +315,15 @@ class _Checked:
 
         # a symbol never broadcasts as 1: where NumPy complains of 11 in its place, graphc must complain of 1
         apart = {s: 11 if n == 1 else n for s, n in sizes.items()}
-        must = error(self.sure, sizes)
+        wanted = draw.needed(self.sure)  # of what a line makes together some may be left out, with what it needs
+        is_sure = all(line.wrt or wanted.issuperset(line.targets) for line in self.sure.lines)
+        must = error(self.sure, sizes) if is_sure else ""
         may = must or error(self.sure, apart) or error(self.program, sizes) or error(self.program, apart)
         if min(sizes.values(), default=9) < 3 and any(
             _FIXED_SLICE.search(line.expression) for line in self.program.lines
         ):
             may = "a slice of fixed length"  # graphc wants it whole where NumPy cuts it
-        if not must and 0 not in sizes.values():
+        if is_sure and not must and 0 not in sizes.values():
             must = error(self.sure, apart)
         if any(v is UNKNOWN for v in evaluate(self.program, self.program.sizes).values()):
             may = "what is made from gradients may ask for more"

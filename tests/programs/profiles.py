@@ -27,7 +27,7 @@ _GENERAL = {
     "dense": 0.2, "descent": 0.1, "compound": 0.3, "filled_operands": 0.3, "position_of": 0.2, "update": 0.2,
     "swap": 0.1, "reduced": 0.1, "cumulative": 0.3, "ordered": 0.3, "selected": 0.2, "polygamma": 0.2,
     "pairs": 0.3, "changed_at": 0.3, "beyond": 0.1, "labelled": 0.2, "update_at": 0.2,
-    "one_position": 0.2, "classes": 0.2, "vectors": 0.3, "scaled": 0.5, "shares": 0.2, "long_rows": 0.1,
+    "one_position": 0.2, "classes": 0.2, "vectors": 0.3, "scaled": 0.5, "shares": 0.2, "long_rows": 0.2,
 }  # fmt: skip
 
 PROFILES = {
