@@ -105,6 +105,7 @@ class Keys(Control):
         return self.builder.load(self._element(address, index, element), align=element.width // 8, typ=kind)
 
     def put(self, value: ir.Value, address: ir.Value, index: ir.Value) -> None:
+        """Store an element, or a vector from there on."""
         element = getattr(value.type, "element", value.type)
         self.builder.store(value, self._element(address, index, element), align=element.width // 8)
 
