@@ -8,13 +8,12 @@ What only copies elements is as fast with checks, or faster, but for positions o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from graphc.codegen.intrinsics.target import host_vector_bytes
 from graphc.codegen.loop_ir import (
     CHECKED,
-    Address,
     Call,
     Const,
     Expr,
@@ -30,6 +29,7 @@ from graphc.codegen.loop_ir import (
     Var,
     all_parts,
     all_statements,
+    names_read,
 )
 from graphc.dims import Dim, symbol, symbols
 from graphc.types import bool_, int64
@@ -77,7 +77,7 @@ class Ahead:
         begin: list[Stmt] = []
         body: list[Stmt] = []
         beyond: list[Expr] = []
-        read = {name for c in checks for name in _names(c)}
+        read = {name for c in checks for name in names_read(c)}
         for c in checks:
             if not isinstance(c, Use):
                 body.append(c)
@@ -122,7 +122,7 @@ def _checks_of(s: For) -> Sequence[Stmt]:
         bound = u.var.name if isinstance(u, Let) else u.result.name if isinstance(u, Use) and u.result else ""
         if u in checks or bound in names:
             wanted.insert(0, u)
-            names |= set(_names(u))
+            names |= set(names_read(u))
     written = {u.var.name for u in all_statements(s.body) if isinstance(u, Set)}
     places = {e.place for u in wanted for e in all_parts(u) if isinstance(e, Load)}
     if names & written or places & {t.place for t in stores}:
@@ -130,18 +130,6 @@ def _checks_of(s: For) -> Sequence[Stmt]:
     computed = (e for t in s.body if t not in wanted for e in all_parts(t) if isinstance(e, Call))
     several = len(checks) > 1 and host_vector_bytes() == 64
     return wanted if several or any(not e.function.startswith("to_") for e in computed) else ()
-
-
-def _names(s: Stmt) -> Iterator[str]:
-    """What a statement reads."""
-    for e in all_parts(s):
-        match e:
-            case Var():
-                yield e.name
-            case Position() | Load():
-                yield from _integers(e.at)
-            case Address():
-                yield from (name for term in e.terms for name in _integers(term))
 
 
 def _integers(p: Dim) -> set[str]:

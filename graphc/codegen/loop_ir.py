@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
-from graphc.dims import Dim, symbol
+from graphc.dims import Dim, symbol, symbols
 from graphc.schedule.task import Place
 from graphc.types import DType, int64
 
@@ -310,6 +310,20 @@ def all_statements(body: Sequence[Stmt]) -> Iterator[Stmt]:
 def all_parts(s: Stmt) -> Iterator[Expr]:
     """The expressions of a statement and every one inside them."""
     return (part for whole in expressions(s) for part in parts(whole))
+
+
+def names_read(s: Stmt) -> Iterator[str]:
+    """The scalars and integers that a statement reads, but for those of statements inside."""
+    dims: list[Dim] = [s.at] if isinstance(s, Store) else []
+    for e in all_parts(s):
+        match e:
+            case Var():
+                yield e.name
+            case Position() | Load():
+                dims.append(e.at)
+            case Address():
+                dims += e.terms
+    yield from (name[1:] for dim in dims for name in symbols(dim))
 
 
 def parts(e: Expr) -> Iterator[Expr]:

@@ -28,13 +28,14 @@ from graphc.codegen.loop_ir import (
     Var,
     all_parts,
     all_statements,
+    names_read,
 )
 from graphc.codegen.renaming import Renaming
 from graphc.codegen.rows import FEWEST, SIMPLE, Overlap, Rows
 from graphc.codegen.scope import Scope
 from graphc.codegen.streamed import LINES
 from graphc.codegen.text import test
-from graphc.dims import Dim, symbol, symbols
+from graphc.dims import Dim, symbol
 from graphc.schedule.access import linear, loop_symbol
 from graphc.schedule.task import Place
 
@@ -169,26 +170,8 @@ def _carried(form: Rows, delayed: Sequence[Stmt], others: Sequence[Stmt]) -> dic
     """The scalars of a row that its last sweep wants, each with one that keeps it; None if they change."""
     bound = {s.var.name: s.var for s in others if isinstance(s, Let)}
     bound |= {s.result.name: s.result for s in others if isinstance(s, Use) and s.result is not None}
-    wanted, changed = dict.fromkeys(_names(delayed)), {s.var.name for s in all_statements(others) if isinstance(s, Set)}
+    wanted = dict.fromkeys(name for s in all_statements(delayed) for name in names_read(s))
+    changed = {s.var.name for s in all_statements(others) if isinstance(s, Set)}
     if changed & wanted.keys():
         return None
     return {var: Var(form.text.fresh("a"), var.dtype) for name in wanted if (var := bound.get(name)) is not None}
-
-
-def _names(body: Sequence[Stmt]) -> Iterator[str]:
-    """The scalars that statements read."""
-    for s in all_statements(body):
-        yield from (e.name for e in all_parts(s) if isinstance(e, Var))
-        for dim in _dims(s):
-            yield from (name[1:] for name in symbols(dim) if name.startswith("%") and not name[1:].isdigit())
-
-
-def _dims(s: Stmt) -> Iterator[Dim]:
-    """The dimensions in a statement, but for those of statements inside."""
-    if isinstance(s, Store):
-        yield s.at
-    for e in all_parts(s):
-        if isinstance(e, Load | Position):
-            yield e.at
-        elif isinstance(e, Address):
-            yield from e.terms

@@ -14,7 +14,7 @@ from graphc.dims import Dim
 from graphc.errors import DTypeError, ShapeError
 from graphc.op import Array, Attrs, Family, Job, Op, Reject, Sample, register
 from graphc.ops.reduce import CUBE, NUMBERS, widened
-from graphc.ops.rules import meet, require
+from graphc.ops.rules import letters, meet, require
 from graphc.ops.samples import example
 from graphc.types import FLOATS, Constraint, TensorType, as_dtype, bool_, normalize_axis
 
@@ -23,7 +23,7 @@ def along(kernel: str, operands: int) -> Callable[[Attrs, int], Job]:
     """The job of a kernel that runs along one axis of its operands; around it are loops over all others."""
 
     def job(attrs: Attrs, ndim: int) -> Job:
-        labels = "".join(chr(ord("a") + k) for k in range(ndim))
+        labels = letters(ndim)
         batch = labels.replace(labels[attrs["axis"]], "")
         return Job(kernel, (labels,) * (operands + 1), batch, bool(attrs.get("reverse")))
 

@@ -46,6 +46,11 @@ def meet(p: Dim, q: Dim, found: list[Constraint], text: str) -> Dim:
     return q if isinstance(q, int) else p
 
 
+def letters(count: int) -> str:
+    """A label for each of so many axes, for a Job."""
+    return "".join(chr(ord("a") + k) for k in range(count))
+
+
 def no_cotangents(b: Any, g: Any, y: Any, *operands: Any, **attrs: Any) -> tuple[None, ...]:
     """The adjoint of a piecewise constant function."""
     return (None,) * len(operands)

@@ -8,7 +8,7 @@ import numpy as np
 
 from graphc.errors import DeclarationError, DTypeError, ShapeError
 from graphc.op import Array, Attrs, Family, Job, Op, Reject, Sample, register
-from graphc.ops.rules import no_cotangents, require
+from graphc.ops.rules import letters, no_cotangents, require
 from graphc.ops.samples import example
 from graphc.types import FLOATS, INTEGERS, Constraint, TensorType, int64, shape_text
 
@@ -22,7 +22,7 @@ def _infer(types: tuple[TensorType, ...], attrs: Attrs, found: list[Constraint])
 
 
 def _job(attrs: Attrs, ndim: int) -> Job:
-    labels = "".join(chr(ord("a") + k) for k in range(ndim))
+    labels = letters(ndim)
     return Job(f"search_{attrs['side']}", ("z", labels, labels), labels)
 
 

@@ -13,7 +13,7 @@ from graphc.ops.index import along_axis, read
 from graphc.ops.movement import ALL
 from graphc.ops.order import positions_in_order
 from graphc.ops.reduce import CUBE
-from graphc.ops.rules import no_cotangents
+from graphc.ops.rules import letters, no_cotangents
 from graphc.ops.samples import example
 from graphc.types import Constraint, TensorType, as_dim, int64, normalize_axis
 
@@ -38,7 +38,7 @@ def _infer(types: Types, attrs: Attrs, found: list[Constraint]) -> Types:
 
 
 def _job(attrs: Attrs, ndim: int) -> Job:
-    labels = "".join(chr(ord("a") + k) for k in range(ndim))
+    labels = letters(ndim)
     own = labels[attrs["axis"]]
     name = "largest" if attrs["largest"] else "smallest"
     return Job(name, (labels, labels.replace(own, "z")), labels.replace(own, ""))
