@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 import graphc as gc
-from graphc.codegen.intrinsics.sort import FEW
+from graphc.codegen.intrinsics import radix
+from graphc.codegen.intrinsics.network import Network
+from graphc.codegen.intrinsics.sort import FEW, longest_row
 from graphc.ops.movement import ALL
-from graphc.types import FLOATS, DType
+from graphc.types import FLOATS, DType, as_dtype
 
 Values = np.ndarray[Any, Any]
-SIZES = (0, 1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 63, 64, 65, 127, 129, FEW - 1, FEW, FEW + 1, 1000)
+SIZES = (*range(40), 63, 64, 65, 100, 127, 128, 129, 255, 256, 257, 300, 511, 513, 770, 1000, 1025, 1541)
 
 
 def same(actual: Any, expected: Any) -> None:
@@ -51,12 +53,69 @@ def test_every_size(dtype: DType) -> None:
 
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
-@pytest.mark.parametrize("n", [FEW // 2, 4 * FEW])
+@pytest.mark.parametrize("n", [radix.FEW // 2, 4 * radix.FEW])
 def test_descending_keeps_the_order_of_equals(dtype: DType, n: int) -> None:
     a = np.random.default_rng(2).integers(-3, 4, n).astype(dtype.numpy)
     expected = np.argsort(-a, kind="stable")
     x = gc.input("x", (n,), dtype)
     same(gc.compile([x], gc.argsort(x, descending=True))(a), expected)
+
+
+@pytest.mark.parametrize("dtype", ["int16", "float32", "int64", "float64"])
+def test_at_the_borders_of_ways(dtype: str) -> None:
+    """Of ranks and networks, and of networks and distribution; and runs that end anywhere in a block."""
+    rng, size = np.random.default_rng(7), np.dtype(dtype).itemsize
+    borders = (FEW, longest_row(size), longest_row(size, at=True)) if size > 2 else (FEW, longest_row(size))
+    x = gc.input("x", ("n",), dtype)
+    f = gc.compile([x], (gc.sort(x), gc.argsort(x)))
+    for n in {border + k for border in borders for k in (-1, 0, 1)} | {*rng.integers(1500, 9000, 30)}:
+        a = drawn(rng, as_dtype(dtype), (n,))
+        order = np.argsort(a, kind="stable")
+        for actual, expected in zip(f(a), (a[order], order), strict=True):
+            same(actual, expected)
+
+
+@pytest.mark.parametrize("step", [2, -1, -3])
+def test_rows_with_gaps(step: int) -> None:
+    a = drawn(np.random.default_rng(8), FLOATS[1], (5, 900))
+    x = gc.input("x", (5, 900), "float64")
+    y = x[:, ::step]
+    found = gc.compile([x], (gc.sort(y), gc.argsort(y), gc.sort(y, axis=0), gc.sort(y, descending=True)))(a)
+    b = a[:, ::step]
+    up, down = np.argsort(b, kind="stable"), b.shape[1] - 1 - np.flip(np.argsort(b[:, ::-1], kind="stable"), 1)
+    wanted = np.take_along_axis(b, up, 1), up, np.sort(b, 0, kind="stable"), np.take_along_axis(b, down, 1)
+    for actual, expected in zip(found, wanted, strict=True):
+        same(actual, expected)
+
+
+class _Arrays:
+    """Shuffles arrays of NumPy as LLVM does vectors."""
+
+    def shuffle_vector(self, a: Values, b: Values, lanes: Any) -> Values:
+        return np.concatenate([a, b])[[lane.constant for lane in lanes.constant]]
+
+
+@pytest.mark.parametrize("lanes", [2, 4, 8, 16, 32])
+@pytest.mark.parametrize("registers", [2, 4, 8, 16])
+def test_networks_sort_and_merge(lanes: int, registers: int) -> None:
+    """Zeros and ones, which are enough to tell (D. E. Knuth, The Art of Computer Programming 3, 5.3.4), and numbers."""
+    rng, n = np.random.default_rng(9), lanes * registers
+    network = Network(_Arrays(), lambda a, b: (least(a, b), most(a, b)), lanes, max(1, 16 // lanes), registers)
+    for k in range(50):
+        x = rng.permutation(n) if k < 10 else (rng.random(n) < rng.random()).astype(int)
+        half = rng.integers(n + 1)
+        hill = np.roll(np.concatenate([np.sort(x[:half]), np.sort(x[half:])[::-1]]), rng.integers(n))
+        for order, items in ((network.sort, x), (network.merge, hill)):
+            found = order([(v,) for v in items.reshape(registers, lanes)])
+            assert np.array_equal(np.concatenate(found, axis=None), np.sort(x))
+
+
+def least(a: Any, b: Any) -> Any:
+    return (np.minimum(*a, *b),)
+
+
+def most(a: Any, b: Any) -> Any:
+    return (np.maximum(*a, *b),)
 
 
 LAYOUTS: dict[str, Any] = {

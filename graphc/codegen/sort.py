@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 
 from graphc.codegen.intrinsics.selection import room_for
+from graphc.codegen.intrinsics.sort import ROOM
 from graphc.codegen.loop_ir import WORKER, Address, Expr
 from graphc.codegen.scope import Scope, close
 from graphc.codegen.text import Text
@@ -33,7 +34,8 @@ class _Ordered(ViewKernel):
         self.x, self.result = task.views
         self.size = of_chunk(*self.batch, self.along)
         self.chunks = blocks(self.batch[0].size, self.size) if self.batch else 1
-        self.room = self.along.size
+        block = ROOM // self.x.dtype.size
+        self.room = blocks(self.along.size, block) * block
 
     def emit(self) -> None:
         """Print the phase: a chunk is some of the first axis around the rows."""

@@ -15,7 +15,8 @@ from llvmlite import ir
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from graphc.codegen.intrinsics.sort import Keys, Sorter, on_addresses
+from graphc.codegen.intrinsics.keys import Keys, on_addresses
+from graphc.codegen.intrinsics.radix import Sorter
 from graphc.codegen.intrinsics.vectors import I1, I64, Values, integer
 from graphc.dims import Dim, dim_min
 

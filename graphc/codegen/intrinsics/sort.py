@@ -1,8 +1,6 @@
 """Sorting: stable, of any dtype, in a time that depends on how many elements there are and not on which.
 
-Few elements are each compared with all others; more are distributed by a byte of their keys, the lowest first, once for
-every byte in which they differ (radix sort).  The key of an element is an unsigned integer with its order: NaN is above
-all, and both zeros have one key.  What moves is the element itself, so that zeros and NaN keep their bits.
+Rows that fit a cache are sorted by networks; shorter ones by comparing all, longer ones, and bytes, by distribution.
 """
 
 from __future__ import annotations
@@ -12,26 +10,33 @@ from functools import cache, partial
 from typing import Any
 
 from llvmlite import ir
-from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
-from graphc.codegen.intrinsics.routine import call_routine
-from graphc.codegen.intrinsics.vectors import POINTER, Control, Values, integer
+from graphc.codegen.intrinsics.bitonic import SortedPlaces, SortedValues
+from graphc.codegen.intrinsics.keys import on_addresses
+from graphc.codegen.intrinsics.radix import Sorter
+from graphc.codegen.intrinsics.target import host_vector_bytes
+from graphc.codegen.intrinsics.vectors import Control, Values, integer
 
-FEW = 256  # elements that are compared with all others; their ranks fit a byte
-_I8, _I64 = ir.IntType(8), ir.IntType(64)
-_DIGITS = 256
-_ROOM = 8 * FEW + 64  # bytes of as many keys, and of a vector that begins behind the last
+ROOM = 1_024  # bytes of a block, the widest one: there is room for whole ones
+FEW = 6  # elements that take a network as long as many
+# Elements from which on distribution is as fast, by the bytes of a vector: of values, and of positions, whose keys take
+# half of an integer, or one of their own.
+_LONGEST = {64: (1 << 17, 1 << 17, 1 << 13), 32: (1 << 16, 1 << 14, 1 << 13), 16: (1 << 14, 1 << 10, 1 << 10)}
+
+
+def longest_row(nbytes: int, at: bool = False) -> int:
+    """How many elements a network sorts at most, or their positions."""
+    return _LONGEST[host_vector_bytes()][nbytes // 4 if at else 0]
 
 
 @cache
 def sort(code: str) -> Any:
     """The intrinsic (x, step, n, y, spare): n elements, `step` bytes apart from x on, in order from y on.
 
-    There is room for n elements at y and at spare.
+    There is room for n elements at y and for whole blocks at spare.
     """
-    typed = on_addresses(f"sort_{code}", lambda b, *arguments: Sorter(b, code).emit(*arguments))
+    typed = on_addresses(f"sort_{code}", lambda b, *arguments: _sort(b, code, *arguments))
 
     @intrinsic
     def sorted_elements(typingctx: Any, x: Any, step: Any, n: Any, y: Any, spare: Any) -> Any:
@@ -42,11 +47,11 @@ def sort(code: str) -> Any:
 
 @cache
 def argsort(code: str) -> Any:
-    """The intrinsic (x, step, n, y, spare, at, spare_at): beside that, the elements' positions, int64, from `at` on.
+    """The intrinsic (x, step, n, y, spare, at, spare_at): the elements' positions, int64, from `at` on.
 
-    There is room for n positions at `at` and at spare_at.
+    There is room for n elements at y, for n positions at `at`, and for whole blocks of each at spare and spare_at.
     """
-    typed = on_addresses(f"argsort_{code}", lambda b, *arguments: Sorter(b, code).emit(*arguments))
+    typed = on_addresses(f"argsort_{code}", lambda b, *arguments: _argsort(b, code, *arguments))
 
     @intrinsic
     def positions(typingctx: Any, x: Any, step: Any, n: Any, y: Any, spare: Any, at: Any, spare_at: Any) -> Any:
@@ -55,226 +60,32 @@ def argsort(code: str) -> Any:
     return positions
 
 
-def on_addresses(name: str, body: Callable[..., None]) -> Callable[..., tuple[Any, Any]]:
-    """How Numba sees a routine of addresses and sizes that gives nothing."""
-
-    def typed(*parameters: Any) -> tuple[Any, Any]:
-        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Values) -> ir.Value:
-            call_routine(builder, name, ir.VoidType(), arguments, body)
-            return context.get_dummy_value()
-
-        return types.void(*[types.int64] * len(parameters)), codegen
-
-    return typed
+def _sort(b: ir.IRBuilder, code: str, *arguments: ir.Value) -> None:
+    others, nbytes = partial(Sorter(b, code).emit, *arguments), int(code[1])
+    if nbytes == 1:
+        others()
+    else:
+        network = partial(SortedValues(b, code).emit, *arguments)
+        _choose(b, arguments[2], longest_row(nbytes), network, others)
 
 
-class Keys(Control):
-    """Elements of one dtype as unsigned integers that have their order: NaN is above all, both zeros are one."""
-
-    def __init__(self, builder: ir.IRBuilder, code: str) -> None:
-        super().__init__(builder, int(code[1]))
-        self.kind = code[0]
-        self.type = ir.IntType(8 * self.bytes)
-        self.vector = ir.VectorType(self.type, self.lanes)
-
-    def constant(self, value: int) -> ir.Constant:
-        return ir.Constant(self.type, value)
-
-    def key(self, value: ir.Value) -> ir.Value:
-        """That of an element, or those of a vector."""
-        b, width, constant = self.builder, self.type.width, partial(ir.Constant, value.type)
-        sign = constant(1 << (width - 1))
-        if self.kind in "bu":
-            return value
-        if self.kind == "i":
-            return b.xor(value, sign)
-        infinity = constant({4: 0x7F80_0000, 8: 0x7FF0_0000_0000_0000}[self.bytes])
-        is_nan = b.icmp_unsigned(">", b.and_(value, constant((1 << (width - 1)) - 1)), infinity)
-        value = b.select(b.icmp_unsigned("==", value, sign), constant(0), value)
-        ordered = b.xor(value, b.or_(b.ashr(value, constant(width - 1)), sign))
-        return b.select(is_nan, constant((1 << width) - 1), ordered)
-
-    # memory
-
-    def _element(self, address: ir.Value, index: ir.Value, kind: ir.Type) -> ir.Value:
-        return self.builder.gep(self.builder.inttoptr(address, POINTER), [index], source_etype=kind)
-
-    def load(self, address: ir.Value, index: ir.Value, kind: ir.Type) -> ir.Value:
-        """An element, or as many from it on as a vector has."""
-        element = getattr(kind, "element", kind)
-        return self.builder.load(self._element(address, index, element), align=element.width // 8, typ=kind)
-
-    def put(self, value: ir.Value, address: ir.Value, index: ir.Value) -> None:
-        """Store an element, or a vector from there on."""
-        element = getattr(value.type, "element", value.type)
-        self.builder.store(value, self._element(address, index, element), align=element.width // 8)
-
-    def element(self, x: ir.Value, step: ir.Value, k: ir.Value, kind: ir.Type | None = None) -> ir.Value:
-        """Element k of those that are `step` bytes apart, or a vector from there on; True is any byte but 0."""
-        value = self.load(self.builder.add(x, self.builder.mul(k, step)), integer(0), kind or self.type)
-        if self.kind != "b":
-            return value
-        return self.builder.zext(self.builder.icmp_unsigned("!=", value, ir.Constant(value.type, 0)), value.type)
+def _argsort(b: ir.IRBuilder, code: str, *arguments: ir.Value) -> None:
+    others, nbytes = partial(Sorter(b, code).emit, *arguments), int(code[1])
+    if nbytes < 4:
+        others()
+    else:
+        network = partial(SortedPlaces(b, code).emit, *arguments)
+        _choose(b, arguments[2], longest_row(nbytes, at=True), network, others)
 
 
-class Sorter(Keys):
-    """The body for elements of one dtype, which move with their positions if these are asked for.
+def _choose(
+    b: ir.IRBuilder, n: ir.Value, longest: int, network: Callable[[], None], others: Callable[[], None]
+) -> None:
+    """Sort by a network more elements than a few that are not many, and all others as ever."""
 
-    Memory of elements, and of positions, is an address each: `places` are the addresses of what moves together.
-    """
+    def done(emit: Callable[[], None]) -> Values:
+        emit()
+        return []
 
-    def __init__(self, builder: ir.IRBuilder, code: str) -> None:
-        super().__init__(builder, code)
-        size = max(8 * _DIGITS * self.bytes, 2 * _ROOM)
-        self.memory = builder.ptrtoint(builder.alloca(ir.ArrayType(_I8, size)), _I64)  # of keys and ranks, or of counts
-
-    def emit(self, x: ir.Value, step: ir.Value, n: ir.Value, *room: ir.Value) -> None:
-        """Sort elements, and positions if there is room for them."""
-        places, spare = list(room[::2]), list(room[1::2])
-        self.order(n, places, spare, partial(self.collect, x, step, n))
-
-    def order(self, n: ir.Value, places: Values, spare: Values, put: Callable[[Values], None]) -> None:
-        """Put elements into one of the two, and have them in order in the first."""
-
-        def few() -> Values:
-            put(spare)
-            self.rank(n, spare, places)
-            return []
-
-        def many() -> Values:
-            put(places)
-            self._distribute(n, places, spare)
-            return []
-
-        self.choose(self.builder.icmp_signed("<=", n, integer(FEW)), few, many)
-
-    # memory
-
-    def load_all(self, places: Values, index: ir.Value) -> Values:
-        return [self.load(place, index, kind) for place, kind in zip(places, (self.type, _I64), strict=False)]
-
-    def store_all(self, values: Values, places: Values, index: ir.Value) -> None:
-        for value, place in zip(values, places, strict=True):
-            self.put(value, place, index)
-
-    def _each(self, start: ir.Value, stop: ir.Value, body: Callable[[ir.Value], None]) -> None:
-        def step(k: ir.Value, carried: Values) -> Values:
-            body(k)
-            return []
-
-        self.loop(start, stop, 1, [], step)
-
-    def collect(self, x: ir.Value, step: ir.Value, n: ir.Value, places: Values) -> None:
-        """The elements side by side, with their positions."""
-
-        def one(k: ir.Value) -> None:
-            self.store_all([self.element(x, step, k), k][: len(places)], places, k)
-
-        self._each(integer(0), n, one)
-
-    def move(self, n: ir.Value, source: Values, target: Values) -> None:
-        """Elements, and their positions, to where there is room for as many."""
-        self._each(integer(0), n, lambda k: self.store_all(self.load_all(source, k), target, k))
-
-    # digits
-
-    def _digit(self, key: ir.Value, shift: ir.Value) -> ir.Value:
-        """The byte of a key above so many bits."""
-        b = self.builder
-        wide = key if self.type == _I64 else b.zext(key, _I64)
-        return b.and_(b.lshr(wide, shift), integer(_DIGITS - 1))
-
-    # ranks
-
-    def rank(self, n: ir.Value, source: Values, target: Values) -> None:
-        """Every element to where as many are before it: lanes are elements, which all others are compared with."""
-        b = self.builder
-        keys, ranks = self.memory, b.add(self.memory, integer(_ROOM))
-        self._each(integer(0), n, lambda k: self.put(self.key(self.load(source[0], k, self.type)), keys, k))
-        zero = ir.Constant(self.vector, 0)
-        self.put(zero, keys, n)  # lanes beyond the last
-
-        def block(start: ir.Value, carried: Values) -> Values:
-            mine, end = self.load(keys, start, self.vector), self.least(b.add(start, integer(self.lanes)), n)
-            found = [zero]
-            for low, high, test in ((integer(0), start, "<="), (start, end, ""), (end, n, "<")):
-                found = self.loop(low, high, 1, found, partial(self._counted_before, keys, mine, start, test))
-            self.put(found[0], ranks, start)
-            return []
-
-        self.loop(integer(0), n, self.lanes, [], block)
-
-        def place(k: ir.Value) -> None:
-            rank = self.load(ranks, k, self.type)
-            rank = rank if self.type == _I64 else b.zext(rank, _I64)
-            self.store_all(self.load_all(source, k), target, rank)
-
-        self._each(integer(0), n, place)
-
-    def _counted_before(
-        self, keys: ir.Value, mine: ir.Value, start: ir.Value, test: str, k: ir.Value, ranks: Values
-    ) -> Values:
-        """The ranks of a vector's elements, one more where element k is before; in the vector, by lanes where equal."""
-        b = self.builder
-        other = self.splat(self.load(keys, k, self.type))
-        before = b.icmp_unsigned(test or "<", other, mine)
-        if not test:
-            lane = b.sub(k, start) if self.type == _I64 else b.trunc(b.sub(k, start), self.type)
-            lower = b.icmp_unsigned("<", self.splat(lane), ir.Constant(self.vector, list(range(self.lanes))))
-            before = b.or_(before, b.and_(b.icmp_unsigned("==", other, mine), lower))
-        return [b.add(ranks[0], b.zext(before, self.vector))]
-
-    # distribution
-
-    def _counted(self, index: ir.Value, more: ir.Value) -> ir.Value:
-        """A count, to which so many are added."""
-        count = self.load(self.memory, index, _I64)
-        self.put(self.builder.add(count, more), self.memory, index)
-        return count
-
-    def _distribute(self, n: ir.Value, places: Values, spare: Values) -> None:
-        b, size = self.builder, len(places)
-        cgutils.memset(b, b.inttoptr(self.memory, _I8.as_pointer()), integer(8 * _DIGITS * self.bytes), 0)
-        self._each(integer(0), n, lambda k: self._count_digits(self.key(self.load(places[0], k, self.type))))
-
-        def one(digit: ir.Value, carried: Values) -> Values:
-            source, target = carried[:size], carried[size:]
-            shift, base = b.mul(digit, integer(8)), b.mul(digit, integer(_DIGITS))
-            first = self._digit(self.key(self.load(source[0], integer(0), self.type)), shift)
-            alike = b.icmp_signed("==", self.load(self.memory, b.add(base, first), _I64), n)
-
-            def moved() -> Values:
-                self._move(n, base, shift, source, target)
-                return [*target, *source]
-
-            return self.choose(alike, lambda: carried, moved)
-
-        found = self.loop(integer(0), integer(self.bytes), 1, [*places, *spare], one)[:size]
-
-        def back() -> Values:
-            self.move(n, found, places)
-            return []
-
-        self.choose(b.icmp_signed("==", found[0], places[0]), list, back)
-
-    def _count_digits(self, key: ir.Value) -> None:
-        b = self.builder
-        for digit in range(self.bytes):
-            self._counted(b.add(self._digit(key, integer(8 * digit)), integer(_DIGITS * digit)), integer(1))
-
-    def _move(self, n: ir.Value, base: ir.Value, shift: ir.Value, source: Values, target: Values) -> None:
-        """Every element to the end of those with its digit or a lower one."""
-        b = self.builder
-
-        def begin(digit: ir.Value, carried: Values) -> Values:
-            count = self.load(self.memory, b.add(base, digit), _I64)
-            self.put(carried[0], self.memory, b.add(base, digit))
-            return [b.add(carried[0], count)]
-
-        def one(k: ir.Value) -> None:
-            values = self.load_all(source, k)
-            digit = self._digit(self.key(values[0]), shift)
-            self.store_all(values, target, self._counted(b.add(base, digit), integer(1)))
-
-        self.loop(integer(0), integer(_DIGITS), 1, [integer(0)], begin)
-        self._each(integer(0), n, one)
+    some = b.icmp_unsigned("<", b.sub(n, integer(FEW + 1)), integer(longest - FEW))
+    Control(b, 8).choose(some, partial(done, network), partial(done, others))
