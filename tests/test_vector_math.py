@@ -341,6 +341,42 @@ def test_checker_at_the_ends_of_the_range(dtype: Any) -> None:
         assert error == expected if expected is not None else error > BOUND, (got, exact, error)
 
 
+WHOLE = (0, 1, 2, 3, 4, 5, 6, 7, 11, 15, -1, -2, -3, -6, -15)
+
+
+@both
+def test_whole_powers(dtype: Any) -> None:
+    """As constants, of which products are made: within two units, and special values as those of any power."""
+    if dtype is np.float64 and not ulp.WIDE:
+        pytest.skip("long double is no wider than float64 here")
+    rng, info = np.random.default_rng(5), np.finfo(dtype)
+    node = gc.input("x", ("n",), dtype)
+    powers = gc.compile([node], tuple(node**n for n in WHOLE))
+    ends = [info.max, info.tiny, info.smallest_subnormal]
+    special = np.array([0.0, 1.0, 2.0, INF, *ends], dtype)
+    special = np.concatenate([special, -special, np.array([NAN], dtype)])
+    x = np.concatenate([ulp.finite(dtype, 200_000, rng), rng.uniform(-4, 4, 50_000).astype(dtype), special])
+    wide = np.float64 if dtype is np.float32 else np.longdouble
+    for n, found in zip(WHOLE, powers(x), strict=True):
+        with np.errstate(all="ignore"):
+            exact = np.power(x.astype(wide), wide(n))
+            here, wanted = found[-special.size :], exact[-special.size :].astype(dtype)
+        error, at = ulp.worst(found, exact, x)
+        assert error <= BOUND, f"{at}**{n} is wrong by {error:.3f} units"
+        known = ~np.isnan(wanted)
+        assert np.array_equal(np.isnan(here), ~known)
+        assert np.array_equal(np.signbit(here)[known], np.signbit(wanted)[known])
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint16", "int64"])
+def test_whole_powers_of_integers(dtype: str) -> None:
+    x = np.random.default_rng(6).integers(0, 256, 1000, np.uint8).astype(dtype)
+    node = gc.input("x", ("n",), dtype)
+    numbers = (0, 1, 2, 3, 4, 7, 15, 16, 31)
+    for n, found in zip(numbers, gc.compile([node], tuple(node**n for n in numbers))(x), strict=True):
+        assert np.array_equal(found, np.power(x, np.array(n, dtype)))
+
+
 def test_exact_values_beyond_float64() -> None:
     value = ulp.exactly(lambda x: mpmath.exp(x), np.array([-11000.0]))[0]
     assert abs(value / np.exp(np.longdouble(-11000)) - 1) < 1e-18

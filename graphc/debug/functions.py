@@ -82,6 +82,7 @@ PLAIN: dict[str, Any] = {
     **{dtype.name: dtype.numpy.type for dtype in CODES.values() if dtype.kind != "b"},
     "fabs": np.abs,
     "pow": np.power,
+    "whole_power": np.power,
     "over": operator.truediv,
     "int_pow": _int_pow,
     "bit_and": np.bitwise_and,

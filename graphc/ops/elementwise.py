@@ -202,6 +202,9 @@ register(
 )
 
 
+WHOLE_POWERS = 16  # from which on products take as long as a power
+
+
 def _pow(b: Any, x: Any, y: Any, /) -> Any:
     x, y = b.promoted(x, y)
     if y.dtype.is_integer and y.op.name == "constant" and (y.attrs["value"].array < 0).any():
@@ -255,5 +258,17 @@ register(
             Reject((Array((3,), kind="index"), -1), DTypeError, "negative integer power"),
         ),
         tf=lambda tf, x, y: tf.pow(x, y),
+    )
+)
+register(
+    Op(
+        name="_whole_power",
+        doc=f"x**y of floats for a whole number y below {WHOLE_POWERS} in size.",
+        family=Family.ELEMENTWISE,
+        infer=elementwise(FLOATS),
+        reference=np.power,
+        body="whole_power(x, y)",
+        adjoint=_pow_adjoint,
+        dtypes=FLOATS,
     )
 )

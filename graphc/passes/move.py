@@ -13,7 +13,7 @@ from graphc.dims import Dim, is_positive, product, same
 from graphc.graph import Node
 from graphc.op import Family
 from graphc.ops.bodies import rebuilt
-from graphc.rewrite import Rule, argument
+from graphc.rewrite import Rule, argument, below
 from graphc.types import Shape
 
 _IDEMPOTENT = ("max", "min", "any", "all")
@@ -122,6 +122,24 @@ def _narrowed(operands: Sequence[Node]) -> list[Node]:
     return [o.operands[0] if o.op.name == "broadcast_to" else o for o in operands]
 
 
+def _elementwise_of_repeated(b: Builder, node: Node) -> Node | None:
+    """Elements that were repeated, by a broadcast whose axes are merged with others, are computed before that."""
+    apart = [found for o in node.operands if (found := _before_merge(b, o, node.shape)) is not None]
+    spread = {o.shape for o in apart if o.op.name == "broadcast_to"}
+    if len(node.types) > 1 or len(spread) != 1 or len(apart) < len(node.operands):
+        return None
+    return b.reshape(rebuilt(node, apart), node.shape)  # type: ignore[no-any-return]
+
+
+def _before_merge(b: Builder, node: Node, shape: Shape) -> Node | None:
+    """The broadcast whose axes a reshape to the shape merges; what has one element, without axes."""
+    spread = argument(node, "reshape")
+    if node.shape == shape and spread is not None and spread.op.name == "broadcast_to":
+        return spread
+    source = below(node, ("broadcast_to", "reshape"))
+    return b.reshape(source, ()) if all(d == 1 for d in source.shape) else None
+
+
 # Reductions.
 
 
@@ -213,6 +231,13 @@ MOVING: tuple[Rule, ...] = (
         _elementwise_of_broadcast,
         "operands broadcast by themselves",
         "broadcast_to",
+    ),
+    Rule(
+        "elementwise of repeated",
+        Family.ELEMENTWISE,
+        _elementwise_of_repeated,
+        "elements are computed before they are repeated",
+        "reshape",
     ),
     *(Rule(f"{name} over length 1", name, _over_one_element, "one element is its reduction") for name in _FOLDING),
     *(Rule(f"{name} of reshape", name, _of_reshape, "axes of length 1 do not matter", "reshape") for name in _FOLDING),

@@ -15,6 +15,7 @@ import numpy as np
 
 from graphc.declare import Builder
 from graphc.graph import Node
+from graphc.ops.elementwise import WHOLE_POWERS
 from graphc.rewrite import FILLED, Rule, argument, filled, is_filled
 
 
@@ -87,6 +88,26 @@ def _plus_nothing(b: Builder, node: Node) -> Node | None:
 def _minus_nothing(b: Builder, node: Node) -> Node | None:
     x, other = node.operands
     return _spread(b, x, node) if is_filled(other, 0) else None
+
+
+# Powers.
+
+
+def _power_of_whole(b: Builder, node: Node) -> Node | None:
+    """x**n by products: of integers they are exact, as pairs of floats as good as any power."""
+    x, n = node.operands[0], filled(node.operands[1])
+    if n is None or n != math.floor(n) or abs(n) >= WHOLE_POWERS:
+        return None
+    if 0 <= n <= 3 or (n > 0 and not node.dtype.is_float):
+        return _spread(b, _by_products(b, x, int(n)), node)
+    return b.primitive("_whole_power", (x, b.constant(n, node.dtype))) if node.dtype.is_float else None
+
+
+def _by_products(b: Builder, x: Node, n: int) -> Node:
+    if n < 2:
+        return x if n else b.constant(1, x.dtype)
+    half = _by_products(b, x, n // 2)
+    return half * half * x if n % 2 else half * half
 
 
 # Signs.
@@ -214,6 +235,7 @@ SIMPLIFYING: tuple[Rule, ...] = (
     Rule("x / 2**k", "divide", _over_power_of_two, "the inverse is exact, and products are fast", FILLED),
     Rule("x + nothing", "add", _plus_nothing, "-0.0 is neutral for floats, 0 for integers", FILLED),
     Rule("x - 0", "subtract", _minus_nothing, "0 is neutral", FILLED),
+    Rule("x ** n", "pow", _power_of_whole, "a few products take a fraction of a power's time", FILLED),
     Rule("-(-x)", "negative", _negative_of_negative, "two signs cancel", "negative"),
     Rule("x + -y", "add", _plus_negative, "a sum with a negative is a difference", "negative"),
     Rule("x - -y", "subtract", _minus_negative, "a difference with a negative is a sum", "negative"),

@@ -1,4 +1,4 @@
-"""Powers and roots as intrinsics: sqrt rsqrt cbrt hypot pow, float32 and float64.
+"""Powers and roots as intrinsics: sqrt rsqrt cbrt hypot pow whole_power, float32 and float64.
 
 Polynomials: weighted least squares on Chebyshev points with mpmath (tests/minimax.py), highest power first.
 Errors: the two numbers after a docstring's formula are the largest measured, float32 and float64, in units of the
@@ -16,7 +16,7 @@ from graphc.codegen.intrinsics.exponential import exp2_near_zero
 from graphc.codegen.intrinsics.exponents import near_one, scale
 from graphc.codegen.intrinsics.inverses import INVERSES
 from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic, machine_intrinsic
-from graphc.codegen.intrinsics.pairs import LOG2_E, Pair, constant
+from graphc.codegen.intrinsics.pairs import LOG2_E, Pair, constant, product, total
 from graphc.codegen.intrinsics.rare import unless_special
 
 ROUGH_SHARE = 0.06802  # of a power of two, which makes the largest error of the rough cube root as small as can be
@@ -124,6 +124,34 @@ def pow(lanes: Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
     """|x|^y = 2^(y·log2 |x|), the exponent as a pair, and sign and special values by C99; 1.13 and 1.37."""
     power = exp2_of_product(lanes, log2_pair(lanes, lanes.abs(x)), y)
     return unless_special(lanes, f"graphc_pow_f{lanes.bits}", power, _is_special, _settled, (x, y))
+
+
+@float_intrinsic
+def whole_power(lanes: Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
+    """x^y of a whole number y, -16 < y < 16, by squares and products that are pairs; 1.3 and 1.2.
+
+    Where y is a constant, LLVM knows which of them are wanted.
+    """
+    zero, one = lanes.const(0.0), lanes.const(1.0)
+    inverse, is_inverse = lanes.div(one, x), lanes.compare("<", y, zero)
+    rest = lanes.mul(lanes.fma(lanes.neg(inverse), x, one), inverse)
+    base = _either(lanes, is_inverse, (inverse, rest), (x, zero))
+    power, left, begun, is_odd = (one, zero), lanes.abs(y), *[lanes.compare("<", one, zero)] * 2
+    for bit in map(lanes.const, (8.0, 4.0, 2.0, 1.0)):
+        is_odd = lanes.compare(">=", left, bit)
+        left = lanes.select(is_odd, lanes.sub(left, bit), left)
+        square = product(lanes, power, power)
+        more = _either(lanes, is_odd, product(lanes, square, base), square)
+        power = _either(lanes, begun, more, _either(lanes, is_odd, base, (one, zero)))
+        begun = lanes.builder.or_(begun, is_odd)
+    high = power[0]
+    is_finite, is_some = lanes.compare("<", lanes.abs(high), lanes.const(math.inf)), lanes.compare("!=", high, zero)
+    high = lanes.select(lanes.builder.and_(is_finite, is_some), total(lanes, power), high)
+    return lanes.select(is_odd, lanes.copysign(high, x), high)  # zeros of pairs have no sign
+
+
+def _either(lanes: Lanes, condition: ir.Value, a: Pair, b: Pair) -> Pair:
+    return lanes.select(condition, a[0], b[0]), lanes.select(condition, a[1], b[1])
 
 
 def exp2_of_product(lanes: Lanes, log: Pair, y: ir.Value, doublings: ir.Value | None = None) -> ir.Value:
