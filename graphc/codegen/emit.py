@@ -22,6 +22,7 @@ from graphc.codegen.search import Search
 from graphc.codegen.sort import Selection, Sort
 from graphc.codegen.source import control_number
 from graphc.codegen.text import Text
+from graphc.codegen.tiny import tiny
 from graphc.codegen.views import ViewKernel
 from graphc.dims import Dim, product
 from graphc.graph import Node
@@ -47,9 +48,15 @@ from graphc.types import Constraint, int64, shape_text
 _KERNELS: dict[str, type[ViewKernel]] = {"product": Product, "scan": Scan, "sort": Sort, "argsort": Sort}
 _KERNELS |= dict.fromkeys(("search_left", "search_right"), Search) | dict.fromkeys(("largest", "smallest"), Selection)
 
+
+def _emit_kernel(text: Text, task: Kernel) -> None:
+    small = tiny(text, task) if task.job.kernel == "product" else None
+    (small or _KERNELS[task.job.kernel](text, task)).emit()
+
+
 _EMITTERS: dict[Any, Any] = {
     Nest: emit_nest,
-    Kernel: lambda text, task: _KERNELS[task.job.kernel](text, task).emit(),
+    Kernel: _emit_kernel,
     Scatter: emit_scatter,
 }
 

@@ -191,6 +191,7 @@ KERNELS: dict[str, Contract] = {
     ),
     "sweep": Contract(9, (2, 5, 7), (7,)),  # of few rows: columns, depth, A and two steps, B and one, C and one
     "sweep_sum_listed": Contract(11, (2, 5, 7, 9), (7,), positions=(9,)),
+    "tiny": Contract(6, (1, 3), (5,)),  # how many pairs of matrices, A and the step to the next, B and the same, C
     # depth, columns, B and two steps, the panel; and rows of B are contiguous, columns are, or neither
     **dict.fromkeys(("pack", "pack_rows", "pack_columns", "pack_elements"), Contract(6, (2,), (5,))),
     # the same of columns that are contiguous, with the step between them, and that between rows of the panel

@@ -34,7 +34,7 @@ def _plain_names() -> dict[str, Any]:
 
 def _made(name: str) -> Any:
     """Intrinsics that come in families: ld_f4_2_0, to_f4, sum_f4, stack_0, micro_f4_6x4, dots_f4_4x4, pack_f4_4 ..."""
-    from graphc.codegen.intrinsics import along, columns, gemm, memory, own, stream, total, whole
+    from graphc.codegen.intrinsics import along, columns, gemm, memory, own, stream, tiny, total, whole
     from graphc.codegen.intrinsics.listed import fetch_listed
 
     words = name.split("_")
@@ -75,6 +75,8 @@ def _made(name: str) -> Any:
     for tile in ("micro_transposed", "micro", "dots", "sweep"):
         if family.startswith(f"{tile}_"):
             return getattr(gemm, tile)(code, *numbers, more=family.removeprefix(f"{tile}_"))
+    if family == "tiny":
+        return tiny.tiny(code, *numbers)
     if words[0] == "fetch":
         return stream.fetch_lines(int(words[2]), 1 if words[1] == "near" else 2)
     if words[0] == "columns":

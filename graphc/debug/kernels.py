@@ -207,6 +207,18 @@ def _dots(memory, dtype, tile, rows, cols, K, a, a_row, b, b_col, c, c_row, accu
     _product(memory, dtype, operands, memory.grid(c, (c_row, size), (rows, cols), dtype), accumulate)
 
 
+def _tiny(memory, dtype, tile, count, a, a_step, b, b_step, c):  # type: ignore[no-untyped-def]
+    (m, k, n, *turned), size = tile, dtype.itemsize
+
+    def matrices(address: int, step: int, rows: int, columns: int, is_turned: int) -> Any:
+        steps = (size, rows * size) if is_turned else (columns * size, size)
+        return memory.grid(address, (step, *steps), (count, rows, columns), dtype)
+
+    left, right = matrices(a, a_step, m, k, turned[0]), matrices(b, b_step, k, n, turned[1])
+    products = memory.load_all(left, dtype) @ memory.load_all(right, dtype)
+    memory.store_all(matrices(c, m * n * size, m, n, 0), dtype, products)
+
+
 def _pack(memory, dtype, tile, K, cols, b, b_row, b_col, panel):  # type: ignore[no-untyped-def]
     size, (width,) = dtype.itemsize, tile
     values = np.zeros((K, width), dtype)
@@ -362,6 +374,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("pack", "pack_elements"), _pack),
     "pack_columns": _pack_contiguous(0),
     "pack_rows": _pack_contiguous(1),
+    "tiny": _tiny,
     "deal": _deal,
     "collect": _collect,
     "turn": _turn,

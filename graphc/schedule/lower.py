@@ -22,6 +22,7 @@ from graphc.schedule.convolve import lowered
 from graphc.schedule.settle import settled
 
 _CHOICES = 16  # operands of one movement
+TINY = 64  # multiply-adds of a pair of matrices of which a vector has as many as it has lanes
 _LEAST, _MOST = 2**8, 2**16  # bytes of the rows of a matrix for which a vector is one column
 
 
@@ -70,7 +71,7 @@ def _contraction(at_once: Collection[Node], b: Builder, node: Node) -> Node | No
     out = node.attrs["out_labels"]
     if not parts.columns or (parts.rows and out[-1] in parts.rows):
         return _contract(node, y, x, node.attrs["b_labels"], node.attrs["a_labels"], out)
-    if not parts.rows and _summed_contiguously(y, node.attrs["b_labels"], parts.summed):
+    if not parts.rows and _summed_contiguously(y, node.attrs["b_labels"], parts.summed) and not _is_tiny(node, parts):
         lone = _leaf_of_matrix(node, parts)
         return product_and_sum(node, parts) if lone is None or lone in at_once else _with_column(node)
     wanted = parts.batch + parts.rows + parts.columns
@@ -137,6 +138,21 @@ def _read_at_once(graph: Graph) -> set[Node]:
     products = (n for n in graph.nodes if n.op.family is Family.KERNEL and job_of(n).kernel == "product")
     count = Counter(_leaf_of_matrix(n, labels_of(job_of(n))) for n in products)
     return {leaf for leaf, number in count.items() if leaf is not None and number > 1}
+
+
+def _is_tiny(node: Node, parts: Labels) -> bool:
+    """Whether vectors are multiplied by as many tiny matrices, all of which lie in memory, one behind the other."""
+    (vector, matrix), of_matrix = node.operands, node.attrs["b_labels"]
+    sizes = dict(zip(of_matrix, matrix.shape, strict=True))
+    if not parts.batch or len(parts.columns) != 1 or len(parts.summed) != 1:
+        return False
+    rows, deep = sizes[parts.columns], sizes[parts.summed]
+    if not (isinstance(rows, int) and isinstance(deep, int) and rows * deep <= TINY):
+        return False
+    views = [strided(o) for o in (vector, matrix)]
+    if any(view is None or view.base.op.family is Family.ELEMENTWISE for view in views):
+        return False
+    return views[1] is not None and views[1].steps[of_matrix.index(parts.columns)] == deep
 
 
 def _with_column(node: Node) -> Node:

@@ -212,13 +212,31 @@ def _pack_columns(
 def _emit_deal(
     lanes: Vectors, count: int, pitch: int, K: ir.Value, there: ir.Value, b: ir.Value, b_row: ir.Value, p: ir.Value
 ) -> None:
-    """As many rows at a time as a vector has lanes: of 10 columns 8, then 2, of which a vector holds 2 and 8 rows."""
+    """As many rows at a time as a vector has lanes."""
     builder, size, last = lanes.builder, integer(lanes.bytes), lanes.builder.sub(there, integer(1))
 
-    def part(k: ir.Value, row: int, is_whole: bool, first: int, width: int) -> ir.Value:
+    def rows(is_whole: bool, k: ir.Value, _: Values) -> Values:
+        target = builder.add(p, builder.mul(k, size))
+        for column, value in enumerate(columns_of(lanes, count, b, b_row, k, None if is_whole else last)):
+            lanes.store(value, lanes.pointer(target, column * pitch))
+        return []
+
+    by_vectors(lanes, there, K, rows)
+
+
+def columns_of(
+    lanes: Vectors, count: int, b: ir.Value, b_row: ir.Value, k: ir.Value, last: ir.Value | None = None
+) -> Values:
+    """So many columns of contiguous rows, of as many from k on as a vector has lanes; beyond the last that one.
+
+    Of 10 columns 8 are turned, then 2, of which a vector holds 2 and 8 rows.
+    """
+    builder, found = lanes.builder, []
+
+    def part(row: int, first: int, width: int) -> ir.Value:
         """Some elements of a row, and of every row as many rows further on as there are elements, in one vector."""
         rows = [builder.add(k, integer(n)) for n in range(row, lanes.lanes, width)]
-        rows = rows if is_whole else [lanes.least(n, last) for n in rows]
+        rows = rows if last is None else [lanes.least(n, last) for n in rows]
         places = [lanes.pointer(builder.add(b, builder.mul(n, b_row)), first) for n in rows]
         kind = ir.VectorType(lanes.element, width)
         parts = [builder.load(place, align=lanes.bytes, typ=kind) for place in places]
@@ -227,18 +245,29 @@ def _emit_deal(
             parts = [builder.shuffle_vector(*pair, both) for pair in zip(parts[::2], parts[1::2], strict=True)]
         return parts[0]
 
-    def rows(is_whole: bool, k: ir.Value, _: Values) -> Values:
-        target = builder.add(p, builder.mul(k, size))
-        for first, width in pieces(count, lanes.lanes):
-            square = [part(k, row, is_whole, first, width) for row in range(width)]
-            for column, value in enumerate(lanes.transpose(square), first):
-                lanes.store(value, lanes.pointer(target, column * pitch))
-        return []
-
-    _by_vectors(lanes, there, K, rows)
+    for first, width in pieces(count, lanes.lanes):
+        found += lanes.transpose([part(row, first, width) for row in range(width)])
+    return found
 
 
-def _by_vectors(lanes: Vectors, there: ir.Value, K: ir.Value, rows: Callable[[bool, ir.Value, Values], Values]) -> None:
+def put_columns(
+    lanes: Vectors, columns: Values, b: ir.Value, b_row: ir.Value, k: ir.Value, last: ir.Value | None = None
+) -> None:
+    """The way of `columns_of` back: of 10 columns 8 are two squares side by side, and each row of one is a store."""
+    builder = lanes.builder
+    numbers = [builder.add(k, integer(lane)) for lane in range(lanes.lanes)]
+    numbers = numbers if last is None else [lanes.least(n, last) for n in numbers]
+    places = [builder.add(b, builder.mul(n, b_row)) for n in numbers]
+    for first, width in pieces(len(columns), lanes.lanes):
+        square = lanes.transpose(columns[first : first + width])
+        # Rows beyond the last are stored in its place, in falling order, so that the right one comes last.
+        for lane in reversed(range(lanes.lanes)):
+            row, begin = square[lane % width], lane // width * width
+            part = lanes.shuffle(row, row, range(begin, begin + width))
+            builder.store(part, lanes.pointer(places[lane], first), align=lanes.bytes)
+
+
+def by_vectors(lanes: Vectors, there: ir.Value, K: ir.Value, rows: Callable[[bool, ir.Value, Values], Values]) -> None:
     """As many of K rows at a time as a vector has lanes, those that are all there first."""
     whole = lanes.builder.and_(there, integer(-lanes.lanes))
     lanes.loop(integer(0), whole, lanes.lanes, [], partial(rows, True))
@@ -248,25 +277,16 @@ def _by_vectors(lanes: Vectors, there: ir.Value, K: ir.Value, rows: Callable[[bo
 def _emit_collect(
     lanes: Vectors, count: int, pitch: int, K: ir.Value, p: ir.Value, b: ir.Value, b_row: ir.Value
 ) -> None:
-    """The way of `deal` back: of 10 columns 8 are two squares side by side, and each row of one is a store."""
+    """As many rows at a time as a vector has lanes."""
     builder, size, last = lanes.builder, integer(lanes.bytes), lanes.builder.sub(K, integer(1))
 
     def rows(is_whole: bool, k: ir.Value, _: Values) -> Values:
         source = builder.add(p, builder.mul(k, size))
-        numbers = [builder.add(k, integer(lane)) for lane in range(lanes.lanes)]
-        numbers = numbers if is_whole else [lanes.least(n, last) for n in numbers]
-        places = [builder.add(b, builder.mul(n, b_row)) for n in numbers]
-        for first, width in pieces(count, lanes.lanes):
-            columns = range(first, first + width)
-            square = lanes.transpose([lanes.load(lanes.pointer(source, column * pitch)) for column in columns])
-            # Rows beyond the last are stored in its place, in falling order, so that the right one comes last.
-            for lane in reversed(range(lanes.lanes)):
-                row, begin = square[lane % width], lane // width * width
-                part = lanes.shuffle(row, row, range(begin, begin + width))
-                builder.store(part, lanes.pointer(places[lane], first), align=lanes.bytes)
+        columns = [lanes.load(lanes.pointer(source, column * pitch)) for column in range(count)]
+        put_columns(lanes, columns, b, b_row, k, None if is_whole else last)
         return []
 
-    _by_vectors(lanes, K, K, rows)
+    by_vectors(lanes, K, K, rows)
 
 
 def _pack_elements(
