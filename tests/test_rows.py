@@ -463,3 +463,20 @@ def test_quotients_by_the_same_are_those_of_the_machine() -> None:
             np.testing.assert_array_equal(
                 np.signbit(found)[normal & ~np.isnan(wanted)], np.signbit(wanted)[normal & ~np.isnan(wanted)]
             )
+
+
+def test_quotients_by_constants_are_those_of_the_machine() -> None:
+    """Of float64, by a product with the reciprocal; beside vector math, and of float32, as ever."""
+    info = np.finfo(np.float64)
+    divisors = [0.7, 3.0, -1e300, 1e-300, info.smallest_subnormal, info.max, np.inf, -np.inf, -0.0, 0.0, np.nan]
+    a = any_floats((400, 90), "float64")
+    x, y = gc.input("x", a.shape), gc.input("y", a.shape, "float32")
+    f = gc.compile([x], tuple(x / c for c in divisors))
+    assert f.source.count("= over(") == len(divisors)
+    with np.errstate(all="ignore"):
+        for found, wanted in zip(f(a), (a / c for c in divisors), strict=True):
+            normal = ~(np.abs(wanted) < info.tiny / info.eps) | (a == 0)
+            np.testing.assert_array_equal(found[normal], wanted[normal])
+            assert np.array_equal(np.signbit(found[normal]), np.signbit(wanted[normal])) or np.isnan(wanted).any()
+    for out in (y / 3, gc.exp(x) / 3):
+        assert "= over(" not in gc.compile([x, y], out).source

@@ -18,7 +18,7 @@ from graphc.dims import Dim, is_nonnegative, is_positive, product, symbol
 from graphc.graph import Node, describe
 from graphc.op import Family, Piece
 from graphc.ops.index import CHECKS
-from graphc.scalar import NUMBERS, Apply, Body, function, parse
+from graphc.scalar import NUMBERS, Apply, Body, function, is_dear, parse
 from graphc.schedule.access import Index, aligned, at_positions, loop_axes, offset, pieces, positions_of, view
 from graphc.schedule.task import Place
 from graphc.types import DType, Shape, bool_, float64, int64, uint64
@@ -85,7 +85,8 @@ class Evaluator:
     ) -> None:
         self.text = text
         self.stored = stored
-        self.divisors = _divisors(members)
+        members = list(members)
+        self.divisors, self.is_busy = _divisors(members), any(is_dear(n.op.body) for n in members)
         self.homes: dict[str, Scope] = {}
 
     def define(self, scope: Scope, key: Key, index: Index, var: Var) -> None:
@@ -193,8 +194,10 @@ class Evaluator:
         """Whether the last operand is known before the loop begins that computes with it, unless that is short."""
         *_, last = operands
         home = self._home(scope, set(), tuple(o.name for o in operands if isinstance(o, Var)))
-        if not isinstance(home, Loop) or not isinstance(last, Var) or self.homes.get(last.name) is home:
+        if not isinstance(home, Loop) or (isinstance(last, Var) and self.homes.get(last.name) is home):
             return False
+        if isinstance(last, Const) and (self.is_busy or last.dtype != float64):
+            return False  # divisions go beside vector math, and those of float32 take little more than products
         return not (home.lo == ZERO and isinstance(home.hi, Position) and home.hi.at in range(_SHORT + 1))
 
     def _own(self, node: Node, operands: tuple[Atomic, ...], index: Index, scope: Scope) -> Atomic:
