@@ -156,7 +156,7 @@ CLOSE: dict[str, Build] = {
     "exp": lambda x, y, c, k: gc.expm1(y) + 1,
     "sigmoid": lambda x, y, c, k: 1 / (1 + gc.exp(-y)),
     "sigmoid as reciprocal": lambda x, y, c, k: gc.reciprocal(1 + gc.exp(-y)),
-    "x ** n": lambda x, y, c, k: y**4 + y**0 - y**15 + (y + 9) ** -7 + gc.astype(k[0] ** 5, "float64"),
+    "x ** n": lambda x, y, c, k: y**4 + y**0 - y**15 + x[:3] ** gc.full((4, 3), -7.0) + k[:3] ** 5,
     "power": lambda x, y, c, k: y**2 + y**3 + (y + 9) ** -1,
 }
 

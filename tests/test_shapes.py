@@ -274,3 +274,15 @@ def test_nothing_is_read_of_an_array_without_elements() -> None:
     made = (gc.tile(gc.stack([x, x]), 2), gc.repeat(gc.concat([x, x]), 2, axis=1))
     for value in gc.compile([x], made, options=gc.Options(debug=True))(np.zeros((2, 0))):
         assert value.size == 0
+
+
+@pytest.mark.parametrize("shape", [(0, 0, "n"), (0, 0, "n", "n"), (0, 0, 3), (0, 2, "n"), (2, 0, "n")])
+def test_several_axes_without_elements(shape: tuple[int | str, ...]) -> None:
+    """Loops over nothing run nowhere, as the check of loops has to know, too."""
+    x = gc.input("x", shape)
+    y = gc.where(gc.repeat(x, 2, axis=0) > 0, gc.repeat(gc.tanh(x), 2, axis=0), 1.0)
+    a = np.zeros([3 if d == "n" else int(d) for d in shape])
+    for debug in (False, True):
+        found = gc.compile([x], (y, gc.max(y, axis=-1)), options=gc.Options(debug=debug))(a)
+        wanted = np.repeat(a, 2, axis=0)
+        assert [f.shape for f in found] == [wanted.shape, wanted.shape[:-1]]

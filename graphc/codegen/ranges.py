@@ -54,7 +54,8 @@ class Ranges:
         ranges.met = ranges.met | {name} if every else ranges.met - {name}
         differs = loop.mode == "chunks" or self.depends_on_chunk(loop.lo)
         ranges.chunked = ranges.chunked | {name} if differs else ranges.chunked - {name}
-        ranges.runs = self.runs and not _is_empty(ranges.known[name])
+        of_nothing = hi is not None and is_nonnegative(-hi[1])  # no loop begins below 0
+        ranges.runs = self.runs and not of_nothing and not _is_empty(ranges.known[name])
         ranges.blocks.pop(name, None)
         match loop.hi:
             case Call("least", (Position(at), _)) if isinstance(loop.lo, Position) and isinstance(at - loop.lo.at, int):
@@ -74,6 +75,8 @@ class Ranges:
         """Know the value of a name from here on."""
         name = symbol_of(var.name)
         self.known[name] = self.of_expr(value)
+        if isinstance(value, Call) and value.function == "least" and value.args[-1] == Position(0):
+            self.known[name] = 0, 0  # where a part of nothing ends
         if self.depends_on_chunk(value):
             self.chunked.add(name)
 

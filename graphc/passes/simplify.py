@@ -98,9 +98,9 @@ def _power_of_whole(b: Builder, node: Node) -> Node | None:
     x, n = node.operands[0], filled(node.operands[1])
     if n is None or n != math.floor(n) or abs(n) >= WHOLE_POWERS:
         return None
-    if 0 <= n <= 3 or (n > 0 and not node.dtype.is_float):
-        return _spread(b, _by_products(b, x, int(n)), node)
-    return b.primitive("_whole_power", (x, b.constant(n, node.dtype))) if node.dtype.is_float else None
+    if 0 <= n <= 3 or not node.dtype.is_float:
+        return _spread(b, _by_products(b, x, int(n)), node) if n >= 0 else None
+    return _spread(b, b.primitive("_whole_power", (x, b.constant(n, node.dtype))), node)
 
 
 def _by_products(b: Builder, x: Node, n: int) -> Node:

@@ -154,6 +154,8 @@ PROFILES = {
                 "tiled": 2,
                 "turned_rows": 2,
                 "marked_rows": 2,
+                "tiny_pairs": 2,
+                "repeated": 1.5,
                 "position_of": 1.5,
                 "dense": 2,
                 "gradient": 1,

@@ -81,6 +81,22 @@ def contraction(g: Grower) -> None:
 
 
 @rule
+def tiny_pairs(g: Grower) -> None:
+    """Products of pairs of tiny matrices, in any layout, about as many as a vector has lanes."""
+    lengths = {"z": g.choose((*g.sizes, 7, 8, 9, 16, 17, 33)), "y": g.choose((1, 2, 3))}
+    lengths |= {c: g.choose((1, 2, 3, 4)) for c in "ijk"}
+    batch = g.choose(("z", "z", "yz", "zy"))
+    first, second = (batch + g.choose(pair) for pair in (("ij", "ji"), ("jk", "kj", "j")))
+    out = batch + ("ik" if "k" in second else "i")
+    if g.chance(0.2):
+        out = out[::-1]
+    x, y = (g.leaf([lengths[c] for c in labels], g.dtype) for labels in (first, second))
+    x = g.choose((x, x, f"{x}[::-1]", f"gc.tanh({x})", f"gc.permute_dims(gc.permute_dims({x}) * 2.0)"))
+    z = g.add(f'gc.einsum("{first},{second}->{out}", {x}, {y})', sure=True)
+    g.add(g.choose((f"gc.sin({z})", f"gc.sum({z} * {z}, axis=-1)", f"{z} * 2.0 + {z}")))
+
+
+@rule
 def vectors(g: Grower) -> None:
     """A matrix that lies in memory times vectors along its rows and across them, few of them as rows or columns."""
     n, k, few = (g.choose(options) for options in ((*g.sizes, 1, 5, 9), (*g.sizes, 3, 7, 20, 40), (1, 2, 3)))
