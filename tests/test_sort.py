@@ -88,6 +88,33 @@ def test_rows_with_gaps(step: int) -> None:
         same(actual, expected)
 
 
+@pytest.mark.parametrize("dtype", ["bool", "int16", "float32", "float64"])
+def test_rows_that_lie_across(dtype: str) -> None:
+    """Columns before, at and behind the end of a line of memory; as the last of three axes and as the only one."""
+    rng, kind = np.random.default_rng(10), as_dtype(dtype)
+    line = 64 // np.dtype(dtype).itemsize
+    for columns in (1, 2, line - 1, line, line + 1, 3 * line + 2):
+        a = drawn(rng, kind, (2, 37, columns))
+        for shape in ((2, 37, columns), ("n", 37, "m")):
+            x = gc.input("x", shape, dtype)
+            found = gc.compile([x], (gc.sort(x, axis=1), gc.argsort(x, axis=1), gc.sort(x[1, ::-2], axis=0)))(a)
+            made = (np.sort, a, 1), (np.argsort, a, 1), (np.sort, a[1, ::-2], 0)
+            wanted = (f(y, k, kind="stable") for f, y, k in made)
+            for actual, expected in zip(found, wanted, strict=True):
+                same(actual, expected)
+
+
+def test_rows_across_are_turned_in_debug_mode_and_shared_out() -> None:
+    a = drawn(np.random.default_rng(11), FLOATS[0], (50, 600))
+    x = gc.input("x", a.shape, "float32")
+    for options in (gc.Options(debug=True), gc.Options(threads=1), gc.Options(threads=3)):
+        f = gc.compile([x], (gc.sort(x, axis=0), gc.argsort(x, axis=0, descending=True)), options=options)
+        assert f.source.count("turn_") == 2  # values to rows and back
+        found = f(a)
+        same(found[0], np.sort(a, 0, kind="stable"))
+        same(found[1], 49 - np.flip(np.argsort(a[::-1], 0, kind="stable"), 0))
+
+
 class _Arrays:
     """Shuffles arrays of NumPy as LLVM does vectors."""
 

@@ -10,15 +10,17 @@ from abc import abstractmethod
 
 from graphc.codegen.intrinsics.selection import room_for
 from graphc.codegen.intrinsics.sort import ROOM
-from graphc.codegen.loop_ir import WORKER, Address, Expr
-from graphc.codegen.scope import Scope, close
-from graphc.codegen.text import Text
-from graphc.codegen.views import ViewKernel, Where, of_chunk
+from graphc.codegen.intrinsics.target import LINE
+from graphc.codegen.loop_ir import WORKER, Address, Expr, Position
+from graphc.codegen.scope import Branch, Scope, close
+from graphc.codegen.text import HI, LO, Text, integer, test
+from graphc.codegen.views import ViewKernel, Where, of_chunk, up
 from graphc.dims import Dim, blocks, product, symbol
 from graphc.schedule.task import Kernel, Place
 from graphc.types import DType, int64
 
-K = symbol("%k")
+K, H, J, COUNT = map(symbol, ("%k", "%h", "%j", "%count"))  # H: the first of a line of rows, of which there are COUNT
+_TURNED = 8_192  # elements of rows that are turned: as many as a line has elements, and the results, are some of L2
 Row = tuple[Place, DType, Dim]  # contiguous elements of a place, from this one on
 
 
@@ -75,24 +77,109 @@ class _Ordered(ViewKernel):
 
 
 class Sort(_Ordered):
-    """A sort; the result has the elements, or their positions."""
+    """A sort; the result has the elements, or their positions.
+
+    Rows that lie across those of memory, of a known number of elements, are copied as many at a time as a line has
+    elements, and so are results: each row by itself would read a line for every element.
+    """
+
+    def __init__(self, text: Text, task: Kernel) -> None:
+        super().__init__(text, task)
+        self.wide = LINE // self.x.dtype.size
+        self.is_across = self._is_across()
+        if self.is_across:
+            self.room += self.wide  # rows a multiple of a page apart would meet in one set of L1
+        if self.is_across and len(self.batch) == 1:
+            self.size = up(self.size, self.wide)
+            self.chunks = blocks(self.batch[0].size, self.size)
+
+    def _is_across(self) -> bool:
+        """Positions, which take 8 bytes each, are sorted in the time that turning them saves."""
+        beside = self.task.job.kernel == "sort" and bool(self.batch) and self.batch[-1].steps[:2] == (1, 1)
+        return beside and isinstance(self.along.size, int) and 1 < self.along.size <= _TURNED
+
+    def emit(self) -> None:
+        """Print the phase; of rows that lie across a chunk is some of the first axis as well, in whole lines."""
+        if not self.is_across:
+            super().emit()
+            return
+        *around, last = self.batch
+        with self.text.phase(self.title, self.chunks, *self.work()) as top:
+            self.text.new_nest()
+            scopes, where = self.around(top, around, self.size)
+            columns: tuple[Dim, Dim] = (0, last.size)
+            if not around:
+                self.text.cut(top, self.size, self.text.at(last.size))
+                columns = LO, HI
+            self._lines(scopes[-1], where, columns)
+            close(*scopes[1:])
 
     def row(self, scope: Scope, where: Where) -> None:
         """Print one call of the routine."""
-        x, kernel = self.x, self.task.job.kernel
         made = self._made(where)
-        rows = [made, self.scratch(made[1])]
-        if kernel == "argsort":
-            rows = [self.scratch(x.dtype), self.scratch(x.dtype), *rows]
-        scope.use(kernel, *self.elements(where), *map(self.address, rows), dtype=x.dtype)
+        self._sort(scope, self.elements(where), made, self.scratch(made[1]))
         if made[0] != self.result.place:
             self.copy(scope, made, where)
+
+    def _sort(self, scope: Scope, elements: tuple[Expr, ...], made: Row, spare: Row) -> None:
+        rows = [made, spare]
+        if self.task.job.kernel == "argsort":
+            rows = [self.scratch(self.x.dtype), self.scratch(self.x.dtype), *rows]
+        scope.use(self.task.job.kernel, *elements, *map(self.address, rows), dtype=self.x.dtype)
 
     def _made(self, where: Where) -> Row:
         """Where the routine makes a row: in the result, if it is contiguous there."""
         if self.made.steps[1] != 1 and self.made.size != 1:
             return self.scratch(self.result.dtype)
         return self.result.place, self.result.dtype, self.position(1, where)
+
+    # rows that lie across
+
+    def _lines(self, scope: Scope, where: Where, columns: tuple[Dim, Dim]) -> None:
+        """Print how rows are turned, sorted and turned back, as many at a time as a line has elements."""
+        text, dtype, last = self.text, self.x.dtype, self.batch[-1]
+        loop = text.loop(scope, "h", columns[1], columns[0], self.wide)
+        loop.let("count", integer("least", Position(self.wide), integer("-", text.at(columns[1]), Position(H))))
+        rows, results, spare = self._rows(dtype), self._rows(self.result.dtype), self.scratch(self.result.dtype)
+        source = *self._memory(0, [*where, (H, last)]), self.address(rows), text.at(self.room * dtype.size)
+        loop.use("turn", Position(COUNT), text.at(self.along.size), *source, dtype=dtype)
+        each = text.loop(loop, "j", COUNT)
+        elements = self.address(self._row_of(rows)), text.at(dtype.size), text.at(self.along.size)
+        self._sort(each, elements, self._row_of(results), spare)
+        each.close()
+        is_whole = test("==", Position(COUNT), Position(self.wide))
+        for condition, put in ((is_whole, self._put_lines), (test("not", is_whole), self._put_rows)):
+            branch = Branch(loop, condition)
+            put(branch, where, results)
+            branch.close()
+        loop.close()
+
+    def _put_lines(self, scope: Scope, where: Where, results: Row) -> None:
+        text, dtype = self.text, self.result.dtype
+        source = text.at(self.made.size), Position(COUNT), self.address(results), text.at(self.room * dtype.size)
+        scope.use("turn", *source, *self._memory(1, [*where, (H, self.batch[-1])]), dtype=dtype)
+
+    def _put_rows(self, scope: Scope, where: Where, results: Row) -> None:
+        each = self.text.loop(scope, "j", COUNT)
+        self.copy(each, self._row_of(results), [*where, (H + J, self.batch[-1])])
+        each.close()
+
+    def _rows(self, dtype: DType) -> Row:
+        """As many rows of the chunk's own as a line has elements."""
+        place = self.text.scratch_of_chunk(dtype, self.chunks, (self.wide, self.room))
+        return place, dtype, WORKER * self.wide * self.room
+
+    def _row_of(self, rows: Row) -> Row:
+        """That of these in which the loop is."""
+        place, dtype, start = rows
+        return place, dtype, start + J * self.room
+
+    def _memory(self, number: int, where: Where) -> tuple[Address, Position]:
+        """Where the first element of a row of a view is, and the step to the next one."""
+        text, view = self.text, self.task.views[number]
+        axis = self.made if number else self.along
+        start = text.address(view.place, self.position(number, where) * view.dtype.size)
+        return start, text.at(axis.steps[number] * view.dtype.size)
 
 
 class Selection(_Ordered):
