@@ -35,6 +35,7 @@ FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "fmin": lambda x, y: gc.minimum(x, y) + gc.minimum(0, x) + gc.minimum(x, -0.0),
     "copysign": lambda x, y: gc.copysign(x, y),
     "over": lambda x, y: x / gc.sum(gc.abs(y), axis=1, keepdims=True),
+    "whole_power": lambda x, y: x**5 + y**-4,
     "select": lambda x, y: gc.where(x >= y, x, -y),
     "isnan": lambda x, y: gc.where(gc.isnan(x), y, x),
     "isinf": lambda x, y: gc.where(gc.isinf(x), y, x),

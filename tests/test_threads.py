@@ -223,8 +223,8 @@ def test_at_length(name: str) -> None:
 
 @needs_threads
 def test_each_thread_has_memory_of_its_own() -> None:
-    """Copies of operands, rows being sorted and what a row wants again: as many as there may be threads."""
-    assert run(OWN_MEMORY, NUMBA_NUM_THREADS="8") == "5 right"
+    """Copies of operands, rows being sorted and turned, what a row wants again: as many as there may be threads."""
+    assert run(OWN_MEMORY, NUMBA_NUM_THREADS="8") == "6 right"
 
 
 @needs_threads
