@@ -21,7 +21,7 @@ from graphc.codegen.loop_ir import Expr, Var
 from graphc.codegen.packed import FEW_ROWS, Blocked, Lined, Packed, may_lie_across_lines
 from graphc.codegen.scope import Scope, close
 from graphc.codegen.text import FIRST, HI, LAST, LO, PART, Text
-from graphc.codegen.views import ViewKernel
+from graphc.codegen.views import ViewKernel, title_of_product
 from graphc.dims import Dim, blocks, dim_max, dim_min, product, symbol
 from graphc.schedule.lower import labels_of
 from graphc.schedule.task import Kernel as Task
@@ -242,8 +242,7 @@ class Product(ViewKernel):
 
     @property
     def title(self) -> str:
-        a, b, out = self.task.job.labels
-        return f"product {a},{b}->{out}"
+        return title_of_product(self.task)
 
     def work(self) -> tuple[Dim, Dim]:
         every = (self.rows, self.columns, self.summed, *self._around())

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from graphc.codegen.loop_ir import Expr
 from graphc.codegen.scope import close
-from graphc.codegen.text import HI, LO
 from graphc.codegen.views import Axis, ViewKernel, Where, of_chunk
 from graphc.dims import Dim, blocks
 
@@ -23,11 +22,7 @@ class Search(ViewKernel):
         size, row = of_chunk(*batch), batch[-1] if batch else Axis(1, (0, 0, 0))
         with text.phase(self.title, blocks(batch[0].size, size) if batch else 1, *self.work()) as top:
             text.new_nest()
-            scopes, where = self.around(top, batch[:-1], size)
-            bounds: tuple[Dim, Dim] = (0, row.size)
-            if len(batch) == 1:
-                text.cut(top, size, text.at(row.size))
-                bounds = LO, HI
+            scopes, where, bounds = self.up_to_last(top, batch, size)
             values, found = (self._row(number, row, [*where, (bounds[0], row)]) for number in (1, 2))
             arguments = *self._among(), *values, text.at(bounds[1] - bounds[0]), *found
             scopes[-1].use(self.task.job.kernel, *arguments, dtype=self.task.views[0].dtype)

@@ -13,7 +13,7 @@ from graphc.codegen.intrinsics.sort import ROOM
 from graphc.codegen.intrinsics.target import LINE
 from graphc.codegen.loop_ir import WORKER, Address, Expr, Position
 from graphc.codegen.scope import Branch, Scope, close
-from graphc.codegen.text import HI, LO, Text, integer, test
+from graphc.codegen.text import Text, integer, test
 from graphc.codegen.views import ViewKernel, Where, of_chunk, up
 from graphc.dims import Dim, blocks, product, symbol
 from graphc.schedule.task import Kernel, Place
@@ -103,14 +103,9 @@ class Sort(_Ordered):
         if not self.is_across:
             super().emit()
             return
-        *around, last = self.batch
         with self.text.phase(self.title, self.chunks, *self.work()) as top:
             self.text.new_nest()
-            scopes, where = self.around(top, around, self.size)
-            columns: tuple[Dim, Dim] = (0, last.size)
-            if not around:
-                self.text.cut(top, self.size, self.text.at(last.size))
-                columns = LO, HI
+            scopes, where, columns = self.up_to_last(top, self.batch, self.size)
             self._lines(scopes[-1], where, columns)
             close(*scopes[1:])
 

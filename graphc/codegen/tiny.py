@@ -12,8 +12,8 @@ from graphc.codegen.intrinsics.target import host_vector_bytes
 from graphc.codegen.kernels import steps_of_chunk
 from graphc.codegen.loop_ir import Expr, Var
 from graphc.codegen.scope import close
-from graphc.codegen.text import HI, LO, Text
-from graphc.codegen.views import Axis, ViewKernel, Where
+from graphc.codegen.text import Text
+from graphc.codegen.views import Axis, ViewKernel, Where, title_of_product
 from graphc.dims import Dim, blocks, product
 from graphc.schedule.lower import TINY, labels_of
 from graphc.schedule.task import Kernel
@@ -54,8 +54,7 @@ class Tiny(ViewKernel):
 
     @property
     def title(self) -> str:
-        a, b, out = self.task.job.labels
-        return f"product {a},{b}->{out}"
+        return title_of_product(self.task)
 
     def work(self) -> tuple[Dim, Dim]:
         return product(self.axis(label).size for label in {*"".join(self.task.job.labels)}) * 2, self.bytes()
@@ -97,11 +96,7 @@ class Tiny(ViewKernel):
             text.new_nest()
             control = Var("control", int64)
             top.use("flush", result=control)
-            scopes, where = self.around(top, self.batch[:-1], size)
-            bounds: tuple[Dim, Dim] = (0, last.size)
-            if len(self.batch) == 1:
-                text.cut(top, size, text.at(last.size))
-                bounds = LO, HI
+            scopes, where, bounds = self.up_to_last(top, self.batch, size)
             (a, a_step), (b, b_step), (c, _) = (self._matrix(k, [*where, (bounds[0], last)]) for k in range(3))
             count, tile = text.at(bounds[1] - bounds[0]), (pair.rows, pair.depth, pair.columns, *pair.turned)
             scopes[-1].use("tiny", count, a, a_step, b, b_step, c, dtype=self.member.dtype, tile=tile)

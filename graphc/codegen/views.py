@@ -58,6 +58,12 @@ def in_lines(length: int, most: int) -> int:
     return up(evenly(length, most), LINE)
 
 
+def title_of_product(task: Kernel) -> str:
+    """What a product is called: its labels tell which it is."""
+    a, b, out = task.job.labels
+    return f"product {a},{b}->{out}"
+
+
 class ViewKernel(ABC):
     """The text of one Kernel task."""
 
@@ -113,6 +119,16 @@ class ViewKernel(ABC):
             scopes.append(self.text.loop(scopes[-1], f"q{k}", high, low))
             where.append((symbol(f"%q{k}"), axis))
         return scopes, where
+
+    def up_to_last(
+        self, top: Scope, axes: Sequence[Axis], size: int
+    ) -> tuple[list[Scope], list[tuple[Dim, Axis]], tuple[Dim, Dim]]:
+        """The same over all axes but the last, and between which bounds a chunk does that: alone it is the first."""
+        scopes, where = self.around(top, axes[:-1], size)
+        if len(axes) != 1:
+            return scopes, where, (0, axes[-1].size if axes else 1)
+        self.text.cut(top, size, self.text.at(axes[0].size))
+        return scopes, where, (LO, HI)
 
     def bytes(self) -> Dim:
         """Those of all views, each element once, however often it is repeated."""

@@ -93,6 +93,20 @@ class _Runs(Vectors):
         for value, place in zip(item, places, strict=True):
             self.builder.store(value, self._pointer(place, k), align=self.lane_bytes)
 
+    def _mask(self, k: ir.Value, n: ir.Value | None) -> ir.Value | None:
+        """Which lanes of vector k are of n elements; None for all."""
+        return None if n is None else self.first(self.builder.sub(n, self.builder.mul(k, integer(self.lanes))))
+
+    def _through(self, n: ir.Value, total: ir.Value, carried: Values, body: Callable[..., Values]) -> Values:
+        """`carried = body(n, k, carried)` for so many vectors of n elements, with None for n where all lanes are."""
+        whole = self.builder.sdiv(n, integer(self.lanes))
+        carried = self.loop(integer(0), whole, 1, carried, partial(body, None))
+        return self.loop(whole, total, 1, carried, partial(body, n))
+
+    def _ends(self, n: ir.Value) -> ir.Value:
+        """How many vectors there are of n elements, and one more."""
+        return self.builder.add(self.builder.sdiv(n, integer(self.lanes)), integer(1))
+
     # blocks
 
     def _apply(self, places: Values, order: Order, start: ir.Value, size: int) -> None:
@@ -189,14 +203,10 @@ class SortedValues(_Runs):
 
     def emit(self, x: ir.Value, step: ir.Value, n: ir.Value, y: ir.Value, spare: ir.Value) -> None:
         """Sort n elements, `step` bytes apart from x on, to y; there is room for whole blocks of them at spare."""
-        b = self.builder
-        total, whole = self.vectors(n), b.sdiv(n, integer(self.lanes))
-        beside = self.keys.beside(x, step, n, spare)
-        odd = self.loop(integer(0), whole, 1, [self.none], partial(self._take, beside, spare, None))
-        (odd,) = self.loop(whole, total, 1, odd, partial(self._take, beside, spare, n))
+        total, beside = self.vectors(n), self.keys.beside(x, step, n, spare)
+        (odd,) = self._through(n, total, [self.none], partial(self._take, beside, spare))
         self.order([spare], total)
-        self.loop(integer(0), whole, 1, [], partial(self._put, spare, y, None))
-        self.loop(whole, b.add(whole, integer(1)), 1, [], partial(self._put, spare, y, n))
+        self._through(n, self._ends(n), [], partial(self._put, spare, y))
         if self.is_float:
 
             def mended() -> Values:
@@ -204,10 +214,6 @@ class SortedValues(_Runs):
                 return []
 
             self.choose(self.any(odd), mended, list)
-
-    def _mask(self, k: ir.Value, n: ir.Value | None) -> ir.Value | None:
-        """Which lanes of vector k are elements, if not all."""
-        return None if n is None else self.first(self.builder.sub(n, self.builder.mul(k, integer(self.lanes))))
 
     def _take(self, x: ir.Value, spare: ir.Value, n: ir.Value | None, k: ir.Value, carried: Values) -> Values:
         """A vector of elements; which lanes have met a zero below zero or NaN, which does not compare."""
@@ -284,20 +290,17 @@ class SortedPlaces(_Runs):
         `places` are room for n elements, for whole blocks of them, for n positions, which is where they go, and for
         whole blocks of these.
         """
-        b, (_, spare, at, spare_at) = self.builder, places
+        _, spare, at, spare_at = places
         room = [spare, spare_at][2 - len(self.kinds) :]
-        total, whole = self.vectors(n), b.sdiv(n, integer(self.lanes))
-        beside = self.keys.beside(x, step, n, spare)
-        self.loop(integer(0), whole, 1, [], partial(self._take, beside, room, None))
-        self.loop(whole, total, 1, [], partial(self._take, beside, room, n))
+        total, beside = self.vectors(n), self.keys.beside(x, step, n, spare)
+        self._through(n, total, [], partial(self._take, beside, room))
         self.order(room, total)
-        self.loop(integer(0), whole, 1, [], partial(self._put, room, at, None))
-        self.loop(whole, b.add(whole, integer(1)), 1, [], partial(self._put, room, at, n))
+        self._through(n, self._ends(n), [], partial(self._put, room, at))
 
     def _take(self, x: ir.Value, room: Values, n: ir.Value | None, k: ir.Value, carried: Values) -> Values:
         b = self.builder
         first = b.mul(k, integer(self.lanes))
-        mask = None if n is None else self.first(b.sub(n, first))
+        mask = self._mask(k, n)
         value = self.load(b.inttoptr(b.add(x, b.mul(first, integer(self.bytes))), POINTER), mask)
         key = self.keys.key(b.bitcast(value, ir.VectorType(self.int, self.lanes)))
         if mask is not None:
@@ -313,10 +316,9 @@ class SortedPlaces(_Runs):
     def _put(self, room: Values, at: ir.Value, n: ir.Value | None, k: ir.Value, carried: Values) -> Values:
         b = self.builder
         position = b.and_(self.items(room, k)[-1], ir.Constant(self.wide, (1 << 32) - 1))
-        target = self._pointer(at, k)
-        if n is None:
+        target, mask = self._pointer(at, k), self._mask(k, n)
+        if mask is None:
             b.store(position, target, align=8)
         else:
-            mask = self.first(b.sub(n, b.mul(k, integer(self.lanes))))
             self.store_positions(position, b.ptrtoint(target, I64), mask)
         return []

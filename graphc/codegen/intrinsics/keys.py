@@ -5,28 +5,11 @@ NaN is above all, and both zeros have one key.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from llvmlite import ir
-from numba import types
 
-from graphc.codegen.intrinsics.routine import call_routine
 from graphc.codegen.intrinsics.vectors import POINTER, Control, Values, integer
-
-
-def on_addresses(name: str, body: Callable[..., None]) -> Callable[..., tuple[Any, Any]]:
-    """How Numba sees a routine of addresses and sizes that gives nothing."""
-
-    def typed(*parameters: Any) -> tuple[Any, Any]:
-        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Values) -> ir.Value:
-            call_routine(builder, name, ir.VoidType(), arguments, body)
-            return context.get_dummy_value()
-
-        return types.void(*[types.int64] * len(parameters)), codegen
-
-    return typed
 
 
 class Keys(Control):

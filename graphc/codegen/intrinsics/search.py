@@ -15,9 +15,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from graphc.codegen.intrinsics.constants import undefined
-from graphc.codegen.intrinsics.keys import Keys, on_addresses
+from graphc.codegen.intrinsics.keys import Keys
 from graphc.codegen.intrinsics.target import host_vector_bytes
-from graphc.codegen.intrinsics.vectors import I1, I32, I64, POINTER, Values, integer
+from graphc.codegen.intrinsics.vectors import I1, I32, I64, POINTER, Values, integer, on_addresses
 
 _VECTORS = 4  # of positions, that are halved side by side
 

@@ -15,9 +15,9 @@ from llvmlite import ir
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from graphc.codegen.intrinsics.keys import Keys, on_addresses
+from graphc.codegen.intrinsics.keys import Keys
 from graphc.codegen.intrinsics.radix import Sorter
-from graphc.codegen.intrinsics.vectors import I1, I64, Values, integer
+from graphc.codegen.intrinsics.vectors import I1, I64, Values, integer, on_addresses
 from graphc.dims import Dim, dim_min
 
 _VECTORS, _MOST = 4, 64  # that are tested at once, of so many elements at most: there is a bit for each

@@ -1,5 +1,6 @@
 """Sorting: stable, of any dtype, in a time that depends on how many elements there are and not on which.
 
+(Zeros below zero and NaN are put in place by two more passes over a row of floats.)
 Rows that fit a cache are sorted by networks; shorter ones by comparing all, longer ones, and bytes, by distribution.
 """
 
@@ -13,10 +14,9 @@ from llvmlite import ir
 from numba.extending import intrinsic
 
 from graphc.codegen.intrinsics.bitonic import SortedPlaces, SortedValues
-from graphc.codegen.intrinsics.keys import on_addresses
 from graphc.codegen.intrinsics.radix import Sorter
 from graphc.codegen.intrinsics.target import host_vector_bytes
-from graphc.codegen.intrinsics.vectors import Control, Values, integer
+from graphc.codegen.intrinsics.vectors import Control, Values, integer, on_addresses
 
 ROOM = 1_024  # bytes of a block, the widest one: there is room for whole ones
 FEW = 6  # elements that take a network as long as many

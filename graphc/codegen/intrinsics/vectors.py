@@ -315,14 +315,8 @@ class Vectors(Control):
         return exp_of_any(wide, x)
 
 
-Emitter = Callable[..., None]  # (vectors, *arguments), the arguments i64
-
-
-def call_body(dtype: DTypeLike, name: str, emit: Emitter) -> Callable[..., tuple[Any, Any]]:
-    """What an intrinsic of all-int64 parameters returns to Numba: a call of the routine `emit(vectors, *arguments)`."""
-
-    def body(builder: ir.IRBuilder, *arguments: ir.Value) -> None:
-        emit(Vectors(builder, dtype), *arguments)
+def on_addresses(name: str, body: Callable[..., None]) -> Callable[..., tuple[Any, Any]]:
+    """What an intrinsic of all-int64 parameters returns to Numba: a call of a routine that gives nothing."""
 
     def typed(*parameters: Any) -> tuple[Any, Any]:
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Values) -> ir.Value:
@@ -332,3 +326,15 @@ def call_body(dtype: DTypeLike, name: str, emit: Emitter) -> Callable[..., tuple
         return types.void(*[types.int64] * len(parameters)), codegen
 
     return typed
+
+
+Emitter = Callable[..., None]  # (vectors, *arguments), the arguments i64
+
+
+def call_body(dtype: DTypeLike, name: str, emit: Emitter) -> Callable[..., tuple[Any, Any]]:
+    """The same of the routine `emit(vectors, *arguments)`."""
+
+    def body(builder: ir.IRBuilder, *arguments: ir.Value) -> None:
+        emit(Vectors(builder, dtype), *arguments)
+
+    return on_addresses(name, body)
