@@ -203,6 +203,7 @@ def tiles_from_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streamed, "PAST_CACHES", 2**16)
     monkeypatch.setattr(tall, "SHORTEST", 8)
     monkeypatch.setattr(tall, "TALLEST", 72)
+    monkeypatch.setattr(tall, "TALL", 72)
 
 
 def within(memory: Any, first: int, shape: tuple[int, ...], dtype: str) -> Any:

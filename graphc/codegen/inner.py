@@ -6,7 +6,7 @@ done between them.
 
 from __future__ import annotations
 
-from graphc.codegen import form
+from graphc.codegen import form, tall
 from graphc.codegen.chosen import at_number, chosen_in, elsewhere
 from graphc.codegen.form import BAND, RESULTS
 from graphc.codegen.intrinsics.target import BLOCK
@@ -14,7 +14,7 @@ from graphc.codegen.late import late_outputs, write_late
 from graphc.codegen.loop_ir import Position, Stmt
 from graphc.codegen.reduction import Columns, Fold, Waiting
 from graphc.codegen.rows import Rows, row_of
-from graphc.codegen.scope import Bounds, Scope, close
+from graphc.codegen.scope import Bounds, Branch, Scope, close
 from graphc.codegen.streamed import (
     WHOLE,
     bind_lines,
@@ -30,7 +30,7 @@ from graphc.codegen.streamed import (
     write_streamed,
 )
 from graphc.codegen.tall import columns_of_row
-from graphc.codegen.text import FIRST, integer
+from graphc.codegen.text import FIRST, integer, test
 from graphc.codegen.turned import tile_of
 from graphc.codegen.wanted import fetch_along
 from graphc.codegen.work import bytes_read
@@ -112,8 +112,9 @@ class Inner(Rows):
         if self.in_tiles:
             bounds = self.block, integer("least", Position(self.block + tile_of(self)), bounds[1])
         if self.tall is not None:
-            bounds = columns_of_row(self, self.tall, scopes[-1])
-        self.elements(scopes[-1], str(last), bounds, folds, columns, size)
+            self._in_tile(scopes[-1], str(last), columns_of_row(self, self.tall, scopes[-1]))
+        else:
+            self.elements(scopes[-1], str(last), bounds, folds, columns, size)
         close(*scopes[1:])
 
     def block_size(self, folds: dict[Node, Fold], length: Dim) -> int:
@@ -178,17 +179,42 @@ class Inner(Rows):
         if size:
             close(around)
 
+    def _in_tile(self, row: Scope, var: str, bounds: Bounds) -> None:
+        """A row of a tall tile: all of its columns, which are whole lines, or fewer where a row of the result begins or
+        ends.
+
+        LLVM makes vectors of what it knows to be as long as some, and keeps these in registers.
+        """
+        low, high = bounds
+        leave_narrow(self, tall.COLUMNS)
+        fetch_along(self, row, var, low)
+        count = integer("-", high, Position(low))
+        whole = Branch(row, test("==", count, Position(tall.COLUMNS)))
+        self._piece(whole, var, low, tall.COLUMNS)
+        store_lines(self, whole, {f"%{var}": low}, tall.COLUMNS)
+        some = Branch(row, test("<", count, Position(tall.COLUMNS)))
+        rest = self.text.loop(some, var, high, low)
+        self.body(rest, {}, {}, symbol(f"%{var}") - low)
+        rest.close()
+        write_streamed(self, some, count, {f"%{var}": low})
+        close(whole)
+        close(some)
+
+    def _piece(self, scope: Scope, var: str, first: Dim, size: int) -> None:
+        """So many elements from the first one on, a number that LLVM knows."""
+        piece = self.text.loop(scope, "q", size)
+        piece.bind(var, first + symbol("%q"))
+        self.body(piece, {}, {}, symbol("%q"))
+        piece.close()
+
     def _in_lines(self, scope: Scope, var: str, low: Dim, high: Dim) -> None:
         """The innermost loop, piece by piece where outputs are whole lines, then what is before and after."""
-        leave_narrow(self)
+        leave_narrow(self, piece_of(self))
         bind_lines(self, scope, self.work()[1], var, low, high)
         pieces = self.text.loop(scope, str(self.block)[1:], WHOLE, FIRST, piece_of(self))
         fetch_along(self, pieces, var, self.block)
-        piece = self.text.loop(pieces, "q", piece_of(self))
-        piece.bind(var, self.block + symbol("%q"))
-        self.body(piece, {}, {}, symbol("%q"))
-        piece.close()
-        store_lines(self, pieces, {f"%{var}": self.block})
+        self._piece(pieces, var, self.block, piece_of(self))
+        store_lines(self, pieces, {f"%{var}": self.block}, piece_of(self))
         pieces.close()
         self.streamed, after = {}, symbol("%k")
         ends = self.text.loop(scope, "k", 2)

@@ -158,13 +158,12 @@ def _has_long_rows(form: Form) -> bool:
     return form.beside is None and isinstance(row, int) and row * widest(form, form.streamed)[0].dtype.size >= LONG_ROW
 
 
-def leave_narrow(form: Form) -> None:
-    """Have those written past the caches alone that have most bytes: lines of others end within theirs.
+def leave_narrow(form: Form, piece: int) -> None:
+    """Have those written past the caches alone of which a piece of so many elements is whole lines.
 
     Parts of a line that are written so, and parts that are not, take ten times as long as either.
     """
-    most = widest(form, form.streamed)[0].dtype.size
-    wide = {place for node, place in form.nest.stores if node.dtype.size == most}
+    wide = {place for node, place in form.nest.stores if is_whole(piece, node.dtype.size)}
     form.streamed = {place: block for place, block in form.streamed.items() if place in wide}
 
 
@@ -183,10 +182,10 @@ def bind_lines(form: Form, scope: Scope, moved: Dim, var: str, low: Dim, high: D
     scope.let("whole", text.at(FIRST + large * floor_div(high - FIRST, piece) * piece))
 
 
-def store_lines(form: Form, scope: Scope, first: Mapping[str, Dim]) -> None:
-    """Write the piece that begins at the `first` position, which is in registers still."""
+def store_lines(form: Form, scope: Scope, first: Mapping[str, Dim], count: int) -> None:
+    """Write so many elements from the `first` position on, which are in registers still."""
     for node, _, source, target in _written(form, first):
-        scope.use("store_lines", source, target, dtype=node.dtype, tile=(piece_of(form),))
+        scope.use("store_lines", source, target, dtype=node.dtype, tile=(count,))
 
 
 def step_of(form: Form, step: int, size: int) -> int:

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from graphc.codegen.intrinsics.target import LINE
+from graphc.codegen.intrinsics.target import LINE, has_two_multiply_adds
 from graphc.codegen.loop_ir import Call, Position
 from graphc.codegen.scope import Bounds, Loop, Scope
 from graphc.codegen.text import integer
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 COLUMNS = 32  # of a tile
 VECTOR = 16  # elements at most of what is copied at once: copies are as wide as some of these
 FEWEST_TILES = 8  # of a row, since nobody asks for the first one
-TALLEST, SHORTEST = 512, 96  # rows of a chunk
+TALLEST, TALL, SHORTEST = 512, 256, 96  # rows of a chunk; the second where two multiply-adds start in a cycle
 CHUNKS = 8  # enough for all threads
 TILE, INTO = symbol("%tile"), symbol("%into")  # a column with which a tile begins; elements of its line before a row
 
@@ -73,7 +73,7 @@ def widest(form: Form, streamed: Mapping[Place, Place]) -> tuple[Node, Place]:
 
 def rows_of_chunk(rows: int) -> int:
     """How many rows of so many a chunk has."""
-    return min(TALLEST, rows // CHUNKS)
+    return min(TALL if has_two_multiply_adds() else TALLEST, rows // CHUNKS)
 
 
 def tiles(form: Form, tall: Tall, scope: Scope) -> Loop:

@@ -80,7 +80,7 @@ def small_borders() -> Any:
         mock.patch.object(scan, "STRIP", 4),
         mock.patch.object(views, "LINE", 4),
         mock.patch.multiple(turned, TILE=8, STRIP=4, SQUARE=3, PANEL=256),
-        mock.patch.multiple(tall, COLUMNS=16, FEWEST_TILES=1, TALLEST=8, SHORTEST=1, CHUNKS=2),
+        mock.patch.multiple(tall, COLUMNS=16, FEWEST_TILES=1, TALLEST=8, TALL=8, SHORTEST=1, CHUNKS=2),
         mock.patch.multiple(
             swept,
             MOST_BYTES=64,
