@@ -65,7 +65,7 @@ FUNCTIONS: dict[str, Function] = {
     **_functions(5, "xx", "b", "multiple"),
     **_functions(8, "xx", "x", "floor_divide remainder"),
     **_functions(10, "x", "x", "sqrt rsqrt"),
-    **_functions(15, "xx", "x", "whole_power"),
+    **_functions(15, "xx", "x", "whole_power half_power"),
     **_functions(20, "x", "x", "exp exp2 expm1 log log2 log10 log1p cbrt sigmoid"),
     **_functions(25, "x", "x", "sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh"),
     **_functions(30, "xx", "x", "atan2 hypot int_pow"),

@@ -342,24 +342,25 @@ def test_checker_at_the_ends_of_the_range(dtype: Any) -> None:
 
 
 WHOLE = (0, 1, 2, 3, 4, 5, 6, 7, 11, 15, -1, -2, -3, -6, -15)
+HALF = (0.5, 1.5, 2.5, 5.5, 7.5, -0.5, -1.5, -2.5, -7.5)
 
 
 @both
-def test_whole_powers(dtype: Any) -> None:
+def test_powers_of_numbers_and_roots(dtype: Any) -> None:
     """As constants, of which products are made: within two units, and special values as those of any power."""
     if dtype is np.float64 and not ulp.WIDE:
         pytest.skip("long double is no wider than float64 here")
     rng, info = np.random.default_rng(5), np.finfo(dtype)
     node = gc.input("x", ("n",), dtype)
-    powers = gc.compile([node], tuple(node**n for n in WHOLE))
+    powers = gc.compile([node], tuple(node**n for n in WHOLE + HALF))
     ends = [info.max, info.tiny, info.smallest_subnormal]
     special = np.array([0.0, 1.0, 2.0, INF, *ends], dtype)
     special = np.concatenate([special, -special, np.array([NAN], dtype)])
     x = np.concatenate([ulp.finite(dtype, 200_000, rng), rng.uniform(-4, 4, 50_000).astype(dtype), special])
     wide = np.float64 if dtype is np.float32 else np.longdouble
-    for n, found in zip(WHOLE, powers(x), strict=True):
+    for n, found in zip(WHOLE + HALF, powers(x), strict=True):
         with np.errstate(all="ignore"):
-            exact = np.power(x.astype(wide), wide(n))
+            exact = np.power(x.astype(wide), np.full(x.shape, n, wide))  # not by a root of -inf
             here, wanted = found[-special.size :], exact[-special.size :].astype(dtype)
         error, at = ulp.worst(found, exact, x)
         assert error <= BOUND, f"{at}**{n} is wrong by {error:.3f} units"

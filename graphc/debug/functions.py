@@ -40,6 +40,11 @@ def _int_pow(x: Any, y: Any) -> Any:
     return np.array(power % (1 << bits), f"u{bits // 8}").astype(x.dtype)[()]
 
 
+def _pow(x: Any, y: Any) -> Any:
+    """NumPy takes the root of these, whose sign and infinity are others."""
+    return abs(x) if y == 0.5 and (x == 0 or x == -np.inf) else np.power(x, y)
+
+
 def _better(greater: bool) -> Any:
     def choose(x: Any, y: Any) -> Any:
         if y != y:
@@ -81,8 +86,9 @@ PLAIN: dict[str, Any] = {
     **_ARCS,
     **{dtype.name: dtype.numpy.type for dtype in CODES.values() if dtype.kind != "b"},
     "fabs": np.abs,
-    "pow": np.power,
+    "pow": _pow,
     "whole_power": np.power,
+    "half_power": _pow,
     "over": operator.truediv,
     "int_pow": _int_pow,
     "bit_and": np.bitwise_and,

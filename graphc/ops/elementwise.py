@@ -202,7 +202,7 @@ register(
 )
 
 
-WHOLE_POWERS = 16  # from which on products take as long as a power
+WHOLE_POWERS = 16  # of a number or its root: from there on products take as long as a power
 
 
 def _pow(b: Any, x: Any, y: Any, /) -> Any:
@@ -225,6 +225,9 @@ def _pow_adjoint(b: Any, g: Any, out: Any, x: Any, y: Any) -> tuple[Any, Any]:
 
 def _pow_reference(x: Any, y: Any) -> Any:
     dtype = np.result_type(x, y)
+    if dtype.kind == "f":  # of some exponents 0.5 NumPy takes the root, which has a sign of 0 and none of -inf
+        is_end = np.equal(y, 0.5) & (np.equal(x, 0) | np.equal(x, -np.inf))
+        return np.where(is_end, np.abs(x), np.power(x, y))
     if dtype.kind != "i":
         return np.power(x, y)
     x, y = np.asarray(x, dtype), np.asarray(y, dtype)
@@ -268,6 +271,18 @@ register(
         infer=elementwise(FLOATS),
         reference=np.power,
         body="whole_power(x, y)",
+        adjoint=_pow_adjoint,
+        dtypes=FLOATS,
+    )
+)
+register(
+    Op(
+        name="_half_power",
+        doc=f"x**(n/2) of floats for an odd number n below {WHOLE_POWERS} in size, given as n/2.",
+        family=Family.ELEMENTWISE,
+        infer=elementwise(FLOATS),
+        reference=_pow_reference,
+        body="half_power(x, y)",
         adjoint=_pow_adjoint,
         dtypes=FLOATS,
     )

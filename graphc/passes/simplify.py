@@ -103,6 +103,14 @@ def _power_of_whole(b: Builder, node: Node) -> Node | None:
     return _spread(b, b.primitive("_whole_power", (x, b.constant(n, node.dtype))), node)
 
 
+def _power_of_half(b: Builder, node: Node) -> Node | None:
+    """x**(n/2) of an odd n, which needs neither logarithm nor power of two."""
+    x, half = node.operands[0], filled(node.operands[1])
+    if half is None or not node.dtype.is_float or 2 * half % 2 != 1 or 2 * abs(half) >= WHOLE_POWERS:
+        return None
+    return _spread(b, b.primitive("_half_power", (x, b.constant(half, node.dtype))), node)
+
+
 def _by_products(b: Builder, x: Node, n: int) -> Node:
     if n < 2:
         return x if n else b.constant(1, x.dtype)
@@ -236,6 +244,7 @@ SIMPLIFYING: tuple[Rule, ...] = (
     Rule("x + nothing", "add", _plus_nothing, "-0.0 is neutral for floats, 0 for integers", FILLED),
     Rule("x - 0", "subtract", _minus_nothing, "0 is neutral", FILLED),
     Rule("x ** n", "pow", _power_of_whole, "a few products take a fraction of a power's time", FILLED),
+    Rule("x ** (n/2)", "pow", _power_of_half, "a root and products take a third of a power's time", FILLED),
     Rule("-(-x)", "negative", _negative_of_negative, "two signs cancel", "negative"),
     Rule("x + -y", "add", _plus_negative, "a sum with a negative is a difference", "negative"),
     Rule("x - -y", "subtract", _minus_negative, "a difference with a negative is a sum", "negative"),

@@ -36,13 +36,13 @@ def _widths(g: Grower, ndim: int) -> str:
 
 @rule
 def repeated(g: Grower) -> None:
-    """Elementwise operations and folds of repeated arrays, and whole powers."""
+    """Elementwise operations and folds of repeated arrays, and powers of whole numbers and halves."""
     x, n = g.named("f", 1), g.choose((0, 1, 2, 3, 4, 5, -1, -2, -3))
     k, times = g.below(g.ndim(x)), g.choose((1, 2, 3))
     again = g.choose((f"gc.repeat({{}}, {times}, axis={k})", f"gc.tile({{}}, {times})"))
     y, z = again.format(x), again.format(f"gc.tanh({x})")
     texts = [f"gc.tanh({y}) + 2.0", f"{y} * {z} + 0.5 * {y}", f"gc.where({y} > 0, {z}, 1.0)", f"({z} + 1.5) ** {n}"]
-    w = g.add(g.choose(texts))
+    w = g.add(g.choose((*texts, f"({z} + 1.5) ** {n - 0.5}")))
     g.add(g.choose((f"gc.sum({w}, axis={k})", f"gc.reshape({w}, -1)", f"({w} + 3.0) ** {n}", f"gc.max({w}, axis=-1)")))
 
 

@@ -1,4 +1,4 @@
-"""Powers and roots as intrinsics: sqrt rsqrt cbrt hypot pow whole_power, float32 and float64.
+"""Powers and roots as intrinsics: sqrt rsqrt cbrt hypot pow whole_power half_power, float32 and float64.
 
 Polynomials: weighted least squares on Chebyshev points with mpmath (tests/minimax.py), highest power first.
 Errors: the two numbers after a docstring's formula are the largest measured, float32 and float64, in units of the
@@ -41,6 +41,10 @@ def sqrt(lanes: Lanes, x: ir.Value) -> ir.Value:
 @machine_intrinsic
 def rsqrt(lanes: Lanes, x: ir.Value) -> ir.Value:
     """1/sqrt(x), rounded twice, or with AVX-512 from a rough one; 1.5 or 0.99, and 1.5 or 1.0."""
+    return _inverse_root(lanes, x)
+
+
+def _inverse_root(lanes: Lanes, x: ir.Value) -> ir.Value:
     if not instructions.there():
         return lanes.div(lanes.const(1.0), lanes.sqrt(x))
     rough = lanes.instruction("rsqrt14", x)
@@ -136,7 +140,35 @@ def whole_power(lanes: Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
     inverse, is_inverse = lanes.div(one, x), lanes.compare("<", y, zero)
     rest = lanes.mul(lanes.fma(lanes.neg(inverse), x, one), inverse)
     base = _either(lanes, is_inverse, (inverse, rest), (x, zero))
-    power, left, begun, is_odd = (one, zero), lanes.abs(y), *[lanes.compare("<", one, zero)] * 2
+    power, is_odd = _power_of_pair(lanes, base, lanes.abs(y))
+    return lanes.select(is_odd, lanes.copysign(power, x), power)  # zeros of pairs have no sign
+
+
+@float_intrinsic
+def half_power(lanes: Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
+    """x^y of half of an odd number y, -8 < y < 8: a power of the root or of its inverse, as pairs; 1.5 and 1.5.
+
+    Where y is a constant, LLVM knows which of them are wanted.  As of any power, -infinity and -0 have no sign.
+    """
+    zero, infinity = lanes.const(0.0), lanes.const(math.inf)
+    x = lanes.add(lanes.select(lanes.compare("==", x, lanes.const(-math.inf)), infinity, x), zero)
+    inverse, is_inverse = _inverse_root(lanes, x), lanes.compare("<", y, zero)
+    root, lost = lanes.two_product(x, inverse)
+    excess = lanes.fma(lanes.neg(lost), inverse, lanes.fma(lanes.neg(root), inverse, lanes.const(1.0)))
+    rest = lanes.mul(lanes.mul(inverse, excess), lanes.const(0.5))
+    base = _either(lanes, is_inverse, (inverse, rest), (root, lanes.fma(x, rest, lost)))
+    n = lanes.mul(lanes.abs(y), lanes.const(2.0))
+    power, _ = _power_of_pair(lanes, base, n)
+    has_root = lanes.builder.and_(lanes.compare("!=", x, zero), lanes.compare("!=", x, infinity))
+    power = lanes.select(has_root, power, lanes.select(is_inverse, inverse, x))
+    is_root = lanes.compare("==", n, lanes.const(1.0))
+    return lanes.select(is_root, lanes.select(is_inverse, inverse, lanes.sqrt(x)), power)
+
+
+def _power_of_pair(lanes: Lanes, base: Pair, n: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """The power for a whole number 0 <= n < 16, and whether n is odd."""
+    zero, one = lanes.const(0.0), lanes.const(1.0)
+    power, left, begun, is_odd = (one, zero), n, *[lanes.compare("<", one, zero)] * 2
     for bit in map(lanes.const, (8.0, 4.0, 2.0, 1.0)):
         is_odd = lanes.compare(">=", left, bit)
         left = lanes.select(is_odd, lanes.sub(left, bit), left)
@@ -146,8 +178,7 @@ def whole_power(lanes: Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
         begun = lanes.builder.or_(begun, is_odd)
     high = power[0]
     is_finite, is_some = lanes.compare("<", lanes.abs(high), lanes.const(math.inf)), lanes.compare("!=", high, zero)
-    high = lanes.select(lanes.builder.and_(is_finite, is_some), total(lanes, power), high)
-    return lanes.select(is_odd, lanes.copysign(high, x), high)  # zeros of pairs have no sign
+    return lanes.select(lanes.builder.and_(is_finite, is_some), total(lanes, power), high), is_odd
 
 
 def _either(lanes: Lanes, condition: ir.Value, a: Pair, b: Pair) -> Pair:
