@@ -197,8 +197,8 @@ class Inner(Rows):
         self.body(rest, {}, {}, symbol(f"%{var}") - low)
         rest.close()
         write_streamed(self, some, count, {f"%{var}": low})
-        close(whole)
-        close(some)
+        whole.close()
+        some.close()
 
     def _piece(self, scope: Scope, var: str, first: Dim, size: int) -> None:
         """So many elements from the first one on, a number that LLVM knows."""
