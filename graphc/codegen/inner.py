@@ -108,12 +108,12 @@ class Inner(Rows):
     ) -> None:
         *around, last = axes
         scopes = self.text.loops(scope, ((axis, self.domain[axis]) for axis in around))
-        bounds: Bounds = 0, self.text.at(self.domain[last])
-        if self.in_tiles:
-            bounds = self.block, integer("least", Position(self.block + tile_of(self)), bounds[1])
         if self.tall is not None:
             self._in_tile(scopes[-1], str(last), columns_of_row(self, self.tall, scopes[-1]))
         else:
+            bounds: Bounds = 0, self.text.at(self.domain[last])
+            if self.in_tiles:
+                bounds = self.block, integer("least", Position(self.block + tile_of(self)), bounds[1])
             self.elements(scopes[-1], str(last), bounds, folds, columns, size)
         close(*scopes[1:])
 

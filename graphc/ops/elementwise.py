@@ -263,27 +263,19 @@ register(
         tf=lambda tf, x, y: tf.pow(x, y),
     )
 )
-register(
-    Op(
-        name="_whole_power",
-        doc=f"x**y of floats for a whole number y below {WHOLE_POWERS} in size.",
-        family=Family.ELEMENTWISE,
-        infer=elementwise(FLOATS),
-        reference=np.power,
-        body="whole_power(x, y)",
-        adjoint=_pow_adjoint,
-        dtypes=FLOATS,
+for _name, _what in (
+    ("whole_power", f"a whole number y below {WHOLE_POWERS} in size."),
+    ("half_power", f"half of an odd number below {WHOLE_POWERS} in size, y."),
+):
+    register(
+        Op(
+            name=f"_{_name}",
+            doc=f"x**y of floats for {_what}",
+            family=Family.ELEMENTWISE,
+            infer=elementwise(FLOATS),
+            reference=_pow_reference,
+            body=f"{_name}(x, y)",
+            adjoint=_pow_adjoint,
+            dtypes=FLOATS,
+        )
     )
-)
-register(
-    Op(
-        name="_half_power",
-        doc=f"x**(n/2) of floats for an odd number n below {WHOLE_POWERS} in size, given as n/2.",
-        family=Family.ELEMENTWISE,
-        infer=elementwise(FLOATS),
-        reference=_pow_reference,
-        body="half_power(x, y)",
-        adjoint=_pow_adjoint,
-        dtypes=FLOATS,
-    )
-)
