@@ -82,7 +82,7 @@ FUNCTIONS: dict[str, Function] = {
 WHOLE = {
     *("exp", "exp2", "expm1", "tanh", "sigmoid", "sinh", "cosh", "log", "log2", "log10", "log1p", "erf", "erfc"),
     *("fmax", "fmin", "fabs", "copysign", "rint", "floor", "ceil", "trunc", "isnan", "isinf", "isfinite"),
-    *("sqrt", "over", "select", "whole_power"),
+    *("sqrt", "rsqrt", "over", "select", "whole_power", "half_power"),
 }
 COMPARISONS = {"==", "!=", "<", "<=", ">", ">="}
 ARITHMETIC = {"+", "-", "*", "/"}

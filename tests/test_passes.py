@@ -157,6 +157,7 @@ CLOSE: dict[str, Build] = {
     "sigmoid": lambda x, y, c, k: 1 / (1 + gc.exp(-y)),
     "sigmoid as reciprocal": lambda x, y, c, k: gc.reciprocal(1 + gc.exp(-y)),
     "x ** n": lambda x, y, c, k: y**4 + y**0 - y**15 + x[:3] ** gc.full((4, 3), -7.0) + k[:3] ** 5,
+    "x / sqrt(y)": lambda x, y, c, k: x[:3] / gc.sqrt(y) + 1 / gc.sqrt(gc.sum(y, axis=1, keepdims=True)),
     "x ** (n/2)": lambda x, y, c, k: y**0.5 + y**-1.5 + x[:3] ** gc.full((4, 3), 7.5),
     "power": lambda x, y, c, k: y**2 + y**3 + (y + 9) ** -1,
 }

@@ -26,8 +26,8 @@ SPECIAL = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-42, -1e-42, 88.5, -88.5, 1.0, 
 # An expression for every function that takes vectors.
 FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
     **{name: partial(lambda f, x, y: f(x), getattr(gc, name)) for name in (
-        "exp", "exp2", "expm1", "tanh", "sigmoid", "sinh", "cosh", "log", "log2", "log10", "log1p", "sqrt", "erf",
-        "erfc", "floor", "ceil", "trunc",
+        "exp", "exp2", "expm1", "tanh", "sigmoid", "sinh", "cosh", "log", "log2", "log10", "log1p", "sqrt", "rsqrt",
+        "erf", "erfc", "floor", "ceil", "trunc",
     )},
     "rint": lambda x, y: gc.round(x),
     "fabs": lambda x, y: gc.abs(x),
@@ -36,6 +36,7 @@ FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "copysign": lambda x, y: gc.copysign(x, y),
     "over": lambda x, y: x / gc.sum(gc.abs(y), axis=1, keepdims=True),
     "whole_power": lambda x, y: x**5 + y**-4,
+    "half_power": lambda x, y: x**2.5 + y**-0.5,
     "select": lambda x, y: gc.where(x >= y, x, -y),
     "isnan": lambda x, y: gc.where(gc.isnan(x), y, x),
     "isinf": lambda x, y: gc.where(gc.isinf(x), y, x),

@@ -69,6 +69,13 @@ def _over_power_of_two(b: Builder, node: Node) -> Node | None:
     return _spread(b, x * b.constant(1 / value, node.dtype), node)
 
 
+def _over_root(b: Builder, node: Node) -> Node | None:
+    """x / sqrt(y): the root and the division wait for one divider."""
+    x, root = node.operands
+    y = argument(root, "sqrt")
+    return None if y is None else _spread(b, x * b.rsqrt(y), node)
+
+
 @lru_cache
 def _normal_floats(dtype: str) -> tuple[float, float]:
     """The smallest and the largest normal number of a dtype: NumPy takes its time to tell."""
@@ -241,6 +248,7 @@ SIMPLIFYING: tuple[Rule, ...] = (
     Rule("x * -1", "multiply", _times_minus_one, "a sign is cheaper than a product", FILLED),
     Rule("x / 1", "divide", _over_one, "1 is neutral", FILLED),
     Rule("x / 2**k", "divide", _over_power_of_two, "the inverse is exact, and products are fast", FILLED),
+    Rule("x / sqrt(y)", "divide", _over_root, "an inverse root needs no division", "sqrt"),
     Rule("x + nothing", "add", _plus_nothing, "-0.0 is neutral for floats, 0 for integers", FILLED),
     Rule("x - 0", "subtract", _minus_nothing, "0 is neutral", FILLED),
     Rule("x ** n", "pow", _power_of_whole, "a few products take a fraction of a power's time", FILLED),
