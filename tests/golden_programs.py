@@ -75,10 +75,10 @@ def sums_along_every_axis() -> Golden:
 
 @program
 def states_in_rows_columns_and_chunks() -> Golden:
-    x = gc.input("x", ("n", 40))
+    x = gc.input("x", ("n", 70))
     folds = (gc.argmax, gc.var, gc.logsumexp)
     outputs = tuple(fold(y, axis=a) for y in (x, abs(x)) for fold in folds for a in (0, 1, None))
-    return Golden([x], outputs, _values((900, 40)))
+    return Golden([x], outputs, _values((900, 70)))
 
 
 @program

@@ -135,6 +135,7 @@ CLOSE: dict[str, Build] = {
     "logsumexp of permutation": lambda x, y, c, k: gc.logsumexp(gc.permute_dims(y), axis=0),
     "logsumexp beside max": lambda x, y, c, k: gc.logsumexp(y, axis=1) + gc.max(y, axis=1),
     "deviation beside mean": lambda x, y, c, k: gc.var(z := gc.reshape(x, (2, 3, 2)), (0, 2)) + gc.mean(z, (0, 2)),
+    "deviation of short rows": lambda x, y, c, k: gc.var(y, axis=1) + gc.var(gc.reshape(x, (2, 3, 2)), axis=(1, 2))[0],
     "product of permutation": lambda x, y, c, k: gc.permute_dims(y) @ gc.permute_dims(gc.permute_dims(y) * 2),
     "gather of one a row": lambda x, y, c, k: one_a_row(gc.exp(y) + y[:1], k),
     "scatter of one a row": lambda x, y, c, k: gc.exp(y) + gc.vjp(one_a_row(y, k), [y], y[:, :1])[0],

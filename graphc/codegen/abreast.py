@@ -1,6 +1,6 @@
 """Rows of few elements: a vector has one element of each of 16 rows.
 
-In: the form of a nest that folds rows of at most 16 floats, and what it folds over all rows.  Out: its loops.  A row by
+In: the form of a nest that folds rows of at most 24 floats, and what it folds over all rows.  Out: its loops.  A row by
 itself fills a part of a vector, and waits for one fold after the other; here a lane is a row, and folds are operations
 on vectors.  What is loaded lies row by row: it is copied to the stack first, column by column, and what is made back.
 
@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 
 from graphc.codegen.column_stack import ColumnStack, OnStack
 from graphc.codegen.evaluate import Atomic, Evaluator, body_of, fill, loaded_from
-from graphc.codegen.few_elements import LONGEST, ROWS, Needs, Single, Source, dtype_of, is_log_sum_exp, variables_of
+from graphc.codegen.few_elements import ROWS, Needs, Single, Source, dtype_of, is_log_sum_exp, variables_of
 from graphc.codegen.form import BAND, Form
 from graphc.codegen.loop_ir import Call, Const, Expr, Position, Var
 from graphc.codegen.reduction import Carried, Columns, Fold
@@ -315,7 +315,7 @@ class _Abreast:
 
     def _joined(self, one: Scope, values: Sequence[Var], join: Callable[[Var, Var], Expr]) -> Var:
         """Values joined in the order in which those of a row by itself are: first those that are many lanes apart."""
-        parts, apart = list(values), LONGEST // 2
+        parts, apart = list(values), ROWS  # fewer than twice as many
         while apart:
             for k, other in enumerate(parts[apart:]):
                 parts[k] = self._var(one, join(parts[k], other))

@@ -28,7 +28,7 @@ from graphc.schedule.split import domain_of
 from graphc.types import DType
 
 ROWS = 16  # of a band: a vector of float32, where vectors are wide
-LONGEST, FEWEST = 16, 4  # elements of a row; rows that are worth a band
+LONGEST, FEWEST = 24, 4  # elements of a row; rows that are worth a band
 # By bytes of a vector: those of a row, beyond which its own vectors are full enough (two vectors are folded in this
 # order, too); and if it is folded only once and then written whole, for then copies may take longer.
 MOST_BYTES = {16: (32, 8), 32: (48, 8), 64: (128, 48)}

@@ -40,6 +40,13 @@ def deviation(b: Any, x: Any, axes: Sequence[int]) -> Any:
     return b.sum(b.square(x - b.mean(x, axis=axes, keepdims=True)), axis=axes)
 
 
+def corrected_deviation(b: Any, x: Any, axes: Sequence[int]) -> Any:
+    """The same less what the mean's rounding adds to it (Chan, Golub and LeVeque, 1983), as exact as the one fold."""
+    distances = x - b.mean(x, axis=axes, keepdims=True)
+    added = b.square(b.sum(distances, axis=axes)) / _count(b, x, axes, "var")
+    return b.maximum(b.sum(b.square(distances), axis=axes) - added, 0.0)
+
+
 def _deviation_reference(x: Any, axis: Any) -> Any:
     return np.sum(np.square(x - np.mean(x, axis=axis, keepdims=True)), axis=axis) if x.size else np.sum(x, axis=axis)
 

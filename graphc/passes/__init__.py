@@ -21,7 +21,7 @@ from graphc.passes.merge import merge
 from graphc.passes.move import MOVING
 from graphc.passes.onward import onward
 from graphc.passes.remat import remat
-from graphc.passes.share import share
+from graphc.passes.share import SHORT_ROWS, share
 from graphc.passes.simplify import SIMPLIFYING
 from graphc.passes.single import SUMS_OF_ROWS, single
 from graphc.passes.sums import sums
@@ -40,9 +40,12 @@ class Pass:
     says: str
 
 
+_SIMPLIFYING = (*FOLDING, *SIMPLIFYING, *SUMS_OF_ROWS, *APART, *MOVING, *SHORT_ROWS, *STABILISING)
+
+
 def simplify(graph: Graph) -> tuple[Graph, Counter[str]]:
     """The graph in which no rule fires any more, and the rules that did."""
-    return rewrite(graph, (*FOLDING, *SIMPLIFYING, *SUMS_OF_ROWS, *APART, *MOVING, *STABILISING))
+    return rewrite(graph, _SIMPLIFYING)
 
 
 PIPELINE: tuple[Pass, ...] = (
@@ -60,7 +63,7 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("merge", merge, "Last, when operands are in their final form."),
 )
 REMAT = Pass("remat", remat, "Behind all others, for `Options(remat=\"memory\")`: what is computed twice stays so.")
-RULES = {rule.name: rule for rule in (*INLINING, *FOLDING, *SIMPLIFYING, *SUMS_OF_ROWS, *APART, *MOVING, *STABILISING)}
+RULES = {rule.name: rule for rule in (*INLINING, *_SIMPLIFYING)}
 
 Check = Callable[[Pass, Graph, Graph], None]
 

@@ -1,9 +1,10 @@
 """Share: folds that compute what is there already are made of it.
 
 In: any graph.  Out: the same values.  Alone, a logsumexp is one fold, which takes one pass over its operand; beside the
-largest value over the same axes, as with its own adjoint, its exponentials are there already.  Beside the mean over
-axes that are apart in memory, squared deviations are rather summed in a second sweep: a row is many short pieces, too
-short for two looks at each.
+largest value over the same axes, as with its own adjoint, its exponentials are there already.  Squared deviations are
+rather summed in a second sweep where the one fold does more than two: over axes that are apart in memory, beside the
+mean, for a row is many short pieces, too short for two looks at each; and of few elements, for it begins each time with
+a guess at the mean, and ends with putting together what its lanes have.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from graphc.declare import Builder
+from graphc.dims import product
 from graphc.graph import Graph, Node
-from graphc.ops.statistics import deviation, shifted_logsumexp
+from graphc.ops.statistics import corrected_deviation, deviation, shifted_logsumexp
 from graphc.rewrite import Rule, rewrite
+
+SHORT = 64  # elements, a few vectors
 
 
 def share(graph: Graph) -> tuple[Graph, Counter[str]]:
@@ -28,13 +32,24 @@ def share(graph: Graph) -> tuple[Graph, Counter[str]]:
 
     def summed(b: Builder, node: Node) -> Node | None:
         x, axes = node.operands[0], node.attrs["axis"]
-        return deviation(b, x, axes) if _are_apart(axes) and _long(node) in sums.get(x, ()) else None
+        fits = _are_apart(axes) or _is_short(node)
+        return deviation(b, x, axes) if fits and _long(node) in sums.get(x, ()) else None
 
     rules = (
         Rule("logsumexp beside max", "logsumexp", shifted, "they share their exponentials"),
         Rule("deviation beside mean", "_deviation", summed, "they share the mean"),
     )
     return rewrite(graph, rules)
+
+
+def _of_short_row(b: Builder, node: Node) -> Node | None:
+    """Along the last axes, without the mean to share; down columns one fold does less."""
+    (x,), axes = node.operands, node.attrs["axis"]
+    are_rows = axes == tuple(range(x.ndim - len(axes), x.ndim)) and any(d != 1 for d in x.shape[: axes[0]])
+    return corrected_deviation(b, x, axes) if are_rows and _is_short(node) else None
+
+
+SHORT_ROWS = (Rule("deviation of short rows", "_deviation", _of_short_row, "sums of few elements take less"),)
 
 
 def _folds(graph: Graph, name: str) -> dict[Node, set[Any]]:
@@ -49,6 +64,12 @@ def _folds(graph: Graph, name: str) -> dict[Node, set[Any]]:
 def _long(node: Node) -> tuple[int, ...]:
     """The axes that are folded but for those of one element, which other rules leave out."""
     return tuple(k for k in node.attrs["axis"] if node.operands[0].shape[k] != 1)
+
+
+def _is_short(node: Node) -> bool:
+    """Whether few elements are folded."""
+    n = product(node.operands[0].shape[k] for k in node.attrs["axis"])
+    return isinstance(n, int) and 2 <= n <= SHORT
 
 
 def _are_apart(axes: Sequence[int]) -> bool:
