@@ -122,24 +122,25 @@ def test_rows_in_caches(name: str, columns: int, rows: int) -> None:
 @pytest.mark.parametrize("name", ["softmax", "slope of labels", "standard with slope", "of unit length"])
 @pytest.mark.parametrize(("shape", "dtype"), [((20_001, 256), "float32"), ((9_001, 1024), "float32"),
                                               ((12_000, 512), "float64")])  # fmt: skip
-@pytest.mark.parametrize("offset", [0, 16])
-def test_rows_past_the_caches(name: str, shape: tuple[int, int], dtype: str, offset: int) -> None:
+def test_rows_past_the_caches(name: str, shape: tuple[int, int], dtype: str) -> None:
     """Outputs begin with a line of cache, or within one as NumPy's do; threads and chunks change no bit."""
     build, expected = FUNCTIONS[name]
     nodes, arrays = inputs(shape, dtype)
     wanted = expected(*(a.astype("float64") if a.dtype.kind == "f" else a for a in arrays))
-    found = []
+    rtol, atol = (2e-5, 2e-6) if dtype == "float32" else (1e-12, 1e-13)
+    first: list[Floats] = []
     for threads in (1, 2, 3):
         f = gc.compile(nodes, build(*nodes), options=gc.Options(threads=threads))
         assert MARK in f.source
         assert "store_or_keep" in f.source
-        out = [memory(want.shape, dtype, offset) for want in wanted]
-        f(*arrays, out=tuple(out))
-        found.append(out)
-    rtol, atol = (2e-5, 2e-6) if dtype == "float32" else (1e-12, 1e-13)
-    for one, two, three, want in zip(*found, wanted, strict=True):
-        assert one.tobytes() == two.tobytes() == three.tobytes()
-        np.testing.assert_allclose(one, want, rtol=rtol, atol=atol * (1 if want.ndim == 2 else 1e3))
+        for offset in (0, 16):
+            out = [memory(want.shape, dtype, offset) for want in wanted]
+            f(*arrays, out=tuple(out))
+            first = first or out
+            for one, made, want in zip(first, out, wanted, strict=True):
+                if made is one:
+                    np.testing.assert_allclose(one, want, rtol=rtol, atol=atol * (1 if want.ndim == 2 else 1e3))
+                assert np.array_equal(one.view("u1"), made.view("u1"))
 
 
 def memory(shape: tuple[int, ...], dtype: str, offset: int) -> Floats:

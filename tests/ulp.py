@@ -25,9 +25,10 @@ def error(result: Floats, exact: Floats) -> Floats:
     NaN for a number or a number for NaN, and a zero of the wrong sign, are errors of infinity.
     """
     info = np.finfo(result.dtype)
-    beyond = np.ldexp(np.longdouble(1), int(info.maxexp))
-    got, want = (np.clip(values.astype(np.longdouble), -beyond, beyond) for values in (result, exact))
-    with np.errstate(invalid="ignore", over="ignore"):
+    wide = np.float64 if result.dtype == np.float32 else np.longdouble  # which takes the machine ten times as long
+    beyond = np.ldexp(wide(1), int(info.maxexp))
+    with np.errstate(invalid="ignore", over="ignore", under="ignore"):
+        got, want = (np.clip(values.astype(wide), -beyond, beyond) for values in (result, exact))
         distance = (np.abs(got - want) / spacing(want, result.dtype)).astype(np.float64)
     both_zero = (result == 0) & (exact == 0)
     wrong = (np.isnan(result) != np.isnan(exact)) | (both_zero & (np.signbit(result) != np.signbit(exact)))
@@ -37,8 +38,12 @@ def error(result: Floats, exact: Floats) -> Floats:
 def spacing(exact: Floats, dtype: DTypeLike) -> Floats:
     """The distance between the floats of this type around the exact value, or beside the largest of them."""
     info = np.finfo(dtype)
-    exponent = np.frexp(np.minimum(np.abs(exact), np.longdouble(info.max)))[1] - info.nmant - 1
-    return np.maximum(np.ldexp(np.longdouble(1), exponent), np.longdouble(info.smallest_subnormal))
+    size = np.minimum(np.abs(exact), exact.dtype.type(info.max))
+    near = size.astype(np.float64)
+    near = np.where(near > size, np.nextafter(near, 0), near)  # not the power of two above it
+    exponent = np.frexp(near)[1] - info.nmant - 1
+    least = int(np.log2(np.longdouble(info.smallest_subnormal)))
+    return np.ldexp(1.0, np.where(near > 0, np.maximum(exponent, least), least))
 
 
 def worst(result: Floats, exact: Floats, *operands: Floats) -> tuple[float, tuple[float, ...]]:

@@ -257,6 +257,8 @@ def quotient(typingctx: Any, p: Any, k: Any) -> Any:
 
     def codegen(context: Any, b: ir.IRBuilder, signature: Any, args: Any) -> Any:
         p, k = args
+        if isinstance(k, ir.Constant) and k.constant & (k.constant - 1) == 0:
+            return b.ashr(p, I64(k.constant.bit_length() - 1))
         toward_zero = b.sdiv(p, k)
         rest = b.sub(p, b.mul(toward_zero, k))
         return b.select(b.icmp_signed("<", rest, I64(0)), b.sub(toward_zero, I64(1)), toward_zero)
