@@ -87,7 +87,7 @@ def test_vector_math_waits_along_rows_wherever_these_lie(shape: tuple[Any, ...],
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("length", [2, 3, 5, 8, 10, 15, 16, 17, 24])
+@pytest.mark.parametrize("length", [2, 3, 5, 8, 10, 12, 15, 16, 17, 24])
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_rows_are_those_of_numpy(name: str, length: int, dtype: str) -> None:
     """Of every number of rows at the borders of a band; folds over no rows at all are left out."""

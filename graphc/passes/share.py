@@ -49,6 +49,7 @@ def _of_short_row(b: Builder, node: Node) -> Node | None:
     return corrected_deviation(b, x, axes) if are_rows and _is_short(node) else None
 
 
+# With simplify's rules, which bring axes to where they lie.
 SHORT_ROWS = (Rule("deviation of short rows", "_deviation", _of_short_row, "sums of few elements take less"),)
 
 

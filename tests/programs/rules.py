@@ -186,6 +186,7 @@ def reduction(g: Grower) -> None:
             "min",
             "mean",
             "var",
+            "var",
             "std",
             "logsumexp",
             "softmax",
@@ -205,6 +206,10 @@ def reduction(g: Grower) -> None:
         raise Reject  # the slope of sqrt at 0
     if name == "sum" and g.chance(0.3) and g.dtype_of(x) != "bool":
         operand = f"{x} * {fitting(g, x)}"
+    if name == "var" and g.chance(0.5):
+        mean, var = (f"gc.{fold}({x}, axis={axis}, keepdims=True)" for fold in ("mean", "var"))
+        g.add(f"({x} - {mean}) / gc.sqrt({var} + 0.5)")
+        return
     g.add(f"gc.{name}({operand}, axis={axis}, keepdims={g.chance(0.3)})")
 
 
