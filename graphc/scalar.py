@@ -15,6 +15,7 @@ from typing import Any
 NUMBERS: dict[str, float] = {"zero": 0, "one": 1, "half": 0.5, "two": 2}  # of the dtype of the operands
 CODES = ("f4", "f8", "b1", *(f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)))
 CHEAP = 8  # what costs more is rather stored and loaded than computed again
+SIMPLE = 20  # the effort of vector math, beside which folding is little
 
 
 @dataclass(frozen=True, slots=True)

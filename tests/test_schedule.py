@@ -147,6 +147,34 @@ def test_groups_that_a_node_reads_become_one(name: str) -> None:
         assert len(planned(inputs, TOGETHER[name])[0].tasks) == tasks
 
 
+def _rows(shape: Sequence[Any], dtype: str = "float64") -> tuple[Node, Node]:
+    x = gc.input("x", shape, dtype)
+    return x, gc.sum(x * x, axis=-1)
+
+
+VALUES: dict[str, tuple[tuple[Node, Node], Callable[[Node, Node], Any], int]] = {
+    "of rows": (_rows((8, 40)), lambda x, r: gc.tanh(r), 2),
+    "of batches of rows": (_rows((2, 4, 40)), lambda x, r: gc.tanh(r), 2),
+    "of unknown rows": (_rows(("n", "m")), lambda x, r: gc.tanh(r), 2),
+    "and a total of them": (_rows((8, 40)), lambda x, r: [r, gc.sum(gc.tanh(r))], 2),
+    "of folded vector math": (_rows((8, 40)), lambda x, r: gc.log(gc.sum(gc.cos(x), axis=-1)), 2),
+    "of few rows": (_rows((7, 40)), lambda x, r: gc.tanh(r), 1),
+    "of rows that go abreast": (_rows((8, 6)), lambda x, r: gc.tanh(r), 1),
+    "of rows that do not": (_rows((8, 7)), lambda x, r: gc.tanh(r), 2),
+    "of as many float32": (_rows((8, 12), "float32"), lambda x, r: gc.tanh(r), 1),
+    "simple": (_rows((8, 40)), lambda x, r: gc.sqrt(r) + 1, 1),
+    "read along rows": (_rows((8, 40)), lambda x, r: x * gc.tanh(r)[:, None], 1),
+    "read along other rows": (_rows((40, 40)), lambda x, r: [r, x * gc.tanh(r)], 3),
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_vector_math_of_what_rows_come_to_is_a_nest_of_its_own(name: str) -> None:
+    """If there are many rows, longer than such as go abreast, and nothing along them reads what it makes."""
+    (x, row), make, tasks = VALUES[name]
+    assert len(planned([x], make(x, row))[0].tasks) == tasks
+
+
 def test_an_update_is_still_written_in_place() -> None:
     p = gc.parameter("p", np.ones((4, 5)))
     assert kinds([], [], {p: p - gc.exp(p) * gc.sin(p)}) == ["exp, sin, multiply, subtract"]

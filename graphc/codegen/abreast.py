@@ -31,13 +31,12 @@ from graphc.codegen.few_elements import ROWS, Needs, Single, Source, dtype_of, i
 from graphc.codegen.form import BAND, Form
 from graphc.codegen.loop_ir import Call, Const, Expr, Position, Var
 from graphc.codegen.reduction import Carried, Columns, Fold
-from graphc.codegen.rows import SIMPLE
 from graphc.codegen.scope import Loop, Scope, close
 from graphc.codegen.text import Text, integer, test
 from graphc.dims import Dim, dim_min, substitute, symbol, symbols
 from graphc.graph import Node
 from graphc.op import Family
-from graphc.scalar import calls, parse
+from graphc.scalar import SIMPLE, calls, parse
 from graphc.schedule.access import Index, aligned, linear, offset, read_operands
 from graphc.schedule.task import Place
 

@@ -15,13 +15,12 @@ from graphc.codegen.form import Form
 from graphc.codegen.intrinsics.far import MOST
 from graphc.codegen.intrinsics.target import host_vector_bytes
 from graphc.codegen.one_by_one import is_alike, made_one_by_one
-from graphc.codegen.rows import SIMPLE
 from graphc.codegen.states import state_of
 from graphc.codegen.work import computed
 from graphc.dims import Dim, substitute
 from graphc.graph import Node
 from graphc.op import Family
-from graphc.scalar import ARITHMETIC, COMPARISONS, WHOLE, calls, parse
+from graphc.scalar import ARITHMETIC, COMPARISONS, SIMPLE, WHOLE, calls, parse
 from graphc.schedule.access import Index, Read, linear, loop_axes, offset
 from graphc.schedule.shape import loads, walked
 from graphc.schedule.split import domain_of

@@ -12,12 +12,13 @@ from collections.abc import Sequence
 
 from graphc.codegen.intrinsics.target import LINE
 from graphc.codegen.loop_ir import Address, Position
-from graphc.codegen.rows import SIMPLE, Rows
+from graphc.codegen.rows import Rows
 from graphc.codegen.scope import Branch, Scope
 from graphc.codegen.streamed import LINES, is_whole, place_in_line
 from graphc.codegen.text import test
 from graphc.dims import Dim, substitute
 from graphc.graph import Node
+from graphc.scalar import SIMPLE
 from graphc.schedule.access import loop_symbol, offset
 from graphc.schedule.task import Place
 

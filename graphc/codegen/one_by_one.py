@@ -9,10 +9,9 @@ from collections.abc import Collection, Iterable, Iterator
 
 from graphc.codegen.evaluate import body_of
 from graphc.codegen.form import Form
-from graphc.codegen.rows import SIMPLE
 from graphc.graph import Node
 from graphc.op import Family
-from graphc.scalar import calls, parse
+from graphc.scalar import SIMPLE, calls, parse
 from graphc.schedule.access import positions_of
 from graphc.schedule.split import domain_of
 from graphc.types import DType, bool_

@@ -31,11 +31,12 @@ from graphc.codegen.loop_ir import (
     names_read,
 )
 from graphc.codegen.renaming import Renaming
-from graphc.codegen.rows import FEWEST, SIMPLE, Overlap, Rows
+from graphc.codegen.rows import FEWEST, Overlap, Rows
 from graphc.codegen.scope import Scope
 from graphc.codegen.streamed import LINES
 from graphc.codegen.text import test
 from graphc.dims import Dim, symbol
+from graphc.scalar import SIMPLE
 from graphc.schedule.access import linear, loop_symbol
 from graphc.schedule.task import Place
 

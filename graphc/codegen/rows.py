@@ -31,7 +31,7 @@ from graphc.codegen.work import bytes_read
 from graphc.dims import Dim, floor_div, is_nonnegative, product, substitute, symbol
 from graphc.graph import Node
 from graphc.op import Family
-from graphc.scalar import effort
+from graphc.scalar import SIMPLE, effort
 from graphc.schedule.access import linear, loop_symbol, offset, through_movement
 from graphc.schedule.shape import loads
 from graphc.schedule.task import Nest, Place
@@ -44,7 +44,6 @@ FEWEST = 4  # times that they are come back to
 MANY = 12  # times from which a rest of a row is a loop of its own
 _AHEAD = (16_384, 8_192)  # bytes of rows that are read until one that is asked for is there: else, and where two
 # multiply-adds start in a cycle
-SIMPLE = 20  # the effort of vector math, beside which folding is little
 _FETCHED = 1 << 20  # bytes that are read, from which they do not lie near
 
 

@@ -15,6 +15,7 @@ from functools import cache
 from graphc.dims import product
 from graphc.graph import Graph, Node, describe
 from graphc.op import HOLDERS, Family
+from graphc.scalar import SIMPLE, effort
 from graphc.schedule.access import (
     Index,
     Read,
@@ -44,6 +45,8 @@ _MEMBERS = 1_024  # of a group: past it the time of compilers grows faster than 
 _BESIDE = 4  # groups that read the same, with which it is tried to make one
 _LATEST = 32  # groups that are looked at for one that reads the same
 _PIECE = 1_024  # elements that lie side by side, from which it does not matter where the next ones lie
+_FEW = 8  # rows, for which a loop of their own is not worth its begin
+_SHORT = 48  # bytes of a row that goes abreast in vectors of 32 bytes and more (graphc/codegen/few_elements.py)
 _IN_PLACE = (Family.ELEMENTWISE, Family.ITEM, Family.MOVEMENT)  # computed element by element in a nest
 
 
@@ -53,7 +56,7 @@ def fused(graph: Graph, roots: Collection[Node], updates: Collection[tuple[Node,
     `keeps`: a check that fails leaves all parameters as they were.
     """
     found = Fusion(graph, roots, updates, keeps)
-    apart = found.in_pieces()
+    apart = found.without_values()
     return Fusion(graph, roots, updates, keeps, apart) if apart else found
 
 
@@ -114,18 +117,27 @@ class Fusion:
             found.append(base)
         return [value]
 
-    def in_pieces(self) -> list[Node]:
-        """The reductions of groups whose rows are many short pieces of memory, and wanted by nothing along a row.
+    def without_values(self) -> list[Node]:
+        """The reductions of groups whose values of rows, wanted by nothing along a row, stand better in a group of
+        their own.
 
-        All rows of such a group are rather read side by side, if it holds nothing else.
+        Then all rows that are many short pieces of memory can be read side by side, and vector math, which takes a
+        single number as long as a vector, has one number of each row to make vectors of.
         """
         found = []
         for group in self.groups:
-            if group.reductions and _is_in_pieces(group) and any(domain_of(m) != group.domain for m in group.members):
-                full = [m for m in group.members if domain_of(m) == group.domain]
-                if all(self.group_of.get(r.node) is not group for m in full for r in self._sources(m)):
-                    found += group.reductions
+            if group.reductions and self._is_without_values(group):
+                found += group.reductions
         return found
+
+    def _is_without_values(self, group: Group) -> bool:
+        """Whether values of rows stand better elsewhere."""
+        values = [m for m in group.members if domain_of(m) != group.domain]
+        read = {r.node for m in group.members if domain_of(m) == group.domain for r in self._sources(m)}
+        if not values or not read.isdisjoint([*values, *group.reductions]):
+            return False
+        in_pieces = _is_in_pieces(group) and read.isdisjoint(group.members)
+        return in_pieces or _is_math_of_rows(group, values)
 
     def _bases(self) -> set[Node]:
         """What must lie in memory: what kernels and gathers read, and what an update reads of the array it changes."""
@@ -382,6 +394,17 @@ def _is_in_pieces(group: Group) -> bool:
     split = split_around(group.split.inner, len(group.domain))
     piece = product(group.domain[k] for k in split.deep) if split is not None else _PIECE
     return isinstance(piece, int) and piece < _PIECE
+
+
+def _is_math_of_rows(group: Group, values: Iterable[Node]) -> bool:
+    """Whether there is vector math for many rows that are too long to go abreast in every machine's vectors."""
+    rows, row = (product(group.domain[k] for k in axes) for axes in (group.split.rows, group.split.inner))
+    if isinstance(rows, int) and rows < _FEW:
+        return False
+    size = max(node.operands[0].dtype.size for node in group.reductions)
+    if isinstance(row, int) and row * size <= _SHORT:
+        return False
+    return any(node.op.family is Family.ELEMENTWISE and effort(node.op.body) >= SIMPLE for node in values)
 
 
 def _folds(group: Group, node: Node) -> bool:
