@@ -134,6 +134,7 @@ class Op:
     access     MOVEMENT: (index, operand shapes, attrs) -> list of Piece
     awaits     MOVEMENT: the first operand lies in memory, and the last one is not read, but comes before all that reads
                the result
+    stored     ELEMENTWISE: the result lies in memory, however cheap it is
     job        KERNEL: (attributes of the primitive, axes of the result) -> Job
     adjoint    (b, g, y, *operands, **attrs) -> a cotangent or None for each operand; None: not differentiable.
                LOOP, WHILE, CHOICE: also `wanted`, whether the cotangent of each operand is
@@ -154,6 +155,7 @@ class Op:
     state: str | None = None
     access: Callable[..., Any] | None = None
     awaits: bool = False
+    stored: bool = False
     job: Callable[[Attrs, int], Job] | None = None
     adjoint: Callable[..., Any] | None = None
     dtypes: tuple[DType, ...] = ()

@@ -110,8 +110,8 @@ def _is_expensive(op: Op) -> bool:
 
 
 def is_expensive(node: Node) -> bool:
-    """Whether computing the node once more costs more than storing and loading it."""
-    return node.op.family is Family.GATHER or _is_expensive(node.op)
+    """Whether the node is rather stored and loaded than computed once more."""
+    return node.op.family is Family.GATHER or node.op.stored or _is_expensive(node.op)
 
 
 def is_result(node: Node) -> bool:

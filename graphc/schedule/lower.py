@@ -19,6 +19,7 @@ from graphc.ops.index import CHECKS, checked
 from graphc.rewrite import Rule, is_filled, rewrite
 from graphc.schedule.access import checks, job_of, positions_of, reads_through, strided
 from graphc.schedule.convolve import lowered
+from graphc.schedule.pairs import turned_fold
 from graphc.schedule.settle import settled
 
 _CHOICES = 16  # operands of one movement
@@ -240,5 +241,6 @@ def _apart(b: Builder, node: Node) -> Node | None:
 _LOWERING = (
     Rule("many operands", Family.MOVEMENT, _in_groups, "groups of them side by side, then the groups"),
     Rule("checked positions", Family.SCATTER, _checked_before, "positions are checked before anything is written"),
+    Rule("pairs", Family.REDUCTION, turned_fold, "folds of pairs run along many points, not along few coordinates"),
     Rule("values apart", Family.SCATTER, _apart, "values are read before the array that they come from is written"),
 )

@@ -155,6 +155,7 @@ PROFILES = {
                 "turned_rows": 2,
                 "marked_rows": 2,
                 "tiny_pairs": 2,
+                "points": 2,
                 "repeated": 1.5,
                 "position_of": 1.5,
                 "dense": 2,

@@ -97,6 +97,23 @@ def tiny_pairs(g: Grower) -> None:
 
 
 @rule
+def points(g: Grower) -> None:
+    """Folds of pairs of points that have few coordinates, of values that are computed of smaller arrays."""
+    n, m = (g.choose((*g.sizes, 8, 31, 32, 33, 70)) for _ in range(2))
+    few = g.choose((1, 2, 3, 3, 7, 8))
+    x, y, w, c = (g.leaf(shape, g.dtype) for shape in ([n, few], [m, few], [n, m], [few]))
+    apart = f"({x}[:, None] - {g.choose((y, y, f'gc.tanh({y})', f'{y}[::-1]'))})"
+    of_pair = g.choose((w, f"(gc.tanh({w}) * 0.5 + 1.0)", f"({w} * 2.0)", f"gc.sum({apart} * {apart}, axis=-1)"))
+    value = g.choose((
+        f"{of_pair}[..., None] * {apart}", f"gc.where({of_pair}[..., None] > 0.5, {apart}, {c})", f"{apart} * {c}",
+        f"{of_pair}[..., None] * {apart} + gc.abs({apart})", f"gc.maximum({apart}, {of_pair}[..., None])",
+    ))  # fmt: skip
+    name, axis = g.choose(("sum", "sum", "mean", "max", "min")), g.choose((0, 1))
+    z = g.add(f"gc.{name}({value}, axis={axis}, keepdims={g.chance(0.2)})", large=True)
+    g.add(g.choose((f"gc.sum({value}, axis={1 - axis})", f"{z} * 2.0", f"gc.sum({z})")), large=True)
+
+
+@rule
 def vectors(g: Grower) -> None:
     """A matrix that lies in memory times vectors along its rows and across them, few of them as rows or columns."""
     n, k, few = (g.choose(options) for options in ((*g.sizes, 1, 5, 9), (*g.sizes, 3, 7, 20, 40), (1, 2, 3)))
