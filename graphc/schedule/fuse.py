@@ -12,10 +12,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
 
-from graphc.dims import product
 from graphc.graph import Graph, Node, describe
 from graphc.op import HOLDERS, Family
-from graphc.scalar import SIMPLE, effort
 from graphc.schedule.access import (
     Index,
     Read,
@@ -35,18 +33,15 @@ from graphc.schedule.split import (
     is_outer,
     is_row_shape,
     member_index,
-    split_around,
     split_for,
 )
+from graphc.schedule.values import without_values
 from graphc.types import Shape
 
 _FOLDS = 8  # reductions of a nest, each of which takes a block of 8 kB on the stack
 _MEMBERS = 1_024  # of a group: past it the time of compilers grows faster than the text
 _BESIDE = 4  # groups that read the same, with which it is tried to make one
 _LATEST = 32  # groups that are looked at for one that reads the same
-_PIECE = 1_024  # elements that lie side by side, from which it does not matter where the next ones lie
-_FEW = 8  # rows, for which a loop of their own is not worth its begin
-_SHORT = 48  # bytes of a row that goes abreast in vectors of 32 bytes and more (graphc/codegen/few_elements.py)
 _IN_PLACE = (Family.ELEMENTWISE, Family.ITEM, Family.MOVEMENT)  # computed element by element in a nest
 
 
@@ -56,7 +51,7 @@ def fused(graph: Graph, roots: Collection[Node], updates: Collection[tuple[Node,
     `keeps`: a check that fails leaves all parameters as they were.
     """
     found = Fusion(graph, roots, updates, keeps)
-    apart = found.without_values()
+    apart = without_values(found.groups, found.sources)
     return Fusion(graph, roots, updates, keeps, apart) if apart else found
 
 
@@ -117,28 +112,6 @@ class Fusion:
             found.append(base)
         return [value]
 
-    def without_values(self) -> list[Node]:
-        """The reductions of groups whose values of rows, wanted by nothing along a row, stand better in a group of
-        their own.
-
-        Then all rows that are many short pieces of memory can be read side by side, and vector math, which takes a
-        single number as long as a vector, has one number of each row to make vectors of.
-        """
-        found = []
-        for group in self.groups:
-            if group.reductions and self._is_without_values(group):
-                found += group.reductions
-        return found
-
-    def _is_without_values(self, group: Group) -> bool:
-        """Whether values of rows stand better elsewhere."""
-        values = [m for m in group.members if domain_of(m) != group.domain]
-        read = {r.node for m in group.members if domain_of(m) == group.domain for r in self._sources(m)}
-        if not values or not read.isdisjoint([*values, *group.reductions]):
-            return False
-        in_pieces = _is_in_pieces(group) and read.isdisjoint(group.members)
-        return in_pieces or _is_math_of_rows(group, values)
-
     def _bases(self) -> set[Node]:
         """What must lie in memory: what kernels and gathers read, and what an update reads of the array it changes."""
         found = set()
@@ -171,7 +144,7 @@ class Fusion:
             return False
         return not self._again.is_cheap(node) and not self._again.is_shifted(node)
 
-    def _sources(self, node: Node) -> list[Read]:
+    def sources(self, node: Node) -> list[Read]:
         """The reads of stored or grouped nodes, with whatever is evaluated in between looked through."""
         found: list[Read] = []
         stack = list(self._reads_of(node))
@@ -197,7 +170,7 @@ class Fusion:
                 found |= self._awaited[operand]
         if node.op.awaits:
             last = node.operands[-1]
-            makers = [self.group_of.get(n) for n in (last, *(r.node for r in self._sources(last)))]
+            makers = [self.group_of.get(n) for n in (last, *(r.node for r in self.sources(last)))]
             found |= {group: None for group in makers if group is not None}
         return found
 
@@ -207,7 +180,7 @@ class Fusion:
             holder.members.append(node)
             self._note_updates(holder, node)
             return
-        sources = self._sources(node)
+        sources = self.sources(node)
         producers = {self.group_of[r.node]: None for r in sources if r.node in self.group_of}
         awaited = {g: None for g in self._awaited.get(node, ()) if g not in producers}
         producers |= awaited
@@ -387,24 +360,6 @@ def _at_hand(domain: Shape, split: Split, node: Node, read: Read) -> bool:
 def _axes_of(index: Index) -> set[str]:
     """The axes on which it depends which element is read."""
     return set().union(*map(loop_axes, index))
-
-
-def _is_in_pieces(group: Group) -> bool:
-    """Whether a row is many short pieces of memory."""
-    split = split_around(group.split.inner, len(group.domain))
-    piece = product(group.domain[k] for k in split.deep) if split is not None else _PIECE
-    return isinstance(piece, int) and piece < _PIECE
-
-
-def _is_math_of_rows(group: Group, values: Iterable[Node]) -> bool:
-    """Whether there is vector math for many rows that are too long to go abreast in every machine's vectors."""
-    rows, row = (product(group.domain[k] for k in axes) for axes in (group.split.rows, group.split.inner))
-    if isinstance(rows, int) and rows < _FEW:
-        return False
-    size = max(node.operands[0].dtype.size for node in group.reductions)
-    if isinstance(row, int) and row * size <= _SHORT:
-        return False
-    return any(node.op.family is Family.ELEMENTWISE and effort(node.op.body) >= SIMPLE for node in values)
 
 
 def _folds(group: Group, node: Node) -> bool:

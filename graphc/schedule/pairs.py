@@ -79,8 +79,6 @@ class _Turned:
             return _exchanged(self._in_full(node if self._is_smaller(node) else _made_once(node)))
         if self._is_smaller(node):
             return stored(_exchanged(self._in_full(node)))
-        if node.op.name == "broadcast_to":
-            return self.of(node.operands[0])
         if node.op.family is not Family.ELEMENTWISE or is_expensive(node) or len(node.types) > 1:
             return None
         self._steps += 1

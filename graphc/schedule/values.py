@@ -1,0 +1,60 @@
+"""Values of rows that stand better in a group of their own.
+
+In: the groups of a first fusion.  Out: the reductions whose group is to have no values of rows.  Then all rows that are
+many short pieces of memory can be read side by side, and vector math, which takes a single number as long as a vector,
+has one number of each row to make vectors of.  What something along a row reads stays with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from graphc.dims import product
+from graphc.graph import Node
+from graphc.op import Family
+from graphc.scalar import SIMPLE, effort
+from graphc.schedule.access import Read
+from graphc.schedule.group import Group
+from graphc.schedule.split import domain_of, split_around
+
+_PIECE = 1_024  # elements that lie side by side, from which it does not matter where the next ones lie
+_FEW = 8  # rows, for which a loop of their own is not worth its begin
+_SHORT = 48  # bytes of a row that goes abreast in vectors of 32 bytes and more (graphc/codegen/few_elements.py)
+
+
+def without_values(groups: Iterable[Group], sources: Callable[[Node], list[Read]]) -> list[Node]:
+    """The reductions of such groups; `sources` are what a node reads of stored or grouped nodes."""
+    found = []
+    for group in groups:
+        if group.reductions and _is_without_values(group, sources):
+            found += group.reductions
+    return found
+
+
+def _is_without_values(group: Group, sources: Callable[[Node], list[Read]]) -> bool:
+    values = [m for m in group.members if domain_of(m) != group.domain]
+    if not values:
+        return False
+    read = {r.node for m in group.members if domain_of(m) == group.domain for r in sources(m)}
+    if not read.isdisjoint([*values, *group.reductions]):
+        return False
+    in_pieces = _is_in_pieces(group) and read.isdisjoint(group.members)
+    return in_pieces or _is_math_of_rows(group, values)
+
+
+def _is_in_pieces(group: Group) -> bool:
+    """Whether a row is many short pieces of memory."""
+    split = split_around(group.split.inner, len(group.domain))
+    piece = product(group.domain[k] for k in split.deep) if split is not None else _PIECE
+    return isinstance(piece, int) and piece < _PIECE
+
+
+def _is_math_of_rows(group: Group, values: Iterable[Node]) -> bool:
+    """Whether there is vector math for many rows that are too long to go abreast in every machine's vectors."""
+    rows, row = (product(group.domain[k] for k in axes) for axes in (group.split.rows, group.split.inner))
+    if isinstance(rows, int) and rows < _FEW:
+        return False
+    size = max(node.operands[0].dtype.size for node in group.reductions)
+    if isinstance(row, int) and row * size <= _SHORT:
+        return False
+    return any(node.op.family is Family.ELEMENTWISE and effort(node.op.body) >= SIMPLE for node in values)
