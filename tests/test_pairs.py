@@ -85,7 +85,7 @@ def test_which_folds(name: str) -> None:
 def test_values_of_a_pair_are_made_once() -> None:
     """And what lies in memory is not stored again."""
     x, w = gc.input("x", (64, 3)), gc.input("w", (64, 64))
-    for of_pair, stored in ((w, 1), (w * 2.0, 2)):
+    for of_pair, stored in ((w, 1), (w * 2.0, 2), (gc.exp(w), 1)):
         fold = gc.sum(of_pair[:, :, None] * (x[:, None] - x), axis=1)
         assert sum(n.op.stored for n in lower(gc.Graph([fold])).nodes) == stored
 

@@ -95,10 +95,10 @@ class _Turned:
 
 
 def _made_once(node: Node) -> Node:
-    """A value of each pair, which is not made for each of its numbers."""
+    """A value of each pair, which is not made for each of its numbers; of vector math it is stored anyway."""
     if node.op.family is Family.MOVEMENT and product(node.operands[0].shape) == product(node.shape):
         return rebuilt(node, [_made_once(node.operands[0]), *node.operands[1:]])
-    return stored(node) if node.op.family is Family.ELEMENTWISE and not node.op.stored else node
+    return stored(node) if node.op.family is Family.ELEMENTWISE and not is_expensive(node) else node
 
 
 def _exchanged(node: Node) -> Node:

@@ -32,6 +32,7 @@ def without_values(groups: Iterable[Group], sources: Callable[[Node], list[Read]
 
 
 def _is_without_values(group: Group, sources: Callable[[Node], list[Read]]) -> bool:
+    """Whether the values of a group's rows, if it has some, stand better elsewhere, and may."""
     values = [m for m in group.members if domain_of(m) != group.domain]
     if not values:
         return False
