@@ -24,13 +24,14 @@ from graphc.scalar import ARITHMETIC, COMPARISONS, SIMPLE, WHOLE, calls, parse
 from graphc.schedule.access import Index, Read, linear, loop_axes, offset
 from graphc.schedule.shape import loads, walked
 from graphc.schedule.split import domain_of
+from graphc.schedule.values import ABREAST
 from graphc.types import DType
 
 ROWS = 16  # of a band: a vector of float32, where vectors are wide
 LONGEST, FEWEST = 24, 4  # elements of a row; rows that are worth a band
 # By bytes of a vector: those of a row, beyond which its own vectors are full enough (two vectors are folded in this
 # order, too); and if it is folded only once and then written whole, for then copies may take longer.
-MOST_BYTES = {16: (32, 8), 32: (48, 8), 64: (128, 48)}
+MOST_BYTES = {16: (32, 8), 32: (ABREAST, 8), 64: (128, 48)}
 _MOST_CALLS, _MOST_BYTES_OF_COLUMNS = 512, 2**15  # functions of a row; of a band's columns
 
 

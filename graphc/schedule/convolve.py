@@ -17,6 +17,7 @@ from graphc.graph import Node
 from graphc.op import Family
 from graphc.ops.convolve import Window, windows_of
 from graphc.ops.linalg import aligned, contract
+from graphc.ops.stored import stored
 from graphc.ops.windows import Windows, shifted, windowed
 from graphc.schedule.access import strided, strides
 
@@ -156,7 +157,7 @@ def _as_kernel(v: Node, labels: str, others: str, out: str) -> tuple[Node, str]:
     wanted = "".join([*batch, *parts[0], *parts[1]])
     moved: Node = BUILDER.permute_dims(v, tuple(labels.index(c) for c in wanted))
     if moved.op.family is Family.MOVEMENT and not _lies_so(moved):
-        moved = BUILDER.stop_gradient(moved)
+        moved = stored(moved)
     return moved, wanted
 
 
@@ -191,5 +192,5 @@ def _padded(x: Node, along: Mapping[int, Windows]) -> tuple[Node, dict[int, Wind
         found[k] = Windows(w.start + low, w.step, w.count, w.dilation, w.length)
     padded: Node = BUILDER.pad(x, widths)
     if padded.op.family is Family.MOVEMENT and strided(padded) is None:
-        padded = BUILDER.stop_gradient(padded)
+        padded = stored(padded)
     return padded, found

@@ -16,6 +16,7 @@ from graphc.declare import BUILDER, Builder
 from graphc.graph import Graph, Node, make
 from graphc.op import Family, Job
 from graphc.ops.index import CHECKS, checked
+from graphc.ops.stored import stored
 from graphc.rewrite import Rule, is_filled, rewrite
 from graphc.schedule.access import checks, job_of, positions_of, reads_through, strided
 from graphc.schedule.convolve import lowered
@@ -230,7 +231,7 @@ def _apart(b: Builder, node: Node) -> Node | None:
     """An update whose values or positions are nodes to be stored, where they are read of the array that it changes."""
     base = node.operands[0]
     others = [
-        b.stop_gradient(o) if (o is base or o.op.family is Family.MOVEMENT) and reads_through(o, base) else o
+        stored(o) if (o is base or o.op.family is Family.MOVEMENT) and reads_through(o, base) else o
         for o in node.operands[1:]
     ]
     if all(o is p for o, p in zip(others, node.operands[1:], strict=True)):

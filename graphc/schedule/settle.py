@@ -6,11 +6,11 @@ reads of every other node are few and short.  Without it, n rolls of an array wo
 
 from __future__ import annotations
 
-from graphc.declare import BUILDER
 from graphc.graph import Graph, Node, map_graph
 from graphc.line import standing_at
 from graphc.op import Family
 from graphc.ops.bodies import rebuilt
+from graphc.ops.stored import stored
 from graphc.schedule.access import atoms, canonical, pieces, through_movement
 
 PIECES = 16  # movement and elements that one element may be read through
@@ -29,8 +29,7 @@ def settled(graph: Graph) -> Graph:
         weights[node] = weight
         if graph.users[old] and (weight > PIECES or _atoms(node) > ATOMS):
             with standing_at(old.line):
-                stored: Node = BUILDER.stop_gradient(node)
-            return stored
+                return stored(node)
         return node
 
     return map_graph(graph, settle)

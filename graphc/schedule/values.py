@@ -19,7 +19,7 @@ from graphc.schedule.split import domain_of, split_around
 
 _PIECE = 1_024  # elements that lie side by side, from which it does not matter where the next ones lie
 _FEW = 8  # rows, for which a loop of their own is not worth its begin
-_SHORT = 48  # bytes of a row that goes abreast in vectors of 32 bytes and more (graphc/codegen/few_elements.py)
+ABREAST = 48  # bytes of a row that goes abreast in vectors of 32 bytes and more
 
 
 def without_values(groups: Iterable[Group], sources: Callable[[Node], list[Read]]) -> list[Node]:
@@ -56,6 +56,6 @@ def _is_math_of_rows(group: Group, values: Iterable[Node]) -> bool:
     if isinstance(rows, int) and rows < _FEW:
         return False
     size = max(node.operands[0].dtype.size for node in group.reductions)
-    if isinstance(row, int) and row * size <= _SHORT:
+    if isinstance(row, int) and row * size <= ABREAST:
         return False
     return any(node.op.family is Family.ELEMENTWISE and effort(node.op.body) >= SIMPLE for node in values)
