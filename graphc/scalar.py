@@ -81,11 +81,12 @@ FUNCTIONS: dict[str, Function] = {
 }
 # what is made of arithmetic on floats alone, and so takes vectors as it takes one lane
 WHOLE = {
-    *("exp", "exp2", "expm1", "tanh", "sigmoid", "sinh", "cosh", "log", "log2", "log10", "log1p", "erf", "erfc"),
-    *("fmax", "fmin", "fabs", "copysign", "rint", "floor", "ceil", "trunc", "isnan", "isinf", "isfinite"),
-    *("sqrt", "rsqrt", "over", "select", "whole_power", "half_power"),
-}
+    *("fmax", "fmin", "fabs", "sign", "copysign", "rint", "floor", "ceil", "trunc", "isnan", "isinf", "isfinite"),
+    *("over", "select"),
+    *(name for name, function in FUNCTIONS.items() if function.cost >= 8),
+} - {"int_pow", "zeta"}
 COMPARISONS = {"==", "!=", "<", "<=", ">", ">="}
+TRUTHS = {"&", "|", "not"}
 ARITHMETIC = {"+", "-", "*", "/"}
 _NEGATIVE = Function("x", "x", 1)
 _SIGNS: dict[type[ast.AST], str] = {

@@ -205,11 +205,11 @@ def test_pairs(dtype: str) -> None:
 
 def test_folds_before_a_log_sum_exp() -> None:
     """What a row has come to waits while vector math is made."""
-    x = gc.input("x", ("n", 5), gc.float64)
+    x = gc.input("x", ("n", 4), gc.float64)
     total, top = gc.sum(x, axis=1, keepdims=True), gc.max(x, axis=1)
     made = gc.compile([x], (gc.logsumexp(x * total, axis=1) + top, gc.logsumexp(x, axis=1) * total[:, 0], total))
     assert "deal_" in str(made.source)
-    given = np.random.default_rng(0).normal(size=(21, 5))
+    given = np.random.default_rng(0).normal(size=(21, 4))
     sums = given.sum(1, keepdims=True)
     lse = np.logaddexp.reduce
     wanted = lse(given * sums, axis=1) + given.max(1), lse(given, axis=1) * sums[:, 0], sums
@@ -239,7 +239,7 @@ def test_what_is_not() -> None:
         (long, gc.sum(gc.exp(long - gc.max(long, axis=1, keepdims=True)), axis=1)),
         (wide, gc.sum(wide * wide, axis=1)),
         (several, gc.sum(several * several, axis=1)),
-        (x, gc.sum(gc.sin(x) ** 2, axis=1)),
+        (x, gc.sum(gc.polygamma(2, x), axis=1)),
         (x, gc.sum(sum(gc.exp(x / k) for k in range(1, MATH + 2)), axis=1)),
         (i, gc.sum(i * i, axis=1)),
         (x, gc.argmax(x * x, axis=1)),
@@ -339,3 +339,30 @@ def test_what_elements_have_by_themselves(shape: tuple[Any, ...], dtype: str) ->
     y = gc.softmax(x * by_column.astype(dtype), axis=-1)
     shares = np.exp(a * c) / np.exp(a * c).sum(-1, keepdims=True)
     np.testing.assert_allclose(gc.compile([x, by_column], y)(a, c), shares, rtol=limit, atol=limit)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rows", [4, ROWS - 1, ROWS, ROWS + 1, 3 * ROWS + 2])
+def test_what_rows_have_side_by_side(rows: int, dtype: str) -> None:
+    """Numbers, truths and counts of a whole band are read as vectors, those of a last one singly; truths are joined."""
+    rng = np.random.default_rng(rows)
+    x, w = rng.normal(size=(rows, 4)).astype(dtype), rng.normal(size=(3, rows)).astype(dtype)
+    keep, count = rng.random((3, rows)) < 0.5, rng.integers(0, 4, rows).astype("int8")
+    given = [gc.input(n, a.shape, a.dtype) for n, a in zip("xwkc", (x, w, keep, count), strict=True)]
+
+    def made(f: Any, x: Any, w: Any, keep: Any, count: Any) -> list[Any]:
+        total = f.sum(x * f.sin(x), axis=1)
+        some = (keep | (count == 2)) & ~(total > w)
+        return [f.where(some, total * w, f.sign(total)), f.where(count > 1, total, f.arctan(total) + w[1, ::-1])]
+
+    f = gc.compile(given, made(_Named(), *given))
+    assert f"if count == {ROWS}" in str(f.source)
+    for a, b in zip(f(x, w, keep, count), made(np, x, w, keep, count), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5 if dtype == "float32" else 1e-13, atol=1e-6)
+
+
+class _Named:
+    """graphc by NumPy's names."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(gc, {"arctan": "atan"}.get(name, name))

@@ -21,14 +21,20 @@ from graphc.runtime.frontend import lower
 from graphc.runtime.short import WHOLE, lanes_of
 
 LANES = host_vector_bytes() // 4  # of float32
-SPECIAL = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-42, -1e-42, 88.5, -88.5, 1.0, -1.0, 0.5]
+SPECIAL = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-42, -1e-42, 88.5, -88.5, 1.0, -1.0, 0.5, 1e20, -2.75]
 
 # An expression for every function that takes vectors.
 FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
     **{name: partial(lambda f, x, y: f(x), getattr(gc, name)) for name in (
         "exp", "exp2", "expm1", "tanh", "sigmoid", "sinh", "cosh", "log", "log2", "log10", "log1p", "sqrt", "rsqrt",
-        "erf", "erfc", "floor", "ceil", "trunc",
+        "erf", "erfc", "floor", "ceil", "trunc", "sign", "cbrt", "sin", "cos", "tan", "asin", "acos", "atan", "asinh",
+        "acosh", "atanh", "log1mexp", "logit", "erfcx", "ndtr", "log_ndtr", "erfinv", "ndtri", "i0e", "i1e", "gammaln",
+        "digamma",
     )},
+    **{name: getattr(gc, name) for name in (
+        "atan2", "hypot", "xlogy", "xlog1py", "pow", "logaddexp", "betaln", "floor_divide", "remainder",
+    )},
+    "next_after": gc.nextafter,
     "rint": lambda x, y: gc.round(x),
     "fabs": lambda x, y: gc.abs(x),
     "fmax": lambda x, y: gc.maximum(x, y) + gc.maximum(0, x) + gc.maximum(x, -0.0),
@@ -152,8 +158,11 @@ BODIES = {  # and whether they are done as vectors
     "st_f4_1_1(p1, i*2, ld_f4_1_0(p0, i))": False,
     "st_f4_1_1(p1, 7 - i, ld_f4_1_0(p0, i))": False,
     "st_f4_1_1(p1, 7, ld_f4_1_0(p0, i))": False,
-    "st_f4_1_1(p1, i, sin(ld_f4_1_0(p0, i)))": False,
-    "st_i4_1_1(p1, i, ld_i4_1_0(p0, i))": False,
+    "st_f4_1_1(p1, i, zeta(ld_f4_1_0(p0, i)))": False,
+    "k = ld_i4_1_0(p0, i); st_i4_1_1(p1, i, k)": True,
+    "k = ld_i4_1_0(p0, i); st_i4_1_1(p1, i, k + k)": False,
+    "b = ld_b1_1_0(p0, i); c = ld_b1_1_1(p1, i); d = not b; st_b1_1_1(p1, i, b & c | d)": True,
+    "k = ld_i4_1_0(p0, i); c = k & k > 3; st_f4_1_1(p1, i, select(c, ld_f4_1_0(p0, i), ld_f4_1_0(p0, 3)))": False,
     "k = ld_i8_1_2(p0, i); c = k < chunk; st_f4_1_1(p1, i, select(c, ld_f4_1_0(p0, i), ld_f4_1_0(p0, 3)))": True,
     "c = ld_b1_1_2(p0, i); st_f4_1_1(p1, i, select(c, ld_f4_1_0(p0, i), ld_f4_1_0(p0, 3)))": True,
     "k = ld_i8_1_2(p0, i); st_f4_1_1(p1, i, ld_f4_1_0(p0, k))": False,
@@ -181,6 +190,15 @@ def test_only_a_block_that_is_one_row_has_room_behind_it(at: str, whole: bool) -
     lower(KERNEL.format(count=3, body=f"st_f8_1_1(r0, {at}, exp(ld_f8_1_0(p0, i)))"), "kernel", module)
     stored = [int(n) for n in re.findall(r"store <(\d+) x double>", str(module))]
     assert max(stored) == (host_vector_bytes() // 8 if whole and LANES > 4 else 2)
+
+
+@pytest.mark.parametrize(("function", "loops"), [("exp", 0), ("gammaln", 1)])
+def test_much_code_is_not_repeated(function: str, loops: int) -> None:
+    """Of eight vectors of a long function LLVM makes a loop."""
+    text = KERNEL.format(count=8 * LANES, body=f"st_f4_1_1(p1, i, {function}(ld_f4_1_0(p0, i)))")
+    module = KernelModule()
+    lower(text, "kernel", module)
+    assert len(re.findall(r"icmp slt i64 %[^,]*, \d+", str(module))) == loops
 
 
 @pytest.mark.parametrize(("count", "loops"), [(1, 1), (LANES - 1, 0), (LANES, 0), (8 * LANES - 1, 0), (8 * LANES, 0),

@@ -32,8 +32,9 @@ from graphc.codegen.form import BAND, Form
 from graphc.codegen.loop_ir import Call, Const, Expr, Position, Var
 from graphc.codegen.reduction import Carried, Columns, Fold
 from graphc.codegen.scope import Loop, Scope, close
+from graphc.codegen.singles import make_singles
 from graphc.codegen.text import Text, integer, test
-from graphc.dims import Dim, dim_min, substitute, symbol, symbols
+from graphc.dims import Dim, substitute, symbol, symbols
 from graphc.graph import Node
 from graphc.op import Family
 from graphc.scalar import SIMPLE, calls, parse
@@ -61,7 +62,6 @@ class _Abreast:
     columns: Mapping[Node, Columns]
     stack: ColumnStack = field(default_factory=ColumnStack)
     copies: dict[Source, OnStack] = field(default_factory=dict)
-    own: dict[Single, OnStack] = field(default_factory=dict)
     kept: dict[Node, OnStack] = field(default_factory=dict)  # for later loops over lanes
 
     def __post_init__(self) -> None:
@@ -72,6 +72,7 @@ class _Abreast:
         self.length = length
         self.dtype = dtype_of(self.form)
         self.evaluator = Evaluator(self.text, self._stored, self.form.members)
+        self.own = {single: self.stack.columns(1, single.node.dtype) for single in self.singles}
 
     def emit(self, top: Scope) -> None:
         sums = {node: self.stack.columns(self.length, self.dtype) for node in self.columns}
@@ -80,7 +81,7 @@ class _Abreast:
             self._fill(top, lanes, self.length * ROWS, Carried(self.text, node).zeros()[0])
         scopes = self._bands(top, flags)
         band = scopes[-1]
-        self._make_singles(band)
+        make_singles(self.form, self.evaluator, self.own, band, COUNT)
         one, stages = self._lanes(band), self._stages()
         for number, stage in enumerate(stages):
             goes_on = any(self._is_dear(node) for later in stages[number:] for node in later)
@@ -134,24 +135,6 @@ class _Abreast:
             rows, to = (first, text.at(step * size)), text.address(block, base * size)
             tile = self.length, ROWS
             band.use("deal", Position(ROWS), Position(COUNT), *rows, to, dtype=self.dtype, tile=tile)
-
-    def _make_singles(self, band: Scope) -> None:
-        """Make columns of what each row has by itself."""
-        if not self.singles:
-            return
-        loop = self.text.loop(band, "e", ROWS)
-        loop.bind(self.row[1:], BAND + dim_min(symbol("%e"), COUNT - 1))
-        evaluator = Evaluator(self.text, self._loaded_by_row, self.form.members)
-        evaluator.homes = self.evaluator.homes  # of what stands around both loops
-        for single in self.singles:
-            node, index = single
-            block, base = self.own[single] = self.stack.columns(1, node.dtype)
-            loop.add(self.text.store(block, base + symbol("%e"), evaluator.value(node, index, loop)))
-        loop.close()
-
-    def _loaded_by_row(self, node: Node, index: Index) -> tuple[Place, Dim | None] | None:
-        place = loaded_from(self.text, node) if node not in self.form.made else None
-        return None if place is None else (place, None)
 
     def _stored(self, node: Node, index: Index) -> tuple[Place, Dim | None] | None:
         """Where to load an element from: of what differs by row, from its copy."""

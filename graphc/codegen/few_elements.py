@@ -20,7 +20,7 @@ from graphc.codegen.work import computed
 from graphc.dims import Dim, substitute
 from graphc.graph import Node
 from graphc.op import Family
-from graphc.scalar import ARITHMETIC, COMPARISONS, SIMPLE, WHOLE, calls, parse
+from graphc.scalar import ARITHMETIC, COMPARISONS, SIMPLE, TRUTHS, WHOLE, calls, effort, parse
 from graphc.schedule.access import Index, Read, linear, loop_axes, offset
 from graphc.schedule.shape import loads, walked
 from graphc.schedule.split import domain_of
@@ -30,7 +30,8 @@ from graphc.types import DType
 ROWS = 16  # of a band: a vector of float32, where vectors are wide
 LONGEST, FEWEST = 24, 4  # elements of a row; rows that are worth a band
 # By bytes of a vector: those of a row, beyond which its own vectors are full enough (two vectors are folded in this
-# order, too); and if it is folded only once and then written whole, for then copies may take longer.
+# order, too); and if it is folded only once, without vector math, and then written whole, for then copies may take
+# longer.
 MOST_BYTES = {16: (32, 8), 32: (ABREAST, 8), 64: (128, 48)}
 _MOST_CALLS, _MOST_BYTES_OF_COLUMNS = 512, 2**15  # functions of a row; of a band's columns
 
@@ -69,12 +70,19 @@ def needs_abreast(form: Form) -> Needs | None:
     if singles is None:
         return None
     made = any(form.is_stored_whole(node) for node, _ in form.nest.stores if node not in form.total_set)
-    most = MOST_BYTES[host_vector_bytes()][made and len(form.row_set) == 1]
+    little = made and len(form.row_set) == 1 and not _has_math_of_rows(form)
+    most = MOST_BYTES[host_vector_bytes()][little]
     if row * dtype_of(form).size > most or not _are_rows(form, row) or (needs := _needs(form, singles)) is None:
         return None
     columns = row * (len(needs[0]) + len(form.nest.stores) + len(form.totals))
     columns += 2 * len(needs[1])  # of at most 8 bytes
     return needs if columns * ROWS * dtype_of(form).size <= _MOST_BYTES_OF_COLUMNS else None
+
+
+def _has_math_of_rows(form: Form) -> bool:
+    """Whether there is vector math of what rows come to, which takes a row by itself as long as many."""
+    values = (m for m in form.members if m.op.family is Family.ELEMENTWISE and not form.is_full(m))
+    return any(effort(value.op.body) >= SIMPLE for value in values)
 
 
 def is_log_sum_exp(node: Node) -> bool:
@@ -122,7 +130,7 @@ def _is_plain(form: Form, nodes: Sequence[Node], row: int, differing: Collection
             if node.op.scalar is not None or node.op.body is None or len(node.types) > 1:
                 return False
             functions = list(calls(parse(body_of(node))))
-            if any(name not in WHOLE | ARITHMETIC | COMPARISONS for name, _ in functions):
+            if any(name not in WHOLE | ARITHMETIC | COMPARISONS | TRUTHS for name, _ in functions):
                 return False
             is_test = is_alike(node, dtype) and all(name in COMPARISONS for name, _ in functions)
             if not is_test and not all(is_alike(n, dtype) for n in (node, *node.operands)):

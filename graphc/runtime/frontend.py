@@ -206,7 +206,7 @@ class _Lowering:
         lanes = lanes_of(name, end - first, body) if step.constant == 1 else 0
         if not lanes or not self.once.issuperset(_assigned(body)):
             return range(0)
-        return range(first + begin_of_vectors(end - first, lanes), end, lanes)
+        return range(first + begin_of_vectors(end - first, lanes, body), end, lanes)
 
     def touch(self, e: ast.Call, touched: Access) -> Typed:
         """Load or store the lanes of a vector, or the one element that all of them read."""

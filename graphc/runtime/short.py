@@ -15,10 +15,11 @@ from typing import NamedTuple
 
 from graphc.codegen.intrinsics.memory import MAX_STORAGES
 from graphc.codegen.intrinsics.target import host_vector_bytes
-from graphc.scalar import WHOLE
+from graphc.scalar import FUNCTIONS, WHOLE
 
-_MOST = 8  # vectors of a loop
-_LANE_BYTES = {"f4": 4, "f8": 8}  # of what loops make
+_MOST, _MOST_EFFORT = 8, 512  # vectors of a loop; instructions of functions in all of them
+_FLOATS = ("f4", "f8")
+_OPERATORS = ast.Add | ast.Sub | ast.Mult | ast.Div | ast.BitAnd | ast.BitOr
 
 
 class Access(NamedTuple):
@@ -47,17 +48,27 @@ def lanes_of(variable: str, count: int, body: Sequence[ast.stmt]) -> int:
         return 0
     parts = list(_parts(body))
     touched = [found for call in parts if isinstance(call, ast.Call) and (found := access(call))]
-    made = [t.code for t in touched if t.stores]
-    if not made or not _LANE_BYTES.keys() >= set(made):
+    if not any(t.stores for t in touched):
         return 0
-    lanes = host_vector_bytes() // max(_LANE_BYTES.get(t.code, 0) for t in touched)
+    sizes = [_size(t) for t in touched if t.code in _FLOATS] or [_size(t) for t in touched]
+    lanes = host_vector_bytes() // max(sizes)
     fits = _decide_alone(parts, touched) and _is_apart(variable, count, touched)
     return lanes if fits and all(_fits(variable, s) for s in body) else 0
 
 
-def begin_of_vectors(count: int, lanes: int) -> int:
+def begin_of_vectors(count: int, lanes: int, body: Sequence[ast.stmt]) -> int:
     """From where a loop of so many steps is done as vectors: all of a short one, else what is left after whole ones."""
-    return 0 if count <= _MOST * lanes else count - count % lanes
+    vectors = -(-count // lanes)
+    is_short = vectors <= _MOST and vectors * sum(map(_effort, _parts(body))) <= _MOST_EFFORT
+    return 0 if is_short else count - count % lanes
+
+
+def _effort(part: ast.AST) -> int:
+    """The instructions of a function, roughly."""
+    match part:
+        case ast.Call(func=ast.Name(id=name)) if name in FUNCTIONS:
+            return FUNCTIONS[name].cost
+    return 0
 
 
 def _parts(body: Sequence[ast.stmt]) -> Iterator[ast.AST]:
@@ -65,27 +76,43 @@ def _parts(body: Sequence[ast.stmt]) -> Iterator[ast.AST]:
         yield from ast.walk(statement)
 
 
+def _size(touched: Access) -> int:
+    """The bytes of an element."""
+    return int(touched.code[1:])
+
+
 def _decide_alone(parts: Sequence[ast.AST], touched: Sequence[Access]) -> bool:
-    """Whether what steps load beside floats is only compared, or chosen by: no place, and in no arithmetic."""
+    """Whether what steps load beside floats is only compared, chosen by or copied: no place, and in no arithmetic.
+
+    Truths may be joined, too.
+    """
     others = {
-        s.targets[0].id
+        s.targets[0].id: found.code
         for s in parts
         if isinstance(s, ast.Assign) and isinstance(s.targets[0], ast.Name) and isinstance(s.value, ast.Call)
-        if (found := access(s.value)) and found.code not in _LANE_BYTES
+        if (found := access(s.value)) and found.code not in _FLOATS
     }
-    if len(others) != sum(t.code not in _LANE_BYTES for t in touched):
+    if len(others) != sum(t.code not in _FLOATS and not t.stores for t in touched):
         return False
     uses = Counter(p.id for p in parts if isinstance(p, ast.Name) and isinstance(p.ctx, ast.Load))
-    decided = Counter(e.id for p in parts for e in _decisive(p) if isinstance(e, ast.Name))
+    names = ((e.id, code) for p in parts for e, code in _decisive(p) if isinstance(e, ast.Name))
+    decided = Counter(name for name, code in names if code in ("", others.get(name)))
     return all(uses[name] == decided[name] for name in others)
 
 
-def _decisive(part: ast.AST) -> Sequence[ast.expr]:
+def _decisive(part: ast.AST) -> Sequence[tuple[ast.expr, str]]:
+    """What a part compares, chooses by, joins or copies; and of which dtype that must be, if not of any."""
     match part:
         case ast.Compare(left=left, comparators=[right]):
-            return left, right
+            return (left, ""), (right, "")
+        case ast.BinOp(left=left, op=ast.BitAnd() | ast.BitOr(), right=right):
+            return (left, "b1"), (right, "b1")
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            return ((operand, "b1"),)
         case ast.Call(func=ast.Name(id="select"), args=[condition, *_]):
-            return (condition,)
+            return ((condition, ""),)
+        case ast.Call() if (to := access(part)) and to.stores:
+            return ((part.args[2], to.code),)
     return ()
 
 
@@ -142,7 +169,7 @@ def _is_whole(variable: str, e: ast.expr) -> bool:
         case ast.Call(func=ast.Name(id=name), args=args):
             values = args[2:] if access(e) else args
             return (name in WHOLE or access(e) is not None) and all(_is_whole(variable, a) for a in values)
-        case ast.BinOp(left=left, op=ast.Add() | ast.Sub() | ast.Mult() | ast.Div(), right=right):
+        case ast.BinOp(left=left, op=op, right=right) if isinstance(op, _OPERATORS):
             return _is_whole(variable, left) and _is_whole(variable, right)
         case ast.Compare(left=left, ops=[_], comparators=[right]):
             return _is_whole(variable, left) and _is_whole(variable, right)

@@ -133,6 +133,7 @@ def store_lanes(
 ) -> None:
     """The first `count` lanes to address and index."""
     lanes = value.type.count
+    value = b.zext(value, ir.VectorType(I8, lanes)) if code == "b1" else value
     for first, size in pieces(count, lanes):
         inside = positions(range(first, first + size))
         part = value if size == lanes else b.shuffle_vector(value, value, inside)

@@ -16,7 +16,7 @@ from llvmlite import ir
 
 from graphc.codegen.intrinsics.lanes import I32, Lanes
 from graphc.codegen.intrinsics.target import host_vector_bytes
-from graphc.codegen.intrinsics.variants import define
+from graphc.codegen.intrinsics.variants import define, variant_of
 
 Emit = Callable[..., ir.Value]
 
@@ -72,7 +72,10 @@ def _choice(lanes: Lanes, name: str, asks: Emit, answer: Emit, operands: Sequenc
                 builder.ret(answer(inside, *operands))
             builder.ret(operands[0])
 
-        choice = define(module, name, lanes.float, [lanes.float] * len(operands), _widths(lanes), body)
+        one = lanes.like(lanes.builder, 0).float
+        choice = define(module, name, one, [one] * len(operands), _widths(lanes), body)
+    if lanes.count:
+        choice = module.globals[variant_of(name, lanes.count)]
     return lanes.builder.call(choice, operands)
 
 
