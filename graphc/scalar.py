@@ -82,7 +82,7 @@ FUNCTIONS: dict[str, Function] = {
 # what is made of arithmetic on floats alone, and so takes vectors as it takes one lane
 WHOLE = {
     *("fmax", "fmin", "fabs", "sign", "copysign", "rint", "floor", "ceil", "trunc", "isnan", "isinf", "isfinite"),
-    *("over", "select"),
+    *("over", "select", "to_f4", "to_f8"),
     *(name for name, function in FUNCTIONS.items() if function.cost >= 8),
 } - {"int_pow", "zeta"}
 COMPARISONS = {"==", "!=", "<", "<=", ">", ">="}

@@ -353,12 +353,50 @@ def test_what_rows_have_side_by_side(rows: int, dtype: str) -> None:
     def made(f: Any, x: Any, w: Any, keep: Any, count: Any) -> list[Any]:
         total = f.sum(x * f.sin(x), axis=1)
         some = (keep | (count == 2)) & ~(total > w)
-        return [f.where(some, total * w, f.sign(total)), f.where(count > 1, total, f.arctan(total) + w[1, ::-1])]
+        return [some, f.where(some, total * w, f.sign(total)), f.where(count > 1, total, f.arctan(total) + w[1, ::-1])]
 
     f = gc.compile(given, made(_Named(), *given))
     assert f"if count == {ROWS}" in str(f.source)
     for a, b in zip(f(x, w, keep, count), made(np, x, w, keep, count), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5 if dtype == "float32" else 1e-13, atol=1e-6)
+
+
+def test_rows_that_differ_by_their_place_alone() -> None:
+    """Zeros before ones are read from no array."""
+    x = gc.input("x", (20, 2))
+    slopes = gc.grad(gc.sum(x[3:]), x)
+    given = np.random.default_rng(0).normal(size=(20, 2))
+    wanted = np.repeat([0.0, 1.0], [3, 17])
+    np.testing.assert_array_equal(gc.compile([x], gc.min(slopes, axis=1))(given), wanted)
+    made = gc.compile([x], gc.sum(x * slopes, axis=1))
+    np.testing.assert_allclose(made(given), given.sum(1) * wanted)
+
+
+@pytest.mark.parametrize("rows", [4, ROWS - 1, ROWS, 2 * ROWS + 1])
+def test_what_rows_come_to_in_another_dtype(rows: int) -> None:
+    """Float32 rows beside whole numbers and float64 are float64, as NumPy's; elements stay what they are."""
+    rng = np.random.default_rng(rows)
+    x, e = rng.normal(size=(rows, 3)).astype("float32"), rng.normal(size=(rows, rows))
+    count = rng.integers(0, 5, rows).astype("int32")
+    given = [gc.input(n, a.shape, a.dtype) for n, a in zip("xec", (x, e, count), strict=True)]
+
+    def made(f: Any, x: Any, e: Any, count: Any) -> list[Any]:
+        total, apart = f.sum(x * x, axis=1), f.sum((x[:, None] - x) ** 2, axis=2)
+        mixed = f.exp(-total) * count + (total > 1)
+        return [
+            mixed,
+            f.sum(mixed),
+            total,
+            apart * e,
+            f.sum(1 / (apart + f.abs(e))),
+            mixed.astype("float32")[:, None] * x,
+        ]
+
+    f = gc.compile(given, made(gc, *given))
+    assert "deal_f4_3x16" in str(f.source)
+    for a, b in zip(f(x, e, count), made(np, x, e, count), strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_allclose(a, b, rtol=2e-6, atol=1e-6)
 
 
 class _Named:

@@ -35,6 +35,8 @@ FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
         "atan2", "hypot", "xlogy", "xlog1py", "pow", "logaddexp", "betaln", "floor_divide", "remainder",
     )},
     "next_after": gc.nextafter,
+    "to_f4": lambda x, y: x.astype("float64").astype("float32") + (x > y).astype("float32"),
+    "to_f8": lambda x, y: x.astype("float64") + (x > y).astype("float64"),
     "rint": lambda x, y: gc.round(x),
     "fabs": lambda x, y: gc.abs(x),
     "fmax": lambda x, y: gc.maximum(x, y) + gc.maximum(0, x) + gc.maximum(x, -0.0),

@@ -235,7 +235,7 @@ class _Abreast:
 
     def _stored_columns(self, one: Scope, values: Sequence[Expr]) -> OnStack:
         """Columns on the stack that hold these."""
-        block, base = self.stack.columns(len(values), self.dtype)
+        block, base = self.stack.columns(len(values), values[0].dtype)
         one.add(*(self.text.store(block, base + k * ROWS + LANE, value) for k, value in enumerate(values)))
         return block, base
 
@@ -321,7 +321,7 @@ class _Abreast:
 
     def _copy_back(self, band: Scope, node: Node, place: Place, made: OnStack) -> None:
         """Copy columns to the rows of an output."""
-        text, size, (block, base) = self.text, self.dtype.size, made
+        text, size, (block, base) = self.text, node.dtype.size, made
         first = substitute(offset(self.form.index_of(node), node.shape), {self.row: BAND, self.inner: 0})
         if self.form.is_stored_whole(node):
             columns, rows = text.address(block, base * size), text.address(place, first * size)
@@ -329,7 +329,7 @@ class _Abreast:
             band.use("collect", *args, dtype=self.dtype, tile=(self.length, ROWS))
             return
         loop = text.loop(band, "e", Position(COUNT))
-        element = loop.let(text.fresh(), text.load(block, self.dtype, base + symbol("%e")))
+        element = loop.let(text.fresh(), text.load(block, node.dtype, base + symbol("%e")))
         loop.add(text.store(place, first + symbol("%e"), element))
         loop.close()
 

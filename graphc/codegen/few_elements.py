@@ -25,7 +25,7 @@ from graphc.schedule.access import Index, Read, linear, loop_axes, offset
 from graphc.schedule.shape import loads, walked
 from graphc.schedule.split import domain_of
 from graphc.schedule.values import ABREAST
-from graphc.types import DType
+from graphc.types import DType, bool_
 
 ROWS = 16  # of a band: a vector of float32, where vectors are wide
 LONGEST, FEWEST = 24, 4  # elements of a row; rows that are worth a band
@@ -94,7 +94,7 @@ def _singles_if_plain(form: Form, row: int) -> set[Node] | None:
     """What is made for each row by itself, if all else is plain."""
     nodes, dtype = [n for n in computed(form.nest) if any(d != 1 for d in domain_of(n))], dtype_of(form)
     differing = _differing(form)
-    singles = made_one_by_one(form, nodes, differing, dtype) if dtype.is_float else None
+    singles = made_one_by_one(form, nodes, differing) if dtype.is_float else None
     if singles is None or not _is_plain(form, [n for n in nodes if n not in singles], row, differing):
         return None
     return singles
@@ -111,15 +111,16 @@ def _differing(form: Form) -> set[Node]:
 
 
 def _is_plain(form: Form, nodes: Sequence[Node], row: int, differing: Collection[Node]) -> bool:
-    """Whether nodes are arithmetic on floats of one dtype, or a choice by them, and by what rows have by themselves.
+    """Whether nodes are arithmetic on floats, or a choice by them, and by what rows have by themselves.
 
-    It must not be too much, nor have more vector math than a kernel has bodies of.
+    Elements have one dtype, what rows come to may have the other one.  It must not be too much, nor have more vector
+    math than a kernel has bodies of.
     """
-    dtype, dear, every = dtype_of(form), 0, 0
+    dear = every = 0
     for node in nodes:
-        family = node.op.family
+        family, dtype = node.op.family, dtype_of(form) if node in differing or form.is_full(node) else None
         if family is Family.REDUCTION:
-            if node.dtype != dtype:
+            if node.dtype == bool_ or not all(is_alike(n, dtype) for n in (node, *node.operands)):
                 return False
             state = state_of(str(node.op.state), node.dtype)
             if node in form.row_set and is_log_sum_exp(node):
@@ -145,8 +146,8 @@ def _is_plain(form: Form, nodes: Sequence[Node], row: int, differing: Collection
 
 
 def dtype_of(form: Form) -> DType:
-    """That of all floats, if the form is abreast."""
-    return form.reductions[0].dtype
+    """That of all elements that are floats, if the form is abreast."""
+    return next(iter(form.row_set)).dtype
 
 
 def variables_of(form: Form) -> tuple[str, str]:
@@ -186,11 +187,11 @@ def _needs(form: Form, singles: Collection[Node]) -> Needs | None:
 
 
 def _reads(form: Form, singles: Collection[Node]) -> Iterator[Read]:
-    """What differs by row or element."""
+    """What differs by row or element, were it by the place alone."""
     others = dict.fromkeys(member for member in form.members if member not in singles)
     for member in others:
         for read in loads(member, lambda node: form.is_loaded(node) or node in singles, others):
-            if read.whole or any(map(loop_axes, read.index)):
+            if read.whole or read.guarded or any(map(loop_axes, read.index)):
                 yield read
 
 
@@ -201,10 +202,11 @@ def _are_rows(form: Form, length: int) -> bool:
     for node, _ in form.nest.stores:
         if node in form.total_set:
             continue
-        if node.dtype != dtype_of(form):
+        whole = form.is_stored_whole(node)
+        if not is_alike(node, dtype_of(form) if whole else None) or (whole and node.dtype == bool_):
             return False
         steps = linear(offset(form.index_of(node), node.shape))
-        wanted = {row: length, inner: 1} if form.is_stored_whole(node) else {row: 1}
+        wanted = {row: length, inner: 1} if whole else {row: 1}
         if steps is None or {k: v for k, v in steps.items() if k not in ("", *around) and v != 0} != wanted:
             return False
     return True

@@ -1,4 +1,4 @@
-"""What rows that go abreast need and have one by one: numbers that are not floats of theirs, and elements at positions.
+"""What rows that go abreast need and have one by one: numbers that are not floats, and elements at positions.
 
 In: the form of a nest, and what it computes.  Out: what is made for each row by itself, before the rows go abreast.
 """
@@ -17,7 +17,7 @@ from graphc.schedule.split import domain_of
 from graphc.types import DType, bool_
 
 
-def made_one_by_one(form: Form, nodes: Iterable[Node], differing: Collection[Node], dtype: DType) -> set[Node] | None:
+def made_one_by_one(form: Form, nodes: Iterable[Node], differing: Collection[Node]) -> set[Node] | None:
     """Those of the nodes that are such numbers, or made of them and of what is loaded, but for what differs in a row.
 
     None if one of them would wait for what a row comes to, or takes long.
@@ -32,7 +32,7 @@ def made_one_by_one(form: Form, nodes: Iterable[Node], differing: Collection[Nod
             operands = _read_one_by_one(form, node)
             if known.issuperset(operands):
                 known.add(node)
-            is_foreign = family is not Family.MOVEMENT and _is_foreign(node, dtype)
+            is_foreign = family is not Family.MOVEMENT and _is_foreign(node)
             if is_foreign and (node not in known or not _is_simple(node)):
                 return None
             if is_foreign or (node in known and not found.isdisjoint(operands) and _is_simple(node)):
@@ -40,13 +40,13 @@ def made_one_by_one(form: Form, nodes: Iterable[Node], differing: Collection[Nod
     return found
 
 
-def is_alike(node: Node, dtype: DType) -> bool:
-    """Whether a node is of this dtype, or a truth."""
-    return node.dtype in (dtype, bool_)
+def is_alike(node: Node, dtype: DType | None) -> bool:
+    """Whether a node is of this dtype, or any float if it is not told, or a truth."""
+    return node.dtype == bool_ or (node.dtype.is_float if dtype is None else node.dtype == dtype)
 
 
-def _is_foreign(node: Node, dtype: DType) -> bool:
-    return node.op.family is Family.GATHER or not all(is_alike(n, dtype) for n in (node, *node.operands))
+def _is_foreign(node: Node) -> bool:
+    return node.op.family is Family.GATHER or not all(is_alike(n, None) for n in (node, *node.operands))
 
 
 def _is_simple(node: Node) -> bool:

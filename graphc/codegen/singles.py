@@ -18,6 +18,7 @@ from graphc.codegen.scope import Branch, Scope
 from graphc.codegen.text import test
 from graphc.dims import Dim, dim_min, substitute, symbol
 from graphc.graph import Node
+from graphc.op import Family
 from graphc.schedule.access import Index, linear, offset
 from graphc.schedule.shape import loads
 from graphc.schedule.task import Place
@@ -43,11 +44,15 @@ def make_singles(form: Form, around: Evaluator, own: Columns, band: Scope, count
 def _lies_beside(form: Form, single: Single, row: str) -> bool:
     """Whether rows read it, or what it is made of, from elements side by side, or all from one."""
     node, index = single
-    if loaded_by_row(form, node) is not None:
+    if _loaded(form, node) is not None:
         return _step(node, index, row) == 1
-    reads = list(loads(node, form.is_loaded, form.made)) if index == form.index_of(node) else []
+    if index != form.index_of(node):
+        return False
+    reads = list(loads(node, form.is_loaded, form.made))
+    if any(read.guarded or read.whole or read.node.op.family is Family.GATHER for read in reads):
+        return False
     steps = {_step(read.node, form.moved(read.index), row) for read in reads}
-    return 1 in steps and steps <= {0, 1} and not any(read.guarded or read.whole for read in reads)
+    return 1 in steps and steps <= {0, 1}
 
 
 def _step(node: Node, index: Index, row: str) -> Dim | None:
@@ -62,7 +67,7 @@ def _make(form: Form, around: Evaluator, own: Columns, scope: Scope, at: Dim, bo
     loop = text.loop(scope, "e", ROWS)
     if bound:
         loop.bind(bound[1:], at)
-    evaluator = Evaluator(text, lambda node, index: loaded_by_row(form, node), form.members)
+    evaluator = Evaluator(text, lambda node, index: _loaded(form, node), form.members)
     evaluator.homes = around.homes  # of what stands around both loops
     for (node, index), (block, base) in own.items():
         here = index if bound else tuple(substitute(i, {variables_of(form)[0]: at}) for i in index)
@@ -70,7 +75,7 @@ def _make(form: Form, around: Evaluator, own: Columns, scope: Scope, at: Dim, bo
     loop.close()
 
 
-def loaded_by_row(form: Form, node: Node) -> tuple[Place, Dim | None] | None:
+def _loaded(form: Form, node: Node) -> tuple[Place, Dim | None] | None:
     """Where a node lies that the nest does not make."""
     place = loaded_from(form.text, node) if node not in form.made else None
     return None if place is None else (place, None)

@@ -186,7 +186,7 @@ def _convert(b: ir.IRBuilder, value: Any, source: Any, target: Any) -> Any:
         return _convert_float(b, value, source, target)
     signed = source in types.signed_domain
     if isinstance(target, types.Float):
-        llvm = ir.FloatType() if target.bitwidth == 32 else ir.DoubleType()
+        llvm = _float_type(target, value)
         return b.sitofp(value, llvm) if signed else b.uitofp(value, llvm)
     width, have = target.bitwidth, 1 if isinstance(source, types.Boolean) else source.bitwidth
     if width == have:
@@ -196,11 +196,17 @@ def _convert(b: ir.IRBuilder, value: Any, source: Any, target: Any) -> Any:
     return b.sext(value, ir.IntType(width)) if signed else b.zext(value, ir.IntType(width))
 
 
+def _float_type(target: Any, value: Any) -> ir.Type:
+    """That of a value converted to a float, in every lane."""
+    lane = ir.FloatType() if target.bitwidth == 32 else ir.DoubleType()
+    return ir.VectorType(lane, value.type.count) if isinstance(value.type, ir.VectorType) else lane
+
+
 def _convert_float(b: ir.IRBuilder, value: Any, source: Any, target: Any) -> Any:
     if isinstance(target, types.Float):
         if source.bitwidth == target.bitwidth:
             return value
-        return b.fpext(value, ir.DoubleType()) if target.bitwidth == 64 else b.fptrunc(value, ir.FloatType())
+        return (b.fpext if target.bitwidth == 64 else b.fptrunc)(value, _float_type(target, value))
     if target == types.uint64:  # as C compilers do: the upper half goes through an offset
         half = ir.Constant(value.type, 2.0**63)
         upper = b.fcmp_ordered(">=", value, half)

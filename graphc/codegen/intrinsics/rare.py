@@ -58,7 +58,10 @@ def unless_special(
 
 
 def _choice(lanes: Lanes, name: str, asks: Emit, answer: Emit, operands: Sequence[ir.Value]) -> ir.Value:
-    """A call of the function that returns its first operand, or where a lane `asks` for it, the answer."""
+    """A call of the function that returns its first operand, or where a lane `asks` for it, the answer.
+
+    Of vectors its variant is called.
+    """
     module = lanes.builder.module
     choice = module.globals.get(name)
     if choice is None:
