@@ -76,6 +76,10 @@ def _parts(body: Sequence[ast.stmt]) -> Iterator[ast.AST]:
         yield from ast.walk(statement)
 
 
+def _is_whole_number(touched: Access) -> bool:
+    return touched.code not in (*_FLOATS, "b1")
+
+
 def _size(touched: Access) -> int:
     """The bytes of an element."""
     return int(touched.code[1:])
@@ -93,6 +97,10 @@ def _decide_alone(parts: Sequence[ast.AST], touched: Sequence[Access]) -> bool:
         if (found := access(s.value)) and found.code not in _FLOATS
     }
     if len(others) != sum(t.code not in _FLOATS and not t.stores for t in touched):
+        return False
+    stores = [(p.args[2], to) for p in parts if isinstance(p, ast.Call) and (to := access(p)) and to.stores]
+    stored = [value for value, to in stores if _is_whole_number(to)]
+    if not all(isinstance(value, ast.Name) and value.id in others for value in stored):
         return False
     uses = Counter(p.id for p in parts if isinstance(p, ast.Name) and isinstance(p.ctx, ast.Load))
     names = ((e.id, code) for p in parts for e, code in _decisive(p) if isinstance(e, ast.Name))
