@@ -20,11 +20,11 @@ from graphc.codegen.work import computed
 from graphc.dims import Dim, substitute
 from graphc.graph import Node
 from graphc.op import Family
-from graphc.scalar import ARITHMETIC, COMPARISONS, SIMPLE, TRUTHS, WHOLE, calls, effort, parse
+from graphc.scalar import ARITHMETIC, COMPARISONS, SIMPLE, TRUTHS, WHOLE, calls, parse
 from graphc.schedule.access import Index, Read, linear, loop_axes, offset
 from graphc.schedule.shape import loads, walked
 from graphc.schedule.split import domain_of
-from graphc.schedule.values import ABREAST
+from graphc.schedule.values import ABREAST, is_vector_math
 from graphc.types import DType, bool_
 
 ROWS = 16  # of a band: a vector of float32, where vectors are wide
@@ -70,19 +70,13 @@ def needs_abreast(form: Form) -> Needs | None:
     if singles is None:
         return None
     made = any(form.is_stored_whole(node) for node, _ in form.nest.stores if node not in form.total_set)
-    little = made and len(form.row_set) == 1 and not _has_math_of_rows(form)
-    most = MOST_BYTES[host_vector_bytes()][little]
+    math_of_rows = any(is_vector_math(m) and not form.is_full(m) for m in form.members)
+    most = MOST_BYTES[host_vector_bytes()][made and len(form.row_set) == 1 and not math_of_rows]
     if row * dtype_of(form).size > most or not _are_rows(form, row) or (needs := _needs(form, singles)) is None:
         return None
     columns = row * (len(needs[0]) + len(form.nest.stores) + len(form.totals))
     columns += 2 * len(needs[1])  # of at most 8 bytes
     return needs if columns * ROWS * dtype_of(form).size <= _MOST_BYTES_OF_COLUMNS else None
-
-
-def _has_math_of_rows(form: Form) -> bool:
-    """Whether there is vector math of what rows come to, which takes a row by itself as long as many."""
-    values = (m for m in form.members if m.op.family is Family.ELEMENTWISE and not form.is_full(m))
-    return any(effort(value.op.body) >= SIMPLE for value in values)
 
 
 def is_log_sum_exp(node: Node) -> bool:
@@ -187,7 +181,7 @@ def _needs(form: Form, singles: Collection[Node]) -> Needs | None:
 
 
 def _reads(form: Form, singles: Collection[Node]) -> Iterator[Read]:
-    """What differs by row or element, were it by the place alone."""
+    """What differs by row or element, be it by the place alone."""
     others = dict.fromkeys(member for member in form.members if member not in singles)
     for member in others:
         for read in loads(member, lambda node: form.is_loaded(node) or node in singles, others):

@@ -216,8 +216,8 @@ class _Lowering:
         place = self.value(touched.base)[1], self.value(touched.at)[1]
         if self.is_row_on_stack(touched):
             filled = width
-        if touched.stores:
-            value = splat(self.b, self.value(e.args[2])[1], width)
+        if touched.value is not None:
+            value = splat(self.b, self.value(touched.value)[1], width)
             store_lanes(self.b, code, scope, place, value, filled)
             return types.none, None
         if steps(touched.at, name):

@@ -25,7 +25,7 @@ _OPERATORS = ast.Add | ast.Sub | ast.Mult | ast.Div | ast.BitAnd | ast.BitOr
 class Access(NamedTuple):
     """What `ld_f4_3_1(p0, i)` or `st_f4_3_1(p0, i, x)` touches: the dtype's code, nest and storage, base and place."""
 
-    stores: bool
+    value: ast.expr | None  # that is stored
     code: str
     nest: int
     storage: int
@@ -36,9 +36,9 @@ class Access(NamedTuple):
 def access(call: ast.Call) -> Access | None:
     """What a call touches; None if it is of something else."""
     match call:
-        case ast.Call(func=ast.Name(id=name), args=[base, index, *_]) if name[:3] in ("ld_", "st_"):
-            way, code, nest, storage = name.split("_")
-            return Access(way == "st", code, int(nest), int(storage), base, index)
+        case ast.Call(func=ast.Name(id=name), args=[base, index, *value]) if name[:3] in ("ld_", "st_"):
+            _, code, nest, storage = name.split("_")
+            return Access(value[0] if value else None, code, int(nest), int(storage), base, index)
     return None
 
 
@@ -48,7 +48,7 @@ def lanes_of(variable: str, count: int, body: Sequence[ast.stmt]) -> int:
         return 0
     parts = list(_parts(body))
     touched = [found for call in parts if isinstance(call, ast.Call) and (found := access(call))]
-    if not any(t.stores for t in touched):
+    if not any(t.value for t in touched):
         return 0
     sizes = [_size(t) for t in touched if t.code in _FLOATS] or [_size(t) for t in touched]
     lanes = host_vector_bytes() // max(sizes)
@@ -76,10 +76,6 @@ def _parts(body: Sequence[ast.stmt]) -> Iterator[ast.AST]:
         yield from ast.walk(statement)
 
 
-def _is_whole_number(touched: Access) -> bool:
-    return touched.code not in (*_FLOATS, "b1")
-
-
 def _size(touched: Access) -> int:
     """The bytes of an element."""
     return int(touched.code[1:])
@@ -96,11 +92,10 @@ def _decide_alone(parts: Sequence[ast.AST], touched: Sequence[Access]) -> bool:
         if isinstance(s, ast.Assign) and isinstance(s.targets[0], ast.Name) and isinstance(s.value, ast.Call)
         if (found := access(s.value)) and found.code not in _FLOATS
     }
-    if len(others) != sum(t.code not in _FLOATS and not t.stores for t in touched):
+    if len(others) != sum(t.code not in _FLOATS and t.value is None for t in touched):
         return False
-    stores = [(p.args[2], to) for p in parts if isinstance(p, ast.Call) and (to := access(p)) and to.stores]
-    stored = [value for value, to in stores if _is_whole_number(to)]
-    if not all(isinstance(value, ast.Name) and value.id in others for value in stored):
+    numbers = (t.value for t in touched if t.value is not None and t.code not in (*_FLOATS, "b1"))
+    if not all(isinstance(value, ast.Name) and value.id in others for value in numbers):
         return False
     uses = Counter(p.id for p in parts if isinstance(p, ast.Name) and isinstance(p.ctx, ast.Load))
     names = ((e.id, code) for p in parts for e, code in _decisive(p) if isinstance(e, ast.Name))
@@ -119,8 +114,8 @@ def _decisive(part: ast.AST) -> Sequence[tuple[ast.expr, str]]:
             return ((operand, "b1"),)
         case ast.Call(func=ast.Name(id="select"), args=[condition, *_]):
             return ((condition, ""),)
-        case ast.Call() if (to := access(part)) and to.stores:
-            return ((part.args[2], to.code),)
+        case ast.Call() if (to := access(part)) and to.value is not None:
+            return ((to.value, to.code),)
     return ()
 
 
@@ -129,9 +124,9 @@ def _is_apart(variable: str, count: int, touched: Sequence[Access]) -> bool:
     places = [((t.nest, t.storage), ast.dump(t.base), *_place(t.at)) for t in touched]
     stored: dict[tuple[int, int], list[tuple[str, str, int]]] = {}
     for t, (memory, base, rest, more) in zip(touched, places, strict=True):
-        if steps(t.at, variable) not in ((1,) if t.stores else (0, 1)) or t.storage >= MAX_STORAGES:
+        if steps(t.at, variable) not in ((0, 1) if t.value is None else (1,)) or t.storage >= MAX_STORAGES:
             return False
-        if t.stores:
+        if t.value is not None:
             stored.setdefault(memory, []).append((base, rest, more))
     return all(
         (base, rest) == (its_base, its_rest) and (more == its or abs(more - its) >= count)

@@ -58,4 +58,9 @@ def _is_math_of_rows(group: Group, values: Iterable[Node]) -> bool:
     size = max(node.operands[0].dtype.size for node in group.reductions)
     if isinstance(row, int) and row * size <= ABREAST:
         return False
-    return any(node.op.family is Family.ELEMENTWISE and effort(node.op.body) >= SIMPLE for node in values)
+    return any(map(is_vector_math, values))
+
+
+def is_vector_math(node: Node) -> bool:
+    """Whether a single number takes it as long as a vector, beside which folding is little."""
+    return node.op.family is Family.ELEMENTWISE and effort(node.op.body) >= SIMPLE
