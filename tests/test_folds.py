@@ -282,3 +282,38 @@ def test_what_caches_do_not_hold(dtype: str, known: bool) -> None:
             whole = gc.compile([y], ours(y))
             for flat in (a[:n].ravel(), a[:n].ravel()[::-1].copy(), np.zeros(n * columns, dtype)):
                 assert np.array_equal(whole(flat), numpys(flat), equal_nan=dtype == "float32")
+
+
+def folded_numpy(name: str, a: Any, axes: tuple[int, ...]) -> Any:
+    a = a.astype("f8")
+    return np.log(np.exp(a).sum(axes)) if name == "logsumexp" else getattr(np, name)(a, axis=axes)
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "shape", [(3, 70, 4, 4), (2, 9, 3, 17), (5, 1, 7, 3), (2, 6, 1, 8), (40, 3, 2, 1), (3, 2, 0, 2)]
+)
+def test_axes_apart_of_which_the_last_are_short(shape: tuple[int, ...], dtype: str, known: bool) -> None:
+    """Folded down the others first, if they are known to be short; views and what is computed, too."""
+    a = seeded("apart", shape).normal(1, 0.1, shape).astype(dtype)
+    x = gc.input("x", shape if known else ("a", "b", "c", shape[3]), dtype)
+    cases = [(name, axes) for name in (*FOLDS, "var", "logsumexp") for axes in ((1, 3), (0, 3), (0, 2), (0, 1, 3))]
+    if 0 in shape:  # of axes that are not folded
+        cases = [case for case in cases if 2 not in case[1]]
+    found = gc.compile([x], [getattr(gc, name)(x, axis=axes) for name, axes in cases])(a)
+    for (name, axes), y in zip(cases, found, strict=True):
+        wanted, bound = folded_numpy(name, a, axes), 1e-5 if dtype == "float32" else 1e-13
+        np.testing.assert_allclose(y, wanted, bound, 1e-6 if name == "var" else 0, err_msg=f"{name} {axes}")
+    turned = gc.permute_dims(x, (3, 1, 2, 0))
+    (y, z), ones = gc.compile([x], [gc.sum(turned, axis=(1, 3)), gc.sum(gc.exp(x), axis=(1, 3))])(a), (1, 3)
+    np.testing.assert_allclose(y, a.transpose(3, 1, 2, 0).sum(ones, "f8"), 1e-5 if dtype == "float32" else 1e-13)
+    np.testing.assert_allclose(z, np.exp(a.astype("f8")).sum(ones), 1e-5 if dtype == "float32" else 1e-13)
+
+
+def test_a_group_norm_goes_by_vectors() -> None:
+    """No piece of four is folded by itself, where known; longer pieces are, where they lie."""
+    for channels, pieces in ((4, 0), (16, 0), (17, 1), ("k", 1)):
+        x = gc.input("x", (8, 100, 4, channels), "float32")
+        text = gc.compile([x], gc.sum(x, axis=(1, 3))).source
+        assert text.count("= sum_f4(") == pieces, text

@@ -136,6 +136,7 @@ CLOSE: dict[str, Build] = {
     "logsumexp beside max": lambda x, y, c, k: gc.logsumexp(y, axis=1) + gc.max(y, axis=1),
     "deviation beside mean": lambda x, y, c, k: gc.var(z := gc.reshape(x, (2, 3, 2)), (0, 2)) + gc.mean(z, (0, 2)),
     "deviation of short rows": lambda x, y, c, k: gc.var(y, axis=1) + gc.var(gc.reshape(x, (2, 3, 2)), axis=(1, 2))[0],
+    "short axes last": lambda x, y, c, k: gc.sum(z := gc.reshape(x, (2, 3, 2)), (0, 2)) * gc.logsumexp(z, axis=(0, 2)),
     "product of permutation": lambda x, y, c, k: gc.permute_dims(y) @ gc.permute_dims(gc.permute_dims(y) * 2),
     "gather of one a row": lambda x, y, c, k: one_a_row(gc.exp(y) + y[:1], k),
     "scatter of one a row": lambda x, y, c, k: gc.exp(y) + gc.vjp(one_a_row(y, k), [y], y[:, :1])[0],
@@ -165,7 +166,7 @@ CLOSE: dict[str, Build] = {
 
 
 BESIDE = (  # which passes of their own do
-    *("mirrored operands", "logsumexp beside max", "deviation beside mean"),
+    *("mirrored operands", "logsumexp beside max", "deviation beside mean", "short axes last"),
     *("gather of one a row", "scatter of one a row"),
 )
 

@@ -14,6 +14,7 @@ from typing import Any
 from graphc.graph import Graph
 from graphc.join import join
 from graphc.passes.apart import APART
+from graphc.passes.down import down
 from graphc.passes.fold import FOLDING
 from graphc.passes.inline import INLINING, inline
 from graphc.passes.inside import inside
@@ -60,6 +61,7 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("onward", onward, "What is left of the sums within loops is added up in one place."),
     Pass("inside", inside, "When bodies and the positions in them have their final form."),
     Pass("single", single, "When it is known which arrays are updated, and that positions lie inside."),
+    Pass("down", down, "When no rule looks for the sums over the same axes any more."),
     Pass("merge", merge, "Last, when operands are in their final form."),
 )
 REMAT = Pass("remat", remat, "Behind all others, for `Options(remat=\"memory\")`: what is computed twice stays so.")

@@ -17,6 +17,7 @@ from graphc.declare import Builder
 from graphc.dims import product
 from graphc.graph import Graph, Node
 from graphc.ops.statistics import corrected_deviation, deviation, shifted_logsumexp
+from graphc.passes.down import short_end
 from graphc.rewrite import Rule, rewrite
 
 SHORT = 64  # elements, a few vectors
@@ -42,15 +43,16 @@ def share(graph: Graph) -> tuple[Graph, Counter[str]]:
     return rewrite(graph, rules)
 
 
-def _of_short_row(b: Builder, node: Node) -> Node | None:
-    """Along the last axes, without the mean to share; down columns one fold does less."""
+def _of_short_rows(b: Builder, node: Node) -> Node | None:
+    """Along short last axes, or of short pieces, without the mean to share; down columns one fold does less."""
     (x,), axes = node.operands, node.attrs["axis"]
     are_rows = axes == tuple(range(x.ndim - len(axes), x.ndim)) and any(d != 1 for d in x.shape[: axes[0]])
-    return corrected_deviation(b, x, axes) if are_rows and _is_short(node) else None
+    is_short = (are_rows and _is_short(node)) or short_end(x, axes)
+    return corrected_deviation(b, x, axes) if is_short else None
 
 
 # With simplify's rules, which bring axes to where they lie.
-SHORT_ROWS = (Rule("deviation of short rows", "_deviation", _of_short_row, "sums of few elements take less"),)
+SHORT_ROWS = (Rule("deviation of short rows", "_deviation", _of_short_rows, "sums of few elements take less"),)
 
 
 def _folds(graph: Graph, name: str) -> dict[Node, set[Any]]:
