@@ -3,8 +3,8 @@
 In: any graph.  Out: the same values.  Alone, a logsumexp is one fold, which takes one pass over its operand; beside the
 largest value over the same axes, as with its own adjoint, its exponentials are there already.  Squared deviations are
 rather summed in a second sweep where the one fold does more than two: over axes that are apart in memory, beside the
-mean, for a row is many short pieces, too short for two looks at each; and of few elements, for it begins each time with
-a guess at the mean, and ends with putting together what its lanes have.
+mean or of pieces that `down` folds, for a row is many short pieces, too short for two looks at each; and of few
+elements, for it begins each time with a guess at the mean, and ends with putting together what its lanes have.
 """
 
 from __future__ import annotations
