@@ -28,15 +28,24 @@ def down(graph: Graph) -> tuple[Graph, Counter[str]]:
     return graph, Counter()
 
 
+def are_apart(x: Node, axes: Collection[int]) -> bool:
+    """Whether axes that are folded have axes between them that stay."""
+    return sum(folded for folded, _ in _runs(x, axes)) > 1
+
+
 def short_end(x: Node, axes: Collection[int]) -> tuple[int, ...]:
     """The last axes, folded or not, if those that are folded are apart and these are few bytes; else none."""
-    longer = [k for k, d in enumerate(x.shape) if d != 1]
-    runs = [(folded, tuple(run)) for folded, run in groupby(longer, lambda k: k in axes)]
-    if sum(folded for folded, _ in runs) < 2:
+    if not are_apart(x, axes):
         return ()
-    end = runs[-1][1]
+    end = _runs(x, axes)[-1][1]
     length = product(x.shape[k] for k in end)
     return end if isinstance(length, int) and length * x.dtype.size <= _PIECE else ()
+
+
+def _runs(x: Node, axes: Collection[int]) -> list[tuple[bool, tuple[int, ...]]]:
+    """Axes side by side that are all folded or all stay, and which of both; those of one element do not matter."""
+    longer = [k for k, d in enumerate(x.shape) if d != 1]
+    return [(folded, tuple(run)) for folded, run in groupby(longer, lambda k: k in axes)]
 
 
 def _others_first(b: Builder, node: Node) -> Node | None:
@@ -44,7 +53,7 @@ def _others_first(b: Builder, node: Node) -> Node | None:
         return None
     (x,), axes = node.operands, node.attrs["axis"]
     end = short_end(x, axes)
-    if not set(end) & set(axes) or x.op.name == "permute_dims":
+    if not end or end[-1] not in axes or x.op.name == "permute_dims":
         return None  # no such fold, or the last axes are not the last ones in memory
     others = tuple(k for k in axes if k not in end)
     left = [k for k in range(x.ndim) if k not in others]

@@ -10,14 +10,13 @@ elements, for it begins each time with a guess at the mean, and ends with puttin
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 from graphc.declare import Builder
 from graphc.dims import product
 from graphc.graph import Graph, Node
 from graphc.ops.statistics import corrected_deviation, deviation, shifted_logsumexp
-from graphc.passes.down import short_end
+from graphc.passes.down import are_apart, short_end
 from graphc.rewrite import Rule, rewrite
 
 SHORT = 64  # elements, a few vectors
@@ -33,7 +32,7 @@ def share(graph: Graph) -> tuple[Graph, Counter[str]]:
 
     def summed(b: Builder, node: Node) -> Node | None:
         x, axes = node.operands[0], node.attrs["axis"]
-        fits = _are_apart(axes) or _is_short(node)
+        fits = are_apart(x, axes) or _is_short(node)
         return deviation(b, x, axes) if fits and _long(node) in sums.get(x, ()) else None
 
     rules = (
@@ -47,8 +46,8 @@ def _of_short_rows(b: Builder, node: Node) -> Node | None:
     """Along short last axes, or of short pieces, without the mean to share; down columns one fold does less."""
     (x,), axes = node.operands, node.attrs["axis"]
     are_rows = axes == tuple(range(x.ndim - len(axes), x.ndim)) and any(d != 1 for d in x.shape[: axes[0]])
-    is_short = (are_rows and _is_short(node)) or short_end(x, axes)
-    return corrected_deviation(b, x, axes) if is_short else None
+    fits = (are_rows and _is_short(node)) or short_end(x, axes)
+    return corrected_deviation(b, x, axes) if fits else None
 
 
 # With simplify's rules, which bring axes to where they lie.
@@ -73,7 +72,3 @@ def _is_short(node: Node) -> bool:
     """Whether few elements are folded."""
     n = product(node.operands[0].shape[k] for k in node.attrs["axis"])
     return isinstance(n, int) and 2 <= n <= SHORT
-
-
-def _are_apart(axes: Sequence[int]) -> bool:
-    return axes[-1] - axes[0] + 1 != len(axes)
