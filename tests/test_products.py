@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -219,8 +223,34 @@ def test_names_of_processors_tell_of_multiply_adds(
     name: str, nbytes: int, twice: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(target, "host_vector_bytes", lambda: nbytes)
-    monkeypatch.setattr(target, "_compiled_for", lambda: (name, ""))
+    monkeypatch.setattr(target, "compiled_for", lambda: (name, ""))
     assert has_two_multiply_adds.__wrapped__() is twice
+
+
+@pytest.mark.parametrize(
+    ("name", "features", "taken"),
+    [
+        ("rocketlake", "+avx512f,+amx-tile,+fma", "sapphirerapids"),
+        ("rocketlake", "+avx512f,-amx-tile,+fma", "rocketlake"),
+        ("graniterapids", "+avx512f,+amx-tile", "graniterapids"),
+        ("znver4", "+avx512f", "znver4"),
+    ],
+)
+def test_features_tell_of_processors_of_which_a_virtual_machine_names_another(
+    name: str, features: str, taken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for setting in ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_ENABLE_AVX"):
+        monkeypatch.delenv(setting, raising=False)
+    monkeypatch.setattr(target.llvm, "get_host_cpu_name", lambda: name)
+    monkeypatch.setattr(target.llvm, "get_host_cpu_features", lambda: SimpleNamespace(flatten=lambda: features))
+    assert target.compiled_for() == (taken, features)
+
+
+def test_a_processor_that_is_set_is_taken_by_its_name() -> None:
+    asked = "from graphc.codegen.intrinsics import target; print(*target.compiled_for())"
+    environment = os.environ | {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "+avx512f,+amx-tile"}
+    done = subprocess.run([sys.executable, "-c", asked], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["generic", "+avx512f,+amx-tile"]
 
 
 @pytest.mark.skipif(not has_many_registers(), reason="of narrow vectors nobody knows")

@@ -20,6 +20,7 @@ from llvmlite.binding.ffi import OutputString
 from llvmlite.binding.ffi import lib as library
 
 from graphc.codegen.intrinsics.routine import Effort
+from graphc.codegen.intrinsics.target import compiled_for
 from graphc.runtime.assembly import assembly
 from graphc.runtime.native import PREFIX, dissolve, kernel_name, processors
 
@@ -126,7 +127,7 @@ def _head() -> str:
 
 
 class Backend:
-    """LLVM for the machine that Numba compiles for, set up as Numba does, with a context of its own: for one thread at
+    """LLVM for the processor at hand, set up as Numba does, with a context of its own: for one thread at
     a time.
 
     What it needs is made once: between two of its calls, a thread may wait for the one that runs Python.
@@ -139,7 +140,7 @@ class Backend:
         from numba.core.registry import cpu_target
 
         settings: Any = config  # whose names are made when it is imported
-        self.triple, *self._processor = cpu_target.target_context.codegen().magic_tuple()
+        self.triple = cpu_target.target_context.codegen().magic_tuple()[0]
         level = min(int(settings.OPT), 2)  # 3 takes a third longer and gains nothing here
         self.machine = self._machine(level)
         self.layout = str(self.machine.target_data)
@@ -150,7 +151,7 @@ class Backend:
         self._builder = llvm.create_pass_builder(self.machine, self._tuning)
 
     def _machine(self, level: int) -> Any:
-        cpu, features = self._processor
+        cpu, features = compiled_for()
         return llvm.Target.from_triple(self.triple).create_target_machine(
             cpu=cpu,
             features=features,

@@ -22,32 +22,42 @@ _TWICE = {
     "skylake-avx512", "cascadelake", "cooperlake", "icelake-server", "sapphirerapids", "emeraldrapids",
     "graniterapids", "graniterapids-d", "diamondrapids", "znver5",
 }  # fmt: skip
+_FIRST_WITH_TILES = "sapphirerapids"
 
 
-def _compiled_for() -> tuple[str, str]:
-    """The processor, by LLVM's name, and the features that Numba compiles for (so its settings are respected).
+def compiled_for() -> tuple[str, str]:
+    """The processor, by LLVM's name, and the features that kernels are compiled for: Numba's settings are respected.
 
     Where nothing is set, they are the host's, and Numba need not be imported to tell.
     """
     if os.path.exists(".numba_config.yaml") or any(name in os.environ for name in _SETTINGS):
+        from numba.core import config
         from numba.core.registry import cpu_target
 
         _, name, features = cpu_target.target_context.codegen().magic_tuple()
-        return name, features
-    return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+        if vars(config)["CPU_NAME"]:
+            return name, features
+    else:
+        name, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+    return _by_features(name, features), features
+
+
+def _by_features(name: str, features: str) -> str:
+    """The processor that LLVM names by its model, of which a virtual machine may say another, unlike its features."""
+    return _FIRST_WITH_TILES if "+amx-tile" in features.split(",") and name not in _TWICE else name
 
 
 @cache
 def host_features() -> frozenset[str]:
     """The target features that Numba compiles with, without their plus signs."""
-    _, features = _compiled_for()
+    _, features = compiled_for()
     return frozenset(feature[1:] for feature in features.split(",") if feature.startswith("+"))
 
 
 @cache
 def has_two_multiply_adds() -> bool:
     """Whether a cycle has two multiply-adds of wide vectors, so that all else of a tile has half as much time."""
-    name, _ = _compiled_for()
+    name, _ = compiled_for()
     return host_vector_bytes() == 64 and name in _TWICE
 
 
@@ -59,7 +69,7 @@ def one_line_a_cycle() -> bool:
 @cache
 def underflows_slowly() -> bool:
     """Whether the processor may take 150 cycles to find a product too small, as Intel's do, and AMD's don't."""
-    return not _compiled_for()[0].startswith("znver")
+    return not compiled_for()[0].startswith("znver")
 
 
 def host_vector_bytes() -> int:
