@@ -37,6 +37,7 @@ DTYPES = ("float32", "float64")
 TILES = ((6, 4), (16, 1), (3, 3), (1, 8))
 ASKING = ((6, 2, "asking_rows"), (4, 4, "asking_lines"), (16, 1, "asking_ahead"), (6, 2, "asking_ahead"))
 PANELS = ((8, 3, "panel"), (6, 4, "panel"), (12, 2, "panel"), (16, 1, "panel"))  # beside contiguous rows of A
+PACKING = ((8, 3, "packing"), (6, 4, "packing"), (5, 1, "packing"))  # and of B
 EXCHANGED = ((10, 2), (3, 1))
 DOTS = ((4, 5), (2, 8), (1, 1), (8, 1), (4, 3, "rows_in_turn"), (8, 1, "rows_in_turn"), (2, 5, "columns_in_turn"))
 
@@ -55,6 +56,8 @@ def placed(values: Array, strides: tuple[int, ...], at_end: bool) -> Array:
 @cache
 def tiles(dtype: str, MR: int, NV: int, more: str = "", tail: int | None = None) -> Callable[..., None]:
     """The loop over rows that a text has around `micro`."""
+    if more == "packing":
+        return packing_tiles(dtype, MR, NV, tail)
     multiply = micro(dtype, MR, NV, tail, more)
 
     @njit([types.void(*[types.int64] * 11)])
@@ -63,6 +66,23 @@ def tiles(dtype: str, MR: int, NV: int, more: str = "", tail: int | None = None)
     ) -> None:
         for i in range(0, M, MR):
             multiply(min(MR, M - i), cols, K, a + i * a_row, a_row, a_col, b, b_row, c + i * c_row, c_row, add)
+
+    return run
+
+
+def packing_tiles(dtype: str, MR: int, NV: int, tail: int | None) -> Callable[..., None]:
+    """The same around a first tile that fills a panel with B, and the others, which read it there."""
+    fill, multiply = micro(dtype, MR, NV, tail, "packing"), micro(dtype, MR, NV, tail, "panel")
+    width = NV * host_vector_bytes()
+
+    @njit([types.void(*[types.int64] * 12)])
+    def run(
+        M: int, cols: int, K: int, a: int, a_row: int, a_col: int, b: int, b_row: int, c: int, c_row: int, add: int,
+        panel: int,
+    ) -> None:  # fmt: skip
+        fill(min(MR, M), cols, K, a, a_row, a_col, b, b_row, c, c_row, add, panel)
+        for i in range(MR, M, MR):
+            multiply(min(MR, M - i), cols, K, a + i * a_row, a_row, a_col, panel, width, c + i * c_row, c_row, add)
 
     return run
 
@@ -149,12 +169,13 @@ def operands(rng: np.random.Generator, dtype: str, M: int, N: int, K: int) -> tu
 def multiply(dtype: str, shape: tuple[Any, ...], a: Array, b: Array, c: Array, KC: int, accumulate: int) -> None:
     """C = A @ B by tiles of this shape, the sum in blocks of KC.
 
-    B is packed, unless its rows are contiguous and K is even (to try both ways).
+    B is packed before, unless its rows are contiguous and K is even (to try both ways), or tiles do so themselves.
     """
     (M, K), N, (b_row, b_col) = a.shape, b.shape[1], b.strides
     width = shape[1] * host_vector_bytes()
     NR, run = width // c.itemsize, tiles(dtype, *shape)
-    in_place = b_col == b.itemsize and K % 2 == 0 and "panel" not in shape
+    by_tile = "packing" in shape
+    in_place = by_tile or (b_col == b.itemsize and K % 2 == 0 and "panel" not in shape)
     panel = fenced(min(K, KC) * width, True)
     for k in range(0, K, KC):
         depth, a_k = min(KC, K - k), a.ctypes.data + k * a.strides[1]
@@ -164,7 +185,8 @@ def multiply(dtype: str, shape: tuple[Any, ...], a: Array, b: Array, c: Array, K
                 packing(dtype, NR)(depth, cols, place, b_row, b_col, panel.ctypes.data)
                 place, step = panel.ctypes.data, width
             c_j = c.ctypes.data + j * c.itemsize
-            run(M, cols, depth, a_k, *a.strides, place, step, c_j, c.strides[0], accumulate + k)
+            own = (panel.ctypes.data,) if by_tile else ()
+            run(M, cols, depth, a_k, *a.strides, place, step, c_j, c.strides[0], accumulate + k, *own)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -178,7 +200,9 @@ def test_products(dtype: str) -> None:
         tails = [(height, width, "", tail_of(dtype, N, width)) for height, width in ((3, 3), (4, 1))]
         shapes = [*TILES, *ASKING, *tails]
         if a.strides[1] == a.itemsize:
-            shapes += [*PANELS, *((height, width, "panel", tail) for height, width, _, tail in tails)]
+            ways = [("panel", PANELS), ("packing", PACKING)]
+            for more, shapes_of_panel in ways if b.strides[1] == b.itemsize else ways[:1]:
+                shapes += [*shapes_of_panel, *((height, width, more, tail) for height, width, _, tail in tails)]
         for shape in shapes:
             c[...] = before
             multiply(dtype, shape, a, b, c, int(rng.choice([K, 1 + K // 3])), accumulate)

@@ -177,6 +177,7 @@ KERNELS: dict[str, Contract] = {
         ("micro", "micro_panel", "micro_asking_ahead", "micro_asking_rows", "micro_asking_lines"),
         Contract(11, (3, 6, 8), (8,)),
     ),
+    "micro_packing": Contract(12, (3, 6, 8), (8, 11)),  # the same, and the panel that it fills with B
     "micro_transposed": Contract(10, (3, 6), (8,)),  # the same, C by columns and not added to
     # the same, with one step each; and rows of A, or columns of B, may be read one after the other
     **dict.fromkeys(("dots", "dots_rows_in_turn", "dots_columns_in_turn"), Contract(10, (3, 5, 7), (7,))),

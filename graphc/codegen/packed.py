@@ -35,6 +35,8 @@ FEW_COLUMNS = 128  # for so many, copying A takes longer than it saves
 CHUNK_ROWS, CHUNK_BYTES, NARROW_CHUNK, FEWEST_CHUNKS = 2048, 2**22, 128, 4  # where a chunk copies its operands
 NEAR_CHUNK = 2**19  # bytes of B instead, which stay in L2 with a block of A, where two multiply-adds start in a cycle
 
+PACKING = "micro_packing"
+
 _LETTERS = ("k", "o", "q", "s", "depth", "top", "bottom", "left", "right")
 K, OUTER, BLOCK, SOME, DEPTH, TOP, BOTTOM, LEFT, RIGHT = (symbol(f"%{name}") for name in _LETTERS)
 
@@ -96,9 +98,31 @@ class Packed(InPlace):
         self.memory(scope, "panel", self.NR, self.product.chunks)
         depths = self.depths(scope)
         panels = self.panels(depths, columns)
-        b = Address("panel"), self.NR * self.size
-        self.tiles(panels, rows, b, (DEPTH, K), more + K, self.pack(panels, b[0]), kernel=self.of_panel)
+        b, self.first_row = (Address("panel"), self.NR * self.size), rows[0]
+        by_tile = self.packs_by_tile()
+        outer = None if by_tile else self.pack(panels, b[0])
+        self.tiles(panels, rows, b, (DEPTH, K), more + K, outer, kernel=PACKING if by_tile else self.of_panel)
         close(depths, panels)
+
+    def packs_by_tile(self) -> bool:
+        """Whether a panel's first tile fills it: copying takes as long as a tile, and waits for what it copies."""
+        product, is_plain = self.product, self.of_panel == "micro_panel" and self.packing == "pack_rows"
+        return is_plain and self.nested is None and not product.listed and not product.outer_rows
+
+    def call(
+        self, scope: Scope, kernel: str, tile: tuple[int, ...], *args: Expr, outer: tuple[Dim, Dim] | None = None
+    ) -> None:
+        """The first tile of those that are packing fills the panel that the others read."""
+        if kernel != PACKING:
+            super().call(scope, kernel, tile, *args, outer=outer)
+            return
+        b, row, panel = self.addresses(K)[1], self.text.at(self.summed.b), args[6]
+        is_first = test("==", Position(ROW), self.text.at(self.first_row))
+        of_first = (*args[:6], b, row, *args[8:], panel)
+        for name, operands, condition in ((PACKING, of_first, is_first), (self.of_panel, args, test("not", is_first))):
+            branch = Branch(scope, condition)
+            super().call(branch, name, tile, *operands)
+            branch.close()
 
     def memory(self, scope: Scope, name: str, width: int, chunks: Dim) -> None:
         """Have a name for memory of the chunk's own, of so many, so wide and as deep as a panel; none for few rows."""

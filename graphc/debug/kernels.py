@@ -226,6 +226,15 @@ def _pack(memory, dtype, tile, K, cols, b, b_row, b_col, panel):  # type: ignore
     memory.store_all(memory.grid(panel, (width * size, size), (K, width), dtype), dtype, values)
 
 
+def _micro_packing(memory: Memory, dtype: Any, tile: Tile, *args: int) -> None:
+    """A tile, then the panel of what it has read of B."""
+    *of_tile, panel = args
+    _micro(memory, dtype, tile, *of_tile)  # type: ignore[no-untyped-call]
+    (_, cols, K), (b, b_row), size = of_tile[:3], of_tile[6:8], dtype.itemsize
+    width = tile[1] * host_vector_bytes() // size
+    _pack(memory, dtype, (width,), K, cols, b, b_row, size, panel)  # type: ignore[no-untyped-call]
+
+
 def _pack_contiguous(step: int) -> Callable[..., None]:
     """The same where this step, of rows or of columns, has to be that of elements."""
 
@@ -363,6 +372,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "search_left": _search("left"),
     "search_right": _search("right"),
     **dict.fromkeys(("micro", "micro_panel", "micro_nested"), _micro),
+    "micro_packing": _micro_packing,
     **dict.fromkeys(("micro_asking_ahead", "micro_asking_rows", "micro_asking_lines"), _micro),
     **dict.fromkeys(("micro_transposed", "micro_transposed_nested"), _micro_transposed),
     **dict.fromkeys(("dots", "dots_rows_in_turn", "dots_columns_in_turn", "dots_nested"), _dots),

@@ -10,7 +10,8 @@ a + o*a_outer and B_o at b + o*b_outer.  With "rows_listed" (A's of `micro` and 
 Tiles that are "asking_ahead", "asking_rows" or "asking_lines" have what others want of A brought to L2 while they are
 computed: where its rows follow one another without a gap, all bytes of the tile after the next one, in order; else the
 next one's rows; or where these lie beside each other the next line of each.  Those of a "panel" read a B that has been
-packed, whose rows follow one another and are zero beyond cols, so that only C has masks, and contiguous rows of A.  Of
+packed, whose rows follow one another and are zero beyond cols, so that only C has masks, and contiguous rows of A.
+Before them one that is "packing" reads B where it lies, asks for what comes some rows later, and fills the panel.  Of
 `dots` that have "rows_in_turn" or "columns_in_turn", those of a tile are read one after the other, as they lie.
 """
 
@@ -48,6 +49,8 @@ __all__ = [
 ]  # fmt: skip
 
 _STEPS = 4  # of a sum, in a turn of the loop over a panel: what turns cost is felt where a step takes 13 cycles
+_OF_PANEL = ("panel", "packing")
+_ROWS_AHEAD = 16  # of B, which come from L2 or L3 within so many steps
 
 
 @cache
@@ -69,9 +72,10 @@ def _emit_micro(MR: int, NV: int, tail: int | None, more: str, lanes: Vectors, *
     """
     _, cols, *_ = arguments
     builder, narrow = lanes.builder, Vectors(lanes.builder, lanes.dtype, lanes.lanes // 2)
-    if more == "panel":  # the steps are known: they are no registers then
-        rows, cols, K, a, a_row, _, b, _, *rest = arguments
-        arguments = (rows, cols, K, a, a_row, integer(lanes.bytes), b, integer(NV * lanes.lanes * lanes.bytes), *rest)
+    if more in _OF_PANEL:  # the steps are known: they are no registers then
+        rows, cols, K, a, a_row, _, b, b_row, *rest = arguments
+        b_row = integer(NV * lanes.lanes * lanes.bytes) if more == "panel" else b_row
+        arguments = (rows, cols, K, a, a_row, integer(lanes.bytes), b, b_row, *rest)
 
     def body(halves: int, whole: int = 0) -> Values:
         """So many halves of vectors, of which masks say what is there but for some whole vectors."""
@@ -80,7 +84,7 @@ def _emit_micro(MR: int, NV: int, tail: int | None, more: str, lanes: Vectors, *
             vector = lanes if 2 * v + 1 < halves else narrow
             rest = builder.sub(cols, integer(v * lanes.lanes))
             parts.append((vector, None if v < whole else vector.first(rest)))
-        return _emit_tile(lanes, MR, parts, more, *arguments)
+        return _emit_tile(lanes, (MR, NV), parts, more, *arguments)
 
     def some() -> Values:
         if tail is not None:
@@ -93,7 +97,7 @@ def _emit_micro(MR: int, NV: int, tail: int | None, more: str, lanes: Vectors, *
 
     if tail == 0:
         body(2 * NV, NV)
-    elif tail is None and NV > 2 and (more == "panel" or (lanes.masks_are_free and not has_two_multiply_adds())):
+    elif tail is None and NV > 2 and (more in _OF_PANEL or (lanes.masks_are_free and not has_two_multiply_adds())):
         # One or two vectors wait for their masks, more do not; but a mask takes the place of a second multiply-add.
         some()
     else:
@@ -102,12 +106,12 @@ def _emit_micro(MR: int, NV: int, tail: int | None, more: str, lanes: Vectors, *
 
 
 def _emit_tile(
-    lanes: Vectors, MR: int, parts: Parts, more: str, rows: ir.Value, cols: ir.Value, K: ir.Value,
+    lanes: Vectors, shape: tuple[int, int], parts: Parts, more: str, rows: ir.Value, cols: ir.Value, K: ir.Value,
     a: ir.Value, a_row: ir.Value, a_col: ir.Value,
     b: ir.Value, b_row: ir.Value, c: ir.Value, c_row: ir.Value, accumulate: ir.Value, *rest: ir.Value,
 ) -> Values:  # fmt: skip
     """A tile of C, kept in MR x len(parts) registers from its first load to its last store."""
-    builder = lanes.builder
+    builder, (MR, NV) = lanes.builder, shape
 
     def places() -> Places:
         """Where C lies: computed anew where it is needed, since the loop has no registers to spare for it."""
@@ -123,7 +127,8 @@ def _emit_tile(
     ask = partial(_ask, more, lanes, a_rows, a_row) if more.startswith("asking") else None
     of_b, at_once = ([(v, None) for v, _ in parts], _STEPS) if more == "panel" else (parts, 1)
     depths = [*outer_loop(more, rest), (K, a_col, b_row)]
-    sums = _multiply(lanes, of_b, a_rows, b, start, depths, ask=ask, at_once=at_once)
+    keep = partial(_keep, lanes, parts, NV, rest[0], b_row) if more == "packing" else None
+    sums = _multiply(lanes, of_b, a_rows, b, start, depths, ask=ask, keep=keep, at_once=at_once)
     for value, (vector, *place) in zip(sums, places(), strict=True):
         vector.store(value, *place)
     return []
@@ -147,14 +152,28 @@ def _ask(more: str, lanes: Vectors, rows: Values, a_row: ir.Value, k: ir.Value, 
         lanes.prefetch(builder.add(here, builder.mul(below, a_row)))
 
 
+def _keep(
+    lanes: Vectors, parts: Parts, NV: int, panel: ir.Value, b_row: ir.Value, k: ir.Value, b: ir.Value, of_b: Values
+) -> None:
+    """Store the vectors of row k of B, at b, in the panel, and ask for those of a later row."""
+    builder, row = lanes.builder, NV * lanes.lanes * lanes.bytes
+    here = builder.add(panel, builder.mul(k, integer(row)))
+    for value, (vector, pointer, _) in zip(of_b, places_of([here], parts), strict=True):
+        vector.store(value, pointer, None)
+    later = builder.add(b, builder.mul(b_row, integer(_ROWS_AHEAD)))
+    for line in range(0, len(parts) * lanes.lanes * lanes.bytes, LINE):
+        lanes.prefetch(builder.add(later, integer(line)))
+
+
 def _multiply(
     lanes: Vectors, parts: Parts, a_rows: Values, b: ir.Value, start: Values, depths: Sequence[Depth],
-    listed: Listed | None = None, ask: Callable[[ir.Value, ir.Value], None] | None = None, at_once: int = 1,
+    listed: Listed | None = None, ask: Callable[[ir.Value, ir.Value], None] | None = None,
+    keep: Callable[[ir.Value, ir.Value, Values], None] | None = None, at_once: int = 1,
 ) -> Values:  # fmt: skip
     """The loops over k: start + A @ B, a vector for every row of A and every part (of a row of B).
 
-    Of the only loop a list may tell where B's rows are, and each step may ask for something; or turns of it take some
-    steps `at_once`.
+    Of the only loop a list may tell where B's rows are, and each step may ask for something, or keep what it has of B;
+    or turns of it take some steps `at_once`.
     """
     builder = lanes.builder
 
@@ -166,7 +185,7 @@ def _multiply(
             b_at = listed.address(k) if listed else b_at
             if ask:
                 ask(k, a_at)
-            new = steps(a_at, b_at, old, inner) if inner else products(a_at, b_at, old)
+            new = steps(a_at, b_at, old, inner) if inner else products(k, a_at, b_at, old)
             return [builder.add(a_at, a_step), builder.add(b_at, b_step), *new]
 
         def turn(k: ir.Value, carried: Values) -> Values:
@@ -180,8 +199,10 @@ def _multiply(
             start, first = lanes.loop(first, whole, at_once, start, turn), whole
         return lanes.loop(first, count, 1, start, step)[2:]
 
-    def products(a_offset: ir.Value, b_address: ir.Value, sums: Values) -> Values:
+    def products(k: ir.Value, a_offset: ir.Value, b_address: ir.Value, sums: Values) -> Values:
         b_vectors = [vector.load(pointer, mask) for vector, pointer, mask in places_of([b_address], parts)]
+        if keep:
+            keep(k, b_address, b_vectors)
         new, widths = [], {vector.lanes: vector for vector, _ in parts}
         for i, row in enumerate(a_rows):
             a_ik = lanes.load_scalar(lanes.pointer(builder.add(row, a_offset)))

@@ -16,6 +16,7 @@ from graphc.codegen.intrinsics.vectors import Values, Vectors, call_body, intege
 _MORE = {
     **dict.fromkeys(("", "asking_ahead", "asking_rows", "asking_lines", "panel"), ()),
     **dict.fromkeys(("rows_in_turn", "columns_in_turn"), ()),
+    "packing": ("panel",),
     "nested": ("outer", "a_outer", "b_outer"),
     **dict.fromkeys(("rows_listed", "sum_listed", "rows_in_turn_rows_listed"), ("list", "first")),
 }
