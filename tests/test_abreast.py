@@ -11,10 +11,11 @@ import pytest
 from support import assert_close
 
 import graphc as gc
-from graphc.codegen.few_elements import LONGEST, MOST_BYTES, ROWS
+from graphc.codegen.few_elements import MOST_BYTES, ROWS
 from graphc.codegen.intrinsics.far import MOST as MATH
 from graphc.codegen.intrinsics.target import host_vector_bytes
 from graphc.codegen.printer import code_of
+from graphc.schedule.values import LONGEST
 
 Arrays = dict[str, Any]
 NUMBERS = (0, 1, 3, ROWS - 1, ROWS, ROWS + 1, 2 * ROWS - 3, 1000)  # of rows

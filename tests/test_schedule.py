@@ -163,14 +163,26 @@ VALUES: dict[str, tuple[tuple[Node, Node], Callable[[Node, Node], Any], int]] = 
     "of rows that do not": (_rows((8, 7)), lambda x, r: gc.tanh(r), 2),
     "of as many float32": (_rows((8, 12), "float32"), lambda x, r: gc.tanh(r), 1),
     "simple": (_rows((8, 40)), lambda x, r: gc.sqrt(r) + 1, 1),
-    "read along rows": (_rows((8, 40)), lambda x, r: x * gc.tanh(r)[:, None], 1),
+    "read along rows": (_rows((8, 40)), lambda x, r: x * gc.tanh(r)[:, None], 3),
+    "read along rows that go abreast": (_rows((8, 24)), lambda x, r: x * gc.tanh(r)[:, None], 1),
+    "read along long rows": (_rows((8, 257)), lambda x, r: x * gc.tanh(r)[:, None], 1),
+    "read along unknown rows": (_rows(("n", 40)), lambda x, r: x * gc.tanh(r)[:, None], 1),
+    "read along rows that lie far": (_rows((6600, 40)), lambda x, r: x * gc.tanh(r)[:, None], 1),
+    "read along rows of vector math": (
+        _rows((8, 40)),
+        lambda x, r: gc.exp(x) * gc.tanh(gc.sum(gc.exp(x), 1))[:, None],
+        1,
+    ),
+    "read along rows, and what they come to": (_rows((8, 40)), lambda x, r: (x - r[:, None]) * gc.tanh(r)[:, None], 1),
     "read along other rows": (_rows((40, 40)), lambda x, r: [r, x * gc.tanh(r)], 3),
 }
 
 
 @pytest.mark.parametrize("name", VALUES)
 def test_vector_math_of_what_rows_come_to_is_a_nest_of_its_own(name: str) -> None:
-    """If there are many rows, longer than such as go abreast, and nothing along them reads what it makes."""
+    """If there are many rows, longer than such as go abreast, and nothing along them reads what it makes; or arrays are
+    so small that they may be read again.
+    """
     (x, row), make, tasks = VALUES[name]
     assert len(planned([x], make(x, row))[0].tasks) == tasks
 

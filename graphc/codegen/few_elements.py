@@ -24,11 +24,11 @@ from graphc.scalar import ARITHMETIC, COMPARISONS, SIMPLE, TRUTHS, WHOLE, calls,
 from graphc.schedule.access import Index, Read, linear, loop_axes, offset
 from graphc.schedule.shape import loads, walked
 from graphc.schedule.split import domain_of
-from graphc.schedule.values import ABREAST, is_vector_math
+from graphc.schedule.values import ABREAST, LONGEST, is_vector_math
 from graphc.types import DType, bool_
 
 ROWS = 16  # of a band: a vector of float32, where vectors are wide
-LONGEST, FEWEST = 24, 4  # elements of a row; rows that are worth a band
+FEWEST = 4  # rows that are worth a band
 # By bytes of a vector: those of a row, beyond which its own vectors are full enough (two vectors are folded in this
 # order, too); and if it is folded only once, without vector math, and then written whole, for then copies may take
 # longer.
