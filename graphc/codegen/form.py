@@ -86,6 +86,8 @@ class Form:
         self.block = symbol("%j" if before is None else "%k")  # a panel of the product before begins at j
         self.sweep = 0
         self.band = 1  # rows for which a sweep is made before the next one
+        self.between: list[Node] = []  # vector math of what they come to, which is made between sweeps
+        self.waiting: set[Node] = set()  # what of it has been made
         self.summed = {r.operands[0] for r in self.row_set if r.operands[0].op.family is Family.ELEMENTWISE}
         self.placed = {n: p for n, p in reversed(nest.stores) if self.is_stored_whole(n)}
         self.kept = self._kept()
@@ -114,7 +116,7 @@ class Form:
             kept, scratch = self.kept[node]
             kept, scratch = (self.streamed[kept], True) if kept in self.streamed else (kept, scratch)
             return kept, self.scratch_at(kept) if scratch else None
-        settled = node in self.row_set and self.sweep_of[node] <= self.sweep
+        settled = node in self.waiting or (node in self.row_set and self.sweep_of[node] <= self.sweep)
         if self.band > 1 and settled and index == self.index_of(node):
             return RESULTS, self.result_at(node)
         if self.private and self.before is not None and node is self.before.member:
@@ -269,10 +271,11 @@ class Form:
     def _row_in_band(self) -> Dim:
         return loop_symbol(self.row_axes()[-1]) - BAND
 
-    def result_at(self, reduction: Node) -> Dim:
-        """Where what a row of a band comes to waits for the next sweeps."""
-        number = {r: k for k, r in enumerate(filter(self.row_set.__contains__, self.reductions))}[reduction]
-        return number * self.band * (RESULT // reduction.dtype.size) + self._row_in_band()
+    def result_at(self, node: Node) -> Dim:
+        """Where what a row of a band comes to, or is made of that, waits for the next sweeps."""
+        results = [*filter(self.row_set.__contains__, self.reductions), *self.between]
+        number = {r: k for k, r in enumerate(results)}[node]
+        return number * self.band * (RESULT // node.dtype.size) + self._row_in_band()
 
     # chunks
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from graphc.codegen import form
 from graphc.codegen.abreast import emit_abreast
+from graphc.codegen.between import math_between
 from graphc.codegen.few_elements import needs_abreast
 from graphc.codegen.inner import Inner
 from graphc.codegen.intrinsics.target import LINE
@@ -107,7 +108,9 @@ class _Nest(Inner):
 
     def _loops(self, top: Scope, chunks: Dim) -> list[Partial]:
         """Make the loops; what chunks leave to be combined."""
+        self.between, self.waiting = math_between(self), set()
         self.band = self.rows_at_once()
+        self.between = self.between if self.band > 1 else []
         alone = self.by_batch() or chunks == 1
         columns = {n: self._columns(n, alone, chunks) for n in self.totals if self.is_column(n)}
         folds = {n: Fold(self.text, n, k) for k, n in enumerate(self.totals) if n not in columns}

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from graphc.codegen.between import fit, make_math, rows_between
 from graphc.codegen.evaluate import loaded_from
 from graphc.codegen.form import BAND, RESULTS, Form
 from graphc.codegen.intrinsics.target import (
@@ -38,7 +39,7 @@ from graphc.schedule.task import Nest, Place
 
 _LONG = 256  # elements of a row; shorter ones the processor foresees
 _PART = 16  # elements of a row that are computed between two requests: of many at a time, most wait
-ROWS, _RESULTS = 8, 64  # rows of a band, and what each comes to, at most
+ROWS = 8  # of a band, at most, unless something is made between its sweeps
 LANES = (4, 5, 6, 7, 8)  # lines of accumulators, the best number first: each is a vector or some
 FEWEST = 4  # times that they are come back to
 MANY = 12  # times from which a rest of a row is a loop of its own
@@ -86,7 +87,7 @@ class Rows(Form):
 
     def _is_long(self) -> bool:
         row = self.domain[self.inner[-1]]
-        return isinstance(row, int) and row >= _LONG
+        return isinstance(row, int) and (row >= _LONG or bool(self.between))
 
     def ahead(self) -> tuple[Ahead, ...]:
         """What rows read of arrays where they lie side by side and are contiguous."""
@@ -136,8 +137,8 @@ class Rows(Form):
             return 1
         gathers = any(m.op.family is Family.GATHER and self.is_full(m) for m in self.members)
         on_stack = all(place.kind == "stack" for place, scratch in self.kept.values() if scratch)
-        band = min(ROWS, BLOCK // max(row, 1))
-        fits = host_vector_bytes() <= row * min(sizes) and band > 1 and len(sizes) <= _RESULTS
+        band = rows_between(self, row) if self.between else min(ROWS, BLOCK // max(row, 1))
+        fits = host_vector_bytes() <= row * min(sizes) and band > 1 and fit(self, band)
         return band if fits and on_stack and not gathers else 1
 
     def begin_band(self, scopes: list[Scope], low: Dim, high: Dim) -> tuple[Dim, Expr]:
@@ -150,6 +151,7 @@ class Rows(Form):
         row = scopes[-1]
         if self.band > 1 and isinstance(row, Loop):
             row.close_if_filled()
+            make_math(self, scopes[-2], row)
             scopes[-1] = self.text.loop(scopes[-2], row.var, row.hi, row.lo)
         return scopes[-1]
 
@@ -188,6 +190,9 @@ class Rows(Form):
         if not self.fetched.get(self.sweep) and not step:
             return scope, (low, high)
         row = self.domain[self.inner[-1]]
+        if self.between and isinstance(row, int) and not step and not size:
+            self.ask(scope, var, 0, row)
+            return scope, (low, high)
         whole = isinstance(row, int) and row % _PART == 0 and size % _PART == 0 and not self.folds_scalars()
         length = step or (_PART if whole else _LONG)
         loop, at = self.text.loop(scope, "f", high, low, length), symbol("%f")
