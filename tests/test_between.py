@@ -134,6 +134,7 @@ def test_numbers_are_the_same_whatever_the_number_of_threads() -> None:
         (50, lambda x, z, gc: [gc.sum(gc.sqrt(z)), x * gc.sqrt(z)[:, None]]),  # no vector math
         (130, lambda x, z, gc: [gc.sum(gc.tanh(z)), x * gc.tanh(z)[:, None]]),  # a long row
         ("m", lambda x, z, gc: [gc.sum(gc.tanh(z)), x * gc.tanh(z)[:, None]]),
+        (0, lambda x, z, gc: [gc.sum(gc.tanh(z)), x * gc.tanh(z)[:, None]]),
         (50, lambda x, z, gc: [gc.sum(gc.tanh(z)), gc.exp(x) * gc.tanh(gc.sum(gc.exp(x), -1))[:, None]]),  # kept
     ],
 )

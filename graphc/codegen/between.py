@@ -44,7 +44,7 @@ def rows_between(form: Form, row: int) -> int:
     """For how many rows at a time: some vectors of numbers, of rows so long, or one vector."""
     lanes = host_vector_bytes() // max(m.dtype.size for m in form.between)
     size = max(r.operands[0].dtype.size for r in form.row_set)
-    return max(min(_VECTORS, _NEAR // (row * size * lanes)), 1) * lanes
+    return max(min(_VECTORS, _NEAR // (max(row, 1) * size * lanes)), 1) * lanes
 
 
 def make_math(form: Rows, scope: Scope, row: Loop) -> None:
