@@ -41,10 +41,11 @@ def math_between(form: Form) -> list[Node]:
 
 
 def rows_between(form: Form, row: int) -> int:
-    """For how many rows at a time: some vectors of numbers, of rows so long, or one vector."""
+    """For how many rows at a time: some vectors of numbers, of rows so long, that have places on the stack."""
     lanes = host_vector_bytes() // max(m.dtype.size for m in form.between)
     size = max(r.operands[0].dtype.size for r in form.row_set)
-    return max(min(_VECTORS, _NEAR // (max(row, 1) * size * lanes)), 1) * lanes
+    vectors = min(_VECTORS, _NEAR // (max(row, 1) * size * lanes), BLOCK // (lanes * _places(form)))
+    return max(vectors, 1) * lanes
 
 
 def make_math(form: Rows, scope: Scope, row: Loop) -> None:
@@ -61,7 +62,12 @@ def make_math(form: Rows, scope: Scope, row: Loop) -> None:
 
 def fit(form: Form, band: int) -> bool:
     """Whether what so many rows come to, and what is made of it, has a place on the stack."""
-    return (len(form.row_set) + len(form.between)) * band <= BLOCK
+    return _places(form) * band <= BLOCK
+
+
+def _places(form: Form) -> int:
+    """How many numbers of each row of a band wait."""
+    return len(form.row_set) + len(form.between)
 
 
 def _is_made_of_rows(form: Form, node: Node, row: str) -> bool:

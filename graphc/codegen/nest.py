@@ -110,7 +110,8 @@ class _Nest(Inner):
         """Make the loops; what chunks leave to be combined."""
         self.between, self.waiting = math_between(self), set()
         self.band = self.rows_at_once()
-        self.between = self.between if self.band > 1 else []
+        if self.band == 1:
+            self.between = []
         alone = self.by_batch() or chunks == 1
         columns = {n: self._columns(n, alone, chunks) for n in self.totals if self.is_column(n)}
         folds = {n: Fold(self.text, n, k) for k, n in enumerate(self.totals) if n not in columns}

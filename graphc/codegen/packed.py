@@ -2,7 +2,7 @@
 
 In: a product, as for graphc.codegen.kernels.  Out: statements that compute C, or the chunk of it that is asked for.
 
-    Packed      panels of B are copied, and within each go all rows
+    Packed      panels of B are copied, some of them by their first tile, and within each go all rows
     Lined       they are if B, an array of the caller's, does not begin with a line of cache
     Blocked     they are gone through for each block of A, which may be copied too, for operands that no cache holds
 """
@@ -34,8 +34,7 @@ PACKED_ROWS = 16  # of such an A, at a time: their lines stay in L1 while tile b
 FEW_COLUMNS = 128  # for so many, copying A takes longer than it saves
 CHUNK_ROWS, CHUNK_BYTES, NARROW_CHUNK, FEWEST_CHUNKS = 2048, 2**22, 128, 4  # where a chunk copies its operands
 NEAR_CHUNK = 2**19  # bytes of B instead, which stay in L2 with a block of A, where two multiply-adds start in a cycle
-
-PACKING = "micro_packing"
+PACKING = "micro_packing"  # the first tile of a panel, which fills it
 
 _LETTERS = ("k", "o", "q", "s", "depth", "top", "bottom", "left", "right")
 K, OUTER, BLOCK, SOME, DEPTH, TOP, BOTTOM, LEFT, RIGHT = (symbol(f"%{name}") for name in _LETTERS)
@@ -106,8 +105,8 @@ class Packed(InPlace):
 
     def packs_by_tile(self) -> bool:
         """Whether a panel's first tile fills it: copying takes as long as a tile, and waits for what it copies."""
-        product, is_plain = self.product, self.of_panel == "micro_panel" and self.packing == "pack_rows"
-        return is_plain and self.nested is None and not product.listed and not product.outer_rows
+        are_rows = self.of_panel == "micro_panel" and self.packing == "pack_rows"
+        return are_rows and self.nested is None and not self.product.listed and not self.product.outer_rows
 
     def call(
         self, scope: Scope, kernel: str, tile: tuple[int, ...], *args: Expr, outer: tuple[Dim, Dim] | None = None

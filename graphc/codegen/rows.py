@@ -82,10 +82,11 @@ class Rows(Form):
 
     def ask_in_sweeps(self) -> None:
         """Say what each sweep asks for, unless rows lie near."""
-        far = self.row_set and self.rows and self._is_long() and not _is_below(bytes_read(self.nest), _FETCHED)
+        far = self.row_set and self.rows and self._are_worth_asking() and not _is_below(bytes_read(self.nest), _FETCHED)
         self.fetched = self._by_sweeps(self.ahead()) if far else {}
 
-    def _is_long(self) -> bool:
+    def _are_worth_asking(self) -> bool:
+        """Whether the processor does not foresee rows by itself: they are long, or math stands between their sweeps."""
         row = self.domain[self.inner[-1]]
         return isinstance(row, int) and (row >= _LONG or bool(self.between))
 
@@ -185,7 +186,7 @@ class Rows(Form):
 
         That is to ask for parts of a later row, to come back to the first of the accumulators, and to write what has
         been made; `step` is the size of a part if one of the last two asks for it, else 0.  `size` is that of the block
-        which the loop is for, 0 if it is for a whole row.
+        which the loop is for, 0 if it is for a whole row.  Short rows ask for all of a later one before they begin.
         """
         if not self.fetched.get(self.sweep) and not step:
             return scope, (low, high)

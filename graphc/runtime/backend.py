@@ -127,8 +127,7 @@ def _head() -> str:
 
 
 class Backend:
-    """LLVM for the processor at hand, set up as Numba does, with a context of its own: for one thread at
-    a time.
+    """LLVM for the processor at hand, set up as Numba does, with a context of its own: for one thread at a time.
 
     What it needs is made once: between two of its calls, a thread may wait for the one that runs Python.
     """

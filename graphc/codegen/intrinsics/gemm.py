@@ -49,7 +49,7 @@ __all__ = [
 ]  # fmt: skip
 
 _STEPS = 4  # of a sum, in a turn of the loop over a panel: what turns cost is felt where a step takes 13 cycles
-_OF_PANEL = ("panel", "packing")
+_OF_PANEL = ("panel", "packing")  # those that read a panel, and the first one, which fills it
 _ROWS_AHEAD = 16  # of B, which come from L2 or L3 within so many steps
 
 
