@@ -62,6 +62,7 @@ FUNCTIONS: dict[str, Function] = {
     **_functions(8, "xx", "x", "next_after"),
     **_functions(5, "xx", "x", "/ lost"),
     **_functions(3, "xx", "x", "over"),  # x / y, for a y that is the same throughout a loop
+    **_functions(2, "xx", "x", "share"),  # the same, where y is a sum of terms from 0 to 1, with a 1, and x is a term
     **_functions(5, "xx", "x", "quotient"),
     **_functions(5, "xx", "b", "multiple"),
     **_functions(8, "xx", "x", "floor_divide remainder"),
@@ -82,7 +83,7 @@ FUNCTIONS: dict[str, Function] = {
 # what is made of arithmetic on floats alone, and so takes vectors as it takes one lane
 WHOLE = {
     *("fmax", "fmin", "fabs", "sign", "copysign", "rint", "floor", "ceil", "trunc", "isnan", "isinf", "isfinite"),
-    *("over", "select", "to_f4", "to_f8"),
+    *("over", "share", "select", "to_f4", "to_f8"),
     *(name for name, function in FUNCTIONS.items() if function.cost >= 8),
 } - {"int_pow", "zeta"}
 COMPARISONS = {"==", "!=", "<", "<=", ">", ">="}

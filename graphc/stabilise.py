@@ -49,18 +49,28 @@ def _shares_of(quotient: Node) -> tuple[Node, Axes] | None:
     return (x, found[1]) if aligned else None
 
 
+def is_softmax(quotient: Node) -> bool:
+    """Whether it is exp(x) over its own sum, where x is at most 0, and 0 for one of the terms; or all is NaN."""
+    found = _shares_of(quotient)
+    return found is not None and _is_shifted(*found) and _top_of(found[0]).op.name == "max"
+
+
 def _is_shifted(x: Node, axes: Axes) -> bool:
     """Whether x is some z less its own largest value along the axes, so that exp(x) is at most 1."""
     if x.op.name != "subtract":
         return False
-    z, top = x.operands
-    top = below(top, (*_RESHAPING, "stop_gradient"))
+    z, top = x.operands[0], _top_of(x)
     if top.op.name == "where":  # an infinite top is left out
         top = below(top.operands[1], (*_RESHAPING, "stop_gradient"))
     if top.op.name != "max" or top.attrs["axis"] != axes:
         return False
     over = top.operands[0]
     return over is z or (over.op.name == "_pad" and over.operands[0] is z and over.attrs["fill"] == -float("inf"))
+
+
+def _top_of(x: Node) -> Node:
+    """What is subtracted."""
+    return below(x.operands[1], (*_RESHAPING, "stop_gradient"))
 
 
 def _with_an_element(b: Builder, x: Node, axes: Sequence[int]) -> Node:

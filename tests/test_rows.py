@@ -244,7 +244,7 @@ def test_what_is_stored_is_not_computed_again(rows: int, columns: int, loops: in
     """
     x, w = values((rows, columns), "float32")
     f = softmax_and_gradient((rows, columns), "float32")
-    assert f.source.count("over(") == loops
+    assert f.source.count("share(") == loops
     for have, want in zip(f(x, w), softmax_by_numpy(x, w), strict=True):
         np.testing.assert_allclose(have, want, rtol=1e-5, atol=1e-6)
 

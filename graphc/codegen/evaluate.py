@@ -21,6 +21,7 @@ from graphc.ops.index import CHECKS
 from graphc.scalar import NUMBERS, Apply, Body, function, is_dear, parse
 from graphc.schedule.access import Index, aligned, at_positions, loop_axes, offset, pieces, positions_of, view
 from graphc.schedule.task import Place
+from graphc.stabilise import is_softmax
 from graphc.types import DType, Shape, bool_, float64, int64, uint64
 
 _SHORT = 16  # steps of a loop: one or two vectors are divided as soon as one number is
@@ -185,7 +186,8 @@ class Evaluator:
             value = converted(value, dtype)
         elif isinstance(value, Call) and value.function == "/":
             again = value.args[-1] is operands[-1] and node.operands[-1] in self.divisors
-            value = Call("over", value.args, dtype) if again or self._is_settled(operands, scope) else value
+            if again or self._is_settled(operands, scope):
+                value = Call("share" if is_softmax(node) else "over", value.args, dtype)
         key: Key = node if len(node.types) == 1 else _Result(node, result)
         known = scope.find((key, index))
         return known if known is not None else self._emit(key, index, scope, value, set(), operands)

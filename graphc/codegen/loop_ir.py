@@ -212,8 +212,8 @@ KERNELS: dict[str, Contract] = {
     "restore": Contract(1, (), ()),
     "fetch": Contract(4, (0,), ()),  # columns and the step between them, how many, bytes of each: read soon
     "fetch_listed": Contract(6, (0, 4), (), positions=(4,)),  # the same of rows that are listed, and the first's number
-    # address: so many lines of cache, into L2 or into L1; nothing is read
-    **dict.fromkeys(("fetch_lines", "fetch_near"), Contract(1, (0,), ())),
+    # address: so many lines of cache, into L2, into L1, or there to be written; nothing is read
+    **dict.fromkeys(("fetch_lines", "fetch_near", "fetch_own"), Contract(1, (0,), ())),
     "into_line": Contract(1, (0,), (), "integer"),  # address -> elements since the line of cache began
     # how many elements, where from, where to: past the caches, and parts of lines too, or not if they are apart
     **dict.fromkeys(("stream", "stream_apart"), Contract(3, (1,), (2,))),
@@ -226,7 +226,7 @@ KERNELS: dict[str, Contract] = {
     OWN: Contract(2, (), (), "element"),  # status of the failure, iteration, and the operands of the user's function
 }
 CHECKED = ("checked", "labelled")
-FETCHING = ("fetch", "fetch_listed", "fetch_lines", "fetch_near")
+FETCHING = ("fetch", "fetch_listed", "fetch_lines", "fetch_near", "fetch_own")
 FAILING = (*CHECKED, OWN)
 
 Stmt = Let | Set | Store | If | For | Use

@@ -78,7 +78,7 @@ def _made(name: str) -> Any:
     if family == "tiny":
         return tiny.tiny(code, *numbers)
     if words[0] == "fetch":
-        return stream.fetch_lines(int(words[2]), 1 if words[1] == "near" else 2)
+        return stream.fetch_lines(int(words[2]), {"lines": 2, "near": 1, "own": 0}[words[1]])
     if words[0] == "columns":
         return columns.columns(words[1], code)
     return memory.stack(int(words[1])) if words[0] == "stack" else _of_rows(family, code)

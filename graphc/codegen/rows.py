@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from graphc.codegen.between import fit, make_math, rows_between
 from graphc.codegen.evaluate import loaded_from
 from graphc.codegen.form import BAND, RESULTS, Form
+from graphc.codegen.intrinsics.ahead import FAR
 from graphc.codegen.intrinsics.target import (
     BLOCK,
     LINE,
@@ -23,6 +24,7 @@ from graphc.codegen.intrinsics.target import (
     has_two_multiply_adds,
     host_vector_bytes,
 )
+from graphc.codegen.intrinsics.together import rows_together
 from graphc.codegen.loop_ir import Expr, Position, Var
 from graphc.codegen.product import Product
 from graphc.codegen.reduction import Columns, Fold, Lies
@@ -36,6 +38,7 @@ from graphc.scalar import SIMPLE, effort
 from graphc.schedule.access import linear, loop_symbol, offset, through_movement
 from graphc.schedule.shape import loads
 from graphc.schedule.task import Nest, Place
+from graphc.schedule.values import is_vector_math
 
 _LONG = 256  # elements of a row; shorter ones the processor foresees
 _PART = 16  # elements of a row that are computed between two requests: of many at a time, most wait
@@ -45,6 +48,7 @@ FEWEST = 4  # times that they are come back to
 MANY = 12  # times from which a rest of a row is a loop of its own
 _AHEAD = (16_384, 8_192)  # bytes of rows that are read until one that is asked for is there: else, and where two
 # multiply-adds start in a cycle
+_CLAIMED = 1_024  # bytes of a row of an output, of which all lines are asked for at once
 _FETCHED = 1 << 20  # bytes that are read, from which they do not lie near
 
 
@@ -188,6 +192,8 @@ class Rows(Form):
         been made; `step` is the size of a part if one of the last two asks for it, else 0.  `size` is that of the block
         which the loop is for, 0 if it is for a whole row.  Short rows ask for all of a later one before they begin.
         """
+        if self.band > 1:
+            self.claim(scope, var)
         if not self.fetched.get(self.sweep) and not step:
             return scope, (low, high)
         row = self.domain[self.inner[-1]]
@@ -200,6 +206,20 @@ class Rows(Form):
         self.ask(loop, var, at, length)
         end = Position(at + length)
         return loop, (at, end if whole or step else integer("least", end, high))
+
+    def claim(self, scope: Scope, var: str) -> None:
+        """Ask for the lines that a later sweep of the band writes, beside vector math, for which memory waits."""
+        row = self.domain[self.inner[-1]]
+        here = (m for m in self.members if self.is_full(m) and self.computed_in(m) == self.sweep)
+        if self.sweep != self.busiest() or not any(map(is_vector_math, here)) or not isinstance(row, int):
+            return
+        for node, place in self.nest.stores:
+            at = offset(self.index_of(node), node.shape)
+            size = node.dtype.size
+            later = self.is_stored_whole(node) and self.sweep_of[node] > self.sweep
+            if later and row * size <= _CLAIMED and self._follows_rows(at):
+                address = self.text.address(place, substitute(at, {f"%{var}": 0}) * size)
+                scope.use("fetch_own", address, tile=(-(-row * size // LINE),))
 
     def ask(self, scope: Scope, var: str, at: Dim, length: int) -> None:
         """Ask for what this sweep asks for, so many elements from there in a later row, or the next band."""
@@ -290,7 +310,14 @@ class Rows(Form):
         """Whether a row is one block, which is not folded where it is, nor from several places at a time."""
         size = length * fold.dtype.size
         is_block = size < SEVERAL if fold.is_exact else length <= BLOCK
-        return fold.has_rows and size > SHORT * host_vector_bytes() and is_block
+        is_long = size > SHORT * host_vector_bytes()
+        return fold.has_rows and is_block and (is_long or self._go_together(fold, length))
+
+    def _go_together(self, fold: Fold, length: int) -> bool:
+        """Whether rows are so short, and lie so near, that a kernel folds some of them together."""
+        read = bytes_read(self.nest)
+        is_near = isinstance(read, int) and read <= FAR
+        return fold.dtype.is_float and is_near and rows_together(fold.dtype.size, length) > 1
 
     def _only_folds(self) -> bool:
         """Whether one reduction is all that is made of elements: nothing else is computed or stored for each."""

@@ -90,6 +90,7 @@ PLAIN: dict[str, Any] = {
     "whole_power": np.power,
     "half_power": _pow,
     "over": operator.truediv,
+    "share": operator.truediv,
     "int_pow": _int_pow,
     "bit_and": np.bitwise_and,
     "bit_or": np.bitwise_or,

@@ -13,7 +13,7 @@ from llvmlite import ir
 from graphc.codegen.intrinsics.target import has_two_multiply_adds
 from graphc.codegen.intrinsics.vectors import I64, Control, Values, Vectors, integer
 
-_FAR = 24 << 20  # bytes that are read, of which caches hold little
+FAR = 24 << 20  # bytes that are read, of which caches hold little
 ONE_STREAM, EACH_OF_TWO = 4096, 2048  # bytes ahead, where one row or block is read at a time, and where two are
 
 
@@ -38,7 +38,7 @@ def choose_far(
     """
     if ahead == ONE_STREAM and not has_two_multiply_adds():
         return near()
-    return lanes.choose(lanes.builder.icmp_signed(">", read, integer(_FAR)), far, near)
+    return lanes.choose(lanes.builder.icmp_signed(">", read, integer(FAR)), far, near)
 
 
 def swept(lanes: Vectors, read: ir.Value, ahead: int, sweep: Callable[[Vectors], Values]) -> Values:

@@ -1,13 +1,15 @@
-"""Sums, products and extremes along rows: of rows that lie in memory, two at a time.
+"""Sums, products and extremes along rows: of rows that lie in memory, some at a time.
 
 In: the address of rows of contiguous elements, and where results go.  Out: nothing; each result has the bits of a fold
-of its row alone.  One row is of the first half of the rows and one of the second: memory brings two streams faster than
-one, and the last steps of one row's tree do not wait for those of another's.  Where caches hold little of what is read,
-each load asks for what comes later in its stream: the processor by itself foresees too little of it.
+of its row alone.  Short rows that caches hold are folded together, in place.  Else two go at a time, one of the first
+half of the rows and one of the second: memory brings two streams faster than one, and the last steps of one row's tree
+do not wait for those of another's.  Where caches hold little of what is read, each load asks for what comes later in
+its stream: the processor by itself foresees too little of it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -15,9 +17,10 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from graphc.codegen.intrinsics.ahead import EACH_OF_TWO, swept
+from graphc.codegen.intrinsics.ahead import EACH_OF_TWO, FAR, swept
 from graphc.codegen.intrinsics.routine import call_routine
-from graphc.codegen.intrinsics.total import fold_each
+from graphc.codegen.intrinsics.together import fold_together, rows_together
+from graphc.codegen.intrinsics.total import fold_each, in_place
 from graphc.codegen.intrinsics.vectors import Values, Vectors, integer
 
 
@@ -40,6 +43,10 @@ def along(operation: str, code: str) -> Any:
     @intrinsic
     def folded(typingctx: Any, x: Any, row: Any, rows: Any, n: Any, to: Any, read: Any) -> Any:
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Values) -> Any:
+            *_, n, _, read = args
+            if _is_near(read) and _are_short(n, code):
+                in_place(builder, lambda b, *a: _emit_together(operation, Vectors(b, code), *a), args[:-1])
+                return context.get_dummy_value()
             call_routine(builder, f"rows_{operation}_{code}", ir.VoidType(), args, body)
             return context.get_dummy_value()
 
@@ -48,22 +55,52 @@ def along(operation: str, code: str) -> Any:
     return folded
 
 
+def _is_near(read: ir.Value) -> bool:
+    return isinstance(read, ir.Constant) and read.constant <= FAR
+
+
+def _are_short(n: ir.Value, code: str) -> bool:
+    return code[0] == "f" and isinstance(n, ir.Constant) and rows_together(int(code[1]), n.constant) > 1
+
+
+def _emit_together(
+    operation: str, lanes: Vectors, x: ir.Value, row: ir.Value, rows: ir.Value, n: ir.Constant, to: ir.Value
+) -> None:
+    builder, count = lanes.builder, rows_together(lanes.bytes, n.constant)
+
+    def some(k: ir.Value, _: Values) -> Values:
+        first = builder.add(x, builder.mul(k, row))
+        addresses = [lanes.offset(first, row, number) for number in range(count)]
+        results = fold_together(operation, lanes, addresses, n.constant)
+        builder.store(results, lanes.pointer(builder.add(to, builder.mul(k, integer(lanes.bytes)))), align=lanes.bytes)
+        return []
+
+    whole = builder.and_(rows, integer(-count))
+    lanes.loop(integer(0), whole, count, [], some)
+    lanes.loop(whole, rows, 1, [], _one_by_one(operation, lanes, x, row, n, to, [integer(0)]))
+
+
 def _emit(
     operation: str, lanes: Vectors, x: ir.Value, row: ir.Value, rows: ir.Value, n: ir.Value, to: ir.Value
 ) -> None:
     builder = lanes.builder
     half = builder.sdiv(rows, integer(2))
+    lanes.loop(integer(0), half, 1, [], _one_by_one(operation, lanes, x, row, n, to, [integer(0), half]))
+    lanes.loop(builder.mul(half, integer(2)), rows, 1, [], _one_by_one(operation, lanes, x, row, n, to, [integer(0)]))
 
-    def some(*apart: ir.Value) -> Any:
-        def fold(k: ir.Value, _: Values) -> Values:
-            places = [builder.add(k, distance) for distance in apart]
-            addresses = [builder.add(x, builder.mul(place, row)) for place in places]
-            for place, value in zip(places, fold_each(operation, lanes, addresses, n), strict=True):
-                at = lanes.pointer(builder.add(to, builder.mul(place, integer(lanes.bytes))))
-                lanes.store_scalar(builder.zext(value, lanes.element) if lanes.kind == "b" else value, at)
-            return []
 
-        return fold
+def _one_by_one(
+    operation: str, lanes: Vectors, x: ir.Value, row: ir.Value, n: ir.Value, to: ir.Value, apart: Values
+) -> Callable[[ir.Value, Values], Values]:
+    """The body of a loop that folds a row and those so many rows apart from it, each to a number."""
+    builder = lanes.builder
 
-    lanes.loop(integer(0), half, 1, [], some(integer(0), half))
-    lanes.loop(builder.mul(half, integer(2)), rows, 1, [], some(integer(0)))
+    def fold(k: ir.Value, _: Values) -> Values:
+        places = [builder.add(k, distance) for distance in apart]
+        addresses = [builder.add(x, builder.mul(place, row)) for place in places]
+        for place, value in zip(places, fold_each(operation, lanes, addresses, n), strict=True):
+            at = lanes.pointer(builder.add(to, builder.mul(place, integer(lanes.bytes))))
+            lanes.store_scalar(builder.zext(value, lanes.element) if lanes.kind == "b" else value, at)
+        return []
+
+    return fold

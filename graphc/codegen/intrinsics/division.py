@@ -36,6 +36,21 @@ def over(lanes: Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
     return lanes.select(lanes.compare("!=", exact, lanes.const(0.0)), exact, rough)
 
 
+@machine_intrinsic
+def share(lanes: Lanes, x: ir.Value, y: ir.Value) -> ir.Value:
+    """x / y for x of 0 to 1 and y of at least 1, or NaN: within 0.51 units, where it is not almost subnormal.
+
+    The reciprocal of y in two parts, of which the second is what the first has lost, meets x in two roundings, of which
+    one is of what is small.
+    """
+    if not _fuses():
+        return lanes.div(x, y)
+    one = lanes.const(1.0)
+    inverse = lanes.div(one, y)
+    rest = lanes.mul(lanes.fma(lanes.neg(inverse), y, one), inverse)
+    return lanes.fma(x, inverse, lanes.mul(x, rest))
+
+
 def _inverse_power(lanes: Lanes, y: ir.Value) -> ir.Value:
     """The power of two, as far as it is normal, that brings |y| to [1/2, 1)."""
     builder, mantissa = lanes.builder, lanes.integer(lanes.mantissa)

@@ -183,7 +183,7 @@ def into_line(code: str) -> Any:
 
 @cache
 def fetch_lines(count: int, level: int) -> Any:
-    """Intrinsic (address): ask for so many lines, into L1 or L2, inline; they need not be readable."""
+    """Intrinsic (address): ask for so many lines, as `prefetch` does, inline; they need not be readable."""
 
     @intrinsic
     def ask(typingctx: Any, address: Any) -> Any:

@@ -64,7 +64,7 @@ def _typed(operation: str, code: str, emit: Callable[..., Any], result: Any, llv
     def typed(*parameters: Any) -> tuple[Any, Any]:
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
             if _is_short(args[1], code):
-                value = _in_place(builder, body, args)
+                value = in_place(builder, body, args)
             else:
                 value = call_routine(builder, f"{operation}_{code}", llvm_result, args, body)
             return context.get_dummy_value() if result is types.void else value
@@ -78,7 +78,7 @@ def _is_short(n: ir.Value, code: str) -> bool:
     return isinstance(n, ir.Constant) and n.constant * int(code[1]) <= SHORT * host_vector_bytes()
 
 
-def _in_place(builder: ir.IRBuilder, body: Callable[..., Any], args: Values) -> Any:
+def in_place(builder: ir.IRBuilder, body: Callable[..., Any], args: Values) -> Any:
     """What a routine does, without a call; no rounding is contracted with what comes before or after."""
     strict = ir.IRBuilder(builder.block)
     value = body(strict, *args)
@@ -123,7 +123,8 @@ def neutral_of(lanes: Vectors, operation: str) -> ir.Constant:
     return lanes.constant({"sum": 0, "product": 1, "max": least, "min": most}[operation])
 
 
-def _folded(operation: str, lanes: Vectors, address: ir.Value, n: ir.Value, combine: Combine) -> ir.Value:
+def fold_with(operation: str, lanes: Vectors, address: ir.Value, n: ir.Value, combine: Combine) -> ir.Value:
+    """What one block comes to, from what changes nothing on."""
     return _folded_each(operation, lanes, [address], n, combine)[0]
 
 
@@ -134,7 +135,7 @@ def _folded_each(
         return [combine(c, x) for c, x in zip(chains, new, strict=True)]
 
     neutral, sweep = neutral_of(lanes, operation), _swept_each if lanes.is_float else _in_any_order
-    states = sweep(lanes, addresses, n, neutral, [neutral] * _count(lanes), step)
+    states = sweep(lanes, addresses, n, neutral, [neutral] * accumulators(lanes), step)
     return [_tree(lanes, chains, combine) for chains in states]
 
 
@@ -157,13 +158,13 @@ def _extremes(operation: str, lanes: Vectors, addresses: Sequence[ir.Value], n: 
         doubtful = builder.or_(lanes.any(builder.fcmp_unordered("uno", total, total)), is_zero)
         (result,) = lanes.choose(
             doubtful,
-            lambda: [_folded(operation, lanes, address, n, lambda a, x: lanes.call(EXACT[operation], a, x))],
+            lambda: [fold_with(operation, lanes, address, n, lambda a, x: lanes.call(EXACT[operation], a, x))],
             lambda: [found],
         )
         return result
 
     neutral = neutral_of(lanes, operation)
-    states = _in_any_order(lanes, addresses, n, neutral, [*[neutral] * _count(lanes), lanes.zero], step)
+    states = _in_any_order(lanes, addresses, n, neutral, [*[neutral] * accumulators(lanes), lanes.zero], step)
     return [exact(address, state) for address, state in zip(addresses, states, strict=True)]
 
 
@@ -177,9 +178,9 @@ def added(lanes: Vectors, vectors: Values) -> ir.Value:
 
 def _deviation(lanes: Vectors, address: ir.Value, n: ir.Value, to: ir.Value, read: ir.Value) -> None:
     """The mean, rounded; then the distances from it, which add up to what rounding has taken from the mean."""
-    builder, count = lanes.builder, _count(lanes)
+    builder, count = lanes.builder, accumulators(lanes)
     number = builder.sitofp(n, lanes.element)
-    (total,) = swept(lanes, read, ONE_STREAM, lambda first: [_folded("sum", first, address, n, builder.fadd)])
+    (total,) = swept(lanes, read, ONE_STREAM, lambda first: [fold_with("sum", first, address, n, builder.fadd)])
     mean = builder.fdiv(total, number)
     middle = lanes.splat(mean)
 
@@ -211,7 +212,7 @@ def _logsumexp(lanes: Vectors, address: ir.Value, n: ir.Value, to: ir.Value, rea
         pairs = zip(sums, new, strict=True)
         return [s if x is neutral else builder.fadd(s, shrunk(lanes, x, tops)) for s, x in pairs]
 
-    sums = _swept(lanes, address, n, neutral, [lanes.zero] * _count(lanes), step)
+    sums = _swept(lanes, address, n, neutral, [lanes.zero] * accumulators(lanes), step)
     for k, part in enumerate((top, _tree(lanes, sums, builder.fadd))):
         lanes.store_scalar(part, lanes.pointer(to, k))
 
@@ -229,7 +230,7 @@ def _position(operation: str, lanes: Vectors, address: ir.Value, n: ir.Value, re
     """Each lane keeps the first of its best and the step at which it came; a NaN, if there is one, is looked for."""
     if isinstance(n, ir.Constant) and n.constant <= lanes.lanes and lanes.has_masks:
         return _place_in_vector(operation, lanes, address, n)
-    builder, count, relation = lanes.builder, _count(lanes), RELATIONS[operation.removeprefix("arg")]
+    builder, count, relation = lanes.builder, accumulators(lanes), RELATIONS[operation.removeprefix("arg")]
     neutral = ir.Constant(lanes.type, _NEUTRAL[operation])
     first, stride = lanes.integers(range(lanes.lanes)), lanes.integers([count * lanes.lanes] * lanes.lanes)
     never = lanes.integers([1 << 30] * lanes.lanes)
@@ -279,7 +280,8 @@ def _place_in_vector(operation: str, lanes: Vectors, address: ir.Value, n: ir.Co
     return builder.zext(builder.cttz(lanes_there, I1(0)), I64)
 
 
-def _count(lanes: Vectors) -> int:
+def accumulators(lanes: Vectors) -> int:
+    """How many vectors accumulate."""
     return max(_CHAINS, _ACCUMULATORS // lanes.lanes)
 
 
@@ -296,7 +298,7 @@ def _swept_each(
     step: Callable[[Values, Values], Values],
 ) -> list[Values]:  # fmt: skip
     """The same of some blocks, in turn."""
-    builder, count = lanes.builder, _count(lanes)
+    builder, count = lanes.builder, accumulators(lanes)
     stride, width = count * lanes.lanes, len(start)
 
     def states(carried: Values) -> list[Values]:
@@ -363,7 +365,7 @@ def _abreast(
     """
     if isinstance(n, ir.Constant) and n.constant * lanes.bytes < SEVERAL:
         return [address, n, *state]
-    builder, some = lanes.builder, _count(lanes) // _STREAMS * lanes.lanes
+    builder, some = lanes.builder, accumulators(lanes) // _STREAMS * lanes.lanes
     part = builder.mul(builder.sdiv(n, integer(_STREAMS * some)), integer(some))
     part = builder.select(lanes.less(n, integer(SEVERAL // lanes.bytes)), integer(0), part)
     nbytes = builder.mul(part, integer(lanes.bytes))

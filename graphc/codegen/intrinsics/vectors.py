@@ -35,10 +35,10 @@ def type_name(dtype: DTypeLike) -> str:
 
 
 def prefetch(builder: ir.IRBuilder, address: ir.Value, level: int) -> None:
-    """Asks for the line of an address, which need not be readable, to be in L1 or L2."""
+    """Asks for the line of an address, which need not be readable, to be in L1 or L2; level 0: in L1, to be written."""
     kind = ir.FunctionType(ir.VoidType(), [POINTER, I32, I32, I32])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    hints = [ir.Constant(I32, k) for k in (0, 4 - level, 1)]  # to be read, how near, data
+    hints = [ir.Constant(I32, k) for k in (int(level == 0), 4 - max(level, 1), 1)]  # written, how near, data
     builder.call(function, [builder.inttoptr(address, POINTER), *hints])
 
 
