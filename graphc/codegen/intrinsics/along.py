@@ -19,8 +19,8 @@ from numba.extending import intrinsic
 
 from graphc.codegen.intrinsics.ahead import EACH_OF_TWO, FAR, swept
 from graphc.codegen.intrinsics.routine import call_routine
-from graphc.codegen.intrinsics.together import fold_together, rows_together
-from graphc.codegen.intrinsics.total import fold_each, in_place
+from graphc.codegen.intrinsics.together import fold_exactly, fold_together, rows_together
+from graphc.codegen.intrinsics.total import RELATIONS, fold_each, in_place
 from graphc.codegen.intrinsics.vectors import Values, Vectors, integer
 
 
@@ -71,13 +71,25 @@ def _emit_together(
     def some(k: ir.Value, _: Values) -> Values:
         first = builder.add(x, builder.mul(k, row))
         addresses = [lanes.offset(first, row, number) for number in range(count)]
-        results = fold_together(operation, lanes, addresses, n.constant)
-        builder.store(results, lanes.pointer(builder.add(to, builder.mul(k, integer(lanes.bytes)))), align=lanes.bytes)
+        results, is_doubtful = fold_together(operation, lanes, addresses, n.constant)
+        builder.store(results, result_at(k), align=lanes.bytes)
+        if is_doubtful is not None:
+            end = builder.select(is_doubtful, builder.add(k, integer(count)), k)
+            lanes.loop(k, end, 1, [], exactly)
+        return []
+
+    def result_at(k: ir.Value) -> ir.Value:
+        return lanes.pointer(builder.add(to, builder.mul(k, integer(lanes.bytes))))
+
+    def exactly(k: ir.Value, _: Values) -> Values:
+        address = builder.add(x, builder.mul(k, row))
+        lanes.store_scalar(fold_exactly(operation, lanes, address, n.constant), result_at(k))
         return []
 
     whole = builder.and_(rows, integer(-count))
     lanes.loop(integer(0), whole, count, [], some)
-    lanes.loop(whole, rows, 1, [], _one_by_one(operation, lanes, x, row, n, to, [integer(0)]))
+    one = exactly if operation in RELATIONS else _one_by_one(operation, lanes, x, row, n, to, [integer(0)])
+    lanes.loop(whole, rows, 1, [], one)
 
 
 def _emit(

@@ -38,35 +38,30 @@ def rows_together(size: int, n: int) -> int:
     return min(_ROWS, lanes) if fits else 1
 
 
-def fold_together(operation: str, lanes: Vectors, addresses: Sequence[ir.Value], n: int) -> ir.Value:
-    """What each row of n elements comes to, as many as go together."""
+def fold_together(
+    operation: str, lanes: Vectors, addresses: Sequence[ir.Value], n: int
+) -> tuple[ir.Value, ir.Value | None]:
+    """What each row of n elements comes to, as many as go together; and whether that is doubtful, if it may be.
+
+    An extreme is, where there may be a NaN, or the sign of a zero counts: then `fold_exactly` tells.
+    """
     rows = [_loaded(operation, lanes, address, n) for address in addresses]
     combine = combination(lanes, operation)
     found = _halved(lanes, [_one(lanes, vectors, combine) for vectors in rows], combine)
-    if operation not in RELATIONS:
-        return found
-    return _exact(operation, lanes, addresses, n, rows, found)
+    return found, _is_doubtful(lanes, rows, found) if operation in RELATIONS else None
 
 
-def _exact(
-    operation: str, lanes: Vectors, addresses: Sequence[ir.Value], n: int, rows: Sequence[Values], found: ir.Value
-) -> ir.Value:
-    """The extremes, row by row where there may be a NaN, or the sign of a zero counts."""
-    builder = lanes.builder
+def fold_exactly(operation: str, lanes: Vectors, address: ir.Value, n: int) -> ir.Value:
+    """The extreme of a row of n elements."""
+    return fold_with(operation, lanes, address, integer(n), lambda a, x: lanes.call(EXACT[operation], a, x))
+
+
+def _is_doubtful(lanes: Vectors, rows: Sequence[Values], found: ir.Value) -> ir.Value:
+    builder, bits = lanes.builder, ir.IntType(len(rows))
     total = added(lanes, [added(lanes, vectors) for vectors in rows])
-    zeros = builder.fcmp_ordered("==", found, ir.Constant(found.type, 0.0))
-    is_zero = builder.icmp_unsigned("!=", builder.bitcast(zeros, ir.IntType(len(rows))), ir.IntType(len(rows))(0))
-    doubtful = builder.or_(lanes.any(builder.fcmp_unordered("uno", total, total)), is_zero)
-
-    def one_by_one() -> Values:
-        result = found
-        for k, address in enumerate(addresses):
-            exact = fold_with(operation, lanes, address, integer(n), lambda a, x: lanes.call(EXACT[operation], a, x))
-            result = builder.insert_element(result, exact, ir.IntType(32)(k))
-        return [result]
-
-    (result,) = lanes.choose(doubtful, one_by_one, lambda: [found])
-    return result
+    zeros = builder.bitcast(builder.fcmp_ordered("==", found, ir.Constant(found.type, 0.0)), bits)
+    is_zero = builder.icmp_unsigned("!=", zeros, bits(0))
+    return builder.or_(lanes.any(builder.fcmp_unordered("uno", total, total)), is_zero)
 
 
 def _loaded(operation: str, lanes: Vectors, address: ir.Value, n: int) -> Values:
