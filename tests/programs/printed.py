@@ -38,7 +38,7 @@ def _made(name: str, memory: Memory) -> Any:
         return lambda number=int(m[1]): memory.stack(number, BLOCK)
     if (m := re.fullmatch(r"to_([a-z]\d)", name)) and m[1] in CODES:
         return cast(m[1])
-    if re.fullmatch(r"fetch(_(lines|near)_\d+)?", name):
+    if re.fullmatch(r"fetch(_(lines|near|own)_\d+)?", name):
         return lambda *args: None  # what is asked for need not be there
     if m := _KERNEL.fullmatch(name):
         return _kernel(memory, m[1], CODES[m[2]].numpy, tuple(int(n) for n in (m[3] or "").split("x") if n))
