@@ -1,9 +1,10 @@
-"""Short rows that are folded together, and shares: what softmax divides by its sum."""
+"""Short rows that are folded together, lines that bands ask for, and shares: terms of a softmax over their sum."""
 
 import numpy as np
 import pytest
 
 import graphc as gc
+from graphc.codegen.intrinsics.target import host_vector_bytes
 
 FOLDS = {"sum": np.sum, "prod": np.prod, "max": np.max, "min": np.min}
 
@@ -13,7 +14,7 @@ def _bits(x):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("columns", [1, 3, 8, 15, 16, 17, 33, 64, 100, 128, 129])
+@pytest.mark.parametrize("columns", [1, 3, 8, 15, 16, 17, 33, 64, 65, 100, 128, 129])
 def test_rows_have_the_bits_of_a_row_alone(dtype, columns):
     for name, numpy in FOLDS.items():
         x = gc.input("x", ("rows", columns), dtype)
@@ -23,7 +24,8 @@ def test_rows_have_the_bits_of_a_row_alone(dtype, columns):
         values = np.random.default_rng(1).standard_normal((21, columns)).astype(dtype)
         found = together(values)
         exact = numpy(values.astype("f8"), axis=1)
-        np.testing.assert_allclose(found, exact, rtol=1e-4 if dtype == "float32" else 1e-12, atol=1e-5)
+        error, least = columns * np.finfo(dtype).eps, 1 if name == "sum" else np.finfo(dtype).tiny
+        np.testing.assert_allclose(found, exact, rtol=error, atol=error * least)
         for k in (0, 7, 8, 15, 16, 20):
             assert _bits(fold(values[k : k + 1]))[0] == _bits(found)[k]
 
@@ -65,6 +67,27 @@ def test_a_share_is_a_rounded_quotient(dtype, shape):
         assert np.isnan(softmax(values)[2][0]).all()
     values[0] = -np.inf
     assert np.isnan(softmax(values)[2][0]).all()
+
+
+@pytest.mark.skipif(host_vector_bytes() < 32, reason="rows of fewer lanes are folded one by one")
+def test_which_rows_go_together():
+    most = 8 * host_vector_bytes() // 4
+    for shape, together in (((40, most), True), ((40, most + 1), False), (("rows", most), False), ((10**6, 16), False)):
+        x = gc.input("x", shape, "float32")
+        assert ("rows_max_f4(" in gc.compile([x], gc.max(x, axis=1)).source) == together
+    x = gc.input("x", (40, most), "float32")
+    assert "rows_" not in gc.compile([x], gc.max(2 * x, axis=1)).source
+
+
+@pytest.mark.parametrize("columns", [64, 100])
+def test_bands_ask_for_what_they_write_beside_vector_math(columns):
+    x = gc.input("x", (40, columns), "float32")
+    lines = -(-columns * 4 // 64)
+    assert f"fetch_own_{lines}(" in gc.compile([x], gc.softmax(x)).source
+    centred = x - gc.mean(x, axis=1, keepdims=True)
+    assert "fetch_own" not in gc.compile([x], centred / gc.sqrt(gc.mean(centred**2, axis=1, keepdims=True))).source
+    long = gc.input("x", (40, 257), "float32")
+    assert "fetch_own" not in gc.compile([long], gc.softmax(long)).source
 
 
 def test_softmax_divides_by_shares():

@@ -19,8 +19,8 @@ from numba.extending import intrinsic
 
 from graphc.codegen.intrinsics.ahead import EACH_OF_TWO, FAR, swept
 from graphc.codegen.intrinsics.routine import call_routine
-from graphc.codegen.intrinsics.together import fold_exactly, fold_together, rows_together
-from graphc.codegen.intrinsics.total import RELATIONS, fold_each, in_place
+from graphc.codegen.intrinsics.together import fold_together, rows_together
+from graphc.codegen.intrinsics.total import RELATIONS, fold_each, fold_exactly, in_place
 from graphc.codegen.intrinsics.vectors import Values, Vectors, integer
 
 
@@ -71,7 +71,7 @@ def _emit_together(
     def some(k: ir.Value, _: Values) -> Values:
         first = builder.add(x, builder.mul(k, row))
         addresses = [lanes.offset(first, row, number) for number in range(count)]
-        results, is_doubtful = fold_together(operation, lanes, addresses, n.constant)
+        results, is_doubtful = fold_together(operation, lanes, addresses, n)
         builder.store(results, result_at(k), align=lanes.bytes)
         if is_doubtful is not None:
             end = builder.select(is_doubtful, builder.add(k, integer(count)), k)
@@ -83,7 +83,7 @@ def _emit_together(
 
     def exactly(k: ir.Value, _: Values) -> Values:
         address = builder.add(x, builder.mul(k, row))
-        lanes.store_scalar(fold_exactly(operation, lanes, address, n.constant), result_at(k))
+        lanes.store_scalar(fold_exactly(operation, lanes, address, n), result_at(k))
         return []
 
     whole = builder.and_(rows, integer(-count))

@@ -12,19 +12,18 @@ from collections.abc import Sequence
 
 from llvmlite import ir
 
+from graphc.codegen.intrinsics.blocks import Combine
 from graphc.codegen.intrinsics.constants import positions
 from graphc.codegen.intrinsics.target import host_vector_bytes
 from graphc.codegen.intrinsics.total import (
-    EXACT,
     RELATIONS,
-    Combine,
-    accumulators,
     added,
     combination,
-    fold_with,
-    neutral_of,
+    extremes_of_each,
+    has_nan,
+    vector_of_each,
 )
-from graphc.codegen.intrinsics.vectors import Values, Vectors, integer
+from graphc.codegen.intrinsics.vectors import Values, Vectors
 
 _ROWS = 8  # or as many as a vector has lanes
 _FEWEST = 4  # lanes of a vector, with fewer of which nothing is gained
@@ -39,54 +38,25 @@ def rows_together(size: int, n: int) -> int:
 
 
 def fold_together(
-    operation: str, lanes: Vectors, addresses: Sequence[ir.Value], n: int
+    operation: str, lanes: Vectors, addresses: Sequence[ir.Value], n: ir.Constant
 ) -> tuple[ir.Value, ir.Value | None]:
     """What each row of n elements comes to, as many as go together; and whether that is doubtful, if it may be.
 
     An extreme is, where there may be a NaN, or the sign of a zero counts: then `fold_exactly` tells.
     """
-    rows = [_loaded(operation, lanes, address, n) for address in addresses]
     combine = combination(lanes, operation)
-    found = _halved(lanes, [_one(lanes, vectors, combine) for vectors in rows], combine)
-    return found, _is_doubtful(lanes, rows, found) if operation in RELATIONS else None
+    if operation not in RELATIONS:
+        rows = [vector_of_each(operation, lanes, [address], n, combine)[0] for address in addresses]
+        return _halved(lanes, rows, combine), None
+    parts = [extremes_of_each(operation, lanes, [address], n)[0] for address in addresses]
+    found, total = _halved(lanes, [best for best, _ in parts], combine), added(lanes, [total for _, total in parts])
+    return found, lanes.builder.or_(has_nan(lanes, total), _has_zero(lanes.builder, found))
 
 
-def fold_exactly(operation: str, lanes: Vectors, address: ir.Value, n: int) -> ir.Value:
-    """The extreme of a row of n elements."""
-    return fold_with(operation, lanes, address, integer(n), lambda a, x: lanes.call(EXACT[operation], a, x))
-
-
-def _is_doubtful(lanes: Vectors, rows: Sequence[Values], found: ir.Value) -> ir.Value:
-    builder, bits = lanes.builder, ir.IntType(len(rows))
-    total = added(lanes, [added(lanes, vectors) for vectors in rows])
-    zeros = builder.bitcast(builder.fcmp_ordered("==", found, ir.Constant(found.type, 0.0)), bits)
-    is_zero = builder.icmp_unsigned("!=", zeros, bits(0))
-    return builder.or_(lanes.any(builder.fcmp_unordered("uno", total, total)), is_zero)
-
-
-def _loaded(operation: str, lanes: Vectors, address: ir.Value, n: int) -> Values:
-    """The vectors of a row; beyond its last element stands what changes nothing."""
-    neutral, found = neutral_of(lanes, operation), []
-    for first in range(0, n, lanes.lanes):
-        at = lanes.pointer(address, first)
-        if first + lanes.lanes <= n:
-            found.append(lanes.load(at))
-        else:
-            mask = lanes.first(integer(n - first))
-            found.append(lanes.builder.select(mask, lanes.load(at, mask), neutral))
-    return found
-
-
-def _one(lanes: Vectors, vectors: Values, combine: Combine) -> ir.Value:
-    """A row as one vector: accumulators in turn, then pair by pair, as of a row alone."""
-    count = accumulators(lanes)
-    chains = vectors[:count]
-    for k, x in enumerate(vectors[count:]):
-        chains[k % count] = combine(chains[k % count], x)
-    while len(chains) > 1:
-        pairs = zip(chains[::2], chains[1::2], strict=False)
-        chains = [*(combine(a, b) for a, b in pairs), *chains[len(chains) & ~1 :]]
-    return chains[0]
+def _has_zero(builder: ir.IRBuilder, vector: ir.Value) -> ir.Value:
+    bits = ir.IntType(vector.type.count)
+    zeros = builder.fcmp_ordered("==", vector, ir.Constant(vector.type, 0.0))
+    return builder.icmp_unsigned("!=", builder.bitcast(zeros, bits), bits(0))
 
 
 def _halved(lanes: Vectors, rows: Values, combine: Combine) -> ir.Value:

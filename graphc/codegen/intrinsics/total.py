@@ -1,8 +1,7 @@
 """Sums, products, extremes and their positions in a block of values, in an order that no optimiser changes.
 
 In: the address of contiguous elements and their number.  Out: what they come to, or where one stands (of integers, see
-whole.py).  Four vectors (of two lanes, eight) accumulate in turn and are combined as a tree, then its halves: the same
-bits wherever and however the call is compiled, on one machine.
+whole.py), with the same bits wherever and however the call is compiled, on one machine: see blocks.py for the order.
 """
 
 from __future__ import annotations
@@ -16,14 +15,20 @@ from numba import types
 from numba.extending import intrinsic
 
 from graphc.codegen.intrinsics.ahead import ONE_STREAM, swept
+from graphc.codegen.intrinsics.blocks import (
+    Combine,
+    accumulators,
+    across,
+    paired,
+    sweep_block,
+    sweep_each,
+    sweep_in_any_order,
+    tree,
+)
 from graphc.codegen.intrinsics.memory import NUMBA_TYPES
 from graphc.codegen.intrinsics.routine import call_routine
-from graphc.codegen.intrinsics.target import SEVERAL, SHORT, host_vector_bytes
-from graphc.codegen.intrinsics.vectors import I1, I32, I64, Values, Vectors, integer
-
-_CHAINS = 4  # vectors that accumulate, which hides the latency of an addition
-_STREAMS = 4  # parts of a block that are read at the same time
-_ACCUMULATORS = 16  # at least; with fewer, a sum of 1,024 is off by more than twice what NumPy's is
+from graphc.codegen.intrinsics.target import SHORT, host_vector_bytes
+from graphc.codegen.intrinsics.vectors import I1, I64, Values, Vectors
 
 
 @cache
@@ -92,7 +97,6 @@ _NEUTRAL = {
 }  # fmt: skip
 RELATIONS = {"max": ">", "min": "<"}
 EXACT = {"max": "llvm.maximum", "min": "llvm.minimum"}
-Combine = Callable[[ir.Value, ir.Value], ir.Value]
 
 
 def _fold(operation: str, lanes: Vectors, address: ir.Value, n: ir.Value) -> ir.Value:
@@ -131,49 +135,77 @@ def fold_with(operation: str, lanes: Vectors, address: ir.Value, n: ir.Value, co
 def _folded_each(
     operation: str, lanes: Vectors, addresses: Sequence[ir.Value], n: ir.Value, combine: Combine
 ) -> Values:
-    def step(chains: Values, new: Values) -> Values:
-        return [combine(c, x) for c, x in zip(chains, new, strict=True)]
+    return [across(lanes, x, combine) for x in vector_of_each(operation, lanes, addresses, n, combine)]
 
-    neutral, sweep = neutral_of(lanes, operation), _swept_each if lanes.is_float else _in_any_order
+
+def vector_of_each(
+    operation: str, lanes: Vectors, addresses: Sequence[ir.Value], n: ir.Value, combine: Combine
+) -> Values:
+    """What each block comes to, lane by lane."""
+    neutral, sweep = neutral_of(lanes, operation), sweep_each if lanes.is_float else sweep_in_any_order
+    first = _unless(neutral, combine)
+
+    def step(chains: Values, new: Values) -> Values:
+        return [first(c, x) for c, x in zip(chains, new, strict=True)]
+
     states = sweep(lanes, addresses, n, neutral, [neutral] * accumulators(lanes), step)
-    return [_tree(lanes, chains, combine) for chains in states]
+    return [paired(chains, first) for chains in states]
+
+
+def _unless(neutral: ir.Constant, combine: Combine) -> Combine:
+    """The same, but for what is known to change nothing: of extremes LLVM does not know it, for the sake of NaN."""
+    return lambda a, x: x if a is neutral else a if x is neutral else combine(a, x)
 
 
 def _extremes(operation: str, lanes: Vectors, addresses: Sequence[ir.Value], n: ir.Value) -> Values:
-    """The extremes in one instruction a vector, which ignores NaN and signs of zero; where these count, once more.
+    """The extremes, once more where what is found in one instruction a vector may not be all."""
+    builder, better = lanes.builder, combination(lanes, operation)
+
+    def exact(address: ir.Value, best: ir.Value, total: ir.Value) -> ir.Value:
+        found = across(lanes, best, better)
+        is_zero = builder.fcmp_ordered("==", found, ir.Constant(found.type, 0.0))
+        doubtful = builder.or_(has_nan(lanes, total), is_zero)
+        (result,) = lanes.choose(doubtful, lambda: [fold_exactly(operation, lanes, address, n)], lambda: [found])
+        return result
+
+    found = extremes_of_each(operation, lanes, addresses, n)
+    return [exact(address, *parts) for address, parts in zip(addresses, found, strict=True)]
+
+
+def extremes_of_each(
+    operation: str, lanes: Vectors, addresses: Sequence[ir.Value], n: ir.Value
+) -> list[tuple[ir.Value, ir.Value]]:
+    """Of each block the extremes, lane by lane, in one instruction a vector, which ignores NaN and signs of zero; and
+    the sum.
 
     A sum tells whether there is a NaN (or infinities of both signs): it takes no masks, of which a processor has fewer
     than of loads that are on the way.
     """
-    builder, better = lanes.builder, combination(lanes, operation)
+    builder, neutral = lanes.builder, neutral_of(lanes, operation)
+    better = _unless(neutral, combination(lanes, operation))
 
     def step(state: Values, new: Values) -> Values:
         *best, total = state
-        return [*map(better, best, new), builder.fadd(total, added(lanes, new))]
+        there = [x for x in new if x is not neutral]
+        return [*map(better, best, new), builder.fadd(total, added(lanes, there))]
 
-    def exact(address: ir.Value, state: Values) -> ir.Value:
-        *best, total = state
-        found = _tree(lanes, best, better)
-        is_zero = builder.fcmp_ordered("==", found, ir.Constant(found.type, 0.0))
-        doubtful = builder.or_(lanes.any(builder.fcmp_unordered("uno", total, total)), is_zero)
-        (result,) = lanes.choose(
-            doubtful,
-            lambda: [fold_with(operation, lanes, address, n, lambda a, x: lanes.call(EXACT[operation], a, x))],
-            lambda: [found],
-        )
-        return result
+    states = sweep_in_any_order(lanes, addresses, n, neutral, [*[neutral] * accumulators(lanes), lanes.zero], step)
+    return [(paired(best, better), total) for *best, total in states]
 
-    neutral = neutral_of(lanes, operation)
-    states = _in_any_order(lanes, addresses, n, neutral, [*[neutral] * accumulators(lanes), lanes.zero], step)
-    return [exact(address, state) for address, state in zip(addresses, states, strict=True)]
+
+def has_nan(lanes: Vectors, total: ir.Value) -> ir.Value:
+    """Whether what such sums add up to is one."""
+    return lanes.any(lanes.builder.fcmp_unordered("uno", total, total))
+
+
+def fold_exactly(operation: str, lanes: Vectors, address: ir.Value, n: ir.Value) -> ir.Value:
+    """The extreme of a block with NaN and signs of zero."""
+    return fold_with(operation, lanes, address, n, lambda a, x: lanes.call(EXACT[operation], a, x))
 
 
 def added(lanes: Vectors, vectors: Values) -> ir.Value:
     """Their sum, pair by pair."""
-    while len(vectors) > 1:
-        pairs = zip(vectors[::2], vectors[1::2], strict=False)
-        vectors = [*(lanes.add(x, y) for x, y in pairs), *vectors[len(vectors) & ~1 :]]
-    return vectors[0]
+    return paired(vectors, lanes.add)
 
 
 def _deviation(lanes: Vectors, address: ir.Value, n: ir.Value, to: ir.Value, read: ir.Value) -> None:
@@ -189,8 +221,8 @@ def _deviation(lanes: Vectors, address: ir.Value, n: ir.Value, to: ir.Value, rea
         sums = [builder.fadd(s, d) for s, d in zip(state[:count], apart, strict=True)]
         return [*sums, *(lanes.fma(d, d, q) for q, d in zip(state[count:], apart, strict=True))]
 
-    state = _swept(lanes, address, n, middle, [lanes.zero] * (2 * count), step)
-    total, squares = (_tree(lanes, part, builder.fadd) for part in (state[:count], state[count:]))
+    state = sweep_block(lanes, address, n, middle, [lanes.zero] * (2 * count), step)
+    total, squares = (tree(lanes, part, builder.fadd) for part in (state[:count], state[count:]))
     rest = builder.fdiv(total, number)
     for k, part in enumerate((mean, rest, without_mean(lanes, squares, builder.fmul(total, rest)))):
         lanes.store_scalar(part, lanes.pointer(to, k))
@@ -212,8 +244,8 @@ def _logsumexp(lanes: Vectors, address: ir.Value, n: ir.Value, to: ir.Value, rea
         pairs = zip(sums, new, strict=True)
         return [s if x is neutral else builder.fadd(s, shrunk(lanes, x, tops)) for s, x in pairs]
 
-    sums = _swept(lanes, address, n, neutral, [lanes.zero] * accumulators(lanes), step)
-    for k, part in enumerate((top, _tree(lanes, sums, builder.fadd))):
+    sums = sweep_block(lanes, address, n, neutral, [lanes.zero] * accumulators(lanes), step)
+    for k, part in enumerate((top, tree(lanes, sums, builder.fadd))):
         lanes.store_scalar(part, lanes.pointer(to, k))
 
 
@@ -252,18 +284,20 @@ def _position(operation: str, lanes: Vectors, address: ir.Value, n: ir.Value, re
 
     def earliest(at: Values) -> ir.Value:
         placed = [builder.add(p, lanes.integers([k * lanes.lanes] * lanes.lanes)) for k, p in enumerate(at)]
-        return _tree(lanes, placed, lambda a, b: builder.select(lanes.less(b, a), b, a))
+        return tree(lanes, placed, lambda a, b: builder.select(lanes.less(b, a), b, a))
 
     def found(best: Values, at: Values) -> ir.Value:
-        extreme = _tree(lanes, best, lambda a, x: builder.select(builder.fcmp_ordered(relation, x, a), x, a))
+        extreme = tree(lanes, best, lambda a, x: builder.select(builder.fcmp_ordered(relation, x, a), x, a))
         same = [builder.fcmp_ordered("==", a, lanes.splat(extreme)) for a in best]
         return earliest([builder.select(c, p, never) for c, p in zip(same, at, strict=True)])
 
     def first_nan() -> ir.Value:
-        return earliest(_swept(lanes, address, n, neutral, [first, *[never] * count], nans)[1:])
+        return earliest(sweep_block(lanes, address, n, neutral, [first, *[never] * count], nans)[1:])
 
     start = [first, lanes.none, *[neutral] * count, *[first] * count]
-    _, nan, *state = swept(lanes, read, ONE_STREAM, lambda asking: _swept(asking, address, n, neutral, start, step))
+    _, nan, *state = swept(
+        lanes, read, ONE_STREAM, lambda asking: sweep_block(asking, address, n, neutral, start, step)
+    )
     (result,) = lanes.choose(lanes.any(nan), lambda: [first_nan()], lambda: [found(state[:count], state[count:])])
     return result if lanes.bytes == 8 else builder.sext(result, I64)
 
@@ -273,122 +307,8 @@ def _place_in_vector(operation: str, lanes: Vectors, address: ir.Value, n: ir.Co
     builder, relation = lanes.builder, RELATIONS[operation.removeprefix("arg")]
     mask, kind = lanes.first(n), ir.IntType(lanes.lanes)
     x = builder.select(mask, lanes.load(lanes.pointer(address), mask), lanes.constant(_NEUTRAL[operation]))
-    extreme = _tree(lanes, [x], lambda a, y: builder.select(builder.fcmp_ordered(relation, y, a), y, a))
+    extreme = tree(lanes, [x], lambda a, y: builder.select(builder.fcmp_ordered(relation, y, a), y, a))
     same = builder.bitcast(builder.fcmp_ordered("==", x, lanes.splat(extreme)), kind)
     nans = builder.bitcast(builder.fcmp_unordered("uno", x, x), kind)
     lanes_there = builder.select(builder.icmp_unsigned("!=", nans, kind(0)), nans, same)
     return builder.zext(builder.cttz(lanes_there, I1(0)), I64)
-
-
-def accumulators(lanes: Vectors) -> int:
-    """How many vectors accumulate."""
-    return max(_CHAINS, _ACCUMULATORS // lanes.lanes)
-
-
-def _swept(
-    lanes: Vectors, address: ir.Value, n: ir.Value, neutral: ir.Value, state: Values,
-    step: Callable[[Values, Values], Values],
-) -> Values:  # fmt: skip
-    """The state after all values, some vectors a step; beyond the last value stands the neutral one."""
-    return _swept_each(lanes, [address], n, neutral, state, step)[0]
-
-
-def _swept_each(
-    lanes: Vectors, addresses: Sequence[ir.Value], n: ir.Value, neutral: ir.Value, start: Values,
-    step: Callable[[Values, Values], Values],
-) -> list[Values]:  # fmt: skip
-    """The same of some blocks, in turn."""
-    builder, count = lanes.builder, accumulators(lanes)
-    stride, width = count * lanes.lanes, len(start)
-
-    def states(carried: Values) -> list[Values]:
-        return [carried[first : first + width] for first in range(0, len(carried), width)]
-
-    def turn(new: Callable[[ir.Value, ir.Value], Values]) -> Callable[[ir.Value, Values], Values]:
-        def of_each(i: ir.Value, carried: Values) -> Values:
-            parts = zip(addresses, states(carried), strict=True)
-            return [x for address, state in parts for x in step(state, new(address, i))]
-
-        return of_each
-
-    def at(address: ir.Value, i: ir.Value, chain: int) -> ir.Value:
-        return lanes.pointer(builder.add(address, builder.mul(i, integer(lanes.bytes))), chain * lanes.lanes)
-
-    @turn
-    def whole(address: ir.Value, i: ir.Value) -> Values:
-        return [lanes.load(at(address, i, k)) for k in range(count)]
-
-    @turn
-    def single(address: ir.Value, i: ir.Value) -> Values:
-        x = lanes.load_scalar(at(address, i, 0))
-        return [builder.insert_element(neutral, x, ir.Constant(I32, 0)), *[neutral] * (count - 1)]
-
-    @turn
-    def tail(address: ir.Value, i: ir.Value) -> Values:
-        new = []
-        for k in range(count):
-            if isinstance(n, ir.Constant) and i.constant + k * lanes.lanes >= n.constant:
-                new.append(neutral)
-                continue
-            mask = lanes.first(builder.sub(n, builder.add(i, integer(k * lanes.lanes))))
-            new.append(builder.select(mask, lanes.load(at(address, i, k), mask), neutral))
-        return new
-
-    carried = start * len(addresses)
-    if isinstance(n, ir.Constant) and lanes.has_masks:
-        for first in range(0, n.constant, stride):
-            carried = (whole if first + stride <= n.constant else tail)(integer(first), carried)
-        return states(carried)
-    full = builder.mul(builder.sdiv(n, integer(stride)), integer(stride))
-    carried = lanes.loop(integer(0), full, stride, carried, whole)
-    rest, some = (tail, stride) if lanes.has_masks else (single, 1)
-    return states(lanes.loop(full, n, some, carried, rest))
-
-
-def _in_any_order(
-    lanes: Vectors, addresses: Sequence[ir.Value], n: ir.Value, neutral: ir.Value, start: Values,
-    step: Callable[[Values, Values], Values],
-) -> list[Values]:  # fmt: skip
-    """The same, a single block from several places."""
-    places = list(addresses)
-    if len(places) == 1:
-        places[0], n, *start = _abreast(lanes, places[0], n, start, step)
-    return _swept_each(lanes, places, n, neutral, start, step)
-
-
-def _abreast(
-    lanes: Vectors, address: ir.Value, n: ir.Value, state: Values, step: Callable[[Values, Values], Values]
-) -> Values:
-    """Where the rest of many values begins, how many are left, and the state after the others, in any order.
-
-    They are taken from four places far apart, since memory brings four streams faster than one.
-    """
-    if isinstance(n, ir.Constant) and n.constant * lanes.bytes < SEVERAL:
-        return [address, n, *state]
-    builder, some = lanes.builder, accumulators(lanes) // _STREAMS * lanes.lanes
-    part = builder.mul(builder.sdiv(n, integer(_STREAMS * some)), integer(some))
-    part = builder.select(lanes.less(n, integer(SEVERAL // lanes.bytes)), integer(0), part)
-    nbytes = builder.mul(part, integer(lanes.bytes))
-
-    def whole(i: ir.Value, state: Values) -> Values:
-        start, new = builder.add(address, builder.mul(i, integer(lanes.bytes))), []
-        for stream in range(_STREAMS):
-            here = builder.add(start, builder.mul(nbytes, integer(stream)))
-            new += [lanes.load(lanes.pointer(here, k)) for k in range(0, some, lanes.lanes)]
-        return step(state, new)
-
-    state = lanes.loop(integer(0), part, some, state, whole)
-    done = builder.mul(nbytes, integer(_STREAMS))
-    left = builder.sub(n, builder.mul(part, integer(_STREAMS)))
-    return [builder.add(address, done), left, *state]
-
-
-def _tree(lanes: Vectors, vectors: Values, combine: Combine) -> ir.Value:
-    """All lanes of all vectors combined, by halves."""
-    while len(vectors) > 1:
-        vectors = [combine(a, b) for a, b in zip(vectors[::2], vectors[1::2], strict=True)]
-    (vector,), width = vectors, lanes.lanes
-    while width > 1:
-        width //= 2
-        vector = combine(vector, lanes.rotate(vector, width))
-    return lanes.builder.extract_element(vector, ir.Constant(I32, 0))
