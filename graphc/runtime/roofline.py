@@ -1,6 +1,7 @@
 """What the machine can do at most: bytes a second from memory of every size, and multiply-adds a second.
 
-In: a number of threads.  Out: a Roofline, measured once for the processor and that number, and kept in the cache.
+In: a number of threads.  Out: a Roofline, measured once for the processor and that number, and kept in the cache;
+the loop by which its peak was found, for who measures beside it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import numpy as np
 
 from graphc.runtime import cache
 from graphc.runtime.native import PREFIX, Native, check_compiler, compiling
-from graphc.state import address, aligned
+from graphc.state import address, aligned, aligned_copy
 
 _SMALLEST = 1 << 14  # bytes of three arrays
 _SAMPLE, _SAMPLES = 0.001, 6  # seconds of each, and how many; the best counts
@@ -86,6 +87,23 @@ def roofline(threads: int) -> Roofline:
     return measured
 
 
+def multiply_adds(dtype: str, rounds: int = 100_000) -> tuple[Callable[[], None], int]:
+    """A call that does nothing but multiply-adds, as fast as this thread can, and how many flops they are.
+
+    >>> call, flops = multiply_adds("float32", 10)
+    >>> call(), flops % 200
+    (None, 0)
+    """
+    measuring, code = _Measuring(1), _PEAKS[dtype]
+    numbers = aligned_copy(np.full(64, 0.5, code))
+    function = measuring.function(f"multiply_add_{code}", 2)
+
+    def call() -> None:
+        function(address(numbers), rounds)
+
+    return call, measuring.flops(code, rounds)
+
+
 def _plain(kept: Mapping[str, object]) -> Roofline:
     return Roofline(**{k: _tuples(v) for k, v in kept.items()})  # type: ignore[arg-type]
 
@@ -107,6 +125,12 @@ class _Measuring:
             code = object_file(text_of(limits.module(PREFIX)), Effort.LINES)
         self.threads, self.flops, self.step = threads, limits.flops, limits.STEP
         self.native = Native((code,), (*_TRIADS, *(f"multiply_add_{c}" for c in _PEAKS.values())))
+
+    def function(self, name: str, words: int) -> Callable[..., None]:
+        """One of the loops, which takes so many words and leaves Python to other threads."""
+        function = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * words)(self.native[name])
+        function.code = self.native  # type: ignore[attr-defined]  # which goes when nobody has it
+        return function
 
     def roofline(self) -> Roofline:
         caches = _caches()
@@ -136,15 +160,14 @@ class _Measuring:
         return max(3 * each * self.threads / self._fastest(name, given) / 1e9 for name in _TRIADS)
 
     def _peak(self, code: str) -> float:
-        numbers = [np.full(64, 0.5, code) for _ in range(self.threads)]
+        numbers = [aligned_copy(np.full(64, 0.5, code)) for _ in range(self.threads)]
         rounds = 1000
         taken = self._fastest(f"multiply_add_{code}", [(address(n),) for n in numbers], rounds)
         return self.flops(code, rounds) * self.threads / taken / 1e9
 
     def _fastest(self, name: str, given: Sequence[Sequence[int]], rounds: int = 1) -> float:
         """Seconds of so many rounds of a function on all threads at once, at best."""
-        kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * (len(given[0]) + 1))
-        function, repeats = kind(self.native[name]), 1
+        function, repeats = self.function(name, len(given[0]) + 1), 1
         while (taken := self._together(function, given, repeats * rounds)) < _SAMPLE:
             repeats *= 2
         best = min(taken, *(self._together(function, given, repeats * rounds) for _ in range(_SAMPLES)))
