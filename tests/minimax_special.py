@@ -18,7 +18,8 @@ from minimax import DIGITS, chebyshev
 from mpmath import mpf
 
 from graphc.codegen.intrinsics.beta import GROUND
-from graphc.codegen.intrinsics.gamma import DIGAMMA_ZERO
+from graphc.codegen.intrinsics.gamma import CENTRE, DIGAMMA_ZERO
+from graphc.codegen.intrinsics.gamma import GROUND as DIGAMMA_GROUND
 
 REFITTED = 3
 
@@ -85,12 +86,11 @@ def gammaln_rest(x: Any) -> Any:
     return mpmath.loggamma(x + 1) - lead - mpmath.log(2) / 2
 
 
-def digamma_over_zero(x: Any) -> Any:
-    return mpmath.digamma(x) / (x - mpmath.findroot(mpmath.digamma, DIGAMMA_ZERO[0]))
-
-
-def digamma_rest(x: Any) -> Any:
-    return (mpmath.log(x) - 1 / (2 * x) - mpmath.digamma(x)) * x * x
+def digamma_slope(x: Any) -> Any:
+    """(x + g)/d times what log(1 + d/CENTRE) lacks of digamma(x + 1) - 1/zero, d being x - zero."""
+    zero = mpmath.findroot(mpmath.digamma, DIGAMMA_ZERO[0])
+    above = x - zero
+    return (x + DIGAMMA_GROUND) * (mpmath.digamma(x + 1) - 1 / zero - mpmath.log1p(above / CENTRE)) / above
 
 
 def erfcx(x: Any) -> Any:
@@ -138,9 +138,7 @@ FITS = (
     Fit("GAMMALN_MIDDLE", gammaln_beyond(4), -THIRD, THIRD, 20, 52),
     Fit("STIRLING", in_inverse_square(stirling_rest), mpf(0), mpf(1) / 64, 7),
     Fit("REST", around(gammaln_rest, GROUND), mpf(-1), mpf(1), 17),
-    Fit("DIGAMMA_NEAR", around(digamma_over_zero, 1), -THIRD, THIRD, 23),
-    Fit("DIGAMMA_MIDDLE", around(digamma_over_zero, 4), -THIRD, THIRD, 23),
-    Fit("DIGAMMA_FAR", in_inverse_square(digamma_rest), mpf(0), mpf(1) / 64, 8),
+    Fit("DIGAMMA_SLOPE", around(digamma_slope, DIGAMMA_GROUND), mpf(-1), mpf(1), 18),
     Fit("ERFCX_FAR", in_inverse_square(erfcx_far), mpf(0), mpf("27.5") ** -2, 6),
     Fit("QUANTILE_NEAR", lambda v: quantile(v + mpf("3.125")), mpf("-3.125"), mpf("3.125"), 26),
     Fit("QUANTILE_MEDIUM", around(lambda r: quantile(r * r), MEDIUM), at(2.5, MEDIUM), at(6.01, MEDIUM), 26),

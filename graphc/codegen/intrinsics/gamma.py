@@ -1,11 +1,13 @@
 """gammaln and digamma as intrinsics, float32 and float64; special values as C99 and SciPy.
 
-    0 < x < 8   gammaln p = (p - 1)(p - 2)·G, digamma p = (p - ZERO)·G: the zeros are factors, so no digits go near them
-    8 <= x      Stirling's series
-    x < 0       reflection, lane by lane: who has likelihoods has x > 0
+    gammaln, 0 < x < 8   (p - 1)(p - 2)·G, where the zeros are factors, so no digits go near them
+    gammaln, 8 <= x      Stirling's series
+    digamma, 0 < x       log(1 + d/c) + d·(1/(x·ZERO) + SLOPE/(x + g)), d = x - ZERO, c = 49/16, g = c - ZERO
+    x < 0                reflection, lane by lane: who has likelihoods has x > 0
 
 G is a polynomial in s = (p - c)/(p + c), c = 1 below 2 and 4 above, with p = x from 1/2 on.  Below it p is x + 1, and
-the step from x is made by log x or 1/x.
+the step from x is made by log x.  SLOPE, by which digamma(x + 1) - log(x + g) has its value at ZERO as a term and the
+rest with d as factor, is a polynomial in (x - g)/(x + g) from 0 to infinity.
 Polynomials: interpolation at Chebyshev points with mpmath (tests/minimax_special.py), highest power first.
 """
 
@@ -21,7 +23,7 @@ from llvmlite import ir
 from graphc.codegen.intrinsics.angle import PI, parts
 from graphc.codegen.intrinsics.exponents import split_any
 from graphc.codegen.intrinsics.lanes import Lanes, float_intrinsic, in_plain_float64, shortened
-from graphc.codegen.intrinsics.logarithmic import log_near_one, logarithm
+from graphc.codegen.intrinsics.logarithmic import log_near_one, multiple_plus_log
 from graphc.codegen.intrinsics.pairs import LN2, Pair, constant, leading_fma, ordered_fma, product, quotient, total
 from graphc.codegen.intrinsics.rare import unless_rare
 from graphc.codegen.intrinsics.trigonometric import sine_cosine
@@ -49,36 +51,23 @@ STIRLING = (
     0.004980233245697777, -0.001886026056198474, 0.0008413848381460077, -0.0005952357835782889,
     0.0007936507860923872, -0.0027777777777668144, 0.08333333333333333,
 )  # fmt: skip
-# error 2^-55.8
-DIGAMMA_NEAR = (
-    2.6450856409313337, -2.671937215941247, 0.9771625896736874, -0.9621099012394186, 1.4299159810700024,
-    -1.4384101642067733, 1.3604564241201562, -1.3633011262619141, 1.3663781416574128, -1.3714688346450425,
-    1.3652169789787025, -1.3719726474315717, 1.363954285170185, -1.3736686223361225, 1.36169106138228,
-    -1.3768340115816355, 1.3570600884015478, -1.384011780046313, 1.3450715669192095, -1.4059662366919763,
-    1.3004863679558645, -1.7093867212035752, 1.2503801375034054,
-)  # fmt: skip
-# error 2^-55.1
-DIGAMMA_MIDDLE = (
-    0.6118515155634208, -0.66539026208122, 0.27584898206860614, -0.24215035223129247, 0.3487129325657084,
-    -0.35924488305122565, 0.3415349563066553, -0.3410233212244957, 0.34158481975515764, -0.34319580142240047,
-    0.34172107544277647, -0.34386234373175134, 0.34219500892182025, -0.34575274370735437, 0.343894805944096,
-    -0.35064326422754105, 0.3492171527669877, -0.364335395726716, 0.36562796373947987, -0.40875540866333127,
-    0.4219998899015747, -0.665087338506167, 0.4948524958436903,
-)  # fmt: skip
-# error 2^-54.0
-DIGAMMA_FAR = (
-    -0.2783490342627995, 0.07878769623480823, -0.021022079453322812, 0.007575113717441801, -0.004166663286354425,
-    0.003968253958722231, -0.008333333333321119, 0.08333333333333333,
+# error 2^-54.5
+DIGAMMA_SLOPE = (
+    -1.5039960574453913e-11, 2.8284946429558246e-11, -1.3247917250875695e-10, 6.774700204974801e-10,
+    -2.476665243643327e-09, 1.1842169937164501e-08, -5.042246646179478e-08, 2.1292385872920886e-07,
+    -9.486992726608838e-07, 4.0494389135521975e-06, -1.7474035934412888e-05, 7.654802712223892e-05,
+    -0.0003283330359779134, 0.0014174611604315778, -0.006222863387746095, 0.026698342412123887,
+    -0.11142907595948448, 0.5248670257384673,
 )  # fmt: skip
 DIGAMMA_ZERO = (1.4616321449683622, 9.549995429965697e-17)  # the positive zero of digamma
 STIRLING_CONSTANT = (0.4189385332046727, 1.6728209650585413e-17)  # (log 2·pi - 1)/2
 TINY, MIDDLE, FAR = 0.5, 2.0, 8.0
 REACH = 1 / 3  # of s in either table
 # near and middle, for float32 and float64
-GAMMALN, DIGAMMA = (
-    (tuple(shortened(table, REACH) for table in both), both)
-    for both in ((GAMMALN_NEAR, GAMMALN_MIDDLE), (DIGAMMA_NEAR, DIGAMMA_MIDDLE))
-)
+GAMMALN = tuple(shortened(table, REACH) for table in (GAMMALN_NEAR, GAMMALN_MIDDLE)), (GAMMALN_NEAR, GAMMALN_MIDDLE)
+DIGAMMA = shortened(DIGAMMA_SLOPE, 1.0), DIGAMMA_SLOPE
+CENTRE = 49 / 16
+GROUND = CENTRE - DIGAMMA_ZERO[0]
 OVERFLOW = 2.5563481638716906e305  # the largest x whose gammaln is a float64
 PI_PAIR = parts(PI, 2)
 
@@ -225,27 +214,17 @@ def _between(low: float, high: float, lanes: Lanes, x: ir.Value) -> ir.Value:
     return lanes.builder.and_(lanes.compare(">=", x, lanes.const(low)), lanes.compare("<", x, lanes.const(high)))
 
 
-def _digamma_near(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """digamma p, p = x, or x + 1 below TINY, for 0 < x < FAR."""
-    place = _place(lanes.without_pairs(), x)
-    tables = lanes.table(*DIGAMMA)
-    polynomial = lanes.horner_of(place.s[0], (place.middle, tables[1]), (None, tables[0]))
-    p = lanes.select(place.tiny, lanes.add(x, lanes.const(1.0)), x)
-    above = lanes.sub(lanes.sub(p, lanes.const(DIGAMMA_ZERO[0])), lanes.const(DIGAMMA_ZERO[1]))
-    return lanes.mul(above, polynomial)
-
-
-def _digamma_far(lanes: Lanes, x: ir.Value) -> ir.Value:
-    inverse = lanes.div(lanes.const(1.0), x)
-    square = lanes.mul(inverse, inverse)
-    rest = lanes.fma(square, lanes.horner(square, DIGAMMA_FAR), lanes.mul(inverse, lanes.const(0.5)))
-    return lanes.sub(logarithm(lanes, x, None, LN2), rest)
-
-
-def _digamma_shifted(lanes: Lanes, x: ir.Value) -> ir.Value:
-    """digamma x from TINY on, digamma(x + 1) below."""
-    near = lanes.compare("<", x, lanes.const(FAR))
-    return lanes.select(near, _digamma_near(lanes, x), _digamma_far(lanes, x))
+def _digamma_positive(lanes: Lanes, x: ir.Value) -> ir.Value:
+    """digamma x for 0 <= x < inf."""
+    one, part = lanes.const(1.0), lanes.const(1 / CENTRE)
+    above = lanes.sub(lanes.sub(x, lanes.const(DIGAMMA_ZERO[0])), lanes.const(DIGAMMA_ZERO[1]))
+    k, m = split_any(lanes, lanes.fma(x, part, lanes.const(GROUND / CENTRE)))
+    near = lanes.compare("==", k, lanes.const(0.0))
+    log = multiple_plus_log(lanes, k, lanes.select(near, lanes.mul(above, part), lanes.sub(m, one)))
+    inverse = lanes.div(one, lanes.add(x, lanes.const(GROUND)))
+    slope = lanes.horner(lanes.fma(inverse, lanes.const(-2 * GROUND), one), lanes.table(*DIGAMMA))
+    step = lanes.mul(lanes.div(one, x), lanes.const(1 / DIGAMMA_ZERO[0]))
+    return lanes.fma(above, lanes.fma(inverse, slope, step), log)
 
 
 def _digamma_reflected(lanes: Lanes, x: ir.Value) -> ir.Value:
@@ -253,9 +232,7 @@ def _digamma_reflected(lanes: Lanes, x: ir.Value) -> ir.Value:
     size = lanes.abs(x)
     sine, cosine = _half_turns(lanes, size)
     slope = product(lanes, quotient(lanes, cosine, sine), (lanes.const(PI_PAIR[0]), lanes.const(PI_PAIR[1])))
-    step = lanes.div(lanes.const(1.0), size)
-    tiny = lanes.compare("<", size, lanes.const(TINY))
-    above = lanes.add(_digamma_shifted(lanes, size), lanes.select(tiny, lanes.const(0.0), step))
+    above = _digamma_positive(lanes, lanes.add(size, lanes.const(1.0)))
     value = lanes.add(slope[0], lanes.add(above, slope[1]))
     pole = lanes.compare("==", lanes.rint(size), size)
     return lanes.select(pole, lanes.const(math.nan), value)
@@ -265,12 +242,6 @@ def _digamma_reflected(lanes: Lanes, x: ir.Value) -> ir.Value:
 @in_plain_float64
 def digamma(lanes: Lanes, x: ir.Value) -> ir.Value:
     """The derivative of gammaln.  Below 0, near its zeros, the error counts in units of digamma |x|."""
-    zero, infinity = lanes.const(0.0), lanes.const(math.inf)
-    tiny = lanes.compare("<", x, lanes.const(TINY))
-    value = _digamma_shifted(lanes, x)
-    value = lanes.select(tiny, lanes.sub(value, lanes.div(lanes.const(1.0), x)), value)
-    value = lanes.select(lanes.compare("==", x, zero), lanes.copysign(infinity, lanes.neg(x)), value)
-    lowest = lanes.compare("==", x, lanes.neg(infinity))
-    value = lanes.select(lowest, lanes.const(math.nan), value)
+    value = lanes.select(lanes.compare("<", x, lanes.const(math.inf)), _digamma_positive(lanes, x), x)
     rare = partial(_between, -sys.float_info.max, -(2.0**-100))  # nearer to 0 than that -1/x is all there is
     return unless_rare(lanes, "graphc_digamma", value, rare, _digamma_reflected, (x,))
