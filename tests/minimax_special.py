@@ -18,8 +18,7 @@ from minimax import DIGITS, chebyshev
 from mpmath import mpf
 
 from graphc.codegen.intrinsics.beta import GROUND
-from graphc.codegen.intrinsics.gamma import CENTRE, DIGAMMA_ZERO
-from graphc.codegen.intrinsics.gamma import GROUND as DIGAMMA_GROUND
+from graphc.codegen.intrinsics.gamma import DIGAMMA_GROUND, DIGAMMA_WHOLE, DIGAMMA_ZERO
 
 REFITTED = 3
 
@@ -87,10 +86,10 @@ def gammaln_rest(x: Any) -> Any:
 
 
 def digamma_slope(x: Any) -> Any:
-    """(x + g)/d times what log(1 + d/CENTRE) lacks of digamma(x + 1) - 1/zero, d being x - zero."""
+    """(x + DIGAMMA_GROUND)/d times what log(1 + d/DIGAMMA_WHOLE) lacks of digamma(x + 1) - 1/zero, d being x - zero."""
     zero = mpmath.findroot(mpmath.digamma, DIGAMMA_ZERO[0])
     above = x - zero
-    return (x + DIGAMMA_GROUND) * (mpmath.digamma(x + 1) - 1 / zero - mpmath.log1p(above / CENTRE)) / above
+    return (x + DIGAMMA_GROUND) * (mpmath.digamma(x + 1) - 1 / zero - mpmath.log1p(above / DIGAMMA_WHOLE)) / above
 
 
 def erfcx(x: Any) -> Any:

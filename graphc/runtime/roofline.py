@@ -87,21 +87,25 @@ def roofline(threads: int) -> Roofline:
     return measured
 
 
-def multiply_adds(dtype: str, rounds: int = 100_000) -> tuple[Callable[[], None], int]:
+def multiply_adds(dtype: str) -> tuple[Callable[[], None], int]:
     """A call that does nothing but multiply-adds, as fast as this thread can, and how many flops they are.
 
-    >>> call, flops = multiply_adds("float32", 10)
+    >>> call, flops = multiply_adds("float32")
     >>> call(), flops % 200
     (None, 0)
     """
-    measuring, code = _Measuring(1), _PEAKS[dtype]
-    numbers = aligned_copy(np.full(64, 0.5, code))
-    function = measuring.function(f"multiply_add_{code}", 2)
+    measuring, code, rounds = _Measuring(1), _PEAKS[dtype], 100_000
+    numbers, function = _factors(code), measuring.function(f"multiply_add_{code}", 2)
 
     def call() -> None:
         function(address(numbers), rounds)
 
     return call, measuring.flops(code, rounds)
+
+
+def _factors(code: str) -> np.ndarray[Any, Any]:
+    """What the loop of multiply-adds takes and changes: a vector, however wide."""
+    return aligned_copy(np.full(64, 0.5, code))
 
 
 def _plain(kept: Mapping[str, object]) -> Roofline:
@@ -160,7 +164,7 @@ class _Measuring:
         return max(3 * each * self.threads / self._fastest(name, given) / 1e9 for name in _TRIADS)
 
     def _peak(self, code: str) -> float:
-        numbers = [aligned_copy(np.full(64, 0.5, code)) for _ in range(self.threads)]
+        numbers = [_factors(code) for _ in range(self.threads)]
         rounds = 1000
         taken = self._fastest(f"multiply_add_{code}", [(address(n),) for n in numbers], rounds)
         return self.flops(code, rounds) * self.threads / taken / 1e9

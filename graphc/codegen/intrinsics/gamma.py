@@ -2,7 +2,7 @@
 
     gammaln, 0 < x < 8   (p - 1)(p - 2)·G, where the zeros are factors, so no digits go near them
     gammaln, 8 <= x      Stirling's series
-    digamma, 0 < x       log(1 + d/c) + d·(1/(x·ZERO) + SLOPE/(x + g)), d = x - ZERO, c = 49/16, g = c - ZERO
+    digamma, 0 < x       log(1 + d/h) + d·(1/(x·ZERO) + SLOPE/(x + g)), d = x - ZERO, h = 49/16, g = h - ZERO
     x < 0                reflection, lane by lane: who has likelihoods has x > 0
 
 G is a polynomial in s = (p - c)/(p + c), c = 1 below 2 and 4 above, with p = x from 1/2 on.  Below it p is x + 1, and
@@ -66,8 +66,8 @@ REACH = 1 / 3  # of s in either table
 # near and middle, for float32 and float64
 GAMMALN = tuple(shortened(table, REACH) for table in (GAMMALN_NEAR, GAMMALN_MIDDLE)), (GAMMALN_NEAR, GAMMALN_MIDDLE)
 DIGAMMA = shortened(DIGAMMA_SLOPE, 1.0), DIGAMMA_SLOPE
-CENTRE = 49 / 16
-GROUND = CENTRE - DIGAMMA_ZERO[0]
+DIGAMMA_WHOLE = 49 / 16  # h
+DIGAMMA_GROUND = DIGAMMA_WHOLE - DIGAMMA_ZERO[0]  # g
 OVERFLOW = 2.5563481638716906e305  # the largest x whose gammaln is a float64
 PI_PAIR = parts(PI, 2)
 
@@ -216,15 +216,16 @@ def _between(low: float, high: float, lanes: Lanes, x: ir.Value) -> ir.Value:
 
 def _digamma_positive(lanes: Lanes, x: ir.Value) -> ir.Value:
     """digamma x for 0 <= x < inf."""
-    one, part = lanes.const(1.0), lanes.const(1 / CENTRE)
+    one, part, ground = map(lanes.const, (1.0, 1 / DIGAMMA_WHOLE, DIGAMMA_GROUND))
     above = lanes.sub(lanes.sub(x, lanes.const(DIGAMMA_ZERO[0])), lanes.const(DIGAMMA_ZERO[1]))
-    k, m = split_any(lanes, lanes.fma(x, part, lanes.const(GROUND / CENTRE)))
+    k, m = split_any(lanes, lanes.fma(x, part, lanes.const(DIGAMMA_GROUND / DIGAMMA_WHOLE)))
     near = lanes.compare("==", k, lanes.const(0.0))
     log = multiple_plus_log(lanes, k, lanes.select(near, lanes.mul(above, part), lanes.sub(m, one)))
-    inverse = lanes.div(one, lanes.add(x, lanes.const(GROUND)))
-    slope = lanes.horner(lanes.fma(inverse, lanes.const(-2 * GROUND), one), lanes.table(*DIGAMMA))
-    step = lanes.mul(lanes.div(one, x), lanes.const(1 / DIGAMMA_ZERO[0]))
-    return lanes.fma(above, lanes.fma(inverse, slope, step), log)
+    inverse = lanes.div(one, lanes.add(x, ground))
+    s = lanes.fma(inverse, lanes.const(-2 * DIGAMMA_GROUND), one)
+    slope = lanes.mul(lanes.div(one, x), lanes.const(1 / DIGAMMA_ZERO[0]))
+    slope = lanes.fma(inverse, lanes.horner(s, lanes.table(*DIGAMMA)), slope)
+    return lanes.fma(above, slope, log)
 
 
 def _digamma_reflected(lanes: Lanes, x: ir.Value) -> ir.Value:
