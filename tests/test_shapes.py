@@ -286,3 +286,12 @@ def test_several_axes_without_elements(shape: tuple[int | str, ...]) -> None:
         found = gc.compile([x], (y, gc.max(y, axis=-1)), options=gc.Options(debug=debug))(a)
         wanted = np.repeat(a, 2, axis=0)
         assert [f.shape for f in found] == [wanted.shape, wanted.shape[:-1]]
+
+
+def test_gradient_of_what_is_not_in_the_graph_has_no_negative_dimension() -> None:
+    x, w, a = gc.input("x", (1, "n", "n", 2), "float64"), gc.input("w", (3, 3, 2, 1), "float64"), gc.input("a", ())
+    f = gc.compile([x, w, a], gc.grad(a, [gc.convolution(x, w, padding="valid")]))
+    arguments = [np.ones((1, 1, 1, 2)), np.ones((3, 3, 2, 1)), 1.0]
+    with pytest.raises(gc.InputError, match="no dimension is negative: n - 2 >= 0 must hold, but with n = 1"):
+        f(*arguments)
+    assert f(np.ones((1, 4, 4, 2)), *arguments[1:])[0].shape == (1, 2, 2, 1)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from graphc.codegen.program import Failure, Program, Records
+from graphc.dims import Poly, is_nonnegative
 from graphc.graph import Graph, Node
 from graphc.line import Line, with_own_lines
 from graphc.types import Constraint
@@ -61,8 +62,15 @@ def placed(program: Program, graph: Graph, every: Sequence[Node], here: str) -> 
 
 
 def constraints(graph: Graph) -> tuple[tuple[Constraint, str], ...]:
-    """What the shapes of a call must satisfy, each with the first line that asks for it."""
-    return tuple({c: (c, str(n.line)) for n in reversed(graph.nodes) for c in n.constraints}.values())
+    """What the shapes of a call must satisfy, each with the first line that asks for it.
+
+    What the ops ask comes first, which says more, and then that no dimension is negative: a gradient may have the shape
+    of a node that is not in the graph, with what that one asked.
+    """
+    asked = {c: (c, str(n.line)) for n in reversed(graph.nodes) for c in n.constraints}
+    shaped = {d: n.line for n in reversed(every_node(graph)) for t in n.types for d in t.shape if isinstance(d, Poly)}
+    unsure = ((d, str(line)) for d, line in shaped.items() if not is_nonnegative(d))
+    return (*asked.values(), *((Constraint(d, ">=", 0, "no dimension is negative"), line) for d, line in unsure))
 
 
 def every_node(graph: Graph) -> list[Node]:
