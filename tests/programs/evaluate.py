@@ -78,6 +78,8 @@ def _argsort(x: Any, axis: int = -1, descending: bool = False) -> Values:
 
 
 def _top_k(x: Any, k: int, axis: int = -1, largest: bool = True) -> tuple[Values, Values]:
+    if k > np.shape(x)[axis]:  # np.take does not see it where another axis is empty
+        raise IndexError(f"no {k} among {np.shape(x)[axis]}")
     at = np.take(_argsort(np.asarray(x), axis, largest), np.arange(k), axis)
     return np.take_along_axis(np.asarray(x), at, axis), at
 
