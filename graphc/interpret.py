@@ -59,6 +59,8 @@ def _value(node: Node, operands: list[Any], sizes: Mapping[str, int]) -> Any:
         return operands[0][node.attrs["index"]]
     attrs = {k: _concrete(v, sizes) for k, v in node.attrs.items()}
     try:
+        if broken := next(filter(None, (c.broken(sizes) for c in node.constraints)), ""):
+            raise InputError(broken)
         result = (node.op.evaluate or node.op.reference)(*operands, **attrs)
     except InputError as error:
         raise error if "\n  at " in str(error) else _failed(node, error) from None

@@ -6,14 +6,14 @@ not decide (two symbols that must be equal) for the call to check.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeGuard
 
 import numpy as np
 
-from graphc.dims import Dim, Poly, same, symbol
+from graphc.dims import Dim, Poly, evaluate, same, symbol
 from graphc.errors import DeclarationError, DTypeError, ShapeError
 
 Shape = tuple[Dim, ...]
@@ -142,6 +142,18 @@ class Constraint:
     relation: str
     right: Dim
     text: str
+
+    def broken(self, sizes: Mapping[str, int]) -> str:
+        """What does not hold where symbols have these sizes; "" where it holds."""
+        left, right = evaluate(self.left, sizes), evaluate(self.right, sizes)
+        if left == right if self.relation == "==" else left >= right:
+            return ""
+        asked = f"{self.text}: {self.left} {self.relation} {self.right} must hold"
+        return f"{asked}, but with {sizes_text(sizes)} that is {left} {self.relation} {right}"
+
+
+def sizes_text(sizes: Mapping[str, int]) -> str:
+    return ", ".join(f"{k} = {v}" for k, v in sorted(sizes.items())) or "these inputs"
 
 
 def shape_text(shape: Sequence[Dim]) -> str:

@@ -14,6 +14,7 @@ import graphc as gc
 from graphc.dims import Poly, symbol
 from graphc.dims import evaluate as size_of
 from graphc.graph import Graph, Node
+from graphc.interpret import interpret
 from graphc.types import Constraint
 
 SIZES = (0, 1, 2, 3, 7)
@@ -295,3 +296,11 @@ def test_gradient_of_what_is_not_in_the_graph_has_no_negative_dimension() -> Non
     with pytest.raises(gc.InputError, match="no dimension is negative: n - 2 >= 0 must hold, but with n = 1"):
         f(*arguments)
     assert f(np.ones((1, 4, 4, 2)), *arguments[1:])[0].shape == (1, 2, 2, 1)
+
+
+def test_interpreter_asks_what_a_call_asks() -> None:
+    x = gc.input("x", ("n", "n", 1))
+    graph = Graph((gc.max_pool(gc.avg_pool(x[None], 2), 3, strides=1),), (x,))
+    with pytest.raises(gc.InputError, match=r"a window reaches over 3 elements, and the axis has \(n // 2\)"):
+        interpret(graph, [np.ones((3, 3, 1))])
+    assert interpret(graph, [np.ones((7, 7, 1))])[0].shape == (1, 1, 1, 1)

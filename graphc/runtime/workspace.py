@@ -23,7 +23,7 @@ from graphc.runtime import layout as at
 from graphc.runtime.entry import Words, native_function
 from graphc.runtime.threads import most_threads
 from graphc.state import ALIGNMENT, address, aligned
-from graphc.types import Constraint
+from graphc.types import Constraint, sizes_text
 
 Memory = np.ndarray[Any, np.dtype[np.uint8]]
 Dims = tuple[int, ...]
@@ -132,7 +132,7 @@ def make_shape(program: Program, inputs: Sequence[Dims], sizes: Mapping[str, int
     check_constraints(program.name, program.constraints, sizes)
     chunks = _shared_out(program, sizes)
     shares = min(chunks, default=0) < 0
-    said, sizes = _known(sizes), {**sizes, str(WORKERS): most_threads() if shares else 1}
+    said, sizes = sizes_text(sizes), {**sizes, str(WORKERS): most_threads() if shares else 1}
     frame = _rounded(8 * program.words)
     offsets, buffers = _placed(program.buffers, sizes)
     outputs = tuple(tuple(evaluate(d, sizes) for d in slot.shape) for slot in program.outputs)
@@ -192,16 +192,8 @@ def _shared(chunks: int, flops: int, nbytes: int, least: int) -> int:
 
 def check_constraints(name: str, constraints: Iterable[tuple[Constraint, str]], sizes: Mapping[str, int]) -> None:
     for constraint, line in constraints:
-        left, right = evaluate(constraint.left, sizes), evaluate(constraint.right, sizes)
-        if not (left == right if constraint.relation == "==" else left >= right):
-            raise InputError(
-                f"{name}: {constraint.text}: {constraint.left} {constraint.relation} {constraint.right} must "
-                f"hold, but with {_known(sizes)} that is {left} {constraint.relation} {right}\n  declared at {line}"
-            )
-
-
-def _known(sizes: Mapping[str, int]) -> str:
-    return ", ".join(f"{k} = {v}" for k, v in sorted(sizes.items())) or "these inputs"
+        if broken := constraint.broken(sizes):
+            raise InputError(f"{name}: {broken}\n  declared at {line}")
 
 
 def make_workspace(program: Program, nbytes: int, fixed: Sequence[int]) -> Memory:
