@@ -401,6 +401,12 @@ def test_what_rows_come_to_in_another_dtype(rows: int) -> None:
         np.testing.assert_allclose(a, b, rtol=2e-6, atol=1e-6)
 
 
+def test_rows_of_an_array_without_elements() -> None:
+    x = gc.input("x", (7, 7, 0, "n", 4), "float32")
+    f = gc.compile([x], gc.vmap(gc.trace, in_axes=3)(x))
+    assert f(np.zeros((7, 7, 0, 3, 4), "float32")).shape == (3, 0, 4)
+
+
 class _Named:
     """graphc by NumPy's names."""
 

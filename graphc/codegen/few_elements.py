@@ -66,6 +66,8 @@ def needs_abreast(form: Form) -> Needs | None:
     rows = form.domain[axes[-1]]
     if (isinstance(rows, int) and rows < FEWEST) or sum(form.domain[k] != 1 for k in form.inner) != 1:
         return None
+    if 0 in form.domain:  # all steps over an axis without elements are 0, which says nothing of where rows lie
+        return None
     singles = _singles_if_plain(form, row)
     if singles is None:
         return None
