@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure, show a table, write a JSON file; `--markdown FILE.json` prints README's table.
+"""`python -m benchmarks`: measure, show a table, write a JSON file; `--markdown FILE.json` prints README's part.
 
 `python -m benchmarks kernels` measures kernels by families instead (benchmarks/kernels).
 """
@@ -29,8 +29,8 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--threads", nargs="+", type=int, default=[1], metavar="N", help="each is measured")
     parser.add_argument("--quick", action="store_true", help="few and short samples")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="default: benchmarks/results/TIME.json")
-    parser.add_argument("--markdown", type=Path, metavar="FILE.json", help="print README's table of a run and stop")
-    parser.add_argument("--into", type=Path, metavar="README.md", help="with --markdown: replace the table in it")
+    parser.add_argument("--markdown", type=Path, metavar="FILE.json", help="print README's part of a run and stop")
+    parser.add_argument("--into", type=Path, metavar="README.md", help="with --markdown: replace it, and the plot")
     return parser.parse_args(argv)
 
 
@@ -56,6 +56,19 @@ def _describe(progress: Progress, task: TaskID, head: str, text: str) -> None:
     progress.update(task, description=f"{head}: {text}")
 
 
+def write_readme(run: Path, readme: Path | None) -> None:
+    """Print what README shows of a run, or replace it there together with the plot that it names."""
+    rows, about = report.load(run)
+    block = report.markdown(rows, about)
+    if readme is None:
+        print(block)
+        return
+    readme.write_text(report.replace_between_markers(readme.read_text(), block))
+    from benchmarks import plot  # here, since nothing else needs Matplotlib
+
+    plot.draw(readme.parent / report.PLOT, report.compared(rows), report.columns(rows))
+
+
 def versions(peers: Sequence[Peer]) -> dict[str, str]:
     return {name: version for peer in peers if peer.installed for name, version in peer.versions().items()}
 
@@ -65,11 +78,7 @@ def main(argv: Sequence[str], peers: Sequence[Peer] = PEERS) -> int:
         return command.main(argv[1:])
     options, console = arguments(argv), Console(stderr=True)
     if options.markdown:
-        block = report.markdown(*report.load(options.markdown))
-        if options.into:
-            options.into.write_text(report.replace_between_markers(options.into.read_text(), block))
-        else:
-            print(block)
+        write_readme(options.markdown, options.into)
         return 0
     try:
         chosen, peers = select(options.only), select_peers(options.peers, peers)

@@ -1,8 +1,8 @@
-"""What is shown of the rows: a table on the terminal, a JSON file, and the table between README's two markers.
+"""What is shown of the rows: a table on the terminal, a JSON file, and the table and plot between README's two markers.
 
 A ratio is a peer's median by graphc's, each on its best number of threads; where graphc has a program in several
 forms, by that of the fastest.  Below 1 the peer is faster, and the ratio stands out.  Of a gradient it is shown how
-many forward passes it takes.
+many forward passes it takes.  README has a peer once for each way to run it, in its fastest form.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
+from benchmarks.peers import PEERS
 from benchmarks.runner import Row
 
 BEGIN, END = "<!-- speed: begin -->", "<!-- speed: end -->"
+PLOT = "docs/images/speed.svg"
 OURS = "graphc"
+WAYS = {way for peer in PEERS for way in peer.variants["training"]}
 UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9))
 
 T = TypeVar("T")
@@ -132,20 +135,40 @@ def load(path: Path) -> tuple[list[Row], dict[str, Any]]:
     return [Row(**row) for row in about.pop("rows")], about
 
 
+def compared(rows: Sequence[Row]) -> dict[str, dict[str, Line]]:
+    """What README shows: for each measurement the line of graphc and of each way to run a peer, its fastest form's."""
+    found: dict[str, dict[str, Line]] = {}
+    shown = (line for line in lines(rows) if line.row.measure not in ("first call", "import"))
+    for line in sorted(shown, key=lambda line: np.nan_to_num(line.median, nan=np.inf)):
+        row = line.row
+        way = " ".join([row.peer, *(word for word in row.variant.split() if word in WAYS)])
+        found.setdefault(_title(row), {}).setdefault(way, line)
+    return {title: found[title] for title in dict.fromkeys(map(_title, rows)) if title in found}
+
+
+def _title(row: Row) -> str:
+    return f"{row.workload} {row.size}" + ("" if row.measure == "call" else f", {row.measure}")
+
+
 def markdown(rows: Sequence[Row], about: dict[str, Any]) -> str:
-    """README's table, markers included: a line a measurement, a column a peer, times with ratios to graphc."""
-    found = [line for line in lines(rows) if line.row.measure not in ("first call", "import")]
-    names = [OURS, *dict.fromkeys(line.name for line in found if line.name != OURS)]
+    """README's part, markers included: a line a measurement, a column a way, times with ratios to graphc; the plot."""
+    found, names = compared(rows), columns(rows)
     text = [f"| | {' | '.join(names)} |", f"|---|{'---:|' * len(names)}"]
-    for group in _grouped(found, lambda line: (line.row.workload, line.row.size, line.row.measure)):
-        cells, row = {line.name: _cell(line) for line in group}, group[0].row
-        title = f"{row.workload} {row.size}" + ("" if row.measure == "call" else f", {row.measure}")
-        text.append(f"| {title} | {' | '.join(cells.get(name, '') for name in names)} |")
+    for title, line in found.items():
+        text.append(f"| {title} | {' | '.join(_cell(line[name]) if name in line else '' for name in names)} |")
     machine, versions = about["machine"], about["versions"]
     programs = ", ".join(f"{name} {version}" for name, version in versions.items())
     text += ["", f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}; {programs}."]
-    text += ["Medians of one run, each on its best number of threads; bold: the peer is faster."]
+    text += ["Medians of one run, each on its best threads and in its fastest form; bold: the peer is faster."]
+    text += ["", f"![Times of the table as multiples of graphc's]({PLOT})"]
     return "\n".join([BEGIN, *text, END])
+
+
+def columns(rows: Sequence[Row]) -> list[str]:
+    """graphc, and the ways to run its peers: in the order of the peers and of their ways."""
+    found = {name for line in compared(rows).values() for name in line}
+    ways = (f"{peer.name} {way}".strip() for peer in PEERS for way in ("", *peer.variants["training"]))
+    return [name for name in dict.fromkeys(ways) if name in found]
 
 
 def _cell(line: Line) -> str:

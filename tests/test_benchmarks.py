@@ -212,13 +212,15 @@ def test_the_fastest_form_is_compared_and_gradients_with_their_forward_passes() 
     assert found["forward", "jax horner"].forwards is None
 
 
-def test_readme_table_is_made_from_the_file_and_shows_losses(tmp_path: Path) -> None:
+def test_readme_table_and_plot_are_made_from_the_file_and_show_losses(tmp_path: Path) -> None:
     rows = [
         row("graphc", [2e-5]),
         row("jax", [5e-5]),
         row("torch", [1e-5], variant="eager"),
         row("pytensor", [], problem="x"),
     ]
+    for peer, variant, seconds in (("graphc", "one", 4e-5), ("graphc", "two", 2e-5), ("torch", "two eager", 6e-5)):
+        rows.append(Row("cnn", "lenet", "gradient", peer, variant, 1, [seconds]))
     run, readme = tmp_path / "run.json", tmp_path / "README.md"
     machine_ = {"cpu": "a CPU", "cores": 2, "python": "3.11"}
     report.save(run, rows, {"machine": machine_, "versions": {"jax": "1.0"}})
@@ -227,7 +229,12 @@ def test_readme_table_is_made_from_the_file_and_shows_losses(tmp_path: Path) -> 
     text = readme.read_text()
     assert text.startswith(f"before\n{report.BEGIN}\n| | graphc | jax | torch eager | pytensor |\n")
     assert "| mlp 784_10_10_b32 | 20 µs | 50 µs (2.5×) | 10 µs (**0.5×**) | fails |" in text
+    assert "| cnn lenet, gradient | 20 µs |  | 60 µs (3×) |  |" in text
     assert "a CPU, 2 cores, Python 3.11; jax 1.0." in text
+    assert f"]({report.PLOT})\n{report.END}" in text
+    plot = (tmp_path / report.PLOT).read_text()
+    assert all(f">{words}<" in plot for words in ("cnn lenet, gradient", "torch eager", "jax", "pytensor"))
+    assert plot.count('id="line2d_') >= 4
     assert "stale" not in text
     assert text.endswith(f"{report.END}\nafter\n")
     with pytest.raises(ValueError, match="no part between"):
