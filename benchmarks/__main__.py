@@ -59,14 +59,11 @@ def _describe(progress: Progress, task: TaskID, head: str, text: str) -> None:
 def write_readme(run: Path, readme: Path | None) -> None:
     """Print what README shows of a run, or replace it there together with the plot that it names."""
     rows, about = report.load(run)
-    block = report.markdown(rows, about)
-    if readme is None:
-        print(block)
-        return
-    readme.write_text(report.replace_between_markers(readme.read_text(), block))
-    from benchmarks import plot  # here, since nothing else needs Matplotlib
+    report.write_part(report.markdown(rows, about), readme)
+    if readme:
+        from benchmarks import plot  # here, since nothing else needs Matplotlib
 
-    plot.draw(readme.parent / report.PLOT, report.compared(rows), report.columns(rows))
+        plot.draw(readme.parent / report.PLOT, report.compared(rows), report.columns(rows))
 
 
 def versions(peers: Sequence[Peer]) -> dict[str, str]:

@@ -180,10 +180,14 @@ def _cell(line: Line) -> str:
     return f"{seconds(line.median)} ({f'**{ratio}**' if line.slower_than_peer else ratio})"
 
 
-def replace_between_markers(text: str, block: str) -> str:
-    """`text` with its marked part replaced by `block`, which brings its own markers."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the text has no part between {BEGIN} and {END}")
-    return before + block + after
+def write_part(block: str, readme: Path | None) -> None:
+    """Replace the part of `readme` between the markers that are the block's first and last line, or print the block."""
+    if readme is None:
+        print(block)
+        return
+    text, (begin, *_, end) = readme.read_text(), block.splitlines()
+    before, found, rest = text.partition(begin)
+    _, ends, after = rest.partition(end)
+    if not found or not ends:
+        raise SystemExit(f"{readme} has no part between {begin} and {end}")
+    readme.write_text(before + block + after)

@@ -237,8 +237,9 @@ def test_readme_table_and_plot_are_made_from_the_file_and_show_losses(tmp_path: 
     assert plot.count('id="line2d_') >= 4
     assert "stale" not in text
     assert text.endswith(f"{report.END}\nafter\n")
-    with pytest.raises(ValueError, match="no part between"):
-        report.replace_between_markers("nothing marked", "block")
+    readme.write_text("nothing marked")
+    with pytest.raises(SystemExit, match=r"README\.md has no part between <!-- speed: begin"):
+        main(["--markdown", str(run), "--into", str(readme)])
 
 
 @pytest.mark.parametrize(

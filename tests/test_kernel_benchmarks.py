@@ -96,6 +96,23 @@ def test_a_line_that_fails_says_so_and_the_others_are_measured() -> None:
     assert report.worst(lines, 1) == [line]
 
 
+def test_readme_tells_the_means_of_families(tmp_path: Path) -> None:
+    line = Line("vector_math", "sin", "float32", 1, 2e-6, {"numpy": 4e-6}, 1, 8, 1e-6, "memory")
+    lines = [line, replace(line, name="exp", peers={"numpy": 1e-6}), replace(line, name="erf", peers={"scipy": 2e-5})]
+    lines += [replace(line, dtype="float64", threads=2), Line("vector_math", "no", "float64", 1, problem="disagrees")]
+    report.save(run := tmp_path / "run.json", lines, {"machine": {"cpu": "a CPU", "python": "3.11"}})
+    assert repr(report.load(run)[0]) == repr(lines)
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{report.BEGIN}\nstale\n{report.END}\nafter\n")
+    assert main(["kernels", "--markdown", str(run), "--into", str(readme)]) == 0
+    text = readme.read_text()
+    assert text.startswith(f"before\n{report.BEGIN}\n| kernels | | numpy | scipy |\n|---|---|---:|---:|\n")
+    assert "\n| vector math | float32 | 1.00 (0.50) of 2 | 10.00 (10.00) of 1 |\n" in text
+    assert "\n| vector math | float64 | 2.00 (2.00) of 1 |  |\n" in text
+    assert "threads: 1, 2." in text
+    assert text.endswith(f"\na CPU, Python 3.11, one run.\n{report.END}\nafter\n")
+
+
 def test_the_command_measures_in_a_process_of_its_own(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "kernels.json"
     start = time.perf_counter()
@@ -105,5 +122,7 @@ def test_the_command_measures_in_a_process_of_its_own(tmp_path: Path, capfd: pyt
     assert {line["dtype"] for line in told["lines"]} == {"float32", "float64"}
     assert all(line["ratios"]["numpy"] > 0 and line["of_limit"] > 0 for line in told["lines"])
     assert "the 10 worst" in capfd.readouterr().out
+    assert main(["kernels", "--markdown", str(out)]) == 0
+    assert "| products | float32 | " in capfd.readouterr().out
     assert main(["kernels", "nothing"]) == 2
     assert gc.get_num_threads() >= 1

@@ -17,6 +17,7 @@ import graphc as gc
 from benchmarks import machine
 from benchmarks.kernels import FAMILIES, report
 from benchmarks.kernels.measure import FULL, QUICK, Line, measured
+from benchmarks.report import write_part
 
 ROOT = Path(__file__).parent.parent
 WORST = 10
@@ -29,6 +30,8 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of graphc and of every peer")
     parser.add_argument("--only", default="", metavar="TEXT", help="lines whose name has this in it")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="default: benchmarks/results/kernels_TIME.json")
+    parser.add_argument("--markdown", type=Path, metavar="FILE.json", help="print README's part of a run and stop")
+    parser.add_argument("--into", type=Path, metavar="README.md", help="with --markdown: replace it")
     return parser.parse_args(argv)
 
 
@@ -38,6 +41,9 @@ def main(argv: Sequence[str]) -> int:
     if unknown := [name for name in options.families if name not in FAMILIES]:
         Console(stderr=True).print(f"[red]error:[/red] no family {', '.join(unknown)}; there are {', '.join(FAMILIES)}")
         return 2
+    if options.markdown:
+        write_part(report.markdown(*report.load(options.markdown)), options.into)
+        return 0
     environment = {**os.environ, **machine.pools(options.threads)}
     for name in machine.MISLEADING:
         environment.pop(name, None)

@@ -1,11 +1,11 @@
-"""What is shown of lines: a table with ratios, the means of each family, the worst, and JSON."""
+"""What is shown of lines: a table with ratios, the means of each family, also for README, the worst, and JSON."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
@@ -16,6 +16,7 @@ from rich.table import Table
 from benchmarks.kernels.measure import Line
 from benchmarks.report import seconds
 
+BEGIN, END = "<!-- families: begin -->", "<!-- families: end -->"
 NOT_SLOWER = 0.95  # of the peer's time
 
 
@@ -42,15 +43,40 @@ def _ratio(line: Line, peer: str) -> str:
 def means(lines: Sequence[Line]) -> Table:
     """The geometric mean of the ratios to each peer, and the share of lines where graphc is not slower."""
     shown = Table("family", "", "peer", "lines", "geometric mean", "least", "slower")
-    for family in dict.fromkeys(line.family for line in lines):
-        for dtype in dict.fromkeys(line.dtype for line in lines if line.family == family):
-            mine = [line for line in lines if (line.family, line.dtype) == (family, dtype)]
-            for peer in _peers(mine):
-                ratios = [line.ratios[peer] for line in mine if peer in line.ratios]
-                slower = sum(ratio < NOT_SLOWER for ratio in ratios)
-                figures = f"{geometric_mean(ratios):.2f}", f"{min(ratios):.2f}", str(slower)
-                shown.add_row(family, dtype, peer, str(len(ratios)), *figures)
+    for family, dtype, mine in _alike(lines):
+        for peer in _peers(mine):
+            ratios = _ratios(mine, peer)
+            slower = sum(ratio < NOT_SLOWER for ratio in ratios)
+            figures = f"{geometric_mean(ratios):.2f}", f"{min(ratios):.2f}", str(slower)
+            shown.add_row(family, dtype, peer, str(len(ratios)), *figures)
     return shown
+
+
+def markdown(lines: Sequence[Line], about: dict[str, Any]) -> str:
+    """README's part, markers included: of each family the geometric mean of the ratios to each peer, and the least."""
+    peers = _peers(lines)
+    text = [f"| kernels | | {' | '.join(peers)} |", f"|---|---|{'---:|' * len(peers)}"]
+    for family, dtype, mine in _alike(lines):
+        found = (_ratios(mine, peer) for peer in peers)
+        cells = (f"{geometric_mean(r):.2f} ({min(r):.2f}) of {len(r)}" if r else "" for r in found)
+        text.append(f"| {family.replace('_', ' ')} | {dtype} | {' | '.join(cells)} |")
+    machine, threads = about["machine"], ", ".join(sorted({str(line.threads) for line in lines}))
+    text += [
+        "",
+        f"Times as multiples of graphc's, geometric mean (and least) of a list of kernels, threads: {threads}.",
+    ]
+    text += [f"{machine['cpu']}, Python {machine['python']}, one run."]
+    return "\n".join([BEGIN, *text, END])
+
+
+def _alike(lines: Sequence[Line]) -> Iterator[tuple[str, str, list[Line]]]:
+    """The lines of each family and dtype."""
+    for family, dtype in dict.fromkeys((line.family, line.dtype) for line in lines):
+        yield family, dtype, [line for line in lines if (line.family, line.dtype) == (family, dtype)]
+
+
+def _ratios(lines: Sequence[Line], peer: str) -> list[float]:
+    return [line.ratios[peer] for line in lines if peer in line.ratios]
 
 
 def worst(lines: Sequence[Line], count: int) -> list[Line]:
@@ -67,6 +93,13 @@ def save(path: Path, lines: Sequence[Line], about: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [{**asdict(line), **_rates(line)} for line in lines]
     path.write_text(json.dumps({**about, "lines": rows}, indent=1) + "\n")
+
+
+def load(path: Path) -> tuple[list[Line], dict[str, Any]]:
+    about = json.loads(path.read_text())
+    names = [field.name for field in fields(Line)]
+    rows = [{name: row[name] for name in names if row[name] is not None} for row in about.pop("lines")]
+    return [Line(**row) for row in rows], about
 
 
 def _rates(line: Line) -> dict[str, Any]:
