@@ -470,7 +470,6 @@ def test_a_read_waits_for_a_call_and_not_for_many():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 @pytest.mark.filterwarnings("ignore:This process.*multi-threaded:DeprecationWarning")
-@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # JAX's, where another test has imported it
 def test_a_forked_child_works():
     state = small.weights()
     learner = small.learner(state, flops=LONG)
