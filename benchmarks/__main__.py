@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -35,15 +35,20 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def measure(
-    runner: Runner, chosen: list[tuple[Workload | Derivative, str]], console: Console, progress: Progress
+    runner: Runner,
+    chosen: list[tuple[Workload | Derivative, str]],
+    save: Callable[[list[Row]], None],
+    console: Console,
+    progress: Progress,
 ) -> list[Row]:
-    """Rows of all workloads; what was measured before an interrupt is kept."""
+    """Rows of all workloads, saved after each, so that a run that ends early keeps them."""
     rows: list[Row] = []
     task = progress.add_task("", total=len(chosen))
     try:
         for workload, size in chosen:
             runner.report = partial(_describe, progress, task, f"{workload.name}/{size}")
             rows += runner.measure(workload, size)
+            save(rows)
             progress.advance(task)
     except KeyboardInterrupt:
         console.print("interrupted; what was finished is shown")
@@ -87,13 +92,18 @@ def main(argv: Sequence[str], peers: Sequence[Peer] = PEERS) -> int:
     machine.compile_modules()
     now = datetime.datetime.now().astimezone()
     about = {"time": now.isoformat(timespec="seconds"), "machine": machine.describe(), "versions": versions(peers)}
+    out = options.out or Path(__file__).parent / "results" / f"{now:%Y-%m-%d_%H%M%S}.json"
+    save = partial(report.save, out, about={**about, "not installed": missing})
+    try:
+        save([])  # here, so that nothing is measured for a file that can't be written
+    except OSError as error:
+        console.print(f"[red]error:[/red] {out} can't be written: {error.strerror}", soft_wrap=True)
+        return 2
     runner = Runner(peers, sorted(set(options.threads)), QUICK if options.quick else FULL, report=console.print)
     columns = (BarColumn(20), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        rows = measure(runner, chosen, console, progress)
+        rows = measure(runner, chosen, save, console, progress)
     Console(width=None if sys.stdout.isatty() else 140).print(report.table(rows))
-    out = options.out or Path(__file__).parent / "results" / f"{now:%Y-%m-%d_%H%M%S}.json"
-    report.save(out, rows, {**about, "not installed": missing})
     console.print(f"written: {out}")
     return 0
 

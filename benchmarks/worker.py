@@ -29,11 +29,21 @@ LONGEST = 300  # steps after which a sample starts from the first weights: train
 
 @dataclass
 class Running:
-    """A compiled program and the number of steps of a sample."""
+    """A compiled program and the number of steps of a sample, 0 before that is chosen."""
 
     program: Program
     run: Callable[..., Any]
-    steps: int = 3
+    steps: int = 0
+
+    def choose_steps(self, seconds: float) -> None:
+        """As many as fill SAMPLE_SECONDS, at least three; one where three take longer than a turn of `seconds`."""
+        self.steps = 3
+        estimate = self.sample()
+        if 3 * estimate > seconds:
+            self.steps = 1
+        else:
+            estimate = min(estimate, self.sample(), self.sample())
+            self.steps = int(np.clip(SAMPLE_SECONDS / estimate, 3, LONGEST))
 
     def sample(self) -> float:
         """Seconds a step, over `steps` steps from the first state."""
@@ -82,9 +92,8 @@ class Worker:
         """Time samples until `seconds` have passed.  Out: `seconds` a step, one a sample."""
         running, samples = self.programs[variant, measure], list[float]()
         end = time.perf_counter() + seconds
-        if running.steps == 3:
-            estimate = min(running.sample() for _ in range(3))
-            running.steps = int(np.clip(SAMPLE_SECONDS / estimate, 3, LONGEST))
+        if not running.steps:
+            running.choose_steps(seconds)
         while not samples or time.perf_counter() < end:
             samples.append(running.sample())
         return {"seconds": samples}

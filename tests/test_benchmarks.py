@@ -6,6 +6,7 @@ import importlib.util
 import json
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,10 @@ import graphc as gc
 from benchmarks import first_workloads, machine, reference, report
 from benchmarks.__main__ import main
 from benchmarks.limits import derivatives, line, loops, memory, sharing
-from benchmarks.peers import PEERS, Peer
+from benchmarks.peers import PEERS, Peer, Program
 from benchmarks.runner import QUICK, Row, Runner
-from benchmarks.workloads import WORKLOADS, Tolerance
+from benchmarks.worker import Running
+from benchmarks.workloads import WORKLOADS, Derivative, Tolerance, Workload
 
 STORED = [
     (name, size) for name in ("mlp", "mlp_deep") for size in WORKLOADS[name].sizes if size[-3:] not in ("_b1", "256")
@@ -156,6 +158,48 @@ def test_quick_run_shows_a_table_and_writes_every_sample(tmp_path: Path, capsys:
     assert about["machine"]["cores"] >= 1
     shown = capsys.readouterr().out
     assert all(words in shown for words in ("mlp/test", "tensorflow listing", "tensorflow jit_compile", "× graphc"))
+
+
+def test_a_run_that_ends_early_keeps_what_was_finished(
+    fake: Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Dies(Runner):
+        def measure(self, workload: Workload | Derivative, size: str) -> list[Row]:
+            if workload.name == "call":
+                raise SystemExit("killed")
+            return [row("fake", [2e-5])]
+
+    monkeypatch.setattr("benchmarks.__main__.Runner", Dies)
+    with pytest.raises(SystemExit, match="killed"):
+        main(["--only", "mlp/test", "call", "--out", str(tmp_path / "run.json")], [fake])
+    rows, _ = report.load(tmp_path / "run.json")
+    assert rows == [row("fake", [2e-5])]
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(
+    fake: Peer, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.__main__.Runner", None)
+    (tmp_path / "file").write_text("")
+    assert main(["--only", "mlp/test", "--out", str(tmp_path / "file" / "run.json")], [fake]) == 2
+    assert "run.json can't be written: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("seconds", "steps"), [(1e-6, 300), (1.05e-3, 19), (0.01, 3), (0.2, 1), (40.0, 1)])
+def test_a_sample_is_long_enough_and_of_one_step_where_that_is_long(
+    seconds: float, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+
+    def run() -> None:
+        clock[0] += seconds
+
+    monkeypatch.setattr("benchmarks.worker.time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    program = Program(lambda: run, [()], dict, lambda: None)
+    running = Running(program, run)
+    running.choose_steps(0.3)
+    assert running.steps == steps
+    assert running.sample() == pytest.approx(seconds)
 
 
 def test_imports_are_timed_in_processes_of_their_own(tmp_path: Path) -> None:
