@@ -173,7 +173,7 @@ def columns(rows: Sequence[Row]) -> list[str]:
 
 def _cell(line: Line) -> str:
     if line.row.problem:
-        return "disagrees" if line.row.problem.startswith("disagrees") else "fails"
+        return "disagrees" if "disagrees" in line.row.problem else "fails"
     if line.ratio is None:
         return seconds(line.median)
     ratio = f"{line.ratio:.3g}×" if line.ratio < 999.5 else f"{line.ratio:.0f}×"

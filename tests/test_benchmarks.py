@@ -262,6 +262,7 @@ def test_readme_table_and_plot_are_made_from_the_file_and_show_losses(tmp_path: 
         row("jax", [5e-5]),
         row("torch", [1e-5], variant="eager"),
         row("pytensor", [], problem="x"),
+        row("tensorflow", [], variant="function", problem="ValueError: forward disagrees: y is off by 2"),
     ]
     for peer, variant, seconds in (("graphc", "one", 4e-5), ("graphc", "two", 2e-5), ("torch", "two eager", 6e-5)):
         rows.append(Row("cnn", "lenet", "gradient", peer, variant, 1, [seconds]))
@@ -271,9 +272,10 @@ def test_readme_table_and_plot_are_made_from_the_file_and_show_losses(tmp_path: 
     readme.write_text(f"before\n{report.BEGIN}\nstale numbers\n{report.END}\nafter\n")
     assert main(["--markdown", str(run), "--into", str(readme)]) == 0
     text = readme.read_text()
-    assert text.startswith(f"before\n{report.BEGIN}\n| | graphc | jax | torch eager | pytensor |\n")
-    assert "| mlp 784_10_10_b32 | 20 µs | 50 µs (2.5×) | 10 µs (**0.5×**) | fails |" in text
-    assert "| cnn lenet, gradient | 20 µs |  | 60 µs (3×) |  |" in text
+    head = "| | graphc | tensorflow function | jax | torch eager | pytensor |"
+    assert text.startswith(f"before\n{report.BEGIN}\n{head}\n")
+    assert "| mlp 784_10_10_b32 | 20 µs | disagrees | 50 µs (2.5×) | 10 µs (**0.5×**) | fails |" in text
+    assert "| cnn lenet, gradient | 20 µs |  |  | 60 µs (3×) |  |" in text
     assert "a CPU, 2 cores, Python 3.11; jax 1.0." in text
     assert f"]({report.PLOT})\n{report.END}" in text
     plot = (tmp_path / report.PLOT).read_text()
