@@ -151,7 +151,7 @@ class Contract:
     reads: tuple[int, ...]
     writes: tuple[int, ...]
     gives: Literal["", "element", "integer"] = ""
-    positions: tuple[int, ...] = ()  # addresses of int64, whatever the dtype of the elements
+    wide: tuple[int, ...] = ()  # addresses of int64 or float64, whatever the dtype of the elements
 
 
 OWN = "own"  # a function of the user's, by its number
@@ -171,7 +171,7 @@ KERNELS: dict[str, Contract] = {
     "columns_deviation": Contract(7, (0, 4, 5, 6), (4, 5, 6)),  # the same with three rows, or two
     "columns_logsumexp": Contract(6, (0, 4, 5), (4, 5)),
     # with two rows, of extremes and of positions, and the position of the first row
-    **dict.fromkeys(("columns_argmax", "columns_argmin"), Contract(7, (0, 4, 5), (4, 5), positions=(5,))),
+    **dict.fromkeys(("columns_argmax", "columns_argmin"), Contract(7, (0, 4, 5), (4, 5), wide=(5,))),
     # rows, columns, depth, A and two steps, B and one, C and one, added to C?; and what follows of A may be asked for
     **dict.fromkeys(
         ("micro", "micro_panel", "micro_asking_ahead", "micro_asking_rows", "micro_asking_lines"),
@@ -185,13 +185,13 @@ KERNELS: dict[str, Contract] = {
     "micro_transposed_nested": Contract(13, (3, 6), (8,)),
     "dots_nested": Contract(13, (3, 5, 7), (7,)),
     # with the list that says where rows of A, or its parts of the sum, are; and the number of the first
-    "micro_rows_listed": Contract(13, (3, 6, 8, 11), (8,), positions=(11,)),
-    "micro_transposed_sum_listed": Contract(12, (3, 6, 10), (8,), positions=(10,)),
+    "micro_rows_listed": Contract(13, (3, 6, 8, 11), (8,), wide=(11,)),
+    "micro_transposed_sum_listed": Contract(12, (3, 6, 10), (8,), wide=(10,)),
     **dict.fromkeys(
-        ("dots_rows_listed", "dots_rows_in_turn_rows_listed"), Contract(12, (3, 5, 7, 10), (7,), positions=(10,))
+        ("dots_rows_listed", "dots_rows_in_turn_rows_listed"), Contract(12, (3, 5, 7, 10), (7,), wide=(10,))
     ),
     "sweep": Contract(9, (2, 5, 7), (7,)),  # of few rows: columns, depth, A and two steps, B and one, C and one
-    "sweep_sum_listed": Contract(11, (2, 5, 7, 9), (7,), positions=(9,)),
+    "sweep_sum_listed": Contract(11, (2, 5, 7, 9), (7,), wide=(9,)),
     "tiny": Contract(6, (1, 3), (5,)),  # how many pairs of matrices, A and the step to the next, B and the same, C
     # depth, columns, B and two steps, the panel; and rows of B are contiguous, columns are, or neither
     **dict.fromkeys(("pack", "pack_rows", "pack_columns", "pack_elements"), Contract(6, (2,), (5,))),
@@ -201,17 +201,18 @@ KERNELS: dict[str, Contract] = {
     "collect": Contract(4, (1,), (2,)),  # depth, the columns, B and its step of rows
     # elements, rows and the step between them, those of the results: as many rows as a vector has lanes
     **dict.fromkeys(("scan_sum", "scan_product"), Contract(5, (1,), (3,))),
+    "scan_sum_on": Contract(7, (1, 5, 6), (3,), wide=(5, 6)),  # of floats, after what is before each row, in two parts
     "sort": Contract(5, (0,), (3, 4)),  # elements and the step between them, how many, the result, room for as many
-    "argsort": Contract(7, (0,), (3, 4, 5, 6), positions=(5, 6)),  # the same, room twice; the result, room for as many
+    "argsort": Contract(7, (0,), (3, 4, 5, 6), wide=(5, 6)),  # the same, room twice; the result, room for as many
     # elements, their step, how many, how many are selected, room; keys and as many again; positions and as many
-    **dict.fromkeys(("largest", "smallest"), Contract(9, (0,), (5, 6, 7, 8), positions=(7, 8))),
+    **dict.fromkeys(("largest", "smallest"), Contract(9, (0,), (5, 6, 7, 8), wide=(7, 8))),
     # elements, their step, how many; values, their step, how many; how many come before each, and their step
-    **dict.fromkeys(("search_left", "search_right"), Contract(8, (0, 3), (6,), positions=(6,))),
+    **dict.fromkeys(("search_left", "search_right"), Contract(8, (0, 3), (6,), wide=(6,))),
     "clear": Contract(2, (), (0,)),  # address, bytes
     "flush": Contract(0, (), (), "integer"),  # -> what `restore` takes: subnormal numbers count as 0 in between
     "restore": Contract(1, (), ()),
     "fetch": Contract(4, (0,), ()),  # columns and the step between them, how many, bytes of each: read soon
-    "fetch_listed": Contract(6, (0, 4), (), positions=(4,)),  # the same of rows that are listed, and the first's number
+    "fetch_listed": Contract(6, (0, 4), (), wide=(4,)),  # the same of rows that are listed, and the first's number
     # address: so many lines of cache, into L2, into L1, or there to be written; nothing is read
     **dict.fromkeys(("fetch_lines", "fetch_near", "fetch_own"), Contract(1, (0,), ())),
     "into_line": Contract(1, (0,), (), "integer"),  # address -> elements since the line of cache began

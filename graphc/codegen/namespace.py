@@ -97,7 +97,7 @@ def _of_rows(family: str, code: str) -> Any:
         case "largest" | "smallest":
             return selection.selection(first, code)
         case "scan":
-            return abreast.scan(*more, code)
+            return abreast.scan_on(code) if len(more) > 1 else abreast.scan(*more, code)
         case "search":
             return search.search(*more, code)
     return None

@@ -10,22 +10,27 @@ what they are multiplied with is known.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from graphc.codegen.evaluate import converted
+from graphc.codegen.in_blocks import InBlocks, goes_by_blocks
 from graphc.codegen.intrinsics.target import BLOCK, LINE, host_vector_bytes
 from graphc.codegen.loop_ir import Address, Call, Expr, Let, Position, Set, Var
 from graphc.codegen.scope import Branch, Loop, Scope, close
 from graphc.codegen.text import HI, LO, Text, integer, test
 from graphc.codegen.turned import STRIP
-from graphc.codegen.views import Axis, ViewKernel, Where, of_chunk
+from graphc.codegen.views import Axis, ViewKernel, Where, evenly, of_chunk, up
 from graphc.dims import Dim, blocks, floor_div, symbol
 from graphc.schedule.task import Kernel, Place
 from graphc.types import DType, float64
 
 _FEW = 4  # lanes that are not worth a row
 _LINE = 16  # lanes whose arrays lie apart: their lines of cache stay until all of each has been scanned
+_PAGE = 4096  # bytes, beyond which the processor foresees nothing
 _AHEAD = 16  # elements of the scanned axis
 _TOGETHER = 4  # integers that are multiplied before what is before them is known
 _INITIAL = {"sum": 0, "product": 1, "linear": 0}
+State = Mapping[str, Expr]  # of a scan, by the names of its parts
 K, TILE, STOP = symbol("%k"), symbol("%t"), symbol("%stop")  # along the scan; where a tile begins and ends
 
 
@@ -69,8 +74,11 @@ class Scan(ViewKernel):
 
     def emit(self) -> None:
         """Print the phase: a chunk is some of the first axis around the scan, or a block of lanes."""
+        if goes_by_blocks(self):
+            InBlocks(self).emit()
+            return
         axes = [*self.batch, *([self.lanes] if self.lanes else [])]
-        size = of_chunk(*axes, self.scanned) if self.batch else self.width or BLOCK
+        size = of_chunk(*axes, self.scanned) if self.batch else self._lanes_of_chunk()
         if self.abreast and len(self.batch) == 1:
             size = -(-size // self.abreast) * self.abreast
         with self.text.phase(self.title, blocks(axes[0].size, size) if axes else 1, *self.work()) as top:
@@ -86,6 +94,14 @@ class Scan(ViewKernel):
                 self.text.cut(top, size, self.text.at(self.lanes.size))
                 self._row(top, where, LO, HI)
             close(*scopes[1:])
+
+    def _lanes_of_chunk(self) -> int:
+        """Lanes that lie in a page: of more of them two threads have as many each."""
+        if self.lanes is None or self.width == _LINE:
+            return self.width or BLOCK
+        size, lanes = max(view.dtype.size for view in self.task.views), self.lanes.size
+        page = min(_PAGE // size, BLOCK)
+        return up(evenly(lanes, page), LINE // size) if isinstance(lanes, int) else page
 
     def _rows_of_lanes(self, scopes: list[Scope], where: Where) -> None:
         assert self.lanes is not None
@@ -109,7 +125,7 @@ class Scan(ViewKernel):
             return self.text.loop(scope, "k", STOP, TILE)
         return self.text.loop(scope, "k", self.text.end(self.scanned.size))
 
-    def _element(self, k: Dim = K) -> tuple[Dim, Axis]:
+    def element(self, k: Dim = K) -> tuple[Dim, Axis]:
         """Where on the scanned axis it is."""
         return (self.scanned.size - 1 - k if self.task.job.backwards else k), self.scanned
 
@@ -138,12 +154,12 @@ class Scan(ViewKernel):
         name = self.text.fresh("a")
         state = {what: Var(name if what == "sum" else f"{name}_{what}", self.dtype) for what in self.state}
         for what, var in state.items():
-            scope.add(Let(var, self._initial(what)))
+            scope.add(Let(var, self.initial(what)))
         if self.kind == "product" and not self.dtype.is_float:
             self._one_of_integers(scope, state["sum"], where)
             return
         loop = self._along(scope)
-        new = self._step(loop, state, [*where, self._element()])
+        new = self.step(loop, state, [*where, self.element()])
         loop.add(*(Set(state[what], value) for what, value in new.items()))
         loop.close()
 
@@ -155,7 +171,7 @@ class Scan(ViewKernel):
             loop = text.loop(scope, "k", text.end(high), low, step)
             factor: Expr | None = None
             for at in range(step):
-                here = [*where, self._element(K + at)]
+                here = [*where, self.element(K + at)]
                 x = loop.let(text.fresh(), text.load(view.place, view.dtype, self.position(0, here)))
                 if factor is None:
                     factor = x
@@ -173,7 +189,7 @@ class Scan(ViewKernel):
         text, at = self.text, symbol("%i") - low
         places = {what: Place("stack", k) for k, what in enumerate(self.state)}
         first = text.loop(scope, "i", high, low)
-        first.add(*(text.store(place, at, self._initial(what)) for what, place in places.items()))
+        first.add(*(text.store(place, at, self.initial(what)) for what, place in places.items()))
         first.close()
         around = self._begin_tile(scope, where, low, high)
         along = self._along(around)
@@ -181,8 +197,8 @@ class Scan(ViewKernel):
             self._fetch_ahead(along, where, low)
         loop = text.loop(along, "i", high, low)
         state = {what: loop.let(text.fresh(), text.load(p, self.dtype, at)) for what, p in places.items()}
-        here = [*where, self._element(), (symbol("%i"), self.lanes)]
-        new = self._step(loop, state, here, at)
+        here = [*where, self.element(), (symbol("%i"), self.lanes)]
+        new = self.step(loop, state, here, at)
         loop.add(*(text.store(places[what], at, value) for what, value in new.items()))
         close(along, loop)
         self._end_tile(around, where, low, high)
@@ -261,33 +277,39 @@ class Scan(ViewKernel):
         assert self.lanes is not None
         for number, view in enumerate(self.task.views):
             if self.lanes.steps[number] == 1:
-                at = self.position(number, [*where, self._element(K + _AHEAD), (low, self.lanes)])
+                at = self.position(number, [*where, self.element(K + _AHEAD), (low, self.lanes)])
                 first = at * view.dtype.size
                 lines = -(-_LINE * view.dtype.size // LINE)
                 along.use("fetch_lines", self.text.address(view.place, first), tile=(lines,))
                 along.use("fetch_lines", self.text.address(view.place, first + _LINE * view.dtype.size - 1), tile=(1,))
 
-    def _initial(self, what: str) -> Expr:
+    def initial(self, what: str) -> Expr:
         """What nothing is scanned to: of sums of floats the zero that adds nothing."""
         zero = -0.0 if self.dtype.is_float and what == "sum" else 0  # 0 less of what rounding added keeps its sign
         return self.text.constant(_INITIAL[self.kind] or zero, self.dtype)
 
-    def _step(self, scope: Scope, state: dict[str, Var], where: Where, lane: Dim = 0) -> dict[str, Expr]:
+    def joined(self, scope: Scope, state: State, x: Expr) -> dict[str, Var]:
+        """The state after one number more."""
+        after = {"sum": scope.let(self.text.fresh(), self._folded(state["sum"], x))}
+        if "more" in state:
+            more = Call("-", (state["more"], Call("lost", (state["sum"], x), self.dtype)), self.dtype)
+            after["more"] = scope.let(self.text.fresh(), more)
+        return after
+
+    def step(self, scope: Scope, state: State, where: Where, lane: Dim = 0) -> Mapping[str, Expr]:
         """Store an element of the result; the state after it."""
         loads = (self._load(n, where, lane) for n in range(len(self.operands)))
-        *factors, x = [scope.let(self.text.fresh(), self._as(load, self.dtype)) for load in loads]
+        *factors, x = [scope.let(self.text.fresh(), self.as_dtype(load, self.dtype)) for load in loads]
         before = state["sum"]
         if self.kind == "linear":
             result = scope.let(self.text.fresh(), Call("+", (before, x), self.dtype))
-            after: dict[str, Expr] = {"sum": Call("*", (factors[0], result), self.dtype)}
+            after: Mapping[str, Expr] = {"sum": Call("*", (factors[0], result), self.dtype)}
         else:
-            result = scope.let(self.text.fresh(), self._folded(before, x))
-            after = {"sum": result}
-        if "more" in state:
-            more = Call("-", (state["more"], Call("lost", (before, x), self.dtype)), self.dtype)
-            after["more"] = scope.let(self.text.fresh(), more)
+            after = self.joined(scope, state, x)
+            result = after["sum"]
+        if "more" in after:
             result = scope.let(self.text.fresh(), Call("-", (result, after["more"]), self.dtype))
-        number, stored = len(self.operands), self._as(result, self.result.dtype)
+        number, stored = len(self.operands), self.as_dtype(result, self.result.dtype)
         if number in self.tiles:
             scope.add(self.text.store(self.tiles[number], self._in_tile(lane), stored))
         else:
@@ -299,5 +321,5 @@ class Scan(ViewKernel):
         return Call(floats if self.dtype.is_float else wraps, (before, x), self.dtype)
 
     @staticmethod
-    def _as(value: Expr, dtype: DType) -> Expr:
+    def as_dtype(value: Expr, dtype: DType) -> Expr:
         return value if value.dtype == dtype else converted(value, dtype)

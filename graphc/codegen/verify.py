@@ -175,7 +175,7 @@ class _Verifier:
             if isinstance(e, Address) != addressed or self.expr(e, ranges) != int64:
                 raise self.fault(f"argument {k} of {s.kernel} is not what it takes")
             if addressed:
-                self.view(s, e, k in kernel.writes, int64 if k in kernel.positions else s.dtype, ranges)
+                self.view(s, e, k in kernel.writes, int64 if k in kernel.wide else s.dtype, ranges)
         if s.own is not None:
             self.apart(s, *s.own)
         given = {"": None, "element": s.dtype, "integer": int64}[kernel.gives]

@@ -279,17 +279,20 @@ def _in_order(kernel: Callable[..., None]) -> Callable[..., None]:
 # scans
 
 
-def _scan_sum(memory, dtype, tile, n, x, x_row, y, y_row):  # type: ignore[no-untyped-def]
-    """Sums of float32 in float64; those of float64 with what rounding has lost."""
+def _scan_sum(memory, dtype, tile, n, x, x_row, y, y_row, before=0, more=0):  # type: ignore[no-untyped-def]
+    """Sums of float32 in float64; those of float64 with what rounding has lost; after what is before rows, if it is."""
     rows, size = host_vector_bytes() // dtype.itemsize, dtype.itemsize
     values = memory.load_all(memory.grid(x, (x_row, size), (rows, n), dtype), dtype)
     wide = values.astype(np.float64) if dtype.kind == "f" else values
-    sums = np.cumsum(wide, axis=1, dtype=wide.dtype)
+    places = [memory.grid(at, (8,), (rows,), wide.dtype) for at in (before, more)]
+    first = memory.load_all(places[0], wide.dtype)[:, None] if before else np.full((rows, 1), -0.0).astype(wide.dtype)
+    sums = np.cumsum(np.concatenate([first, wide], axis=1), axis=1, dtype=wide.dtype)
+    sums, before_each = sums[:, 1:], sums[:, :-1]
     if dtype == np.float64:
-        before = np.concatenate([np.full((rows, 1), -0.0), sums[:, :-1]], axis=1)
-        part = sums - before
-        error = (before - (sums - part)) + (wide - part)
-        sums = sums - (0.0 - np.cumsum(np.where(np.isfinite(sums), error, 0), axis=1))
+        added = memory.load_all(places[1], wide.dtype)[:, None] if more else 0.0
+        part = sums - before_each
+        error = (before_each - (sums - part)) + (wide - part)
+        sums = sums - (added - np.cumsum(np.where(np.isfinite(sums), error, 0), axis=1))
     memory.store_all(memory.grid(y, (y_row, size), (rows, n), dtype), dtype, sums.astype(dtype))
 
 
@@ -388,6 +391,6 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "deal": _deal,
     "collect": _collect,
     "turn": _turn,
-    "scan_sum": _scan_sum,
+    **dict.fromkeys(("scan_sum", "scan_sum_on"), _scan_sum),
     "scan_product": _scan_product,
 }

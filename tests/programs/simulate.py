@@ -13,6 +13,7 @@ from unittest import mock
 from graphc.codegen import (
     chosen,
     form,
+    in_blocks,
     inner,
     kernels,
     late,
@@ -36,6 +37,8 @@ from graphc.schedule import lower
 from graphc.schedule.task import Place
 
 from .printed import namespace
+
+ROWS = {"_LONG": 2, "_PART": 2, "_FETCHED": 0, "_AHEAD": (48, 24)}
 
 
 @contextmanager
@@ -62,8 +65,7 @@ def small_borders() -> Any:
             LINE=4,
         ),
         mock.patch.multiple(packed, BLOCK_BYTES=64, CHUNK_ROWS=8, CHUNK_BYTES=96, NEAR_CHUNK=96, NARROW_CHUNK=2),
-        mock.patch.multiple(rows, SHORT=0, BLOCK=8, ROWS=2, LANES=(1,), LINE=8, FEWEST=2, MANY=1),
-        mock.patch.multiple(rows, _LONG=2, _PART=2, _FETCHED=0, _AHEAD=(48, 24)),
+        mock.patch.multiple(rows, SHORT=0, BLOCK=8, ROWS=2, LANES=(1,), LINE=8, FEWEST=2, MANY=1, **ROWS),
         mock.patch.object(chosen, "LEAST", 2),
         mock.patch.multiple(late, LINE=8, LINES=2, SIMPLE=1),
         mock.patch.object(rows, "host_vector_bytes", return_value=4),
@@ -77,7 +79,8 @@ def small_borders() -> Any:
             LONG_ROW=24,
             one_line_a_cycle=lambda: False,
         ),
-        mock.patch.object(scan, "STRIP", 4),
+        mock.patch.multiple(scan, STRIP=4, _PAGE=16, LINE=8),
+        mock.patch.multiple(in_blocks, BLOCK=4, FEWEST={4: 2, 8: 2}, _LANES=2, _TOTALS=2),
         mock.patch.object(views, "LINE", 4),
         mock.patch.multiple(turned, TILE=8, STRIP=4, SQUARE=3, PANEL=256),
         mock.patch.multiple(tall, COLUMNS=16, FEWEST_TILES=1, TALLEST=8, TALL=8, SHORTEST=1, CHUNKS=2),

@@ -33,6 +33,27 @@ def scan(operation: str, code: str) -> Any:
     return intrinsic(lambda typingctx, n, x, x_row, y, y_row: typed(n, x, x_row, y, y_row))
 
 
+@cache
+def scan_on(code: str) -> Any:
+    """Intrinsic (n, x, x_row, y, y_row, before, more): the same sums of floats, after what was before each row.
+
+    That lies in float64 side by side; so does, where x is float64, what rounding has added to it.
+    """
+
+    def emit(
+        lanes: Vectors, n: ir.Value, x: ir.Value, x_row: ir.Value, y: ir.Value, y_row: ir.Value, *at: ir.Value
+    ) -> None:
+        step = _Sums(lanes)
+        step.initial = [
+            lanes.builder.load(lanes.pointer(place), typ=step.wide, align=8)
+            for place, _ in zip(at, step.initial, strict=False)
+        ]
+        _scan(lanes, step, n, (x, x_row), (y, y_row))
+
+    typed = call_body(code, f"scan_sum_on_{code}", emit)
+    return intrinsic(lambda typingctx, n, x, x_row, y, y_row, before, more: typed(n, x, x_row, y, y_row, before, more))
+
+
 class _Fold:
     """What an element of each row is folded into: a vector of their like."""
 
