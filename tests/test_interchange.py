@@ -90,3 +90,15 @@ def test_a_batch_of_loops_is_cut_along_the_batch() -> None:
         np.testing.assert_allclose(slope[:, k], 2 * level * weight * values[1], rtol=1e-12)
         weight = weight * (1 - values[1])
     assert slopes.shape == (600,)
+
+
+@pytest.mark.parametrize("n", [512, "n"])
+def test_what_steps_have_in_common_is_moved_once(n: Any) -> None:
+    """The powers of t, and t and its power of the step, which stays in cache: so 512 columns are not shared out."""
+    t = gc.input("t", (n,))
+    _, powers = gc.scan(lambda power, _: (power * t, power), gc.ones((n,)), None, length=128)
+    f = gc.compile([t], powers)
+    (loop,) = (k for k in f.profile(np.full(512, 0.5)) if "times" in k.title)
+    assert loop.nbytes == (128 + 2) * 512 * 8
+    assert loop.flops == 128 * 512
+    np.testing.assert_allclose(f(np.full(512, 0.5)), 0.5 ** np.arange(128)[:, None] * np.ones(512))

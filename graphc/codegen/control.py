@@ -20,7 +20,7 @@ from contextlib import contextmanager
 
 from graphc.codegen.copy import emit_copy
 from graphc.codegen.inline import Inlining, fits
-from graphc.codegen.interchange import BLOCK, independent, merged
+from graphc.codegen.interchange import BLOCK, bytes_touched, independent, merged
 from graphc.codegen.loop_ir import If, Position, Stmt
 from graphc.codegen.scope import Scope
 from graphc.codegen.text import PhaseText, Text, test
@@ -98,7 +98,8 @@ def _inline_repeat(text: Text, task: Repeat, bodies: list[list[PhaseText]]) -> N
 def _interchange(text: Text, task: Repeat, phases: list[PhaseText], length: Dim) -> None:
     """A loop in one kernel, of which each chunk takes all steps for some of the elements."""
     title = _inlined_title(task, f" for each {BLOCK}", phases)
-    with text.phase(title, blocks(length, BLOCK), *_work(task, phases)) as top:
+    (flops, _), nbytes = _work(task, phases), bytes_touched(phases, task.rows, length, task.trip)
+    with text.phase(title, blocks(length, BLOCK), flops, nbytes) as top:
         text.cut(top, BLOCK, text.end(length))
         _steps(text, top, task, phases, ("lo", "hi", "i"))
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from graphc.codegen.loop_ir import Call, Code, For, If, Let, Load, Position, Stmt, Store, Use, all_parts
 from graphc.codegen.ranges import symbol_of
 from graphc.codegen.text import HI, LO, PhaseText
+from graphc.codegen.work import total
 from graphc.dims import Dim, substitute, symbol
 from graphc.schedule.task import Place, Row
 
@@ -37,6 +38,18 @@ def independent(phases: Sequence[PhaseText], rows: Sequence[Row]) -> Dim | None:
         if place in written and (not own or (place in moving.values() and a.place not in moving)):
             return None
     return lengths.pop()
+
+
+def bytes_touched(phases: Sequence[PhaseText], rows: Sequence[Row], length: Dim, trip: Dim) -> Dim:
+    """The bytes that a loop over such phases touches, each once: what steps have in common stays in cache."""
+    moving = {row.place for row in rows}
+    sizes: dict[Place, int] = {}
+    for p in phases:
+        assert isinstance(p.code, Code)
+        for a, own in _accesses(_from_bounds(p.code)[2:], ""):
+            if own and a.place.kind != "stack":
+                sizes[a.place] = (a.dtype if isinstance(a, Load) else a.value.dtype).size
+    return total(length * size * (trip if place in moving else 1) for place, size in sizes.items())
 
 
 def merged(body: Sequence[Stmt]) -> list[Stmt]:
