@@ -176,8 +176,9 @@ class InBlocks:
     def _blocks_of_chunk(self) -> int:
         """As many as a kernel scans at a time, if it does."""
         dtype, scan = self.scan.result.dtype, self.scan
+        alike = all(view.dtype == dtype for view in scan.operands)
         contiguous = scan.scanned.steps == (1, 1) and not scan.task.job.backwards
-        self.abreast = host_vector_bytes() // dtype.size if contiguous else 0
+        self.abreast = host_vector_bytes() // dtype.size if alike and contiguous else 0
         return self.abreast or _TOTALS
 
     def _each(self, top: Scope, some: int) -> None:
